@@ -1,0 +1,1 @@
+"""Priors: denoisers with a noise schedule, and where they come from."""

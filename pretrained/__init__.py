@@ -1,0 +1,1 @@
+"""The weights that come with ddfm, and their model cards."""
