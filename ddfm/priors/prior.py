@@ -1,0 +1,136 @@
+r"""What a prior is: a denoiser that owns its schedule. The rest of ddfm knows no more of priors.
+
+    prior(x_t, t) = E[x_0 | x_t],    x_t = alpha_t x_0 + sigma_t eps
+
+Networks predict x_0 in one of three ways, which `x0_from` brings together:
+
+    "eps"   eps                          x_0 = (x_t - sigma_t eps) / alpha_t
+    "x0"    x_0                          x_0
+    "v"     v = alpha_t eps - sigma_t x_0    x_0 = alpha_t x_t - sigma_t v
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.schedule import alpha_sigma
+
+__all__ = ["KINDS", "FunctionPrior", "Prior", "x0_from"]
+
+KINDS = ("eps", "x0", "v")
+
+
+class Prior(ABC):
+    """A denoiser of images (B, C, H, W) in [-1, 1].
+
+    Attributes:
+        channels: C, 1 for luminance or 3 for RGB.
+        multiple: H and W of what it is given must be multiples of this.
+        alphas_bar: abar_t, one per timestep, shape (T,), float64, always on the CPU.
+        name: what people call it.
+        info: what else is known of it (licence, source, configuration), for JSON.
+    """
+
+    def __init__(
+        self,
+        alphas_bar: Tensor,
+        *,
+        channels: int = 1,
+        multiple: int = 1,
+        name: str = "",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        alphas_bar = torch.as_tensor(alphas_bar, dtype=torch.float64, device="cpu")
+        if alphas_bar.ndim != 1 or not bool(((alphas_bar >= 0) & (alphas_bar <= 1)).all()):
+            raise DdfmError("alphas_bar of a prior must be a vector with values from 0 to 1")
+        if channels not in (1, 3):
+            raise DdfmError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
+        self.alphas_bar = alphas_bar
+        self.channels = channels
+        self.multiple = multiple
+        self.name = name or type(self).__name__
+        self.info = dict(info or {})
+
+    @abstractmethod
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_0 as expected from x_t; t (B,) holds one int64 timestep (0 .. T-1) per image.
+
+        It comes in the dtype and on the device of x_t, and is not clipped.
+        """
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Prior:
+        """Moves what it holds to a device, computes in dtype from now on, and returns itself."""
+        return self
+
+    def features(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        """Inner activations of the network, for methods that build on them."""
+        raise DdfmError(f"the prior {self.name} has no inner features; use a U-Net prior")
+
+
+def x0_from(
+    prediction: Tensor, kind: str, x_t: Tensor, alpha: Tensor | float, sigma: Tensor | float
+) -> Tensor:
+    """x_0 from what a network of this kind predicts at x_t = alpha x_0 + sigma eps."""
+    if kind == "x0":
+        return prediction
+    if kind == "eps":
+        return (x_t - sigma * prediction) / alpha
+    if kind == "v":
+        return alpha * x_t - sigma * prediction
+    raise unknown("prediction kind", kind, KINDS)
+
+
+class FunctionPrior(Prior):
+    """Any callable eps(x_t, t), x0(x_t, t) or v(x_t, t), a network for instance, with its schedule.
+
+    Where it answers with twice the channels (a network that learned its variance as well) the
+    first half, the mean, is taken.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor, Tensor], Tensor],
+        alphas_bar: Tensor,
+        *,
+        kind: str = "eps",
+        channels: int = 3,
+        multiple: int = 1,
+        name: str = "",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise unknown("prediction kind", kind, KINDS)
+        super().__init__(
+            alphas_bar, channels=channels, multiple=multiple, name=name or "function", info=info
+        )
+        self.function = function
+        self.kind = kind
+        self.dtype: torch.dtype | None = None
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        prediction = self.function(x_t.to(self.dtype or x_t.dtype), t)
+        if prediction.shape[1] == 2 * self.channels:
+            prediction = prediction[:, : self.channels]
+        if prediction.shape != x_t.shape:
+            raise DdfmError(
+                f"the prior {self.name} answers {tuple(x_t.shape)} with {tuple(prediction.shape)}; "
+                "it must keep the shape, or double the channels"
+            )
+        alpha, sigma = alpha_sigma(self.alphas_bar, t, x_t)
+        return x0_from(prediction.to(x_t.dtype), self.kind, x_t, alpha, sigma)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> FunctionPrior:
+        if isinstance(self.function, nn.Module):
+            self.function.to(device=device, dtype=dtype)
+        self.dtype = dtype or self.dtype
+        return self

@@ -1,0 +1,169 @@
+r"""Noise levels: what a diffusion model calls its timesteps.
+
+A clean image x_0 at timestep t (0 .. T-1, the larger the noisier) is
+
+    x_t = alpha_t x_0 + sigma_t eps,    alpha_t^2 = abar_t,    sigma_t^2 = 1 - abar_t,
+
+with abar_t = prod_{s <= t} (1 - beta_s). A schedule is the tensor `alphas_bar` of abar_t in
+float64, on the CPU. (1 - abar_t loses its digits in float32, and some devices have no float64, so
+roots are taken first and only then given to the image's dtype and device.)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = [
+    "SCHEDULES",
+    "alpha",
+    "alpha_sigma",
+    "alphas_bar",
+    "alphas_bar_of_betas",
+    "cosine_betas",
+    "linear_betas",
+    "log_snr",
+    "per_image",
+    "sigma",
+    "t_of_sigma",
+    "timesteps",
+]
+
+
+def linear_betas(T: int = 1000) -> Tensor:
+    """Ho et al. 2020: 1e-4 to 0.02 for T = 1000, scaled so that other T end at the same noise."""
+    return torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64)
+
+
+def cosine_betas(T: int = 1000) -> Tensor:
+    """Nichol and Dhariwal 2021: abar follows a squared cosine; no beta exceeds 0.999."""
+    time = torch.arange(T + 1, dtype=torch.float64) / T
+    abar = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
+
+
+SCHEDULES = {"linear": linear_betas, "cosine": cosine_betas}
+
+
+def alphas_bar(schedule: str = "linear", T: int = 1000) -> Tensor:
+    """abar_t of a schedule by name, shape (T,), float64."""
+    if schedule not in SCHEDULES:
+        raise unknown("noise schedule", schedule, SCHEDULES)
+    if T < 1:
+        raise DdfmError(f"a noise schedule needs at least 1 timestep, not T = {T}")
+    return alphas_bar_of_betas(SCHEDULES[schedule](T))
+
+
+def alphas_bar_of_betas(betas: Tensor) -> Tensor:
+    """abar_t of betas, which must be a vector with values in (0, 1]."""
+    betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
+    if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas <= 1)).all()):
+        raise DdfmError("betas of a noise schedule must be a vector with values in (0, 1]")
+    return torch.cumprod(1 - betas, dim=0)
+
+
+def alpha(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
+    """alpha_t, the factor of the clean image."""
+    return alphas_bar[t].sqrt()
+
+
+def sigma(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
+    """sigma_t, the factor of the noise."""
+    return (1 - alphas_bar[t]).sqrt()
+
+
+def log_snr(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
+    """log(alpha_t^2 / sigma_t^2). Half of it is the lambda_t of DPM-Solver."""
+    return torch.log(alphas_bar[t]) - torch.log1p(-alphas_bar[t])
+
+
+def per_image(values: Tensor, like: Tensor) -> Tensor:
+    """One value per image, shape (B,), ready to multiply `like` (B, C, H, W)."""
+    return values.to(like.dtype).to(like.device).view(-1, 1, 1, 1)
+
+
+def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha_t and sigma_t of each image, t of shape (B,), ready to multiply `like`.
+
+    The whole table travels and is indexed where t lies: an indexing on the CPU would make an
+    accelerator wait for t.
+    """
+    alphas = alphas_bar.sqrt().to(like.dtype).to(t.device)
+    sigmas = (1 - alphas_bar).sqrt().to(like.dtype).to(t.device)
+    return per_image(alphas[t], like), per_image(sigmas[t], like)
+
+
+def t_of_sigma(alphas_bar: Tensor, sigma: float) -> int:
+    """The timestep whose sigma_t / alpha_t (noise beside an unscaled image) is nearest to sigma."""
+    if not 0 <= sigma < math.inf:
+        raise DdfmError(f"a noise level must be a finite number from 0 on, not {sigma}")
+    ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
+    return int((ratio - sigma).abs().argmin())
+
+
+def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
+    """Which of T timesteps to visit, from the noisiest to the cleanest.
+
+    By the rules of guided-diffusion's `timestep_respacing`:
+
+    100, "100"      so many steps, evenly spaced over 0 .. T-1, both ends kept, rounded;
+    "10,15,20"      T in equal sections, from the clean end to the noisy one, so many steps in each;
+    "ddim50"        an integer stride from 0 that gives exactly so many steps;
+    None            every step.
+
+    One departure: a single step is T-1, the end that sampling starts from (theirs is 0).
+    For a warm start at t0 ask for `timesteps(t0 + 1, steps)`.
+    """
+    if T < 1:
+        raise DdfmError(f"there must be at least 1 timestep, not T = {T}")
+    if respacing is None:
+        return list(range(T))[::-1]
+    text = str(respacing).strip()
+    if text.startswith("ddim"):
+        return _strided(T, _count(text[4:], text))[::-1]
+    counts = [_count(part, text) for part in text.split(",")]
+    if counts == [1]:
+        return [T - 1]
+    steps: list[int] = []
+    size, extra = divmod(T, len(counts))
+    for section, count in enumerate(counts):
+        length = size + (section < extra)
+        start = section * size + min(section, extra)
+        steps += [start + step for step in _spread(length, count, text)]
+    return steps[::-1]
+
+
+def _count(part: str, text: str) -> int:
+    try:
+        count = int(part)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise DdfmError(
+            f"cannot read steps {text!r}: use a count from 1 on (100), "
+            "counts of sections (10,15,20) or ddimN (ddim50)"
+        )
+    return count
+
+
+def _spread(length: int, count: int, text: str) -> list[int]:
+    if count > length:
+        raise DdfmError(f"steps {text!r} ask for {count} steps where the schedule has {length}")
+    stride = (length - 1) / (count - 1) if count > 1 else 1.0
+    # Summed up, not multiplied: at ties the rounding then falls as it does in guided-diffusion.
+    steps, position = [], 0.0
+    for _ in range(count):
+        steps.append(round(position))
+        position += stride
+    return steps
+
+
+def _strided(T: int, count: int) -> list[int]:
+    for stride in range(1, T):
+        if len(range(0, T, stride)) == count:
+            return list(range(0, T, stride))
+    raise DdfmError(f"no integer stride gives {count} of {T} timesteps; use {count} without ddim")
