@@ -47,8 +47,11 @@ class Prior(ABC):
         info: dict[str, Any] | None = None,
     ) -> None:
         alphas_bar = torch.as_tensor(alphas_bar, dtype=torch.float64, device="cpu")
-        if alphas_bar.ndim != 1 or not bool(((alphas_bar >= 0) & (alphas_bar <= 1)).all()):
-            raise DdfmError("alphas_bar of a prior must be a vector with values from 0 to 1")
+        falling = alphas_bar.ndim == 1 and bool((alphas_bar.diff() <= 0).all())
+        if not falling or not bool(((alphas_bar >= 0) & (alphas_bar < 1)).all()):
+            raise DdfmError(
+                "alphas_bar of a prior must be a falling vector with values from 0 to below 1"
+            )
         if channels not in (1, 3):
             raise DdfmError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
         self.alphas_bar = alphas_bar

@@ -1,0 +1,82 @@
+r"""The likelihood step of the DDFM authors' released program, which differs from their paper.
+
+With the program's I and V, X = F - V and Y = I - V, one pass a step is
+
+    D = sqrt(2 / tau_b / (X^2 + 1e-6)),    C = sqrt(2 / tau_a / (Y - X + 1e-6)^2),    D <= 2C
+    tau_b = mean(1 / (D + 1e-10) + tau_b / 2),    tau_a likewise with C
+    H = ifft[(fft(Y - X) + conj(k1) fft(F1) + conj(k2) fft(F2)) / (1 + |k1|^2 + |k2|^2)]
+    F1, F2 = rho / (2 lamb + rho) times the differences of H
+    X = (2 C Y + rho (Y - H)) / (2 C + 2 D + rho)
+    F = I - X
+
+In the paper's letters (see paper.py) C is E[1/m] and D is E[1/n], tau_a and tau_b are gamma and
+rho, lamb is psi, rho is eta, H is k, and (F1, F2) is u. What differs from the paper:
+
+- I is the visible image and V the infrared one: the program reads them from each other's folders.
+- F is in studio-range luma, (16 + 219 Y) / 255 of Y in [-1, 1]; I and V are not.
+- D is capped at twice C.
+- The splitting is k = y - x, not k = x.
+- The differences are H[j] - H[j+1], of the opposite sign to k1, and not periodic.
+- F = I - X, not X + V.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddfm.likelihood.base import Likelihood, per_image_mean
+from ddfm.likelihood.quadratic import GradientSolver
+
+__all__ = ["ReferenceLikelihood"]
+
+
+class ReferenceLikelihood(Likelihood):
+    """The step as the program makes it, to compare results with it.
+
+    Args:
+        i: infrared source, (B, 1, H, W) in [-1, 1]; it plays the program's V.
+        v: visible source, likewise; it plays the program's I.
+        lamb: weight of the gradient penalty.
+        rho: weight of the splitting.
+    """
+
+    luma = (219 / 255, 16 / 255)
+
+    def __init__(self, i: Tensor, v: Tensor, *, lamb: float = 0.5, rho: float = 0.001) -> None:
+        super().__init__(i, v)
+        self.lamb = lamb
+        self.rho = rho
+        self.tau_a: Tensor | float = 1.0
+        self.tau_b: Tensor | float = 1.0
+        self.F: Tensor | None = None
+        self._solve = GradientSolver()
+
+    def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
+        I, V = self.v, self.i  # noqa: E741
+        X, Y = f - V, I - V
+        C, D = self._weights(X, Y)
+        F = torch.zeros_like(f).expand(-1, 2, -1, -1) if self.F is None else self.F.to(f)
+        H = self._solve(Y - X, F)
+        self.F = self.rho / (2 * self.lamb + self.rho) * _differences(H)
+        X = (2 * C * Y + self.rho * (Y - H)) / (2 * C + 2 * D + self.rho)
+        return I - X
+
+    def _weights(self, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+        """C and D; renews tau_a and tau_b."""
+        tau_a = torch.as_tensor(self.tau_a).to(X)
+        tau_b = torch.as_tensor(self.tau_b).to(X)
+        # The least modulus keeps C finite where the program would make NaN, and changes no other.
+        C = torch.sqrt(2 / tau_a) / (Y - X + 1e-6).abs().clamp(min=1e-12)
+        D = torch.minimum(torch.sqrt(2 / tau_b / (X**2 + 1e-6)), 2 * C)
+        self.tau_a = per_image_mean(1 / (C + 1e-10) + tau_a / 2)
+        self.tau_b = per_image_mean(1 / (D + 1e-10) + tau_b / 2)
+        return C, D
+
+
+def _differences(H: Tensor) -> Tensor:
+    """H[j] - H[j+1] along rows and columns; the last of each stays H itself."""
+    along, across = H.clone(), H.clone()
+    along[..., :, :-1] -= H[..., :, 1:]
+    across[..., :-1, :] -= H[..., 1:, :]
+    return torch.cat([along, across], dim=1)

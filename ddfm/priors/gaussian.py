@@ -1,0 +1,96 @@
+r"""The exact denoiser of a stationary Gaussian field: a prior without weights.
+
+In the Fourier domain (orthonormal, periodic borders) the waves of such a field are independent,
+x_0(k) ~ N(0, S(k)), and so is everything that diffusion does to them. For x_t = alpha x_0 +
+sigma eps the posterior mean is Wiener's filter,
+
+    E[x_0(k) | x_t(k)] = alpha S(k) / (alpha^2 S(k) + sigma^2) x_t(k),
+
+and the probability-flow ODE takes x_t(k) along sqrt(alpha^2 S(k) + sigma^2). Samplers can hence be
+measured against the truth, and pictures can be fused where no trained prior is at hand: the power
+of natural images falls as 1 / f^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError
+from ddfm.priors.prior import Prior
+from ddfm.schedule import alpha_sigma
+from ddfm.schedule import alphas_bar as named_schedule
+
+__all__ = ["GaussianPrior"]
+
+
+class GaussianPrior(Prior):
+    """Denoiser of a Gaussian field of mean `mean`, for images of any size; channels independent.
+
+    Args:
+        spectrum: S(f), the power of a wave of f cycles per pixel (a tensor in, a tensor out). By
+            default S falls as 1 / f^2 down to the longest wave of the image.
+        std: the standard deviation of a pixel under the default spectrum.
+    """
+
+    def __init__(
+        self,
+        spectrum: Callable[[Tensor], Tensor] | None = None,
+        *,
+        channels: int = 1,
+        mean: float = 0.0,
+        std: float = 0.5,
+        alphas_bar: Tensor | None = None,
+        name: str = "gaussian",
+    ) -> None:
+        if not std > 0:
+            raise DdfmError(f"std of a Gaussian prior must be positive, not {std}")
+        super().__init__(
+            named_schedule("linear") if alphas_bar is None else alphas_bar,
+            channels=channels,
+            name=name,
+            info={"mean": mean, "std": std, "spectrum": "given" if spectrum else "1/f^2"},
+        )
+        self.spectrum = spectrum
+        self.mean = mean
+        self.std = std
+        self._powers: dict[tuple[int, int], Tensor] = {}
+
+    def power(self, h: int, w: int) -> Tensor:
+        """S on the half plane of `torch.fft.rfft2`, shape (h, w // 2 + 1), float64."""
+        if (h, w) not in self._powers:
+            fy = torch.fft.fftfreq(h, dtype=torch.float64)[:, None]
+            f = torch.hypot(fy, torch.fft.fftfreq(w, dtype=torch.float64))
+            power = self._one_over_f2(f) if self.spectrum is None else self._given(f)
+            self._powers[h, w] = power[:, : w // 2 + 1]
+        return self._powers[h, w]
+
+    def _one_over_f2(self, f: Tensor) -> Tensor:
+        # The constant wave has f = 0; half of the longest wave's frequency stands in for it.
+        power = 1 / f.clamp(min=0.5 / max(f.shape)) ** 2
+        return power * (self.std**2 / power.mean())
+
+    def _given(self, f: Tensor) -> Tensor:
+        power = torch.as_tensor(self.spectrum(f), dtype=f.dtype)
+        if power.shape != f.shape or not bool((power.isfinite() & (power >= 0)).all()):
+            raise DdfmError(
+                "spectrum of a Gaussian prior must give a finite power, 0 or more, for every "
+                "frequency, f = 0 included"
+            )
+        return power
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        h, w = x_t.shape[-2:]
+        alpha, sigma = alpha_sigma(self.alphas_bar, t, x_t)
+        S = self.power(h, w).to(x_t.dtype).to(x_t.device)
+        wiener = alpha * S / (alpha**2 * S + sigma**2)
+        waves = torch.fft.rfft2(x_t - alpha * self.mean)
+        return self.mean + torch.fft.irfft2(wiener * waves, s=(h, w))
+
+    def sample(self, n: int, h: int, w: int, *, generator: torch.Generator | None = None) -> Tensor:
+        """n clean images of the field, drawn exactly, float32."""
+        white = torch.randn(n, self.channels, h, w, generator=generator, dtype=torch.float64)
+        waves = self.power(h, w).sqrt() * torch.fft.rfft2(white)
+        return (self.mean + torch.fft.irfft2(waves, s=(h, w))).float()

@@ -1,0 +1,195 @@
+r"""Samplers: loops over noise levels. They know alpha and sigma, and call a denoiser.
+
+A denoiser is any callable (x_t, t) -> x_0; where it comes from (a prior, a prior rectified by a
+likelihood) is not known here. With x_t = alpha_t x_0 + sigma_t eps, and s the level after t:
+
+DDIM (Song et al. 2021, eq. 12 and 16), eps being what x_t and x_0 imply:
+    x_s = alpha_s x_0 + sqrt(sigma_s^2 - tau^2) eps + tau z,
+    tau = eta sigma_s / sigma_t sqrt(1 - alpha_t^2 / alpha_s^2),    z ~ N(0, 1)
+DDPM (Ho et al. 2020): its ancestral step, drawn from q(x_s | x_t, x_0), is the case eta = 1.
+DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), lambda = log(alpha / sigma):
+    h = lambda_s - lambda_t,    r = h_before / h
+    D = (1 + 1 / 2r) x_0 - 1 / 2r x_0_before
+    x_s = sigma_s / sigma_t x_t - alpha_s (exp(-h) - 1) D
+
+After the last of the timesteps comes the clean image, alpha = 1 and sigma = 0, where each of the
+three returns x_0. Timesteps fall; they may begin anywhere. A warm start at t0 is
+`ddim(denoiser, noised(guess, t0, ...), timesteps(t0 + 1, steps), ...)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = ["SAMPLERS", "Noise", "Step", "ddim", "ddpm", "dpm_solver", "find_sampler", "noised"]
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a callback sees of one step. x0_prior is x0 before it was rectified, if it was."""
+
+    index: int
+    steps: int
+    t: int
+    x_t: Tensor
+    x0_prior: Tensor
+    x0: Tensor
+
+
+class Noise:
+    """White noise, one stream per image, each from the seed of its own.
+
+    Drawn in float32 on the CPU: an image gets the same numbers alone, in any batch and on any
+    device.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """The next noise for a batch (B, C, H, W), in its dtype and on its device."""
+        if len(like) != len(self.generators):
+            raise DdfmError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
+        shape = like.shape[1:]
+        images = [torch.randn(shape, generator=generator) for generator in self.generators]
+        return torch.stack(images).to(like.dtype).to(like.device)
+
+
+def noised(x0: Tensor, t: int, alphas_bar: Tensor, noise: Tensor) -> Tensor:
+    """x_t of a clean image: where a warm start begins."""
+    alpha, sigma = _level(alphas_bar, t)
+    return alpha * x0 + sigma * noise
+
+
+@torch.no_grad()
+def ddim(
+    denoiser: Denoiser,
+    x: Tensor,
+    timesteps: Sequence[int],
+    alphas_bar: Tensor,
+    *,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+    callback: Callable[[Step], object] | None = None,
+) -> Tensor:
+    """From x at timesteps[0] to a clean image; first order, deterministic where eta = 0.
+
+    Args:
+        denoiser: (x_t, t) -> x_0, with t (B,) int64.
+        x: x_t at timesteps[0], (B, C, H, W).
+        timesteps: the levels to visit, falling.
+        alphas_bar: abar_t of the schedule, float64 on the CPU.
+        eta: how much of the noise is fresh at each step, 0 (none) to 1 (ancestral sampling).
+        noise: the source of fresh noise; needed where eta > 0.
+        callback: is called with a `Step` after each denoising.
+    """
+    if eta > 0 and noise is None:
+        raise DdfmError("a stochastic sampler (eta > 0) needs a source of noise")
+    for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):
+        x0 = _denoise(denoiser, x, step, timesteps, callback)
+        eps = (x - alpha * x0) / sigma
+        tau = eta * sigma_s / sigma * math.sqrt(1 - (alpha / alpha_s) ** 2)
+        x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
+        if tau > 0:
+            x = x + tau * noise(x)
+    return x
+
+
+def ddpm(
+    denoiser: Denoiser,
+    x: Tensor,
+    timesteps: Sequence[int],
+    alphas_bar: Tensor,
+    *,
+    noise: Noise,
+    callback: Callable[[Step], object] | None = None,
+) -> Tensor:
+    """Ancestral sampling: DDIM with all of the noise fresh. Arguments as of `ddim`."""
+    return ddim(denoiser, x, timesteps, alphas_bar, eta=1.0, noise=noise, callback=callback)
+
+
+@torch.no_grad()
+def dpm_solver(
+    denoiser: Denoiser,
+    x: Tensor,
+    timesteps: Sequence[int],
+    alphas_bar: Tensor,
+    *,
+    noise: Noise | None = None,
+    callback: Callable[[Step], object] | None = None,
+) -> Tensor:
+    """DPM-Solver++ 2M: second order, one denoising a step. Arguments as of `ddim`.
+
+    It is deterministic: `noise` is there so that all samplers are called alike.
+    """
+    x0_before, h_before = None, math.nan
+    for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):
+        x0 = _denoise(denoiser, x, step, timesteps, callback)
+        h = _log(alpha_s) - _log(sigma_s) - _log(alpha) + _log(sigma)
+        if x0_before is None or math.isinf(h):
+            D = x0  # nothing to extrapolate from, or no finite distance to extrapolate over
+        else:
+            D = x0 + h / (2 * h_before) * (x0 - x0_before)
+        x = sigma_s / sigma * x - alpha_s * math.expm1(-h) * D
+        x0_before, h_before = x0, h
+    return x
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "ddim": ddim,
+    "ddpm": ddpm,
+    "dpm-solver": dpm_solver,
+}
+
+
+def find_sampler(name: str) -> Callable[..., Tensor]:
+    """A sampler by its name."""
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    return SAMPLERS[name]
+
+
+def _level(alphas_bar: Tensor, t: int) -> tuple[float, float]:
+    abar = float(alphas_bar[t])
+    return math.sqrt(abar), math.sqrt(1 - abar)
+
+
+def _steps(
+    timesteps: Sequence[int], alphas_bar: Tensor
+) -> Iterator[tuple[int, tuple[float, float], tuple[float, float]]]:
+    """Index of the step, (alpha, sigma) where it begins, (alpha, sigma) where it ends."""
+    falling = all(t > s for t, s in zip(timesteps, timesteps[1:], strict=False))
+    if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
+        raise DdfmError(
+            f"timesteps of a sampler must fall and lie in 0 .. {len(alphas_bar) - 1}: {timesteps}"
+        )
+    levels = [_level(alphas_bar, t) for t in timesteps] + [(1.0, 0.0)]
+    return zip(range(len(timesteps)), levels, levels[1:], strict=False)
+
+
+def _denoise(
+    denoiser: Denoiser,
+    x: Tensor,
+    step: int,
+    timesteps: Sequence[int],
+    callback: Callable[[Step], object] | None,
+) -> Tensor:
+    t = timesteps[step]
+    x0 = denoiser(x, torch.full((len(x),), t, dtype=torch.int64, device=x.device))
+    if callback is not None:
+        x0_prior = getattr(denoiser, "x0_prior", x0)
+        callback(Step(step, len(timesteps), t, x, x0_prior, x0))
+    return x0
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
