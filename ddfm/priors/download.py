@@ -1,0 +1,306 @@
+"""A file from the web: whole and checked under its final name, or not there at all.
+
+While it comes it is called NAME.part, and NAME.part.json remembers which version of the file that
+is. After an interruption the next attempt, in this run or a later one, goes on where the last one
+ended (HTTP Range), unless the file on the server has changed in between: then it starts anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from ddfm import __version__
+from ddfm.errors import DdfmError
+
+__all__ = ["download", "gigabytes", "sha256_of", "verify"]
+
+ATTEMPTS = 5  # in a row that bring no new byte
+BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
+TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
+CHUNK = 1 << 20
+TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+
+
+class _Interrupted(Exception):
+    """Something that may go away by itself."""
+
+
+def download(url: str, target: Path, *, sha256: str | None = None, size: int | None = None) -> None:
+    """Brings `url` to `target`; an error leaves at most a .part file from which to go on."""
+    if not url.startswith(("https://", "http://")):
+        raise DdfmError(f"cannot download {url}: only http and https addresses are possible")
+    part = target.with_name(target.name + ".part")
+    with _writing(target), _alone(part):
+        resumed = _complete(url, part, sha256, size)
+        try:
+            verify(part, sha256, size, origin=url)
+        except DdfmError:
+            _discard(part)
+            if not resumed:
+                raise
+            # Pieces of two versions may have met in one file. Once more, from the start.
+            _complete(url, part, sha256, size)
+            try:
+                verify(part, sha256, size, origin=url)
+            except DdfmError:
+                _discard(part)
+                raise
+        os.replace(part, target)
+        _note(part).unlink(missing_ok=True)
+
+
+def verify(path: Path, sha256: str | None, size: int | None, origin: str = "") -> None:
+    """Raises DdfmError where `path` is not the file that it should be."""
+    what = origin or str(path)
+    found = path.stat().st_size
+    if size is not None and found != size:
+        raise DdfmError(f"{what} has {found} bytes where {size} are expected; it was not accepted")
+    if sha256 is not None and (digest := sha256_of(path)) != sha256.lower():
+        raise DdfmError(
+            f"{what} has the sha256 {digest} where {sha256} is expected; it was not accepted"
+        )
+    if sha256 is None and _is_cut_off(path):
+        raise DdfmError(f"{what} is not complete; it was not accepted")
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def gigabytes(size: int) -> str:
+    """A size for people: 2.2 GB, 35 MB, 1 kB."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            number = size / factor
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{size} bytes"
+
+
+def _is_cut_off(path: Path) -> bool:
+    """The little that can be seen without a checksum: archives and safetensors know their end."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+        if head[:4] == b"PK\x03\x04":
+            return not zipfile.is_zipfile(path)
+        if path.name.removesuffix(".part").endswith(".safetensors"):
+            length = int.from_bytes(head, "little")
+            try:
+                header = json.loads(file.read(min(length, 10**8)))
+                ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+            except (ValueError, TypeError, LookupError, AttributeError):
+                return True
+            return path.stat().st_size != 8 + length + max(ends, default=0)
+    return path.stat().st_size == 0
+
+
+def _complete(url: str, part: Path, sha256: str | None, size: int | None) -> bool:
+    """Attempts until the file is complete; True if pieces of several connections make it up."""
+    failures, furthest = 0, _length(part)
+    while True:
+        try:
+            return _attempt(url, part, sha256, size)
+        except _Interrupted as error:
+            if _length(part) > furthest:
+                failures, furthest = 0, _length(part)
+            failures += 1
+            if failures >= ATTEMPTS:
+                kept = _length(part)
+                hint = f"; run it again to go on after {gigabytes(kept)}" if kept else ""
+                raise DdfmError(f"cannot download {url}: {error}{hint}") from None
+            time.sleep(BACKOFF * 2 ** (failures - 1))
+
+
+def _attempt(url: str, part: Path, sha256: str | None, size: int | None) -> bool:
+    """One connection. True if it went on from an earlier one."""
+    known = _read_note(part, url)
+    # Without a checksum and without a mark of the version nothing would tell two versions apart.
+    start = _length(part) if known and (sha256 or known["etag"] or known["modified"]) else 0
+    if start and start == known["length"]:
+        return True
+    headers = {"User-Agent": f"ddfm/{__version__}", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        strong = known["etag"] if not known["etag"].startswith("W/") else ""
+        if strong or known["modified"]:
+            headers["If-Range"] = strong or known["modified"]
+    with _opened(url, headers, part) as response:
+        offered = _version_of(response, url)
+        if response.status == 206:
+            if not start or not _goes_on(response, start, known, offered):
+                _discard(part)
+                raise _Interrupted("the file changed on the server")
+        else:
+            start = 0
+        total = offered["length"] if offered["length"] is not None else size
+        if size is not None and total != size:
+            _discard(part)
+            raise DdfmError(f"{url} offers {total} bytes where {size} are expected: another file")
+        _check_room(part, (total or 0) - start)
+        if not start:
+            _discard(part)
+        _note(part).write_text(json.dumps(offered))
+        _copy(response, part, start, total)
+    return start > 0
+
+
+@contextmanager
+def _opened(url: str, headers: dict[str, str], part: Path) -> Iterator[Any]:
+    try:
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+        )
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # the part is longer than the file has become
+            _discard(part)
+            raise _Interrupted("the file changed on the server") from None
+        answer = f"the server answered {error.code} {error.reason}"
+        if error.code in TRY_AGAIN:
+            raise _Interrupted(answer) from None
+        raise DdfmError(f"cannot download {url}: {answer}") from None
+    except (OSError, HTTPException) as error:  # URLError is an OSError
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise _Interrupted(str(reason)) from None
+    except ValueError as error:
+        raise DdfmError(f"cannot download {url}: {error}") from None
+    with response:
+        yield response
+
+
+def _version_of(response: Any, url: str) -> dict[str, Any]:
+    """What tells this version of the file from another, `length` being that of the whole file."""
+    length = response.headers.get("Content-Length")
+    if response.status == 206:
+        length = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return {
+        "url": url,
+        "etag": response.headers.get("ETag", ""),
+        "modified": response.headers.get("Last-Modified", ""),
+        "length": int(length) if length and length.isdigit() else None,
+    }
+
+
+def _goes_on(response: Any, start: int, known: dict[str, Any], offered: dict[str, Any]) -> bool:
+    """Whether the answer is the rest of the file whose beginning we have."""
+    begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    return begins and all(
+        not (known[mark] and offered[mark]) or known[mark] == offered[mark]
+        for mark in ("etag", "modified", "length")
+    )
+
+
+def _copy(response: Any, part: Path, start: int, total: int | None) -> None:
+    from tqdm import tqdm
+
+    done = start
+    bar = tqdm(
+        total=total,
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        desc=part.name.removesuffix(".part"),
+        disable=not sys.stderr.isatty(),
+    )
+    with bar, open(part, "r+b") as file:
+        file.seek(start)
+        file.truncate()
+        while True:
+            try:
+                chunk = response.read(CHUNK)
+            except (OSError, HTTPException):
+                chunk = b""
+                if total is None:
+                    raise _Interrupted(f"the connection broke after {done} bytes") from None
+            if not chunk:
+                break
+            file.write(chunk)
+            done += len(chunk)
+            bar.update(len(chunk))
+            if total is not None and done > total:
+                break  # an endless answer; the check of the size tells
+    if total is not None and done < total:
+        raise _Interrupted(f"the connection ended after {done} of {total} bytes")
+
+
+def _check_room(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise DdfmError(
+            f"no room in {part.parent}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
+            "set DDFM_CACHE to a folder on another disk"
+        )
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """What the disk refuses is an error about the disk, not about the network."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise DdfmError(f"cannot write {target}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Two processes that write one .part file would spoil it (where the system has locks)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(part, "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DdfmError(f"{part} is being downloaded by another process") from None
+        try:
+            yield
+        finally:
+            if part.exists() and not _length(part):
+                part.unlink()
+                _note(part).unlink(missing_ok=True)
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_note(part: Path, url: str) -> dict[str, Any] | None:
+    try:
+        known = json.loads(_note(part).read_text())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(known, dict) and {"url", "etag", "modified", "length"} <= known.keys()
+    return known if whole and known["url"] == url else None
+
+
+def _length(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _discard(part: Path) -> None:
+    """Empties the part, which keeps the lock on it."""
+    _note(part).unlink(missing_ok=True)
+    with open(part, "wb"):
+        pass

@@ -1,0 +1,373 @@
+"""The catalogue of priors, and downloads from a server that misbehaves in every way we know."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import shutil
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.priors import catalog, download
+
+BODY = random.Random(0).randbytes(200_000)
+OTHER = random.Random(1).randbytes(200_000)
+
+
+class Server:
+    """Serves `body` under every path; each request takes the next entry of `script`.
+
+    An entry is a dict: `cut` (close after so many bytes), `status` (an error), `length` (a false
+    Content-Length), `ranges` (False: Range is ignored), `etag` (False: no mark of the version),
+    `body` (from now on another file).
+    """
+
+    def __init__(self) -> None:
+        self.body = BODY
+        self.script: list[dict] = []
+        self.requests: list[dict[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *args) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/weights.pt"
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.requests.append(dict(handler.headers))
+        step = self.script.pop(0) if self.script else {}
+        self.body = step.get("body", self.body)
+        if "status" in step:
+            handler.send_error(step["status"])
+            return
+        etag = f'"{hashlib.md5(self.body).hexdigest()}"'
+        start = 0
+        wanted = handler.headers.get("Range")
+        same = handler.headers.get("If-Range", etag) == etag
+        if wanted and step.get("ranges", True) and same:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(self.body):
+                handler.send_error(416)
+                return
+            handler.send_response(206)
+            length = len(self.body)
+            handler.send_header("Content-Range", f"bytes {start}-{length - 1}/{length}")
+        else:
+            handler.send_response(200)
+        rest = self.body[start:]
+        handler.send_header("Content-Length", str(step.get("length", len(rest))))
+        if step.get("etag", True):
+            handler.send_header("ETag", etag)
+        handler.end_headers()
+        handler.wfile.write(rest[: step.get("cut", len(rest))])
+        handler.close_connection = True
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDFM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "BACKOFF", 0.0)
+    monkeypatch.setattr(download, "CHUNK", 4096)
+
+
+def add_entry(monkeypatch, server, *, sha256: bool = True, size: bool = True) -> Path:
+    """A catalogue entry `test` on the server; returns where its file belongs."""
+    file = catalog.File(
+        "weights.pt",
+        server.url,
+        hashlib.sha256(BODY).hexdigest() if sha256 else None,
+        len(BODY) if size else None,
+    )
+    entry = catalog.Entry("test", "a test", 3, "MIT", files=(file,))
+    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    return catalog.cache_dir() / "priors" / "test" / "weights.pt"
+
+
+def test_get_brings_the_file_and_asks_only_once(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    assert catalog.path_of("test") is None
+    assert catalog.get("test") == place
+    assert place.read_bytes() == BODY
+    assert catalog.get("test") == place
+    assert len(server.requests) == 1
+    assert sorted(p.name for p in place.parent.iterdir()) == ["weights.pt", "weights.pt.sha256"]
+    assert catalog.check("test").endswith("matches the published checksum")
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    server.script = [{"cut": 50_000}, {"status": 503}, {"cut": 60_000}]
+    catalog.get("test")
+    assert place.read_bytes() == BODY
+    ranges = [request.get("Range") for request in server.requests]
+    assert ranges == [None, "bytes=50000-", "bytes=50000-", "bytes=110000-"]
+
+
+def test_a_later_run_resumes_the_part_of_an_earlier_one(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    server.script = [{"cut": 80_000}] + [{"status": 503}] * 20
+    with pytest.raises(DdfmError, match="503.*run it again to go on after 80 kB"):
+        catalog.get("test")
+    assert not place.exists()
+    server.script = []
+    server.requests.clear()
+    catalog.get("test")
+    assert place.read_bytes() == BODY
+    assert [request.get("Range") for request in server.requests] == ["bytes=80000-"]
+
+
+def test_a_part_that_was_complete_already_is_not_downloaded_again(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    server.script = [{"cut": 80_000}] + [{"status": 503}] * 20
+    with pytest.raises(DdfmError):
+        catalog.get("test")
+    place.with_name("weights.pt.part").write_bytes(BODY)
+    server.requests.clear()
+    assert catalog.get("test").read_bytes() == BODY
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("etag", [True, False])
+@pytest.mark.parametrize("sha256", [True, False])
+def test_a_file_that_changes_in_between_starts_anew(server, monkeypatch, etag, sha256):
+    """The new version has the same length; never do pieces of both end up in one file."""
+    place = add_entry(monkeypatch, server, sha256=False)
+    if sha256:
+        wanted = catalog.File("weights.pt", server.url, hashlib.sha256(OTHER).hexdigest(), None)
+        entry = catalog.Entry("test", "a test", 3, "MIT", files=(wanted,))
+        monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    server.script = [{"cut": 50_000, "etag": etag}, {"body": OTHER, "etag": etag}, {"etag": etag}]
+    catalog.get("test")
+    assert place.read_bytes() == OTHER
+
+
+def test_a_server_that_denies_the_change_is_caught_by_the_version_mark(server, monkeypatch):
+    """A 206 with another ETag, against the If-Range that we sent."""
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    original = server.answer
+
+    def ignores_if_range(handler):
+        del handler.headers["If-Range"]
+        original(handler)
+
+    server.answer = ignores_if_range
+    server.script = [{"cut": 50_000}, {"body": OTHER}]
+    catalog.get("test")
+    assert place.read_bytes() == OTHER
+
+
+def test_a_file_that_shrinks_in_between_starts_anew(server, monkeypatch):
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    short = OTHER[:20_000]
+    server.script = [{"cut": 50_000, "etag": True}, {"body": short, "status": 416}]
+    catalog.get("test")
+    assert place.read_bytes() == short
+
+
+def test_a_server_that_ignores_ranges_is_read_from_the_start(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    server.script = [{"cut": 50_000}, {"ranges": False}]
+    catalog.get("test")
+    assert place.read_bytes() == BODY
+
+
+def test_a_server_that_ignores_ranges_and_always_cuts_is_given_up(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    server.script = [{"cut": 50_000, "ranges": False}] * 50
+    with pytest.raises(DdfmError, match="ended after 50000 of 200000 bytes"):
+        catalog.get("test")
+    assert not place.exists()
+    assert len(server.requests) < 10
+
+
+@pytest.mark.parametrize("sha256", [True, False])
+def test_wrong_bytes_are_refused_and_not_kept(server, monkeypatch, sha256):
+    place = add_entry(monkeypatch, server, sha256=sha256)
+    if sha256:
+        server.body, message = OTHER, "has the sha256 .* is expected"
+    else:
+        server.body, message = OTHER + b"x", "offers 200001 bytes where 200000 are expected"
+    with pytest.raises(DdfmError, match=message):
+        catalog.get("test")
+    assert list(place.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [True, False])
+def test_a_length_that_is_too_long_does_not_pass(server, monkeypatch, size):
+    place = add_entry(monkeypatch, server, sha256=False, size=size)
+    server.script = [{"length": len(BODY) + 1000, "ranges": False}] * 50
+    with pytest.raises(DdfmError, match="201000 bytes"):
+        catalog.get("test")
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("sha256", [True, False])
+def test_a_length_that_is_too_short_does_not_pass(server, monkeypatch, sha256):
+    place = add_entry(monkeypatch, server, sha256=sha256, size=not sha256)
+    server.script = [{"length": 1000}] * 50
+    with pytest.raises(DdfmError, match="sha256|offers 1000 bytes"):
+        catalog.get("test")
+    assert not place.exists()
+
+
+def test_an_archive_without_its_end_does_not_pass_even_without_a_checksum(server, monkeypatch):
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("data", BODY)
+    server.body = archive.getvalue()
+    server.script = [{"length": 1000}]
+    with pytest.raises(DdfmError, match="not complete"):
+        catalog.get("test")
+    assert not place.exists()
+    assert catalog.get("test").read_bytes() == archive.getvalue()
+
+
+def test_errors_of_the_server_are_one_clear_line(server, monkeypatch):
+    add_entry(monkeypatch, server)
+    server.script = [{"status": 404}]
+    with pytest.raises(DdfmError, match="answered 404 Not Found") as caught:
+        catalog.get("test")
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) == 1
+    server.close()
+    with pytest.raises(DdfmError, match="cannot download .*refused"):
+        catalog.get("test")
+
+
+def test_a_mirror_takes_the_place_of_the_address(server, monkeypatch):
+    place = add_entry(monkeypatch, server)
+    file = catalog.File(
+        "weights.pt", "https://example.invalid/w.pt", hashlib.sha256(BODY).hexdigest()
+    )
+    entry = catalog.Entry("test", "a test", 3, "MIT", files=(file,))
+    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    assert catalog.get("test", url=server.url) == place
+    with pytest.raises(DdfmError, match="only http and https"):
+        place.unlink()
+        catalog.get("test", url="file:///etc/passwd")
+
+
+def test_a_folder_of_files_comes_whole(server, monkeypatch):
+    base = server.url.rpartition("/")[0]
+    files = tuple(catalog.File(name, f"{base}/{name}") for name in ("config.json", "w.bin"))
+    entry = catalog.Entry("test", "a test", 3, "MIT", files=files, folder=True)
+    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    path = catalog.get("test")
+    assert path.is_dir() and (path / "config.json").read_bytes() == BODY
+    assert "no published checksum" in catalog.check("test")
+
+
+def test_check_finds_damage(server, monkeypatch):
+    place = add_entry(monkeypatch, server, sha256=False)
+    with pytest.raises(DdfmError, match="ddfm priors get test"):
+        catalog.check("test")
+    catalog.get("test")
+    assert "as it was downloaded" in catalog.check("test")
+    place.write_bytes(OTHER)
+    with pytest.raises(DdfmError, match="sha256"):
+        catalog.check("test")
+    assert catalog.get("test").read_bytes() == BODY  # get mends it
+
+
+def test_no_room_and_no_permission_say_so(server, monkeypatch, tmp_path):
+    add_entry(monkeypatch, server)
+    usage = type(shutil.disk_usage("/"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6, 100))
+        with pytest.raises(DdfmError, match="200 kB are needed, 100 bytes free"):
+            catalog.get("test")
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("DDFM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DdfmError, match="cannot write"):
+        catalog.get("test")
+
+
+def test_two_processes_do_not_write_one_part(server, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    place = add_entry(monkeypatch, server)
+    place.parent.mkdir(parents=True)
+    with open(place.with_name("weights.pt.part"), "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DdfmError, match="another process"):
+            catalog.get("test")
+    assert catalog.get("test") == place
+
+
+def test_no_bar_outside_of_a_terminal(server, monkeypatch, capfd):
+    add_entry(monkeypatch, server)
+    catalog.get("test")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_safetensors_file_knows_its_length(tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    whole = len(header).to_bytes(8, "little") + header + bytes(8)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(whole)
+    download.verify(path, None, None)
+    for cut in (whole[:-1], whole[:20], whole[:4], b""):
+        path.write_bytes(cut)
+        with pytest.raises(DdfmError, match="not complete"):
+            download.verify(path, None, None)
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
+    assert catalog.cache_dir() == tmp_path
+    monkeypatch.delenv("DDFM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert catalog.cache_dir() == tmp_path / "x" / "ddfm"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert catalog.cache_dir() == Path.home() / ".cache" / "ddfm"
+
+
+def test_every_entry_is_complete_and_can_be_described():
+    shown = catalog.listing()
+    for name in catalog.names():
+        entry = catalog.find(name)
+        assert name in shown
+        assert entry.licence in catalog.describe(name)
+        assert entry.channels in (1, 3)
+        for file in entry.files:
+            assert file.url.startswith("https://")
+            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
+            assert file.sha256 or "no published checksum" in catalog.describe(name)
+    assert catalog.find("256x256_diffusion_uncond") is catalog.find("openai-256")
+    assert catalog.find("google/ddpm-cat-256") is catalog.find("ddpm-cat-256")
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(DdfmError, match="openai-256"):
+        catalog.get("openai-265")
+
+
+def test_what_has_no_files_is_not_downloaded():
+    with pytest.raises(DdfmError, match="nothing to download"):
+        catalog.get("gaussian")
+    assert "part of ddfm" in catalog.check("gaussian")
