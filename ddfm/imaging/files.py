@@ -1,0 +1,272 @@
+"""Image files in and out, at their own depth, with their colour profile, alpha and orientation.
+
+Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000 and GIF, at 8 and 16 bits, and TIFF as
+floating point; see `ddfm.imaging.picture` for what becomes of values of any range. Colour beyond
+8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
+
+Written, by suffix, at the depth of the source where the format carries it, else at the deepest
+that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
+JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless, JPEG
+is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour profile by all
+but BMP and JPEG 2000, provided that the profile is for as many channels as are written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ddfm.atomic import atomic_path
+from ddfm.errors import DdfmError, unknown
+from ddfm.imaging.picture import Picture, from_array, to_array
+from ddfm.imaging.pil import from_pil, from_pil_file
+from ddfm.imaging.png16 import write_png16
+from ddfm.imaging.quiet import quiet
+from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.imaging.tiff import is_tiff, page_count, read_page, write_tiff
+
+__all__ = ["Picture", "check_output", "read_image", "read_pages", "to_array", "write_image"]
+
+# Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
+_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str
+    depths: tuple[type, ...]
+    alpha: bool = True
+    icc: bool = True
+    side: int = 2**31 - 1  # the most pixels in a row or column
+
+
+_PNG = _Format("PNG", (np.uint8, np.uint16))
+_JPEG = _Format("JPEG", (np.uint8,), alpha=False, side=65500)
+_TIFF = _Format("TIFF", (np.uint8, np.uint16, np.float32))
+_JPEG2000 = _Format("JPEG2000", (np.uint8, np.uint16), icc=False)
+_WRITABLE = {
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".webp": _Format("WEBP", (np.uint8,), side=16383),
+    ".bmp": _Format("BMP", (np.uint8,), alpha=False, icc=False),
+    ".jp2": _JPEG2000,
+    ".j2k": _JPEG2000,
+}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True},
+}
+
+
+def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
+    """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
+
+    Args:
+        source: a path; a PIL image; an array of shape (H, W) or (H, W, C); a tensor of shape
+            (H, W) or (C, H, W). C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+        page: which page of a TIFF file, from 0.
+        name: what to call it in messages, if not by its path or kind.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return _read_file(Path(source), page, name)
+    if isinstance(source, Image.Image):
+        name = name or getattr(source, "filename", "") or "PIL image"
+        with explained(name):
+            return from_pil(source, name)
+    if isinstance(source, np.ndarray):
+        return from_array(source, name or "array")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.Tensor):
+        return _from_tensor(source, name or "tensor")
+    raise DdfmError(
+        f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
+        "pass a path, a PIL image, a NumPy array or a tensor"
+    )
+
+
+def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
+    """The pages of a TIFF file one after the other, or the only image of any other file."""
+    path = existing_file(path)
+    with explained(str(path)):
+        pages = page_count(path) if is_tiff(_head(path)) else 1
+    for page in range(max(pages, 1)):
+        yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Raise what `write_image` would raise about this path, before the work is done."""
+    path = Path(path)
+    _format_of(path)
+    try:
+        if path.is_dir():
+            raise DdfmError(f"cannot write {path}: it is a folder")
+        if not path.parent.is_dir():
+            raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
+    except (OSError, ValueError) as error:
+        raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    pixels: np.ndarray,
+    like: Picture,
+    alpha: np.ndarray | None = None,
+) -> None:
+    """Write samples in [0, 1] as the suffix says, at the depth and with the profile of `like`.
+
+    Args:
+        path: where to; it appears whole or not at all.
+        pixels: of shape (H, W), (H, W, 1) or (H, W, 3).
+        like: the picture whose depth, range and colour profile the file takes over.
+        alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
+    """
+    path = Path(path)
+    check_output(path)
+    form = _format_of(path)
+    if max(pixels.shape[:2]) > form.side:
+        raise DdfmError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+    alpha = alpha if form.alpha else None
+    depth = _depth(form, like, grey=pixels.ndim == 2 or pixels.shape[2] == 1, alpha=alpha)
+    if depth != like.dtype:
+        like = replace(like, dtype=depth, range=None)
+    array = to_array(pixels, like, alpha)
+    icc = _fitting_profile(like.icc, array) if form.icc else None
+    data = _encode(path, array, form.name, icc)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _read_file(path: Path, page: int, name: str | None) -> Picture:
+    path = existing_file(path)
+    name = name or str(path)
+    with explained(name):
+        head = _head(path)
+        if is_tiff(head):
+            return _read_tiff(path, page, name)
+        if page:
+            raise DdfmError(f"{name} has one page, so there is no page {page} (they count from 0)")
+        if _is_deep_jpeg2000(path, head):
+            raise DdfmError(
+                f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
+                "convert it to PNG or TIFF first"
+            )
+        return from_pil_file(lambda: _open(path, 0, name), name)
+
+
+def _read_tiff(path: Path, page: int, name: str) -> Picture:
+    pages = page_count(path)
+    if not 0 <= page < max(pages, 1):
+        raise DdfmError(f"{name} has {pages} pages, so there is no page {page} (they count from 0)")
+    picture = read_page(path, page, name)
+    if picture is not None:
+        return picture
+    try:
+        return from_pil_file(lambda: _open(path, page, name), name)
+    except UnidentifiedImageError:
+        raise DdfmError(
+            f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
+        ) from None
+
+
+def _open(path: Path, page: int, name: str) -> Image.Image:
+    image = Image.open(path, formats=_READABLE)
+    if page:
+        image.seek(page)
+    check_pixels(*image.size, name)
+    return image
+
+
+def _from_tensor(tensor: Any, name: str) -> Picture:
+    import torch
+
+    if tensor.ndim not in (2, 3):
+        raise DdfmError(
+            f"{name}: an image has shape (H, W) or (C, H, W), not {tuple(tensor.shape)}; "
+            "pass one image at a time"
+        )
+    with explained(name):
+        tensor = tensor.detach().cpu()
+        if tensor.dtype == torch.bfloat16:
+            tensor = tensor.float()
+        array = tensor.numpy()
+    if array.ndim == 3:
+        if not 1 <= array.shape[0] <= 4:
+            raise DdfmError(
+                f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
+                "image; in tensors the channels come first"
+            )
+        array = np.moveaxis(array, 0, 2)
+    return from_array(array, name)
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(4096)
+
+
+def _is_deep_jpeg2000(path: Path, head: bytes) -> bool:
+    """Whether a JPEG 2000 file has colour of more than 8 bits, by its SIZ marker segment."""
+    if head[4:8] != b"jP  " and head[:4] != b"\xff\x4f\xff\x51":
+        return False
+    with open(path, "rb") as file:
+        data = file.read(1 << 20)
+    siz = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.)", data, re.DOTALL)
+    if siz is None:
+        return False
+    channels, precision = int.from_bytes(siz[1], "big"), (siz[2][0] & 127) + 1
+    return channels > 1 and precision > 8
+
+
+def _format_of(path: Path) -> _Format:
+    suffix = path.suffix.lower()
+    if suffix not in _WRITABLE:
+        if not suffix:
+            raise DdfmError(f"cannot write {path}: its suffix says the format; try {path}.png")
+        raise unknown("output suffix", suffix, _WRITABLE)
+    return _WRITABLE[suffix]
+
+
+def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None) -> np.dtype:
+    """The depth of the source, or the deepest that the format has for such channels."""
+    depths = form.depths
+    if form is _JPEG2000 and (not grey or alpha is not None):
+        depths = (np.uint8,)  # Pillow writes 16 bits there for plain grey only
+    return like.dtype if like.dtype.type in depths else np.dtype(depths[-1])
+
+
+def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
+    """The profile, if it is one and speaks of as many channels as there are."""
+    grey = array.ndim == 2 or array.shape[2] == 2
+    fits = icc is not None and len(icc) >= 128 and icc[36:40] == b"acsp"
+    return icc if fits and icc[16:20] == (b"GRAY" if grey else b"RGB ") else None
+
+
+def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> bytes:
+    """The file in memory: some encoders loop or crash when the disk under them fills up."""
+    file = BytesIO()
+    try:
+        with quiet():
+            if form == "TIFF":
+                write_tiff(file, array, icc)
+            elif form == "PNG" and array.dtype == np.uint16:
+                write_png16(file, array, icc)
+            else:
+                options = _OPTIONS.get(form, {}) | ({"icc_profile": icc} if icc else {})
+                Image.fromarray(array).save(file, format=form, **options)
+    except Exception as error:
+        raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+    return file.getvalue()

@@ -1,0 +1,174 @@
+"""A picture inside the library, and the way from and back to arrays of any depth.
+
+Rules of depth, for arrays, tensors and files alike:
+
+- uint8 and uint16 span their whole range: 0 is black, 255 or 65535 is white. bool is uint8.
+- Floating-point values within [0, 1] are taken as they are. Any others (degrees, counts,
+  [-1, 1]) are scaled by their own minimum and maximum, which `Picture.range` remembers; results
+  are put back to that range. Other integer types (int16, int32, ...) are taken in this way too.
+- Three channels that are equal everywhere are grey, and are kept as one channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddfm.errors import DdfmError
+
+__all__ = ["Picture", "from_array", "inks_to_rgb", "orient", "to_array"]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image at rest: its samples in [0, 1], and what it takes to write a result like it.
+
+    Attributes:
+        pixels: float32 samples in [0, 1], of shape (H, W, 1) for grey and (H, W, 3) for colour.
+        alpha: float32 opacity in [0, 1], of shape (H, W), or None.
+        dtype: the depth that it came with: uint8, uint16 or float32.
+        icc: the colour profile that it came with. Pixels are as stored, not converted by it.
+        name: what to call it in a message.
+        range: the source's values at 0 and 1, where these are not 0 and the depth's white.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    dtype: np.dtype = np.dtype(np.uint8)
+    icc: bytes | None = None
+    name: str = "image"
+    range: tuple[float, float] | None = None
+
+    @property
+    def is_color(self) -> bool:
+        """Whether the channels differ anywhere; three equal ones count as grey."""
+        return self.pixels.shape[2] == 3
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = None) -> Picture:
+    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
+    array = np.asarray(array)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(255)
+    _check(array, name)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    channels = array.shape[2]
+    color, alpha = (array[:, :, :-1], array[:, :, -1]) if channels in (2, 4) else (array, None)
+    if color.shape[2] == 3 and _equal_channels(color):
+        color = color[:, :, :1]
+    if array.dtype.type in (np.uint8, np.uint16):
+        dtype, limits = np.dtype(array.dtype.type), None
+        pixels = _fraction(color)
+        alpha = None if alpha is None else _fraction(alpha)
+    else:
+        dtype = np.dtype(np.float32)
+        pixels, limits = _scale(color, name)
+        alpha = None if alpha is None else _opacity(alpha)
+    return Picture(pixels, alpha, dtype, icc, name, limits)
+
+
+def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
+    """Samples in [0, 1] as an array of the depth and range of `like`.
+
+    Integers are rounded to the nearest. The result is (H, W) for grey, (H, W, 3) for colour,
+    with alpha (in [0, 1]) appended as a last channel if it is given.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
+        raise DdfmError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
+    result = _at_depth(pixels, like.dtype, like.range)
+    if alpha is None:
+        return result
+    if alpha.shape != pixels.shape[:2]:
+        raise DdfmError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
+    return np.dstack([result, _at_depth(alpha, like.dtype, None)])
+
+
+def orient(array: np.ndarray, orientation: int) -> np.ndarray:
+    """An array turned upright, as an EXIF or TIFF orientation of 1 to 8 asks."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)  # stored on its side: columns are rows
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def inks_to_rgb(inks: np.ndarray) -> np.ndarray:
+    """CMYK of shape (H, W, 4) as the light that the inks let through: R = (1 - C)(1 - K), ...
+
+    That is what a screen shows of them without a colour profile.
+    """
+    top = np.iinfo(inks.dtype).max
+    clear = top - inks.astype(np.float64)
+    return np.rint(clear[:, :, :3] * clear[:, :, 3:] / top).astype(inks.dtype)
+
+
+def _check(array: np.ndarray, name: str) -> None:
+    if array.dtype.kind not in "uif":
+        raise DdfmError(f"{name}: values of type {array.dtype} are not an image's")
+    if array.ndim not in (2, 3):
+        raise DdfmError(
+            f"{name}: an image has shape (H, W) or (H, W, channels), not {array.shape}; "
+            "pass one image at a time"
+        )
+    if array.ndim == 3 and not 1 <= array.shape[2] <= 4:
+        hint = "; in NumPy arrays the channels come last" if array.shape[0] in (1, 3, 4) else ""
+        raise DdfmError(
+            f"{name}: {array.shape[2]} channels (shape {array.shape}), but 1 to 4 make an image"
+            + hint
+        )
+    if array.size == 0:
+        raise DdfmError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(array.size - np.isfinite(array).sum())
+        raise DdfmError(
+            f"{name}: {bad} of {array.size} values are NaN or infinite; replace them first"
+        )
+
+
+def _equal_channels(color: np.ndarray) -> bool:
+    first = color[:, :, 0]
+    return bool((first == color[:, :, 1]).all() and (first == color[:, :, 2]).all())
+
+
+def _fraction(values: np.ndarray) -> np.ndarray:
+    # float32 tells 65536 levels apart with room to spare, so 16 bits survive the way and back.
+    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+
+
+def _opacity(alpha: np.ndarray) -> np.ndarray:
+    opaque = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+    return np.clip(alpha.astype(np.float64) / opaque, 0, 1).astype(np.float32)
+
+
+def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, float] | None]:
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+        return values.astype(np.float32), None
+    if max(-low, high) > float(np.finfo(np.float32).max) / 2:
+        raise DdfmError(f"{name}: values from {low:g} to {high:g} are too large to work with")
+    pixels = (values.astype(np.float64) - low) / ((high - low) or 1.0)
+    return np.clip(pixels, 0, 1).astype(np.float32), (low, high)
+
+
+def _at_depth(
+    values: np.ndarray, dtype: np.dtype, limits: tuple[float, float] | None
+) -> np.ndarray:
+    values = np.clip(values.astype(np.float64), 0, 1)
+    if not np.isfinite(values).all():
+        raise DdfmError("the result has values that are not numbers; nothing is written")
+    if dtype.kind == "u":
+        return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+    low, high = limits or (0.0, 1.0)
+    return (low + values * (high - low)).astype(dtype)

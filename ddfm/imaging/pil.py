@@ -1,0 +1,116 @@
+"""Pillow's images as pictures, whatever their mode, and 16-bit colour PNG at its full depth.
+
+Pillow has no mode for colour of 16 bits: it decodes such a file, and hands out the upper byte of
+each sample. But it knows both byte orders, so a file decoded a second time as though its bytes
+were swapped gives the lower ones. The two together are what is in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
+
+__all__ = ["from_pil", "from_pil_file"]
+
+_ORIENTATION = 274
+_SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
+_GREY_ALPHA = "LA;16B"
+_TARGET = {  # the mode that holds what is in a mode, and the one if a colour is keyed out
+    "1": ("L", "LA"),
+    "L": ("L", "LA"),
+    "LA": ("LA", "LA"),
+    "La": ("LA", "LA"),
+    "P": ("RGB", "RGBA"),
+    "PA": ("RGBA", "RGBA"),
+    "RGB": ("RGB", "RGBA"),
+    "RGBA": ("RGBA", "RGBA"),
+    "RGBa": ("RGBA", "RGBA"),
+    "RGBX": ("RGB", "RGB"),
+    "YCbCr": ("RGB", "RGB"),
+    "HSV": ("RGB", "RGB"),
+}
+
+
+def from_pil(image: Image.Image, name: str) -> Picture:
+    """A picture of an image as Pillow holds it: upright, palettes and inks made RGB."""
+    image.load()
+    return _finish(_samples(image, name), image, name)
+
+
+def from_pil_file(opened: Callable[[], Image.Image], name: str) -> Picture:
+    """A picture of a file that `opened` opens, any number of times, at the depth of the file."""
+    with opened() as image:
+        raw = _raw_mode(image)
+        if ";16" not in raw or image.mode.startswith("I"):
+            return from_pil(image, name)
+        if raw == _GREY_ALPHA:
+            # Four bytes a pixel: Pillow may as well take them for 8-bit RGBA.
+            _load_as(image, "RGBA")
+            return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
+        if raw not in _SWAPPED:
+            raise DdfmError(
+                f"{name}: 16-bit samples laid out as {raw} cannot be read without loss; "
+                "save it as a PNG or an uncompressed TIFF first"
+            )
+        image.load()
+        with opened() as again:
+            _load_as(again, _SWAPPED[raw])
+            low = np.asarray(again)
+        return _finish(np.asarray(image).astype(np.uint16) << 8 | low, image, name)
+
+
+def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
+    """Keyed transparency, orientation and profile belong to the file, whatever its depth."""
+    if samples.dtype == np.uint16:
+        samples = _key_out(samples, image.info.get("transparency"))
+    orientation = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
+    samples = orient(samples, orientation if isinstance(orientation, int) else 1)
+    icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
+    return from_array(samples, name, icc=icc)
+
+
+def _key_out(samples: np.ndarray, key: object) -> np.ndarray:
+    """Alpha that is nothing where the colour is the key, as Pillow makes it for 8 bits."""
+    color = samples.reshape(*samples.shape[:2], -1)
+    if not isinstance(key, (int, tuple)) or color.shape[2] not in (1, 3):
+        return samples
+    seen = np.any(color != np.asarray(key), axis=2)
+    return np.dstack([color, seen.astype(np.uint16) * np.uint16(65535)])
+
+
+def _samples(image: Image.Image, name: str) -> np.ndarray:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if mode == "I" and image.format == "PNG":  # so it was called before Pillow 10.3
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+    if mode in ("I", "F"):
+        return np.asarray(image)
+    if mode == "CMYK":
+        return inks_to_rgb(np.asarray(image))
+    if mode not in _TARGET:
+        raise DdfmError(f"{name}: images of mode {mode} are not supported; convert it to RGB")
+    target = _TARGET[mode]["transparency" in image.info]
+    return np.asarray(image if mode == target else image.convert(target))
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the samples lie in the file, which Pillow keeps among the arguments of its decoder."""
+    raw = image.tile[0][3] if getattr(image, "tile", None) else ""
+    if isinstance(raw, tuple):
+        raw = raw[0] if raw else ""
+    return raw if isinstance(raw, str) else ""
+
+
+def _load_as(image: Image.Image, raw: str) -> None:
+    def retold(tile: tuple) -> tuple:
+        fields = (*tile[:3], (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
+        return tile._make(fields) if hasattr(tile, "_make") else fields
+
+    image.tile = [retold(tile) for tile in image.tile]
+    image.load()

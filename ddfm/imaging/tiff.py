@@ -1,0 +1,248 @@
+"""TIFF files of any depth and layout: tifffile reads the header, and the pixels are unpacked here.
+
+A page is a grid of strips or tiles, each compressed by itself. Deflate is Python's own; for LZW
+and its like a strip is wrapped as a small TIFF of grey bytes, which libtiff decodes within Pillow.
+So depths and layouts that Pillow has no mode for come through at full depth, and no strip unpacks
+to more than its place in the page. Palettes, bits, faxes and JPEG are left to Pillow altogether.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
+from ddfm.imaging.reading import check_pixels
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+__all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
+
+_UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
+_BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
+_FILL_ORDER, _ORIENTATION, _ICC = 266, 274, 34675
+_UNSPECIFIED, _PREMULTIPLIED = 0, 1
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a TIFF or BigTIFF."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def page_count(path: Path) -> int:
+    """The number of pages, counted along their chain; one that bites its own tail is refused."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        big = head[2:4] in (b"+\0", b"\0+")
+        pointer, entry, count = (8, 20, 8) if big else (4, 12, 2)
+        offset = _integer(head[8:16] if big else head[4:8], order)
+        seen: set[int] = set()
+        while offset:
+            if offset in seen:
+                raise DdfmError(f"{path} is damaged: its pages form a loop")
+            seen.add(offset)
+            entries = _integer(_bytes_at(file, offset, count), order)
+            offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
+    return len(seen)
+
+
+def read_page(path: Path, page: int, name: str) -> Picture | None:
+    """One page as a picture, or None where its colours or compression are for Pillow to decode."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        sheet = file.pages[page]
+        check_pixels(sheet.imagewidth, sheet.imagelength, name)
+        if not _is_ours(sheet):
+            return None
+        _check_layout(sheet, name)
+        array = _unpack(sheet, name)
+        orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
+    array = _as_light(_with_true_alpha(array, sheet), sheet)
+    array = orient(array, orientation if isinstance(orientation, int) else 1)
+    keeps_profile = icc and sheet.photometric != _CMYK
+    return from_array(array, name, icc=bytes(icc) if keeps_profile else None)
+
+
+def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
+    """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
+    import tifffile
+
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    tifffile.imwrite(
+        file,
+        array,
+        photometric="rgb" if channels >= 3 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        iccprofile=icc,
+        metadata=None,
+    )
+
+
+def _bytes_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _integer(data: bytes, order: str) -> int:
+    return int.from_bytes(data, "little" if order == "<" else "big")
+
+
+def _is_ours(sheet: TiffPage) -> bool:
+    return (
+        sheet.compression in _UNCOMPRESSED | _DEFLATE | _BY_LIBTIFF
+        and sheet.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK)
+        and sheet.bitspersample in (8, 16, 32, 64)
+    )
+
+
+def _check_layout(sheet: TiffPage, name: str) -> None:
+    if sheet.dtype is None or sheet.dtype.kind not in "uif":
+        raise DdfmError(f"{name}: its samples are of a type that no image has")
+    if sheet.dtype.itemsize * 8 != sheet.bitspersample:
+        raise DdfmError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
+    channels = sheet.samplesperpixel
+    if channels > 4 or (sheet.photometric == _CMYK and channels != 4) or sheet.imagedepth > 1:
+        raise DdfmError(
+            f"{name}: {channels} channels, {sheet.imagedepth} planes deep; "
+            "an image has 1 to 4 channels in one plane"
+        )
+    if 0 in sheet.shape:
+        raise DdfmError(f"{name}: the image is empty, {sheet.imagewidth} x {sheet.imagelength}")
+    if sheet.is_tiled:
+        check_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
+
+
+def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
+    """The samples of the page as (H, W, C)."""
+    file, order = sheet.parent.filehandle, sheet.parent.byteorder
+    array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), sheet.dtype)
+    places = list(_places(sheet))
+    if len(sheet.dataoffsets) < len(places) or len(sheet.databytecounts) < len(places):
+        raise DdfmError(f"{name} is damaged: {len(sheet.dataoffsets)} of {len(places)} strips")
+    for (top, left, planes, shape), offset, size in zip(
+        places, sheet.dataoffsets, sheet.databytecounts, strict=False
+    ):
+        if not size:
+            continue  # a sparse file leaves out the strips that are all zero
+        room = shape[0] * shape[1] * shape[2] * sheet.dtype.itemsize
+        packed = _bytes_at(file, offset, room if sheet.compression in _UNCOMPRESSED else size)
+        data = _decompress(packed, sheet, shape, room)
+        if len(data) < room:
+            raise DdfmError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
+        piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape, order)
+        target = array[top : top + shape[0], left : left + shape[1], planes]
+        target[...] = piece[: target.shape[0], : target.shape[1]]
+    return array
+
+
+def _places(sheet: TiffPage) -> Iterator[tuple[int, int, slice, tuple[int, int, int]]]:
+    """Where each strip or tile lies, in the order of the file: top, left, channels, its shape."""
+    height, width, channels = sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel
+    separate = sheet.planarconfig == 2 and channels > 1
+    rows, columns = sheet.tilelength, sheet.tilewidth
+    if not sheet.is_tiled:
+        rows, columns = min(max(sheet.rowsperstrip, 1), height), width
+    for plane in range(channels if separate else 1):
+        planes = slice(plane, plane + 1) if separate else slice(None)
+        depth = 1 if separate else channels
+        for place in range(ceil(height / rows) * ceil(width / columns)):
+            top, left = divmod(place, ceil(width / columns))
+            # A tile is stored whole; the last strip has only the rows that are left.
+            tall = rows if sheet.is_tiled else min(rows, height - top * rows)
+            yield top * rows, left * columns, planes, (tall, columns, depth)
+
+
+def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], room: int) -> bytes:
+    if sheet.compression in _UNCOMPRESSED:
+        return packed
+    if sheet.compression in _DEFLATE:
+        return zlib.decompressobj().decompress(packed, room)
+    with Image.open(BytesIO(_grey_bytes(packed, sheet, shape)), formats=["TIFF"]) as image:
+        return image.tobytes()
+
+
+def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> bytes:
+    """A little TIFF file around one strip, to which its samples are grey pixels of one byte."""
+    tall, columns, depth = shape
+    fields = {
+        256: columns * depth * sheet.dtype.itemsize,
+        257: tall,
+        258: 8,
+        259: int(sheet.compression),
+        262: _BLACK_IS_ZERO,
+        _FILL_ORDER: int(sheet.fillorder),
+        273: 8 + 2 + 10 * 12 + 4,  # behind the header and this table
+        277: 1,
+        278: tall,
+        279: len(packed),
+    }
+    long = (4).to_bytes(2, "little") + (1).to_bytes(4, "little")
+    table = b"".join(
+        tag.to_bytes(2, "little") + long + value.to_bytes(4, "little")
+        for tag, value in fields.items()
+    )
+    head = b"II*\0" + (8).to_bytes(4, "little") + len(fields).to_bytes(2, "little")
+    return head + table + bytes(4) + packed
+
+
+def _undo_predictor(
+    data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int], order: str
+) -> np.ndarray:
+    """The strip's samples, of its shape, with differences between neighbours summed up again."""
+    tall, columns, depth = shape
+    size = sheet.dtype.itemsize
+    data = data[: tall * columns * depth * size]
+    if sheet.predictor == 3:  # bytes of equal weight together, the heaviest first
+        lines = np.cumsum(data.reshape(tall, -1, depth), axis=1, dtype=np.uint8)
+        lines = lines.reshape(tall, size, columns * depth).swapaxes(1, 2)
+        return np.ascontiguousarray(lines).view(f">f{size}").reshape(shape)
+    samples = data.view(sheet.dtype.newbyteorder(order)).reshape(shape)
+    if sheet.predictor == 2:
+        whole = np.dtype(f"u{size}")
+        native = samples.astype(sheet.dtype).view(whole)
+        return np.cumsum(native, axis=1, dtype=whole).view(sheet.dtype)
+    return samples
+
+
+def _with_true_alpha(array: np.ndarray, sheet: TiffPage) -> np.ndarray:
+    """Unspecified extra channels are dropped, colours divided by a premultiplied alpha."""
+    channels = array.shape[2]
+    if channels not in (2, 4) or sheet.photometric == _CMYK or not sheet.extrasamples:
+        return array
+    if sheet.extrasamples[0] == _UNSPECIFIED:
+        return array[:, :, : channels - 1]
+    return _divide_by_alpha(array) if sheet.extrasamples[0] == _PREMULTIPLIED else array
+
+
+def _divide_by_alpha(array: np.ndarray) -> np.ndarray:
+    top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1.0
+    values = array.astype(np.float64)
+    color, alpha = values[:, :, :-1], values[:, :, -1:] / top
+    np.divide(color, alpha, out=color, where=alpha > 0)
+    if array.dtype.kind == "u":
+        values = np.rint(np.clip(values, 0, top))
+    return values.astype(array.dtype)
+
+
+def _as_light(array: np.ndarray, sheet: TiffPage) -> np.ndarray:
+    """Larger is brighter: inks to RGB, and white-is-zero turned round, where there is a white."""
+    if array.dtype.kind != "u":
+        return array
+    if sheet.photometric == _CMYK:
+        return inks_to_rgb(array)
+    if sheet.photometric == _WHITE_IS_ZERO:
+        array[:, :, 0] = ~array[:, :, 0]
+    return array
