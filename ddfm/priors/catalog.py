@@ -171,6 +171,10 @@ _ALL = [
     _diffusers("ddpm-bedroom-256", "LSUN bedrooms 256 x 256 (DDPM; needs diffusers)"),
     _diffusers("ddpm-cifar10-32", "CIFAR-10 32 x 32 (DDPM; needs diffusers)", 35_746_307),
 ]
+NOT_INSTALLED = (
+    "the weights of the prior default are not installed; reinstall ddfm, or use another prior, "
+    "for example gaussian"
+)
 ENTRIES = {entry.name: entry for entry in _ALL}
 
 
@@ -223,7 +227,10 @@ def get(name: str, url: str | None = None) -> Path:
     """
     entry = find(name)
     if not entry.files:
-        if (path := path_of(name)) is None:
+        path = path_of(name)
+        if entry.name == "default" and path is None:
+            raise DdfmError(NOT_INSTALLED)
+        if path is None:
             raise DdfmError(f"nothing to download: the prior {entry.name} is part of ddfm")
         return path
     for file in entry.files:
@@ -246,7 +253,7 @@ def check(name: str) -> str:
     if not entry.files:
         path = path_of(name)
         if entry.name == "default" and path is None:
-            raise DdfmError("the weights of the prior default are not installed; reinstall ddfm")
+            raise DdfmError(NOT_INSTALLED)
         if path is not None:
             verify(path, None, None)
         return f"{entry.name}: part of ddfm" + (f", {path}" if path else "")

@@ -1,0 +1,270 @@
+"""Models of other libraries as priors.
+
+diffusers: a pipeline, or a UNet2DModel with its scheduler, or a model folder on disk.
+guided-diffusion and improved-diffusion: a model with its GaussianDiffusion (or SpacedDiffusion).
+Anything else that can be called as eps(x_t, t), x0(x_t, t) or v(x_t, t), with its schedule.
+
+None of these libraries is imported to recognise its objects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddfm.errors import DdfmError, MissingExtra
+from ddfm.priors.checkpoints import read_state_dict
+from ddfm.priors.layout import build, infer_settings
+from ddfm.priors.network import OwnTimes, UNetPrior
+from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.settings import (
+    DIFFUSION,
+    alphas_bar_of,
+    missing_diffusion,
+    network_times,
+    normalised,
+    refuse_missing,
+)
+from ddfm.priors.unet import UNet
+
+__all__ = [
+    "from_callable",
+    "from_diffusers",
+    "from_folder",
+    "from_guided_diffusion",
+    "is_diffusers",
+    "is_gaussian_diffusion",
+]
+
+DIFFUSERS_KINDS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+ENCODERS = ("vae", "vqvae", "text_encoder")  # of pipelines that diffuse something else than pixels
+GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
+
+
+def is_diffusers(x: Any) -> bool:
+    return any(kind.__module__.split(".")[0] == "diffusers" for kind in type(x).__mro__)
+
+
+def is_gaussian_diffusion(x: Any) -> bool:
+    return hasattr(x, "alphas_cumprod") and hasattr(x, "model_mean_type")
+
+
+def from_callable(
+    function: Callable[[Tensor, Tensor], Tensor], *, name: str | None = None, **config: Any
+) -> FunctionPrior:
+    """Any callable (x_t, t) with what it does not tell: kind, schedule and T (or betas), channels.
+
+    `multiple` is what height and width must be multiples of (1 unless said).
+    """
+    where = name or getattr(function, "__name__", type(function).__name__)
+    shape = () if isinstance(function, UNet) else ("channels", "multiple")
+    settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
+    own = {key: settings[key] for key in shape if key in settings}
+    missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
+    refuse_missing(missing, f"the callable {where}", "say it as an argument")
+    alphas_bar = alphas_bar_of(settings)
+    times = network_times(settings, len(alphas_bar))
+    if isinstance(function, UNet):
+        return UNetPrior(function, alphas_bar, kind=settings["kind"], times=times, name=name or "")
+    told = function if times is None else OwnTimes(function, times.float())
+    prior = FunctionPrior(told, alphas_bar, kind=settings["kind"], name=where, **own)
+    return _at_rest(prior, function)
+
+
+def from_guided_diffusion(
+    model: Any, diffusion: Any, *, name: str | None = None, kind: str | None = None
+) -> FunctionPrior:
+    """A model of guided-diffusion or improved-diffusion with its process.
+
+    A UNetModel becomes our U-Net on the same weights. The prior's timesteps are those of the
+    process: of a respaced one those that it visits, and the model is told the original ones.
+    """
+    mean_type = getattr(diffusion.model_mean_type, "name", str(diffusion.model_mean_type))
+    if mean_type not in GUIDED_KINDS:
+        raise DdfmError(f"a process with model_mean_type {mean_type} predicts neither eps nor x0")
+    kind = kind or GUIDED_KINDS[mean_type]
+    alphas_bar = torch.as_tensor(diffusion.alphas_cumprod, dtype=torch.float64)
+    times = _times_of(diffusion, len(alphas_bar))
+    name = name or "guided-diffusion"
+    if type(model).__name__ == "UNetModel":
+        network = _our_unet(model, f"the model {type(model).__name__}")
+        return UNetPrior(network, alphas_bar, kind=kind, times=times, name=name)
+    if getattr(model, "num_classes", None) is not None:
+        raise DdfmError(f"the model {name} has class conditioning; a prior must be unconditional")
+    if (channels := getattr(model, "in_channels", None)) is None:
+        raise DdfmError(f"the model {name} does not tell its in_channels")
+    prior = FunctionPrior(
+        model if times is None else OwnTimes(model, times),
+        alphas_bar,
+        kind=kind,
+        channels=channels,
+        multiple=2 ** (len(getattr(model, "channel_mult", (1,))) - 1),
+        name=name,
+    )
+    return _at_rest(prior, model)
+
+
+def _at_rest(prior: FunctionPrior, model: Any) -> FunctionPrior:
+    """No dropout, and the dtype that the model's weights have."""
+    if isinstance(model, nn.Module):
+        model.eval()
+        prior.dtype = next((weight.dtype for weight in model.parameters()), None)
+    return prior
+
+
+def _times_of(diffusion: Any, T: int) -> Tensor | None:
+    """What the model is told at the process's steps, float32; None where 0 .. T-1."""
+    steps = torch.as_tensor(getattr(diffusion, "timestep_map", range(T)), dtype=torch.float64)
+    if getattr(diffusion, "rescale_timesteps", False):
+        steps = steps * (1000 / getattr(diffusion, "original_num_steps", T))
+    return None if torch.equal(steps, torch.arange(T, dtype=torch.float64)) else steps.float()
+
+
+def _our_unet(model: nn.Module, where: str) -> UNet:
+    settings = {
+        "num_heads": model.num_heads,
+        "num_head_channels": getattr(model, "num_head_channels", -1),
+        "num_heads_upsample": model.num_heads_upsample,
+        # improved-diffusion has a QKVAttention too, of the legacy order; it knows no heads.
+        "use_new_attention_order": any(
+            type(part).__name__ == "QKVAttention" and hasattr(part, "n_heads")
+            for part in model.modules()
+        ),
+    }
+    state = dict(model.state_dict())
+    device = next(iter(state.values())).device
+    return build(state, infer_settings(state, settings, where), where, device=device)
+
+
+def from_diffusers(
+    x: Any, scheduler: Any = None, *, name: str | None = None, kind: str | None = None
+) -> FunctionPrior:
+    """A diffusers pipeline, or its UNet2DModel with its scheduler."""
+    unet = getattr(x, "unet", x)
+    scheduler = scheduler if scheduler is not None else getattr(x, "scheduler", None)
+    where = name or type(x).__name__
+    if any(getattr(x, part, None) is not None for part in ENCODERS):
+        raise DdfmError(f"the pipeline {where} does not work on pixels; a prior must")
+    if "UNet2DModel" not in [kind.__name__ for kind in type(unet).__mro__]:
+        raise DdfmError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
+    if scheduler is None:
+        raise DdfmError(f"{where} comes without its noise schedule; give scheduler=...")
+    _refuse_conditioning(unet.config, where)
+    alphas_bar, own_kind = _schedule_of(scheduler, where)
+    prior = FunctionPrior(
+        _DiffusersNetwork(unet),
+        alphas_bar,
+        kind=kind or own_kind,
+        channels=unet.config.in_channels,
+        multiple=2 ** (len(unet.config.block_out_channels) - 1),
+        name=where,
+        info={"parameters": sum(weight.numel() for weight in unet.parameters())},
+    )
+    return _at_rest(prior, unet)
+
+
+def from_folder(
+    folder: str | Path, scheduler: Any = None, *, name: str | None = None, kind: str | None = None
+) -> FunctionPrior:
+    """A diffusers model that lies in a folder, as `save_pretrained` writes it. No network needed.
+
+    The network is in unet/ or in the folder itself, the scheduler in scheduler/ or beside it.
+    """
+    folder = Path(folder)
+    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    unet = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
+    if not (unet / "config.json").is_file():
+        raise DdfmError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
+    config = _json(unet / "config.json")
+    if (network := config.get("_class_name")) != "UNet2DModel":
+        raise DdfmError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
+    if any(part in index for part in ENCODERS):
+        raise DdfmError(f"the pipeline in {folder} does not work on pixels; a prior must")
+    weights = _weights_in(unet)
+    read_state_dict(weights)  # refuses what is damaged, or would run a program
+    try:
+        import diffusers
+    except ImportError:
+        raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
+    scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
+    try:
+        model = diffusers.UNet2DModel.from_pretrained(
+            unet,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            use_safetensors=weights.suffix == ".safetensors",
+            variant="fp16" if ".fp16." in weights.name else None,
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DdfmError(f"cannot load the model in {folder}: {line}") from None
+    prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
+    prior.info["source"] = str(folder)
+    return prior
+
+
+def _weights_in(folder: Path) -> Path:
+    """The file of weights: full precision before half, safetensors before pickles."""
+    for name in ("model.safetensors", "model.bin", "model.fp16.safetensors", "model.fp16.bin"):
+        if (file := folder / f"diffusion_pytorch_{name}").is_file():
+            return file
+    raise DdfmError(f"{folder} has no weights: no diffusion_pytorch_model.safetensors or .bin")
+
+
+def _scheduler_in(folder: Path, diffusers: Any) -> Any:
+    for place in (folder / "scheduler", folder):
+        if (file := place / "scheduler_config.json").is_file():
+            config = _json(file)
+            name = str(config.get("_class_name"))
+            scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+            if scheduler is None:
+                raise DdfmError(f"{file} names an unknown scheduler, {name}")
+            return scheduler.from_config(config)
+    raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DdfmError(f"cannot read {file}: {error}") from None
+    if not isinstance(content, dict):
+        raise DdfmError(f"cannot read {file}: it is not a JSON object")
+    return content
+
+
+def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
+    alphas_bar = getattr(scheduler, "alphas_cumprod", None)
+    if alphas_bar is None:
+        raise DdfmError(
+            f"the scheduler {type(scheduler).__name__} of {where} is none of discrete timesteps; "
+            "use a DDPMScheduler or DDIMScheduler"
+        )
+    prediction = scheduler.config.get("prediction_type", "epsilon")
+    if prediction not in DIFFUSERS_KINDS:
+        raise DdfmError(f"the scheduler of {where} predicts {prediction}, which no prior does")
+    return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
+
+
+def _refuse_conditioning(config: Any, where: str) -> None:
+    conditioned = config.get("class_embed_type") or config.get("num_class_embeds")
+    if conditioned:
+        raise DdfmError(f"{where} has class conditioning; a prior must be unconditional")
+    if config.in_channels not in (1, 3):
+        raise DdfmError(f"{where} takes {config.in_channels} channels; a prior has 1 or 3")
+
+
+class _DiffusersNetwork(nn.Module):
+    """The tensor out of what a UNet2DModel answers."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.unet(x, t, return_dict=False)[0]

@@ -1,0 +1,243 @@
+"""Files of weights: read without running anything of theirs, and made into priors.
+
+`.safetensors` hold tensors and nothing else. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, which
+could run any program; PyTorch's restricted reader takes tensors and plain containers from them,
+and whatever asks for more is refused. Settings that weights do not tell (see `settings`) stand in a
+JSON file beside them (weights.pt.json), or in the metadata of a safetensors file (a JSON text
+under "ddfm"). Arguments overrule the file beside, which overrules the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddfm.atomic import atomic_path
+from ddfm.errors import DdfmError
+from ddfm.priors import catalog
+from ddfm.priors.layout import build, infer_settings, missing_network
+from ddfm.priors.network import UNetPrior
+from ddfm.priors.settings import (
+    SETTINGS,
+    alphas_bar_of,
+    missing_diffusion,
+    network_times,
+    normalised,
+    overlaid,
+    refuse_missing,
+)
+
+__all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
+
+MARK = "time_embed.0.weight"  # every network that we know has it
+# Where training programs keep the weights; averages before what they are averages of.
+WRAPPERS = (
+    *("ema", "ema_state_dict", "model_ema", "ema_model", "params_ema"),
+    *("state_dict", "model_state_dict", "model", "net", "network", "unet", "params", "module"),
+)
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    name: str | None = None,
+    **config: Any,
+) -> UNetPrior:
+    """The prior in a file. `config` are settings that the file does not tell, or tells wrongly."""
+    path = Path(path)
+    where = str(path)
+    state = read_state_dict(path)
+    entry = catalog.of_file(path)
+    given = overlaid(
+        entry.config if entry else {},
+        read_settings(path),
+        normalised(config, "the call", only=SETTINGS),
+    )
+    settings = infer_settings(state, given, where)
+    missing = missing_network(settings) + missing_diffusion(settings)
+    if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:
+        missing.append("rescale_timesteps")
+    refuse_missing(missing, where, f"say it as an argument or in {path.name}.json")
+    network = build(state, settings, where, device, dtype)
+    alphas_bar = alphas_bar_of(settings)
+    extras = {key: value for key, value in settings.items() if key not in SETTINGS}
+    info = extras | {
+        "source": where,
+        "kind": settings["kind"],
+        "T": len(alphas_bar),
+        "schedule": settings.get("schedule", "given"),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "config": network.config.to_dict(),
+    }
+    return UNetPrior(
+        network,
+        alphas_bar,
+        kind=settings["kind"],
+        times=network_times(settings, len(alphas_bar)),
+        name=name or str(settings.get("name") or (entry.name if entry else path.stem)),
+        info=info,
+    )
+
+
+def save_checkpoint(
+    path: str | Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> None:
+    """Weights with their settings in one safetensors file, for `load_checkpoint` to read."""
+    from safetensors.torch import save_file
+
+    settings = normalised(settings, str(path))
+    refuse_missing(missing_diffusion(settings), "a prior without them", "give its settings")
+    plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in settings.items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"ddfm": json.dumps(plain)})
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What the metadata of a file and the JSON file beside it say; {} where there is neither."""
+    settings: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        text = _metadata(path).get("ddfm")
+        if text is not None:
+            settings = _parsed(text, f"the metadata of {path}")
+    beside = path.with_name(path.name + ".json")
+    if beside.is_file():
+        try:
+            text = beside.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DdfmError(f"cannot read {beside}: {error}") from None
+        settings = overlaid(settings, _parsed(text, str(beside)))
+    return settings
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file under the names that the network gives them, on the CPU.
+
+    Wrappers ({"state_dict": ...}) and prefixes ("module.") fall away; of weights and their running
+    average the average is taken.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DdfmError(f"no such file of weights: {path}" + _hint(path))
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
+    content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
+    found = _find(content) or content
+    tensors = _without_prefix(found) if isinstance(found, Mapping) else {}
+    if not tensors:
+        raise DdfmError(f"{path} holds no weights of a network")
+    # Views of one number can pose as a tensor of any size. Copied, they would fill the memory.
+    if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
+        raise DdfmError(f"{path} is damaged: it claims more numbers than it holds")
+    return tensors
+
+
+def _hint(path: Path) -> str:
+    entry = catalog.of_file(path)
+    return f" (`ddfm priors get {entry.name}` brings it)" if entry else ""
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DdfmError(f"{path} is not a whole safetensors file: {_line(error)}") from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise DdfmError(f"{path} is not a whole safetensors file: {_line(error)}") from None
+
+
+def _pickle(path: Path) -> Any:
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        _refuse_bomb(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Mapped weights are read from the disk when, and only if, they are used.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:
+        asked = re.search(r"(?i)unsupported (?:global|class):? (?:global )?([\w.]+)", str(error))
+        if asked:
+            raise DdfmError(
+                f"{path} was refused: it asks for {asked[1]}, and weights must not run programs; "
+                "save its state dict alone, best as .safetensors"
+            ) from None
+        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+
+
+def _refuse_bomb(path: Path) -> None:
+    """PyTorch stores without compression: what unpacks to more than the file is no checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+    if unpacked > path.stat().st_size:
+        raise DdfmError(f"{path} was refused: it would unpack to {unpacked} bytes")
+
+
+def _find(content: Any, depth: int = 4) -> Mapping[str, Any] | None:
+    """The first mapping, from outside in, that holds a network."""
+    if not isinstance(content, Mapping) or depth == 0:
+        return None
+    if any(isinstance(key, str) and key.endswith(MARK) for key in content):
+        return content
+    inner = [content[key] for key in WRAPPERS if key in content]
+    inner += [value for key, value in content.items() if key not in WRAPPERS]
+    for value in inner:
+        if (found := _find(value, depth - 1)) is not None:
+            return found
+    return None
+
+
+def _without_prefix(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    tensors = {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    prefixes = [key.removesuffix(MARK) for key in tensors if key.endswith(MARK)]
+    if not prefixes:
+        return tensors
+    prefix = min(prefixes, key=lambda prefix: ("ema" not in prefix, len(prefix)))
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DdfmError(f"{where} is not JSON: {_line(error)}") from None
+    if not isinstance(content, dict):
+        raise DdfmError(f"{where} must be a JSON object with settings such as num_heads")
+    return normalised(content, where)
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

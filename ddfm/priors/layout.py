@@ -1,0 +1,239 @@
+"""From the shapes of a state dict to the network that has them.
+
+The layout is that of guided-diffusion and improved-diffusion: `input_blocks` go down level by
+level, `output_blocks` come up again, each level with num_res_blocks + 1 of the latter. What a
+block holds is seen from its keys: `in_layers` (a residual block), `qkv` (attention), `op` (a
+convolution that halves), `conv` (one that follows a doubling).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError
+from ddfm.priors.settings import ADM, NETWORK, overlaid
+from ddfm.priors.unet import UNet, UNetConfig
+
+__all__ = ["build", "infer_settings", "missing_network"]
+
+State = Mapping[str, Tensor]
+
+_ADM_256 = {
+    "in_channels": 3,
+    "out_channels": 6,
+    "model_channels": 256,
+    "channel_mult": (1, 1, 2, 2, 4, 4),
+    "num_res_blocks": 2,
+    "attention": (8, 16, 32),
+    "use_scale_shift_norm": True,
+    "resblock_updown": True,
+}
+_ADM_512 = _ADM_256 | {"channel_mult": (0.5, 1, 1, 2, 2, 4, 4), "attention": (16, 32, 64)}
+# Networks so large that nobody but OpenAI has trained them, or whoever started from theirs.
+KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
+
+
+def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The given settings and those that the shapes tell, which must not contradict each other.
+
+    Of networks that are known by their shapes this includes what shapes do not tell.
+    """
+    _refuse_others(state, where)
+    shape = _from_shapes(state, settings, where)
+    known: dict[str, Any] = {}
+    for layout, facts in KNOWN:
+        if all(shape[key] == value for key, value in layout.items()):
+            known = facts
+    _refuse_contradiction(shape, settings, where)
+    return overlaid(known, settings) | shape
+
+
+def _refuse_contradiction(
+    shape: Mapping[str, Any], settings: Mapping[str, Any], where: str
+) -> None:
+    levels = len(shape["channel_mult"])
+
+    def meaning(key: str, value: Any) -> Any:
+        """Values that make the same network mean the same."""
+        if key == "channel_mult":
+            return [int(mult * shape["model_channels"]) for mult in value]
+        if key == "attention":
+            return {factor for factor in value if factor in [2**level for level in range(levels)]}
+        if key == "conv_resample" and shape["resblock_updown"]:
+            return None
+        if key in ("conv_resample", "resblock_updown") and levels == 1:
+            return None
+        return value
+
+    for key, value in shape.items():
+        if key in settings and meaning(key, settings[key]) != meaning(key, value):
+            raise DdfmError(
+                f"{where} is for another network: its weights have {key}={value}, "
+                f"not {key}={settings[key]}"
+            )
+
+
+def missing_network(settings: Mapping[str, Any]) -> list[str]:
+    """The settings of the network that neither shapes nor anybody told."""
+    if not settings["attention"] and not settings["mid_attention"]:
+        return []
+    by_count = settings.get("num_head_channels", -1) == -1
+    if by_count and "num_heads" not in settings:
+        return ["num_heads"] + _missing_order(settings)
+    if (
+        by_count
+        and settings["num_heads"] == 1
+        and settings.get("num_heads_upsample", -1) in (-1, 1)
+    ):
+        return []  # with one head both orders are the same
+    return _missing_order(settings)
+
+
+def _missing_order(settings: Mapping[str, Any]) -> list[str]:
+    return [] if "use_new_attention_order" in settings else ["use_new_attention_order"]
+
+
+def build(
+    state: State,
+    settings: Mapping[str, Any],
+    where: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> UNet:
+    """The network with these weights, in evaluation mode; the one line for what does not fit.
+
+    It is laid out without memory, then takes over the tensors of `state`: nothing is initialised
+    only to be thrown away, and weights that have the right dtype are not copied.
+    """
+    network = {key: value for key, value in settings.items() if key in NETWORK}
+    network.setdefault("num_head_channels", -1)
+    config = UNetConfig(**network)
+    _check_heads(config, where)
+    try:
+        with torch.device("meta"):
+            unet = UNet(config)
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        message = str(error).splitlines()[0]
+        raise DdfmError(
+            f"{where} does not fit its settings (norm_groups={config.norm_groups}): {message}"
+        ) from None
+    expected = unet.state_dict()
+    for key, tensor in expected.items():
+        if key not in state:
+            raise DdfmError(f"{where} is for another network: it lacks {key}")
+        if state[key].shape != tensor.shape:
+            raise DdfmError(
+                f"{where} is for another network: {key} has the shape "
+                f"{tuple(state[key].shape)} where {tuple(tensor.shape)} is expected"
+            )
+    for key in state:
+        if key not in expected:
+            raise DdfmError(f"{where} is for another network: nothing there takes {key}")
+    weights = {key: state[key].detach().to(device=device, dtype=dtype) for key in expected}
+    unet.load_state_dict(weights, assign=True)
+    return unet.eval().requires_grad_(False)
+
+
+def _check_heads(config: UNetConfig, where: str) -> None:
+    name = "num_heads" if config.num_head_channels == -1 else "num_head_channels"
+    divisor = getattr(config, name)
+    levels = [level for level in range(len(config.channel_mult)) if 2**level in config.attention]
+    for level in [*levels, -1] if config.mid_attention else levels:
+        channels = int(config.channel_mult[level] * config.model_channels)
+        if divisor < 1 or channels % divisor:
+            raise DdfmError(
+                f"{name}={divisor} does not divide the {channels} channels of an attention "
+                f"in {where}"
+            )
+
+
+def _refuse_others(state: State, where: str) -> None:
+    if "label_emb.weight" in state:
+        raise DdfmError(
+            f"{where} has class conditioning (label_emb.weight, {len(state['label_emb.weight'])} "
+            "classes); a prior must be unconditional"
+        )
+    if any(key.startswith(("down_blocks.", "conv_in.")) for key in state):
+        raise DdfmError(
+            f"{where} holds a diffusers network; give the folder with its config.json instead"
+        )
+    if "time_embed.0.weight" not in state:
+        first = next(iter(state), "nothing")
+        raise DdfmError(
+            f"{where} holds no network of guided-diffusion: it has no time_embed.0.weight among "
+            f"its {len(state)} tensors, the first of which is {first}"
+        )
+    if not any(key.startswith("output_blocks.") for key in state):
+        raise DdfmError(f"{where} has no output_blocks: a classifier, not a prior")
+
+
+def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def shape(key: str, ndim: int) -> torch.Size:
+        if key not in state:
+            raise DdfmError(f"{where} is not complete: it lacks {key}")
+        if state[key].ndim != ndim or not state[key].numel():
+            raise DdfmError(f"{where} is damaged: {key} has the shape {tuple(state[key].shape)}")
+        return state[key].shape
+
+    def has(pattern: str) -> set[int]:
+        """The numbers of the blocks that have a key like this."""
+        found = (re.fullmatch(pattern, key) for key in state)
+        return {int(match[1]) for match in found if match}
+
+    width = shape("time_embed.0.weight", 2)[1]
+    pixels = settings.get("patch", 1) ** 2
+    taken, answered = shape("input_blocks.0.0.weight", 4)[1], shape("out.2.weight", 4)[0]
+    if taken not in (pixels, 3 * pixels):
+        raise DdfmError(
+            f"{where} takes {taken} channels where a prior has 1 or 3"
+            + (f" in patches of {settings['patch']}" if pixels > 1 else "; or say its patch size")
+        )
+    if answered not in (taken, 2 * taken):
+        raise DdfmError(f"{where} answers {taken} channels with {answered}: not a denoiser")
+
+    down, up = has(r"input_blocks\.(\d{1,6})\..*"), has(r"output_blocks\.(\d{1,6})\.0\..*")
+    by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
+    by_convolution = has(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
+    if up != set(range(len(up))) or max(down) + 1 != len(up):
+        raise DdfmError(f"{where} is not complete: blocks of its way down or up are missing")
+    by_mean = up - down  # halving by the mean of four pixels leaves no weights
+    levels = 1 + len(by_block or by_convolution or by_mean)
+    if len(up) % levels or len(up) < 2 * levels:
+        raise DdfmError(f"{where} is not complete: {len(up)} output_blocks for {levels} levels")
+    per_level = len(up) // levels
+
+    mults, attention = [], []
+    for level in range(levels):
+        first = f"input_blocks.{1 + level * per_level}"
+        mults.append(_ratio(shape(f"{first}.0.in_layers.2.weight", 4)[0], width))
+        if f"{first}.1.qkv.weight" in state:
+            attention.append(2**level)
+    embedded = shape("input_blocks.1.0.emb_layers.1.weight", 2)[0]
+    return {
+        "in_channels": taken // pixels,
+        "out_channels": answered // pixels,
+        "model_channels": width,
+        "channel_mult": tuple(mults),
+        "num_res_blocks": per_level - 1,
+        "attention": tuple(attention),
+        "use_scale_shift_norm": embedded == 2 * int(mults[0] * width),
+        "resblock_updown": bool(by_block),
+        "conv_resample": not by_mean,
+        "mid_attention": "middle_block.1.qkv.weight" in state,
+    }
+
+
+def _ratio(channels: int, width: int) -> float:
+    """The multiplier with int(multiplier * width) == channels, whole where it can be."""
+    if channels % width == 0:
+        return channels // width
+    mult = channels / width
+    while int(mult * width) < channels:
+        mult = math.nextafter(mult, math.inf)
+    return mult

@@ -1,0 +1,116 @@
+"""One door for every prior: a name, a file, a folder, an object of another library, a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.priors import adapters, catalog
+from ddfm.priors.checkpoints import load_checkpoint
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.priors.prior import Prior
+from ddfm.priors.settings import alphas_bar_of, normalised
+
+__all__ = ["load_prior"]
+
+
+def load_prior(
+    x: Any,
+    *,
+    kind: str | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    name: str | None = None,
+    scheduler: Any = None,
+    diffusion: Any = None,
+    **config: Any,
+) -> Prior:
+    """The prior that `x` stands for.
+
+    Args:
+        x: a name of the catalogue (`ddfm priors list`; downloaded on first use), the path of a
+            checkpoint (.safetensors, .pt, .pth, .bin), the folder of a diffusers model, a diffusers
+            pipeline, a UNet2DModel with `scheduler`, a model of guided-diffusion with
+            `diffusion`, a pair of a model and either of them, any callable (x_t, t), or a prior.
+        kind: what the network predicts, "eps", "x0" or "v", where `x` does not tell.
+        device, dtype: where and in what precision it computes; files: the CPU and float32.
+        name: what the prior is called in results.
+        config: what else `x` does not tell. schedule ("linear", "cosine") and T, or betas;
+            num_heads or num_head_channels and use_new_attention_order of a checkpoint; channels
+            (1 or 3) and multiple of a callable. An error names what is missing.
+    """
+    if kind is not None:
+        config["kind"] = kind
+    if isinstance(x, tuple) and len(x) == 2:
+        x, process = x
+        if adapters.is_gaussian_diffusion(process):
+            diffusion = process
+        else:
+            scheduler = process
+    if isinstance(x, str | Path):
+        prior = _from_text(x, device, dtype, name, scheduler, config)
+    elif isinstance(x, Prior):
+        _refuse(config, "a prior that is one already")
+        prior = x
+    elif diffusion is not None:
+        prior = adapters.from_guided_diffusion(
+            x, diffusion, name=name, kind=config.pop("kind", None)
+        )
+        _refuse(config, "a model with its diffusion")
+    elif adapters.is_diffusers(x) or scheduler is not None:
+        prior = adapters.from_diffusers(x, scheduler, name=name, kind=config.pop("kind", None))
+        _refuse(config, "a diffusers model")
+    elif isinstance(x, Callable):
+        prior = adapters.from_callable(x, name=name, **config)
+    else:
+        raise DdfmError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
+    return prior if device is None and dtype is None else prior.to(device, dtype)
+
+
+def _from_text(
+    x: str | Path,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    name: str | None,
+    scheduler: Any,
+    config: dict[str, Any],
+) -> Prior:
+    if isinstance(x, str) and (entry := _named(x)) is not None:
+        if entry.name == "gaussian":
+            return _gaussian(config)
+        name = name or entry.name
+        x = catalog.path_of(entry.name) or catalog.get(entry.name)
+    path = Path(x).expanduser()
+    if path.is_dir():
+        prior = adapters.from_folder(path, scheduler, name=name, kind=config.pop("kind", None))
+        _refuse(config, "a diffusers folder")
+        return prior
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        raise unknown("prior", str(x), catalog.names())
+    return load_checkpoint(
+        path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
+    )
+
+
+def _named(text: str) -> catalog.Entry | None:
+    try:
+        return catalog.find(text)
+    except DdfmError:
+        return None
+
+
+def _gaussian(config: dict[str, Any]) -> GaussianPrior:
+    own = ("spectrum", "channels", "mean", "std")
+    settings = normalised(config, "the call", only=(*own, "schedule", "T", "betas", "alphas_bar"))
+    given = {key: settings[key] for key in own if key in settings}
+    schedule = {"schedule": "linear", "T": 1000} | settings
+    return GaussianPrior(**given, alphas_bar=alphas_bar_of(schedule))
+
+
+def _refuse(config: dict[str, Any], what: str) -> None:
+    if config:
+        raise DdfmError(f"{what} takes no {next(iter(config))}: it says so itself")

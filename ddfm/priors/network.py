@@ -1,0 +1,67 @@
+"""A U-Net with its schedule is a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.unet import UNet
+
+__all__ = ["OwnTimes", "UNetPrior"]
+
+
+class OwnTimes(nn.Module):
+    """A network that is told `times[t]` instead of t.
+
+    For networks that count in thousandths of T, and for processes that visit a part of the
+    timesteps that the network knows. The times are no buffer: `to(dtype)` must not round them.
+    """
+
+    def __init__(self, network: Callable[[Tensor, Tensor], Tensor], times: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.times = times
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.network(x, self.told(t))
+
+    def told(self, t: Tensor) -> Tensor:
+        self.times = self.times.to(t.device)
+        return self.times[t]
+
+
+class UNetPrior(FunctionPrior):
+    """Our U-Net as a prior; `times` (T,), float32, where it is told other timesteps than 0 .. T-1.
+
+    It has features: the decoder's last maps at every scale.
+    """
+
+    def __init__(
+        self,
+        network: UNet,
+        alphas_bar: Tensor,
+        *,
+        kind: str = "eps",
+        times: Tensor | None = None,
+        name: str = "",
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            network if times is None else OwnTimes(network, times.float()),
+            alphas_bar,
+            kind=kind,
+            channels=network.config.in_channels,
+            multiple=network.config.multiple,
+            name=name or "unet",
+            info=info,
+        )
+        self.network = network
+        self.dtype = next(network.parameters()).dtype
+
+    def features(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        told = self.function.told(t) if isinstance(self.function, OwnTimes) else t
+        return self.network.features(x_t.to(self.dtype or torch.float32), told)

@@ -1,0 +1,171 @@
+"""What a network's weights do not tell, and the words in which people tell it.
+
+A prior is more than its weights: `kind` of prediction, the noise schedule (`schedule` and `T`, or
+`betas`, or `alphas_bar`), `rescale_timesteps` (whether the network is told t * 1000 / T, as
+improved-diffusion does), and what of the architecture leaves no trace in the weights' shapes
+(`num_heads`, `num_head_channels`, `use_new_attention_order`, `patch`, `norm_groups`). These
+settings come from a JSON file beside the weights, from their metadata, or as arguments. The names
+are those of guided-diffusion's flags where it has one; its `noise_schedule`, `diffusion_steps` and
+`predict_xstart` are understood as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.priors.prior import KINDS
+from ddfm.priors.unet import UNetConfig
+from ddfm.schedule import alphas_bar as named_schedule
+from ddfm.schedule import alphas_bar_of_betas
+
+__all__ = [
+    "ADM",
+    "DIFFUSION",
+    "NETWORK",
+    "SETTINGS",
+    "alphas_bar_of",
+    "missing_diffusion",
+    "network_times",
+    "normalised",
+    "overlaid",
+    "refuse_missing",
+]
+
+# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
+ADM = {
+    "kind": "eps",
+    "schedule": "linear",
+    "T": 1000,
+    "num_head_channels": 64,
+    "use_new_attention_order": False,
+}
+
+NETWORK = {field.name: str(field.type) for field in fields(UNetConfig)}
+DIFFUSION = {
+    "kind": "str",
+    "schedule": "str",
+    "T": "int",
+    "rescale_timesteps": "bool",
+    "betas": "vector",
+    "alphas_bar": "vector",
+}
+SETTINGS = NETWORK | DIFFUSION
+OTHER_NAMES = {
+    "noise_schedule": "schedule",
+    "diffusion_steps": "T",
+    "num_channels": "model_channels",
+    "prediction": "kind",
+}
+
+
+def normalised(
+    given: Mapping[str, Any], where: str, only: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Settings under our names and with values of the right type.
+
+    A network's settings may lie one level deeper, under "unet" or "config". Other keys (a licence,
+    a description) stay as they are, unless `only` says which there may be.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in ("unet", "config") and isinstance(value, Mapping):
+            flat |= value
+        else:
+            flat[key] = value
+    settings: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key == "predict_xstart":
+            settings["kind"] = "x0" if value else "eps"
+            continue
+        key = OTHER_NAMES.get(key, key)
+        if only is not None and key not in only:
+            raise unknown("setting", key, only)
+        if key in SETTINGS and (value is None or value == ""):
+            continue  # how guided-diffusion's flags say "by default"
+        settings[key] = _typed(key, value, where) if key in SETTINGS else value
+    if settings.get("kind", "eps") not in KINDS:
+        raise unknown("prediction kind", str(settings["kind"]), KINDS)
+    if not 1 <= settings.get("T", 1) <= 1_000_000:
+        raise DdfmError(f"T of {where} must be from 1 to 1000000, not {settings['T']}")
+    return settings
+
+
+def _typed(key: str, value: Any, where: str) -> Any:
+    kind = SETTINGS[key]
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "str" and isinstance(value, str):
+        return value
+    if kind == "vector":
+        with suppress(TypeError, ValueError, RuntimeError):
+            return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    if kind.startswith("tuple") and isinstance(value, str):
+        with suppress(ValueError):
+            value = [int(part) for part in value.split(",")]
+    if kind.startswith("tuple") and isinstance(value, list | tuple):
+        if all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in value):
+            return tuple(value)
+    expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
+    raise DdfmError(f"{key} of {where} must be {expected}, not {value!r}")
+
+
+def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of several sources, the later ones over the earlier ones.
+
+    A head count replaces the head width of an earlier layer: between the two the width wins.
+    """
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        settings |= layer
+        if "num_heads" in layer and "num_head_channels" not in layer:
+            settings["num_head_channels"] = -1
+    return settings
+
+
+def alphas_bar_of(settings: Mapping[str, Any]) -> Tensor:
+    """abar_t of settings that name a schedule, give betas, or give abar_t itself."""
+    if "alphas_bar" in settings:
+        return settings["alphas_bar"]
+    if "betas" in settings:
+        return alphas_bar_of_betas(settings["betas"])
+    return named_schedule(settings["schedule"], settings["T"])
+
+
+def network_times(settings: Mapping[str, Any], T: int) -> Tensor | None:
+    """What a network is told instead of 0 .. T-1, shape (T,); None where nothing else."""
+    if not settings.get("rescale_timesteps") or T == 1000:
+        return None
+    return torch.arange(T, dtype=torch.float64) * (1000 / T)
+
+
+def missing_diffusion(settings: Mapping[str, Any]) -> list[str]:
+    """The settings of the diffusion process that nobody has given."""
+    missing = [] if "kind" in settings else ["kind"]
+    if not {"betas", "alphas_bar"} & settings.keys():
+        missing += [key for key in ("schedule", "T") if key not in settings]
+    return missing
+
+
+def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
+    """The error that names every setting that is missing, and gives an example of each."""
+    examples = {
+        "kind": "kind='eps'",
+        "schedule": "schedule='linear'",
+        "T": "T=1000",
+        "rescale_timesteps": "rescale_timesteps=False",
+        "num_heads": "num_heads=4 (or num_head_channels=64)",
+        "use_new_attention_order": "use_new_attention_order=False",
+    }
+    missing = list(missing)
+    if missing:
+        said = ", ".join(examples.get(key, key) for key in missing)
+        raise DdfmError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")

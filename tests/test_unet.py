@@ -1,0 +1,147 @@
+"""Our U-Net against the original one (PyPI: guided-diffusion-sdk): keys, shapes and outputs."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from ddfm.priors.layout import build, infer_settings
+from ddfm.priors.unet import UNet, UNetConfig
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    original = pytest.importorskip("guided_diffusion.unet")
+
+SMALL = dict(
+    in_channels=3, out_channels=6, model_channels=32, channel_mult=(1, 2), num_res_blocks=1
+)
+LAYOUTS = {
+    "adm": dict(
+        channel_mult=(1, 1, 2),
+        num_res_blocks=2,
+        attention=(2, 4),
+        num_head_channels=16,
+        use_scale_shift_norm=True,
+        resblock_updown=True,
+    ),
+    "adm, half width first": dict(
+        model_channels=64,
+        channel_mult=(0.5, 1, 1),
+        attention=(4,),
+        num_head_channels=32,
+        use_scale_shift_norm=True,
+        resblock_updown=True,
+    ),
+    "new attention order": dict(
+        attention=(1, 2), num_heads=4, use_new_attention_order=True, use_scale_shift_norm=True
+    ),
+    "legacy attention order, fixed variance": dict(out_channels=3, attention=(1,), num_heads=2),
+    "improved-diffusion": dict(
+        channel_mult=(1, 2, 2),
+        num_res_blocks=3,
+        attention=(2, 4),
+        num_heads=4,
+        use_scale_shift_norm=True,
+    ),
+    "more heads on the way up": dict(attention=(2,), num_heads=2, num_heads_upsample=8),
+    "no learned resampling": dict(channel_mult=(1, 2, 3), conv_resample=False, num_heads=1),
+    "one channel": dict(in_channels=1, out_channels=2, attention=(2,), num_head_channels=8),
+    "one level": dict(in_channels=1, out_channels=1, channel_mult=(2,), num_res_blocks=3),
+}
+
+
+def pair(options: dict) -> tuple[UNetConfig, torch.nn.Module]:
+    """Our configuration and the original network of a layout."""
+    ours = dict(
+        attention=(),
+        num_heads=1,
+        num_head_channels=-1,
+        use_scale_shift_norm=False,
+        resblock_updown=False,
+    )
+    ours = {**ours, **SMALL, **options}
+    theirs = {"image_size": 32, **ours, "attention_resolutions": ours["attention"]}
+    theirs.pop("attention")
+    return UNetConfig(**ours), original.UNetModel(**theirs).eval()
+
+
+def stir(network: torch.nn.Module) -> None:
+    """Layers start as zeros or ones in places; there, errors would not show."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_weights_give_the_same_output(layout):
+    config, theirs = pair(LAYOUTS[layout])
+    stir(theirs)
+    ours = UNet(config).eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    size = 2 * config.multiple
+    x = torch.randn(
+        2, config.in_channels, size, 2 * size, generator=torch.Generator().manual_seed(1)
+    )
+    t = torch.tensor([3, 721])
+    with torch.no_grad():
+        expected, found = theirs(x, t), ours(x, t)
+    assert expected.abs().max() > 0.1
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_layout_is_read_from_the_shapes(layout):
+    """What shapes cannot tell is given; the rest comes out as it went in."""
+    config, theirs = pair(LAYOUTS[layout])
+    state = theirs.state_dict()
+    untold = ("num_heads", "num_head_channels", "num_heads_upsample", "use_new_attention_order")
+    told = infer_settings(state, {key: getattr(config, key) for key in untold}, "it")
+    found = UNetConfig(**told)
+    irrelevant = {}
+    if config.resblock_updown or len(config.channel_mult) == 1:
+        irrelevant = {"conv_resample": True, "resblock_updown": config.resblock_updown}
+    assert UNetConfig(**told | irrelevant) == config
+    assert build(state, told, "it").config == found
+
+
+@pytest.mark.parametrize(
+    ("mult", "attention", "parameters"),
+    [
+        ((1, 1, 2, 2, 4, 4), (8, 16, 32), 552_814_086),
+        ((0.5, 1, 1, 2, 2, 4, 4), (16, 32, 64), 557_973_638),
+    ],
+    ids=["256x256_diffusion_uncond", "512x512"],
+)
+def test_the_networks_of_openai_key_by_key(mult, attention, parameters):
+    """On the meta device, which holds shapes and no numbers."""
+    with torch.device("meta"):
+        theirs = original.UNetModel(
+            image_size=256,
+            in_channels=3,
+            model_channels=256,
+            out_channels=6,
+            num_res_blocks=2,
+            attention_resolutions=attention,
+            channel_mult=mult,
+            num_head_channels=64,
+            use_scale_shift_norm=True,
+            resblock_updown=True,
+        )
+        ours = UNet(UNetConfig(channel_mult=mult, attention=attention))
+    shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == shapes
+    assert list(ours.state_dict()) == list(shapes)
+    assert sum(weight.numel() for weight in ours.parameters()) == parameters
+    told = infer_settings(theirs.state_dict(), {}, "it")
+    assert told["num_head_channels"] == 64 and told["use_new_attention_order"] is False
+    assert (told["kind"], told["schedule"], told["T"]) == ("eps", "linear", 1000)
+    assert told["channel_mult"] == mult and told["attention"] == attention
+
+
+def test_the_default_configuration_is_that_of_the_256_network():
+    assert UNetConfig().channel_mult == (1, 1, 2, 2, 4, 4)
+    assert UNetConfig().multiple == 32
