@@ -376,7 +376,8 @@ def test_a_file_of_the_catalogue_needs_no_settings(tmp_path, monkeypatch, state)
     assert load_prior("test", num_head_channels=16).network.config.num_head_channels == 16
 
 
-def test_what_is_saved_is_loaded_again(tmp_path):
+@pytest.mark.parametrize("nested", [True, False])
+def test_what_is_saved_is_loaded_again(tmp_path, nested):
     """Our own format: weights, the network behind its patches, and settings, in one file."""
     config = UNetConfig(
         in_channels=1,
@@ -391,13 +392,8 @@ def test_what_is_saved_is_loaded_again(tmp_path):
         mid_attention=False,
     )
     network = UNet(config).eval()
-    settings = {
-        **config.to_dict(),
-        "kind": "v",
-        "schedule": "cosine",
-        "T": 1000,
-        "licence": "CC0-1.0",
-    }
+    settings = {"kind": "v", "schedule": "cosine", "timesteps": 1000, "licence": "CC0-1.0"}
+    settings |= {"network": config.to_dict()} if nested else config.to_dict()
     half = {key: value.half() for key, value in network.state_dict().items()}
     save_checkpoint(tmp_path / "own.safetensors", half, settings)
     prior = load_prior(tmp_path / "own.safetensors")

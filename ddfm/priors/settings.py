@@ -60,6 +60,7 @@ SETTINGS = NETWORK | DIFFUSION
 OTHER_NAMES = {
     "noise_schedule": "schedule",
     "diffusion_steps": "T",
+    "timesteps": "T",
     "num_channels": "model_channels",
     "prediction": "kind",
 }
@@ -70,12 +71,12 @@ def normalised(
 ) -> dict[str, Any]:
     """Settings under our names and with values of the right type.
 
-    A network's settings may lie one level deeper, under "unet" or "config". Other keys (a licence,
-    a description) stay as they are, unless `only` says which there may be.
+    A network's settings may lie one level deeper, under "network", "unet" or "config". Other keys
+    (a licence, a description) stay as they are, unless `only` says which there may be.
     """
     flat: dict[str, Any] = {}
     for key, value in given.items():
-        if key in ("unet", "config") and isinstance(value, Mapping):
+        if key in ("network", "unet", "config") and isinstance(value, Mapping):
             flat |= value
         else:
             flat[key] = value
@@ -103,6 +104,8 @@ def _typed(key: str, value: Any, where: str) -> Any:
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "vector":
