@@ -118,11 +118,13 @@ def _at_rest(prior: FunctionPrior, model: Any) -> FunctionPrior:
 
 
 def _times_of(diffusion: Any, T: int) -> Tensor | None:
-    """What the model is told at the process's steps, float32; None where 0 .. T-1."""
+    """What the model is told at the process's steps, whole where it can be; None for 0 .. T-1."""
     steps = torch.as_tensor(getattr(diffusion, "timestep_map", range(T)), dtype=torch.float64)
     if getattr(diffusion, "rescale_timesteps", False):
         steps = steps * (1000 / getattr(diffusion, "original_num_steps", T))
-    return None if torch.equal(steps, torch.arange(T, dtype=torch.float64)) else steps.float()
+    if torch.equal(steps, torch.arange(T, dtype=torch.float64)):
+        return None
+    return steps.long() if torch.equal(steps, steps.round()) else steps.float()
 
 
 def _our_unet(model: nn.Module, where: str) -> UNet:
