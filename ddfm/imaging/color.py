@@ -1,0 +1,113 @@
+"""Luminance and chroma by ITU-R BT.601, and what fusion does with chroma.
+
+All tensors are images (B, C, H, W) or single planes that broadcast with one another. R, G and B
+are in [-1, 1], and with full range so are Y, Cb and Cr:
+
+    Y = 0.299 R + 0.587 G + 0.114 B,    Cb = (B - Y) / 1.772,    Cr = (R - Y) / 1.402.
+
+Y is -1 at black and 1 at white; Cb and Cr are 0 at every grey, whatever its brightness.
+
+The studio form is the one that the authors' program uses: scikit-image's `rgb2ycbcr`, over 255,
+with R, G and B still in [-1, 1]. It is there to reproduce them, and for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "fuse_chroma",
+    "limit_chroma",
+    "rgb_to_studio",
+    "rgb_to_ycbcr",
+    "studio_luma",
+    "studio_to_rgb",
+    "ycbcr_to_rgb",
+]
+
+_KR, _KG, _KB = 0.299, 0.587, 0.114
+_CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
+_STUDIO = (
+    (65.481, 128.553, 24.966),
+    (-37.797, -74.203, 112.0),
+    (112.0, -93.786, -18.214),
+)
+_STUDIO_OFFSET = (16.0, 128.0, 128.0)
+
+
+def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) of R, G, B to Y, Cb, Cr at full range."""
+    r, g, b = rgb.unbind(1)
+    y = _KR * r + _KG * g + _KB * b
+    return torch.stack([y, (b - y) / _CB_SPAN, (r - y) / _CR_SPAN], 1)
+
+
+def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
+    """(B, 3, H, W) of Y, Cb, Cr at full range to R, G, B, which may leave [-1, 1]."""
+    y, cb, cr = ycbcr.unbind(1)
+    return torch.stack([y + offset for offset in _offsets_from_grey(cb, cr)], 1)
+
+
+def studio_luma(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) to (B, 1, H, W): Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255."""
+    r, g, b = rgb.split(1, 1)
+    (kr, kg, kb), offset = _STUDIO[0], _STUDIO_OFFSET[0]
+    return (offset + kr * r + kg * g + kb * b) / 255
+
+
+def rgb_to_studio(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) to Y, Cb, Cr of studio range over 255, with R, G, B taken as they are."""
+    matrix, offset = _studio(rgb)
+    return (torch.einsum("yc,bchw->byhw", matrix, rgb) + offset) / 255
+
+
+def studio_to_rgb(ycbcr: Tensor) -> Tensor:
+    """The inverse of `rgb_to_studio`."""
+    matrix, offset = _studio(ycbcr)
+    inverse = torch.linalg.inv(matrix.double()).to(matrix)
+    return torch.einsum("cy,byhw->bchw", inverse, ycbcr * 255 - offset)
+
+
+def fuse_chroma(chromas: Sequence[Tensor]) -> Tensor:
+    """One chroma for several colour sources: at each pixel their mean, weighted by saturation.
+
+    Args:
+        chromas: Cb and Cr of each source, (B, 2, H, W), zero at grey.
+
+    Source k has weight sqrt(Cb_k^2 + Cr_k^2). So a grey source leaves the other's colour
+    alone, equals are averaged, and where all are grey the result is grey. Both planes share the
+    weight, which keeps the result between the colours that it is made of.
+    """
+    stack = torch.stack(list(chromas))
+    # The floor is far below a level of 16 bits, and keeps the quotient finite where all is grey.
+    weight = torch.linalg.vector_norm(stack, dim=2, keepdim=True) + 1e-6
+    return (weight * stack).sum(0) / weight.sum(0)
+
+
+def limit_chroma(y: Tensor, cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor]:
+    """Cb and Cr, drawn towards grey where needed, so that with Y they give RGB within [-1, 1].
+
+    Both are scaled by the largest s in [0, 1] for which Y + s (R - Y) and its like for G and B
+    stay in range. Luminance and hue remain; only saturation gives way. Y itself is expected
+    within [-1, 1], and is taken as clipped to it.
+    """
+    y = y.clamp(-1, 1)
+    scale = torch.ones_like(y + cb + cr)
+    tiny = torch.finfo(scale.dtype).tiny
+    for offset in _offsets_from_grey(cb, cr):
+        room = torch.where(offset > 0, 1 - y, 1 + y)
+        scale = torch.minimum(scale, room / offset.abs().clamp_min(tiny))
+    return cb * scale, cr * scale
+
+
+def _offsets_from_grey(cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """R - Y, G - Y and B - Y."""
+    r, b = _CR_SPAN * cr, _CB_SPAN * cb
+    return r, -(_KR * r + _KB * b) / _KG, b
+
+
+def _studio(like: Tensor) -> tuple[Tensor, Tensor]:
+    return like.new_tensor(_STUDIO), like.new_tensor(_STUDIO_OFFSET).view(3, 1, 1)
