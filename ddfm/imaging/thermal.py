@@ -1,0 +1,288 @@
+"""FLIR radiometric JPEG: the temperatures and the photograph that one file holds, aligned.
+
+The file is a JPEG whose APP1 segments, put together, hold a container ("FFF") of records: raw
+thermal values, camera constants, the visible photograph, and how the two views lie on each other.
+The package flyr turns raw values into temperatures. The container is opened here, since flyr
+leaves out the last two records of its directory, and believes whatever sizes it is told.
+
+Two cameras side by side see different fields. `Real2IR` = r says that the thermal field is 1/r as
+wide as the photograph, and `OffsetX`, `OffsetY` by how many pixels of the photograph its centre
+lies to the right of and below the photograph's. Both pictures are returned on the part that both
+see, on one grid.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import DdfmError, MissingExtra, unknown
+from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.reading import check_pixels, existing_file, explained
+
+__all__ = ["FlirPair", "is_flir", "read_flir"]
+
+_RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
+_HEAD, _ENTRY = 64, 32  # bytes of the container's head, and of an entry of its directory
+_LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
+_GRIDS = ("visible", "thermal")
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class FlirPair:
+    """Both pictures of a file, of equal size. Unpacks as `thermal, visible = read_flir(path)`.
+
+    Attributes:
+        thermal: grey; 0 and 1 stand for the temperatures in `celsius`, and it clips at them.
+        visible: the photograph.
+        celsius: the temperatures at black and white.
+        aligned: whether the file says how the two lie on each other. Where it does not, both are
+            taken to show the same field.
+    """
+
+    thermal: Picture
+    visible: Picture
+    celsius: tuple[float, float]
+    aligned: bool
+
+    def __iter__(self) -> Iterator[Picture]:
+        return iter((self.thermal, self.visible))
+
+
+def is_flir(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a JPEG with radiometric data of a FLIR camera in it."""
+    path = existing_file(path)
+    with explained(str(path)):
+        return bool(_segments(path))
+
+
+def read_flir(
+    path: str | os.PathLike[str],
+    *,
+    celsius: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] = (1.0, 99.0),
+    align: bool = True,
+    grid: str = "visible",
+) -> FlirPair:
+    """The thermal image and the photograph of a FLIR radiometric JPEG.
+
+    Args:
+        path: the file.
+        celsius: the temperatures that become black and white, such as (15, 40).
+        percentiles: where these are not given, the share of pixels (in percent) below each.
+        align: whether to use the camera's own scale and offset. If not, both are taken to show
+            the same field.
+        grid: whose pixels both are returned on: "visible" enlarges the thermal image to those of
+            the photograph, "thermal" reduces the photograph to those of the sensor.
+    """
+    path = existing_file(path)
+    _check_arguments(celsius, percentiles, grid)
+    with explained(str(path)):
+        thermogram = _thermogram(path)
+        kelvin = np.asarray(thermogram.kelvin, np.float64)
+    degrees = kelvin - 273.15
+    if not np.isfinite(degrees).any():
+        raise DdfmError(f"{path} is damaged: none of its temperatures is a number")
+    celsius = celsius or _percentiles(degrees, percentiles)
+    thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
+    visible = _photograph(thermogram, path)
+    field = _field(thermogram, thermal.size, visible.size, path) if align else None
+    thermal, visible = _on_one_grid(thermal, visible, field, grid)
+    # A sensor has 14 to 16 bits, and a result from it is of this depth.
+    thermal = replace(thermal, dtype=np.dtype(np.uint16))
+    return FlirPair(thermal, visible, celsius, aligned=field is not None)
+
+
+def _check_arguments(
+    celsius: tuple[float, float] | None, percentiles: tuple[float, float], grid: str
+) -> None:
+    if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
+        raise DdfmError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+    if grid not in _GRIDS:
+        raise unknown("grid", grid, _GRIDS)
+
+
+def _segments(path: Path) -> list[bytes]:
+    """The FLIR segments of a JPEG in their order; none if there are none, or if one is missing."""
+    parts: dict[int, bytes] = {}
+    last = -1
+    with open(path, "rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return []
+        while True:
+            marker = file.read(4)
+            # Only what comes before the compressed image (FFDA) is made of such segments.
+            if len(marker) < 4 or marker[0] != 0xFF or marker[1] in (0xDA, 0xD9):
+                break
+            length = int.from_bytes(marker[2:], "big") - 2
+            body = file.read(max(length, 0))
+            if marker[1] == 0xE1 and body[:5] == b"FLIR\0" and len(body) > 8:
+                last = body[7]
+                parts[body[6]] = body[8:]
+    complete = last >= 0 and all(number in parts for number in range(last + 1))
+    return [parts[number] for number in range(last + 1)] if complete else []
+
+
+def _thermogram(path: Path) -> Any:
+    container = b"".join(_segments(path))
+    if not container:
+        raise DdfmError(f"{path} has no radiometric data of a FLIR camera in it")
+    try:
+        from flyr.flyr import parse_thermogram
+    except ImportError:
+        raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
+    records = _records(container, path)
+    _check_record_sizes(container, records, path)
+    with open(path, "rb") as file:
+        return parse_thermogram(BytesIO(container), records, file)
+
+
+def _records(container: bytes, path: Path) -> dict[int, tuple[int, int, int, int]]:
+    """For each type of record what flyr wants to know of it: number, type, offset, length."""
+    directory = int.from_bytes(container[24:28], "big")
+    count = int.from_bytes(container[28:32], "big")
+    count = min(count, max(len(container) - directory, 0) // _ENTRY)
+    records: dict[int, tuple[int, int, int, int]] = {}
+    for number in range(count):
+        entry = container[directory + number * _ENTRY :][:_ENTRY]
+        kind = int.from_bytes(entry[:2], "big")
+        offset, length = (int.from_bytes(entry[at : at + 4], "big") for at in (12, 16))
+        if kind and length and kind not in records and offset + length <= len(container):
+            records[kind] = (number, kind, offset, length)
+    missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
+    if missing:
+        raise DdfmError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+    return records
+
+
+def _check_record_sizes(
+    container: bytes, records: dict[int, tuple[int, int, int, int]], path: Path
+) -> None:
+    for kind, limit in ((_RAW, _LARGEST_SENSOR), (_PHOTOGRAPH, None)):
+        if kind not in records:
+            continue
+        _, _, offset, length = records[kind]
+        width, height = (
+            int.from_bytes(container[offset + at : offset + at + 2], "little") for at in (2, 4)
+        )
+        sizes = [(width, height)]
+        embedded = container[offset + 32 : offset + length]
+        if kind == _PHOTOGRAPH or embedded[:4] == b"\x89PNG":
+            with Image.open(BytesIO(embedded), formats=["PNG", "JPEG"]) as image:
+                sizes.append(image.size)
+        for width, height in sizes:
+            check_pixels(width, height, str(path))
+            if limit is not None and width * height > limit:
+                raise DdfmError(f"{path} is damaged: a sensor of {width} x {height} pixels")
+
+
+def _percentiles(degrees: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.percentile(degrees[np.isfinite(degrees)], percentiles)
+    return float(low), float(high)
+
+
+def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
+    low, high = celsius
+    scaled = (degrees - low) / ((high - low) or 1.0)
+    # Beyond what the calibration covers there is no number: too cold for it, as a rule.
+    return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
+
+
+def _photograph(thermogram: Any, path: Path) -> Picture:
+    if thermogram.optical is None:
+        raise DdfmError(f"{path} has no visible photograph in it; pass one as a second image")
+    return replace(from_array(thermogram.optical, f"{path} (visible)"), alpha=None)
+
+
+def _field(
+    thermogram: Any, thermal: tuple[int, int], visible: tuple[int, int], path: Path
+) -> Box | None:
+    """Where the edges of the thermal image lie, in pixels of the photograph."""
+    placing = thermogram.pip_info
+    if placing is None or not isfinite(placing.real_to_ir) or placing.real_to_ir <= 0:
+        return None
+    width = visible[1] / placing.real_to_ir
+    height = width * thermal[0] / thermal[1]
+    left = (visible[1] - width) / 2 + placing.offset_x
+    top = (visible[0] - height) / 2 + placing.offset_y
+    box = (left, top, left + width, top + height)
+    seen = _overlap(box, (0, 0, visible[1], visible[0]))
+    pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
+    if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
+        raise DdfmError(
+            f"{path}: by the camera's own scale and offset the thermal image lies outside the "
+            "photograph; read it without alignment"
+        )
+    return box
+
+
+def _on_one_grid(
+    thermal: Picture, visible: Picture, field: Box | None, grid: str
+) -> tuple[Picture, Picture]:
+    """Both on the part that both see. The one whose grid it is, is cut out and not resampled."""
+    (tall, wide), (high, broad) = thermal.size, visible.size
+    field = field or (0.0, 0.0, float(broad), float(high))
+    # One pixel of the thermal image is so many of the photograph, across and down.
+    across, down = (field[2] - field[0]) / wide, (field[3] - field[1]) / tall
+    if grid == "visible":
+        cut = _whole_pixels(_overlap(field, (0, 0, broad, high)))
+        other = _moved(cut, field[0], field[1], 1 / across, 1 / down)
+        return _resampled(thermal, other, cut), _cropped(visible, cut)
+    frame = _moved((0, 0, broad, high), field[0], field[1], 1 / across, 1 / down)
+    cut = _whole_pixels(_overlap(frame, (0, 0, wide, tall)))
+    other = _moved(cut, -field[0] / across, -field[1] / down, across, down)
+    return _cropped(thermal, cut), _resampled(visible, other, cut)
+
+
+def _overlap(one: Box, other: Box) -> Box:
+    return (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+
+
+def _moved(box: Box, left: float, top: float, across: float, down: float) -> Box:
+    """A box in coordinates that count from (left, top) and are scaled by (across, down)."""
+    return (
+        (box[0] - left) * across,
+        (box[1] - top) * down,
+        (box[2] - left) * across,
+        (box[3] - top) * down,
+    )
+
+
+def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
+    left, top = round(box[0]), round(box[1])
+    return left, top, max(round(box[2]), left + 1), max(round(box[3]), top + 1)
+
+
+def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
+    left, top, right, bottom = box
+    return replace(picture, pixels=picture.pixels[top:bottom, left:right])
+
+
+def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
+    """The part of a picture within a box, on as many pixels as the grid has."""
+    size = (grid[2] - grid[0], grid[3] - grid[1])
+    height, width = picture.size
+    box = _overlap(box, (0, 0, width, height))  # rounding may have left the frame by a hair
+    planes = [
+        Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC, box)
+        for plane in np.moveaxis(picture.pixels, 2, 0)
+    ]
+    pixels = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    return replace(picture, pixels=np.clip(pixels, 0, 1))
