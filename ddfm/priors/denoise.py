@@ -1,0 +1,51 @@
+"""A prior as a plain denoiser: what it makes of an image with Gaussian noise of known strength."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddfm.priors.prior import Prior
+from ddfm.schedule import alpha_sigma, t_of_sigma
+
+__all__ = ["denoise", "denoising_psnr", "noisy", "psnr"]
+
+
+def denoise(prior: Prior, image: Tensor, sigma: float) -> Tensor:
+    """E[clean | image] for image = clean + sigma eps, (B, C, H, W) in [-1, 1] before the noise.
+
+    A timestep t has x_t = alpha_t (clean + sigma_t / alpha_t eps), so the image is scaled by the
+    alpha_t of the timestep with that noise. Any size: it is padded by reflection.
+    """
+    t = torch.full((len(image),), t_of_sigma(prior.alphas_bar, sigma), device=image.device)
+    alpha, _ = alpha_sigma(prior.alphas_bar, t, image)
+    height, width = image.shape[-2:]
+    below, right = -height % prior.multiple, -width % prior.multiple
+    padded = F.pad(image, (0, right, 0, below), mode="reflect")
+    return prior(alpha * padded, t)[..., :height, :width]
+
+
+def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:
+    """image + sigma eps with eps of a seed, the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return image + sigma * torch.randn(image.shape, generator=generator).to(image)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """In dB, of images in [-1, 1]."""
+    return 10 * math.log10(4 / max(1e-20, float((a - b).double().square().mean())))
+
+
+@torch.no_grad()
+def denoising_psnr(prior: Prior, images: Sequence[Tensor], sigma: float) -> float:
+    """Mean PSNR over images (1, C, H, W) after noise of sigma (of 255 grey levels) is removed."""
+    strength = 2 * sigma / 255
+    values = [
+        psnr(denoise(prior, noisy(image, strength, seed), strength).clamp(-1, 1), image)
+        for seed, image in enumerate(images)
+    ]
+    return sum(values) / len(values)

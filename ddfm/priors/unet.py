@@ -1,0 +1,274 @@
+"""The U-Net of guided-diffusion (ADM, Dhariwal & Nichol 2021), compatible with its checkpoints.
+
+Module names and their order are those of the original, so that a state dict of
+guided-diffusion or improved-diffusion loads key by key. Three options go beyond the original,
+each of which leaves the original untouched at its default: `patch` folds blocks of
+patch x patch pixels into channels before the first layer and unfolds them after the last,
+`norm_groups` sets the groups of the normalisation, and `mid_attention` may leave out the
+attention between encoder and decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["UNet", "UNetConfig", "timestep_embedding"]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """All that shapes the network. The defaults are those of `256x256_diffusion_uncond.pt`."""
+
+    in_channels: int = 3
+    out_channels: int = 6
+    model_channels: int = 256
+    channel_mult: tuple[float, ...] = (1, 1, 2, 2, 4, 4)
+    num_res_blocks: int = 2
+    attention: tuple[int, ...] = (8, 16, 32)  # downsampling factors with attention
+    num_heads: int = 4
+    num_head_channels: int = 64  # -1: every attention has num_heads heads
+    num_heads_upsample: int = -1  # -1: the decoder has as many heads as the encoder
+    use_scale_shift_norm: bool = True
+    resblock_updown: bool = True
+    conv_resample: bool = True
+    use_new_attention_order: bool = False
+    patch: int = 1
+    norm_groups: int = 32
+    mid_attention: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        object.__setattr__(self, "attention", tuple(self.attention))
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of an input must be multiples of this."""
+        return self.patch * 2 ** (len(self.channel_mult) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+    """Cosines and sines of t at dim / 2 frequencies from 1 down to 1 / max_period."""
+    half = dim // 2
+    exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)
+    return F.pad(embedding, (0, dim % 2))
+
+
+class UNet(nn.Module):
+    """x_t (B, C, H, W) and timesteps (B,) in; the prediction (B, C or 2C, H, W) out."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        width = c.model_channels
+        embed = 4 * width
+        pixels = c.patch**2
+        self.time_embed = nn.Sequential(nn.Linear(width, embed), nn.SiLU(), nn.Linear(embed, embed))
+
+        def res(n_in: int, n_out: int, resample: str = "") -> ResBlock:
+            return ResBlock(c, n_in, n_out, embed, resample)
+
+        channels = int(c.channel_mult[0] * width)
+        first = nn.Conv2d(c.in_channels * pixels, channels, 3, padding=1)
+        self.input_blocks = nn.ModuleList([Stage(first)])
+        skips = [channels]
+        last_level = len(c.channel_mult) - 1
+        for level, mult in enumerate(c.channel_mult):
+            for _ in range(c.num_res_blocks):
+                layers: list[nn.Module] = [res(channels, int(mult * width))]
+                channels = int(mult * width)
+                if 2**level in c.attention:
+                    layers.append(Attention(c, channels, c.num_heads))
+                self.input_blocks.append(Stage(*layers))
+                skips.append(channels)
+            if level != last_level:
+                down = res(channels, channels, "down") if c.resblock_updown else None
+                self.input_blocks.append(Stage(down or Downsample(channels, c.conv_resample)))
+                skips.append(channels)
+
+        middle: list[nn.Module] = [res(channels, channels)]
+        if c.mid_attention:
+            middle.append(Attention(c, channels, c.num_heads))
+        self.middle_block = Stage(*middle, res(channels, channels))
+
+        decoder_heads = c.num_heads if c.num_heads_upsample == -1 else c.num_heads_upsample
+        self.output_blocks = nn.ModuleList()
+        self.level_ends: list[int] = []  # decoder blocks with the last features of a level
+        for level, mult in reversed(list(enumerate(c.channel_mult))):
+            for block in range(c.num_res_blocks + 1):
+                layers = [res(channels + skips.pop(), int(mult * width))]
+                channels = int(mult * width)
+                if 2**level in c.attention:
+                    layers.append(Attention(c, channels, decoder_heads))
+                if level and block == c.num_res_blocks:
+                    self.level_ends.append(len(self.output_blocks))
+                    up = res(channels, channels, "up") if c.resblock_updown else None
+                    layers.append(up or Upsample(channels, c.conv_resample))
+                self.output_blocks.append(Stage(*layers))
+        self.level_ends.append(len(self.output_blocks) - 1)
+
+        last = nn.Conv2d(channels, c.out_channels * pixels, 3, padding=1)
+        self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        h, _ = self._run(x, t, keep_features=False)
+        h = self.out(h)
+        return F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h
+
+    def features(self, x: Tensor, t: Tensor) -> list[Tensor]:
+        """The decoder's last feature maps of every scale, finest first."""
+        return self._run(x, t, keep_features=True)[1]
+
+    def _run(self, x: Tensor, t: Tensor, keep_features: bool) -> tuple[Tensor, list[Tensor]]:
+        emb = self.time_embed(timestep_embedding(t, self.config.model_channels).to(x.dtype))
+        h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
+        skips = []
+        for block in self.input_blocks:
+            h = block(h, emb)
+            skips.append(h)
+        h = self.middle_block(h, emb)
+        features = []
+        for index, block in enumerate(self.output_blocks):
+            h = torch.cat([h, skips.pop()], dim=1)
+            for layer in block:
+                # The last level ends with the block; the others end before they are enlarged.
+                if keep_features and index in self.level_ends and _enlarges(layer):
+                    features.append(h)
+                h = _apply(layer, h, emb)
+        if keep_features:
+            features.append(h)
+        return h, features[::-1]
+
+
+class Stage(nn.Sequential):
+    """Layers in a row; those that depend on the time embedding are handed it."""
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
+        for layer in self:
+            x = _apply(layer, x, emb)
+        return x
+
+
+def _apply(layer: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
+    return layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+
+
+def _enlarges(layer: nn.Module) -> bool:
+    return isinstance(layer, Upsample) or getattr(layer, "resample", "") == "up"
+
+
+class GroupNorm(nn.GroupNorm):
+    """Statistics in at least float32, whatever the dtype of the network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float16:
+            return super().forward(x.float()).to(x.dtype)
+        return super().forward(x)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions around the time embedding, with a shortcut; may halve or double."""
+
+    def __init__(self, c: UNetConfig, n_in: int, n_out: int, embed: int, resample: str) -> None:
+        super().__init__()
+        self.resample = resample
+        self.scale_shift = c.use_scale_shift_norm
+        self.in_layers = nn.Sequential(
+            GroupNorm(c.norm_groups, n_in), nn.SiLU(), nn.Conv2d(n_in, n_out, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(
+            nn.SiLU(), nn.Linear(embed, 2 * n_out if self.scale_shift else n_out)
+        )
+        # The unused slot is the original's dropout: it keeps the keys' numbers.
+        self.out_layers = nn.Sequential(
+            GroupNorm(c.norm_groups, n_out),
+            nn.SiLU(),
+            nn.Identity(),
+            nn.Conv2d(n_out, n_out, 3, padding=1),
+        )
+        nn.init.zeros_(self.out_layers[3].weight)
+        nn.init.zeros_(self.out_layers[3].bias)
+        self.skip_connection = nn.Identity() if n_in == n_out else nn.Conv2d(n_in, n_out, 1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        norm, activation, conv = self.in_layers
+        h = conv(self._resized(activation(norm(x))))
+        emb = self.emb_layers(emb)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = emb.chunk(2, dim=1)
+            h = self.out_layers[0](h) * (1 + scale) + shift
+        else:
+            h = self.out_layers[0](h + emb)
+        return self.skip_connection(self._resized(x)) + self.out_layers[1:](h)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        if self.resample == "down":
+            return F.avg_pool2d(x, 2)
+        if self.resample == "up":
+            return F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return x
+
+
+class Downsample(nn.Module):
+    """Half the size, by a strided convolution or by the mean of four pixels."""
+
+    def __init__(self, channels: int, learned: bool) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, 2, 1) if learned else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    """Twice the size, by repetition and then (if learned) a convolution."""
+
+    def __init__(self, channels: int, learned: bool) -> None:
+        super().__init__()
+        if learned:
+            self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.learned = learned
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.conv(x) if self.learned else x
+
+
+class Attention(nn.Module):
+    """Self-attention over all pixels, through PyTorch's fused kernels."""
+
+    def __init__(self, c: UNetConfig, channels: int, num_heads: int) -> None:
+        super().__init__()
+        per_head = c.num_head_channels
+        self.heads = num_heads if per_head == -1 else channels // per_head
+        self.new_order = c.use_new_attention_order
+        self.norm = GroupNorm(c.norm_groups, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+        nn.init.zeros_(self.proj_out.weight)
+        nn.init.zeros_(self.proj_out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        flat = x.flatten(2)
+        qkv = self.qkv(self.norm(flat))
+        per_head = c // self.heads
+        if self.new_order:  # rows of the projection: (q, k, v), each split into heads
+            qkv = qkv.view(b, 3, self.heads, per_head, -1).unbind(1)
+        else:  # legacy: (heads), each split into q, k, v
+            qkv = qkv.view(b, self.heads, 3, per_head, -1).unbind(2)
+        q, k, v = (part.transpose(-1, -2) for part in qkv)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, -1)
+        return (flat + self.proj_out(h)).view(b, c, height, width)

@@ -1,0 +1,90 @@
+"""Photographs in memory, and random crops of them: the batch of a step depends on the step alone.
+
+So nothing about the data has to be saved for a run to be resumed exactly where it was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ddfm.errors import DdfmError
+
+__all__ = ["SCALES", "Photographs", "find_photographs", "luminance"]
+
+SCALES = {1.0: 0.35, 0.6: 0.30, 0.35: 0.20, 0.2: 0.15}  # size of a photograph: how often it is used
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
+
+
+def find_photographs(folder: str | Path) -> list[Path]:
+    """All picture files below a folder, sorted."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DdfmError(f"{folder} is not a folder of photographs")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DdfmError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def luminance(path: Path) -> Image.Image:
+    """A photograph as 8-bit BT.601 luminance."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB").convert("L")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DdfmError(f"cannot read the photograph {path}: {error}") from None
+
+
+class Photographs:
+    """Random crops in [-1, 1] of photographs at several scales, held in memory as bytes."""
+
+    def __init__(self, files: Iterable[Path], smallest: int, progress: bool = True) -> None:
+        self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
+        for path in tqdm(list(files), desc="reading photographs", disable=not progress):
+            full = luminance(path)
+            for level, scale in zip(self.levels, SCALES, strict=True):
+                size = (round(full.width * scale), round(full.height * scale))
+                if min(size) >= smallest:
+                    level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
+        if not self.levels[0]:
+            raise DdfmError(f"no photograph is at least {smallest} pixels wide and high")
+        self.megapixels = sum(a.size for a in self.levels[0]) / 1e6
+        # A photograph is drawn as often as it has pixels, so that every crop is as likely.
+        self._chances = [
+            np.array([a.size for a in level], float) / max(1, sum(a.size for a in level))
+            for level in self.levels
+        ]
+        used = np.array(
+            [w if level else 0.0 for w, level in zip(SCALES.values(), self.levels, strict=True)]
+        )
+        self._level_chances = used / used.sum()
+
+    def batch(self, count: int, size: int, seed: Iterable[int]) -> Tensor:
+        """(count, 1, size, size), turned, mirrored, and changed in contrast and brightness."""
+        rng = np.random.default_rng(list(seed))
+        crops = np.empty((count, 1, size, size), np.float32)
+        for crop in crops:
+            crop[0] = self._crop(rng, size)
+        return torch.from_numpy(crops)
+
+    def _crop(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        level = rng.choice(len(self.levels), p=self._level_chances)
+        pictures = self.levels[level]
+        picture = pictures[rng.choice(len(pictures), p=self._chances[level])]
+        top = rng.integers(picture.shape[0] - size + 1)
+        left = rng.integers(picture.shape[1] - size + 1)
+        crop = picture[top : top + size, left : left + size].astype(np.float32) / 127.5 - 1
+        crop = np.rot90(crop, rng.integers(4))
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        if rng.random() < 0.5:
+            mean = crop.mean()
+            crop = (crop - mean) * rng.uniform(0.5, 1.2) + mean + rng.uniform(-0.2, 0.2)
+        return crop.clip(-1, 1)

@@ -1,0 +1,67 @@
+"""What one looks at while a prior is trained: its curve, and samples drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+
+from ddfm.atomic import atomic_path
+from ddfm.priors.prior import Prior
+from ddfm.samplers import ddim
+from ddfm.schedule import timesteps
+
+__all__ = ["draw_curve", "sample_sheet"]
+
+COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
+
+
+def draw_curve(history: Sequence[dict[str, float]], path: Path) -> None:
+    """Denoising PSNR and loss over steps, each scaled to the height of the picture."""
+    width, height, margin = 800, 400, 50
+    picture = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(picture)
+    last = max(entry["step"] for entry in history)
+    pen.rectangle((margin, margin, width - margin, height - margin), outline="#cccccc")
+    pen.text((width - margin - 80, height - margin + 8), f"step {last:.0f}", fill="black")
+    for row, (name, color) in enumerate(COLORS.items()):
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
+        if not points:
+            continue
+        low, high = min(v for _, v in points), max(v for _, v in points)
+        span = high - low or 1.0
+        line = [
+            (
+                margin + step / last * (width - 2 * margin),
+                height - margin - (value - low) / span * (height - 2 * margin),
+            )
+            for step, value in points
+        ]
+        if len(line) > 1:
+            pen.line(line, fill=color, width=2)
+        now = points[-1][1]
+        text = f"{name}: {now:.3f}  (from {low:.3f} to {high:.3f})"
+        pen.text((margin + (row % 2) * 320, 8 + row // 2 * 16), text, fill=color)
+    with atomic_path(path) as temporary:
+        picture.save(temporary)
+
+
+@torch.no_grad()
+def sample_sheet(
+    prior: Prior, path: Path, device: torch.device, steps: int = 50, count: int = 16,
+    size: int = 128, seed: int = 0,
+) -> None:  # fmt: skip
+    """Unconditional samples in a grid of four columns."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn((count, prior.channels, size, size), generator=generator).to(device)
+    x = ddim(prior, x, timesteps(len(prior.alphas_bar), steps), prior.alphas_bar)
+    pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().permute(0, 2, 3, 1).numpy()
+    rows = -(-count // 4)
+    sheet = Image.new("L" if prior.channels == 1 else "RGB", (4 * size, rows * size))
+    for index, sample in enumerate(pixels):
+        tile = Image.fromarray(sample[..., 0] if prior.channels == 1 else sample)
+        sheet.paste(tile, (index % 4 * size, index // 4 * size))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)

@@ -1,0 +1,325 @@
+r"""Train an unconditional prior on a folder of photographs.
+
+The network predicts v = alpha_t eps - sigma_t x_0 from x_t = alpha_t x_0 + sigma_t eps, and
+minimises |v - v_net|^2. In terms of x_0 that is |x_0 - x_0,net|^2 / sigma_t^2: unlike the error of
+eps it still counts where nearly all is noise, which is where a picture's layout is decided.
+
+Everything a step needs follows from its number (crops, timesteps, noise), so a run that was killed
+goes on from its last checkpoint as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ddfm.atomic import atomic_path
+from ddfm.errors import DdfmError
+from ddfm.priors.denoise import denoising_psnr
+from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.schedule import alpha_sigma, alphas_bar
+from ddfm.training.muon import Muon
+from ddfm.training.photographs import Photographs, find_photographs, luminance
+from ddfm.training.pictures import draw_curve, sample_sheet
+
+__all__ = ["SHIPPED", "Settings", "train_prior"]
+
+# The design of the shipped prior: half resolution inside, no attention (any size works alike).
+SHIPPED = UNetConfig(
+    in_channels=1,
+    out_channels=1,
+    model_channels=48,
+    channel_mult=(1, 2, 3, 2),
+    attention=(),
+    resblock_updown=False,
+    patch=2,
+    norm_groups=16,
+    mid_attention=False,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The defaults are those of the shipped prior."""
+
+    steps: int = 8000
+    batch: int = 32  # crops of the smallest size; larger ones come in batches of as many pixels
+    crops: tuple[int, ...] = (64, 64, 64, 128)  # sizes in turn, a step each
+    kind: str = "v"
+    low_noise: float = 0.5  # share of timesteps drawn evenly in log(sigma / alpha) below 1
+    optimizer: str = "muon"
+    lr: float = 0.02  # of Muon; AdamW has its own
+    adam_lr: float = 1e-3
+    warmup: int = 100
+    ema: float = 0.999
+    seed: int = 0
+    bf16: bool = False
+    validate_every: int = 500
+    sample_every: int = 4000
+    save_every: int = 100
+    network: UNetConfig = field(default_factory=lambda: SHIPPED)
+
+
+def train_prior(
+    folder: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    validation: str | Path | None = None,
+    init: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
+    settings = settings or Settings()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with _processes(device) as (rank, ranks, device):
+        progress = progress and rank == 0
+        crops = Photographs(find_photographs(folder), max(settings.crops), progress)
+        run = Run(settings, out, torch.device(device), rank, ranks)
+        run.resume_or_start(init)
+        aside = _validation_images(validation, device) if validation and rank == 0 else []
+        bar = tqdm(total=settings.steps, initial=run.step, desc="training", disable=not progress)
+        while run.step < settings.steps:
+            loss = run.train_step(crops)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if rank == 0:
+                run.report(aside)
+        bar.close()
+        if rank == 0:
+            run.save()
+            run.write_weights()
+    return out / "prior.safetensors"
+
+
+class Run:
+    """The state of a training run: network, its average, optimisers, and what was measured."""
+
+    def __init__(
+        self, settings: Settings, out: Path, device: torch.device, rank: int, ranks: int
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.out, self.device, self.rank, self.ranks = (
+            settings, out, device, rank, ranks,
+        )  # fmt: skip
+        layout = torch.channels_last  # the faster one for convolutions on CPU and GPU alike
+        self.net = UNet(settings.network).to(device, memory_format=layout)
+        self.average = UNet(settings.network).to(device, memory_format=layout).requires_grad_(False)
+        self.average.load_state_dict(self.net.state_dict())
+        self.parallel = nn.parallel.DistributedDataParallel(self.net) if ranks > 1 else self.net
+        self.optimizers = _optimizers(self.net, settings)
+        self.alphas_bar = alphas_bar("linear")
+        self.chances = _timestep_chances(self.alphas_bar, settings.low_noise)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self.seconds = 0.0
+
+    @property
+    def prior(self) -> FunctionPrior:
+        """The averaged network as a prior."""
+        s = self.settings
+        return FunctionPrior(
+            self.average,
+            self.alphas_bar,
+            kind=s.kind,
+            channels=s.network.in_channels,
+            multiple=s.network.multiple,
+            name="in training",
+        )
+
+    def train_step(self, crops: Photographs) -> float:
+        began = time.monotonic()
+        s = self.settings
+        size = s.crops[self.step % len(s.crops)]
+        count = max(1, s.batch * min(s.crops) ** 2 // size**2 // self.ranks)
+        seed = (s.seed, self.step, self.rank)
+        x0 = crops.batch(count, size, seed).to(self.device)
+        rng = np.random.default_rng([*seed, 1])
+        t = torch.from_numpy(rng.choice(len(self.chances), size=count, p=self.chances))
+        t = t.to(self.device)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(x0.shape, generator=generator).to(self.device)
+        alpha, sigma = alpha_sigma(self.alphas_bar, t, x0)
+        target = {"eps": noise, "x0": x0, "v": alpha * noise - sigma * x0}[s.kind]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.bf16):
+            prediction = self.parallel(
+                (alpha * x0 + sigma * noise).to(memory_format=torch.channels_last), t
+            )
+        loss = (prediction.float() - target).square().mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self._set_rates()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self._average()
+        self.step += 1
+        self.losses.append(float(loss.detach()))
+        self.seconds += time.monotonic() - began
+        return self.losses[-1]
+
+    def _set_rates(self) -> None:
+        s = self.settings
+        warm = min(1.0, (self.step + 1) / max(1, s.warmup))
+        cosine = 0.5 * (1 + np.cos(np.pi * self.step / s.steps))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * warm * cosine
+
+    def _average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        mine, new = list(self.average.parameters()), list(self.net.parameters())
+        torch._foreach_lerp_(mine, [p.detach() for p in new], 1 - decay)
+
+    def report(self, aside: list[Tensor]) -> None:
+        """Measures, draws and saves when it is time to."""
+        s = self.settings
+        last = self.step == s.steps
+        if self.step % s.validate_every == 0 or last:
+            entry = {
+                "step": self.step,
+                "seconds": round(self.seconds),
+                "loss": float(np.mean(self.losses)),
+            }
+            self.losses.clear()
+            for sigma in (15, 25, 50) if aside else ():
+                entry[f"psnr_{sigma}"] = round(denoising_psnr(self.prior, aside, sigma), 3)
+            self.history.append(entry)
+            with atomic_path(self.out / "history.json") as path:
+                path.write_text(json.dumps(self.history, indent=1))
+            draw_curve(self.history, self.out / "curve.png")
+        if self.step % s.sample_every == 0 or last:
+            sample_sheet(self.prior, self.out / f"samples-{self.step:06d}.png", self.device)
+        if self.step % s.save_every == 0:
+            self.save()
+
+    def save(self) -> None:
+        state = {
+            "settings": json.dumps(asdict(self.settings)),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "losses": self.losses,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        with atomic_path(self.out / "checkpoint.pt") as path:
+            torch.save(state, path)
+
+    def resume_or_start(self, init: str | Path | None) -> None:
+        path = self.out / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            if _design(json.loads(state["settings"])) != _design(asdict(self.settings)):
+                raise DdfmError(f"{path} was made with other settings; choose another --out")
+            self.net.load_state_dict(state["net"])
+            self.average.load_state_dict(state["average"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.history, self.losses = state["history"], state["losses"]
+        elif init:
+            from safetensors.torch import load_file
+
+            try:
+                weights = load_file(init)
+                self.net.load_state_dict(weights)
+                self.average.load_state_dict(weights)
+            except Exception as error:
+                line = str(error).splitlines()[0]
+                raise DdfmError(f"cannot start from the weights {init}: {line}") from None
+
+    def write_weights(self) -> None:
+        """The averaged network in half precision, with all that `load_prior` needs to know."""
+        s = self.settings
+        about = {
+            "network": s.network.to_dict(),
+            "kind": s.kind,
+            "schedule": "linear",
+            "timesteps": len(self.alphas_bar),
+        }
+        weights = {k: v.half().contiguous().cpu() for k, v in self.average.state_dict().items()}
+        with atomic_path(self.out / "prior.safetensors") as path:
+            save_file(weights, path, metadata={"ddfm": json.dumps(about)})
+
+
+def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
+    if s.optimizer not in ("muon", "adamw"):
+        raise DdfmError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
+    outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
+    matrices, others = [], []
+    for p in net.parameters():
+        inner = s.optimizer == "muon" and p.ndim >= 2 and id(p) not in outer
+        (matrices if inner else others).append(p)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=s.adam_lr, betas=(0.9, 0.99), weight_decay=0.0)
+    ]
+    if matrices:
+        optimizers.append(Muon(matrices, lr=s.lr))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _timestep_chances(alphas_bar: Tensor, low_noise: float) -> np.ndarray:
+    """How often each timestep is trained: evenly, and evenly in log noise where noise is low."""
+    ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
+    log_step = np.gradient(ratio.log().numpy()) * (ratio < 1).numpy()
+    even = np.full(len(alphas_bar), 1 / len(alphas_bar))
+    chances = (1 - low_noise) * even + low_noise * log_step / log_step.sum()
+    return chances / chances.sum()
+
+
+def _design(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that may not change within a run; how often to report may."""
+    reporting = ("validate_every", "sample_every", "save_every")
+    kept = {k: v for k, v in settings.items() if k not in reporting}
+    return json.loads(json.dumps(kept))
+
+
+def _validation_images(folder: str | Path, device: str) -> list[Tensor]:
+    """The middle 256 x 256 pixels of the photographs kept aside."""
+    images = []
+    for path in find_photographs(folder):
+        grey = np.asarray(luminance(path), np.float32) / 127.5 - 1
+        top, left = (max(0, (side - 256) // 2) for side in grey.shape)
+        crop = torch.from_numpy(grey[top : top + 256, left : left + 256].copy())
+        images.append(crop[None, None].to(device))
+    return images
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[tuple[int, int, str]]:
+    """(rank, number of processes, device): one process, or those that torchrun started."""
+    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    if ranks == 1:
+        yield 0, 1, device
+        return
+    rank = int(os.environ["RANK"])
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield rank, ranks, device
+    finally:
+        torch.distributed.destroy_process_group()
