@@ -58,6 +58,14 @@ class Likelihood(ABC):
         self.v = self.v.to(dtype).to(f.device)
         return self.step(f.to(dtype), sigma).to(f.dtype)
 
+    def first_guess(self) -> Tensor:
+        """A fused image from the sources alone, from which a warm start begins."""
+        return (self.i + self.v) / 2
+
+    def finish(self, f: Tensor) -> Tensor:
+        """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""
+        return f
+
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
         """The step itself, with f and the sources in one dtype."""
