@@ -11,6 +11,7 @@ goes on from its last checkpoint as if nothing had happened.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -177,7 +178,7 @@ class Run:
     def _set_rates(self) -> None:
         s = self.settings
         warm = min(1.0, (self.step + 1) / max(1, s.warmup))
-        cosine = 0.5 * (1 + np.cos(np.pi * self.step / s.steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * warm * cosine
