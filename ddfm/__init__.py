@@ -1,3 +1,66 @@
-"""ddfm fuses registered images of one scene with a pretrained diffusion prior."""
+"""ddfm fuses registered images of one scene with a pretrained diffusion prior.
+
+    import ddfm
+
+    fusion = ddfm.fuse("infrared.png", "visible.png")
+    fusion.save("fused.png")
+
+`fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
+of a name, a file, a model of another library or a function.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddfm.errors import DdfmError
+    from ddfm.fusion import Fuser, fuse
+    from ddfm.imaging.files import read_image, write_image
+    from ddfm.imaging.picture import Picture
+    from ddfm.priors import Prior, load_prior
+    from ddfm.result import Fusion
+    from ddfm.watch import Snapshot
 
 __version__ = "0.1.0"
+
+# Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
+_ROOMS = {
+    "DdfmError": "ddfm.errors",
+    "Fuser": "ddfm.fusion",
+    "Fusion": "ddfm.result",
+    "Picture": "ddfm.imaging.picture",
+    "Prior": "ddfm.priors",
+    "Snapshot": "ddfm.watch",
+    "fuse": "ddfm.fusion",
+    "load_prior": "ddfm.priors",
+    "read_image": "ddfm.imaging.files",
+    "write_image": "ddfm.imaging.files",
+}
+
+__all__ = [
+    "DdfmError",
+    "Fuser",
+    "Fusion",
+    "Picture",
+    "Prior",
+    "Snapshot",
+    "__version__",
+    "fuse",
+    "load_prior",
+    "read_image",
+    "write_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_ROOMS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

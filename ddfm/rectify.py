@@ -10,20 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ddfm.imaging.color import luminance
 from ddfm.likelihood import Likelihood
 from ddfm.priors.prior import Prior
 from ddfm.schedule import alpha_sigma
 
-__all__ = ["Rectified", "luminance"]
-
-BT601 = (0.299, 0.587, 0.114)
-
-
-def luminance(x: Tensor) -> Tensor:
-    """(B, 1, H, W) of an RGB or grey image, by the weights of ITU-R BT.601."""
-    if x.shape[1] == 1:
-        return x
-    return torch.einsum("bchw,c->bhw", x, x.new_tensor(BT601)).unsqueeze(1)
+__all__ = ["Rectified"]
 
 
 class Rectified(Prior):

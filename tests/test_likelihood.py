@@ -11,6 +11,7 @@ import torch
 from scipy import integrate, optimize
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.color import luminance
 from ddfm.likelihood import (
     LIKELIHOODS,
     PaperLikelihood,
@@ -20,7 +21,7 @@ from ddfm.likelihood import (
 from ddfm.likelihood.quadratic import GradientSolver, adjoint, grad
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
-from ddfm.rectify import Rectified, luminance
+from ddfm.rectify import Rectified
 from ddfm.samplers import SAMPLERS, Noise, ddim
 from ddfm.schedule import alphas_bar, timesteps
 

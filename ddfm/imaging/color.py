@@ -21,6 +21,7 @@ from torch import Tensor
 __all__ = [
     "fuse_chroma",
     "limit_chroma",
+    "luminance",
     "rgb_to_studio",
     "rgb_to_ycbcr",
     "studio_luma",
@@ -36,6 +37,13 @@ _STUDIO = (
     (112.0, -93.786, -18.214),
 )
 _STUDIO_OFFSET = (16.0, 128.0, 128.0)
+
+
+def luminance(x: Tensor) -> Tensor:
+    """(B, 1, H, W) of an RGB or grey image: Y, or what is there."""
+    if x.shape[1] == 1:
+        return x
+    return torch.einsum("bchw,c->bhw", x, x.new_tensor((_KR, _KG, _KB))).unsqueeze(1)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:

@@ -1,0 +1,45 @@
+"""Where and how precisely to compute: devices and dtypes by name."""
+
+from __future__ import annotations
+
+import torch
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = ["DTYPES", "find_device", "find_dtype", "is_out_of_memory"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def find_device(name: str | torch.device = "auto") -> torch.device:
+    """A device that works here; "auto" takes CUDA or Apple's GPU where there is one."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise DdfmError(f"there is no device {str(name)!r} here; use auto or cpu") from None
+    return device
+
+
+def find_dtype(name: str | torch.dtype = "auto") -> torch.dtype:
+    """The dtype of a network; "auto" is float32."""
+    if name == "auto":
+        return torch.float32
+    name = str(name).removeprefix("torch.")
+    if name not in DTYPES:
+        raise unknown("dtype", name, ["auto", *DTYPES])
+    return DTYPES[name]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how NumPy, or torch on any device, says that memory has run out."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )

@@ -1,0 +1,64 @@
+"""What comes out of a fusion: the image, what made it, and how it came about."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import Picture, to_array, write_image
+from ddfm.watch import Snapshot
+
+__all__ = ["Fusion"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """A fused image, and what made it.
+
+    Attributes:
+        picture: the result in floating point, with the depth, range, colour profile and alpha that
+            it takes over from its sources.
+        settings: all that the result depends on, ready for JSON.
+        trajectory: a `Snapshot` for every step, if it was asked for.
+    """
+
+    picture: Picture = field(repr=False)
+    settings: dict[str, Any]
+    trajectory: list[Snapshot] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(H, W), (H, W, 3), or with alpha as a last channel, at the sources' size and depth."""
+        return to_array(self.picture.pixels, self.picture, self.picture.alpha)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the image in the format that the suffix names; the file appears whole."""
+        write_image(path, self.picture.pixels, self.picture, self.picture.alpha)
+
+    def save_steps(self, folder: str | os.PathLike[str]) -> None:
+        """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DdfmError(f"cannot make the folder {folder}: {error.strerror}") from None
+        for shot in self.trajectory:
+            for name, x in (("prior", shot.x0_prior), ("rectified", shot.x0)):
+                pixels = (np.clip(x, -1, 1) + 1) / 2
+                path = folder / f"step-{shot.step:03d}-t{shot.t:03d}-{name}.png"
+                write_image(path, pixels, Picture(pixels[..., None]))
+
+    def _repr_png_(self) -> bytes:
+        """How a notebook shows it: 8 bits are enough for a look."""
+        shown = replace(self.picture, dtype=np.dtype(np.uint8), range=None)
+        buffer = io.BytesIO()
+        Image.fromarray(to_array(shown.pixels, shown, shown.alpha)).save(buffer, "PNG")
+        return buffer.getvalue()
