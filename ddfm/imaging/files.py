@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -30,8 +31,8 @@ from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.pil import from_pil, from_pil_file
 from ddfm.imaging.png16 import write_png16
-from ddfm.imaging.quiet import quiet
-from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.imaging.quiet import quiet, silence_libtiff
+from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
 from ddfm.imaging.tiff import is_tiff, page_count, read_page, write_tiff
 
 __all__ = ["Picture", "check_output", "read_image", "read_pages", "to_array", "write_image"]
@@ -174,6 +175,7 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     picture = read_page(path, page, name)
     if picture is not None:
         return picture
+    silence_libtiff()
     try:
         return from_pil_file(lambda: _open(path, page, name), name)
     except UnidentifiedImageError:
@@ -182,12 +184,13 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
         ) from None
 
 
-def _open(path: Path, page: int, name: str) -> Image.Image:
-    image = Image.open(path, formats=_READABLE)
-    if page:
-        image.seek(page)
-    check_pixels(*image.size, name)
-    return image
+@contextmanager
+def _open(path: Path, page: int, name: str) -> Iterator[Image.Image]:
+    with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
+        if page:
+            image.seek(page)
+        check_pixels(*image.size, name)
+        yield image
 
 
 def _from_tensor(tensor: Any, name: str) -> Picture:

@@ -11,6 +11,7 @@ Rules of depth, for arrays, tensors and files alike:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,17 +159,28 @@ def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, floa
         return values.astype(np.float32), None
     if max(-low, high) > float(np.finfo(np.float32).max) / 2:
         raise DdfmError(f"{name}: values from {low:g} to {high:g} are too large to work with")
-    pixels = (values.astype(np.float64) - low) / ((high - low) or 1.0)
-    return np.clip(pixels, 0, 1).astype(np.float32), (low, high)
+    width = (high - low) or 1.0
+    pixels = np.empty(values.shape, np.float32)
+    for rows in _bands(values):
+        pixels[rows] = np.clip((values[rows].astype(np.float64) - low) / width, 0, 1)
+    return pixels, (low, high)
 
 
 def _at_depth(
     values: np.ndarray, dtype: np.dtype, limits: tuple[float, float] | None
 ) -> np.ndarray:
-    values = np.clip(values.astype(np.float64), 0, 1)
     if not np.isfinite(values).all():
         raise DdfmError("the result has values that are not numbers; nothing is written")
-    if dtype.kind == "u":
-        return np.rint(values * np.iinfo(dtype).max).astype(dtype)
-    low, high = limits or (0.0, 1.0)
-    return (low + values * (high - low)).astype(dtype)
+    whole = dtype.kind == "u"
+    low, high = (0, np.iinfo(dtype).max) if whole else limits or (0.0, 1.0)
+    result = np.empty(values.shape, dtype)
+    for rows in _bands(values):
+        scaled = low + np.clip(values[rows].astype(np.float64), 0, 1) * (high - low)
+        result[rows] = np.rint(scaled) if whole else scaled
+    return result
+
+
+def _bands(array: np.ndarray) -> Iterator[slice]:
+    """The rows of a picture in bands, so that arithmetic in float64 takes little memory."""
+    tall = max(1, 2**20 * len(array) // array.size)
+    return (slice(top, top + tall) for top in range(0, len(array), tall))

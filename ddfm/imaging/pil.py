@@ -8,6 +8,7 @@ were swapped gives the lower ones. The two together are what is in the file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,7 @@ def from_pil(image: Image.Image, name: str) -> Picture:
     return _finish(_samples(image, name), image, name)
 
 
-def from_pil_file(opened: Callable[[], Image.Image], name: str) -> Picture:
+def from_pil_file(opened: Callable[[], AbstractContextManager[Image.Image]], name: str) -> Picture:
     """A picture of a file that `opened` opens, any number of times, at the depth of the file."""
     with opened() as image:
         raw = _raw_mode(image)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 
-__all__ = ["quiet"]
+__all__ = ["quiet", "silence_libtiff"]
 
 # Without a handler of its own, a library's logger falls back to standard error.
 for _library in ("PIL", "tifffile"):
@@ -41,3 +43,18 @@ def quiet() -> Iterator[None]:
             if _inside == 0 and _saved is not None:
                 _saved.__exit__(None, None, None)
                 _saved = None
+
+
+@cache
+def silence_libtiff() -> None:
+    """Have the libtiff inside Pillow report errors to Pillow alone, which raises them.
+
+    It would also write them to standard error, past Python. Where Pillow does not let us at it,
+    as on Windows, nothing happens.
+    """
+    from PIL import Image
+
+    with suppress(AttributeError, OSError, TypeError):
+        handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        handler(None)

@@ -5,6 +5,7 @@ Decoders of damaged files raise anything. Inside `explained` it becomes one line
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,27 @@ from PIL import Image, UnidentifiedImageError
 from ddfm.errors import DdfmError
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["check_pixels", "existing_file", "explained", "one_line"]
+__all__ = ["BoundedFile", "check_pixels", "existing_file", "explained", "one_line"]
 
 _VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+
+
+class BoundedFile(io.BufferedReader):
+    """A file to read that never asks for more memory than it has bytes.
+
+    Formats say how long their parts are, and a damaged one may say four gigabytes. Python would
+    make room for all of it before it finds that the file is shorter.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        raw = io.FileIO(path)
+        self._length = os.fstat(raw.fileno()).st_size
+        super().__init__(raw)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(self._length - self.tell(), 0)))
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

@@ -20,7 +20,8 @@ from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
-from ddfm.imaging.reading import check_pixels
+from ddfm.imaging.quiet import silence_libtiff
+from ddfm.imaging.reading import BoundedFile, check_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -41,7 +42,7 @@ def is_tiff(head: bytes) -> bool:
 
 def page_count(path: Path) -> int:
     """The number of pages, counted along their chain; one that bites its own tail is refused."""
-    with open(path, "rb") as file:
+    with BoundedFile(path) as file:
         head = file.read(16)
         order = "<" if head[:2] == b"II" else ">"
         big = head[2:4] in (b"+\0", b"\0+")
@@ -61,7 +62,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     """One page as a picture, or None where its colours or compression are for Pillow to decode."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
         sheet = file.pages[page]
         check_pixels(sheet.imagewidth, sheet.imagelength, name)
         if not _is_ours(sheet):
@@ -128,17 +129,21 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
 def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     """The samples of the page as (H, W, C)."""
     file, order = sheet.parent.filehandle, sheet.parent.byteorder
+    silence_libtiff()
     array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), sheet.dtype)
     places = list(_places(sheet))
     if len(sheet.dataoffsets) < len(places) or len(sheet.databytecounts) < len(places):
         raise DdfmError(f"{name} is damaged: {len(sheet.dataoffsets)} of {len(places)} strips")
+    if not any(sheet.databytecounts):
+        raise DdfmError(f"{name} is damaged: there are no pixels in it")
     for (top, left, planes, shape), offset, size in zip(
         places, sheet.dataoffsets, sheet.databytecounts, strict=False
     ):
         if not size:
             continue  # a sparse file leaves out the strips that are all zero
         room = shape[0] * shape[1] * shape[2] * sheet.dtype.itemsize
-        packed = _bytes_at(file, offset, room if sheet.compression in _UNCOMPRESSED else size)
+        size = room if sheet.compression in _UNCOMPRESSED else min(size, file.size)
+        packed = _bytes_at(file, offset, size)
         data = _decompress(packed, sheet, shape, room)
         if len(data) < room:
             raise DdfmError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
