@@ -1,0 +1,5 @@
+"""`python -m ddfm` is `ddfm`."""
+
+from ddfm.cli import main
+
+main()

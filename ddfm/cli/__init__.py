@@ -1,0 +1,96 @@
+"""The command line: parse, call one function below, print. No logic; and every error is one line.
+
+Each file here holds the commands of one subject. To add some, write them in a file of their own,
+with all imports but click's inside of the functions (`ddfm --help` must not wait for torch), and
+name them at the end of this file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from ddfm import __version__
+from ddfm.cli.fuse import fuse
+from ddfm.cli.priors import priors
+from ddfm.cli.train import train_prior
+from ddfm.errors import DdfmError
+
+__all__ = ["main"]
+
+DONE, FAILED, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+OUT_OF_MEMORY = (
+    "not enough memory; try smaller tiles (--tile 256), --dtype bfloat16, or another --device"
+)
+
+
+class Program(click.Group):
+    """A group of commands whose errors are one line each, and whose exit codes can be relied on."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs.setdefault("prog_name", "ddfm")
+        sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
+
+    def _run(self, *args: Any, **kwargs: Any) -> int:
+        try:
+            code = super().main(*args, **kwargs)
+            sys.stdout.flush()  # a closed pipe may show only here
+            return code if isinstance(code, int) else DONE
+        except BrokenPipeError:
+            # Python would flush once more at its end, and complain; give it a place to do so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return CLOSED_PIPE
+        except (click.Abort, KeyboardInterrupt):
+            return _fail("interrupted", INTERRUPTED)
+        except click.ClickException as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+                return FAILED
+            return _fail(error.format_message() + _help_for(error))
+        except DdfmError as error:
+            return _fail(str(error))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{where}{error.strerror or error}")
+        except (MemoryError, RuntimeError) as error:
+            from ddfm.device import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
+            return _fail(OUT_OF_MEMORY)
+
+
+def _fail(message: str, code: int = FAILED) -> int:
+    click.echo("ddfm: error: " + " ".join(message.split()), err=True)
+    return code
+
+
+def _help_for(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see `{context.command_path} --help`)" if context else ""
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Fuse registered images of one scene with a pretrained diffusion prior.
+
+    \b
+    Examples:
+      ddfm fuse infrared.png visible.png -o fused.png
+      ddfm priors list
+
+    \b
+    Exit codes:
+      0    done
+      1    some of many failed; the others are done
+      2    bad input or usage; one line on standard error says what, and what to do
+      130  interrupted
+    """
+
+
+for command in (fuse, priors, train_prior):
+    main.add_command(command)

@@ -1,0 +1,96 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["fuser_options", "quiet_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+)
+
+_FUSER = (
+    click.option(
+        "--prior",
+        default="default",
+        show_default=True,
+        help="A name (see `ddfm priors list`), a checkpoint, or a folder of a diffusers model.",
+    ),
+    click.option(
+        "--task",
+        default="auto",
+        show_default=True,
+        help="ir-visible, medical, multi-exposure, or auto: two colour images are exposures, "
+        "all others infrared and visible.",
+    ),
+    click.option(
+        "--likelihood",
+        default="default",
+        show_default=True,
+        help="default, paper (DDFM as published) or reference (as its authors' program does it).",
+    ),
+    click.option(
+        "--sampler",
+        help="ddim, ddpm or dpm-solver.  [default: by likelihood]",
+    ),
+    click.option(
+        "--steps",
+        help="Calls of the network: a count, or a respacing such as ddim50.  "
+        "[default: by likelihood]",
+    ),
+    click.option(
+        "--start",
+        type=int,
+        help="Timestep that a first guess is noised to, to begin there.  [default: by likelihood]",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=3407,
+        show_default=True,
+        help="Of the noise; the same seed gives the same pixels.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+    ),
+    click.option(
+        "--dtype",
+        default="auto",
+        show_default=True,
+        help="Of the network: float32 (auto), bfloat16 or float16.",
+    ),
+    click.option(
+        "--color",
+        default="auto",
+        show_default=True,
+        help="Whose colours are kept: a, b, auto (whoever has any), or grey for none.",
+    ),
+    click.option(
+        "--resize",
+        default="error",
+        show_default=True,
+        help="Images of two sizes: error, or bring both to the size of a or b.",
+    ),
+    click.option(
+        "--tile",
+        type=int,
+        help="Side in pixels of the tiles in which large images go through the network; 0: none.  "
+        "[default: by size]",
+    ),
+)
+
+
+def fuser_options(command: Command) -> Command:
+    """The arguments of `ddfm.Fuser` as options, by the same names."""
+    for option in reversed(_FUSER):
+        command = option(command)
+    return command

@@ -1,0 +1,74 @@
+"""ddfm train-prior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.cli.options import quiet_option
+
+__all__ = ["train_prior"]
+
+
+@click.command("train-prior", short_help="Train a prior on a folder of photographs.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Weights, checkpoints, samples and the learning curve; a run found there goes on.",
+)
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photographs kept aside, to measure denoising on.",
+)
+@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of training.")
+@click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
+@click.option("--optimizer", help="muon or adamw.")
+@click.option("--lr", type=float, help="Learning rate of Muon.")
+@click.option("--adam-lr", type=float, help="Learning rate of AdamW.")
+@click.option("--seed", type=int, help="Of everything random in the training.")
+@click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@quiet_option
+def train_prior(
+    folder: Path,
+    out: Path,
+    validation: Path | None,
+    init: Path | None,
+    device: str,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Train an unconditional prior on a FOLDER of photographs, or go on with a killed run.
+
+    What is not said is as for the prior that comes with ddfm. Several GPUs work together under
+    torchrun.
+
+    \b
+    Examples:
+      ddfm train-prior photographs/ --out run/ --validation aside/
+      ddfm fuse ir.png vis.png -o fused.png --prior run/prior.safetensors
+      torchrun --nproc-per-node 4 -m ddfm train-prior photographs/ --out run/ --device cuda
+    """
+    from ddfm.device import find_device
+    from ddfm.training.train_prior import Settings
+    from ddfm.training.train_prior import train_prior as train
+
+    given = Settings(**{key: value for key, value in settings.items() if value is not None})
+    weights = train(
+        folder,
+        out,
+        given,
+        validation=validation,
+        init=init,
+        device=str(find_device(device)),
+        progress=not quiet,
+    )
+    click.echo(weights)

@@ -1,0 +1,109 @@
+"""How well a prior denoises, beside what a classical method makes of the same noisy pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from ddfm.errors import DdfmError
+from ddfm.priors.denoise import denoise, noisy, psnr
+from ddfm.priors.prior import Prior
+from ddfm.training.photographs import find_photographs
+
+__all__ = ["compare", "middle_crops"]
+
+SIGMAS = (15, 25, 50)
+
+Denoiser = Callable[[Tensor, float], Tensor]
+
+
+@torch.no_grad()
+def compare(
+    prior: Prior,
+    folder: str | Path,
+    sigmas: Sequence[int] = SIGMAS,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> dict[str, list[float]]:
+    """Mean PSNR in dB of the prior, and of the best classical method that is installed.
+
+    Args:
+        folder: of photographs, of which the middle 256 x 256 pixels are taken.
+        sigmas: strengths of the noise, in grey levels; each list has a value for each.
+        device: where the prior is.
+    """
+    crops = middle_crops(folder, prior.channels)
+    methods: dict[str, Denoiser] = {
+        prior.name: lambda image, sigma: denoise(prior, image.to(device), sigma).cpu(),
+        **_classical(),
+    }
+    scores: dict[str, list[float]] = {name: [] for name in methods}
+    disable = None if progress is None else not progress
+    with tqdm(total=len(sigmas) * len(crops), desc="denoising", disable=disable) as bar:
+        for sigma in (2 * sigma / 255 for sigma in sigmas):
+            gained = np.zeros(len(methods))
+            for seed, clean in enumerate(crops):
+                image = noisy(clean, sigma, seed)
+                gained += [psnr(f(image, sigma).clamp(-1, 1), clean) for f in methods.values()]
+                bar.update()
+            for own, value in zip(scores.values(), gained / len(crops), strict=True):
+                own.append(float(value))
+    return scores
+
+
+def middle_crops(folder: str | Path, channels: int, side: int = 256) -> list[Tensor]:
+    """The middle of every photograph, (1, C, H, W) in [-1, 1]; smaller ones are taken whole."""
+    return [_middle(path, channels, side) for path in find_photographs(folder)]
+
+
+def _middle(path: Path, channels: int, side: int) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB").convert("L" if channels == 1 else "RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DdfmError(f"cannot read the photograph {path}: {error}") from None
+    left, top = (max(0, (size - side) // 2) for size in image.size)
+    right, bottom = min(left + side, image.width), min(top + side, image.height)
+    array = np.asarray(image.crop((left, top, right, bottom)), np.float32) / 127.5 - 1
+    return torch.from_numpy(array).reshape(bottom - top, right - left, -1).permute(2, 0, 1)[None]
+
+
+def _classical() -> dict[str, Denoiser]:
+    """The best that is installed, by its name; none where nothing is."""
+    try:
+        import bm3d
+
+        def by_bm3d(image: np.ndarray, sigma: float) -> np.ndarray:
+            return (bm3d.bm3d_rgb if image.ndim == 3 else bm3d.bm3d)(image, sigma)
+
+        return {"BM3D": partial(_on_arrays, by_bm3d)}
+    except ImportError:
+        pass
+    try:
+        from skimage.restoration import denoise_nl_means
+
+        def by_means(image: np.ndarray, sigma: float) -> np.ndarray:
+            color = -1 if image.ndim == 3 else None
+            how = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
+            return denoise_nl_means(image, h=0.8 * sigma, sigma=sigma, channel_axis=color, **how)
+
+        return {"non-local means": partial(_on_arrays, by_means)}
+    except ImportError:
+        return {}
+
+
+def _on_arrays(
+    method: Callable[[np.ndarray, float], np.ndarray], image: Tensor, sigma: float
+) -> Tensor:
+    """Both work on arrays (H, W) or (H, W, 3), and expect them within [0, 1] or nearly so."""
+    array = ((image[0].permute(1, 2, 0).numpy() + 1) / 2).squeeze(-1 if image.shape[1] == 1 else ())
+    result = torch.from_numpy(np.asarray(method(array, sigma / 2), np.float32))
+    return 2 * result.reshape(*result.shape[:2], -1).permute(2, 0, 1)[None] - 1
