@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -131,13 +131,14 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     file, order = sheet.parent.filehandle, sheet.parent.byteorder
     silence_libtiff()
     array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), sheet.dtype)
-    places = list(_places(sheet))
-    if len(sheet.dataoffsets) < len(places) or len(sheet.databytecounts) < len(places):
-        raise DdfmError(f"{name} is damaged: {len(sheet.dataoffsets)} of {len(places)} strips")
+    grid = _grid(sheet)
+    found = min(len(sheet.dataoffsets), len(sheet.databytecounts))
+    if found < prod(grid):
+        raise DdfmError(f"{name} is damaged: it has {found} of its {prod(grid)} strips")
     if not any(sheet.databytecounts):
         raise DdfmError(f"{name} is damaged: there are no pixels in it")
     for (top, left, planes, shape), offset, size in zip(
-        places, sheet.dataoffsets, sheet.databytecounts, strict=False
+        _places(sheet, grid), sheet.dataoffsets, sheet.databytecounts, strict=False
     ):
         if not size:
             continue  # a sparse file leaves out the strips that are all zero
@@ -153,21 +154,32 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     return array
 
 
-def _places(sheet: TiffPage) -> Iterator[tuple[int, int, slice, tuple[int, int, int]]]:
+def _grid(sheet: TiffPage) -> tuple[int, int, int]:
+    """How many strips or tiles there should be: one plane after the other, down, across."""
+    rows, columns = _piece(sheet)
+    planes = sheet.samplesperpixel if sheet.planarconfig == 2 else 1
+    return planes, ceil(sheet.imagelength / rows), ceil(sheet.imagewidth / columns)
+
+
+def _piece(sheet: TiffPage) -> tuple[int, int]:
+    """The height and width of a strip or tile."""
+    if sheet.is_tiled:
+        return sheet.tilelength, sheet.tilewidth
+    return min(max(sheet.rowsperstrip, 1), sheet.imagelength), sheet.imagewidth
+
+
+def _places(
+    sheet: TiffPage, grid: tuple[int, int, int]
+) -> Iterator[tuple[int, int, slice, tuple[int, int, int]]]:
     """Where each strip or tile lies, in the order of the file: top, left, channels, its shape."""
-    height, width, channels = sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel
-    separate = sheet.planarconfig == 2 and channels > 1
-    rows, columns = sheet.tilelength, sheet.tilewidth
-    if not sheet.is_tiled:
-        rows, columns = min(max(sheet.rowsperstrip, 1), height), width
-    for plane in range(channels if separate else 1):
-        planes = slice(plane, plane + 1) if separate else slice(None)
-        depth = 1 if separate else channels
-        for place in range(ceil(height / rows) * ceil(width / columns)):
-            top, left = divmod(place, ceil(width / columns))
-            # A tile is stored whole; the last strip has only the rows that are left.
-            tall = rows if sheet.is_tiled else min(rows, height - top * rows)
-            yield top * rows, left * columns, planes, (tall, columns, depth)
+    rows, columns = _piece(sheet)
+    depth = sheet.samplesperpixel // grid[0]
+    for plane, down, across in np.ndindex(*grid):
+        planes = slice(plane, plane + 1) if grid[0] > 1 else slice(None)
+        top, left = down * rows, across * columns
+        # A tile is stored whole; the last strip has only the rows that are left.
+        tall = rows if sheet.is_tiled else min(rows, sheet.imagelength - top)
+        yield top, left, planes, (tall, columns, depth)
 
 
 def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], room: int) -> bytes:
