@@ -1,0 +1,112 @@
+"""Fusion metrics: numbers that say something about a fused image F and its sources.
+
+Each metric is a function `metric(fused, *sources)`; `evaluate` gives all of them at once and works
+out what they share only once. Images are arrays of 0 to 255 (uint8 or float, grey or colour),
+PIL images or files; colour is measured in grey, as the field does. Where a metric is a sum or a
+mean over the sources, any number of them will do.
+
+The values agree with the field's usual evaluator where it has the metric, peculiarities
+included; each docstring says which. docs/metrics.md tells what each number rewards and how it can
+be fooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.metrics.edges import nabf, qabf
+from ddfm.metrics.features import fmi
+from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
+from ddfm.metrics.information import en, mi, nmi
+from ddfm.metrics.perception import qcb, qcv
+from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
+from ddfm.metrics.structure import ms_ssim, ssim, vif
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "ag",
+    "as_grey",
+    "cc",
+    "en",
+    "evaluate",
+    "fmi",
+    "mi",
+    "ms_ssim",
+    "mse",
+    "nabf",
+    "nmi",
+    "psnr",
+    "qabf",
+    "qcb",
+    "qcv",
+    "scd",
+    "sd",
+    "sf",
+    "ssim",
+    "vif",
+]
+
+METRICS: dict[str, Callable[..., float]] = {
+    "EN": en,
+    "SD": sd,
+    "SF": sf,
+    "AG": ag,
+    "MI": mi,
+    "NMI": nmi,
+    "CC": cc,
+    "PSNR": psnr,
+    "MSE": mse,
+    "SCD": scd,
+    "VIF": vif,
+    "Qabf": qabf,
+    "Nabf": nabf,
+    "SSIM": ssim,
+    "SSIM_data_range_2": partial(ssim, data_range=2.0),
+    "SSIM_data_range_255": partial(ssim, data_range=255.0),
+    "MS-SSIM": ms_ssim,
+    "FMI_pixel": partial(fmi, feature="pixel"),
+    "FMI_gradient": partial(fmi, feature="gradient"),
+    "QCB": qcb,
+    "QCV": qcv,
+}
+LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV"})
+OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
+
+
+def evaluate(
+    fused: ImageLike,
+    *sources: ImageLike,
+    ssim_range: float = 2.0,
+    metrics: Iterable[str] | None = None,
+) -> dict[str, float]:
+    """All metrics of a fused image in the order of `METRICS`, or those named.
+
+    "SSIM" has the data range `ssim_range`, 2 as in published tables; both common ranges have
+    names of their own. SCD is defined for two sources and left out for more.
+    """
+    names = [_known(name) for name in (METRICS if metrics is None else metrics)]
+    if len(sources) < 2:
+        raise DdfmError("a fused image has at least two sources: evaluate(fused, first, second)")
+    f, greys = pair_up(fused, *sources)
+    if len(greys) > 2:
+        names = [name for name in names if name != "SCD"]
+    return {name: _value(name, f, greys, ssim_range) for name in names}
+
+
+def _known(name: str) -> str:
+    """The metric's name as `METRICS` has it, whatever its case."""
+    for known in METRICS:
+        if known.lower() == name.lower():
+            return known
+    raise unknown("metric", name, METRICS)
+
+
+def _value(name: str, f: Grey, sources: list[Grey], ssim_range: float) -> float:
+    if name in OF_FUSED_ALONE:
+        return METRICS[name](f)
+    if name == "SSIM":
+        return ssim(f, *sources, data_range=ssim_range)
+    return METRICS[name](f, *sources)

@@ -1,0 +1,123 @@
+"""What a metric sees: one grey image on the 0..255 scale, and what others have worked out of it.
+
+The field measures 8-bit grey images. Colour becomes grey as in OpenCV,
+round(0.299 R + 0.587 G + 0.114 B), and transparency is dropped.
+
+Several metrics need the same gradients, local means or histograms. `Grey.shared` keeps them with
+the image, so that evaluating all metrics works each of them out once, and a single metric called
+on plain arrays works out just what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddfm.errors import DdfmError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Array", "Grey", "ImageLike", "as_grey", "pair_up"]
+
+Array: TypeAlias = NDArray[Any]
+ImageLike: TypeAlias = Union["Grey", Array, "Image.Image", str, os.PathLike[str]]
+Made = TypeVar("Made")
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+class Grey:
+    """A grey image (`pixels`, float64) that remembers the intermediates made from it."""
+
+    def __init__(self, pixels: Array) -> None:
+        self.pixels = pixels
+        self._made: dict[tuple[Any, ...], Any] = {}
+
+    def shared(self, make: Callable[..., Made], *arguments: Any) -> Made:
+        """`make(self, *arguments)`, worked out on the first call only."""
+        key = (make, *arguments)
+        if key not in self._made:
+            self._made[key] = make(self, *arguments)
+        return self._made[key]
+
+
+def as_grey(image: ImageLike, name: str = "image") -> Grey:
+    """A `Grey` from an array (H, W) or (H, W, 1, 3 or 4), a PIL image or a file."""
+    if isinstance(image, Grey):
+        return image
+    if isinstance(image, (str, os.PathLike)):
+        name, image = os.fspath(image), _read(Path(image))
+    elif hasattr(image, "getbands"):
+        image = _from_pil(image)
+    return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
+
+
+def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
+    """The fused image and its sources as `Grey`, all of one size."""
+    if not sources:
+        raise DdfmError("this metric compares with the sources: give at least one")
+    f = as_grey(fused, "fused")
+    greys = [as_grey(source, f"source {k}") for k, source in enumerate(sources, 1)]
+    for k, source in enumerate(greys, 1):
+        if source.pixels.shape != f.pixels.shape:
+            sizes = [f"{g.pixels.shape[1]}x{g.pixels.shape[0]}" for g in (source, f)]
+            raise DdfmError(
+                f"source {k} is {sizes[0]} pixels and the fused image {sizes[1]}: "
+                "metrics need registered images of one size"
+            )
+    return f, greys
+
+
+def _read(path: Path) -> Array:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            # Phones store portraits lying on their side, with a note to turn them.
+            return _from_pil(ImageOps.exif_transpose(picture))
+    except FileNotFoundError:
+        raise DdfmError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DdfmError(f"{path}: not a readable image ({error})") from None
+
+
+def _from_pil(picture: Image.Image) -> Array:
+    if picture.mode.startswith("I;16"):
+        return np.rint(np.asarray(picture, np.float64) / 257)
+    if picture.mode in ("I", "F"):
+        return np.asarray(picture, np.float64)
+    if picture.mode in ("1", "L", "LA", "La"):
+        return np.asarray(picture.convert("L"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _flatten_colour(pixels: Array, name: str) -> Array:
+    if pixels.dtype.kind not in "uif":
+        raise DdfmError(f"{name}: pixels of type {pixels.dtype}; give uint8 or float, 0 to 255")
+    pixels = pixels.astype(np.float64)
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
+        return np.rint(pixels[..., :3] @ LUMA)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 or not pixels.size:
+        raise DdfmError(f"{name}: shape {pixels.shape}; give (H, W), (H, W, 3) or (H, W, 4)")
+    return pixels
+
+
+def _check_scale(pixels: Array, name: str) -> Array:
+    low, high = pixels.min(), pixels.max()
+    if not np.isfinite(low + high):
+        raise DdfmError(f"{name}: has pixels that are not numbers")
+    if low < -0.5 or high > 255.5:
+        raise DdfmError(
+            f"{name}: values from {low:g} to {high:g}; metrics are defined on the 0..255 scale"
+        )
+    if high <= 1 and np.any(pixels != np.rint(pixels)):
+        raise DdfmError(f"{name}: values from {low:g} to {high:g}; multiply by 255")
+    return pixels
