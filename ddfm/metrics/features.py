@@ -126,7 +126,6 @@ def _windows(image: Array) -> Windows:
     sums = CUMULATIVE @ p
     sums *= np.float32(ONE) / total
     p /= total
-    p += TINY  # so that each has a logarithm
     entropy = -_phi(p).sum(axis=0, dtype=np.float64)
     p -= np.float32(1 / CELLS)
     return Windows(
@@ -157,7 +156,7 @@ def _normalised_information(p: Windows, q: Windows) -> Array:
     theta = np.divide(theta, scale, out=np.zeros_like(theta), where=dependent)
 
     both = p.entropy + q.entropy
-    information = theta * both + _phi(1 - theta + TINY) + _overlap_terms(merged, theta)
+    information = theta * both + _phi(1 - theta) + _overlap_terms(merged, theta)
     return np.divide(2 * information, both, out=np.zeros_like(both), where=dependent & (both > 0))
 
 
@@ -194,7 +193,6 @@ def _overlap_terms(merged: Array, theta: Array) -> Array:
     joint, independent = terms = np.empty((2, len(cells), len(theta)), np.float32)
     np.multiply(cells[:, 0], cells[:, 1], out=independent)
     independent *= ((1 - theta) / float(ONE) ** 2).astype(np.float32)
-    independent += TINY
     joint[0], joint[-1] = merged[0], ONE - merged[-1]
     np.subtract(merged[1:], merged[:-1], out=joint[1:-1])
     joint *= (theta / float(ONE)).astype(np.float32)
@@ -225,8 +223,9 @@ def _enclosing(merged: Array) -> Array:
 
 
 def _phi(x: Array) -> Array:
-    """x log |x| for x other than 0."""
+    """x log |x|, which is 0 at 0."""
     out = np.abs(x)
+    out += TINY
     np.log(out, out=out)
     out *= x
     return out
