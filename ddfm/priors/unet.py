@@ -173,9 +173,10 @@ class GroupNorm(nn.GroupNorm):
     """Statistics in at least float32, whatever the dtype of the network."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.float16:
-            return super().forward(x.float()).to(x.dtype)
-        return super().forward(x)
+        if x.dtype != torch.float16:
+            return super().forward(x)
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.group_norm(x.float(), self.num_groups, weight, bias, self.eps).to(x.dtype)
 
 
 class ResBlock(nn.Module):
