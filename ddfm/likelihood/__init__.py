@@ -1,19 +1,22 @@
-"""Likelihoods: proximal steps with memory, one file each. They all share `GradientSolver`."""
+"""Likelihoods: proximal steps with memory, one file each."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ddfm.errors import DdfmError, unknown
 from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.evidence import EvidenceLikelihood
 from ddfm.likelihood.paper import PaperLikelihood
 from ddfm.likelihood.reference import ReferenceLikelihood
 
 __all__ = [
     "LIKELIHOODS",
+    "EvidenceLikelihood",
     "Likelihood",
     "PaperLikelihood",
     "ReferenceLikelihood",
@@ -21,20 +24,23 @@ __all__ = [
 ]
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "default": EvidenceLikelihood,
     "paper": PaperLikelihood,
     "reference": ReferenceLikelihood,
 }
 
 
-def make_likelihood(name: str, sources: tuple[Tensor, Tensor], **options: Any) -> Likelihood:
-    """The likelihood of this name for a batch of pairs (i, v), infrared first."""
+def make_likelihood(name: str, sources: Sequence[Tensor], **options: Any) -> Likelihood:
+    """The likelihood of this name for a batch of pairs (or more sources), infrared first."""
     if name not in LIKELIHOODS:
         raise unknown("likelihood", name, LIKELIHOODS)
     cls = LIKELIHOODS[name]
-    known = list(inspect.signature(cls).parameters)[2:]
+    parameters = inspect.signature(cls).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise unknown(f"option of the likelihood {name}", option, known)
-    if len(sources) != 2:
-        raise DdfmError(f"a likelihood needs two sources, not {len(sources)}")
+    many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(sources) != 2 and not many:
+        raise DdfmError(f"the likelihood {name} needs two sources, not {len(sources)}")
     return cls(*sources, **options)

@@ -23,8 +23,8 @@ class Likelihood(ABC):
     """Base of all likelihoods.
 
     Args:
-        i: first source (infrared, MRI ...), luminance, (B, 1, H, W) in [-1, 1].
-        v: second source (visible, CT ...), likewise.
+        sources: two or more, luminance, (B, 1, H, W) in [-1, 1]. Of two the first is the infrared
+            one (or MRI, ...), i in the paper's letters, and the second the visible one, v.
 
     Attributes:
         luma: (gain, offset). What it is given, and gives back, is gain * luminance + offset.
@@ -32,14 +32,16 @@ class Likelihood(ABC):
 
     luma: tuple[float, float] = (1.0, 0.0)
 
-    def __init__(self, i: Tensor, v: Tensor) -> None:
-        if i.ndim != 4 or i.shape[1] != 1 or i.shape != v.shape:
+    def __init__(self, *sources: Tensor) -> None:
+        shapes = {tuple(source.shape) for source in sources}
+        shape = next(iter(shapes), ())
+        if len(sources) < 2 or len(shapes) > 1 or len(shape) != 4 or shape[1] != 1:
             raise DdfmError(
-                "a likelihood needs two sources of one shape (B, 1, H, W), "
-                f"not {tuple(i.shape)} and {tuple(v.shape)}"
+                "a likelihood needs two or more sources of one shape (B, 1, H, W), "
+                f"not {' and '.join(str(tuple(source.shape)) for source in sources)}"
             )
-        self.i = i
-        self.v = v
+        self.sources = list(sources)
+        self.shape = sources[0].shape
 
     def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor:
         """One step, in the dtype and on the device of f (FFTs need at least float32).
@@ -49,18 +51,25 @@ class Likelihood(ABC):
             sigma: (B,), the noise that the prior removed, sigma_t / alpha_t. For likelihoods that
                 weigh their evidence by it.
         """
-        if f.shape != self.i.shape:
+        if f.shape != self.shape:
             raise DdfmError(
-                f"the estimate has the shape {tuple(f.shape)}, the sources {tuple(self.i.shape)}"
+                f"the estimate has the shape {tuple(f.shape)}, the sources {tuple(self.shape)}"
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
-        self.i = self.i.to(dtype).to(f.device)
-        self.v = self.v.to(dtype).to(f.device)
+        self.sources = [source.to(dtype).to(f.device) for source in self.sources]
         return self.step(f.to(dtype), sigma).to(f.dtype)
+
+    @property
+    def i(self) -> Tensor:
+        return self.sources[0]
+
+    @property
+    def v(self) -> Tensor:
+        return self.sources[1]
 
     def first_guess(self) -> Tensor:
         """A fused image from the sources alone, from which a warm start begins."""
-        return (self.i + self.v) / 2
+        return sum(self.sources) / len(self.sources)
 
     def finish(self, f: Tensor) -> Tensor:
         """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""

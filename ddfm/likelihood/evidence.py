@@ -1,0 +1,160 @@
+r"""The default likelihood: evidence in levels and in gradients, and latent choices between sources.
+
+Each pixel of the fused image f has a level and a gradient. Which of the K sources s_k explains them
+is not known: two latent labels, one for the level and one for the gradient, with responsibilities
+r_k and z_k that sum to 1 over k. Given them,
+
+    f        ~ N(b, alpha^-1),    b = c + G (sum_k r_k s_k - c)                        (1)
+    grad f   ~ N(g, 1),           g = q sum_k z_k grad s_k                             (2)
+    f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2 (3)
+
+The labels have priors that the sources give once, from what stands out in them:
+
+    log r_k = kappa smooth_w(|s_k - median s_k| + beta s_k) + const                    (4)
+    log z_k = p log smooth_1(|grad s_k|^2) + const                                     (5)
+
+(w wide, so that whole regions take their level from one source; smooth_1 about a pixel). A step is
+one pass of EM:
+
+    E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad x0 - grad s_k|^2) / 2 tau) (6)
+        tau = mean sum_k z_k smooth_1(|grad x0 - grad s_k|^2), re-estimated             (7)
+    M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
+
+(8) is a screened Poisson equation, solved exactly in the cosine domain. The mixture of gradients in
+(2) is weaker than either source where their details differ; q restores the energy that the
+stronger one has. G > 1 spreads the levels about c, and gradients keep their strength: contrast of
+regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies beyond back
+smoothly, by a curve that is the same for every image.
+
+docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.cosine import PoissonSolver, adjoint, grad
+from ddfm.likelihood.smooth import smooth
+
+__all__ = ["EvidenceLikelihood"]
+
+TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
+
+
+class EvidenceLikelihood(Likelihood):
+    """Evidence in levels and gradients of any number of sources.
+
+    Args:
+        sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
+        alpha: weight of the levels beside the gradients.
+        kappa: how sharply a region is given to the source that stands out in it.
+        beta: how much brightness counts beside distance from the median.
+        width: standard deviation of smooth_w, as a fraction of the shorter side.
+        spread: standard deviation that the levels are to have; G is what gives it to them.
+        gains: the least and the greatest G.
+        shift: c, the level that stays, lies so far above the mean.
+        p: how sharply gradients are given to the source with more of them.
+        restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
+        detail: a factor on all gradients.
+        grain: standard deviation of smooth_1 in pixels.
+        learn: weight of what f says in (6), 0 (labels keep their priors) to 1.
+        lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
+        knee: width of the curve that folds levels back below white.
+    """
+
+    def __init__(
+        self,
+        *sources: Tensor,
+        alpha: float = 1.04,
+        kappa: float = 45.0,
+        beta: float = 0.06,
+        width: float = 0.072,
+        spread: float = 0.42,
+        gains: tuple[float, float] = (1.0, 1.5),
+        shift: float = 0.2,
+        p: float = 0.2,
+        restore: float = 0.84,
+        detail: float = 1.13,
+        grain: float = 0.8,
+        learn: float = 1.0,
+        lam: float = 1.0,
+        noise: float = 0.01,
+        knee: float = 0.08,
+    ) -> None:
+        super().__init__(*sources)
+        self.alpha, self.grain, self.restore, self.detail = alpha, grain, restore, detail
+        self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
+        self.tau: Tensor | None = None
+        self._solve = PoissonSolver()
+        s = torch.cat([source.float() for source in sources], dim=1)  # (B, K, H, W)
+
+        # (4), (1): the level that each region is to have.
+        median = s.flatten(2).median(dim=-1).values[..., None, None]
+        stands_out = (s - median).abs() + beta * s
+        wide = width * min(s.shape[-2:])
+        r = (kappa / 2 * self._solve.blur(stands_out, wide)).softmax(dim=1)
+        self.b = _spread((r * s).sum(1, keepdim=True), spread, gains, shift)
+
+        # (5): the gradients, and how much of them there is.
+        self.right, self.below = grad(s)
+        energy = smooth(self.right**2 + self.below**2, grain) + TINY
+        self.log_z = p * energy.log()
+        self.strongest = energy.amax(1, keepdim=True)
+
+    def first_guess(self) -> Tensor:
+        """What the sources say without any prior."""
+        return self._maximised(self.log_z.softmax(dim=1), None, 0.0)
+
+    def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
+        rho = 0.0
+        if sigma is not None:
+            rho = (self.lam * self.noise**2 / sigma.clamp(min=1e-3) ** 2).to(f).view(-1, 1, 1, 1)
+        return self._maximised(self._responsibilities(f), f, rho)
+
+    def finish(self, f: Tensor) -> Tensor:
+        return fold(f, self.knee)
+
+    def _responsibilities(self, f: Tensor) -> Tensor:
+        """The E-step, (6) and (7): z from the gradients of f, and tau anew."""
+        if self.learn == 0:
+            return self.log_z.softmax(dim=1)
+        right, below = grad(f)
+        misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
+        if self.tau is None:
+            self.tau = misfit.mean(dim=(1, 2, 3), keepdim=True)
+        evidence = -misfit / (2 * self.tau + TINY)
+        z = (self.log_z + self.learn * evidence).softmax(dim=1)
+        self.tau = (z * misfit).sum(1, keepdim=True).mean(dim=(1, 2, 3), keepdim=True)
+        return z
+
+    def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
+        """The M-step, (2) and (8)."""
+        right = (z * self.right).sum(1, keepdim=True)
+        below = (z * self.below).sum(1, keepdim=True)
+        energy = smooth(right**2 + below**2, self.grain) + TINY
+        q = (self.strongest / energy) ** (self.restore / 2)
+        q = self.detail * q.clamp(1, 2)
+        right_side = self.alpha * self.b + adjoint(q * right, q * below)
+        if x0 is not None:
+            right_side = right_side + rho * x0
+        return self._solve(self.alpha + rho, right_side)
+
+
+def _spread(b: Tensor, spread: float, gains: tuple[float, float], shift: float) -> Tensor:
+    """(1): levels spread about a little above their mean, as far as a good contrast takes."""
+    mean = b.mean(dim=(2, 3), keepdim=True)
+    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
+    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
+    return mean + shift + gain * (b - mean - shift)
+
+
+def fold(f: Tensor, knee: float) -> Tensor:
+    """Levels beyond black and white, smoothly back: the identity but for the last `knee` of either.
+
+    Beyond 1 - knee the curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins.
+    Nothing is clipped, and it is the same curve for every image, so frames do not flicker.
+    """
+    over = (f.abs() - (1 - knee)).clamp(min=0)
+    return f.sign() * (f.abs() - over + knee * (1 - torch.exp(-over / knee)))
