@@ -296,7 +296,7 @@ def test_wrong_names_options_and_shapes_are_named():
         make_likelihood("papper", (i, v))
     with pytest.raises(DdfmError, match="option of the likelihood paper 'ps'; did you mean psi"):
         make_likelihood("paper", (i, v), ps=0.1)
-    with pytest.raises(DdfmError, match="two sources"):
+    with pytest.raises(DdfmError, match="two or more sources of one shape"):
         PaperLikelihood(i, v[..., 1:])
     with pytest.raises(DdfmError, match="the estimate has the shape"):
         PaperLikelihood(i, v)(torch.zeros(1, 1, 2, 2))

@@ -23,8 +23,8 @@ one pass of EM:
 (8) is a screened Poisson equation, solved exactly in the cosine domain. The mixture of gradients in
 (2) is weaker than either source where their details differ; q restores the energy that the
 stronger one has. G > 1 spreads the levels about c, and gradients keep their strength: contrast of
-regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies beyond back
-smoothly, by a curve that is the same for every image.
+regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies beyond white
+back smoothly, by a curve that is the same for every image.
 
 docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
 """
@@ -34,6 +34,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ddfm.errors import DdfmError
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.cosine import PoissonSolver, adjoint, grad
 from ddfm.likelihood.smooth import smooth
@@ -54,7 +55,6 @@ class EvidenceLikelihood(Likelihood):
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
-        shift: c, the level that stays, lies so far above the mean.
         p: how sharply gradients are given to the source with more of them.
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
@@ -73,7 +73,6 @@ class EvidenceLikelihood(Likelihood):
         width: float = 0.072,
         spread: float = 0.42,
         gains: tuple[float, float] = (1.0, 1.5),
-        shift: float = 0.2,
         p: float = 0.2,
         restore: float = 0.84,
         detail: float = 1.13,
@@ -84,30 +83,23 @@ class EvidenceLikelihood(Likelihood):
         knee: float = 0.08,
     ) -> None:
         super().__init__(*sources)
-        self.alpha, self.grain, self.restore, self.detail = alpha, grain, restore, detail
+        if min(alpha, width, spread, grain, knee) <= 0:
+            raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
+        self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
+        self.spread, self.gains = spread, gains
+        self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
+        self.b: Tensor | None = None
         self.tau: Tensor | None = None
         self._solve = PoissonSolver()
-        s = torch.cat([source.float() for source in sources], dim=1)  # (B, K, H, W)
-
-        # (4), (1): the level that each region is to have.
-        median = s.flatten(2).median(dim=-1).values[..., None, None]
-        stands_out = (s - median).abs() + beta * s
-        wide = width * min(s.shape[-2:])
-        r = (kappa / 2 * self._solve.blur(stands_out, wide)).softmax(dim=1)
-        self.b = _spread((r * s).sum(1, keepdim=True), spread, gains, shift)
-
-        # (5): the gradients, and how much of them there is.
-        self.right, self.below = grad(s)
-        energy = smooth(self.right**2 + self.below**2, grain) + TINY
-        self.log_z = p * energy.log()
-        self.strongest = energy.amax(1, keepdim=True)
 
     def first_guess(self) -> Tensor:
         """What the sources say without any prior."""
+        self._read_sources()
         return self._maximised(self.log_z.softmax(dim=1), None, 0.0)
 
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
+        self._read_sources()
         rho = 0.0
         if sigma is not None:
             rho = (self.lam * self.noise**2 / sigma.clamp(min=1e-3) ** 2).to(f).view(-1, 1, 1, 1)
@@ -115,6 +107,25 @@ class EvidenceLikelihood(Likelihood):
 
     def finish(self, f: Tensor) -> Tensor:
         return fold(f, self.knee)
+
+    def _read_sources(self) -> None:
+        """What the sources give once: levels (1), gradients, and the priors of the labels (4), (5).
+
+        Anew only where the sources have been moved to another device or dtype.
+        """
+        like = self.sources[0]
+        if self.b is not None and self.b.device == like.device and self.b.dtype == like.dtype:
+            return
+        s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
+        median = s.flatten(2).median(dim=-1).values[..., None, None]
+        stands_out = (s - median).abs() + self.beta * s
+        wide = self.width * min(s.shape[-2:])
+        r = (self.kappa / 2 * self._solve.blur(stands_out, wide)).softmax(dim=1)
+        self.b = spread_levels((r * s).sum(1, keepdim=True), self.spread, self.gains)
+        self.right, self.below = grad(s)
+        energy = smooth(self.right**2 + self.below**2, self.grain) + TINY
+        self.log_z = self.p * energy.log()
+        self.strongest = energy.amax(1, keepdim=True)
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step, (6) and (7): z from the gradients of f, and tau anew."""
@@ -142,19 +153,28 @@ class EvidenceLikelihood(Likelihood):
         return self._solve(self.alpha + rho, right_side)
 
 
-def _spread(b: Tensor, spread: float, gains: tuple[float, float], shift: float) -> Tensor:
-    """(1): levels spread about a little above their mean, as far as a good contrast takes."""
-    mean = b.mean(dim=(2, 3), keepdim=True)
+def spread_levels(b: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
+    """(1): levels spread as far as a good contrast takes, and moved to where there is room."""
     deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
-    return mean + shift + gain * (b - mean - shift)
+    step = 1 + max(b.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
+    part = b[..., ::step, ::step].flatten(1)
+    low, high = part.quantile(b.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
+    middle = (low + high) / 2
+    b = middle + gain * (b - middle)
+    below = -1 - (middle + gain * (low - middle))  # how far the darkest lie beyond black
+    above = middle + gain * (high - middle) - 1  # and the brightest beyond white
+    up = torch.minimum(below, -above).clamp(min=0)
+    down = torch.minimum(above, -below).clamp(min=0)
+    return b + up - down
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
-    """Levels beyond black and white, smoothly back: the identity but for the last `knee` of either.
+    """Levels beyond white, smoothly back: the identity up to 1 - knee, below 1 from there on.
 
-    Beyond 1 - knee the curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins.
-    Nothing is clipped, and it is the same curve for every image, so frames do not flicker.
+    The curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins. It is the same
+    for every image, so frames do not flicker. Black is black: what lies beyond it is clipped, for
+    backgrounds that are black in all sources must come out so.
     """
-    over = (f.abs() - (1 - knee)).clamp(min=0)
-    return f.sign() * (f.abs() - over + knee * (1 - torch.exp(-over / knee)))
+    over = (f - (1 - knee)).clamp(min=0)
+    return (f - over + knee * (1 - torch.exp(-over / knee))).clamp(min=-1)
