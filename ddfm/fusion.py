@@ -213,8 +213,8 @@ class Fuser:
         for picture in pair:
             height, width = picture.size
             x = _padded(recipe.prepared(grey(picture)), prior.multiple).to(self.device)
-            level = float(noise_level(x[..., :height, :width])) if recipe.clean else 0.0
-            if level > 0:
+            level = float(noise_level(x[..., :height, :width]))
+            if level >= recipe.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
             sources.append(x)
             levels.append(round(level, 5))

@@ -10,11 +10,12 @@ r_k and z_k that sum to 1 over k. Given them,
 
 The labels have priors that the sources give once, from what stands out in them:
 
-    log r_k = kappa smooth_w(|s_k - median s_k| + beta s_k) + const                    (4)
+    log r_k = kappa smooth_w(|s_k - a_k| + beta s_k) + const                           (4)
     log z_k = p log smooth_1(|grad s_k|^2) + const                                     (5)
 
-(w wide, so that whole regions take their level from one source; smooth_1 about a pixel). A step is
-one pass of EM:
+(a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
+exposed source has the say. w is wide, so that whole regions take their level from one source;
+smooth_1 reaches about a pixel.) A step is one pass of EM:
 
     E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad x0 - grad s_k|^2) / 2 tau) (6)
         tau = mean sum_k z_k smooth_1(|grad x0 - grad s_k|^2), re-estimated             (7)
@@ -51,7 +52,8 @@ class EvidenceLikelihood(Likelihood):
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
         alpha: weight of the levels beside the gradients.
         kappa: how sharply a region is given to the source that stands out in it.
-        beta: how much brightness counts beside distance from the median.
+        beta: how much brightness counts beside distance from a_k.
+        anchor: a_k, one level for all sources; None is the median of each.
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
@@ -67,25 +69,27 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 1.04,
-        kappa: float = 45.0,
-        beta: float = 0.06,
-        width: float = 0.072,
-        spread: float = 0.42,
+        alpha: float = 1.5,
+        kappa: float = 30.0,
+        beta: float = 0.55,
+        anchor: float | None = None,
+        width: float = 0.12,
+        spread: float = 0.46,
         gains: tuple[float, float] = (1.0, 1.5),
-        p: float = 0.2,
-        restore: float = 0.84,
+        p: float = 0.17,
+        restore: float = 0.8,
         detail: float = 1.13,
-        grain: float = 0.8,
-        learn: float = 1.0,
+        grain: float = 0.86,
+        learn: float = 1.5,
         lam: float = 1.0,
         noise: float = 0.01,
-        knee: float = 0.08,
+        knee: float = 0.05,
     ) -> None:
         super().__init__(*sources)
         if min(alpha, width, spread, grain, knee) <= 0:
             raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
+        self.anchor = anchor
         self.spread, self.gains = spread, gains
         self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
@@ -117,8 +121,10 @@ class EvidenceLikelihood(Likelihood):
         if self.b is not None and self.b.device == like.device and self.b.dtype == like.dtype:
             return
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
-        median = s.flatten(2).median(dim=-1).values[..., None, None]
-        stands_out = (s - median).abs() + self.beta * s
+        a = self.anchor
+        if a is None:
+            a = s.flatten(2).median(dim=-1).values[..., None, None]
+        stands_out = (s - a).abs() + self.beta * s
         wide = self.width * min(s.shape[-2:])
         r = (self.kappa / 2 * self._solve.blur(stands_out, wide)).softmax(dim=1)
         self.b = spread_levels((r * s).sum(1, keepdim=True), self.spread, self.gains)
