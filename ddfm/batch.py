@@ -1,0 +1,242 @@
+"""Folders of pairs: each fused as it would be alone, resumed where a run was interrupted.
+
+While one pair is computed, the next is read and checked by a second thread, and the one before is
+encoded and written by a third. A pair is skipped if the manifest beside the results says that its
+file was made with these settings from these sources, and if all three files are still the same,
+by their sha256. See `ddfm.pairing` for which files are a pair, `ddfm.manifest` for what survives a
+kill at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ddfm.device import is_out_of_memory
+from ddfm.errors import DdfmError
+from ddfm.fusion import Fuser, Fusion
+from ddfm.imaging.files import Picture, check_output, read_image
+from ddfm.manifest import Entry, Manifest, sha256_of
+from ddfm.pairing import Pair, Pairing, find_pairs
+from ddfm.recipes import TASKS
+
+__all__ = ["Outcome", "Summary", "find_pairs", "fuse_folders"]
+
+AHEAD = 2  # pairs that wait for the network, or for the disk; each takes memory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a pair: "fused", "skipped" (it was done before), "failed" or "planned"."""
+
+    pair: Pair
+    output: Path
+    status: str
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.output}: {self.status}" + (f": {self.error}" if self.error else "")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a folder.
+
+    Attributes:
+        pairing: which files were pairs, and which were not.
+        outcomes: what became of each pair, sorted by its name.
+        seconds: that it took.
+    """
+
+    pairing: Pairing
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def of(self, status: str) -> list[Outcome]:
+        """The outcomes of one kind."""
+        return [outcome for outcome in self.outcomes if outcome.status == status]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no pair failed."""
+        return not self.of("failed")
+
+    def __str__(self) -> str:
+        lines = [str(outcome) for outcome in self.of("failed")]
+        lines += self.pairing.leftovers()
+        kinds = ("fused", "skipped", "failed", "planned")
+        counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
+        left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
+        counts += [f"{left[0]} ambiguous names"] if left[0] else []
+        counts += [f"{left[1]} files without a partner"] if left[1] else []
+        return "\n".join([*lines, f"{', '.join(counts)} in {self.seconds:.1f} s"])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A pair that was read: to skip, to fuse, or impossible."""
+
+    pair: Pair
+    output: str
+    sources: list[Entry]
+    pictures: tuple[Picture, Picture] | None = None
+
+
+def fuse_folders(
+    dir_a: str | os.PathLike[str],
+    dir_b: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    fuser: Fuser | None = None,
+    *,
+    pattern: str | None = None,
+    suffix: str | None = None,
+    dry_run: bool = False,
+    progress: bool | None = None,
+    callback: Callable[[Outcome], object] | None = None,
+) -> Summary:
+    """Fuses the pairs of two folders. A pair that fails does not stop the others.
+
+    Args:
+        dir_a, dir_b: the folders; with a pattern they may be one and the same.
+        out: the folder of the results, which is made where there is none. Each is called by what
+            the names of its pair share.
+        fuser: what fuses; None is `Fuser()`.
+        pattern: names of first and second images, such as "{}_thermal.png:{}_rgb.jpg".
+        suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
+        dry_run: whether to say what would be done, and do nothing.
+        progress: a bar; None shows one on a terminal.
+        callback: is called with each `Outcome`, in the thread that asked.
+    """
+    begin = time.monotonic()
+    out = Path(out)
+    if out.resolve() in (Path(dir_a).resolve(), Path(dir_b).resolve()):
+        raise DdfmError(f"{out} holds the sources; give the results a folder of their own")
+    pairing = find_pairs(dir_a, dir_b, pattern)
+    if not pairing.pairs:
+        raise DdfmError(
+            f"no image of {dir_a} has a partner in {dir_b} by its name; a pattern such as "
+            "'{}_thermal.png:{}_rgb.jpg' says which belong together"
+        )
+    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
+    if dry_run:
+        planned = [Outcome(pair, out / name, "planned") for pair, name in outputs.items()]
+        return Summary(pairing, planned, time.monotonic() - begin)
+
+    outcomes = []
+    with Manifest(out) as manifest:
+        for name in outputs.values():
+            check_output(out / name)
+        done = _run(outputs, manifest, fuser or Fuser())
+        disable = None if progress is None else not progress
+        for outcome in tqdm(done, total=len(outputs), unit="pair", disable=disable, leave=False):
+            outcomes.append(outcome)
+            if callback is not None:
+                callback(outcome)
+    outcomes.sort(key=lambda outcome: outcome.pair.name)
+    return Summary(pairing, outcomes, time.monotonic() - begin)
+
+
+def _suffix(pair: Pair, suffix: str | None) -> str:
+    if suffix is not None:
+        return suffix if suffix.startswith(".") else f".{suffix}"
+    tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in (pair.a, pair.b))
+    return ".tif" if tiffs else ".png"
+
+
+def _run(outputs: dict[Pair, str], manifest: Manifest, fuser: Fuser) -> Iterator[Outcome]:
+    """Reads ahead, fuses, writes behind."""
+    settings = _possible_settings(fuser)
+
+    def outcome(pair: Pair, status: str, error: object = "") -> Outcome:
+        return Outcome(pair, manifest.folder / outputs[pair], status, str(error))
+
+    def read(pair: Pair) -> _Job:
+        return _read(pair, outputs[pair], manifest, settings)
+
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    writing: deque[tuple[Pair, Future[None]]] = deque()
+
+    def written(pair: Pair, future: Future[None]) -> Outcome:
+        try:
+            future.result()
+        except DdfmError as error:
+            return outcome(pair, "failed", error)
+        return outcome(pair, "fused")
+
+    try:
+        for pair, future in _ahead(reader, read, outputs):
+            try:
+                job = future.result()
+                if job.pictures is None:
+                    yield outcome(pair, "skipped")
+                    continue
+                begin = time.monotonic()
+                fusion = fuser(*job.pictures, progress=False)
+                seconds = time.monotonic() - begin
+            except (DdfmError, MemoryError, RuntimeError) as error:
+                yield outcome(pair, "failed", _explained(error))
+                continue
+            writing.append((pair, writer.submit(_write, job, fusion, seconds, manifest)))
+            while len(writing) > AHEAD or (writing and writing[0][1].done()):
+                yield written(*writing.popleft())
+        while writing:
+            yield written(*writing.popleft())
+    finally:
+        # What is being written is finished; what waits to be read or written is not begun.
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
+
+
+def _ahead(
+    reader: ThreadPoolExecutor, read: Callable[[Pair], _Job], pairs: Iterable[Pair]
+) -> Iterator[tuple[Pair, Future[_Job]]]:
+    """Each pair with its job, while those after it are being read."""
+    waiting: deque[tuple[Pair, Future[_Job]]] = deque()
+    for pair in pairs:
+        waiting.append((pair, reader.submit(read, pair)))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _read(pair: Pair, output: str, manifest: Manifest, settings: list[Entry]) -> _Job:
+    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in (pair.a, pair.b)]
+    entry = manifest.get(output)
+    if entry is not None and entry.get("sources") == sources and _is_any(entry, settings):
+        return _Job(pair, output, sources)
+    return _Job(pair, output, sources, (read_image(pair.a), read_image(pair.b)))
+
+
+def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest) -> None:
+    settings = {key: value for key, value in fusion.settings.items() if key != "sources"}
+    entry = {"sources": job.sources, "settings": settings, "seconds": round(seconds, 3)}
+    with manifest.adding(job.output, entry) as temporary:
+        fusion.save(temporary)
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, DdfmError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "not enough memory for images of this size; smaller tiles may help"
+    raise error
+
+
+def _possible_settings(fuser: Fuser) -> list[Entry]:
+    """What this fuser may have written into a manifest; an automatic task may be any task."""
+    tasks = TASKS if fuser.task == "auto" else (fuser.task,)
+    return [json.loads(json.dumps(fuser.settings(task))) for task in tasks]
+
+
+def _is_any(entry: Entry, settings: list[Entry]) -> bool:
+    made: dict[str, Any] = entry.get("settings") or {}
+    return any(all(made.get(key) == value for key, value in s.items()) for s in settings)

@@ -1,0 +1,116 @@
+"""Pairs by name: what belongs together is found, and what is not clear is only listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.pairing import find_pairs
+
+
+def folders(root: Path, a: str, b: str) -> tuple[Path, Path]:
+    """Two folders of empty files."""
+    result = root / "a", root / "b"
+    for folder, names in zip(result, (a, b), strict=True):
+        folder.mkdir()
+        for name in names.split():
+            (folder / name).touch()
+    return result
+
+
+def names(pairing) -> list[tuple[str, str, str]]:
+    return [(pair.name, pair.a.name, pair.b.name) for pair in pairing.pairs]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "name"),
+    [
+        ("0001.png", "0001.png", "0001"),
+        ("FLIR_0001.jpg", "FLIR_0001.png", "FLIR_0001"),
+        ("x.JPG", "x.tiff", "x"),
+        ("x_ir.png", "x_vis.png", "x"),
+        ("x_IR.bmp", "x_VI.bmp", "x"),
+        ("ir-x.png", "rgb-x.png", "x"),
+        ("scene.01.thermal.png", "scene.01.visible.png", "scene.01"),
+        ("x.png", "x_rgb.png", "x"),
+        ("PET 07.png", "MRI 07.png", "07"),
+    ],
+)
+def test_pairs_are_found(tmp_path, a, b, name):
+    one, two = tmp_path / "a", tmp_path / "b"
+    for folder, file in ((one, a), (two, b)):
+        folder.mkdir()
+        (folder / file).touch()
+    pairing = find_pairs(one, two)
+    assert names(pairing) == [(name, a, b)]
+    assert not pairing.ambiguous and not pairing.unpaired
+
+
+def test_nothing_is_guessed(tmp_path):
+    a = "1.png 2.png 2.jpg 3_ir.png 4.png circuit.png x_ir.png ir_x.png"
+    b = "1.png 2.png 3_vis.png 5.png circus.png x_vis.png"
+    pairing = find_pairs(*folders(tmp_path, a, b))
+    assert [pair.name for pair in pairing.pairs] == ["1", "3"]
+    assert {k: [p.name for p in v] for k, v in pairing.ambiguous.items()} == {
+        "2": ["2.jpg", "2.png", "2.png"],
+        "x": ["ir_x.png", "x_ir.png", "x_vis.png"],
+    }
+    assert [p.name for p in pairing.unpaired] == ["4.png", "circuit.png", "5.png", "circus.png"]
+
+
+def test_two_pairs_never_have_one_name(tmp_path):
+    pairing = find_pairs(*folders(tmp_path, "x.png x_ir.png", "x.png x_vis.png"))
+    assert names(pairing) == [("x", "x.png", "x.png")]
+    assert [p.name for p in pairing.ambiguous["x"]] == ["x_ir.png", "x_vis.png"]
+
+
+def test_only_images_count_and_hidden_files_do_not(tmp_path):
+    a, b = folders(tmp_path, "x.png notes.txt .x_ir.png", "x.png Thumbs.db ._x.png")
+    (a / "more.png").mkdir()
+    pairing = find_pairs(a, b)
+    assert names(pairing) == [("x", "x.png", "x.png")] and not pairing.unpaired
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found", "unpaired"),
+    [
+        ("{}_A.jpg:{}_B.jpg", [("x", "x_A.jpg", "x_B.jpg")], []),
+        ("r{}.*:s{}.png", [("01", "r01.dat", "s01.png")], ["s02.png"]),
+    ],
+)
+def test_a_pattern_says_what_belongs_together(tmp_path, pattern, found, unpaired):
+    a, b = folders(tmp_path, "x_A.jpg r01.dat readme", "x_B.jpg s01.png s02.png")
+    pairing = find_pairs(a, b, pattern)
+    assert names(pairing) == found
+    assert [p.name for p in pairing.unpaired] == unpaired
+
+
+def test_one_folder_needs_a_pattern(tmp_path):
+    a, _ = folders(tmp_path, "x_ir.png x_vis.png", "")
+    assert names(find_pairs(a, a, "{}_ir.png:{}_vis.png")) == [("x", "x_ir.png", "x_vis.png")]
+    with pytest.raises(DdfmError, match="both folders; a pattern"):
+        find_pairs(a, a)
+
+
+@pytest.mark.parametrize("pattern", ["", "{}_a.png", "x:y", "{}{}:{}", "{}:{}:{}"])
+def test_an_unclear_pattern_is_refused(tmp_path, pattern):
+    with pytest.raises(DdfmError, match="one {} in each"):
+        find_pairs(*folders(tmp_path, "x.png", "x.png"), pattern)
+
+
+def test_a_folder_that_is_none(tmp_path):
+    a, b = folders(tmp_path, "x.png", "x.png")
+    with pytest.raises(DdfmError, match="there is no folder .*nowhere"):
+        find_pairs(a, tmp_path / "nowhere")
+    with pytest.raises(DdfmError, match="there is no folder"):
+        find_pairs(a / "x.png", b)
+
+
+def test_the_listing_names_every_file(tmp_path):
+    text = str(find_pairs(*folders(tmp_path, "1.png 2.png 2.jpg", "1.png 2.png 3.png")))
+    assert text.splitlines()[-1] == "1 pairs, 1 ambiguous names, 1 files without a partner"
+    assert (
+        "ambiguous, 2: " in text and "unpaired: " in text and str(tmp_path / "a" / "1.png") in text
+    )
