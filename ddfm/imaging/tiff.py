@@ -64,6 +64,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
 
     with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
         sheet = file.pages[page]
+        _check_numbers(sheet, name)
         check_pixels(sheet.imagewidth, sheet.imagelength, name)
         if not _is_ours(sheet):
             return None
@@ -107,6 +108,16 @@ def _is_ours(sheet: TiffPage) -> bool:
         and sheet.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK)
         and sheet.bitspersample in (8, 16, 32, 64)
     )
+
+
+def _check_numbers(sheet: TiffPage, name: str) -> None:
+    """A damaged tag can hold text or a list where a number belongs."""
+    names = ["imagewidth", "imagelength", "imagedepth", "samplesperpixel", "bitspersample"]
+    names += ["rowsperstrip"] if not sheet.is_tiled else ["tilewidth", "tilelength"]
+    for each in [*names, "planarconfig", "predictor", "fillorder", "compression", "photometric"]:
+        value = getattr(sheet, each)
+        if value is not None and not isinstance(value, int):
+            raise DdfmError(f"{name} is damaged: its {each} is not a number")
 
 
 def _check_layout(sheet: TiffPage, name: str) -> None:
