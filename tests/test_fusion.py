@@ -500,7 +500,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
         return found[len(sizes) - 1]
 
     monkeypatch.setattr("ddfm.fusion.noise_level", level)
-    monkeypatch.setitem(RECIPES, "toy", replace(RECIPES["toy"], clean=True))
+    monkeypatch.setitem(RECIPES, "toy", replace(RECIPES["toy"], clean=0.1))
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()
     fused = fuse(a, b, prior, likelihood="toy", device="cpu")

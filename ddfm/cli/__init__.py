@@ -21,7 +21,7 @@ from ddfm.errors import DdfmError
 
 __all__ = ["main"]
 
-DONE, FAILED, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+DONE, BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 OUT_OF_MEMORY = (
     "not enough memory; try smaller tiles (--tile 256), --dtype bfloat16, or another --device"
 )
@@ -34,21 +34,25 @@ class Program(click.Group):
         kwargs.setdefault("prog_name", "ddfm")
         sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make 1 of it, which means something else here
+            return _closed_pipe()
+
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
             sys.stdout.flush()  # a closed pipe may show only here
             return code if isinstance(code, int) else DONE
         except BrokenPipeError:
-            # Python would flush once more at its end, and complain; give it a place to do so.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return CLOSED_PIPE
+            return _closed_pipe()
         except (click.Abort, KeyboardInterrupt):
             return _fail("interrupted", INTERRUPTED)
         except click.ClickException as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
-                return FAILED
+                return BAD_INPUT
             return _fail(error.format_message() + _help_for(error))
         except DdfmError as error:
             return _fail(str(error))
@@ -63,7 +67,13 @@ class Program(click.Group):
             return _fail(OUT_OF_MEMORY)
 
 
-def _fail(message: str, code: int = FAILED) -> int:
+def _closed_pipe() -> int:
+    """`| head` has seen enough. Python flushes once more at its end, and needs a place to do so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE
+
+
+def _fail(message: str, code: int = BAD_INPUT) -> int:
     click.echo("ddfm: error: " + " ".join(message.split()), err=True)
     return code
 
@@ -73,7 +83,7 @@ def _help_for(error: click.ClickException) -> str:
     return f" (see `{context.command_path} --help`)" if context else ""
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("ddfm", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Fuse registered images of one scene with a pretrained diffusion prior.
