@@ -6,7 +6,8 @@
     fusion.save("fused.png")
 
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
-of a name, a file, a model of another library or a function.
+of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
+together in two folders.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ddfm.batch import fuse_folders
     from ddfm.errors import DdfmError
     from ddfm.fusion import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
@@ -34,6 +36,7 @@ _ROOMS = {
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.watch",
     "fuse": "ddfm.fusion",
+    "fuse_folders": "ddfm.batch",
     "load_prior": "ddfm.priors",
     "read_image": "ddfm.imaging.files",
     "write_image": "ddfm.imaging.files",
@@ -48,6 +51,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "fuse",
+    "fuse_folders",
     "load_prior",
     "read_image",
     "write_image",
