@@ -156,12 +156,13 @@ class Fuser:
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
         recipe = self.recipe(task)
+        options = recipe.options.items()
         return {
             "ddfm": ddfm.__version__,
             "prior": self.prior.name,
             "task": recipe.task,
             "likelihood": recipe.likelihood,
-            "options": recipe.options,
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},
             "sampler": recipe.sampler,
             "steps": recipe.steps,
             "start": recipe.start,

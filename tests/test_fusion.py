@@ -21,7 +21,7 @@ from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.recipes import RECIPES, Recipe
+from ddfm.recipes import RECIPES, TASKS, Recipe
 from ddfm.samplers import Noise
 from ddfm.schedule import alphas_bar
 
@@ -368,6 +368,16 @@ def test_the_trajectory_shows_every_step(tmp_path, small):
     assert fuse(image(0), image(1), small, **PLAIN).trajectory == []
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("likelihood", RECIPES)
+def test_settings_of_every_recipe_are_json(task, likelihood):
+    settings = Fuser("gaussian", likelihood=likelihood, device="cpu").settings(task)
+    assert json.loads(json.dumps(settings)) == settings
+    del settings["ddfm"]
+    again = fuse(image(0), image(1), **settings | {"steps": 2}).settings
+    assert again["options"] == settings["options"]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_notebook_shows_it(channels):
     fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), "gaussian", **PLAIN)
@@ -594,14 +604,8 @@ def test_every_name_of_the_package_is_there():
 
 @pytest.mark.parametrize("example", ["fuse_pair", "brain", "custom_prior"])
 def test_examples_run(example, tmp_path, monkeypatch, capsys):
-    """As they stand, but for the shipped prior, whose place a fast one takes."""
     import runpy
 
-    def load(x):
-        return GaussianPrior() if x == "default" else ddfm.load_prior(x)
-
-    monkeypatch.setattr("ddfm.fusion.load_prior", load)
-    monkeypatch.setitem(RECIPES, "default", Recipe("paper", steps=5))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(Path(__file__).parents[1] / "examples" / f"{example}.py"))
     written = {path.name: Image.open(path) for path in tmp_path.glob("*.png")}
