@@ -1,0 +1,49 @@
+# make demo   fuse the two example pairs into out/
+# make test   everything that CI checks
+# make lint   style
+# Each sets up .venv first, if need be; nothing but Python 3.10 or later is expected.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DATA = examples/data
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.core
+	@mkdir -p out
+	@$(call fuse,olinda_infrared,olinda_visible,out/olinda.png,)
+	@$(call fuse,brain_t1,brain_pd,out/brain.png,--task medical)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info
+
+# Fuse $(1) and $(2) into $(3), and say so.
+define fuse
+began=$$(date +%s) && \
+$(BIN)/ddfm fuse $(DATA)/$(1).png $(DATA)/$(2).png -o $(3) $(4) && \
+echo "$(3): $(1) and $(2) fused in $$(($$(date +%s) - began)) s"
+endef
+
+# torch comes first and alone: the other packages then find it there, and leave it as it is.
+$(VENV)/.core: setup.cfg setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("ddfm needs Python 3.10 or later; say where it is: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install torch==2.13.0
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(BIN)/python -m pip install -e '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install -e '.[dev]'
+	touch $@
