@@ -53,7 +53,7 @@ class Recipe:
 
 
 RECIPES = {
-    "default": Recipe("default", steps=8, start=150, clean=8 / 255, clip=False),
+    "default": Recipe("default", steps=6, start=120, clean=8 / 255, clip=False),
     "paper": Recipe("paper"),
     "reference": Recipe("reference", eight_bit=True),
 }
@@ -67,6 +67,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
             "alpha": 0.53,
             "kappa": 130.0,
             "beta": 0.1,
+            "hot": 0.0,
             "width": 0.005,
             "learn": 2.9,
             "p": 0.2,
@@ -78,7 +79,14 @@ OF_TASK: dict[str, dict[str, Any]] = {
         },
     },
     "multi-exposure": {
-        "options": {"anchor": 0.0, "kappa": -12.0, "beta": 0.0, "width": 0.02, "gains": (1.0, 1.0)}
+        "options": {
+            "anchor": 0.0,
+            "kappa": -12.0,
+            "beta": 0.0,
+            "hot": 0.0,
+            "width": 0.02,
+            "gains": (1.0, 1.0),
+        }
     },
 }
 

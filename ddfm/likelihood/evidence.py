@@ -10,12 +10,16 @@ r_k and z_k that sum to 1 over k. Given them,
 
 The labels have priors that the sources give once, from what stands out in them:
 
-    log r_k = kappa smooth_w(|s_k - a_k| + beta s_k) + const                           (4)
+    log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
+              + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+ + const               (4)
     log z_k = p log smooth_1(|grad s_k|^2) + const                                     (5)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
 exposed source has the say. w is wide, so that whole regions take their level from one source;
-smooth_1 reaches about a pixel.) A step is one pass of EM:
+smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
+its source, a person in the cold: small, and not to be outvoted by the region around it.)
+
+A step is one pass of EM:
 
     E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad x0 - grad s_k|^2) / 2 tau) (6)
         tau = mean sum_k z_k smooth_1(|grad x0 - grad s_k|^2), re-estimated             (7)
@@ -54,6 +58,7 @@ class EvidenceLikelihood(Likelihood):
         kappa: how sharply a region is given to the source that stands out in it.
         beta: how much brightness counts beside distance from a_k.
         anchor: a_k, one level for all sources; None is the median of each.
+        hot: how sharply the pixels are given to a source that is far brighter there than elsewhere.
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
@@ -69,12 +74,13 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 1.5,
-        kappa: float = 30.0,
+        alpha: float = 1.0,
+        kappa: float = 28.0,
         beta: float = 0.55,
         anchor: float | None = None,
+        hot: float = 4.0,
         width: float = 0.12,
-        spread: float = 0.46,
+        spread: float = 0.455,
         gains: tuple[float, float] = (1.0, 1.5),
         p: float = 0.17,
         restore: float = 0.8,
@@ -89,7 +95,7 @@ class EvidenceLikelihood(Likelihood):
         if min(alpha, width, spread, grain, knee) <= 0:
             raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
-        self.anchor = anchor
+        self.anchor, self.hot = anchor, hot
         self.spread, self.gains = spread, gains
         self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
@@ -126,7 +132,10 @@ class EvidenceLikelihood(Likelihood):
             a = s.flatten(2).median(dim=-1).values[..., None, None]
         stands_out = (s - a).abs() + self.beta * s
         wide = self.width * min(s.shape[-2:])
-        r = (self.kappa / 2 * self._solve.blur(stands_out, wide)).softmax(dim=1)
+        log_r = self.kappa / 2 * self._solve.blur(stands_out, wide)
+        if self.hot:
+            log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
+        r = log_r.softmax(dim=1)
         self.b = spread_levels((r * s).sum(1, keepdim=True), self.spread, self.gains)
         self.right, self.below = grad(s)
         energy = smooth(self.right**2 + self.below**2, self.grain) + TINY
@@ -159,20 +168,26 @@ class EvidenceLikelihood(Likelihood):
         return self._solve(self.alpha + rho, right_side)
 
 
+def _outlying(s: Tensor) -> Tensor:
+    """How far a pixel exceeds mean + 1.5 deviations of its source, in deviations."""
+    mean = s.mean(dim=(2, 3), keepdim=True)
+    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1e-3)
+    return ((s - mean) / deviation - 1.5).clamp(min=0)
+
+
 def spread_levels(b: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
-    """(1): levels spread as far as a good contrast takes, and moved to where there is room."""
-    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
-    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
+    """(1): levels spread as far as good contrast takes and the range allows, then moved into it."""
     step = 1 + max(b.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
     part = b[..., ::step, ::step].flatten(1)
     low, high = part.quantile(b.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
+    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
+    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
+    gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
     middle = (low + high) / 2
-    b = middle + gain * (b - middle)
-    below = -1 - (middle + gain * (low - middle))  # how far the darkest lie beyond black
-    above = middle + gain * (high - middle) - 1  # and the brightest beyond white
-    up = torch.minimum(below, -above).clamp(min=0)
-    down = torch.minimum(above, -below).clamp(min=0)
-    return b + up - down
+    reach = gain * (high - low) / 2
+    room = (1 - reach).clamp(min=0)  # the middle may lie so far from grey, with both ends in range
+    moved = torch.maximum(torch.minimum(middle, room), -room)
+    return moved + gain * (b - middle)
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
