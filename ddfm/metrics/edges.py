@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddfm.metrics.filters import sobel
+from ddfm.errors import DdfmError
+from ddfm.metrics.filters import bands, sobel
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
 __all__ = ["nabf", "qabf"]
@@ -37,18 +38,22 @@ def qabf(fused: ImageLike, *sources: ImageLike) -> float:
     constants.
     """
     f, greys = pair_up(fused, *sources)
+    ef = f.shared(_edges_on_black)
     kept = there = 0.0
     for s in greys:
-        ef, es = f.shared(_edges_on_black), s.shared(_edges_on_black)
-        agreement = np.abs(es.angle - ef.angle)
-        agreement *= -2 / np.pi
-        agreement += 1
-        ratio = _ratio(es.strength, ef.strength)
-        ratio += (es.strength == ef.strength) * (es.strength - 1)
-        quality = _sigmoid(ratio, 0.9994, 15, 0.5)
-        quality *= _sigmoid(agreement, 0.9879, 22, 0.8)
-        kept += float(np.vdot(quality, es.strength))
-        there += float(es.strength.sum())
+        es = s.shared(_edges_on_black)
+        for rows in bands(f.pixels):
+            g, h = es.strength[rows], ef.strength[rows]
+            agreement = np.abs(es.angle[rows] - ef.angle[rows])
+            agreement *= -2 / np.pi
+            agreement += 1
+            ratio = _ratio(g, h)
+            ratio += (g == h) * (g - 1)
+            quality = _sigmoid(ratio, 0.9994, 15, 0.5)
+            quality *= _sigmoid(agreement, 0.9879, 22, 0.8)
+            quality *= g
+            kept += float(quality.sum())
+            there += float(g.sum())
     return kept / there if there else 0.0
 
 
@@ -64,38 +69,60 @@ def nabf(fused: ImageLike, *sources: ImageLike) -> float:
     transform, SIViP 7, 2013.
     """
     f, greys = pair_up(fused, *sources)
-    ef = f.shared(_mirrored_edges)
-    sources_edges = [s.shared(_mirrored_edges) for s in greys]
-    new = np.logical_and.reduce([ef.strength > es.strength for es in sources_edges])
+    ef, *edges = (g.shared(_mirrored_edges) for g in (f, *greys))
     lost = there = 0.0
-    for es in sources_edges:
-        weight = np.where(es.strength >= 2, es.strength**1.5, 0.001)
-        agreement = np.abs(np.abs(es.angle[new] - ef.angle[new]) * (2 / np.pi) - 1)
-        quality = _sigmoid(_ratio(es.strength[new], ef.strength[new]), 0.9999, 19, 0.5)
-        quality *= _sigmoid(agreement, 0.9995, 22, 0.5)
-        lost += float(np.vdot(1 - np.sqrt(quality), weight[new]))
-        there += float(weight.sum())
+    for rows in bands(f.pixels):
+        new = np.logical_and.reduce([ef.strength[rows] > es.strength[rows] for es in edges])
+        h, angle = ef.strength[rows][new], ef.angle[rows][new]
+        for es in edges:
+            g = es.strength[rows] / 8
+            weight = g * np.sqrt(g)
+            weight[g < 2] = 0.001
+            agreement = np.abs(np.abs(es.angle[rows][new] - angle) * (2 / np.pi) - 1)
+            quality = _sigmoid(_ratio(8 * g[new], h), 0.9999, 19, 0.5)
+            quality *= _sigmoid(agreement, 0.9995, 22, 0.5)
+            lost += float(np.vdot(1 - np.sqrt(quality), weight[new]))
+            there += float(weight.sum())
     return lost / there if there else 0.0
 
 
-def _edges_on_black(g: Grey) -> Edges:
-    """Edges of the image surrounded by black."""
-    return _edges(np.pad(g.pixels, 1))
-
-
 def _mirrored_edges(g: Grey) -> Edges:
-    strength, angle = _edges(np.pad(g.pixels, 1, mode="reflect"))
-    return Edges(strength / 8, angle)
+    """Edges of the image mirrored at its border."""
+    if min(g.pixels.shape) < 2:
+        raise DdfmError("Qabf and Nabf need images of at least 2x2 pixels")
+    padded = np.pad(g.pixels, 1, mode="reflect")
+    edges = Edges(np.empty_like(g.pixels), np.empty_like(g.pixels))
+    for rows in bands(g.pixels):
+        edges.strength[rows], edges.angle[rows] = _edges(padded[rows.start : rows.stop + 2])
+    return edges
+
+
+def _edges_on_black(g: Grey) -> Edges:
+    """Edges of the image surrounded by black: these differ from the mirrored at the border only."""
+    edges = Edges(*(x.copy() for x in g.shared(_mirrored_edges)))
+    padded = np.pad(g.pixels, 1)
+    for border, around in (
+        (np.s_[:1], np.s_[:3]),
+        (np.s_[-1:], np.s_[-3:]),
+        (np.s_[:, :1], np.s_[:, :3]),
+        (np.s_[:, -1:], np.s_[:, -3:]),
+    ):
+        edges.strength[border], edges.angle[border] = _edges(padded[around])
+    return edges
 
 
 def _edges(padded: Array) -> Edges:
     x, y = sobel(padded)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rows count downwards, angles upwards.
-        angle = np.arctan(y / -x)
+        angle = y / -x
+    np.arctan(angle, out=angle)
     # Straight up and straight down are one angle, and where there is no edge any will do.
     angle[x == 0] = np.pi / 2
-    return Edges(np.sqrt(x * x + y * y), angle)
+    x *= x
+    y *= y
+    x += y
+    return Edges(np.sqrt(x, out=x), angle)
 
 
 def _ratio(g: Array, h: Array) -> Array:

@@ -12,10 +12,11 @@ corr(p, q) is negative, M is the most opposed one: the same with the positions o
 The window's value is 2 (H(p) + H(q) - H(J)) / (H(p) + H(q)).
 
 M has at most 17 of its 81 entries above zero: the overlaps of the intervals [P_i-1, P_i] and
-[Q_j-1, Q_j]. So the entropy of J needs only these, because with phi(x) = x log |x|
+[Q_j-1, Q_j]. So the information needs only these, because elsewhere J is (1 - theta) p_i q_j:
 
-    -H(J) = sum phi(J) = phi(1 - theta) - (1 - theta) (H(p) + H(q))
-            + sum over M > 0 of phi(J) - phi(J - theta M).
+    H(p) + H(q) - H(J) = sum_ij J log(J / (p_i q_j))
+        = (1 - theta) log |1 - theta| (1 - sum over M > 0 of p_i q_j)
+          + sum over M > 0 of p_i q_j r log |r|,    r = 1 - theta + theta M / (p_i q_j).
 
 The overlaps come from merging the two sorted sequences P and Q, for many windows at a time. All
 this is done in single precision, with P and Q as 30-bit fractions: a window is off by some 1e-7,
@@ -38,9 +39,10 @@ SIDE = 3
 CELLS = SIDE * SIDE
 INNER = CELLS - 1  # cumulative sums short of the last, which is 1
 # Windows that are worked on at a time: enough to outweigh the calls, few enough for the cache.
-CHUNK = 4096
+CHUNK = 6000
 ONE = np.int32(2**30)
 TINY = np.float32(1e-30)
+SMALLEST = 1e-9  # covariance: less is rounding
 
 POSITIONS = np.arange(CELLS, dtype=np.float32)
 MOMENTS = np.stack([POSITIONS, POSITIONS**2])
@@ -53,11 +55,10 @@ class Windows(NamedTuple):
     """What is known of n windows of one image."""
 
     centred: Array  # (9, n) probabilities less 1/9
-    energy: Array  # sum of their squares
-    sums: Array  # (8, n) cumulative probabilities, in units of 1 / ONE
+    sums: Array  # (8, n) cumulative probabilities, in units of 1 / ONE, below ONE
     entropy: Array
-    mean: Array  # of the position
-    deviation: Array  # of the position
+    offset: Array  # of the middle position from the mean
+    gain: Array  # deviation of the position over the root of the sum of centred squared
     spread: Array  # sum of the differences of all pairs of cumulative sums
 
 
@@ -111,11 +112,11 @@ def _equal_windows(a: Array, b: Array) -> Array:
 
 def _windows(image: Array) -> Windows:
     height, width = (n - SIDE + 1 for n in image.shape)
-    stack = np.empty((CELLS, height, width))
+    stack = np.empty((CELLS, height, width), np.float32)
     for k in range(CELLS):  # column by column
         stack[k] = image[k % SIDE : k % SIDE + height, k // SIDE : k // SIDE + width]
-    stack -= stack.min(axis=0)
-    p = stack.reshape(CELLS, -1).astype(np.float32)
+    p = stack.reshape(CELLS, -1)
+    p -= p.min(axis=0)
     total = p.sum(axis=0)
     flat = total == 0
     if flat.any():
@@ -126,15 +127,16 @@ def _windows(image: Array) -> Windows:
     sums = CUMULATIVE @ p
     sums *= np.float32(ONE) / total
     p /= total
-    entropy = -_phi(p).sum(axis=0, dtype=np.float64)
+    entropy = -_times_log(p).sum(axis=0).astype(np.float64)
     p -= np.float32(1 / CELLS)
+    whole = sums.astype(np.int32)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
     return Windows(
         centred=p,
-        energy=(p * p).sum(axis=0),
-        sums=np.minimum(sums.astype(np.int32), ONE),
+        sums=np.minimum(whole, ONE - 1, out=whole),
         entropy=entropy,
-        mean=mean,
-        deviation=np.sqrt(np.maximum(square - mean * mean, 0)),
+        offset=INNER / 2 - mean,
+        gain=deviation / (np.sqrt((p * p).sum(axis=0)) + TINY),
         spread=INNER * mean - square,
     )
 
@@ -142,27 +144,20 @@ def _windows(image: Array) -> Windows:
 def _normalised_information(p: Windows, q: Windows) -> Array:
     """2 I / (H(p) + H(q)) of each window."""
     product = (p.centred * q.centred).sum(axis=0)
-    opposed = product < 0
-    merged = _merge(p.sums, _reverse(q.sums, opposed))
+    merged = _merge(p.sums, _reverse(q.sums, product < 0))
 
-    # sum_ij min(P_i, Q_j) - P_i Q_j is the covariance of the positions under M (Hoeffding), and
-    # the minimum of two numbers is half of their sum less half of their distance.
-    p_total, q_total = INNER - p.mean, np.where(opposed, q.mean, INNER - q.mean)
+    # The covariance of the positions under M is sum_ij min(P_i, Q_j) - P_i Q_j (Hoeffding). The
+    # minimum of two numbers is half of their sum less half of their distance, and what is left of
+    # the sums of P and Q has no more than the offsets in it.
     distance = PAIR_WEIGHTS @ merged / float(ONE) - p.spread - q.spread
-    covariance = (INNER * (p_total + q_total) - distance) / 2 - p_total * q_total
-    theta = np.abs(product) * p.deviation * q.deviation
-    scale = np.sqrt(p.energy * q.energy) * covariance
-    dependent = (theta > 1e-9) & (scale > 1e-9)
-    theta = np.divide(theta, scale, out=np.zeros_like(theta), where=dependent)
-
-    both = p.entropy + q.entropy
-    information = theta * both + _phi(1 - theta) + _overlap_terms(merged, theta)
-    return np.divide(2 * information, both, out=np.zeros_like(both), where=dependent & (both > 0))
+    covariance = INNER**2 / 4 - distance / 2 - p.offset * q.offset * np.copysign(1.0, product)
+    theta = np.abs(product) * p.gain * q.gain / np.maximum(covariance, SMALLEST)
+    return 2 * _information(merged, theta) / (p.entropy + q.entropy + TINY)
 
 
 def _reverse(sums: Array, where: Array) -> Array:
     """The cumulative sums of the positions counted backwards, in the windows chosen."""
-    change = ONE - sums[::-1]
+    change = (ONE - 1) - sums[::-1]
     change -= sums
     change *= where.astype(np.int32)
     change += sums
@@ -187,18 +182,23 @@ def _merge(p_sums: Array, q_sums: Array) -> Array:
     return sequence
 
 
-def _overlap_terms(merged: Array, theta: Array) -> Array:
-    """sum of phi(J) - phi(J - theta M) over the overlaps of p's and q's intervals."""
+def _information(merged: Array, theta: Array) -> Array:
+    """H(p) + H(q) - H(J), from the overlaps of p's and q's intervals."""
     cells = _enclosing(merged)
-    joint, independent = terms = np.empty((2, len(cells), len(theta)), np.float32)
-    np.multiply(cells[:, 0], cells[:, 1], out=independent)
-    independent *= ((1 - theta) / float(ONE) ** 2).astype(np.float32)
-    joint[0], joint[-1] = merged[0], ONE - merged[-1]
-    np.subtract(merged[1:], merged[:-1], out=joint[1:-1])
-    joint *= (theta / float(ONE)).astype(np.float32)
-    joint += independent
-    of_joint, of_independent = _phi(terms).sum(axis=1)
-    return of_joint - of_independent
+    independent = cells[:, 0]
+    independent *= cells[:, 1]
+    overlap = np.empty(independent.shape, np.int32)
+    overlap[0], overlap[-1] = merged[0], ONE - merged[-1]
+    np.subtract(merged[1:], merged[:-1], out=overlap[1:-1])
+    ratio = overlap.astype(np.float32)  # r of the module's docstring
+    ratio /= independent + TINY
+    ratio *= (theta * float(ONE)).astype(np.float32)
+    ratio += (1 - theta).astype(np.float32)
+    terms = _times_log(ratio)
+    terms *= independent
+    unit = float(ONE) ** 2
+    elsewhere = 1 - independent.sum(axis=0) / unit
+    return _times_log(1 - theta) * elsewhere + terms.sum(axis=0) / unit
 
 
 def _enclosing(merged: Array) -> Array:
@@ -206,8 +206,8 @@ def _enclosing(merged: Array) -> Array:
     count, n = merged.shape
     of_q = -(merged & 1)  # all bits set or none
     of_p = ~of_q
-    start = np.zeros((count + 1, 2, n), np.int32)
-    stop = np.full((count + 1, 2, n), ONE)
+    start, stop = np.empty((2, count + 1, 2, n), np.int32)
+    start[0], stop[-1] = 0, ONE
     # What is of the other sequence must not count: 0 in the search for the last end before, all
     # bits set, which is the largest unsigned number, in the search for the first end after.
     for k, (own, foreign) in enumerate([(of_p, of_q), (of_q, of_p)]):
@@ -222,7 +222,7 @@ def _enclosing(merged: Array) -> Array:
     return stop.astype(np.float32)
 
 
-def _phi(x: Array) -> Array:
+def _times_log(x: Array) -> Array:
     """x log |x|, which is 0 at 0."""
     out = np.abs(x)
     out += TINY

@@ -1,19 +1,32 @@
-"""Separable filters as products with a band matrix.
+"""The work on whole images: separable filters, and bands of rows.
 
 A filter of k taps along an axis is a product with a matrix that has k entries a column. Cut into
 blocks of a few dozen columns the matrix is nearly full, and the product runs at the speed of the
 linear algebra library: several times faster than a loop over taps, with the same result.
+
+Formulas of many terms run over bands of rows that stay in the processor's cache, which is two or
+three times faster than over whole images.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from ddfm.metrics.grey import Array
 
-__all__ = ["correlate", "gaussian", "smooth", "sobel"]
+__all__ = ["bands", "correlate", "gaussian", "smooth", "sobel"]
 
 BLOCK = 32
+BAND = 16_384  # pixels
+
+
+def bands(image: Array) -> Iterator[slice]:
+    """The rows of the image, a few at a time."""
+    step = max(1, BAND // image.shape[1])
+    for start in range(0, image.shape[0], step):
+        yield slice(start, start + step)
 
 
 def gaussian(side: int, sigma: float) -> Array:
@@ -23,9 +36,9 @@ def gaussian(side: int, sigma: float) -> Array:
     return weights / weights.sum()
 
 
-def smooth(image: Array, weights: Array) -> Array:
-    """The image filtered with `weights` along both axes."""
-    return correlate(image, weights, weights)
+def smooth(image: Array, weights: Array, times: Array | None = None) -> Array:
+    """The image, or its product with another, filtered with `weights` along both axes."""
+    return correlate(image, weights, weights, times)
 
 
 def sobel(image: Array) -> tuple[Array, Array]:
@@ -34,28 +47,26 @@ def sobel(image: Array) -> tuple[Array, Array]:
     return correlate(image, sum3, difference), correlate(image, difference, sum3)
 
 
-def correlate(image: Array, down: Array, across: Array) -> Array:
-    """The image filtered with `down` along its columns and `across` along its rows.
+def correlate(image: Array, down: Array, across: Array, times: Array | None = None) -> Array:
+    """The image, or its product with another, filtered along its columns and along its rows.
 
     Only where the window lies inside the image: the result is smaller by the window less one.
     """
-    reach = len(across) - 1
-    width = image.shape[1] - reach
-    band = _band(across)
-    rows = np.empty((image.shape[0], width))
-    for start in range(0, width, BLOCK):
-        stop = min(start + BLOCK, width)
-        part = band[: stop - start + reach, : stop - start]
-        np.matmul(image[:, start : stop + reach], part, out=rows[:, start:stop])
-
-    reach = len(down) - 1
-    height = image.shape[0] - reach
-    band = _band(down).T
-    out = np.empty((height, width))
-    for start in range(0, height, BLOCK):
-        stop = min(start + BLOCK, height)
-        part = band[: stop - start, : stop - start + reach]
-        np.matmul(part, rows[start : stop + reach], out=out[start:stop])
+    reach_down, reach_across = len(down) - 1, len(across) - 1
+    height, width = image.shape[0] - reach_down, image.shape[1] - reach_across
+    band_down, band_across = _band(down).T.copy(), _band(across)
+    out, rows = np.empty((height, width)), np.empty((BLOCK + reach_down, width))
+    for top in range(0, height, BLOCK):
+        bottom = min(top + BLOCK, height)
+        used = bottom - top + reach_down
+        part = image[top : top + used]
+        if times is not None:
+            part = part * times[top : top + used]
+        for left in range(0, width, BLOCK):
+            right = min(left + BLOCK, width)
+            weights = band_across[: right - left + reach_across, : right - left]
+            np.matmul(part[:, left : right + reach_across], weights, out=rows[:used, left:right])
+        np.matmul(band_down[: bottom - top, :used], rows[:used], out=out[top:bottom])
     return out
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft
 
-from ddfm.metrics.filters import smooth, sobel
+from ddfm.metrics.filters import bands, smooth, sobel
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
 __all__ = ["qcb", "qcv"]
@@ -31,18 +31,24 @@ def qcb(fused: ImageLike, *sources: ImageLike) -> float:
     Image Vis. Comput. 27, 2009.
     """
     f, greys = pair_up(fused, *sources)
-    cf = f.shared(_masked_contrast)
-    total, weight = np.zeros_like(cf), np.zeros_like(cf)
-    for s in greys:
-        c = s.shared(_masked_contrast)
-        kept = np.minimum(c, cf)
-        kept += TINY
-        kept /= np.maximum(c, cf) + TINY
-        saliency = c * c
-        saliency += TINY
-        weight += saliency
-        total += np.multiply(kept, saliency, out=kept)
-    return float(np.mean(total / weight))
+    fused_contrast, *contrasts = map(_masked_contrast, (f, *greys))
+    total = 0.0
+    for rows in bands(f.pixels):
+        cf = fused_contrast[rows]
+        value, weight = np.zeros_like(cf), np.zeros_like(cf)
+        for contrast in contrasts:
+            c = contrast[rows]
+            kept = np.minimum(c, cf)
+            kept += TINY
+            kept /= np.maximum(c, cf) + TINY
+            saliency = c * c
+            saliency += TINY
+            weight += saliency
+            kept *= saliency
+            value += kept
+        value /= weight
+        total += float(value.sum())
+    return total / f.pixels.size
 
 
 def qcv(fused: ImageLike, *sources: ImageLike) -> float:
@@ -58,7 +64,7 @@ def qcv(fused: ImageLike, *sources: ImageLike) -> float:
     response = _mannos_sakrison(*f.pixels.shape)
     error = saliency = 0.0
     for s in greys:
-        salient = s.shared(_block_saliency)
+        salient = _block_saliency(s)
         seen = _filtered(s.shared(_spectrum) - f.shared(_spectrum), response, f.pixels.shape)
         seen *= seen
         error += float(np.vdot(salient, _block_sums(seen))) / BLOCK**2
@@ -106,17 +112,18 @@ def _mannos_sakrison(height: int, width: int) -> Array:
 def _masked_contrast(g: Grey) -> Array:
     shape = g.pixels.shape
     seen = np.pad(_filtered(g.shared(_spectrum), _watson_ahumada(*shape), shape), 15)
-    far = smooth(seen, _truncated_gaussian(4))
-    contrast = smooth(seen, _truncated_gaussian(2))
-    contrast -= far
-    # Where even the wide mean is 0, as in a black image, there is no contrast.
-    far += far == 0
-    contrast /= far
-    squared = contrast * contrast
-    np.abs(contrast, out=contrast)
-    contrast *= squared
-    squared += 1e-4
-    contrast /= squared
+    contrast, wide = (smooth(seen, _truncated_gaussian(sigma)) for sigma in (2, 4))
+    for rows in bands(contrast):
+        c, far = contrast[rows], wide[rows]
+        c -= far
+        # Where even the wide mean is 0, as in a black image, there is no contrast.
+        far += far == 0
+        c /= far
+        squared = c * c
+        np.abs(c, out=c)
+        c *= squared
+        squared += 1e-4
+        c /= squared
     return contrast
 
 

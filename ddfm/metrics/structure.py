@@ -6,13 +6,12 @@ covariances sigma_sf in a small window, and the sources' values are added up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.metrics.filters import gaussian, smooth
+from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
 __all__ = ["ms_ssim", "ssim", "vif"]
@@ -26,8 +25,6 @@ VIF_SMALLEST = 41  # pixels, for the last window to fit
 VIF_NOISE = 2.0
 TINY = 1e-10
 
-Window = Callable[[Array], Array]
-
 
 class Local(NamedTuple):
     """An image and its mean and variance in the window around each pixel."""
@@ -35,15 +32,6 @@ class Local(NamedTuple):
     image: Array
     mean: Array
     variance: Array
-
-
-class Likeness(NamedTuple):
-    """What SSIM compares at each pixel: products of the means, and of what is left of them."""
-
-    means: Array  # 2 mu_s mu_f
-    squared_means: Array  # mu_s^2 + mu_f^2
-    covariance: Array  # 2 sigma_sf
-    variances: Array  # sigma_s^2 + sigma_f^2
 
 
 def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
@@ -72,7 +60,8 @@ def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) ->
     """
     f, greys = pair_up(fused, *sources)
     _check_size(f, ROUND.size, "MS-SSIM")
-    return sum(_ms_ssim_of_two(f, s, data_range) for s in greys)
+    levels = _ms_ssim_pyramid(f)
+    return sum(_ms_ssim_of_two(_ms_ssim_pyramid(s), levels, data_range) for s in greys)
 
 
 def vif(fused: ImageLike, *sources: ImageLike) -> float:
@@ -87,7 +76,8 @@ def vif(fused: ImageLike, *sources: ImageLike) -> float:
     """
     f, greys = pair_up(fused, *sources)
     _check_size(f, VIF_SMALLEST, "VIF")
-    return sum(_vif_of_two(s.shared(_vif_pyramid), f.shared(_vif_pyramid)) for s in greys)
+    levels = _vif_pyramid(f)
+    return sum(_vif_of_two(_vif_pyramid(s), levels) for s in greys)
 
 
 def _check_size(g: Grey, smallest: int, name: str) -> None:
@@ -98,87 +88,86 @@ def _check_size(g: Grey, smallest: int, name: str) -> None:
         )
 
 
-def _local(image: Array, window: Window) -> Local:
-    mean = window(image)
-    variance = window(image * image)
-    variance -= mean * mean
+def _local(image: Array, weights: Array) -> Local:
+    mean, variance = smooth(image, weights), smooth(image, weights, times=image)
+    for rows in bands(mean):
+        variance[rows] -= mean[rows] * mean[rows]
     return Local(image, mean, variance)
 
 
-def _covariance(s: Local, f: Local, window: Window) -> Array:
-    covariance = window(s.image * f.image)
-    covariance -= s.mean * f.mean
+def _covariance(s: Local, f: Local, weights: Array) -> Array:
+    covariance = smooth(s.image, weights, times=f.image)
+    for rows in bands(covariance):
+        covariance[rows] -= s.mean[rows] * f.mean[rows]
     return covariance
 
 
 # SSIM
 
 
-def _flat(image: Array) -> Array:
-    return smooth(image, FLAT)
-
-
-def _round(image: Array) -> Array:
-    return smooth(image, ROUND)
-
-
 def _flat_local(g: Grey) -> Local:
-    return _local(g.pixels, _flat)
+    return _local(g.pixels, FLAT)
 
 
-def _likeness(s: Local, f: Local, window: Window, factor: float) -> Likeness:
-    means = s.mean * f.mean
-    means *= 2
-    covariance = _covariance(s, f, window)
-    covariance *= 2 * factor
-    variances = s.variance + f.variance
-    variances *= factor
-    return Likeness(means, s.mean**2 + f.mean**2, covariance, variances)
-
-
-def _flat_likeness(f: Grey, s: Grey) -> Likeness:
-    return _likeness(s.shared(_flat_local), f.shared(_flat_local), _flat, SAMPLE)
+def _flat_covariance(f: Grey, s: Grey) -> Array:
+    return _covariance(s.shared(_flat_local), f.shared(_flat_local), FLAT)
 
 
 def _ssim_of_two(f: Grey, s: Grey, data_range: float) -> float:
-    return float(_ssim_map(f.shared(_flat_likeness, s), data_range).mean())
+    c1, c2 = _constants(data_range)
+    # Sample variances are larger by SAMPLE; that the constant is smaller by it comes to the same.
+    return _mean_similarity(
+        s.shared(_flat_local), f.shared(_flat_local), f.shared(_flat_covariance, s), c1, c2 / SAMPLE
+    )
 
 
-def _ssim_map(x: Likeness, data_range: float) -> Array:
-    c1 = (0.01 * data_range) ** 2
-    similarity = _contrast_map(x, data_range)
-    similarity *= x.means + c1
-    similarity /= x.squared_means + c1
-    return similarity
-
-
-def _contrast_map(x: Likeness, data_range: float) -> Array:
-    """SSIM without its factor of means."""
-    c2 = (0.03 * data_range) ** 2
-    similarity = x.covariance + c2
-    similarity /= x.variances + c2
-    return similarity
-
-
-def _ms_ssim_of_two(f: Grey, s: Grey, data_range: float) -> float:
-    pairs = list(zip(s.shared(_ms_ssim_pyramid), f.shared(_ms_ssim_pyramid), strict=True))
-    weights = SCALE_WEIGHTS[: len(pairs)]
+def _ms_ssim_of_two(source: list[Local], fused: list[Local], data_range: float) -> float:
+    weights = SCALE_WEIGHTS[: len(source)]
     stretch = sum(SCALE_WEIGHTS) / sum(weights)
+    c1, c2 = _constants(data_range)
     product = 1.0
-    for k, weight in enumerate(weights):
-        compare = _ssim_map if k == len(pairs) - 1 else _contrast_map
-        similarity = compare(_likeness(*pairs[k], _round, 1.0), data_range)
-        product *= max(0.0, float(similarity.mean())) ** (weight * stretch)
+    for s, f, weight in zip(source, fused, weights, strict=True):
+        of_means = c1 if s is source[-1] else None
+        similarity = _mean_similarity(s, f, _covariance(s, f, ROUND), of_means, c2)
+        product *= max(0.0, similarity) ** (weight * stretch)
     return product
 
 
+def _constants(data_range: float) -> tuple[float, float]:
+    return (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+
+
+def _mean_similarity(s: Local, f: Local, covariance: Array, c1: float | None, c2: float) -> float:
+    """The mean of SSIM over the image; without its factor of means if c1 is None."""
+    total = 0.0
+    for rows in bands(covariance):
+        similarity = 2 * covariance[rows]
+        similarity += c2
+        variances = s.variance[rows] + f.variance[rows]
+        variances += c2
+        similarity /= variances
+        if c1 is not None:
+            mean_s, mean_f = s.mean[rows], f.mean[rows]
+            # 2 a b + c over a^2 + b^2 + c is 1 less (a - b)^2 over the same.
+            squares = mean_s * mean_s
+            squares += mean_f * mean_f
+            squares += c1
+            difference = mean_s - mean_f
+            difference *= difference
+            difference /= squares
+            difference *= similarity
+            similarity -= difference
+        total += float(similarity.sum())
+    return total / covariance.size
+
+
 def _ms_ssim_pyramid(g: Grey) -> list[Local]:
-    pyramid = [_local(g.pixels, _round)]
+    pyramid = [_local(g.pixels, ROUND)]
     while len(pyramid) < len(SCALE_WEIGHTS):
         image = _halve(pyramid[-1].image)
         if min(image.shape) < ROUND.size:
             break
-        pyramid.append(_local(image, _round))
+        pyramid.append(_local(image, ROUND))
     return pyramid
 
 
@@ -197,7 +186,7 @@ def _vif_pyramid(g: Grey) -> list[Local]:
     for scale, weights in enumerate(VIF_WINDOWS):
         if scale:
             image = smooth(image, weights)[::2, ::2]
-        pyramid.append(_local(image, lambda x, w=weights: smooth(x, w)))
+        pyramid.append(_local(image, weights))
     return pyramid
 
 
@@ -208,13 +197,14 @@ def _vif_of_two(source: list[Local], fused: list[Local]) -> float:
     """
     kept = there = 0.0
     for s, f, weights in zip(source, fused, VIF_WINDOWS, strict=True):
-        explained = _covariance(s, f, lambda x, w=weights: smooth(x, w))
-        np.maximum(explained, 0, out=explained)
-        explained *= explained
-        explained /= s.variance + TINY
-        explained /= f.variance + VIF_NOISE
-        np.negative(explained, out=explained)
-        kept -= float(np.log1p(explained, out=explained).sum())
-        there += float(np.log1p(s.variance / VIF_NOISE).sum())
+        covariance = _covariance(s, f, weights)
+        for rows in bands(covariance):
+            explained = np.maximum(covariance[rows], 0)
+            explained *= explained
+            explained /= s.variance[rows] + TINY
+            explained /= f.variance[rows] + VIF_NOISE
+            np.negative(explained, out=explained)
+            kept -= float(np.log1p(explained, out=explained).sum())
+            there += float(np.log1p(s.variance[rows] / VIF_NOISE).sum())
     # Rounding leaves a trace of variance in a constant image.
     return kept / there if there > TINY * source[0].image.size else 1.0
