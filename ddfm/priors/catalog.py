@@ -106,9 +106,9 @@ def _diffusers(name: str, description: str, parameters: int = 113_673_219, **wei
 _ALL = [
     Entry(
         "default",
-        "The prior that comes with ddfm: small, for luminance, trained on freely licensed pictures",
+        "The prior that comes with ddfm: small, for luminance, trained on free photographs",
         channels=1,
-        licence="see the model card beside the weights",
+        licence="MIT",
     ),
     Entry(
         "gaussian",

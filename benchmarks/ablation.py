@@ -1,0 +1,110 @@
+"""What the prior, and each choice of the default likelihood, brings. Folders hold ir/ and vi/.
+
+    python benchmarks/ablation.py FOLDER... [--pairs N] [--noise SIGMA]
+
+Without --noise: the six metrics of the published tables, a row a variant. With it: how close the
+fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from ddfm import Fuser
+from ddfm.imaging.files import read_image
+from ddfm.imaging.pair import grey
+from ddfm.metrics import evaluate, psnr, ssim
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.priors.prior import FunctionPrior
+from ddfm.schedule import alpha_sigma, alphas_bar
+
+COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
+WITHOUT = {  # a choice of the likelihood: the option that takes it back
+    "no E-step (labels keep their priors)": {"learn": 0.0},
+    "no restored energy": {"restore": 0.0, "detail": 1.0},
+    "no hot targets": {"hot": 0.0},
+    "no spread of levels": {"gains": (1.0, 1.0)},
+    "levels only (no gradients)": {"alpha": 1e4},
+}
+
+
+def no_prior() -> FunctionPrior:
+    """Takes every image for clean: what is left is the likelihood."""
+    abar = alphas_bar("linear")
+
+    def unscaled(x: Tensor, t: Tensor) -> Tensor:
+        return x / alpha_sigma(abar, t, x)[0]
+
+    return FunctionPrior(unscaled, abar, kind="x0", channels=1, name="none")
+
+
+def priors() -> dict[str, Fuser]:
+    return {
+        "no prior": Fuser(no_prior(), task="ir-visible", start=0, steps=1, options={"lam": 0.0}),
+        "Gaussian prior": Fuser(GaussianPrior(), task="ir-visible"),
+        "default": Fuser(task="ir-visible"),
+    }
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--pairs", default=6, show_default=True, help="Pairs of each folder, evenly chosen.")
+@click.option("--noise", type=float, help="Standard deviation in grey levels, on both sources.")
+def main(folders: tuple[Path, ...], pairs: int, noise: float | None) -> None:
+    """The tables of docs/benchmark.md that tell what brings what."""
+    for folder in folders:
+        sources = [
+            (_grey(folder / "ir" / n), _grey(folder / "vi" / n)) for n in _some(folder, pairs)
+        ]
+        if noise is None:
+            fusers = priors()
+            likelihoods = {name: Fuser(task="ir-visible", options=o) for name, o in WITHOUT.items()}
+            rows = {n: _metrics(f, sources, n) for n, f in (fusers | likelihoods).items()}
+            _table(f"{folder.name}, {len(sources)} pairs", COLUMNS, rows)
+        else:
+            rows = {n: _robustness(f, sources, noise, n) for n, f in priors().items()}
+            _table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
+
+
+def _some(folder: Path, count: int) -> list[str]:
+    names = sorted(path.name for path in (folder / "ir").iterdir())
+    return names[:: max(1, len(names) // count)][:count]
+
+
+def _grey(path: Path) -> np.ndarray:
+    return np.rint(grey(read_image(path)) * 255).astype(np.uint8)
+
+
+def _metrics(fuser: Fuser, sources: list, name: str) -> np.ndarray:
+    rows = []
+    for i, v in tqdm(sources, desc=name, leave=False):
+        values = evaluate(fuser(i, v, progress=False).image, i, v, metrics=COLUMNS)
+        rows.append([values[column] for column in COLUMNS])
+    return np.mean(rows, axis=0)
+
+
+def _robustness(fuser: Fuser, sources: list, noise: float, name: str) -> np.ndarray:
+    rows = []
+    for seed, pair in enumerate(tqdm(sources, desc=name, leave=False)):
+        rng = np.random.default_rng(seed)
+        noisy = [np.clip(s + rng.normal(0, noise, s.shape), 0, 255).round() for s in pair]
+        clean = fuser(*pair, progress=False).image
+        fused = fuser(*(s.astype(np.uint8) for s in noisy), progress=False).image
+        # The metrics take sources; two equal ones give twice (SSIM) or once (PSNR) the value.
+        rows.append([psnr(fused, clean, clean), ssim(fused, clean, clean, data_range=255) / 2])
+    return np.mean(rows, axis=0)
+
+
+def _table(title: str, columns: tuple[str, ...], rows: dict[str, np.ndarray]) -> None:
+    click.echo(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
+    for name, values in rows.items():
+        click.echo(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
+
+
+if __name__ == "__main__":
+    main()
