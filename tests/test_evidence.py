@@ -1,0 +1,150 @@
+"""The default likelihood: its solver against SciPy and dense algebra, its model on known scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+
+from ddfm import DdfmError
+from ddfm.likelihood import EvidenceLikelihood, make_likelihood
+from ddfm.likelihood.cosine import PoissonSolver, adjoint, dct, grad, idct
+from ddfm.likelihood.evidence import fold, spread_levels
+from ddfm.likelihood.smooth import smooth
+
+PLAIN = {"gains": (1.0, 1.0), "detail": 1.0, "restore": 0.0, "hot": 0.0}
+
+
+def scene(seed: int = 0, size: tuple[int, int] = (24, 32)) -> torch.Tensor:
+    """A smooth random image within [-0.8, 0.8]."""
+    generator = torch.Generator().manual_seed(seed)
+    x = smooth(torch.randn((1, 1, *size), generator=generator, dtype=torch.float64), 2.0)
+    return 0.8 * x / x.abs().max()
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (7, 5), (1, 4), (1, 1)])
+def test_dct_is_scipys_and_its_inverse_is_exact(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    y = dct(torch.from_numpy(x))
+    np.testing.assert_allclose(2 * y.numpy(), scipy.fft.dct(x, axis=-1), atol=1e-12)
+    np.testing.assert_allclose(idct(y).numpy(), x, atol=1e-12)
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 5), (1, 3), (1, 1)])
+def test_poisson_solver_against_dense_algebra(h, w):
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 1, h, w)))
+    unit = torch.eye(h * w, dtype=torch.float64).view(-1, 1, h, w)
+    matrix = 0.3 * torch.eye(h * w, dtype=torch.float64) + adjoint(*grad(unit)).flatten(1)
+    expected = torch.linalg.solve(matrix.T, x.flatten(1).T).T.view_as(x)
+    torch.testing.assert_close(PoissonSolver()(0.3, x), expected)
+
+
+def test_wide_blur_is_gaussian_and_keeps_the_mean():
+    x = torch.zeros(1, 1, 81, 81, dtype=torch.float64)
+    x[..., 40, 40] = 1
+    blurred = PoissonSolver().blur(x, 6.0)
+    assert float(blurred.sum()) == pytest.approx(1, abs=1e-12)
+    variance = (blurred[0, 0].sum(0) * (torch.arange(81) - 40.0) ** 2).sum()
+    assert float(variance) == pytest.approx(36, rel=1e-3)
+
+
+def test_m_step_minimises_its_quadratic():
+    """Equation (8): autograd finds no slope of the objective at what the step returns."""
+    likelihood = EvidenceLikelihood(scene(1), scene(2), learn=0.0, restore=0.0, detail=1.0)
+    x0, sigma = scene(3), torch.tensor([0.05])
+    f = likelihood(x0, sigma).requires_grad_()
+    z = likelihood.log_z.softmax(1)
+    g = [(z * part).sum(1, keepdim=True) for part in (likelihood.right, likelihood.below)]
+    right, below = grad(f)
+    rho = float(likelihood.noise**2 / 0.05**2)
+    objective = (
+        likelihood.alpha * (f - likelihood.b).square().sum()
+        + (right - g[0]).square().sum()
+        + (below - g[1]).square().sum()
+        + rho * (f - x0).square().sum()
+    )
+    (slope,) = torch.autograd.grad(objective, f)
+    assert float(slope.abs().max()) < 1e-6
+
+
+def test_equal_sources_are_their_own_fusion():
+    s = scene()
+    likelihood = EvidenceLikelihood(s, s.clone(), s.clone(), **PLAIN)
+    torch.testing.assert_close(likelihood.first_guess(), s, atol=1e-9, rtol=0)
+    torch.testing.assert_close(likelihood(s), s, atol=1e-9, rtol=0)
+
+
+def test_the_prior_weighs_more_where_noise_is_low():
+    i, v, x0 = scene(1), scene(2), scene(3)
+    gaps = [
+        float((EvidenceLikelihood(i, v)(x0, torch.tensor([sigma])) - x0).square().mean())
+        for sigma in (1.0, 0.03, 0.003)
+    ]
+    assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_the_e_step_gives_a_gradient_to_the_source_that_the_estimate_agrees_with():
+    edge = torch.zeros(1, 1, 16, 16, dtype=torch.float64)
+    edge[..., 8:] = 0.5
+    likelihood = EvidenceLikelihood(edge, edge.transpose(-1, -2).clone(), p=0.0)
+    likelihood.first_guess()
+    z = likelihood._responsibilities(edge)
+    torch.testing.assert_close(z.sum(1), torch.ones_like(z[:, 0]))
+    assert float(z[0, 0, 3, 7]) > 0.6  # the vertical edge is the first source's
+
+
+def test_a_hot_target_is_bright_before_a_bright_background():
+    cold = torch.full((1, 1, 64, 64), -0.6)
+    cold[..., 28:38, 30:34] = 1.0
+    visible = torch.full((1, 1, 64, 64), 0.7)
+    visible[..., 28:38, 30:34] = -0.5  # a dark figure before bright smoke
+    fused = {}
+    for hot in (0.0, 4.0):
+        likelihood = EvidenceLikelihood(cold, visible, hot=hot)
+        fused[hot] = float(likelihood.finish(likelihood.first_guess())[0, 0, 33, 32])
+    assert fused[4.0] > 0.7
+    assert fused[4.0] > fused[0.0] + 0.3
+
+
+def test_black_in_both_sources_stays_black():
+    i, v = scene(1).float(), scene(2).float()
+    i[..., :8], v[..., :8] = -1, -1
+    likelihood = make_likelihood("default", (i, v))
+    fused = likelihood.finish(likelihood(likelihood.first_guess(), torch.tensor([0.1])))
+    assert float(fused[..., :2].max()) < -0.97
+
+
+def test_levels_are_spread_into_the_range_and_never_narrowed():
+    dull = 0.2 * scene() + 0.7
+    spread = spread_levels(dull, 0.45, (1.0, 1.5))
+    assert float(spread.std()) == pytest.approx(1.5 * float(dull.std()), rel=1e-6)
+    assert float(spread.max()) <= 1.01
+    full = scene() / 0.8
+    torch.testing.assert_close(spread_levels(full, 0.1, (1.0, 1.5)).std(), full.std())
+
+
+def test_folding_is_smooth_monotone_and_below_white():
+    f = torch.linspace(-1.5, 3, 1000, dtype=torch.float64)
+    folded = fold(f, 0.1)
+    assert bool((folded.diff() >= 0).all())
+    assert float(folded.max()) <= 1 and float(folded.min()) == -1
+    inside = (f > -1) & (f < 0.9)
+    torch.testing.assert_close(folded[inside], f[inside])
+    assert float((folded.diff() / f.diff())[f[1:] > -1].max()) < 1 + 1e-9
+
+
+def test_batches_are_fused_pair_by_pair():
+    pairs = [(scene(1), scene(2)), (scene(3), scene(4))]
+    both = EvidenceLikelihood(*(torch.cat(parts) for parts in zip(*pairs, strict=True)))
+    together = both(both.first_guess())
+    for k, pair in enumerate(pairs):
+        alone = EvidenceLikelihood(*pair)
+        torch.testing.assert_close(alone(alone.first_guess())[0], together[k])
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(DdfmError, match="alpha"):
+        EvidenceLikelihood(scene(1), scene(2), alpha=0.0)
+    with pytest.raises(DdfmError, match="did you mean kappa"):
+        make_likelihood("default", (scene(1), scene(2)), kapa=1.0)

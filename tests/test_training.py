@@ -1,0 +1,138 @@
+"""Training a prior, denoising with one, and estimating noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddfm import DdfmError, load_prior
+from ddfm.priors.denoise import denoise, denoising_psnr, noisy
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.priors.noise_level import noise_level
+from ddfm.priors.unet import UNetConfig
+from ddfm.training.muon import Muon, orthogonalised
+from ddfm.training.photographs import Photographs, find_photographs
+from ddfm.training.train_prior import Run, Settings, train_prior
+
+TINY = UNetConfig(
+    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
+    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
+)  # fmt: skip
+QUICK = Settings(
+    steps=6, batch=2, crops=(16, 32), warmup=2, validate_every=3, sample_every=99, save_every=3,
+    network=TINY,
+)  # fmt: skip
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        small.resize((192, 168), Image.Resampling.BICUBIC).save(folder / f"{k}.png")
+    return folder
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(photographs, tmp_path):
+    crops = Photographs(find_photographs(photographs), 32, progress=False)
+
+    def run(out: str) -> Run:
+        (tmp_path / out).mkdir(exist_ok=True)
+        made = Run(QUICK, tmp_path / out, torch.device("cpu"), 0, 1)
+        made.resume_or_start(None)
+        return made
+
+    whole = run("whole")
+    for _ in range(6):
+        whole.train_step(crops)
+    killed = run("killed")
+    for _ in range(3):
+        killed.train_step(crops)
+    killed.save()
+    killed.train_step(crops)  # lost
+    resumed = run("killed")
+    assert resumed.step == 3
+    for _ in range(3):
+        resumed.train_step(crops)
+    for expected, got in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(expected, got)
+
+
+def test_what_training_writes_is_a_prior(photographs, tmp_path):
+    out = tmp_path / "run"
+    weights = train_prior(photographs, out, QUICK, validation=photographs, progress=False)
+    prior = load_prior(weights)
+    assert (prior.channels, prior.multiple) == (1, 4)
+    x0 = prior(torch.zeros(1, 1, 8, 8), torch.tensor([10]))
+    assert x0.shape == (1, 1, 8, 8) and bool(x0.isfinite().all())
+    history = json.loads((out / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [3, 6]
+    assert all(10 < entry["psnr_25"] < 40 for entry in history)
+    with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
+        assert curve.size == (800, 400) and sheet.size == (512, 512)
+    with pytest.raises(DdfmError, match="other settings"):
+        train_prior(photographs, out, Settings(steps=7, network=TINY), progress=False)
+
+
+def test_bad_folders_are_refused_in_one_line(tmp_path):
+    with pytest.raises(DdfmError, match="not a folder"):
+        find_photographs(tmp_path / "none")
+    with pytest.raises(DdfmError, match="no photographs"):
+        find_photographs(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DdfmError, match="broken.png"):
+        Photographs(find_photographs(tmp_path), 16, progress=False)
+
+
+def test_training_makes_a_better_denoiser(photographs, tmp_path):
+    crops = Photographs(find_photographs(photographs), 32, progress=False)
+    settings = Settings(steps=60, batch=4, crops=(32,), warmup=5, ema=0.5, network=TINY)
+    run = Run(settings, tmp_path, torch.device("cpu"), 0, 1)
+    image = crops.batch(4, 32, (7,))
+    before = denoising_psnr(run.prior, [image], 50)
+    for _ in range(60):
+        run.train_step(crops)
+    assert denoising_psnr(run.prior, [image], 50) > before + 1.5
+
+
+def test_muon_orthogonalises_and_descends():
+    torch.manual_seed(0)
+    for shape in ((12, 30), (30, 12)):
+        values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+        assert float(values.min()) > 0.3 and float(values.max()) < 1.5
+    weight = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
+    optimizer = Muon([weight], lr=0.05)
+    first = float(weight.square().sum().detach())
+    for _ in range(20):
+        weight.grad = 2 * weight.detach()
+        optimizer.step()
+    assert float(weight.square().sum().detach()) < 0.75 * first
+
+
+def test_denoising_with_the_exact_prior_is_the_wiener_filter():
+    prior = GaussianPrior()
+    x = prior.sample(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    y = noisy(x, 0.3, seed=1)
+    power = prior.power(64, 64)
+    waves = torch.fft.rfft2(y.double()) * power / (power + 0.3**2)
+    expected = torch.fft.irfft2(waves, s=(64, 64))
+    # The timestep is the nearest to the noise asked for, not equal to it.
+    torch.testing.assert_close(denoise(prior, y, 0.3).double(), expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
+def test_noise_level_finds_the_noise_that_was_added(sigma):
+    smooth = torch.sin(torch.linspace(0, 6, 200))[:, None] * torch.cos(torch.linspace(0, 9, 240))
+    image = 0.6 * smooth[None, None]
+    assert noise_level(noisy(image, sigma, seed=3)) == pytest.approx(sigma, rel=0.08)
+
+
+def test_noise_level_is_zero_without_noise_and_in_the_smallest_images():
+    assert noise_level(torch.zeros(1, 1, 64, 64)) == 0
+    assert noise_level(torch.rand(1, 1, 3, 3)) == 0
