@@ -74,6 +74,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
             "restore": 0.6,
             "detail": 0.9,
             "grain": 1.3,
+            "noise": 0.002,
             "knee": 0.04,
             "gains": (1.0, 1.45),
         },

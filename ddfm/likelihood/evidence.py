@@ -21,8 +21,8 @@ its source, a person in the cold: small, and not to be outvoted by the region ar
 
 A step is one pass of EM:
 
-    E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad x0 - grad s_k|^2) / 2 tau) (6)
-        tau = mean sum_k z_k smooth_1(|grad x0 - grad s_k|^2), re-estimated             (7)
+    E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad f - grad s_k|^2) / 2 tau)  (6)
+        tau = mean sum_k z_k smooth_1(|grad f - grad s_k|^2), re-estimated              (7)
     M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
 
 (8) is a screened Poisson equation, solved exactly in the cosine domain. The mixture of gradients in
@@ -88,7 +88,7 @@ class EvidenceLikelihood(Likelihood):
         grain: float = 0.86,
         learn: float = 1.5,
         lam: float = 1.0,
-        noise: float = 0.01,
+        noise: float = 0.006,
         knee: float = 0.05,
     ) -> None:
         super().__init__(*sources)
@@ -101,6 +101,7 @@ class EvidenceLikelihood(Likelihood):
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
         self.b: Tensor | None = None
         self.tau: Tensor | None = None
+        self.f: Tensor | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
@@ -108,12 +109,16 @@ class EvidenceLikelihood(Likelihood):
         self._read_sources()
         return self._maximised(self.log_z.softmax(dim=1), None, 0.0)
 
-    def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
-        self._read_sources()
+    def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
         rho = 0.0
         if sigma is not None:
-            rho = (self.lam * self.noise**2 / sigma.clamp(min=1e-3) ** 2).to(f).view(-1, 1, 1, 1)
-        return self._maximised(self._responsibilities(f), f, rho)
+            rho = (self.lam * self.noise**2 / sigma.clamp(min=1e-3) ** 2).to(x0).view(-1, 1, 1, 1)
+        # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
+        # would give all gradients to the flatter source.
+        self.f = self.first_guess() if self.f is None else self.f.to(x0)
+        self._read_sources()
+        self.f = self._maximised(self._responsibilities(self.f), x0, rho)
+        return self.f
 
     def finish(self, f: Tensor) -> Tensor:
         return fold(f, self.knee)
