@@ -7,7 +7,7 @@
 
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
 of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
-together in two folders.
+together in two folders, `fuse_volumes` whole 3-D volumes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ddfm.imaging.picture import Picture
     from ddfm.priors import Prior, load_prior
     from ddfm.result import Fusion
+    from ddfm.volumes import fuse_volumes
     from ddfm.watch import Snapshot
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ _ROOMS = {
     "Snapshot": "ddfm.watch",
     "fuse": "ddfm.fusion",
     "fuse_folders": "ddfm.batch",
+    "fuse_volumes": "ddfm.volumes",
     "load_prior": "ddfm.priors",
     "read_image": "ddfm.imaging.files",
     "write_image": "ddfm.imaging.files",
@@ -52,6 +54,7 @@ __all__ = [
     "__version__",
     "fuse",
     "fuse_folders",
+    "fuse_volumes",
     "load_prior",
     "read_image",
     "write_image",

@@ -1,0 +1,288 @@
+"""A series of DICOM slices as one volume.
+
+Every file (or, in a file of several frames, every frame) says where its first pixel lies and which
+way its rows and columns run. Slices are sorted by their place along the normal of their plane, must
+lie on a line at equal distances, and are rescaled to the unit of their modality: Hounsfield units
+for CT, activity for PET. DICOM's space is LPS; what is returned is RAS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.reading import check_pixels, one_line
+from ddfm.volumes.reading import finite, library, understood
+from ddfm.volumes.volume import Volume
+
+__all__ = ["LPS", "read"]
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One slice, without its pixels. Vectors are in LPS."""
+
+    path: Path
+    frame: int | None
+    position: np.ndarray
+    rows: np.ndarray  # unit vector along a row, to the next column
+    columns: np.ndarray
+    spacing: tuple[float, float]  # from row to row, and from column to column
+    thickness: float
+    size: tuple[int, int]
+    rescale: tuple[float, float]
+
+    @property
+    def normal(self) -> np.ndarray:
+        return np.cross(self.rows, self.columns)
+
+
+def read(path: Path, series: int | None = None) -> Volume:
+    """The volume of the only series in a folder, of the one with this number, or in a file."""
+    library("pydicom")
+    name, heads = _series(path, series)
+    slices = sorted(
+        (one for file, head in heads for one in _slices(file, head)),
+        key=lambda one: float(one.normal @ one.position),
+    )
+    _check_alike(slices, name)
+    step = _step(slices, name)
+    first, head = slices[0], heads[0][1]
+    affine = np.eye(4)
+    affine[:3, 0] = first.rows * first.spacing[1]
+    affine[:3, 1] = first.columns * first.spacing[0]
+    affine[:3, 2] = step
+    affine[:3, 3] = first.position
+    values = _values(slices, name)
+    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head)
+
+
+def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
+    """The files of a series, each with its head."""
+    if not path.exists():
+        raise DdfmError(f"cannot read {path}: there is no such file or folder")
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    else:
+        files = [path]
+    found: dict[str, list[tuple[Path, Any]]] = {}
+    for file in files:
+        head = _head(file)
+        if head is not None and "Rows" in head:
+            found.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
+    if not found:
+        what = "is not a DICOM file" if path.is_file() else "has no DICOM images in it"
+        raise DdfmError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
+    chosen = list(found.values())
+    if number is not None:
+        chosen = [heads for heads in chosen if _number(heads[0][1]) == number]
+    if len(chosen) != 1:
+        listed = sorted(_about(heads) for heads in found.values())
+        raise DdfmError(
+            f"{path} has {len(chosen)} series"
+            + (f" of the number {number}" if number is not None else "")
+            + f"; choose one by its number (series=): {', '.join(listed)}"
+        )
+    return str(path), chosen[0]
+
+
+def _head(file: Path) -> Any:
+    """Everything but the pixels, or None for what is not DICOM."""
+    pydicom = library("pydicom")
+    with understood(str(file)):
+        try:
+            return pydicom.dcmread(file, stop_before_pixels=True)
+        except pydicom.errors.InvalidDicomError:
+            return None
+
+
+def _number(head: Any) -> int | None:
+    try:
+        return int(head.get("SeriesNumber"))
+    except (TypeError, ValueError):
+        return None
+
+
+def _about(heads: list[tuple[Path, Any]]) -> str:
+    head = heads[0][1]
+    # Descriptions may have names in them; numbers and modalities have none.
+    return f"{_number(head)} ({head.get('Modality', '?')}, {len(heads)} files)"
+
+
+def _slices(file: Path, head: Any) -> Iterator[_Slice]:
+    with understood(str(file)):
+        frames = int(head.get("NumberOfFrames", 1) or 1)
+        if frames > 1 and "PerFrameFunctionalGroupsSequence" not in head:
+            raise DdfmError(f"{file} has {frames} frames, but does not say where each of them lies")
+        if "PerFrameFunctionalGroupsSequence" in head:
+            shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
+            for k, own in enumerate(head.PerFrameFunctionalGroupsSequence):
+                yield _slice(file, k, head, [own, shared])
+        else:
+            yield _slice(file, None, head, [])
+
+
+def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slice:
+    def get(group: str, keyword: str, default: Any = None) -> Any:
+        """From the frame's groups or the shared ones; without any, from the file itself."""
+        for holder in groups:
+            if group in holder and keyword in holder[group].value[0]:
+                return holder[group].value[0][keyword].value
+        value = head.get(keyword)
+        return default if value is None or value == "" else value
+
+    position = get("PlanePositionSequence", "ImagePositionPatient")
+    turned = get("PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = get("PixelMeasuresSequence", "PixelSpacing")
+    if position is None or turned is None or spacing is None:
+        raise DdfmError(
+            f"{file} does not say where it lies in the patient, so it is no slice of a volume"
+        )
+    position, turned = np.array(position, float), np.array(turned, float)
+    distances = tuple(map(float, spacing))
+    numbers = np.concatenate([position, turned, distances])
+    lengths = np.linalg.norm(turned.reshape(2, 3), axis=1) if turned.size == 6 else np.zeros(2)
+    if (
+        numbers.size != 11
+        or not np.isfinite(numbers).all()
+        or np.abs(lengths - 1).max() > 0.01
+        or abs(turned[:3] @ turned[3:]) > 0.01
+        or min(distances) <= 0
+    ):
+        raise DdfmError(f"{file} is damaged: its position, orientation or spacing makes no sense")
+    size = int(head.Rows), int(head.Columns)
+    check_pixels(size[1], size[0], str(file))
+    thickness = get("PixelMeasuresSequence", "SliceThickness", 0)
+    slope = get("PixelValueTransformationSequence", "RescaleSlope", 1)
+    intercept = get("PixelValueTransformationSequence", "RescaleIntercept", 0)
+    return _Slice(
+        file,
+        frame,
+        position,
+        turned[:3],
+        turned[3:],
+        distances,  # type: ignore[arg-type]
+        float(thickness or 0),
+        size,
+        (float(slope), float(intercept)),
+    )
+
+
+def _check_alike(slices: list[_Slice], name: str) -> None:
+    first = slices[0]
+    for one in slices:
+        if one.size != first.size:
+            (h, w), (h2, w2) = first.size, one.size
+            raise DdfmError(
+                f"{name}: {first.path.name} has {w} x {h} pixels, {one.path.name} {w2} x {h2}"
+            )
+        if not np.allclose(one.spacing, first.spacing, rtol=1e-3):
+            raise DdfmError(
+                f"{name}: {first.path.name} and {one.path.name} have different pixel spacing"
+            )
+        turned = np.abs([one.rows - first.rows, one.columns - first.columns]).max()
+        if turned > 1e-3:
+            raise DdfmError(
+                f"{name}: {first.path.name} and {one.path.name} are turned differently; "
+                "is a localizer among the slices?"
+            )
+
+
+def _step(slices: list[_Slice], name: str) -> np.ndarray:
+    """From one slice to the next, which must be the same all the way."""
+    first = slices[0]
+    if len(slices) == 1:
+        return first.normal * (first.thickness or float(np.mean(first.spacing)))
+    positions = np.array([one.position for one in slices])
+    places = positions @ first.normal
+    gaps = np.diff(places)
+    usual = float(np.median(gaps))
+    if gaps.min() < 0.01 * max(usual, 1e-3):
+        k = int(gaps.argmin())
+        raise DdfmError(
+            f"{name}: {slices[k].path.name} and {slices[k + 1].path.name} lie at one place; does "
+            "the series have several times or echoes? Keep one of each"
+        )
+    k = int(np.abs(gaps - usual).argmax())
+    between = f"between {slices[k].path.name} and {slices[k + 1].path.name}"
+    missing = round(gaps[k] / usual) - 1
+    if missing > 0 and abs(gaps[k] / usual - missing - 1) < 0.1:
+        raise DdfmError(f"{name}: {missing} slices are missing {between}")
+    if abs(gaps[k] - usual) > 0.02 * usual + 0.01:
+        raise DdfmError(f"{name}: slices are {usual:.2f} mm apart, but {gaps[k]:.2f} mm {between}")
+    step = (positions[-1] - positions[0]) / (len(slices) - 1)
+    line = positions[0] + np.arange(len(slices))[:, None] * step
+    if np.abs(positions - line).max() > 0.1 * min(usual, *first.spacing) + 0.05:
+        raise DdfmError(f"{name}: the slices do not lie above one another on a line")
+    return step
+
+
+def _values(slices: list[_Slice], name: str) -> np.ndarray:
+    """(columns, rows, slices), or (..., 3) colours."""
+    values = None
+    pixels, loaded = None, None
+    for k, one in enumerate(slices):
+        if one.path != loaded:
+            pixels, loaded = _pixels(one.path), one.path
+        plane = pixels if one.frame is None else pixels[one.frame]  # type: ignore[index]
+        if plane.shape[:2] != one.size:
+            raise DdfmError(f"{one.path} is damaged: its pixels are not as many as it says")
+        if plane.ndim == 2:
+            slope, intercept = one.rescale
+            plane = finite(plane * np.float64(slope) + intercept, str(one.path))
+        else:
+            plane = plane.astype(np.float32) / np.float32(np.iinfo(plane.dtype).max)
+        plane = plane.swapaxes(0, 1)
+        if values is None:
+            values = np.empty((*plane.shape[:2], len(slices), *plane.shape[2:]), np.float32)
+        if plane.shape[2:] != values.shape[3:]:
+            raise DdfmError(f"{name}: some slices are in colour and some are not")
+        values[:, :, k] = plane
+    return values  # type: ignore[return-value]
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """The stored values of a file, decompressed; RGB for any kind of colour."""
+    pydicom = library("pydicom")
+    with understood(str(path)):
+        dataset = pydicom.dcmread(path)
+        _check_syntax(dataset, path)
+        try:
+            pixels = dataset.pixel_array
+        except Exception as error:
+            raise DdfmError(f"{path} is truncated or damaged: {one_line(error)}") from None
+        kind = str(dataset.get("PhotometricInterpretation", ""))
+        if kind == "PALETTE COLOR":
+            from pydicom.pixels import apply_color_lut
+
+            return apply_color_lut(pixels, dataset)[..., :3]
+        if kind == "MONOCHROME1":  # its lowest value is shown white
+            bits = int(dataset.get("BitsStored", 16))
+            return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
+                np.int64
+            )
+        return pixels
+
+
+def _check_syntax(dataset: Any, path: Path) -> None:
+    from pydicom.pixels import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or not syntax.is_encapsulated:
+        return
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        raise DdfmError(
+            f"{path} is compressed as {syntax.name}, which needs one more package: pip install "
+            "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+        )

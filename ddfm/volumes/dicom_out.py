@@ -1,0 +1,172 @@
+"""A volume as a new series of DICOM files, marked as derived.
+
+The values of a fusion are grey levels or colours, in no unit of any modality; so the slices are
+secondary captures of modality OT, which no viewer will read as Hounsfield units, with the place of
+each in the patient. Unless identity is to be kept, everything in a file was made here: of the
+source remains its geometry alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ddfm
+from ddfm.errors import DdfmError
+from ddfm.volumes.dicom import LPS
+from ddfm.volumes.reading import library
+from ddfm.volumes.volume import Volume
+
+__all__ = ["check_folder", "write"]
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+# Whose study it is. Copied only when asked for, and emptied where DICOM wants them present.
+_REQUIRED = (
+    "PatientName PatientID PatientBirthDate PatientSex "
+    "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName"
+).split()
+_OPTIONAL = (
+    "IssuerOfPatientID OtherPatientIDs PatientAge PatientSize PatientWeight StudyDescription "
+    "InstitutionName BodyPartExamined PatientPosition PositionReferenceIndicator"
+).split()
+_UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
+
+
+def check_folder(path: Path) -> None:
+    """Raise unless a new series may be written there: two in one folder would be mixed up."""
+    library("pydicom")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DdfmError(f"cannot write {path}: it is there already; name a folder that is not")
+
+
+def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
+    """A file for each slice along the last index, in a folder that appears whole."""
+    directions, spacing, positions = _geometry(volume)
+    series = _series(volume, keep_identity)
+    values, slope, intercept = _whole_numbers(volume)
+    if not volume.is_color:
+        series.RescaleSlope, series.RescaleIntercept = slope, intercept
+    series.ImageOrientationPatient = _decimals(np.concatenate([directions[0], directions[1]]))
+    series.PixelSpacing = _decimals([spacing[1], spacing[0]])
+    series.SliceThickness = series.SpacingBetweenSlices = _decimals([spacing[2]])[0]
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".partial-"))
+    except OSError as error:
+        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        digits = max(4, len(str(volume.shape[2])))
+        for k, position in enumerate(positions):
+            series.InstanceNumber = k + 1
+            series.ImagePositionPatient = _decimals(position)
+            file = temporary / f"{k + 1:0{digits}d}.dcm"
+            _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        temporary.replace(path)
+    except OSError as error:
+        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
+    """What DICOM can store, and the slope and intercept that lead back from it."""
+    values = volume.stored()
+    if values.dtype.kind == "u" and values.itemsize <= 2:
+        return values, "1", "0"
+    low, high = float(values.min()), float(values.max())
+    slope = (high - low) / 65535 or 1.0
+    stored = np.rint((values - np.float64(low)) / slope).astype(np.uint16)
+    return stored, *_decimals([slope, low])
+
+
+def _geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors along rows and columns, spacing of all three, and each slice's place, in LPS."""
+    affine = LPS @ volume.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    directions = (affine[:3, :3] / spacing).T
+    if abs(directions[0] @ directions[1]) > 1e-4:
+        raise DdfmError(
+            f"{volume.name}: DICOM has no slices with rows and columns that are not at right "
+            "angles; write .nii.gz instead"
+        )
+    positions = affine[:3, 3] + np.arange(volume.shape[2])[:, None] * affine[:3, 2]
+    return directions, spacing, positions
+
+
+def _series(volume: Volume, keep_identity: bool) -> Any:
+    """What all slices have in common."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import generate_uid
+
+    source = volume.source if isinstance(volume.source, Dataset) else Dataset()
+    if not keep_identity:
+        source = Dataset()
+    series = Dataset()
+    for keyword in _REQUIRED:
+        setattr(series, keyword, source.get(keyword, ""))
+    for keyword in _OPTIONAL:
+        if keyword in source:
+            setattr(series, keyword, source.get(keyword))
+    for keyword in _UIDS:
+        setattr(series, keyword, source.get(keyword) or generate_uid(None))
+    if not keep_identity:
+        series.PatientName = "Anonymous"
+        series.PatientIdentityRemoved = "YES"
+        series.DeidentificationMethod = "ddfm: nothing of the source is kept but its geometry"
+    series.SOPClassUID = SECONDARY_CAPTURE
+    series.SeriesInstanceUID = generate_uid(None)
+    series.SeriesNumber = 1000 + int(source.get("SeriesNumber") or 0)
+    series.SeriesDescription = "ddfm fusion"
+    series.Modality = "OT"
+    series.ConversionType = "WSD"
+    series.ImageType = ["DERIVED", "SECONDARY"]
+    series.DerivationDescription = "Fusion of two registered volumes"
+    series.Manufacturer = "ddfm"
+    series.SoftwareVersions = ddfm.__version__
+    series.PatientOrientation = ""
+    return series
+
+
+def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
+    import copy
+
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    dataset = copy.copy(series)
+    dataset.SOPInstanceUID = generate_uid(None)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.Rows, dataset.Columns = plane.shape[:2]
+    dataset.PixelRepresentation = 0
+    dataset.BitsAllocated = dataset.BitsStored = 8 * plane.itemsize
+    dataset.HighBit = dataset.BitsStored - 1
+    if plane.ndim == 3:
+        dataset.SamplesPerPixel = 3
+        dataset.PhotometricInterpretation = "RGB"
+        dataset.PlanarConfiguration = 0
+    else:
+        dataset.SamplesPerPixel = 1
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        dataset.WindowCenter, dataset.WindowWidth = 32768, 65536
+    data = np.ascontiguousarray(plane).tobytes()
+    dataset.PixelData = data + b"\0" * (len(data) % 2)
+    dataset["PixelData"].VR = "OW" if plane.itemsize == 2 else "OB"
+    dataset.save_as(file, enforce_file_format=True)
+
+
+def _decimals(values: Any) -> list[str]:
+    """Decimal strings of DICOM have 16 characters at most."""
+    from pydicom.valuerep import format_number_as_ds
+
+    return [format_number_as_ds(float(value)) for value in values]

@@ -1,0 +1,113 @@
+"""Volumes in files: NIfTI, NRRD, DICOM series; and as NumPy arrays with their affines.
+
+What a volume is written as follows the path: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a
+series of DICOM files.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.volumes import dicom, dicom_out, nifti, nrrd
+from ddfm.volumes.volume import Volume
+
+__all__ = ["check_volume_output", "read_volume", "write_volume"]
+
+_READERS = {
+    ".nii": nifti.read,
+    ".nii.gz": nifti.read,
+    ".hdr": nifti.read,
+    ".img": nifti.read,
+    ".mgh": nifti.read,
+    ".mgz": nifti.read,
+    ".nrrd": nrrd.read,
+    ".nhdr": nrrd.read,
+}
+_WRITABLE = (".nii", ".nii.gz", ".nrrd")
+
+
+def read_volume(source: Any, *, series: int | None = None, name: str | None = None) -> Volume:
+    """A volume from wherever it is.
+
+    Args:
+        source: a path: a file of NIfTI or NRRD, a folder with a DICOM series, or one file of
+            several DICOM frames; an array (I, J, K) or (I, J, K, 3); an array and its affine, as
+            a tuple; an image of nibabel; or a `Volume`.
+        series: the number of the DICOM series, where the folder has several.
+        name: what to call it in messages, if not by its path.
+    """
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        reader = _READERS.get(_suffix(path))
+        if reader is not None and not path.is_dir():
+            return reader(path)
+        return dicom.read(path, series)
+    if isinstance(source, np.ndarray):
+        source = (source, np.eye(4))
+    if isinstance(source, tuple) and len(source) == 2:
+        return _from_array(*source, name or "array")
+    if hasattr(source, "dataobj") and hasattr(source, "affine"):
+        return nifti.from_image(source, name or "nibabel image")
+    raise DdfmError(
+        f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
+        "pass a path, or an array and its affine as a tuple"
+    )
+
+
+def check_volume_output(path: str | os.PathLike[str]) -> None:
+    """Raise what `write_volume` would raise about this path, before the work is done."""
+    path = Path(path)
+    suffix = _suffix(path)
+    if suffix and suffix not in _WRITABLE:
+        raise unknown("output suffix", suffix, [*_WRITABLE, "none (a folder for DICOM)"])
+    if not path.parent.is_dir():
+        raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
+    if suffix and path.is_dir():
+        raise DdfmError(f"cannot write {path}: it is a folder")
+    if not suffix:
+        dicom_out.check_folder(path)
+
+
+def write_volume(
+    path: str | os.PathLike[str], volume: Volume, *, keep_identity: bool = False
+) -> None:
+    """Write a volume as its path says; its values as they are, in the header that it came with.
+
+    Args:
+        path: it appears whole or not at all.
+        keep_identity: DICOM: whether the new series belongs to the patient and the study of the
+            source. If not, nothing that identifies anyone is copied.
+    """
+    path = Path(path)
+    check_volume_output(path)
+    suffix = _suffix(path)
+    if not suffix:
+        dicom_out.write(path, volume, keep_identity)
+    elif suffix == ".nrrd":
+        nrrd.write(path, volume)
+    else:
+        nifti.write(path, volume)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def _from_array(values: Any, affine: Any, name: str) -> Volume:
+    values, affine = np.asarray(values), np.asarray(affine, np.float64)
+    if values.dtype.kind not in "buif":
+        raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DdfmError(f"{name}: some of its values are NaN or infinite; replace them first")
+    if values.ndim == 4:
+        top = 255.0 if values.dtype == np.uint8 else float(max(1, values.max(initial=0)))
+        values = values / np.float32(top)
+    return Volume(values.astype(np.float32), affine, name)

@@ -1,0 +1,112 @@
+"""From a scanner's units to grey levels and colours.
+
+CT has a unit, and is seen through a window: level - width / 2 is black, level + width / 2 white.
+MRI, PET and SPECT have none that lasts, and are scaled by percentiles of what is not background.
+An activity (PET, SPECT) may be put into colours by a map whose luminance rises with the activity,
+so that the fusion of luminances fuses the activity itself, and its colour goes with it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.volumes.volume import Volume
+
+__all__ = ["COLORMAPS", "WINDOWS", "Window", "colored", "find_window", "is_ct", "scaled"]
+
+Window = tuple[float, float]  # level, width, in Hounsfield units or whatever the volume is in
+
+WINDOWS: dict[str, Window] = {
+    "brain": (40, 80),
+    "subdural": (75, 215),
+    "bone": (400, 1800),
+    "soft-tissue": (40, 400),
+    "mediastinum": (50, 350),
+    "lung": (-600, 1500),
+}
+
+# Colours at equal distances from 0 to 1, in between linear; luminance rises from black to white.
+_ANCHORS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "hot": ((0, 0, 0), (0.33, 0, 0), (0.67, 0, 0), (1, 0, 0), (1, 0.33, 0), (1, 0.67, 0))
+    + ((1, 1, 0), (1, 1, 0.5), (1, 1, 1)),
+    "ember": ((0, 0, 0.02), (0.17, 0.04, 0.33), (0.42, 0.09, 0.43), (0.68, 0.18, 0.37))
+    + ((0.89, 0.33, 0.2), (0.98, 0.58, 0.1), (0.96, 0.83, 0.36), (1, 1, 0.75)),
+    "ice": ((0, 0, 0), (0, 0.12, 0.35), (0, 0.32, 0.68), (0.05, 0.56, 0.87), (0.4, 0.8, 0.95))
+    + ((1, 1, 1),),
+    "green": ((0, 0, 0), (0, 0.5, 0.1), (0.15, 0.95, 0.2), (1, 1, 1)),
+}
+COLORMAPS = tuple(_ANCHORS)
+GREY = "none"
+
+
+def is_ct(volume: Volume) -> bool:
+    """By its modality; where there is none, by values below that of any tissue but air."""
+    if volume.modality:
+        return volume.modality == "CT"
+    return not volume.is_color and float(volume.values.min()) < -500
+
+
+def find_window(window: str | Window) -> Window:
+    """Level and width of a window: by name, as the text "LEVEL/WIDTH", or as they are."""
+    if isinstance(window, str):
+        if window in WINDOWS:
+            return WINDOWS[window]
+        parts = window.split("/")
+        if len(parts) != 2:
+            raise unknown("window", window, [*WINDOWS, "LEVEL/WIDTH"])
+        window = parts  # type: ignore[assignment]
+    try:
+        level, width = map(float, window)
+    except (TypeError, ValueError):
+        level, width = np.nan, np.nan
+    if not (np.isfinite([level, width]).all() and width > 0):
+        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {window!r}")
+    return level, width
+
+
+def scaled(
+    volume: Volume,
+    window: str | Window | None = None,
+    percentiles: tuple[float, float] = (0.5, 99.5),
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """The values from 0 (black) to 1 (white), float32, and what they were at 0 and 1.
+
+    Args:
+        window: None takes soft tissue for CT, and percentiles for everything else.
+        percentiles: the share of voxels below black and white, of those above the lowest value,
+            which is taken for background.
+    """
+    if volume.is_color:
+        return volume.values, (0.0, 1.0)
+    if window is None and is_ct(volume):
+        window = "soft-tissue"
+    if window is not None:
+        level, width = find_window(window)
+        low, high = level - width / 2, level + width / 2
+    else:
+        low, high = _percentiles(volume.values, percentiles)
+    values = (volume.values - np.float32(low)) / np.float32((high - low) or 1)
+    return np.clip(values, 0, 1, out=values), (low, high)
+
+
+def colored(values: np.ndarray, colormap: str) -> np.ndarray:
+    """Values from 0 to 1 in the colours of a map, (..., 3), float32."""
+    if colormap not in _ANCHORS:
+        raise unknown("colour map", colormap, [*COLORMAPS, GREY])
+    anchors = np.array(_ANCHORS[colormap], np.float32)
+    places = np.linspace(0, 1, len(anchors))
+    colors = np.empty((*values.shape, 3), np.float32)
+    for channel in range(3):
+        colors[..., channel] = np.interp(values, places, anchors[:, channel])
+    return colors
+
+
+def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+    inside = values[values > values.min()]
+    if inside.size == 0:
+        return float(values.flat[0]), float(values.flat[0])
+    low, high = np.percentile(inside, percentiles)
+    return float(low), float(high)

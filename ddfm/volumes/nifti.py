@@ -1,0 +1,96 @@
+"""NIfTI (and what else nibabel reads: Analyze, MGH), with affine and header kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddfm.atomic import atomic_path
+from ddfm.errors import DdfmError
+from ddfm.imaging.reading import existing_file
+from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.volumes.volume import Volume, check_shape
+
+__all__ = ["from_image", "read", "write"]
+
+_RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+def read(path: Path) -> Volume:
+    """The volume in a file."""
+    nibabel = library("nibabel")
+    path = existing_file(path)
+    with understood(str(path)):
+        return from_image(nibabel.load(path), str(path))
+
+
+def from_image(image: Any, name: str) -> Volume:
+    """The volume in an image of nibabel."""
+    with understood(name):
+        shape = tuple(int(side) for side in image.shape)
+        # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
+        while len(shape) > 3 and shape[3] == 1:
+            shape = shape[:3] + shape[4:]
+        dtype = image.get_data_dtype()
+        check_shape(shape, name)
+        if len(shape) == 4 and dtype != np.uint8:
+            raise DdfmError(
+                f"{name}: 3 volumes of {dtype}; colours are of uint8, or take one first"
+            )
+        _check_file(image, dtype.itemsize, name)
+        values = np.asarray(image.dataobj).reshape(shape)
+        affine = np.asarray(image.affine, np.float64)
+        header = image.header.copy()
+    if values.dtype.names is not None:
+        if not {"R", "G", "B"} <= set(values.dtype.names):
+            raise DdfmError(f"{name}: values of type {dtype} are not a volume's")
+        values = np.stack([values[channel] for channel in "RGB"], -1)
+    values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
+    return Volume(values, affine, name, source=header)
+
+
+def write(path: Path, volume: Volume) -> None:
+    """Grey values as they are, colours as RGB24."""
+    nibabel = library("nibabel")
+    values = volume.stored()
+    if volume.is_color:
+        values = np.ascontiguousarray(values).view(_RGB)[..., 0]
+    header = _clean_header(nibabel, volume.source)
+    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    if max(volume.shape) > 32767:
+        kind = nibabel.Nifti2Image
+    header.set_data_dtype(values.dtype)
+    image = kind(values, volume.affine, header)
+    if values.dtype == np.uint16:
+        image.header["cal_max"] = 65535
+    try:
+        with atomic_path(path) as temporary:
+            nibabel.save(image, temporary)
+    except (TypeError, ValueError) as error:
+        raise DdfmError(f"cannot write {path}: {error}") from None
+
+
+def _clean_header(nibabel: Any, source: Any) -> Any:
+    """The header of the source, without what it says in words, and of the values that it had."""
+    if not isinstance(source, nibabel.Nifti1Header):  # which those of NIfTI-2 are, too
+        return nibabel.Nifti1Header()
+    header = source.copy()
+    header.extensions.clear()  # whole DICOM headers travel there, names and all
+    for field in ("descrip", "aux_file", "db_name", "intent_name"):
+        if field in header:
+            header[field] = b""
+    header["descrip"] = b"ddfm fusion"
+    header["intent_code"] = 0
+    header["cal_min"] = header["cal_max"] = 0
+    header.set_slope_inter(None, None)
+    return header
+
+
+def _check_file(image: Any, itemsize: int, name: str) -> None:
+    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
+    if holder is not None and holder.filename is not None and not image.in_memory:
+        path = Path(holder.filename)
+        packed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
+        check_bytes(image.shape, itemsize, path, compressed=packed, name=name)

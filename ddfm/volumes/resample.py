@@ -1,0 +1,74 @@
+"""One volume on the grid of another, by what their affines say of the patient's space.
+
+A voxel i of the grid lies at affine_grid i, which is voxel M i = affine^-1 affine_grid i of the
+volume. Its value there is interpolated linearly. Where the grid is coarser than the volume, the
+volume is smoothed first, so that nothing finer than the grid turns into a pattern.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ddfm.errors import DdfmError
+from ddfm.volumes.volume import Volume, same_grid
+
+__all__ = ["resampled"]
+
+
+def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Volume:
+    """The volume on the grid of another one.
+
+    Args:
+        outside: the value where the volume does not reach; None is its lowest.
+    """
+    if same_grid(volume, grid):
+        return volume
+    M = np.linalg.inv(volume.affine) @ grid.affine
+    if outside is None:
+        outside = 0.0 if volume.is_color else float(volume.values.min())
+    inside = _Inside(M, grid.shape, volume.shape)
+    if not inside.any():
+        raise DdfmError(
+            f"{volume.name} and {grid.name} do not overlap in the patient's space; "
+            "are they of one patient, and is the affine of both right?"
+        )
+    values = np.empty(grid.shape + volume.values.shape[3:], np.float32)
+    for channel in np.ndindex(volume.values.shape[3:]):
+        part = (..., *channel)
+        smooth = _smoothed(np.asarray(volume.values[part], np.float32), M)
+        # "nearest" holds the outer half of a border voxel, which has no neighbour out there.
+        values[part] = ndimage.affine_transform(
+            smooth, M[:3, :3], M[:3, 3], grid.shape, np.float32, order=1, mode="nearest"
+        )
+    for i in range(grid.shape[0]):
+        values[i][~inside.plane(i)] = outside
+    return Volume(values, grid.affine, volume.name, volume.modality)
+
+
+class _Inside:
+    """Which voxels of a grid lie within a volume, plane by plane: all at once would be large."""
+
+    def __init__(self, M: np.ndarray, grid: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        self.M, self.grid, self.shape = M, grid, shape
+
+    def plane(self, i: int) -> np.ndarray:
+        _, J, K = self.grid
+        j, k = np.arange(J)[:, None], np.arange(K)[None, :]
+        inside = np.ones((J, K), bool)
+        for row, side in zip(self.M[:3], self.shape, strict=True):
+            x = row[0] * i + row[1] * j + row[2] * k + row[3]
+            inside &= (x >= -0.5 - 1e-6) & (x <= side - 0.5 + 1e-6)
+        return inside
+
+    def any(self) -> bool:
+        return any(self.plane(i).any() for i in range(self.grid[0]))
+
+
+def _smoothed(values: np.ndarray, M: np.ndarray) -> np.ndarray:
+    """Gaussian, by half of what a step of the grid exceeds a step of the volume, in voxels."""
+    steps = np.linalg.norm(M[:3, :3], axis=1)
+    sigma = np.maximum(0, (steps - 1) / 2)
+    if (sigma < 0.05).all():
+        return values
+    return ndimage.gaussian_filter(values, sigma, mode="nearest")

@@ -1,0 +1,138 @@
+"""A volume in the patient's space, and its slices as one looks at them.
+
+Index (i, j, k) of a volume lies at affine @ (i, j, k, 1) in the patient's space: millimetres to
+the right, to the front and to the head (RAS), as NIfTI has it. (DICOM counts to the left, to the
+back and to the head; what is read from there is turned.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
+
+# Each plane is named by the world axis that its slices are stacked along.
+PLANES = ("sagittal", "coronal", "axial")
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Values on a grid in the patient's space.
+
+    Attributes:
+        values: (I, J, K) in the scanner's units, or (I, J, K, 3) colours from 0 to 1.
+        affine: (4, 4), from indices to millimetres in RAS.
+        name: what to call it in messages.
+        modality: DICOM's word for what it shows: "MR", "CT", "PT", "NM", ..., or "".
+        source: the header that it came with, for those who write a volume like it.
+    """
+
+    values: np.ndarray
+    affine: np.ndarray
+    name: str = "volume"
+    modality: str = ""
+    source: Any = None
+
+    def __post_init__(self) -> None:
+        check_shape(self.values.shape, self.name)
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
+            raise DdfmError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
+        if abs(np.linalg.det(self.affine[:3, :3])) < 1e-9:
+            raise DdfmError(f"{self.name}: its affine maps all voxels onto a plane")
+
+    @property
+    def is_color(self) -> bool:
+        return self.values.ndim == 4
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.values.shape[:3]
+
+    def stored(self) -> np.ndarray:
+        """The values as files have them: colours as uint8."""
+        if not self.is_color:
+            return self.values
+        return np.rint(np.clip(self.values, 0, 1) * 255).astype(np.uint8)
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Millimetres between neighbours along each index."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+
+def check_shape(shape: Sequence[int], name: str) -> None:
+    """Raise unless this is the shape of a grey or coloured volume."""
+    if 0 in shape:
+        raise DdfmError(f"{name}: the volume is empty, its shape is {tuple(shape)}")
+    if len(shape) == 3 or (len(shape) == 4 and shape[3] == 3):
+        return
+    hint = "; take one of its volumes first" if len(shape) > 3 else ""
+    raise DdfmError(f"{name}: a volume has 3 dimensions, not the shape {tuple(shape)}{hint}")
+
+
+def same_grid(a: Volume, b: Volume) -> bool:
+    """Whether both have their voxels at the same places, to a hundredth of a voxel."""
+    tolerance = 0.01 * min(a.spacing.min(), b.spacing.min())
+    corners = np.array([[0, 0, 0, 1], [*a.shape, 1]], float).T
+    distance = np.abs((a.affine - b.affine) @ corners).max()
+    return a.shape == b.shape and bool(distance <= tolerance)
+
+
+def find_axis(volume: Volume, axis: int | str | None = None) -> int:
+    """The index (0, 1 or 2) along which slices are stacked.
+
+    Args:
+        axis: such an index, or the plane of the slices: "axial", "coronal" or "sagittal", where
+            the nearest will do. None takes the index of the widest spacing, since slices are
+            sharpest across it; of equal ones that of axial slices.
+    """
+    index_of, _ = _orientation(volume.affine)
+    if axis is None:
+        spacing = volume.spacing
+        widest = [w for w in (2, 1, 0) if spacing[index_of[w]] > 0.99 * spacing.max()]
+        return index_of[widest[0]]
+    if str(axis) in ("0", "1", "2"):
+        return int(axis)
+    if axis not in PLANES:
+        raise unknown("axis", str(axis), [*PLANES, "0", "1", "2"])
+    return index_of[PLANES.index(str(axis))]
+
+
+def slices(values: np.ndarray, affine: np.ndarray, axis: int) -> np.ndarray:
+    """A view (slice, row, column, ...) of values on a grid: what is put into it arrives there.
+
+    Slices go to the patient's right, front and head. In each, rows go down to the feet (in axial
+    slices to the back), and columns to the left (in sagittal ones to the back): as on a light box.
+    """
+    order, steps = _layout(affine, axis)
+    view = values.transpose(*order, *range(3, values.ndim))
+    return view[tuple(slice(None, None, step) for step in steps)]
+
+
+def rows_and_columns(affine: np.ndarray, axis: int) -> tuple[int, int]:
+    """The indices of the grid that count rows and columns of its slices."""
+    order, _ = _layout(affine, axis)
+    return order[1], order[2]
+
+
+def _layout(affine: np.ndarray, axis: int) -> tuple[list[int], list[int]]:
+    """The indices that count slices, rows and columns, and whether each goes on or back."""
+    index_of, direction = _orientation(affine)
+    stacked = index_of.index(axis)
+    row, column = [world for world in (2, 1, 0) if world != stacked]
+    order = [index_of[world] for world in (stacked, row, column)]
+    return order, [direction[stacked], -direction[row], -direction[column]]
+
+
+def _orientation(affine: np.ndarray) -> tuple[list[int], list[int]]:
+    """For each world axis the index that is nearest to it, and whether it runs along or against."""
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    best = max(permutations(range(3)), key=lambda p: sum(abs(cosines[w, p[w]]) for w in range(3)))
+    return list(best), [1 if cosines[w, best[w]] >= 0 else -1 for w in range(3)]

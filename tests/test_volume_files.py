@@ -1,0 +1,165 @@
+"""Volume files: geometry and values survive the way in and out, and bad files say what is wrong."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.volumes import Volume, read_volume, write_volume
+
+nibabel = pytest.importorskip("nibabel")
+
+AFFINE = np.array([[-1.5, 0.1, 0, 20], [0.1, 2, 0.3, -30], [0, 0.2, -3, 40], [0, 0, 0, 1.0]])
+
+
+def values(shape=(5, 6, 7), top=65535) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, top, shape, np.uint16, endpoint=True)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("color", [False, True])
+def test_values_and_geometry_survive(tmp_path, suffix, color):
+    pytest.importorskip("nrrd")
+    data = values((5, 6, 7, 3), 255) / np.float32(255) if color else values()
+    path = tmp_path / f"x{suffix}"
+    write_volume(path, Volume(data, AFFINE))
+    back = read_volume(path)
+    np.testing.assert_allclose(back.affine, AFFINE, atol=1e-5)
+    np.testing.assert_allclose(back.values, data, atol=1e-6)
+    assert back.is_color == color and [p.name for p in tmp_path.iterdir()] == [f"x{suffix}"]
+
+
+def test_nifti_is_what_nibabel_says(tmp_path):
+    """Scaled values, a fourth axis of one, masked voxels; header kept, words in it not."""
+    stored = values((4, 5, 6), 1000).astype(np.int16)
+    image = nibabel.Nifti1Image(stored[..., None], AFFINE)
+    image.header.set_slope_inter(0.5, -20)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = b"Doe^Jane 1970"
+    image.header["db_name"] = b"ID-4711"
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"Jane was here"))
+    image.set_qform(AFFINE, 1)
+    image.set_sform(AFFINE, 2)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    volume = read_volume(tmp_path / "a.nii.gz")
+    expected = nibabel.load(tmp_path / "a.nii.gz").get_fdata()[..., 0]
+    np.testing.assert_allclose(volume.values, expected, rtol=1e-6)
+
+    fused = Volume(values((4, 5, 6)), volume.affine, source=volume.source)
+    write_volume(tmp_path / "b.nii.gz", fused)
+    after = nibabel.load(tmp_path / "b.nii.gz")
+    np.testing.assert_array_equal(np.asarray(after.dataobj), fused.values)
+    np.testing.assert_allclose(after.affine, AFFINE, atol=1e-5)
+    assert after.header.get_xyzt_units() == ("mm", "sec")
+    assert (int(after.header["qform_code"]), int(after.header["sform_code"])) == (1, 2)
+    assert after.get_data_dtype() == np.uint16
+    raw = gzip.decompress((tmp_path / "b.nii.gz").read_bytes())
+    assert b"Jane" not in raw and b"4711" not in raw
+
+
+def test_masked_voxels_become_background(tmp_path):
+    data = np.float32([[[np.nan, 3], [4, np.inf]]])
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "x.nii")
+    np.testing.assert_array_equal(read_volume(tmp_path / "x.nii").values, [[[3, 3], [4, 3]]])
+
+
+def test_nibabel_images_are_taken_as_they_are():
+    volume = read_volume(nibabel.Nifti1Image(values(), AFFINE))
+    np.testing.assert_array_equal(volume.values, values())
+    np.testing.assert_array_equal(volume.affine, AFFINE)
+
+
+def test_a_nifti_2_stays_one(tmp_path):
+    nibabel.save(nibabel.Nifti2Image(values(), AFFINE), tmp_path / "a.nii")
+    volume = read_volume(tmp_path / "a.nii")
+    write_volume(tmp_path / "b.nii", Volume(values(), AFFINE, source=volume.source))
+    assert isinstance(nibabel.load(tmp_path / "b.nii"), nibabel.Nifti2Image)
+
+
+def test_nrrd_spaces(tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    directions = np.array([[2, 0, 0], [0, 3, 0], [0, 0.5, 4.0]])  # a row for each index
+    for space, signs in [
+        ("left-posterior-superior", (-1, -1, 1)),
+        ("right-anterior-superior", (1, 1, 1)),
+        ("LAS", (-1, 1, 1)),
+    ]:
+        header = {"space": space, "space directions": directions, "space origin": [7, 8, 9]}
+        nrrd.write(str(tmp_path / "x.nrrd"), values((3, 4, 5)), header)
+        affine = read_volume(tmp_path / "x.nrrd").affine
+        np.testing.assert_allclose(affine[:3, 3], np.multiply(signs, [7, 8, 9]))
+        np.testing.assert_allclose(affine[:3, 2], np.multiply(signs, [0, 0.5, 4]))
+    nrrd.write(str(tmp_path / "y.nrrd"), values((3, 4, 5)), {"spacings": [1, 2, 3]})
+    np.testing.assert_allclose(read_volume(tmp_path / "y.nrrd").affine, np.diag([1, 2, 3, 1]))
+
+
+def test_a_written_nrrd_is_what_pynrrd_says(tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
+    data, header = nrrd.read(str(tmp_path / "x.nrrd"))
+    np.testing.assert_array_equal(data, values())
+    assert header["space"] == "left-posterior-superior"
+    np.testing.assert_allclose(header["space origin"], [-20, 30, 40])
+    np.testing.assert_allclose(header["space directions"][0], [1.5, -0.1, 0])
+
+
+def test_files_that_are_no_volumes(tmp_path):
+    def nifti(name, array, damage=lambda data: data):
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / name)
+        path = tmp_path / name
+        path.write_bytes(damage(path.read_bytes()))
+        return path
+
+    def huge(data):
+        return data[:42] + np.int16([30000, 30000, 30000]).tobytes() + data[48:]
+
+    def empty_affine(data):
+        return data[:252] + np.int16([0, 1]).tobytes() + data[256:280] + bytes(48) + data[328:]
+
+    for path, words in [
+        (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "3 dimensions.*take one of its"),
+        (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "colours are of uint8"),
+        (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
+        (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "complex64 are not"),
+        (nifti("nan.nii", np.full((3, 3, 3), np.nan, np.float32)), "none of its values"),
+        (nifti("cut.nii", values(), lambda d: d[:-50]), "truncated or damaged"),
+        (nifti("cut.nii.gz", values(), lambda d: d[:-50]), "truncated or damaged"),
+        (nifti("head.nii", values(), lambda d: d[:100]), "truncated or damaged"),
+        (nifti("noise.nii", values(), lambda d: bytes(range(256)) * 4), "truncated or damaged"),
+        (nifti("huge.nii", values(), huge), "more than the file can hold"),
+        (
+            nifti("bomb.nii.gz", values(), lambda d: gzip.compress(huge(gzip.decompress(d)))),
+            "more than the file can hold",
+        ),
+        (nifti("flat.nii", values(), empty_affine), "maps all voxels onto a plane"),
+        (tmp_path / "none.nii", "no such file"),
+        (tmp_path / "none", "no such file or folder"),
+    ]:
+        with pytest.raises(DdfmError, match=words) as error:
+            read_volume(path)
+        assert "\n" not in str(error.value)
+
+
+def test_nrrd_files_that_are_no_volumes(tmp_path):
+    pytest.importorskip("nrrd")
+    write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
+    head, data = (tmp_path / "x.nrrd").read_bytes().split(b"\n\n", 1)
+    for number, (head_, data_, words) in enumerate(
+        [
+            (head, data[:50], "truncated or damaged"),
+            (head.replace(b"gzip", b"bzip2"), data, "save it as gzip"),
+            (head.replace(b"5 6 7", b"5 6 7000000"), data, "truncated or damaged"),
+            (head.replace(b"left-posterior-superior", b"scanner-xyz"), data, "space 'scanner-xyz'"),
+            (head + b"\nline skip: 99999999999", data, "skips more lines"),
+            (head + b"\ndata file: /dev/zero", data, "not a regular file"),
+            (head + b"\ndata file: nowhere.raw", data, "no such file"),
+            (b"NRRD0005", data, "truncated or damaged"),
+        ]
+    ):
+        path = tmp_path / f"{number}.nhdr"
+        path.write_bytes(head_ + b"\n\n" + data_)
+        with pytest.raises(DdfmError, match=words):
+            read_volume(path)
