@@ -17,6 +17,7 @@ from ddfm import __version__
 from ddfm.cli.fuse import fuse
 from ddfm.cli.priors import priors
 from ddfm.cli.train import train_prior
+from ddfm.cli.volume import volume
 from ddfm.errors import DdfmError
 
 __all__ = ["main"]
@@ -91,6 +92,7 @@ def main() -> None:
     \b
     Examples:
       ddfm fuse infrared.png visible.png -o fused.png
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz
       ddfm priors list
 
     \b
@@ -102,5 +104,5 @@ def main() -> None:
     """
 
 
-for command in (fuse, priors, train_prior):
+for command in (fuse, volume, priors, train_prior):
     main.add_command(command)

@@ -88,7 +88,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
         raise DdfmError(
             f"{path} has {len(chosen)} series"
             + (f" of the number {number}" if number is not None else "")
-            + f"; choose one by its number (series=): {', '.join(listed)}"
+            + f"; choose one by its number (series=, --series-a, --series-b): {', '.join(listed)}"
         )
     return str(path), chosen[0]
 

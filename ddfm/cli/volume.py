@@ -1,0 +1,139 @@
+"""ddfm volume."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.cli.options import fuser_options, quiet_option
+
+__all__ = ["volume"]
+
+
+# Volumes are medical, where images are not.
+@click.command(
+    short_help="Fuse two registered volumes.",
+    context_settings={"default_map": {"task": "medical"}},
+)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
+)
+@click.option(
+    "--axis",
+    help="Slices to fuse: axial, coronal, sagittal, or an index, 0 to 2.  "
+    "[default: those of the best resolution]",
+)
+@click.option("--window-a", metavar="WINDOW", help="Of A, as --window-b.")
+@click.option(
+    "--window-b",
+    metavar="WINDOW",
+    help="What is black and white in a CT: brain, subdural, bone, soft-tissue, mediastinum, lung, "
+    "or LEVEL/WIDTH.  [default: soft-tissue for CT, percentiles for all others]",
+)
+@click.option(
+    "--percentiles",
+    nargs=2,
+    type=float,
+    default=(0.5, 99.5),
+    show_default=True,
+    metavar="LOW HIGH",
+    help="What is black and white in all others, among the values above background.",
+)
+@click.option("--colormap-a", metavar="MAP", help="Of A, as --colormap-b.")
+@click.option(
+    "--colormap-b",
+    metavar="MAP",
+    help="Colours of an activity: hot, ember, ice, green or none.  "
+    "[default: hot for DICOM of PET and SPECT, none for all others]",
+)
+@click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b.")
+@click.option(
+    "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
+)
+@click.option(
+    "--keep-identity",
+    is_flag=True,
+    help="DICOM: keep patient and study of A. Without this, nothing that identifies anyone is.",
+)
+@click.option(
+    "--montage",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write an image of some slices: both sources above, the result below.",
+)
+@click.option(
+    "--together",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Slices that go through the network at once; more make a GPU faster.",
+)
+@fuser_options
+@quiet_option
+def volume(
+    a: Path,
+    b: Path,
+    output: Path,
+    axis: str | None,
+    window_a: str | None,
+    window_b: str | None,
+    percentiles: tuple[float, float],
+    colormap_a: str | None,
+    colormap_b: str | None,
+    series_a: int | None,
+    series_b: int | None,
+    keep_identity: bool,
+    montage: Path | None,
+    together: int,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fuse two registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, ...
+
+    Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
+    B is brought there by what both say of the patient's space.
+
+    \b
+    Examples:
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
+      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
+    """
+    from ddfm.fusion import Fuser
+    from ddfm.imaging.files import check_output
+    from ddfm.volumes import fuse_volumes, read_volume
+    from ddfm.volumes.files import check_volume_output
+
+    check_volume_output(output)
+    if montage is not None:
+        check_output(montage)
+    began = time.monotonic()
+    fusion = fuse_volumes(
+        read_volume(a, series=series_a),
+        read_volume(b, series=series_b),
+        Fuser(**settings),
+        axis=axis,
+        window_a=window_a,
+        window_b=window_b,
+        percentiles=percentiles,
+        colormap_a=colormap_a,
+        colormap_b=colormap_b,
+        together=together,
+        progress=False if quiet else None,
+    )
+    fusion.save(output, keep_identity=keep_identity)
+    if montage is not None:
+        fusion.montage(montage)
+    if not quiet and sys.stderr.isatty():
+        sides = " x ".join(map(str, fusion.volume.shape))
+        click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
