@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from ddfm import __version__
+from ddfm.cli.bench import bench
 from ddfm.cli.fuse import fuse
+from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
@@ -104,5 +106,5 @@ def main() -> None:
     """
 
 
-for command in (fuse, volume, priors, train_prior):
+for command in (fuse, volume, metrics, bench, priors, train_prior):
     main.add_command(command)

@@ -1,0 +1,93 @@
+"""Which pairs a folder holds, and what kind of images they are, by the names of its subfolders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddfm.errors import DdfmError
+from ddfm.pairing import Pair, find_pairs
+
+__all__ = ["KINDS", "Dataset", "find_dataset"]
+
+IR, VISIBLE = ("ir", "infrared", "thermal"), ("vi", "vis", "visible", "rgb")
+MRI = ("mri", "mr")
+
+# Names of the first and of the second subfolder, and the task that follows from them.
+KINDS = (
+    (IR, VISIBLE, "ir-visible"),
+    (("ct",), MRI, "medical"),
+    (("pet",), MRI, "medical"),
+    (("spect",), MRI, "medical"),
+    (("over", "oe", "overexposed"), ("under", "ue", "underexposed"), "multi-exposure"),
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The pairs of a folder.
+
+    Attributes:
+        name: of the folder.
+        subfolders: the names of the first and the second source.
+        problems: one line for every file that is in no pair, by its name.
+    """
+
+    name: str
+    task: str
+    subfolders: tuple[str, str]
+    pairs: list[Pair]
+    problems: dict[str, str]
+
+
+def find_dataset(
+    folder: str | os.PathLike[str],
+    subfolders: tuple[str, str] | None = None,
+    task: str = "auto",
+    limit: int | None = None,
+) -> Dataset:
+    """The pairs of a folder: files of one name in two subfolders.
+
+    Args:
+        subfolders: their names, if they are not among `KINDS`.
+        task: as `Fuser` has it; "auto" follows from the names where they tell.
+        limit: how many pairs to keep.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DdfmError(f"there is no folder {folder}")
+    a, b, found = _subfolders(folder) if subfolders is None else (*subfolders, None)
+    found = found or next((kind for *words, kind in KINDS if _fits((a, b), words)), "auto")
+    pairing = find_pairs(folder / a, folder / b)
+    problems = {path.name: f"{path} has no partner" for path in pairing.unpaired}
+    for name, files in pairing.ambiguous.items():
+        problems[name] = f"several files are called so: {', '.join(map(str, files))}"
+    if not pairing.pairs:
+        raise DdfmError(f"no image of {folder / a} has a partner of its name in {folder / b}")
+    pairs = pairing.pairs[:limit]
+    return Dataset(
+        folder.resolve().name, found if task == "auto" else task, (a, b), pairs, problems
+    )
+
+
+def _subfolders(folder: Path) -> tuple[str, str, str]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    fits = [
+        (a, b, kind)
+        for first, second, kind in KINDS
+        for a in names
+        for b in names
+        if _fits((a, b), (first, second))
+    ]
+    if len(fits) == 1:
+        return fits[0]
+    known = ", ".join(f"{first[0]} + {second[0]}" for first, second, _ in KINDS)
+    raise DdfmError(
+        f"{folder}: cannot tell which two of its subfolders ({', '.join(names) or 'none'}) hold "
+        f"the pairs; known are {known}; name others with --subfolders A,B"
+    )
+
+
+def _fits(names: tuple[str, str], words: object) -> bool:
+    return all(name.lower() in some for name, some in zip(names, words, strict=True))

@@ -1,0 +1,174 @@
+"""What fuses: settings of `Fuser`, cheap baselines, and results that others have made.
+
+The baselines see luminance and get their colour as every result of ddfm does:
+
+- average and maximum, pixel by pixel;
+- laplacian-pyramid: the larger coefficient of each level, the mean of the last
+  (Burt and Adelson, The Laplacian pyramid as a compact image code, IEEE Trans. Commun. 31, 1983);
+- guided-filter: base and detail layers under weights of saliency, smoothed along the edges of
+  each source (Li, Kang and Hu, Image fusion with guided filtering, IEEE TIP 22, 2013).
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, laplace, uniform_filter
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.fusion import Fuser
+from ddfm.imaging.pair import grey, in_color
+from ddfm.imaging.picture import Picture
+from ddfm.pairing import image_files
+from ddfm.priors import load_prior
+
+__all__ = ["BASELINES", "Method", "baseline", "configured", "from_folder", "read_configs"]
+
+Array = np.ndarray
+Fuse = Callable[[Picture, Picture], Picture]
+
+
+@dataclass
+class Method:
+    """Something that has a row in the table.
+
+    Attributes:
+        kind: "ddfm", "baseline" or "folder".
+        make: for a task, what fuses two pictures, and the settings that it does it with.
+        folder: where the results lie that others have made.
+    """
+
+    name: str
+    kind: str
+    make: Callable[[str], tuple[Fuse, dict[str, Any]]] | None = None
+    folder: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)  # by set, as they were used
+
+    def result(self, dataset: str, name: str) -> Path:
+        """The file that somebody else's method has made of a pair."""
+        inside = self.folder / dataset
+        folder = inside if inside.is_dir() else self.folder
+        for path in image_files(folder):
+            if path.stem == name:
+                return path
+        raise DdfmError(f"{folder} holds no result called {name}")
+
+
+def configured(name: str, settings: dict[str, Any]) -> Method:
+    """`Fuser` with these keywords. A task given there goes before that of the set."""
+    known = list(inspect.signature(Fuser).parameters)
+    for key in settings:
+        if key not in known:
+            raise unknown(f"setting (configuration {name})", key, known)
+    given = dict(settings)
+    loaded: list[Any] = []
+
+    def make(task: str) -> tuple[Fuse, dict[str, Any]]:
+        if not loaded:
+            loaded.append(load_prior(given.pop("prior", "default")))
+        fuser = Fuser(loaded[0], **({"task": task} | given))
+        settings = fuser.settings("ir-visible" if fuser.task == "auto" else fuser.task)
+        return lambda a, b: fuser(a, b, progress=False).picture, settings | {"task": fuser.task}
+
+    if given.get("task") == "auto":
+        del given["task"]
+    return Method(name, "ddfm", make)
+
+
+def read_configs(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a TOML file: keywords of `Fuser` by the name of the configuration."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DdfmError(f"cannot read {path}: {error}") from None
+    if not tables or not all(isinstance(table, dict) for table in tables.values()):
+        raise DdfmError(f"{path}: give a table per configuration, such as [fast] steps = 3")
+    return tables
+
+
+def from_folder(name: str, folder: Path) -> Method:
+    """Results of another method: FOLDER/SET/PAIR.png, or FOLDER/PAIR.png."""
+    if not folder.is_dir():
+        raise DdfmError(f"there is no folder {folder} with the results of {name}")
+    return Method(name, "folder", folder=folder)
+
+
+def baseline(name: str) -> Method:
+    """A baseline by its name in `BASELINES`."""
+    if name not in BASELINES:
+        raise unknown("baseline", name, BASELINES)
+
+    def fuse(a: Picture, b: Picture) -> Picture:
+        fused = BASELINES[name](grey(a).astype(float), grey(b).astype(float))
+        return in_color(np.clip(fused, 0, 1).astype(np.float32), (a, b))
+
+    return Method(name, "baseline", lambda task: (fuse, {"baseline": name}))
+
+
+def average(a: Array, b: Array) -> Array:
+    """(a + b) / 2."""
+    return (a + b) / 2
+
+
+def laplacian_pyramid(a: Array, b: Array, levels: int = 4) -> Array:
+    """The larger coefficient of each level, the mean of the coarsest."""
+    bands = []
+    for _ in range(levels):
+        if min(a.shape) < 4:
+            break
+        small = [gaussian_filter(x, 1.0)[::2, ::2] for x in (a, b)]
+        details = [x - _enlarged(s, x.shape) for x, s in zip((a, b), small, strict=True)]
+        bands.append(np.where(abs(details[0]) >= abs(details[1]), *details))
+        a, b = small
+    fused = (a + b) / 2
+    for detail in reversed(bands):
+        fused = _enlarged(fused, detail.shape) + detail
+    return fused
+
+
+def guided_filter(a: Array, b: Array) -> Array:
+    """Two layers, each weighted by where a source is the more salient one."""
+    saliency = [gaussian_filter(abs(laplace(x)), 5.0) for x in (a, b)]
+    first = (saliency[0] >= saliency[1]).astype(float)
+    bases = [uniform_filter(x, 31) for x in (a, b)]
+    details = [x - base for x, base in zip((a, b), bases, strict=True)]
+    fused = np.zeros_like(a)
+    for layers, radius, epsilon in ((bases, 45, 0.3), (details, 7, 1e-6)):
+        masks = zip((a, b), (first, 1 - first), strict=True)
+        weights = [np.clip(_guided(x, m, radius, epsilon), 0, 1) for x, m in masks]
+        total = weights[0] + weights[1] + 1e-12
+        fused += (weights[0] * layers[0] + weights[1] * layers[1]) / total
+    return fused
+
+
+BASELINES: dict[str, Callable[[Array, Array], Array]] = {
+    "average": average,
+    "maximum": np.maximum,
+    "laplacian-pyramid": laplacian_pyramid,
+    "guided-filter": guided_filter,
+}
+
+
+def _enlarged(x: Array, shape: tuple[int, ...]) -> Array:
+    return gaussian_filter(x.repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]], 1.0)
+
+
+def _guided(guide: Array, x: Array, radius: int, epsilon: float) -> Array:
+    """x, smoothed but for the edges of the guide (He, Sun and Tang, TPAMI 35, 2013)."""
+
+    def mean(image: Array) -> Array:
+        return uniform_filter(image, 2 * radius + 1)
+
+    mean_guide, mean_x = mean(guide), mean(x)
+    slope = (mean(guide * x) - mean_guide * mean_x) / (mean(guide**2) - mean_guide**2 + epsilon)
+    return mean(slope) * guide + mean(mean_x - slope * mean_guide)

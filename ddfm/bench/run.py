@@ -1,0 +1,256 @@
+"""Fuse and measure: every method on every pair of every set, whatever was done before skipped.
+
+    DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
+    DIR/noise-SIGMA/METHOD/SET/PAIR.png      results of noisy sources
+    DIR/results.csv, summary.json, failures.csv, report.html
+
+Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
+otherwise. The noise test adds Gaussian noise of SIGMA grey levels, the same for every method and
+run, to both sources, and measures how far their fusion is from that of the clean ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ddfm.atomic import atomic_path
+from ddfm.batch import _explained
+from ddfm.bench.datasets import Dataset
+from ddfm.bench.methods import Fuse, Method
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image, to_array, write_image
+from ddfm.imaging.pair import read_pair
+from ddfm.imaging.picture import Picture
+from ddfm.manifest import Manifest, sha256_of
+from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
+from ddfm.pairing import Pair
+
+__all__ = ["Bench", "Row", "bench", "eight_bit", "summarise"]
+
+NOISE_METRICS = ("PSNR", "SSIM")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as one method fused it; `noise` has PSNR and SSIM by standard deviation."""
+
+    method: str
+    dataset: str
+    pair: Pair
+    file: Path
+    seconds: float | None
+    metrics: dict[str, float]
+    noise: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """All results, and what failed: (method, set, pair, reason)."""
+
+    datasets: list[Dataset]
+    methods: list[Method]
+    ssim_range: float
+    noise: tuple[float, ...]
+    rows: list[Row] = field(default_factory=list)
+    failures: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every pair could be fused and measured."""
+        return not self.failures
+
+
+def bench(
+    datasets: Sequence[Dataset],
+    methods: Sequence[Method],
+    out: Path,
+    *,
+    ssim_range: float = 2.0,
+    noise: Sequence[float] = (),
+    progress: bool | None = None,
+) -> Bench:
+    """Runs all methods on all sets, and writes tables and report into `out`."""
+    from ddfm.bench.report import write_report
+
+    _check_names("set", [d.name for d in datasets])
+    _check_names("method", [m.name for m in methods])
+    result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
+    for dataset in datasets:
+        result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
+    total = len(methods) * sum(len(d.pairs) for d in datasets)
+    disable = None if progress is None else not progress
+    with tqdm(total=total, unit="pair", disable=disable, leave=False) as bar:
+        for method in methods:
+            for dataset in datasets:
+                bar.set_description(f"{method.name}, {dataset.name}")
+                _run_set(method, dataset, out, result, bar.update)
+    _write_tables(result, out)
+    write_report(result, out / "report.html")
+    return result
+
+
+def summarise(result: Bench) -> dict[str, dict[str, Any]]:
+    """{method: {set: {"pairs": n, "seconds_per_pair": s, "metrics": {name: mean}}}}."""
+    summary: dict[str, dict[str, Any]] = {m.name: {} for m in result.methods}
+    for method in result.methods:
+        for dataset in result.datasets:
+            rows = [r for r in result.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+            if not rows:
+                continue
+            entry: dict[str, Any] = {
+                "pairs": len(rows),
+                "seconds_per_pair": _mean([r.seconds for r in rows]),
+                "metrics": {name: _mean([r.metrics[name] for r in rows]) for name in METRICS},
+            }
+            noisy = {
+                level: {
+                    name: _mean([r.noise[level][name] for r in rows if level in r.noise])
+                    for name in NOISE_METRICS
+                }
+                for level in map(_level, result.noise)
+                if any(level in r.noise for r in rows)
+            }
+            summary[method.name][dataset.name] = entry | ({"noise": noisy} if noisy else {})
+    return summary
+
+
+def eight_bit(picture: Picture) -> np.ndarray:
+    """The picture as the field measures it: 256 levels, from black to white."""
+    return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
+
+
+def _run_set(
+    method: Method, dataset: Dataset, out: Path, result: Bench, done: Callable[[], Any]
+) -> None:
+    fuse: Fuse | None = None
+    settings: dict[str, Any] = {}
+    if method.make is not None:
+        fuse, settings = method.make(dataset.task)
+        method.settings[dataset.name] = settings
+    for pair in dataset.pairs:
+        try:
+            result.rows.append(_run_pair(method, dataset, pair, out, result, fuse, settings))
+        except (DdfmError, MemoryError, RuntimeError) as error:
+            why = _explained(error)
+            result.failures.append((method.name, dataset.name, pair.name, why))
+        done()
+
+
+def _run_pair(
+    method: Method,
+    dataset: Dataset,
+    pair: Pair,
+    out: Path,
+    result: Bench,
+    fuse: Fuse | None,
+    settings: dict[str, Any],
+) -> Row:
+    pictures = read_pair(pair.a, pair.b, settings.get("resize", "error"))
+    seconds = None
+    if fuse is None:
+        file = method.result(dataset.name, pair.name)
+        fused = read_image(file)
+    else:
+        folder = out / "fused" / method.name / dataset.name
+        file, seconds = _fused(folder, pair, pictures, fuse, settings)
+        fused = read_image(file)
+    greys = [as_grey(eight_bit(picture)) for picture in (fused, *pictures)]
+    row = Row(
+        method.name,
+        dataset.name,
+        pair,
+        file,
+        seconds,
+        evaluate(*greys, ssim_range=result.ssim_range),
+    )
+    for sigma in result.noise if fuse is not None else ():
+        noisy = tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
+        folder = out / f"noise-{_level(sigma)}" / method.name / dataset.name
+        file, _ = _fused(folder, pair, noisy, fuse, settings | {"noise": sigma})
+        other = as_grey(eight_bit(read_image(file)))
+        row.noise[_level(sigma)] = {
+            "PSNR": psnr(other, greys[0], peak=255),
+            "SSIM": ssim(other, greys[0], data_range=255),
+        }
+    return row
+
+
+def _fused(
+    folder: Path,
+    pair: Pair,
+    pictures: tuple[Picture, Picture],
+    fuse: Fuse,
+    settings: dict[str, Any],
+) -> tuple[Path, float]:
+    """The file of the result and the seconds it took, now or in an earlier run."""
+    output = f"{pair.name}.png"
+    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in (pair.a, pair.b)]
+    wanted = json.loads(json.dumps({"sources": sources, "settings": settings}))
+    with Manifest(folder) as manifest:
+        entry = manifest.get(output)
+        if entry is None or {key: entry.get(key) for key in wanted} != wanted:
+            begin = time.perf_counter()
+            fused = fuse(*pictures)
+            entry = wanted | {"seconds": round(time.perf_counter() - begin, 4)}
+            with manifest.adding(output, entry) as temporary:
+                write_image(temporary, fused.pixels, replace(fused, range=None), None)
+    return folder / output, entry["seconds"]
+
+
+def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
+    """Noise that depends on the pair's name and the source alone."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), which])
+    noise = rng.standard_normal(picture.pixels.shape, np.float32)
+    return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
+
+
+def _check_names(kind: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DdfmError(f"two of one name: {kind} {name}; rename one")
+        if not name or name in (".", "..") or "/" in name or "\\" in name:
+            raise DdfmError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
+
+
+def _level(sigma: float) -> str:
+    return f"{sigma:g}"
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where JSON has no number for it."""
+    numbers = [value for value in values if value is not None]
+    mean = float(np.mean(numbers)) if numbers else math.nan
+    return mean if math.isfinite(mean) else None
+
+
+def _write_tables(result: Bench, out: Path) -> None:
+    noise = [(_level(s), name) for s in result.noise for name in NOISE_METRICS]
+    head = ["configuration", "set", "pair", "seconds", *METRICS]
+    lines = [
+        [r.method, r.dataset, r.pair.name, "" if r.seconds is None else r.seconds]
+        + [r.metrics[name] for name in METRICS]
+        + [r.noise.get(level, {}).get(name, "") for level, name in noise]
+        for r in result.rows
+    ]
+    _write_csv(out / "results.csv", head + [f"noise {s}: {name}" for s, name in noise], lines)
+    _write_csv(out / "failures.csv", ["configuration", "set", "pair", "reason"], result.failures)
+    with atomic_path(out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summarise(result), indent=1) + "\n", encoding="utf-8")
+
+
+def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(lines)

@@ -1,0 +1,117 @@
+"""ddfm bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.cli.options import fuser_options, quiet_option
+
+__all__ = ["bench"]
+
+
+@click.command(short_help="Fuse sets of pairs, measure, and write a report.")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to."
+)
+@fuser_options
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="A table per configuration, with keywords of ddfm.Fuser; the options here hold for all.",
+)
+@click.option("--baselines", is_flag=True, help="Also average, maximum, Laplacian pyramid, ...")
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Also the results of another method, in DIR/SET/ or DIR, named as the pairs.",
+)
+@click.option("--noise", metavar="15,25", help="Also fuse with noise of so many grey levels.")
+@click.option("--subfolders", metavar="A,B", help="Names of the subfolders, if not known.")
+@click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
+@click.option(
+    "--ssim-range",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
+)
+@quiet_option
+def bench(
+    folders: tuple[Path, ...],
+    out: Path,
+    config: Path | None,
+    baselines: bool,
+    also: tuple[str, ...],
+    noise: str | None,
+    subfolders: str | None,
+    limit: int | None,
+    ssim_range: float,
+    quiet: bool,
+    **settings: Any,
+) -> int | None:
+    """Fuse the pairs of each FOLDER, measure, and write results.csv, summary.json, report.html.
+
+    A FOLDER holds two subfolders of equally named files: ir and vi, CT and MRI, PET and MRI, SPECT
+    and MRI, over and under, or others by --subfolders. An interrupted run goes on where it was.
+
+    \b
+    Examples:
+      ddfm bench TNO/ RoadScene/ --out bench/ --baselines
+      ddfm bench TNO/ --out bench/ --config variants.toml --noise 15,25
+      ddfm bench focus/ --subfolders near,far --out bench/ --also U2Fusion=u2fusion/
+    """
+    import ddfm.bench as room
+
+    names = _two(subfolders)
+    levels = _levels(noise)
+    others = dict(_named(text) for text in also)
+    given = {None: settings} if config is None else room.read_configs(config)
+    methods = [
+        room.configured(name or "default", settings | own if name else own)
+        for name, own in given.items()
+    ]
+    methods += [room.baseline(name) for name in room.BASELINES if baselines]
+    methods += [room.from_folder(name, folder) for name, folder in others.items()]
+    sets = [room.find_dataset(f, names, settings["task"], limit) for f in folders]
+    out.mkdir(parents=True, exist_ok=True)
+    progress = False if quiet else None
+    result = room.bench(sets, methods, out, ssim_range=ssim_range, noise=levels, progress=progress)
+    for method, dataset, pair, reason in result.failures:
+        click.echo(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
+    if not quiet:
+        click.echo(out / "report.html")
+    return None if result.ok else 1
+
+
+def _two(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(parts):
+        raise click.UsageError(
+            "--subfolders takes two names with a comma between, such as near,far"
+        )
+    return parts[0], parts[1]
+
+
+def _levels(text: str | None) -> list[float]:
+    try:
+        levels = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        levels = [-1.0]
+    if not all(0 < level < 256 for level in levels):
+        raise click.UsageError("--noise takes grey levels with commas between, such as 15,25")
+    return levels
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise click.UsageError("--also takes NAME=DIR")
+    return name, Path(folder)
