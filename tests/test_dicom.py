@@ -178,7 +178,8 @@ def test_series_of_a_folder(tmp_path):
     dicom_series(root / "DICOM" / "A", stored(3), SeriesNumber=3)
     dicom_series(root / "DICOM" / "B", stored(4), SeriesNumber=5, Modality="CT")
     (root / "DICOMDIR.txt").write_text("not DICOM")
-    with pytest.raises(DdfmError, match=r"2 series; choose .*series-a.*: 3 \(MR, 3 files\), 5 \(CT, 4 files\)"):
+    listed = r"2 series; choose .*series-a.*: 3 \(MR, 3 files\), 5 \(CT, 4 files\)"
+    with pytest.raises(DdfmError, match=listed):
         read_volume(root)
     assert read_volume(root, series=5).values.shape[2] == 4
     with pytest.raises(DdfmError, match="0 series of the number 7"):

@@ -1,0 +1,117 @@
+"""The benchmark: which pairs it finds, what its tables say, and what becomes of bad pairs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ddfm.bench import find_dataset
+from ddfm.cli import main
+from ddfm.metrics import evaluate
+
+QUICK = ["--prior", "gaussian", "--steps", "2"]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("ir", "vi"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in ("one", "two"):
+            small = Image.fromarray(rng.integers(0, 256, (8, 9), dtype=np.uint8))
+            small.resize((56, 48), Image.Resampling.BICUBIC).save(
+                tmp_path / "set" / folder / f"{name}.png"
+            )
+    return tmp_path / "set"
+
+
+def bench(*arguments: object):
+    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+
+
+def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
+    out = tmp_path / "out"
+    result = bench(pairs, "--out", out, *QUICK, "--baselines", "--noise", "20")
+    assert result.exit_code == 0, result.output
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((out / "summary.json").read_text())
+    assert {row["configuration"] for row in rows} == set(summary)
+    for row in rows:
+        files = [out / "fused" / row["configuration"] / "set" / f"{row['pair']}.png"]
+        files += [pairs / folder / f"{row['pair']}.png" for folder in ("ir", "vi")]
+        expected = evaluate(*files)
+        for name in ("EN", "MI", "VIF", "Qabf", "SSIM"):
+            assert float(row[name]) == pytest.approx(expected[name], rel=1e-9)
+    entry = summary["default"]["set"]
+    mean = np.mean([float(r["EN"]) for r in rows if r["configuration"] == "default"])
+    assert entry["pairs"] == 2 and entry["seconds_per_pair"] > 0
+    assert entry["metrics"]["EN"] == pytest.approx(mean)
+    assert 10 < entry["noise"]["20"]["PSNR"] < 40
+    maximum = np.asarray(Image.open(out / "fused" / "maximum" / "set" / "one.png"))
+    sources = [np.asarray(Image.open(pairs / folder / "one.png")) for folder in ("ir", "vi")]
+    assert (maximum == np.maximum(*sources)).all()
+
+
+def test_the_report_is_one_page_with_every_picture(pairs, tmp_path):
+    assert bench(pairs, "--out", tmp_path / "out", *QUICK).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/") >= 6  # two pairs: two sources and a result each
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+    assert "Qabf" in page and "default" in page
+
+
+def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
+    out = tmp_path / "out"
+    fused = out / "fused" / "default" / "set" / "one.png"
+    bench(pairs, "--out", out, *QUICK)
+    before = fused.stat().st_mtime_ns
+    bench(pairs, "--out", out, *QUICK)
+    assert fused.stat().st_mtime_ns == before
+    bench(pairs, "--out", out, "--prior", "gaussian", "--steps", "3")
+    assert fused.stat().st_mtime_ns > before
+
+
+def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
+    (pairs / "ir" / "broken.png").write_bytes(b"no picture")
+    Image.new("L", (20, 20)).save(pairs / "vi" / "broken.png")
+    Image.new("L", (20, 20)).save(pairs / "ir" / "sizes.png")
+    Image.new("L", (21, 20)).save(pairs / "vi" / "sizes.png")
+    Image.new("L", (20, 20)).save(pairs / "ir" / "alone.png")
+    result = bench(pairs, "--out", tmp_path / "out", *QUICK)
+    assert result.exit_code == 1
+    for name in ("broken", "sizes", "alone"):
+        assert name in result.output
+    assert "Traceback" not in result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["default"]["set"]["pairs"] == 2
+
+
+def test_the_task_follows_from_the_folders(tmp_path):
+    for first, second, task in (
+        ("ir", "vi", "ir-visible"),
+        ("PET", "MRI", "medical"),
+        ("over", "under", "multi-exposure"),
+    ):
+        for folder in (first, second):
+            (tmp_path / task / folder).mkdir(parents=True)
+            Image.new("L", (9, 9)).save(tmp_path / task / folder / "x.png")
+        found = find_dataset(tmp_path / task)
+        assert (found.task, found.subfolders) == (task, (first, second))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nowhere"], "nowhere"), (["."], "subfolders"), ([".", "--noise", "x"], "noise")],
+)
+def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = bench(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.output and "Traceback" not in result.output
