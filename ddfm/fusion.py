@@ -106,18 +106,21 @@ class Fuser:
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
+        first_guess: np.ndarray | None = None,
     ) -> Fusion:
         """Fuses a (infrared, PET, CT, ...) with b (visible, MRI, ...).
 
         Args:
             a, b: paths, PIL images, NumPy arrays or tensors of one size.
+            first_guess: luminance (H, W) in [0, 1] that a loop which starts late begins with,
+                such as the result of the frame before; None takes the likelihood's own.
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
         """
         pair = read_pair(a, b, self.resize)
         watch = Watch(progress, callback, trajectory)
-        return self._fuse([pair], self._task_of(pair), watch)[0]
+        return self._fuse([pair], self._task_of(pair), watch, first_guess)[0]
 
     def batch(
         self,
@@ -140,6 +143,16 @@ class Fuser:
             for some in _chunks(alike, together):
                 fusions += self._fuse(some, task, Watch(progress, callback, trajectory))
         return fusions
+
+    @torch.no_grad()
+    def chosen(self, a: Any, b: Any) -> dict[str, float]:
+        """The options that the likelihood sets by itself for a pair; a series can share them."""
+        pair = read_pair(a, b, self.resize)
+        recipe = self.recipe(self._task_of(pair))
+        sources, _ = self._evidence(
+            pair, recipe, Tiled.if_needed(self.prior, self.tile, pair[0].size)
+        )
+        return make_likelihood(recipe.likelihood, sources, **recipe.options).chosen()[0]
 
     def recipe(self, task: str) -> Recipe:
         """How this task is fused with this prior: the recipe, and what the caller set over it."""
@@ -175,7 +188,9 @@ class Fuser:
         }
 
     @torch.no_grad()
-    def _fuse(self, pairs: Sequence[Pair], task: str, watch: Watch) -> list[Fusion]:
+    def _fuse(
+        self, pairs: Sequence[Pair], task: str, watch: Watch, guess: np.ndarray | None = None
+    ) -> list[Fusion]:
         """Pairs of one size and one task, together through the loop."""
         recipe = self.recipe(task)
         height, width = size = pairs[0][0].size
@@ -188,7 +203,8 @@ class Fuser:
         x = draw(_channels(i, prior))
         start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
         if recipe.start is not None:
-            x = noised(_channels(likelihood.first_guess(), prior), start, prior.alphas_bar, x)
+            first = likelihood.first_guess() if guess is None else self._guess(guess, size, prior)
+            x = noised(_channels(first, prior), start, prior.alphas_bar, x)
         with watch:
             x = find_sampler(recipe.sampler)(
                 Rectified(prior, likelihood, clip=recipe.clip),
@@ -199,14 +215,21 @@ class Fuser:
                 callback=watch,
             )
         fused = likelihood.finish(luminance(x))[:, 0, :height, :width].float().cpu().numpy()
+        chosen = likelihood.chosen()
         return [
             Fusion(
                 in_color(recipe.finished(fused[k]), pair, self.color),
                 self.settings(task) | _about(pair, evidence[k][1]),
                 watch.snapshots(k, size),
+                chosen[k],
             )
             for k, pair in enumerate(pairs)
         ]
+
+    def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
+        if guess.shape != size:
+            raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
+        return _padded(guess, prior.multiple).to(self.device)
 
     def _evidence(self, pair: Pair, recipe: Recipe, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""

@@ -28,11 +28,13 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
+        chosen: options that the likelihood set by itself; see `Fuser.chosen`.
     """
 
     picture: Picture = field(repr=False)
     settings: dict[str, Any]
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
+    chosen: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def image(self) -> np.ndarray:

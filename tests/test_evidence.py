@@ -124,6 +124,20 @@ def test_levels_are_spread_into_the_range_and_never_narrowed():
     torch.testing.assert_close(spread_levels(full, 0.1, (1.0, 1.5)).std(), full.std())
 
 
+def test_a_series_can_share_what_one_image_chose():
+    dull = 0.2 * scene().float()
+    full = torch.linspace(-1, 1, dull.shape[-1]).expand_as(dull)
+    pair = torch.cat([dull, full]), torch.cat([0.9 * dull, full])
+    one, two = make_likelihood("default", pair).chosen()
+    assert one["gain"] == pytest.approx(1.5) and two["gain"] < one["gain"]
+    own = make_likelihood("default", [source[:1] for source in pair])
+    shared = make_likelihood("default", [source[:1] for source in pair], **one)
+    other = make_likelihood("default", [source[:1] for source in pair], **two)
+    assert torch.equal(own.first_guess(), shared.first_guess())
+    assert float(other.first_guess().std()) < float(own.first_guess().std())
+    assert shared.chosen() == [one], "what it chose does not depend on what it was told"
+
+
 def test_folding_is_smooth_monotone_and_below_white():
     f = torch.linspace(-1.5, 3, 1000, dtype=torch.float64)
     folded = fold(f, 0.1)

@@ -481,6 +481,17 @@ def test_a_warm_start_begins_at_the_noised_first_guess(toy):
     np.testing.assert_allclose(fused.image, np.clip((last + 1) / 2, 0, 1), atol=1e-5)
 
 
+def test_a_first_guess_can_be_given(toy):
+    """It matters where the loop starts late, and takes the place of the likelihood's own."""
+    a, b = np.full((5, 6), 0.25), np.full((5, 6), 0.75)
+    fuser = Fuser("gaussian", start=20, steps=2, likelihood="toy", device="cpu")
+    own = fuser(a, b).image
+    assert np.array_equal(fuser(a, b, first_guess=a).image, own), "the toy's own guess is a"
+    assert not np.array_equal(fuser(a, b, first_guess=np.zeros((5, 6))).image, own)
+    with pytest.raises(DdfmError, match=r"first guess has the shape \(6, 5\)"):
+        fuser(a, b, first_guess=np.zeros((6, 5)))
+
+
 def test_steps_and_start_can_be_said(toy):
     def visited(**kwargs):
         seen = []

@@ -75,6 +75,10 @@ class Likelihood(ABC):
         """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""
         return f
 
+    def chosen(self) -> list[dict[str, float]]:
+        """For each image, options that it set by itself; others of its series can share them."""
+        return [{} for _ in range(self.shape[0])]
+
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
         """The step itself, with f and the sources in one dtype."""
