@@ -1,0 +1,104 @@
+"""What a benchmark compares: configurations, baselines, others' results; and `ddfm metrics`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ddfm.bench import BASELINES
+from ddfm.cli import main
+from ddfm.metrics import evaluate
+
+QUICK = ["--prior", "gaussian", "--steps", "2"]
+
+
+def ddfm_run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    rng = np.random.default_rng(1)
+    for folder in ("near", "far", "fused"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in ("one", "two"):
+            pixels = rng.integers(0, 256, (44, 42), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{name}.png")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_of_equal_sources_is_the_source(name):
+    image = np.random.default_rng(2).random((45, 38))
+    np.testing.assert_allclose(BASELINES[name](image, image), image, atol=1e-9)
+
+
+def test_the_laplacian_pyramid_keeps_details_of_both():
+    a, b = np.full((64, 64), 0.5), np.full((64, 64), 0.5)
+    a[16, 16], b[48, 48] = 1.0, 0.0
+    fused = BASELINES["laplacian-pyramid"](a, b)
+    assert fused[16, 16] > 0.9 and fused[48, 48] < 0.1
+    assert BASELINES["average"](a, b)[16, 16] == 0.75
+
+
+def test_configurations_and_results_of_others(pairs, tmp_path):
+    config = tmp_path / "variants.toml"
+    config.write_text('[one]\nsteps = 1\n[paper]\nlikelihood = "paper"\n')
+    result = ddfm_run(
+        *("bench", pairs, "--out", tmp_path / "out", "--subfolders", "near,far", *QUICK),
+        *("--config", config, "--also", f"theirs={pairs / 'fused'}", "--limit", 1, "-q"),
+    )
+    assert (result.exit_code, result.output) == (0, "")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary) == ["one", "paper", "theirs"]
+    theirs = summary["theirs"]["set"]
+    assert (theirs["pairs"], theirs["seconds_per_pair"]) == (1, None)
+    expected = evaluate(*(pairs / folder / "one.png" for folder in ("fused", "near", "far")))
+    assert theirs["metrics"] == pytest.approx(expected)
+
+
+def test_noise_is_the_same_in_every_run(pairs, tmp_path):
+    for out in ("first", "second"):
+        ddfm_run(
+            *("bench", pairs, "--out", tmp_path / out, "--subfolders", "near,far", *QUICK),
+            *("--noise", "15,25", "--ssim-range", 255),
+        )
+    first, second = (
+        json.loads((tmp_path / out / "summary.json").read_text())["default"]["set"]
+        for out in ("first", "second")
+    )
+    assert first["noise"] == second["noise"]
+    assert first["noise"]["15"]["PSNR"] > first["noise"]["25"]["PSNR"]
+    assert first["metrics"]["SSIM"] == first["metrics"]["SSIM_data_range_255"]
+
+
+@pytest.mark.parametrize("text", ["[one]\nstep = 1\n", "steps = 1\n", "[one\n"])
+def test_a_bad_configuration_is_one_line(pairs, tmp_path, text):
+    (tmp_path / "c.toml").write_text(text)
+    arguments = ("--subfolders", "near,far", "--config", tmp_path / "c.toml")
+    result = ddfm_run("bench", pairs, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+
+
+def test_metrics_of_an_image(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far")]
+    result = ddfm_run("metrics", *files, "--json")
+    assert json.loads(result.stdout) == evaluate(*files)
+    assert "Qabf" in ddfm_run("metrics", *files).stdout
+
+
+def test_metrics_of_folders(pairs):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    both = [evaluate(*(f / f"{name}.png" for f in folders))["VIF"] for name in ("one", "two")]
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(np.mean(both))
+    (folders[0] / "two.png").unlink()
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 1 and "two" in result.stderr
+    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(both[0])
