@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -144,15 +145,18 @@ class Fuser:
                 fusions += self._fuse(some, task, Watch(progress, callback, trajectory))
         return fusions
 
-    @torch.no_grad()
-    def chosen(self, a: Any, b: Any) -> dict[str, float]:
-        """The options that the likelihood sets by itself for a pair; a series can share them."""
-        pair = read_pair(a, b, self.resize)
-        recipe = self.recipe(self._task_of(pair))
-        sources, _ = self._evidence(
-            pair, recipe, Tiled.if_needed(self.prior, self.tile, pair[0].size)
-        )
-        return make_likelihood(recipe.likelihood, sources, **recipe.options).chosen()[0]
+    def sharing(self, pairs: Iterable[tuple[Any, Any]]) -> Fuser:
+        """A fuser for a series of images, slices or frames, that all get the same contrast.
+
+        What the likelihood would set by itself, image by image, is set to the median of what it
+        sets for these pairs. What the caller has set remains.
+        """
+        chosen = [self._chosen(read_pair(a, b, self.resize)) for a, b in pairs]
+        names = chosen[0] if chosen else ()
+        medians = {name: float(np.median([one[name] for one in chosen])) for name in names}
+        fuser = copy.copy(self)
+        fuser.options = medians | self.options
+        return fuser
 
     def recipe(self, task: str) -> Recipe:
         """How this task is fused with this prior: the recipe, and what the caller set over it."""
@@ -225,6 +229,14 @@ class Fuser:
             )
             for k, pair in enumerate(pairs)
         ]
+
+    @torch.no_grad()
+    def _chosen(self, pair: Pair) -> dict[str, float]:
+        """The options that the likelihood sets by itself for this pair."""
+        recipe = self.recipe(self._task_of(pair))
+        prior = Tiled.if_needed(self.prior, self.tile, pair[0].size)
+        sources, _ = self._evidence(pair, recipe, prior)
+        return make_likelihood(recipe.likelihood, sources, **recipe.options).chosen()[0]
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         if guess.shape != size:

@@ -28,7 +28,7 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that the likelihood set by itself; see `Fuser.chosen`.
+        chosen: options that the likelihood set by itself; see `Fuser.sharing`.
     """
 
     picture: Picture = field(repr=False)

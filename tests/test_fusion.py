@@ -492,6 +492,19 @@ def test_a_first_guess_can_be_given(toy):
         fuser(a, b, first_guess=np.zeros((6, 5)))
 
 
+def test_a_series_shares_its_contrast():
+    """Three levels of contrast; the middle one is for all, unless the caller has said otherwise."""
+    pairs = [(factor * image(0) / 255, factor * image(1) / 255) for factor in (0.1, 0.7, 1)]
+    fuser = Fuser("gaussian", steps=1, device="cpu")
+    gains = [fuser(a, b).chosen["gain"] for a, b in pairs]
+    series = fuser.sharing(pairs)
+    assert series.options == {"gain": pytest.approx(sorted(gains)[1])} and fuser.options == {}
+    assert series(*pairs[0]).settings["options"]["gain"] == series.options["gain"]
+    given = Fuser("gaussian", steps=1, device="cpu", options={"gain": 1.2})
+    assert given.sharing(pairs).options == {"gain": 1.2}
+    assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).options == {}
+
+
 def test_steps_and_start_can_be_said(toy):
     def visited(**kwargs):
         seen = []

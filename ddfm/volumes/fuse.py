@@ -1,13 +1,14 @@
 """Two volumes of one patient, fused slice by slice.
 
-The second volume is brought onto the grid of the first. Both are scaled as whole volumes, and every
-slice gets the same noise, so that nothing but the anatomy changes from slice to slice.
+The second volume is brought onto the grid of the first. Both are scaled as whole volumes, every
+slice gets the same noise, and the contrast that the likelihood would choose for each slice is
+chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from ddfm.volumes.volume import Volume, find_axis, slices
 
 __all__ = ["VolumeFusion", "fuse_volumes"]
 
+SAMPLE = 9  # slices that say how much contrast the volume is to have
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
 
 
@@ -103,7 +105,7 @@ def fuse_volumes(
     # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
     swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
     order = (1, 0) if swap else (0, 1)
-    values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
+    fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
     settings = fuser.settings(fuser.task) | {
         "axis": axis,
         "sources": [sources[k].name for k in order],
@@ -115,17 +117,26 @@ def fuse_volumes(
 
 def _fuse_slices(
     fuser: Fuser, sources: Sequence[Volume], axis: int, together: int, progress: bool | None
-) -> np.ndarray:
-    """(I, J, K) uint16, or (I, J, K, 3) float32."""
+) -> tuple[Fuser, np.ndarray]:
+    """The fuser as it was used, and (I, J, K) uint16 or (I, J, K, 3) float32."""
     if together < 1:
         raise DdfmError(f"at least 1 slice goes through the network at once, not {together}")
     grid = sources[0]
     stacks = [slices(source.values, grid.affine, axis) for source in sources]
+
+    def pair(k: int) -> tuple[Picture, Picture]:
+        return _picture(stacks[0][k]), _picture(stacks[1][k])
+
+    # Where all sources are black, so is the result.
+    busy = [k for k in range(len(stacks[0])) if any(stack[k].any() for stack in stacks)]
+    sample = {round(k) for k in np.linspace(0, len(busy) - 1, SAMPLE)} if busy else ()
+    fuser = fuser.sharing([pair(busy[k]) for k in sorted(sample)])
     fused: np.ndarray | None = None
     disable = None if progress is None else not progress
-    with tqdm(total=len(stacks[0]), unit="slice", disable=disable, leave=False) as bar:
-        for some in _chunks(stacks, together):
-            pairs = [(_picture(stacks[0][k]), _picture(stacks[1][k])) for k in some]
+    with tqdm(total=len(busy), unit="slice", disable=disable, leave=False) as bar:
+        for begin in range(0, len(busy), together):
+            some = busy[begin : begin + together]
+            pairs = [pair(k) for k in some]
             fusions = fuser.batch(pairs, together=together, progress=False)
             for k, fusion in zip(some, fusions, strict=True):
                 pixels = fusion.picture.pixels
@@ -135,15 +146,8 @@ def _fuse_slices(
                     fused = np.zeros((*grid.shape, *shape), dtype)
                     into = slices(fused, grid.affine, axis)
                 into[k] = pixels if color else np.rint(pixels[..., 0] * 65535)
-            bar.update(some[-1] + 1 - bar.n)
-    return np.zeros(grid.shape, np.uint16) if fused is None else fused
-
-
-def _chunks(stacks: Sequence[np.ndarray], size: int) -> Iterator[list[int]]:
-    """Indices of slices, so many at a time. Where all sources are black, so is the result."""
-    busy = [k for k in range(len(stacks[0])) if any(stack[k].any() for stack in stacks)]
-    for start in range(0, len(busy), size):
-        yield busy[start : start + size]
+            bar.update(len(some))
+    return fuser, np.zeros(grid.shape, np.uint16) if fused is None else fused
 
 
 def _picture(plane: np.ndarray) -> Picture:
