@@ -496,12 +496,13 @@ def test_a_series_shares_its_contrast():
     """Three levels of contrast; the middle one is for all, unless the caller has said otherwise."""
     pairs = [(factor * image(0) / 255, factor * image(1) / 255) for factor in (0.1, 0.7, 1)]
     fuser = Fuser("gaussian", steps=1, device="cpu")
-    gains = [fuser(a, b).chosen["gain"] for a, b in pairs]
+    chosen = [fuser(a, b).chosen for a, b in pairs]
     series = fuser.sharing(pairs)
-    assert series.options == {"gain": pytest.approx(sorted(gains)[1])} and fuser.options == {}
-    assert series(*pairs[0]).settings["options"]["gain"] == series.options["gain"]
-    given = Fuser("gaussian", steps=1, device="cpu", options={"gain": 1.2})
-    assert given.sharing(pairs).options == {"gain": 1.2}
+    middle = {name: sorted(one[name] for one in chosen)[1] for name in ("gain", "offset")}
+    assert series.options == pytest.approx(middle) and fuser.options == {}
+    assert series(*pairs[0]).settings["options"].items() >= series.options.items()
+    given = Fuser("gaussian", steps=1, device="cpu", options={"gain": 1.2, "offset": 0.0})
+    assert given.sharing(pairs).options == {"gain": 1.2, "offset": 0.0}
     assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).options == {}
 
 

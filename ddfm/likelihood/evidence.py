@@ -62,7 +62,8 @@ class EvidenceLikelihood(Likelihood):
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
-        gain: G itself, where images of one series are to have the same; see `chosen`.
+        gain, offset: of the levels, b -> gain b + offset, where images of one series are to have
+            the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
@@ -84,6 +85,7 @@ class EvidenceLikelihood(Likelihood):
         spread: float = 0.455,
         gains: tuple[float, float] = (1.0, 1.5),
         gain: float | None = None,
+        offset: float | None = None,
         p: float = 0.17,
         restore: float = 0.8,
         detail: float = 1.13,
@@ -98,7 +100,7 @@ class EvidenceLikelihood(Likelihood):
             raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot = anchor, hot
-        self.spread, self.gains, self.gain = spread, gains, gain
+        self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
         self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
         self.b: Tensor | None = None
@@ -127,8 +129,8 @@ class EvidenceLikelihood(Likelihood):
 
     def chosen(self) -> list[dict[str, float]]:
         self._read_sources()
-        gains = good_gain(self.levels, self.spread, self.gains).flatten().tolist()
-        return [{"gain": gain} for gain in gains]
+        pairs = zip(*(x.flatten().tolist() for x in self.own_levels), strict=True)
+        return [{"gain": gain, "offset": offset} for gain, offset in pairs]
 
     def _read_sources(self) -> None:
         """What the sources give once: levels (1), gradients, and the priors of the labels (4), (5).
@@ -148,8 +150,11 @@ class EvidenceLikelihood(Likelihood):
         if self.hot:
             log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
         r = log_r.softmax(dim=1)
-        self.levels = (r * s).sum(1, keepdim=True)
-        self.b = spread_levels(self.levels, self.spread, self.gains, self.gain)
+        b = (r * s).sum(1, keepdim=True)
+        self.own_levels = good_levels(b, self.spread, self.gains)
+        given = self.gain, self.offset
+        G, c = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
+        self.b = G * b + c
         self.right, self.below = grad(s)
         energy = smooth(self.right**2 + self.below**2, self.grain) + TINY
         self.log_z = self.p * energy.log()
@@ -188,32 +193,22 @@ def _outlying(s: Tensor) -> Tensor:
     return ((s - mean) / deviation - 1.5).clamp(min=0)
 
 
-def spread_levels(
-    b: Tensor, spread: float, gains: tuple[float, float], gain: float | None = None
-) -> Tensor:
-    """(1): levels spread as far as good contrast takes and the range allows, then moved into it."""
-    low, high = _ends(b)
-    G = good_gain(b, spread, gains) if gain is None else torch.full_like(low, gain)
-    middle = (low + high) / 2
-    reach = G * (high - low) / 2
-    room = (1 - reach).clamp(min=0)  # the middle may lie so far from grey, with both ends in range
-    moved = torch.maximum(torch.minimum(middle, room), -room)
-    return moved + G * (b - middle)
+def good_levels(b: Tensor, spread: float, gains: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """The gain G and the offset that spread the levels b of (1), and move them into the range.
 
-
-def good_gain(b: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
-    """The G that gives levels the spread they are to have, as far as the range allows."""
-    low, high = _ends(b)
-    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
-    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
-    return torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-
-
-def _ends(b: Tensor) -> Tensor:
-    """The levels below and above which lies a hundredth of the pixels, (2, B, 1, 1, 1)."""
+    G is what gives them the standard deviation `spread`, as far as `gains` and the range allow.
+    """
     step = 1 + max(b.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
     part = b[..., ::step, ::step].flatten(1)
-    return part.quantile(b.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
+    low, high = part.quantile(b.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
+    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
+    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
+    gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
+    middle = (low + high) / 2
+    reach = gain * (high - low) / 2
+    room = (1 - reach).clamp(min=0)  # the middle may lie so far from grey, with both ends in range
+    moved = torch.maximum(torch.minimum(middle, room), -room)
+    return gain, moved - gain * middle
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
