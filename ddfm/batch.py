@@ -21,11 +21,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ddfm.device import is_out_of_memory
-from ddfm.errors import DdfmError
+from ddfm.checksum import sha256_of
+from ddfm.errors import DdfmError, why_failed
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, read_image
-from ddfm.manifest import Entry, Manifest, sha256_of
+from ddfm.manifest import Entry, Manifest
 from ddfm.pairing import Pair, Pairing, find_pairs
 from ddfm.recipes import TASKS
 
@@ -183,7 +183,7 @@ def _run(outputs: dict[Pair, str], manifest: Manifest, fuser: Fuser) -> Iterator
                 fusion = fuser(*job.pictures, progress=False)
                 seconds = time.monotonic() - begin
             except (DdfmError, MemoryError, RuntimeError) as error:
-                yield outcome(pair, "failed", _explained(error))
+                yield outcome(pair, "failed", why_failed(error))
                 continue
             writing.append((pair, writer.submit(_write, job, fusion, seconds, manifest)))
             while len(writing) > AHEAD or (writing and writing[0][1].done()):
@@ -221,14 +221,6 @@ def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest) -> Non
     entry = {"sources": job.sources, "settings": settings, "seconds": round(seconds, 3)}
     with manifest.adding(job.output, entry) as temporary:
         fusion.save(temporary)
-
-
-def _explained(error: Exception) -> str:
-    if isinstance(error, DdfmError):
-        return str(error)
-    if is_out_of_memory(error):
-        return "not enough memory for images of this size; smaller tiles may help"
-    raise error
 
 
 def _possible_settings(fuser: Fuser) -> list[Entry]:

@@ -6,7 +6,7 @@ import torch
 
 from ddfm.errors import DdfmError, unknown
 
-__all__ = ["DTYPES", "find_device", "find_dtype", "is_out_of_memory"]
+__all__ = ["DTYPES", "find_device", "find_dtype"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -33,13 +33,3 @@ def find_dtype(name: str | torch.dtype = "auto") -> torch.dtype:
     if name not in DTYPES:
         raise unknown("dtype", name, ["auto", *DTYPES])
     return DTYPES[name]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how NumPy, or torch on any device, says that memory has run out."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "unknown"]
+__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "unknown", "why_failed"]
 
 
 class DdfmError(Exception):
@@ -25,3 +25,22 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> DdfmError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return DdfmError(f"unknown {kind} {name!r}; {hint}")
+
+
+def why_failed(error: Exception) -> str:
+    """A line for a pair that failed, while others go on; errors of the program are raised."""
+    if isinstance(error, DdfmError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "not enough memory for images of this size; smaller tiles may help"
+    raise error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how NumPy, or torch on any device, says that memory has run out."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )

@@ -97,6 +97,7 @@ class Fuser:
         check_tile(tile)
         self.device, self.dtype = find_device(device), find_dtype(dtype)
         self.prior: Prior = load_prior(prior).to(self.device, self.dtype)
+        self.weights = self.prior.fingerprint
         self.recipe(task)
 
     def __call__(
@@ -177,6 +178,7 @@ class Fuser:
         return {
             "ddfm": ddfm.__version__,
             "prior": self.prior.name,
+            "weights": self.weights,
             "task": recipe.task,
             "likelihood": recipe.likelihood,
             "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},

@@ -12,7 +12,6 @@ one file has several lines, the last one holds.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.atomic import atomic_path
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
 
 try:
@@ -28,7 +28,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NAME", "Manifest", "sha256_of"]
+__all__ = ["NAME", "Manifest"]
 
 NAME = "ddfm-manifest.jsonl"
 
@@ -111,18 +111,6 @@ class Manifest:
             else:
                 with atomic_path(self.folder / name) as temporary:
                     os.replace(path, temporary)
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
-    return digest.hexdigest()
 
 
 def _entry(line: bytes) -> Entry | None:

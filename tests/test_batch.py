@@ -14,8 +14,9 @@ from PIL import Image
 
 import ddfm
 from ddfm.batch import fuse_folders
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
-from ddfm.manifest import NAME, Manifest, sha256_of
+from ddfm.manifest import NAME, Manifest
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from ddfm.bench import find_dataset
 from ddfm.cli import main
 from ddfm.metrics import evaluate
+from ddfm.priors.checkpoints import save_checkpoint
+from ddfm.priors.unet import UNet, UNetConfig
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]
 
@@ -76,6 +79,26 @@ def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
     assert fused.stat().st_mtime_ns == before
     bench(pairs, "--out", out, "--prior", "gaussian", "--steps", "3")
     assert fused.stat().st_mtime_ns > before
+
+
+def save_small_prior(file: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    network = UNet(UNetConfig(1, 1, 32, (1, 2), 1, attention=(), mid_attention=False))
+    torch.nn.init.normal_(network.out[2].bias)
+    settings = {"kind": "eps", "schedule": "linear", "T": 1000, "num_head_channels": 32}
+    settings |= {"use_new_attention_order": False, "attention": []}
+    save_checkpoint(file, network.state_dict(), settings)
+
+
+def test_new_weights_under_an_old_name_are_noticed(pairs, tmp_path):
+    out, file = tmp_path / "out", tmp_path / "prior.safetensors"
+    fused = out / "fused" / "default" / "set" / "one.png"
+    written = []
+    for seed in (0, 0, 1):
+        save_small_prior(file, seed)
+        bench(pairs, "--out", out, "--prior", file, "--steps", "2")
+        written.append(fused.stat().st_mtime_ns)
+    assert written[0] == written[1] < written[2]
 
 
 def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -75,6 +76,29 @@ def test_a_checkpoint_of_every_kind_is_loaded(tmp_path, network, state, suffix):
     assert (prior(X, T) - truth).abs().max() < 1e-4 * truth.abs().max()
     assert json.loads(json.dumps(prior.info))["config"]["model_channels"] == 32
     assert [f.shape[1] for f in prior.features(X, T)] == [32, 64]
+
+
+def test_new_weights_under_an_old_name_have_another_fingerprint(tmp_path, state):
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    prior = load_prior(path, **TOLD)
+    assert prior.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert prior.to(dtype=torch.bfloat16).fingerprint == prior.fingerprint
+    changed = state | {"out.2.bias": state["out.2.bias"] + 0.01}
+    save_file(changed, path)
+    assert load_prior(path, **TOLD).fingerprint != prior.fingerprint
+
+
+def test_a_network_in_memory_has_a_fingerprint_and_a_function_has_none():
+    settings = dict(kind="eps", schedule="linear", T=1000, channels=1)
+    network = torch.nn.Conv2d(1, 1, 3, padding=1)
+    prior = load_prior(network, **settings)
+    before = prior.fingerprint
+    assert before == load_prior(network, **settings).fingerprint
+    with torch.no_grad():
+        network.bias += 1
+    assert prior.fingerprint != before
+    assert load_prior(lambda x, t: x, **settings).fingerprint is None
 
 
 def test_the_old_pickle_format_is_read_too(tmp_path, state):

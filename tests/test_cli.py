@@ -460,7 +460,7 @@ def test_no_memory_names_the_way_out(error, pair, out, monkeypatch):
 
 def test_torch_really_says_so():
     """The most that one asks for: nobody has 2^60 bytes."""
-    from ddfm.device import is_out_of_memory
+    from ddfm.errors import is_out_of_memory
 
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**58)

@@ -25,14 +25,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ddfm.atomic import atomic_path
-from ddfm.batch import _explained
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
-from ddfm.errors import DdfmError
+from ddfm.checksum import sha256_of
+from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, to_array, write_image
 from ddfm.imaging.pair import read_pair
 from ddfm.imaging.picture import Picture
-from ddfm.manifest import Manifest, sha256_of
+from ddfm.manifest import Manifest
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
 from ddfm.pairing import Pair
 
@@ -142,7 +142,7 @@ def _run_set(
         try:
             result.rows.append(_run_pair(method, dataset, pair, out, result, fuse, settings))
         except (DdfmError, MemoryError, RuntimeError) as error:
-            why = _explained(error)
+            why = why_failed(error)
             result.failures.append((method.name, dataset.name, pair.name, why))
         done()
 

@@ -63,7 +63,7 @@ class Program(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}")
         except (MemoryError, RuntimeError) as error:
-            from ddfm.device import is_out_of_memory
+            from ddfm.errors import is_out_of_memory
 
             if not is_out_of_memory(error):
                 raise

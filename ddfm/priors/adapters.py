@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, MissingExtra
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
@@ -206,7 +207,7 @@ def from_folder(
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DdfmError(f"cannot load the model in {folder}: {line}") from None
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
-    prior.info["source"] = str(folder)
+    prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.atomic import atomic_path
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, unknown
-from ddfm.priors.download import download, gigabytes, sha256_of, verify
+from ddfm.priors.download import download, gigabytes, verify
 
 __all__ = [
     "ENTRIES",

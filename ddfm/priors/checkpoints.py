@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ddfm.atomic import atomic_path
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
 from ddfm.priors import catalog
 from ddfm.priors.layout import build, infer_settings, missing_network
@@ -73,6 +74,7 @@ def load_checkpoint(
     extras = {key: value for key, value in settings.items() if key not in SETTINGS}
     info = extras | {
         "source": where,
+        "sha256": sha256_of(path),
         "kind": settings["kind"],
         "T": len(alphas_bar),
         "schedule": settings.get("schedule", "given"),

@@ -7,7 +7,6 @@ ended (HTTP Range), unless the file on the server has changed in between: then i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from ddfm import __version__
+from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
 
-__all__ = ["download", "gigabytes", "sha256_of", "verify"]
+__all__ = ["download", "gigabytes", "verify"]
 
 ATTEMPTS = 5  # in a row that bring no new byte
 BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
@@ -74,14 +74,6 @@ def verify(path: Path, sha256: str | None, size: int | None, origin: str = "") -
         )
     if sha256 is None and _is_cut_off(path):
         raise DdfmError(f"{what} is not complete; it was not accepted")
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def gigabytes(size: int) -> str:

@@ -11,6 +11,7 @@ Networks predict x_0 in one of three ways, which `x0_from` brings together:
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,14 @@ class Prior(ABC):
         """Moves what it holds to a device, computes in dtype from now on, and returns itself."""
         return self
 
+    @property
+    def fingerprint(self) -> str | None:
+        """The sha256 of its weights, so that new ones under an old name are noticed.
+
+        Of their file where they come from one, else of the numbers; None where nobody can tell.
+        """
+        return self.info.get("sha256")
+
     def features(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
         """Inner activations of the network, for methods that build on them."""
         raise DdfmError(f"the prior {self.name} has no inner features; use a U-Net prior")
@@ -130,6 +139,12 @@ class FunctionPrior(Prior):
         alpha, sigma = alpha_sigma(self.alphas_bar, t, x_t)
         return x0_from(prediction.to(x_t.dtype), self.kind, x_t, alpha, sigma)
 
+    @property
+    def fingerprint(self) -> str | None:
+        if "sha256" in self.info or not isinstance(self.function, nn.Module):
+            return super().fingerprint
+        return _sha256_of_weights(self.function)
+
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> FunctionPrior:
@@ -137,3 +152,12 @@ class FunctionPrior(Prior):
             self.function.to(device=device, dtype=dtype)
         self.dtype = dtype or self.dtype
         return self
+
+
+def _sha256_of_weights(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, weight in network.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(weight, Tensor):  # modules may keep other things there too
+            digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
