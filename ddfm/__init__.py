@@ -7,7 +7,8 @@
 
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
 of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
-together in two folders, `fuse_volumes` whole 3-D volumes.
+together in two folders, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films. `read_flir` takes
+both images out of a radiometric JPEG.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from ddfm.fusion import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.picture import Picture
+    from ddfm.imaging.thermal import read_flir
     from ddfm.priors import Prior, load_prior
     from ddfm.result import Fusion
+    from ddfm.sequences import fuse_sequence
     from ddfm.volumes import fuse_volumes
     from ddfm.watch import Snapshot
 
@@ -38,8 +41,10 @@ _ROOMS = {
     "Snapshot": "ddfm.watch",
     "fuse": "ddfm.fusion",
     "fuse_folders": "ddfm.batch",
+    "fuse_sequence": "ddfm.sequences",
     "fuse_volumes": "ddfm.volumes",
     "load_prior": "ddfm.priors",
+    "read_flir": "ddfm.imaging.thermal",
     "read_image": "ddfm.imaging.files",
     "write_image": "ddfm.imaging.files",
 }
@@ -54,8 +59,10 @@ __all__ = [
     "__version__",
     "fuse",
     "fuse_folders",
+    "fuse_sequence",
     "fuse_volumes",
     "load_prior",
+    "read_flir",
     "read_image",
     "write_image",
 ]

@@ -25,13 +25,16 @@ from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, read_image
+from ddfm.imaging.thermal import check_reading, is_flir, read_flir
 from ddfm.manifest import Entry, Manifest
-from ddfm.pairing import Pair, Pairing, find_pairs
+from ddfm.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
 from ddfm.recipes import TASKS
 
-__all__ = ["Outcome", "Summary", "find_pairs", "fuse_folders"]
+__all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
 AHEAD = 2  # pairs that wait for the network, or for the disk; each takes memory
+
+Open = Callable[[Pair], tuple[Picture, Picture]]
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,7 @@ def fuse_folders(
         progress: a bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the thread that asked.
     """
-    begin = time.monotonic()
-    out = Path(out)
-    if out.resolve() in (Path(dir_a).resolve(), Path(dir_b).resolve()):
-        raise DdfmError(f"{out} holds the sources; give the results a folder of their own")
+    _check_apart(out, dir_a, dir_b)
     pairing = find_pairs(dir_a, dir_b, pattern)
     if not pairing.pairs:
         raise DdfmError(
@@ -128,14 +128,90 @@ def fuse_folders(
         )
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
     if dry_run:
-        planned = [Outcome(pair, out / name, "planned") for pair, name in outputs.items()]
-        return Summary(pairing, planned, time.monotonic() - begin)
+        return _planned(pairing, outputs, Path(out))
+    return _fuse_all(pairing, outputs, Path(out), _Work(fuser or Fuser()), progress, callback)
 
+
+def fuse_flir(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    fuser: Fuser | None = None,
+    *,
+    suffix: str | None = None,
+    dry_run: bool = False,
+    progress: bool | None = None,
+    callback: Callable[[Outcome], object] | None = None,
+    **reading: Any,
+) -> Summary:
+    """Fuses what each radiometric JPEG of a folder holds: a thermal image and a photograph.
+
+    Args:
+        folder, out: the folders. Each result is called by its file; other files are left out.
+        reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
+            temperature the same level in all of them.
+        fuser, suffix, dry_run, progress, callback: as for `fuse_folders`.
+    """
+    _check_apart(out, folder)
+    check_reading(**reading)
+    pairing = both_in_one(path for path in image_files(folder) if is_flir(path))
+    if not pairing.pairs:
+        raise DdfmError(
+            f"no file of {folder} has radiometric data of a FLIR camera in it; "
+            "folders of other images come in twos"
+        )
+    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
+    if dry_run:
+        return _planned(pairing, outputs, Path(out))
+
+    def open_flir(pair: Pair) -> tuple[Picture, Picture]:
+        thermal, visible = read_flir(pair.a, **reading)
+        return thermal, visible
+
+    work = _Work(fuser or Fuser(), open_flir, {"flir": reading})
+    return _fuse_all(pairing, outputs, Path(out), work, progress, callback)
+
+
+def _open(pair: Pair) -> tuple[Picture, Picture]:
+    return read_image(pair.a), read_image(pair.b)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each pair.
+
+    Attributes:
+        open: reads it.
+        settings: of reading, that the results depend on.
+    """
+
+    fuser: Fuser
+    open: Open = _open
+    settings: Entry = field(default_factory=dict)
+
+
+def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
+    if Path(out).resolve() in (Path(source).resolve() for source in sources):
+        raise DdfmError(f"{out} holds the sources; give the results a folder of their own")
+
+
+def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
+    return Summary(pairing, [Outcome(pair, out / o, "planned") for pair, o in outputs.items()])
+
+
+def _fuse_all(
+    pairing: Pairing,
+    outputs: dict[Pair, str],
+    out: Path,
+    work: _Work,
+    progress: bool | None,
+    callback: Callable[[Outcome], object] | None,
+) -> Summary:
+    begin = time.monotonic()
     outcomes = []
     with Manifest(out) as manifest:
         for name in outputs.values():
             check_output(out / name)
-        done = _run(outputs, manifest, fuser or Fuser())
+        done = _run(outputs, manifest, work)
         disable = None if progress is None else not progress
         for outcome in tqdm(done, total=len(outputs), unit="pair", disable=disable, leave=False):
             outcomes.append(outcome)
@@ -152,15 +228,15 @@ def _suffix(pair: Pair, suffix: str | None) -> str:
     return ".tif" if tiffs else ".png"
 
 
-def _run(outputs: dict[Pair, str], manifest: Manifest, fuser: Fuser) -> Iterator[Outcome]:
+def _run(outputs: dict[Pair, str], manifest: Manifest, work: _Work) -> Iterator[Outcome]:
     """Reads ahead, fuses, writes behind."""
-    settings = _possible_settings(fuser)
+    settings = _possible_settings(work)
 
     def outcome(pair: Pair, status: str, error: object = "") -> Outcome:
         return Outcome(pair, manifest.folder / outputs[pair], status, str(error))
 
     def read(pair: Pair) -> _Job:
-        return _read(pair, outputs[pair], manifest, settings)
+        return _read(pair, outputs[pair], manifest, settings, work.open)
 
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     writing: deque[tuple[Pair, Future[None]]] = deque()
@@ -180,12 +256,14 @@ def _run(outputs: dict[Pair, str], manifest: Manifest, fuser: Fuser) -> Iterator
                     yield outcome(pair, "skipped")
                     continue
                 begin = time.monotonic()
-                fusion = fuser(*job.pictures, progress=False)
+                fusion = work.fuser(*job.pictures, progress=False)
                 seconds = time.monotonic() - begin
             except (DdfmError, MemoryError, RuntimeError) as error:
                 yield outcome(pair, "failed", why_failed(error))
                 continue
-            writing.append((pair, writer.submit(_write, job, fusion, seconds, manifest)))
+            writing.append(
+                (pair, writer.submit(_write, job, fusion, seconds, manifest, work.settings))
+            )
             while len(writing) > AHEAD or (writing and writing[0][1].done()):
                 yield written(*writing.popleft())
         while writing:
@@ -208,25 +286,28 @@ def _ahead(
     yield from waiting
 
 
-def _read(pair: Pair, output: str, manifest: Manifest, settings: list[Entry]) -> _Job:
-    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in (pair.a, pair.b)]
+def _read(
+    pair: Pair, output: str, manifest: Manifest, settings: list[Entry], open_pair: Open
+) -> _Job:
+    files = dict.fromkeys((pair.a, pair.b))  # which may be one
+    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in files]
     entry = manifest.get(output)
     if entry is not None and entry.get("sources") == sources and _is_any(entry, settings):
         return _Job(pair, output, sources)
-    return _Job(pair, output, sources, (read_image(pair.a), read_image(pair.b)))
+    return _Job(pair, output, sources, open_pair(pair))
 
 
-def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest) -> None:
-    settings = {key: value for key, value in fusion.settings.items() if key != "sources"}
+def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest, reading: Entry) -> None:
+    settings = {key: value for key, value in fusion.settings.items() if key != "sources"} | reading
     entry = {"sources": job.sources, "settings": settings, "seconds": round(seconds, 3)}
     with manifest.adding(job.output, entry) as temporary:
         fusion.save(temporary)
 
 
-def _possible_settings(fuser: Fuser) -> list[Entry]:
-    """What this fuser may have written into a manifest; an automatic task may be any task."""
-    tasks = TASKS if fuser.task == "auto" else (fuser.task,)
-    return [json.loads(json.dumps(fuser.settings(task))) for task in tasks]
+def _possible_settings(work: _Work) -> list[Entry]:
+    """What this work may have written into a manifest; an automatic task may be any task."""
+    tasks = TASKS if work.fuser.task == "auto" else (work.fuser.task,)
+    return [json.loads(json.dumps(work.fuser.settings(t) | work.settings)) for t in tasks]
 
 
 def _is_any(entry: Entry, settings: list[Entry]) -> bool:

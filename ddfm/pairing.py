@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ddfm.errors import DdfmError
 
-__all__ = ["WORDS", "Pair", "Pairing", "find_pairs", "image_files"]
+__all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files"]
 
 # What a camera, a scanner or a data set calls its kind of image.
 WORDS = (
@@ -43,14 +43,15 @@ Key = Callable[[Path], "str | None"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files of one scene, and what they share of their names."""
+    """Two files of one scene, or one that holds both images, and what they share of their names."""
 
     name: str
     a: Path
     b: Path
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.a} + {self.b}"
+        files = dict.fromkeys((self.a, self.b))  # which may be one
+        return f"{self.name}: {' + '.join(map(str, files))}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,13 @@ def find_pairs(
         by_stem.ambiguous | by_word.ambiguous,
         by_word.unpaired,
     )
+
+
+def both_in_one(files: Iterable[Path]) -> Pairing:
+    """Pairs of files that hold both images each, called by their stems."""
+    groups = _grouped(files, _stem)
+    pairs = [Pair(name, *some * 2) for name, some in sorted(groups.items()) if len(some) == 1]
+    return Pairing(pairs, {name: some for name, some in groups.items() if len(some) > 1})
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The commands for many images at once: folders, volumes, sequences."""
+"""The commands for many images at once: folders, FLIR files, volumes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from flir_files import flir_jpeg, kelvin_to_raw
 from PIL import Image
 
+import ddfm
 from ddfm.cli import main
 
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
@@ -72,9 +74,79 @@ def test_formats_and_patterns_of_folders(tmp_path, folders):
 def test_options_of_folders_are_not_for_files(tmp_path, folders):
     a, b = folders[0] / "x_ir.png", folders[1] / "x_vis.png"
     out = tmp_path / "out"
-    refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "are for two folders")
+    refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "are for folders")
     refused(ddfm_run("fuse", *folders, "-o", out, "--save-steps", out), "not for folders")
     refused(ddfm_run("fuse", folders[0], b, "-o", tmp_path / "x.png"), "is a folder, not an image")
+
+
+@pytest.fixture
+def flir(tmp_path) -> Path:
+    """A folder with two radiometric files, 16 x 12 temperatures from 10 to 50 degrees."""
+    pytest.importorskip("flyr")
+    folder = tmp_path / "flir"
+    folder.mkdir()
+    for k in range(2):
+        rng = np.random.default_rng(k)
+        raw = np.rint(kelvin_to_raw(rng.uniform(283, 323, (12, 16)))).astype(np.uint16)
+        photograph = rng.integers(0, 256, (24, 32, 3), np.uint8)
+        (folder / f"FLIR_{k}.jpg").write_bytes(flir_jpeg(raw, photograph))
+    Image.new("L", (16, 12)).save(folder / "other.jpg")
+    return folder
+
+
+def test_a_flir_file_holds_both_images(tmp_path, flir):
+    out, file = tmp_path / "out.png", flir / "FLIR_0.jpg"
+
+    def fused(*options: object) -> np.ndarray:
+        result = ddfm_run("fuse", file, "-o", out, *FAST, *options)
+        assert (result.exit_code, result.output) == (0, "")
+        return ddfm.read_image(out).pixels
+
+    plain = fused()
+    settings = {"likelihood": "paper", "steps": 2, "device": "cpu"}
+    expected = ddfm.fuse(*ddfm.read_flir(file), "gaussian", **settings)
+    assert plain.shape == (24, 32, 3)  # the photograph's size and colours
+    np.testing.assert_allclose(plain, expected.picture.pixels, atol=1 / 65535)
+    assert (fused("--percentiles", 1, 99) == plain).all()
+    for options in (("--celsius", 20, 30), ("--percentiles", 30, 60)):
+        assert np.abs(fused(*options) - plain).max() > 0.05
+    assert fused("--grid", "thermal").shape == (12, 16, 3)
+
+
+def test_a_folder_of_flir_files(tmp_path, flir):
+    out = tmp_path / "out"
+    planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
+    assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n2 pairs\n" in planned.stdout and not out.exists()
+    for options, words in (
+        ((), "2 fused"),
+        ((), "2 skipped"),
+        (("--celsius", 20, 40), "2 fused"),  # the range is among what a result depends on
+        (("--celsius", 20, 40), "2 skipped"),
+    ):
+        result = ddfm_run("fuse", flir, "-o", out, *FAST, *options)
+        assert result.exit_code == 0 and words in result.stderr, result.stderr
+    alone = ddfm_run("fuse", flir / "FLIR_1.jpg", "-o", tmp_path / "x.png", *FAST, *options)
+    assert alone.exit_code == 0
+    assert (tmp_path / "x.png").read_bytes() == (out / "FLIR_1.png").read_bytes()
+
+
+def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
+    out = tmp_path / "out.png"
+    other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
+    refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
+    refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
+    refused(ddfm_run("fuse", file, other, "-o", out, "--celsius", 1, 2), "which come alone")
+    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
+    refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
+    refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "are for folders")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for where in (folder, flir):
+        refused(ddfm_run("fuse", where, "-o", where), "holds the sources")
+    refused(ddfm_run("fuse", folder, "-o", tmp_path / "x"), "no file of", "come in twos")
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--pattern", "x"), "for two folders")
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--grid", "thermall"), "did you mean")
+    assert not out.exists() and not (tmp_path / "x").exists()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from ddfm.errors import DdfmError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import check_pixels, existing_file, explained
 
-__all__ = ["FlirPair", "is_flir", "read_flir"]
+__all__ = ["FlirPair", "check_reading", "is_flir", "read_flir"]
 
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
 _HEAD, _ENTRY = 64, 32  # bytes of the container's head, and of an entry of its directory
@@ -86,7 +86,7 @@ def read_flir(
             the photograph, "thermal" reduces the photograph to those of the sensor.
     """
     path = existing_file(path)
-    _check_arguments(celsius, percentiles, grid)
+    check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
     with explained(str(path)):
         thermogram = _thermogram(path)
         kelvin = np.asarray(thermogram.kelvin, np.float64)
@@ -103,9 +103,14 @@ def read_flir(
     return FlirPair(thermal, visible, celsius, aligned=field is not None)
 
 
-def _check_arguments(
-    celsius: tuple[float, float] | None, percentiles: tuple[float, float], grid: str
+def check_reading(
+    *,
+    celsius: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] = (1.0, 99.0),
+    align: bool = True,
+    grid: str = "visible",
 ) -> None:
+    """Raise what `read_flir` would raise about its keywords, before the work is done."""
     if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
         raise DdfmError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
@@ -138,7 +143,9 @@ def _segments(path: Path) -> list[bytes]:
 def _thermogram(path: Path) -> Any:
     container = b"".join(_segments(path))
     if not container:
-        raise DdfmError(f"{path} has no radiometric data of a FLIR camera in it")
+        raise DdfmError(
+            f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
+        )
     try:
         from flyr.flyr import parse_thermogram
     except ImportError:
