@@ -340,7 +340,7 @@ def test_settings_are_json_and_make_the_result_again():
     assert settings == fusion.settings
     assert settings["sources"] == ["the first image", "the second image"]
     assert settings["ddfm"] == ddfm.__version__
-    for key in ("ddfm", "sources", "source_noise"):
+    for key in ("ddfm", "weights", "sources", "source_noise"):
         del settings[key]
     assert np.array_equal(fuse(a, b, **settings).image, fusion.image)
     assert Fuser(**settings).settings(settings["task"]) | settings == Fuser(**settings).settings(
@@ -373,7 +373,7 @@ def test_the_trajectory_shows_every_step(tmp_path, small):
 def test_settings_of_every_recipe_are_json(task, likelihood):
     settings = Fuser("gaussian", likelihood=likelihood, device="cpu").settings(task)
     assert json.loads(json.dumps(settings)) == settings
-    del settings["ddfm"]
+    del settings["ddfm"], settings["weights"]
     again = fuse(image(0), image(1), **settings | {"steps": 2}).settings
     assert again["options"] == settings["options"]
 
@@ -627,13 +627,18 @@ def test_every_name_of_the_package_is_there():
         ddfm.fuze  # noqa: B018
 
 
-@pytest.mark.parametrize("example", ["fuse_pair", "brain", "custom_prior"])
+@pytest.mark.parametrize("example", ["fuse_pair", "brain", "custom_prior", "volumes", "folder"])
 def test_examples_run(example, tmp_path, monkeypatch, capsys):
     import runpy
 
+    if example == "volumes":
+        pytest.importorskip("nibabel")
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(Path(__file__).parents[1] / "examples" / f"{example}.py"))
-    written = {path.name: Image.open(path) for path in tmp_path.glob("*.png")}
+    results = tmp_path / "pairs" / "fused" if example == "folder" else tmp_path
+    written = {path.name: Image.open(path) for path in results.glob("*.png")}
     assert written and all(np.ptp(np.asarray(image)) > 50 for image in written.values())
     said = capsys.readouterr().out
+    if example == "folder":
+        assert "first run: 3 fused" in said and "second run: 3 skipped" in said
     assert all(name in said for name in written)
