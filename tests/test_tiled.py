@@ -51,7 +51,7 @@ def test_the_prior_sees_tiles_and_no_more(tile, overlap, multiple, size):
         assert h <= tile + multiple and w <= tile + multiple
         assert h % multiple == 0 and w % multiple == 0
     for side in size:
-        starts = tiled._starts(side)
+        starts = tiled.starts(side)
         assert starts[0] == 0 and starts[-1] + tiled.tile >= side
         steps = np.diff(starts)
         assert all(0 < step <= tiled.tile - tiled.overlap + multiple for step in steps)
@@ -80,7 +80,7 @@ def test_tiles_differ_only_where_the_receptive_field_crosses_a_border():
     tiled = Tiled(prior, tile, overlap)
     error = (tiled(x, T) - prior(x, T)).abs()[0, 0]
     near = torch.zeros(150, dtype=torch.bool)
-    for start in tiled._starts(150):
+    for start in tiled.starts(150):
         for border in {start, start + tile} - {0, 150}:
             near[max(0, border - reach) : border + reach] = True
     assert float(error[:, ~near].max()) < 1e-6
@@ -100,7 +100,7 @@ def test_a_whole_run_in_tiles_shows_no_seam():
     difference = np.abs(whole.image - parts.image)
     assert difference.max() < 0.02 and difference.mean() < 0.001
     jumps = np.abs(np.diff(parts.image, axis=1)).mean(axis=0)
-    borders = [s for s in Tiled(blurred(4), 128)._starts(300)]
+    borders = [s for s in Tiled(blurred(4), 128).starts(300)]
     borders = sorted({*borders, *(s + 128 for s in borders)} - {0, 300})
     elsewhere = np.delete(jumps, [j for s in borders for j in range(s - 2, s + 2)])
     assert jumps[[s - 1 for s in borders]].max() < elsewhere.max()

@@ -6,13 +6,15 @@ step of the sampler. So the estimate of a step is continuous across tiles, and n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
 
-__all__ = ["Tiled", "check_tile"]
+__all__ = ["Tiled", "check_tile", "in_tiles", "tile_for"]
 
 LARGEST_UNTILED = 1024 * 1024  # pixels; the shipped network needs about 1 GB for so many
 TILE = 768
@@ -44,21 +46,12 @@ class Tiled(Prior):
     @staticmethod
     def if_needed(prior: Prior, tile: int | None, size: tuple[int, int]) -> Prior:
         """The prior itself where the image is small enough, or tiles are not wanted (0)."""
-        if tile is None:
-            tile = TILE if size[0] * size[1] > LARGEST_UNTILED else 0
-        return Tiled(prior, tile) if tile and max(size) > tile else prior
+        tile = tile_for(tile, size)
+        return Tiled(prior, tile) if tile else prior
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        total = torch.zeros_like(x_t)
-        weights = torch.zeros_like(x_t[:1, :1])
-        for top in self._starts(x_t.shape[-2]):
-            for left in self._starts(x_t.shape[-1]):
-                part = (..., slice(top, top + self.tile), slice(left, left + self.tile))
-                x0 = self.prior(x_t[part], t)
-                weight = self._ramp(x0.shape[-2], x0)[:, None] * self._ramp(x0.shape[-1], x0)
-                total[part] += weight * x0
-                weights[part] += weight
-        return total / weights
+        grid = self.prior.multiple
+        return in_tiles(lambda x: self.prior(x, t), x_t, self.tile, self.overlap, grid)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -66,16 +59,52 @@ class Tiled(Prior):
         self.prior.to(device, dtype)
         return self
 
-    def _starts(self, side: int) -> list[int]:
-        """Where tiles begin along one side: evenly spread, on the prior's grid."""
-        if side <= self.tile:
-            return [0]
-        count = -(-(side - self.overlap) // (self.tile - self.overlap))
-        grid = self.prior.multiple
-        last = side - self.tile
-        return sorted({round(last * k / (count - 1) / grid) * grid for k in range(count)} | {last})
+    def starts(self, side: int) -> list[int]:
+        """Where tiles begin along one side."""
+        return _begins(side, self.tile, self.overlap, self.prior.multiple)
 
-    def _ramp(self, side: int, like: Tensor) -> Tensor:
-        """1 inside, falling to nearly 0 over the overlap at either end."""
-        steps = torch.arange(1, side + 1, dtype=like.dtype, device=like.device)
-        return (torch.minimum(steps, steps.flip(0)) / (self.overlap + 1)).clamp(max=1)
+
+def tile_for(tile: int | None, size: tuple[int, int]) -> int:
+    """The side of tiles for an image of this size: as asked for, or 0 where none are needed."""
+    if tile is None:
+        tile = TILE if size[0] * size[1] > LARGEST_UNTILED else 0
+    return tile if tile and max(size) > tile else 0
+
+
+def in_tiles(
+    function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, grid: int
+) -> Tensor:
+    """function(x), an image of the size of x (B, C, H, W), tile by tile; at once if tile is 0.
+
+    Tiles begin on multiples of `grid`, to which their sides and overlaps are rounded up.
+    """
+    if not tile:
+        return function(x)
+    tile, overlap = (-(-side // grid) * grid for side in (tile, overlap))
+    tops, lefts = (_begins(side, tile, overlap, grid) for side in x.shape[-2:])
+    total, weights = None, torch.zeros_like(x[:1, :1])
+    for top in tops:
+        for left in lefts:
+            part = (..., slice(top, top + tile), slice(left, left + tile))
+            y = function(x[part])
+            weight = _ramp(y.shape[-2], overlap, y)[:, None] * _ramp(y.shape[-1], overlap, y)
+            if total is None:
+                total = y.new_zeros(*y.shape[:2], *x.shape[-2:])
+            total[part] += weight * y
+            weights[part] += weight
+    return total / weights
+
+
+def _begins(side: int, tile: int, overlap: int, grid: int) -> list[int]:
+    """Where tiles begin along one side: evenly spread, on the grid."""
+    if side <= tile:
+        return [0]
+    count = -(-(side - overlap) // (tile - overlap))
+    last = side - tile
+    return sorted({round(last * k / (count - 1) / grid) * grid for k in range(count)} | {last})
+
+
+def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:
+    """1 inside, falling to nearly 0 over the overlap at either end."""
+    steps = torch.arange(1, side + 1, dtype=like.dtype, device=like.device)
+    return (torch.minimum(steps, steps.flip(0)) / (overlap + 1)).clamp(max=1)

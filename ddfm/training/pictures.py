@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,15 +18,17 @@ __all__ = ["draw_curve", "sample_sheet"]
 COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
 
 
-def draw_curve(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Denoising PSNR and loss over steps, each scaled to the height of the picture."""
+def draw_curve(
+    history: Sequence[dict[str, float]], path: Path, colors: Mapping[str, str] = COLORS
+) -> None:
+    """What was measured over steps, each line scaled to the height of the picture."""
     width, height, margin = 800, 400, 50
     picture = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(picture)
     last = max(entry["step"] for entry in history)
     pen.rectangle((margin, margin, width - margin, height - margin), outline="#cccccc")
     pen.text((width - margin - 80, height - margin + 8), f"step {last:.0f}", fill="black")
-    for row, (name, color) in enumerate(COLORS.items()):
+    for row, (name, color) in enumerate(colors.items()):
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         if not points:
             continue
