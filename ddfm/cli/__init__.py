@@ -15,6 +15,7 @@ import click
 
 from ddfm import __version__
 from ddfm.cli.bench import bench
+from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
@@ -94,6 +95,7 @@ def main() -> None:
     \b
     Examples:
       ddfm fuse infrared.png visible.png -o fused.png
+      ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz
       ddfm priors list
 
@@ -106,5 +108,5 @@ def main() -> None:
     """
 
 
-for command in (fuse, volume, metrics, bench, priors, train_prior):
+for command in (fuse, film, volume, metrics, bench, priors, train_prior):
     main.add_command(command)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ddfm.cli.film import fuse_film, is_video
 from ddfm.cli.options import fuser_options, quiet_option
 
 __all__ = ["fuse"]
@@ -83,7 +84,8 @@ def fuse(
 
     The result has their size, and the depth of the deeper one. Colours are kept.
 
-    One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both.
+    One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both. Videos are
+    fused as by `ddfm film`.
 
     Of two folders, the images that belong together by their names are fused. What was done before
     with the same settings is skipped, so that an interrupted run goes on where it was.
@@ -110,14 +112,18 @@ def fuse(
         return _fuse_folders(a, b, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
+    if is_video(a) and b is not None:
+        if save_steps is not None:
+            raise click.UsageError("--save-steps is for two images, not for films")
+        return fuse_film(a, b, output, settings, quiet)
     from ddfm.fusion import Fuser
     from ddfm.imaging.files import check_output
-    from ddfm.imaging.pair import read_pair
+    from ddfm.imaging.pair import read_sources
     from ddfm.imaging.thermal import read_flir
 
     check_output(output)
     pair = read_flir(a, **flir) if b is None else (a, b)
-    pair = read_pair(*pair, settings["resize"])
+    pair = read_sources(pair, settings["resize"])
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pair, progress=False if quiet else None, trajectory=save_steps is not None)

@@ -5,7 +5,8 @@ from ddfm.sequences import fuse_sequence
 fuse_sequence("infrared.mp4", "visible.mp4", "fused.mp4")
 """
 
+from ddfm.sequences.files import check_film
 from ddfm.sequences.fuse import fuse_frames, fuse_sequence
 from ddfm.sequences.steady import Steady
 
-__all__ = ["Steady", "fuse_frames", "fuse_sequence"]
+__all__ = ["Steady", "check_film", "fuse_frames", "fuse_sequence"]

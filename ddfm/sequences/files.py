@@ -51,7 +51,7 @@ class Film:
     Attributes:
         frames: in their order.
         rate: frames per second.
-        count: how many there are, where that is known.
+        count: about how many there are, where that is known.
         names: of all frames, where these are known.
     """
 
@@ -80,7 +80,11 @@ def open_film(
         raise DdfmError(
             f"{folder} is a folder and {other} is not; both are folders, or both videos"
         )
-    return _folders(a, b, pattern) if a.is_dir() else _videos(a, b)
+    if a.is_dir():
+        return _folders(a, b, pattern)
+    if pattern is not None:
+        raise DdfmError("a pattern tells frames of two folders apart; videos need none")
+    return _videos(a, b)
 
 
 def check_film(out: str | os.PathLike[str]) -> None:

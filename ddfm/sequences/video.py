@@ -51,10 +51,15 @@ class VideoReader:
         if not self.container.streams.video:
             raise DdfmError(f"{path} has no video in it")
         self.stream = self.container.streams.video[0]
-        self.stream.thread_type = "AUTO"
-        self.rate = float(self.stream.average_rate or RATE)
-        self.count = self.stream.frames or None
-        check_pixels(self.stream.width or 1, self.stream.height or 1, str(path))
+        if self.stream.codec_context is None:
+            raise DdfmError(f"{path} is damaged, or a video of an unknown codec")
+        with explained(str(path)):
+            self.stream.thread_type = "AUTO"
+            self.rate = float(self.stream.average_rate or RATE)
+            # Not all formats know; then it is near enough for a progress bar.
+            seconds = (self.container.duration or 0) / 1e6
+            self.count = self.stream.frames or round(seconds * self.rate) or None
+            check_pixels(self.stream.width, self.stream.height, str(path))
 
     def __iter__(self) -> Iterator[Picture]:
         with self.container:

@@ -1,0 +1,89 @@
+"""ddfm film."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.cli.options import fuser_options, quiet_option
+
+__all__ = ["film", "fuse_film", "is_video"]
+
+_SUFFIXES = set(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .wmv .flv .mxf .ogv".split())
+
+
+@click.command(short_help="Fuse two registered films.")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where to: .mp4 or .mov (H.264), .mkv (without loss), or, without a suffix, a folder of "
+    "frames.",
+)
+@click.option(
+    "--pattern",
+    metavar="A:B",
+    help="Folders: the names of two frames that belong together, as for `ddfm fuse`.",
+)
+@click.option(
+    "--rate",
+    type=float,
+    help="Frames per second of the result.  [default: of the videos; 25 for folders]",
+)
+@click.option(
+    "--no-steady", is_flag=True, help="Do not average noise over time where nothing moves."
+)
+@click.option("--warm", is_flag=True, help="Begin each frame with the result of the one before.")
+@fuser_options
+@quiet_option
+def film(
+    a: Path,
+    b: Path,
+    output: Path,
+    pattern: str | None,
+    rate: float | None,
+    no_steady: bool,
+    warm: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Fuse two registered films without flicker: A is infrared, B visible.
+
+    Each is a video, or a folder of frames, in the order of their names. Noise is averaged over
+    time where nothing moves, all frames get the same noise of the sampler, and contrast follows the
+    scene slowly. Where the output is a folder, an interrupted run goes on where it was.
+
+    \b
+    Examples:
+      ddfm film infrared.mp4 visible.mp4 -o fused.mp4
+      ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
+      ddfm film infrared/ visible/ -o fused.mkv --rate 9
+    """
+    how = {"pattern": pattern, "rate": rate, "steady": not no_steady, "warm": warm}
+    fuse_film(a, b, output, settings, quiet, **how)
+
+
+def fuse_film(
+    a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
+) -> None:
+    from ddfm.fusion import Fuser
+    from ddfm.sequences import check_film, fuse_sequence
+
+    check_film(output)
+    fuser = Fuser(**settings)
+    began = time.monotonic()
+    count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
+    if not quiet and sys.stderr.isatty():
+        click.echo(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)
+
+
+def is_video(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in _SUFFIXES
