@@ -1,13 +1,13 @@
-"""Damaged files by the thousand: each must end in a picture or in one DdfmError, soon and small.
+"""Damaged files by the thousand: each must end in a result or in one DdfmError, soon and small.
 
     python benchmarks/fuzz_files.py [--seconds 60] [--seed 0] [--only tiff] [--keep DIR]
     python benchmarks/fuzz_files.py --seed 0 --case 1234     (one case again, with its traceback)
 
-Every case is an original (small files of all formats and layouts, made here) with one to six
-mutations, drawn from the seed and the number of the case. It is read in a worker process with
-limited memory (Linux only). What counts as a failure: any other exception, a crash, more than
-`LIMIT_SECONDS` of its processor or thirty times that by the clock, running out of `LIMIT_MEMORY`,
-samples outside [0, 1], or a word on standard error.
+Every case is an original (small files of all formats and layouts, pictures made here and volumes
+by `fuzz_volumes.py`) with one to six mutations, drawn from the seed and the number of the case. It
+is read in a worker process with limited memory (Linux only). What counts as a failure: any other
+exception, a crash, more than `LIMIT_SECONDS` of its processor or thirty times that by the clock,
+running out of `LIMIT_MEMORY`, samples outside [0, 1], or a word on standard error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from fuzz_volumes import volume_files
 from PIL import Image
 
 from ddfm.errors import DdfmError
@@ -45,12 +46,19 @@ INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]
 
 @dataclass(frozen=True)
 class Original:
-    """A sound file, the suffix that it has, and what reads it."""
+    """A sound file, the suffix that it has, what reads it, and what is done to damaged data."""
 
     name: str
     suffix: str
     data: bytes
     read: Callable[[Path], None]
+    packed: Callable[[bytes], bytes] = bytes
+
+    def write(self, folder: Path, damaged: bytes | None = None) -> Path:
+        """The file, or a damaged one of its kind."""
+        path = folder / f"a{self.suffix}"
+        path.write_bytes(self.packed(self.data if damaged is None else damaged))
+        return path
 
 
 def read_picture(path: Path) -> None:
@@ -88,7 +96,7 @@ def originals() -> list[Original]:
         for one in found
         if one.suffix == ".tif"
     ]
-    return found + _thermal()
+    return found + _thermal() + [Original(*made) for made in volume_files()]
 
 
 def _content(channels: int, dtype: type) -> np.ndarray:
@@ -265,7 +273,7 @@ def case(sound: list[Original], seed: int, number: int) -> tuple[Original, bytes
 
 
 def outcome(original: Original, path: Path) -> str:
-    """ "picture", "refused", or else what is wrong."""
+    """ "result", "refused", or else what is wrong."""
     try:
         original.read(path)
     except DdfmError as error:
@@ -275,7 +283,7 @@ def outcome(original: Original, path: Path) -> str:
         return "refused" if "\n" not in text and len(text) < 600 else f"long-winded: {text!r}"
     except BaseException:
         return traceback.format_exc()
-    return "picture"
+    return "result"
 
 
 @dataclass
@@ -325,7 +333,7 @@ def _run_worker(
                 return _fail(report, number, f"the process died with {worker.exitcode}")
             report.peak = max(report.peak, peak)
             report.slowest = max(report.slowest, (took, number))
-            if result in ("picture", "refused"):
+            if result in ("result", "refused"):
                 report.outcomes[result] += 1
             else:
                 _fail(report, number, result)
@@ -370,8 +378,7 @@ def _work(pipe, seed: int, first: int, last: int, only: str) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_MEMORY,) * 2)
         for number in range(first, last):
             original, data = case(sound, seed, number)
-            path = Path(folder) / f"a{original.suffix}"
-            path.write_bytes(data)
+            path = original.write(Path(folder), data)
             start = time.process_time()
             result = outcome(original, path)
             took = time.process_time() - start
@@ -396,8 +403,7 @@ def main() -> int:
     if options.case is not None:
         original, data = get(options.case)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"a{original.suffix}"
-            path.write_bytes(data)
+            path = original.write(Path(folder), data)
             print(original.name, len(data), outcome(original, path), sep="\n")
         return 0
     seconds = None if options.cases else options.seconds
@@ -407,7 +413,8 @@ def main() -> int:
         if options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)
             original, data = get(number)
-            (options.keep / f"{options.seed}-{number}{original.suffix}").write_bytes(data)
+            path = original.write(options.keep, data)
+            path.rename(options.keep / f"{options.seed}-{number}{original.suffix}")
     print(f"{report.cases} cases of {len(sound)} originals: {dict(report.outcomes)}")
     took, number = report.slowest
     print(f"slowest: {took:.2f} s (case {number}); peak memory: {report.peak / 2**20:.0f} MB")

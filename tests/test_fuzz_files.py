@@ -20,16 +20,24 @@ def test_the_originals_are_sound(tmp_path):
     originals = fuzz_files.originals()
     assert {one.suffix for one in originals} >= {".png", ".tif", ".jpg", ".webp", ".bmp", ".jp2"}
     for one in originals:
-        path = tmp_path / f"a{one.suffix}"
-        path.write_bytes(one.data)
-        assert fuzz_files.outcome(one, path) == "picture", one.name
+        path = one.write(tmp_path)
+        assert fuzz_files.outcome(one, path) == "result", one.name
 
 
-def test_damaged_files_end_in_a_picture_or_one_error():
-    report = fuzz_files.fuzz(seed=0, cases=300)
+@pytest.mark.parametrize(
+    ("library", "suffixes"),
+    [("nibabel", {".nii", ".nii.gz"}), ("nrrd", {".nrrd"}), ("pydicom", {".dcm", ".series"})],
+)
+def test_volumes_are_among_them(library, suffixes):
+    pytest.importorskip(library)
+    assert suffixes <= {one.suffix for one in fuzz_files.originals()}
+
+
+def test_damaged_files_end_in_a_result_or_one_error():
+    report = fuzz_files.fuzz(seed=0, cases=500)
     assert report.failures == {}
-    assert report.cases == 300
-    assert report.outcomes["picture"] > 20 and report.outcomes["refused"] > 100
+    assert report.cases == 500
+    assert report.outcomes["result"] > 20 and report.outcomes["refused"] > 100
 
 
 def test_the_fuzzer_notices(tmp_path):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import check_pixels, one_line
-from ddfm.volumes.reading import finite, library, understood
+from ddfm.imaging.reading import BoundedFile, check_pixels, one_line
+from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume
 
 __all__ = ["LPS", "read"]
@@ -47,6 +47,12 @@ class _Slice:
 def read(path: Path, series: int | None = None) -> Volume:
     """The volume of the only series in a folder, of the one with this number, or in a file."""
     library("pydicom")
+    # Elements are decoded when they are first looked at, which may be anywhere in here.
+    with understood(str(path)):
+        return _read(path, series)
+
+
+def _read(path: Path, series: int | None) -> Volume:
     name, heads = _series(path, series)
     slices = sorted(
         (one for file, head in heads for one in _slices(file, head)),
@@ -98,9 +104,14 @@ def _head(file: Path) -> Any:
     pydicom = library("pydicom")
     with understood(str(file)):
         try:
-            return pydicom.dcmread(file, stop_before_pixels=True)
+            return _dataset(file, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
             return None
+
+
+def _dataset(file: Path, **options: Any) -> Any:
+    with BoundedFile(file) as bounded:
+        return library("pydicom").dcmread(bounded, **options)
 
 
 def _number(head: Any) -> int | None:
@@ -119,11 +130,13 @@ def _about(heads: list[tuple[Path, Any]]) -> str:
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
     with understood(str(file)):
         frames = int(head.get("NumberOfFrames", 1) or 1)
-        if frames > 1 and "PerFrameFunctionalGroupsSequence" not in head:
+        groups = head.get("PerFrameFunctionalGroupsSequence")
+        if frames > 1 and (groups is None or len(groups) != frames):
             raise DdfmError(f"{file} has {frames} frames, but does not say where each of them lies")
-        if "PerFrameFunctionalGroupsSequence" in head:
+        if groups is not None:
+            check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
             shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
-            for k, own in enumerate(head.PerFrameFunctionalGroupsSequence):
+            for k, own in enumerate(groups):
                 yield _slice(file, k, head, [own, shared])
         else:
             yield _slice(file, None, head, [])
@@ -250,9 +263,8 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
 
 def _pixels(path: Path) -> np.ndarray:
     """The stored values of a file, decompressed; RGB for any kind of colour."""
-    pydicom = library("pydicom")
     with understood(str(path)):
-        dataset = pydicom.dcmread(path)
+        dataset = _dataset(path)
         _check_syntax(dataset, path)
         try:
             pixels = dataset.pixel_array
