@@ -59,28 +59,29 @@ def main(folders: tuple[Path, ...], pairs: int, noise: float | None) -> None:
     """The tables of docs/benchmark.md that tell what brings what."""
     for folder in folders:
         sources = [
-            (_grey(folder / "ir" / n), _grey(folder / "vi" / n)) for n in _some(folder, pairs)
+            (grey_plane(folder / "ir" / n), grey_plane(folder / "vi" / n))
+            for n in some_pairs(folder, pairs)
         ]
         if noise is None:
             fusers = priors()
             likelihoods = {name: Fuser(task="ir-visible", options=o) for name, o in WITHOUT.items()}
-            rows = {n: _metrics(f, sources, n) for n, f in (fusers | likelihoods).items()}
-            _table(f"{folder.name}, {len(sources)} pairs", COLUMNS, rows)
+            rows = {n: metrics_of(f, sources, n) for n, f in (fusers | likelihoods).items()}
+            print_table(f"{folder.name}, {len(sources)} pairs", COLUMNS, rows)
         else:
             rows = {n: _robustness(f, sources, noise, n) for n, f in priors().items()}
-            _table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
+            print_table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
 
 
-def _some(folder: Path, count: int) -> list[str]:
+def some_pairs(folder: Path, count: int) -> list[str]:
     names = sorted(path.name for path in (folder / "ir").iterdir())
     return names[:: max(1, len(names) // count)][:count]
 
 
-def _grey(path: Path) -> np.ndarray:
+def grey_plane(path: Path) -> np.ndarray:
     return np.rint(grey(read_image(path)) * 255).astype(np.uint8)
 
 
-def _metrics(fuser: Fuser, sources: list, name: str) -> np.ndarray:
+def metrics_of(fuser: Fuser, sources: list, name: str) -> np.ndarray:
     rows = []
     for i, v in tqdm(sources, desc=name, leave=False):
         values = evaluate(fuser(i, v, progress=False).image, i, v, metrics=COLUMNS)
@@ -100,7 +101,7 @@ def _robustness(fuser: Fuser, sources: list, noise: float, name: str) -> np.ndar
     return np.mean(rows, axis=0)
 
 
-def _table(title: str, columns: tuple[str, ...], rows: dict[str, np.ndarray]) -> None:
+def print_table(title: str, columns: tuple[str, ...], rows: dict[str, np.ndarray]) -> None:
     click.echo(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
     for name, values in rows.items():
         click.echo(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
