@@ -129,6 +129,32 @@ def test_a_shift_by_whole_voxels_moves_voxels():
     assert (result.values[..., :3] == -5).all()
 
 
+@pytest.mark.parametrize("spacing", [(1e-3, 1e-3, 1e-3), (1, 1, 1e7), (1e-8, 1, 1)])
+def test_strange_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
+    """Smoothing over, or drawing, as many voxels as there are from one to the next has no end."""
+    strange = Volume(np.arange(60, dtype=np.float32).reshape(3, 4, 5), turned(spacing))
+    grid = Volume(np.ones((6, 7, 8), np.float32), np.eye(4))
+    assert 0 <= resampled(strange, grid).values.min() <= resampled(strange, grid).values.max() < 60
+    assert (resampled(grid, strange).values == 1).all()
+    montage([strange], tmp_path / "a.png", count=2)
+    with Image.open(tmp_path / "a.png") as image:
+        assert max(image.size) < 1000
+
+
+@pytest.mark.parametrize(
+    ("affine", "message"),
+    [
+        (np.diag([1e30, 1, 1, 1]), "makes no sense"),
+        (np.diag([0, 1, 1, 1]), "makes no sense"),
+        (np.diag([1, np.inf, 1, 1]), "not a 4 x 4 matrix of numbers"),
+        (np.eye(4) + 1e7 * np.eye(4)[0][:, None] * np.eye(4)[1], "onto a plane"),
+    ],
+)
+def test_affines_that_lead_nowhere_are_refused(affine, message):
+    with pytest.raises(DdfmError, match=message):
+        Volume(np.zeros((2, 3, 4), np.float32), affine, "a volume")
+
+
 def test_fine_stripes_do_not_become_a_pattern():
     """Stripes of 2 voxels on a grid of 3: aliased they would come out as stripes of 6."""
     values = np.zeros((60, 4, 4), np.float32)
@@ -289,7 +315,7 @@ def test_arrays_that_are_no_volumes():
         (np.zeros((0, 4, 4)), "empty"),
         (np.full((2, 2, 2), np.nan), "NaN or infinite"),
         (np.zeros((2, 2, 2), complex), "complex128 are not a volume's"),
-        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "maps all voxels onto a plane"),
+        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "makes no sense"),
         ((np.zeros((2, 2, 2)), np.eye(3)), "4 x 4"),
         (7, "cannot take a volume from int"),
     ]:

@@ -16,6 +16,7 @@ from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 __all__ = ["montage"]
 
 GAP = 2  # pixels of black between slices
+LONGEST = 50  # times as long as wide is what a voxel may be drawn
 
 
 def montage(
@@ -42,7 +43,8 @@ def montage(
     row, column = (first.spacing[index] for index in rows_and_columns(first.affine, axis))
     height, width = stacks[0].shape[1:3]
     unit = min(row, column)
-    size = max(1, round(width * column / unit)), max(1, round(height * row / unit))
+    across, down = (min(spacing / unit, LONGEST) for spacing in (column, row))
+    size = max(1, round(width * across)), max(1, round(height * down))
     lines = [np.concatenate([_tile(stack[k], size) for k in shown], 1) for stack in stacks]
     pixels = np.concatenate(lines, 0).astype(np.float32) / np.float32(255)
     write_image(path, pixels, Picture(pixels))

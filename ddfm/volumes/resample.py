@@ -66,9 +66,12 @@ class _Inside:
 
 
 def _smoothed(values: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Gaussian, by half of what a step of the grid exceeds a step of the volume, in voxels."""
+    """Gaussian, by half of what a step of the grid exceeds a step of the volume, in voxels.
+
+    No wider than the volume: one that lies within a voxel of the grid is flat by then.
+    """
     steps = np.linalg.norm(M[:3, :3], axis=1)
-    sigma = np.maximum(0, (steps - 1) / 2)
+    sigma = np.clip((steps - 1) / 2, 0, values.shape)
     if (sigma < 0.05).all():
         return values
     return ndimage.gaussian_filter(values, sigma, mode="nearest")

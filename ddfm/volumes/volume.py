@@ -21,6 +21,9 @@ __all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "sl
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
 
+# Of voxels, in millimetres (or whatever a file counts in): molecules and continents.
+_NEAREST, _FARTHEST = 1e-9, 1e9
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -44,7 +47,12 @@ class Volume:
         check_shape(self.values.shape, self.name)
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise DdfmError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
-        if abs(np.linalg.det(self.affine[:3, :3])) < 1e-9:
+        if not (_NEAREST < self.spacing.min() and self.spacing.max() < _FARTHEST):
+            raise DdfmError(
+                f"{self.name}: its voxels are {' x '.join(f'{s:.3g}' for s in self.spacing)} mm "
+                "apart, which makes no sense"
+            )
+        if abs(np.linalg.det(self.affine[:3, :3] / self.spacing)) < 1e-6:
             raise DdfmError(f"{self.name}: its affine maps all voxels onto a plane")
 
     @property
@@ -64,7 +72,8 @@ class Volume:
     @property
     def spacing(self) -> np.ndarray:
         """Millimetres between neighbours along each index."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        with np.errstate(over="ignore"):
+            return np.linalg.norm(self.affine[:3, :3], axis=0)
 
 
 def check_shape(shape: Sequence[int], name: str) -> None:
