@@ -134,7 +134,7 @@ def test_files_that_are_no_volumes(tmp_path):
             nifti("bomb.nii.gz", values(), lambda d: gzip.compress(huge(gzip.decompress(d)))),
             "more than the file can hold",
         ),
-        (nifti("flat.nii", values(), empty_affine), "maps all voxels onto a plane"),
+        (nifti("flat.nii", values(), empty_affine), "its affine makes no sense"),
         (tmp_path / "none.nii", "no such file"),
         (tmp_path / "none", "no such file or folder"),
     ]:

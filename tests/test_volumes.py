@@ -145,7 +145,8 @@ def test_strange_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
     ("affine", "message"),
     [
         (np.diag([1e30, 1, 1, 1]), "makes no sense"),
-        (np.diag([0, 1, 1, 1]), "makes no sense"),
+        (np.diag([0, 1, 1, 1]), "makes no sense: voxels are 0, 1, 1 mm apart"),
+        (turned(origin=(0, 1e40, 0)), "the first lies at 0, 1e.40, 0"),
         (np.diag([1, np.inf, 1, 1]), "not a 4 x 4 matrix of numbers"),
         (np.eye(4) + 1e7 * np.eye(4)[0][:, None] * np.eye(4)[1], "onto a plane"),
     ],

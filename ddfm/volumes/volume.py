@@ -21,7 +21,7 @@ __all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "sl
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
 
-# Of voxels, in millimetres (or whatever a file counts in): molecules and continents.
+# Of voxels, in millimetres (or whatever a file counts in): less than atoms, more than continents.
 _NEAREST, _FARTHEST = 1e-9, 1e9
 
 
@@ -47,10 +47,10 @@ class Volume:
         check_shape(self.values.shape, self.name)
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise DdfmError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
-        if not (_NEAREST < self.spacing.min() and self.spacing.max() < _FARTHEST):
+        if np.abs(self.affine).max() > _FARTHEST or self.spacing.min() < _NEAREST:
             raise DdfmError(
-                f"{self.name}: its voxels are {' x '.join(f'{s:.3g}' for s in self.spacing)} mm "
-                "apart, which makes no sense"
+                f"{self.name}: its affine makes no sense: voxels are "
+                f"{_listed(self.spacing)} mm apart, the first lies at {_listed(self.affine[:3, 3])}"
             )
         if abs(np.linalg.det(self.affine[:3, :3] / self.spacing)) < 1e-6:
             raise DdfmError(f"{self.name}: its affine maps all voxels onto a plane")
@@ -74,6 +74,10 @@ class Volume:
         """Millimetres between neighbours along each index."""
         with np.errstate(over="ignore"):
             return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+
+def _listed(numbers: np.ndarray) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)
 
 
 def check_shape(shape: Sequence[int], name: str) -> None:
