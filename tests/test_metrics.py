@@ -351,6 +351,33 @@ def test_sixteen_bits_become_eight(tmp_path):
     image = scene()
     Image.fromarray(image.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(metrics.as_grey(tmp_path / "deep.png").pixels, image)
+    uneven = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(uneven).save(tmp_path / "uneven.png")
+    pixels = metrics.as_grey(tmp_path / "uneven.png").pixels
+    np.testing.assert_array_equal(pixels, np.rint(uneven / 257))
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0])
+def test_files_of_floats_are_measured_on_the_same_scale(tmp_path, top):
+    """Black is 0 and white is 1, as everywhere in ddfm, or the levels are as they should be."""
+    image = scene().astype(np.float32)
+    Image.fromarray(image * np.float32(top / 255)).save(tmp_path / "float.tif")
+    pixels = metrics.as_grey(tmp_path / "float.tif").pixels
+    np.testing.assert_allclose(pixels, image, atol=1e-4)
+
+
+def test_files_are_read_as_they_are_fused(tmp_path):
+    """Palettes, transparency and a camera on its side make no difference to what is measured."""
+    colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise
+    Image.fromarray(colour).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(colour).convert("RGBA").save(tmp_path / "clear.png")
+    expected = metrics.as_grey(colour).pixels
+    np.testing.assert_array_equal(
+        metrics.as_grey(tmp_path / "turned.png").pixels, np.rot90(expected, -1)
+    )
+    np.testing.assert_array_equal(metrics.as_grey(tmp_path / "clear.png").pixels, expected)
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
@@ -372,7 +399,7 @@ def test_constant_images_are_measured_without_complaint(value):
         (lambda x: x[None, None], r"shape \(1, 1, 64, 72\)"),
         (lambda x: x > 50, r"type bool"),
         (lambda x: x[:0], r"shape \(0, 72\)"),
-        (lambda x: "nowhere.png", r"nowhere\.png: no such file"),
+        (lambda x: "nowhere.png", r"nowhere\.png: there is no such file"),
     ],
 )
 def test_wrong_images_are_named(change, message, triple):
@@ -386,7 +413,7 @@ def test_a_broken_file_is_named(tmp_path, triple):
     whole = _saved(triple[0], tmp_path / "whole.png")
     broken = tmp_path / "broken.png"
     broken.write_bytes(whole.read_bytes()[:300])
-    with pytest.raises(DdfmError, match=r"broken\.png: not a readable image"):
+    with pytest.raises(DdfmError, match=r"broken\.png is truncated or damaged"):
         evaluate(broken, *triple[1:])
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import Picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,9 +53,10 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     if isinstance(image, Grey):
         return image
     if isinstance(image, (str, os.PathLike)):
-        name, image = os.fspath(image), _read(Path(image))
+        name = os.fspath(image)
+        image = _on_scale(read_image(image))
     elif hasattr(image, "getbands"):
-        image = _from_pil(image)
+        image = _on_scale(read_image(image, name=name))
     return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
 
 
@@ -74,27 +76,13 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     return f, greys
 
 
-def _read(path: Path) -> Array:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as picture:
-            # Phones store portraits lying on their side, with a note to turn them.
-            return _from_pil(ImageOps.exif_transpose(picture))
-    except FileNotFoundError:
-        raise DdfmError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DdfmError(f"{path}: not a readable image ({error})") from None
-
-
-def _from_pil(picture: Image.Image) -> Array:
-    if picture.mode.startswith("I;16"):
-        return np.rint(np.asarray(picture, np.float64) / 257)
-    if picture.mode in ("I", "F"):
-        return np.asarray(picture, np.float64)
-    if picture.mode in ("1", "L", "LA", "La"):
-        return np.asarray(picture.convert("L"))
-    return np.asarray(picture.convert("RGB"))
+def _on_scale(picture: Picture) -> Array:
+    """0..255, in whole levels where it was stored in such, be it 8 or 16 bits."""
+    pixels = picture.pixels.astype(np.float64)
+    if picture.range is not None:  # of floats beyond 0..1: those values are what is measured
+        low, high = picture.range
+        return low + pixels * (high - low)
+    return np.rint(255 * pixels) if picture.dtype.kind == "u" else 255 * pixels
 
 
 def _flatten_colour(pixels: Array, name: str) -> Array:

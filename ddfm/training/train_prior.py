@@ -33,8 +33,9 @@ from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.schedule import alpha_sigma, alphas_bar
 from ddfm.training.muon import Muon
-from ddfm.training.photographs import Photographs, find_photographs, luminance
+from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import draw_curve, sample_sheet
+from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
 
@@ -93,7 +94,8 @@ def train_prior(
         crops = Photographs(find_photographs(folder), max(settings.crops), progress)
         run = Run(settings, out, torch.device(device), rank, ranks)
         run.resume_or_start(init)
-        aside = _validation_images(validation, device) if validation and rank == 0 else []
+        aside = middle_crops(validation, channels=1) if validation and rank == 0 else []
+        aside = [crop.to(device) for crop in aside]
         bar = tqdm(total=settings.steps, initial=run.step, desc="training", disable=not progress)
         while run.step < settings.steps:
             loss = run.train_step(crops)
@@ -295,17 +297,6 @@ def _design(settings: dict[str, Any]) -> dict[str, Any]:
     reporting = ("validate_every", "sample_every", "save_every")
     kept = {k: v for k, v in settings.items() if k not in reporting}
     return json.loads(json.dumps(kept))
-
-
-def _validation_images(folder: str | Path, device: str) -> list[Tensor]:
-    """The middle 256 x 256 pixels of the photographs kept aside."""
-    images = []
-    for path in find_photographs(folder):
-        grey = np.asarray(luminance(path), np.float32) / 127.5 - 1
-        top, left = (max(0, (side - 256) // 2) for side in grey.shape)
-        crop = torch.from_numpy(grey[top : top + 256, left : left + 256].copy())
-        images.append(crop[None, None].to(device))
-    return images
 
 
 @contextmanager
