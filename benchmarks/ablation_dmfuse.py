@@ -1,0 +1,103 @@
+"""What each part of DMFuse brings: heads trained alike but for one choice, and measured alike.
+
+    python benchmarks/ablation_dmfuse.py PAIRS FOLDER... --out DIR
+
+PAIRS (with ir/ and vi/) is trained on, FOLDERs are measured on. A row a variant, with the mean
+seconds of a fusion; then, for heads that see random noise, how much the seed changes the result.
+An interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+from ablation import COLUMNS, grey_plane, metrics_of, print_table, some_pairs
+
+from ddfm import Fuser, load_prior
+from ddfm.bench.datasets import find_dataset
+from ddfm.dmfuse.train import PUBLISHED_TIMESTEPS, Settings, train_dmfuse
+from ddfm.metrics import psnr
+
+VARIANTS = {
+    "full": {},
+    "no cross-attention": {"attention": False},
+    "no diffusion features (plain convolutions)": {"plain": True},
+    "t = 50 instead of 5": {"t": (50,)},
+    "t = 5, 50, 100": {"t": PUBLISHED_TIMESTEPS},
+    "random noise": {"noise": "random"},
+    "published loss": {"loss": "published"},
+    "as published: loss, noise and t": {
+        "loss": "published",
+        "noise": "random",
+        "t": PUBLISHED_TIMESTEPS,
+    },
+}
+
+
+@click.command()
+@click.argument("pairs_folder", type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Heads and features.")
+@click.option("--steps", default=600, show_default=True, help="Of training, for every variant.")
+@click.option("--crops", default=256, show_default=True)
+@click.option("--size", default=96, show_default=True, help="Side of a crop.")
+@click.option("--batch", default=4, show_default=True)
+@click.option("--pairs", default=5, show_default=True, help="Pairs of each folder, evenly chosen.")
+@click.option("--only", multiple=True, help="Variants to run, by their first words.")
+def main(
+    pairs_folder: Path,
+    folders: tuple[Path, ...],
+    out: Path,
+    steps: int,
+    crops: int,
+    size: int,
+    batch: int,
+    pairs: int,
+    only: tuple[str, ...],
+) -> None:
+    """The tables of docs/dmfuse.md that tell what brings what."""
+    prior = load_prior("default")
+    training = find_dataset(pairs_folder).pairs
+    heads = {}
+    for number, (name, changed) in enumerate(VARIANTS.items()):
+        if only and not name.startswith(only):
+            continue
+        settings = Settings(steps=steps, crops=crops, size=size, batch=batch, **changed)
+        folder = out / f"variant-{number}"
+        heads[name] = train_dmfuse(training, folder, prior, settings, cache=out / "features")
+    for folder in folders:
+        sources = [
+            (grey_plane(folder / "ir" / n), grey_plane(folder / "vi" / n))
+            for n in some_pairs(folder, pairs)
+        ]
+        rows = {name: _measured(head, sources, name) for name, head in heads.items()}
+        print_table(f"{folder.name}, {len(sources)} pairs", (*COLUMNS, "seconds"), rows)
+        for name in (name for name in heads if VARIANTS[name].get("noise") == "random"):
+            click.echo(f"\n{name}: PSNR between two seeds {_between_seeds(heads[name], sources)}")
+
+
+def _measured(head: Path, sources: list, name: str) -> np.ndarray:
+    fuser = Fuser(task="ir-visible", method="dmfuse", head=head)
+    metrics = metrics_of(fuser, sources, name)
+    began = time.perf_counter()
+    fuser(*sources[0], progress=False)
+    return np.append(metrics, time.perf_counter() - began)
+
+
+def _between_seeds(head: Path, sources: list) -> str:
+    images = [
+        [
+            Fuser(task="ir-visible", method="dmfuse", head=head, seed=seed)(*pair, progress=False)
+            for pair in sources
+        ]
+        for seed in (1, 2)
+    ]
+    values = [psnr(a.image, b.image, b.image) for a, b in zip(*images, strict=True)]
+    return f"{np.mean(values):.1f} dB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What the head reads: the frozen prior's decoder features of a source, noised to a few timesteps.
+
+As published, every source is noised anew for every t. The noise then is one more thing in which
+the features of two sources differ, and the result changes with the seed. Under noise "fixed" all
+sources, timesteps and images see one and the same pattern, repeated every `PERIOD` pixels: the
+head learns to look through it, results depend on no seed, and films do not flicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import DdfmError, unknown
+from ddfm.priors.prior import Prior
+from ddfm.samplers import noised
+
+__all__ = [
+    "NOISES",
+    "PERIOD",
+    "check_timesteps",
+    "noise_like",
+    "read_features",
+    "shape_of_features",
+]
+
+NOISES = ("fixed", "random")
+PERIOD = 128
+
+
+def noise_like(x: Tensor, noise: str, seeds: Sequence[int]) -> Tensor:
+    """Standard normal noise for images (B, 1, H, W); `seeds`, one an image, if it is random."""
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
+    height, width = x.shape[-2:]
+    if noise == "fixed":
+        pattern = torch.randn(PERIOD, PERIOD, generator=torch.Generator().manual_seed(0))
+        repeats = -(-height // PERIOD), -(-width // PERIOD)
+        return pattern.repeat(repeats)[:height, :width].expand_as(x).to(x)
+    draws = [
+        torch.randn(1, height, width, generator=torch.Generator().manual_seed(seed))
+        for seed in seeds
+    ]
+    return torch.stack(draws).to(x)
+
+
+@torch.no_grad()
+def read_features(
+    prior: Prior, x: Tensor, timesteps: Sequence[int], noises: Sequence[Tensor]
+) -> list[Tensor]:
+    """Decoder features of luminance (B, 1, H, W) in [-1, 1], finest scale first.
+
+    Those of all timesteps, each with its noise, lie side by side in the channels.
+    """
+    channels = (-1, prior.channels, -1, -1)
+    at_each = []
+    for t, noise in zip(timesteps, noises, strict=True):
+        x_t = noised(x.expand(channels), t, prior.alphas_bar, noise.expand(channels))
+        times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+        at_each.append(prior.features(x_t, times))
+    return [torch.cat(scale, dim=1).float() for scale in zip(*at_each, strict=True)]
+
+
+def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
+    """Channels of each scale, finest first, and by how much the finest is coarser than the image.
+
+    An error says so if the prior has no features, or none that the head can use.
+    """
+    parameter = next(iter(getattr(prior, "network", torch.nn.Module()).parameters()), None)
+    device = "cpu" if parameter is None else parameter.device
+    side = 2 * prior.multiple
+    x = torch.zeros(1, 1, side, side, device=device)
+    maps = read_features(prior, x, (0,), (x,))
+    sides = [f.shape[-1] for f in maps]
+    if any(fine != 2 * coarse for fine, coarse in zip(sides, sides[1:], strict=False)):
+        raise DdfmError(f"the features of the prior {prior.name} do not halve from scale to scale")
+    return tuple(f.shape[1] for f in maps), side // sides[0]
+
+
+def check_timesteps(prior: Prior, timesteps: Iterable[int]) -> tuple[int, ...]:
+    """The timesteps, each once and in order, or an error if the prior does not know one."""
+    chosen = tuple(sorted(set(timesteps)))
+    last = len(prior.alphas_bar) - 1
+    if not chosen or not 0 <= chosen[0] <= chosen[-1] <= last:
+        raise DdfmError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
+    return chosen

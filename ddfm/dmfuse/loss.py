@@ -1,0 +1,87 @@
+r"""What the head is trained for. Images are (B, 1, H, W) in [0, 1]; u is the level to aim at.
+
+    L = 10 (1 - w_i SSIM(f, i) - w_v SSIM(f, v))
+      + 16 |g(f) - max(g(i), g(v))|_1
+      + 14 |f - u|_1,      w_x = mean g(x) / (mean g(i) + mean g(v))
+
+g(x) = |S_x x| + |S_y x| is the strength of the gradient under Sobel's kernels, and |.|_1 a mean.
+
+"published" has u = max(i, v). That erases a warm person before bright smoke or sky. "salient" has
+for u the levels of the default likelihood (ddfm/likelihood/evidence.py, equation 4): a region has
+the level of the source in which it stands out. Its gradients have a direction as well: each is to
+be that of the source where it is stronger, not only as strong, so that what is darker than its
+surroundings remains so.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddfm.errors import unknown
+from ddfm.likelihood.evidence import EvidenceLikelihood
+
+__all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
+
+LOSSES = ("salient", "published")
+SSIM_WEIGHT, GRADIENT_WEIGHT, LEVEL_WEIGHT = 10.0, 16.0, 14.0
+LEVELS_ONLY = 1e4  # the likelihood's weight of levels beside gradients, which then count nothing
+
+
+def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "salient") -> Tensor:
+    """L of a batch, its mean."""
+    if kind not in LOSSES:
+        raise unknown("loss", kind, LOSSES)
+    df, di, dv = sobel(f), sobel(i), sobel(v)
+    gi, gv = _strength(di), _strength(dv)
+    if kind == "published":
+        gradient = (_strength(df) - torch.maximum(gi, gv)).abs().mean()
+    else:
+        gradient = (df - torch.where(gi >= gv, di, dv)).abs().sum(1).mean()
+    mean_i, mean_v = (g.mean(dim=(1, 2, 3)) for g in (gi, gv))
+    share = (mean_i + 1e-6) / (mean_i + mean_v + 2e-6)
+    likeness = share * ssim(f, i) + (1 - share) * ssim(f, v)
+    level = (f - u).abs().mean()
+    structure = (1 - likeness).mean()
+    return SSIM_WEIGHT * structure + GRADIENT_WEIGHT * gradient + LEVEL_WEIGHT * level
+
+
+def levels(i: Tensor, v: Tensor, kind: str = "salient") -> Tensor:
+    """u of whole images (what stands out depends on all of a source, so crops come later)."""
+    if kind == "published":
+        return torch.maximum(i, v)
+    if kind not in LOSSES:
+        raise unknown("loss", kind, LOSSES)
+    sources = (2 * i - 1, 2 * v - 1)
+    evidence = EvidenceLikelihood(*sources, alpha=LEVELS_ONLY, gains=(1.0, 1.0), offset=0.0)
+    return ((evidence.first_guess() + 1) / 2).clamp(0, 1)
+
+
+def sobel(x: Tensor) -> Tensor:
+    """S_x x and S_y x, (B, 2, H, W), with borders repeated."""
+    across = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    return F.conv2d(
+        F.pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([across, across.T])[:, None]
+    )
+
+
+def _strength(gradient: Tensor) -> Tensor:
+    return gradient.abs().sum(1, keepdim=True)
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity of each image (B,), for a data range of 1.
+
+    Under a Gaussian window of 11 x 11 with deviation 1.5, where it fits in (Wang et al. 2004).
+    """
+    offsets = torch.arange(-5, 6, dtype=x.dtype, device=x.device)
+    taps = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    taps = taps / taps.sum()
+    planes = torch.cat([x, y, x * x, y * y, x * y])
+    planes = F.conv2d(F.conv2d(planes, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
+    mx, my, xx, yy, xy = planes.chunk(5)
+    c1, c2 = 0.01**2, 0.03**2
+    similar = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
+    similar = similar / ((mx**2 + my**2 + c1) * (xx - mx**2 + yy - my**2 + c2))
+    return similar.mean(dim=(1, 2, 3))

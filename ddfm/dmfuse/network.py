@@ -1,0 +1,192 @@
+r"""The head of DMFuse: features of both sources in, fused luminance out.
+
+At every scale s each source x in {i, v} has features F_x of the frozen prior. From them
+
+    E_x = scSE(ReLU(conv(F_x)))                                    encoder
+    A_x = softmax over row and column of Q(E_y) K(E_x)^T / sqrt(d)     y the other source
+    X_x = E_x + gamma A_x V(E_x),   gamma = 0 at first              criss-cross attention
+    D_s = ReLU(conv[ReLU(conv(up D_{s+1})), X_i, X_v])             decoder, coarsest s first
+
+The finest features of a prior that folds patch x patch pixels into channels are that much coarser
+than the image. One more stage then unfolds D_0, and sees the sources themselves beside it: fine
+detail comes from there. A 1 x 1 convolution and tanh give the luminance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Head", "HeadConfig", "criss_cross"]
+
+SCORES = 4_000_000  # attention scores that are held at once
+QUERY = 8  # channels of queries and keys
+LAST = 16  # channels of the stage at full resolution
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """All that shapes the head.
+
+    Attributes:
+        channels: of the features, finest scale first; each scale has half the size of the last.
+        patch: by how much the finest features are coarser than the image.
+        width: channels of each source's encoder; the decoder has twice as many.
+        attention: whether the sources attend to each other.
+        plain: whether the features are learned convolutions of the sources, of the same channels
+            and scales, rather than the prior's.
+    """
+
+    channels: tuple[int, ...]
+    patch: int = 1
+    width: int = 32
+    attention: bool = True
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of an image must be multiples of this."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+
+class Head(nn.Module):
+    """Sources (B, 1, H, W) in [-1, 1] with their features, finest first -> (B, 1, H, W)."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        wide = 2 * c.width
+        self.plain = Plain(c) if c.plain else None
+        self.encoders = nn.ModuleList(
+            nn.ModuleList(Encoder(n, c.width) for n in c.channels) for _ in range(2)
+        )
+        self.attention = nn.ModuleList(
+            CrissCross(c.width) if c.attention else None for _ in c.channels
+        )
+        finer = len(c.channels) - 1
+        self.enlarge = nn.ModuleList(_conv(wide, wide) for _ in range(finer))
+        self.join = nn.ModuleList(_conv(2 * wide, wide) for _ in range(finer))
+        self.unfold = _conv(wide, LAST * c.patch**2)
+        self.sharpen = _conv(LAST + 2, LAST)
+        self.out = nn.Conv2d(LAST, 1, 1)
+
+    def forward(
+        self, i: Tensor, v: Tensor, of_i: Sequence[Tensor] = (), of_v: Sequence[Tensor] = ()
+    ) -> Tensor:
+        if self.plain is not None:
+            of_i, of_v = self.plain(i), self.plain(v)
+        scales = list(zip(*self.encoders, self.attention, of_i, of_v, strict=True))
+        x = None
+        for level in reversed(range(len(scales))):
+            encode_i, encode_v, attend, f_i, f_v = scales[level]
+            both = torch.cat([encode_i(f_i), encode_v(f_v)])
+            if attend is not None:
+                both = attend(both)
+            both = torch.cat(both.chunk(2), dim=1)
+            if x is not None:
+                x = self.enlarge[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
+                both = self.join[level](torch.cat([x, both], dim=1))
+            x = both
+        x = F.pixel_shuffle(self.unfold(x), self.config.patch)
+        return torch.tanh(self.out(self.sharpen(torch.cat([x, i, v], dim=1))))
+
+    def normalise(self, features: Sequence[Tensor]) -> None:
+        """Lets the encoders expect features of these means and deviations, channel by channel."""
+        for encoders in self.encoders:
+            for encoder, f in zip(encoders, features, strict=True):
+                encoder.mean.copy_(f.mean(dim=(0, 2, 3)).view(1, -1, 1, 1))
+                encoder.deviation.copy_(f.std(dim=(0, 2, 3)).clamp(min=1e-3).view(1, -1, 1, 1))
+
+
+def _conv(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU())
+
+
+class Encoder(nn.Module):
+    """3 x 3 convolution, ReLU, squeeze-and-excitation of channels and of pixels."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, n_in, 1, 1))
+        self.register_buffer("deviation", torch.ones(1, n_in, 1, 1))
+        self.conv = _conv(n_in, n_out)
+        self.squeeze = nn.Conv2d(n_out, n_out // 2, 1)
+        self.excite = nn.Conv2d(n_out // 2, n_out, 1)
+        self.pixels = nn.Conv2d(n_out, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv((x - self.mean) / self.deviation)
+        channels = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3), keepdim=True))))
+        return x * channels.sigmoid() + x * self.pixels(x).sigmoid()
+
+
+class CrissCross(nn.Module):
+    """Both sources, one after the other along the batch; each is asked by the other."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, QUERY, 1)
+        self.key = nn.Conv2d(channels, QUERY, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        others = torch.cat(x.chunk(2)[::-1])
+        return x + self.gamma * criss_cross(self.query(others), self.key(x), self.value(x))
+
+
+def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Each pixel's attention over its row and its column, (B, C, H, W).
+
+    softmax(q . k / sqrt(C)) over the W + H - 1 pixels in question, by plain matrix products. Rows
+    are taken in bands, so that the scores of all pixels are never held at once: memory grows as
+    the image does, and no faster.
+    """
+    batch, channels, height, width = q.shape
+    band = max(1, SCORES // (batch * width * (height + width)))
+    q = q / math.sqrt(channels)
+    by_row, by_column = (0, 2, 3, 1), (0, 3, 2, 1)
+    key_rows, key_columns = k.permute(by_row).mT, k.permute(by_column).mT
+    value_rows, value_columns = v.permute(by_row), v.permute(by_column)
+    itself = torch.eye(height, dtype=torch.bool, device=q.device)
+    bands = []
+    for rows in (slice(top, top + band) for top in range(0, height, band)):
+        asked = q[:, :, rows]
+        in_row = asked.permute(by_row) @ key_rows[:, rows]  # (B, band, W, W)
+        in_column = asked.permute(by_column) @ key_columns  # (B, W, band, H)
+        # A pixel is in its row already, and is not counted twice.
+        in_column = in_column.masked_fill(itself[rows], -torch.inf).transpose(1, 2)
+        weights = torch.cat([in_row, in_column], dim=-1).softmax(dim=-1)
+        of_row, of_column = weights.split([width, height], dim=-1)
+        columns = of_column.transpose(1, 2) @ value_columns
+        bands.append(of_row @ value_rows[:, rows] + columns.transpose(1, 2))
+    return torch.cat(bands, dim=1).permute(0, 3, 1, 2)
+
+
+class Plain(nn.Module):
+    """What the prior's features are compared with: convolutions of the same channels and scales."""
+
+    def __init__(self, c: HeadConfig) -> None:
+        super().__init__()
+        self.patch = c.patch
+        before = (c.patch**2, *c.channels)
+        self.layers = nn.ModuleList(
+            nn.Sequential(_conv(n_in, n), _conv(n, n))
+            for n_in, n in zip(before, c.channels, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = F.pixel_unshuffle(x, self.patch)
+        maps = []
+        for level, layer in enumerate(self.layers):
+            x = layer(F.avg_pool2d(x, 2) if level else x)
+            maps.append(x)
+        return maps
