@@ -3,12 +3,14 @@
     sources -> luminance -> a first guess, noised -> the prior's sampling loop, its every estimate
     rectified by the likelihood -> luminance of the result -> colour, depth and size of the sources
 
-`Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call.
+`Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call. Method
+"dmfuse" has one pass of a trained head in place of first guess and loop; all else is the same.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -20,9 +22,10 @@ from torch import Tensor
 
 import ddfm
 from ddfm.device import find_device, find_dtype
-from ddfm.errors import DdfmError
+from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
+from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
-from ddfm.imaging.pair import check_color, check_resize, grey, in_color, read_pair
+from ddfm.imaging.pair import check_color, check_resize, grey, in_color, read_sources
 from ddfm.imaging.picture import Picture
 from ddfm.likelihood import make_likelihood
 from ddfm.priors import load_prior
@@ -37,16 +40,18 @@ from ddfm.samplers import Noise, find_sampler, noised
 from ddfm.schedule import timesteps
 from ddfm.watch import Callback, Watch
 
-__all__ = ["Fuser", "Fusion", "fuse"]
+__all__ = ["METHODS", "Fuser", "Fusion", "fuse"]
 
-Pair = tuple[Picture, Picture]
-Evidence = tuple[list[Tensor], list[float]]  # both sources, and the noise found in each
+METHODS = ("ddfm", "dmfuse")
+
+Pictures = tuple[Picture, ...]  # of one scene, two or more
+Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found in each
 
 
-def fuse(a: Any, b: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
-    """Fuses two registered images. Keywords are those of `Fuser` and of its call."""
+def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
+    """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
     of_call = {k: kwargs.pop(k) for k in ("progress", "callback", "trajectory") if k in kwargs}
-    return Fuser(prior, **kwargs)(a, b, **of_call)
+    return Fuser(prior, **kwargs)(*sources, **of_call)
 
 
 class Fuser:
@@ -54,8 +59,10 @@ class Fuser:
 
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior.
-        task: "ir-visible", "medical" or "multi-exposure"; "auto" takes two colour sources for
-            exposures and everything else for infrared and visible.
+        method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
+            infrared and visible. It knows no likelihood, sampler, steps and start.
+        task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
+            are all in colour for exposures, and all else for infrared and visible.
         likelihood: "default", "paper" or "reference".
         sampler: "ddim", "ddpm" or "dpm-solver".
         steps: network calls, or a respacing in the notation of guided-diffusion ("ddim50").
@@ -67,13 +74,15 @@ class Fuser:
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
         resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
-        options: further options of the likelihood.
+        options: further options of the likelihood, or of `ddfm.dmfuse.fuse.DMFuse`.
+        head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
     """
 
     def __init__(
         self,
         prior: Any = "default",
         *,
+        method: str = "ddfm",
         task: str = "auto",
         likelihood: str = "default",
         sampler: str | None = None,
@@ -86,73 +95,74 @@ class Fuser:
         resize: str = "error",
         tile: int | None = None,
         options: dict[str, Any] | None = None,
+        head: str | os.PathLike[str] | None = None,
     ) -> None:
         if not 0 <= int(seed) < 2**63:
             raise DdfmError(f"the seed must be a whole number from 0 to 2^63 - 1, not {seed}")
-        self.task, self.likelihood, self.seed = task, likelihood, int(seed)
+        self.method, self.task, self.likelihood, self.seed = method, task, likelihood, int(seed)
         self.sampler, self.steps, self.start = sampler, steps, start
         self.color, self.resize, self.tile = check_color(color), check_resize(resize), tile
         self.options = dict(options or {})
         self._recipe(task)  # names are checked before there is work
-        check_tile(tile)
+        self._check_method(head)
         self.device, self.dtype = find_device(device), find_dtype(dtype)
         self.prior: Prior = load_prior(prior).to(self.device, self.dtype)
         self.weights = self.prior.fingerprint
+        self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
         self.recipe(task)
 
     def __call__(
         self,
-        a: Any,
-        b: Any,
-        *,
+        *sources: Any,
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
         first_guess: np.ndarray | None = None,
     ) -> Fusion:
-        """Fuses a (infrared, PET, CT, ...) with b (visible, MRI, ...).
+        """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            a, b: paths, PIL images, NumPy arrays or tensors of one size.
+            sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
             first_guess: luminance (H, W) in [0, 1] that a loop which starts late begins with,
                 such as the result of the frame before; None takes the likelihood's own.
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
         """
-        pair = read_pair(a, b, self.resize)
+        pictures = read_sources(sources, self.resize)
         watch = Watch(progress, callback, trajectory)
-        return self._fuse([pair], self._task_of(pair), watch, first_guess)[0]
+        return self._fuse([pictures], self._task_of(pictures), watch, first_guess)[0]
 
     def batch(
         self,
-        pairs: Iterable[tuple[Any, Any]],
+        groups: Iterable[Sequence[Any]],
         *,
         together: int = 1,
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
     ) -> list[Fusion]:
-        """Fuses pairs; each comes out as it would alone.
+        """Fuses pairs, or larger groups; each comes out as it would alone.
 
         Args:
+            groups: the sources of each result.
             together: how many neighbours of one size go through the network at once. More than 1
                 is faster on a GPU, whose kernels then differ in the last digits of a float.
         """
         fusions: list[Fusion] = []
-        read = (read_pair(a, b, self.resize) for a, b in pairs)
-        for (task, _), alike in groupby(read, lambda pair: (self._task_of(pair), pair[0].size)):
+        read = (read_sources(sources, self.resize) for sources in groups)
+        for (task, *_), alike in groupby(read, lambda p: (self._task_of(p), len(p), p[0].size)):
             for some in _chunks(alike, together):
                 fusions += self._fuse(some, task, Watch(progress, callback, trajectory))
         return fusions
 
-    def sharing(self, pairs: Iterable[tuple[Any, Any]]) -> Fuser:
+    def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that all get the same contrast.
 
         What the likelihood would set by itself, image by image, is set to the median of what it
-        sets for these pairs. What the caller has set remains.
+        sets for these sources. What the caller has set remains.
         """
-        chosen = [self._chosen(read_pair(a, b, self.resize)) for a, b in pairs]
+        chosen = [self._chosen(read_sources(sources, self.resize)) for sources in groups]
         names = chosen[0] if chosen else ()
         medians = {name: float(np.median([one[name] for one in chosen])) for name in names}
         fuser = copy.copy(self)
@@ -174,17 +184,23 @@ class Fuser:
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
         recipe = self.recipe(task)
-        options = recipe.options.items()
-        return {
-            "ddfm": ddfm.__version__,
-            "prior": self.prior.name,
-            "weights": self.weights,
-            "task": recipe.task,
+        options = (recipe.options if self.dmfuse is None else self.options).items()
+        of_method = {
             "likelihood": recipe.likelihood,
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},
             "sampler": recipe.sampler,
             "steps": recipe.steps,
             "start": recipe.start,
+        }
+        if self.dmfuse is not None:
+            of_method = {"head": self.dmfuse.fingerprint}
+        return {
+            "ddfm": ddfm.__version__,
+            "method": self.method,
+            "prior": self.prior.name,
+            "weights": self.weights,
+            "task": recipe.task,
+            **of_method,
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},
             "seed": self.seed,
             "color": self.color,
             "resize": self.resize,
@@ -195,49 +211,61 @@ class Fuser:
 
     @torch.no_grad()
     def _fuse(
-        self, pairs: Sequence[Pair], task: str, watch: Watch, guess: np.ndarray | None = None
+        self, groups: Sequence[Pictures], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> list[Fusion]:
-        """Pairs of one size and one task, together through the loop."""
+        """Groups of one size, one number and one task, together."""
         recipe = self.recipe(task)
-        height, width = size = pairs[0][0].size
+        height, width = size = groups[0][0].size
         prior = Tiled.if_needed(self.prior, self.tile, size)
-        evidence = [self._evidence(pair, recipe, prior) for pair in pairs]
-        i, v = (torch.cat([sources[k] for sources, _ in evidence]) for k in (0, 1))
-        likelihood = make_likelihood(recipe.likelihood, (i, v), **recipe.options)
-
-        draw = Noise([self.seed] * len(pairs))
-        x = draw(_channels(i, prior))
-        start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
-        if recipe.start is not None:
-            first = likelihood.first_guess() if guess is None else self._guess(guess, size, prior)
-            x = noised(_channels(first, prior), start, prior.alphas_bar, x)
+        evidence = [self._evidence(pictures, recipe, prior) for pictures in groups]
+        s = [torch.cat(of_all) for of_all in zip(*(x for x, _ in evidence), strict=True)]
         with watch:
-            x = find_sampler(recipe.sampler)(
-                Rectified(prior, likelihood, clip=recipe.clip),
-                x,
-                timesteps(start + 1, recipe.steps),
-                prior.alphas_bar,
-                noise=draw,
-                callback=watch,
-            )
-        fused = likelihood.finish(luminance(x))[:, 0, :height, :width].float().cpu().numpy()
-        chosen = likelihood.chosen()
+            if self.dmfuse is None:
+                guess = None if guess is None else self._guess(guess, size, prior)
+                fused, chosen = self._in_a_loop(s, recipe, prior, watch, guess)
+            else:
+                _check_for_dmfuse(s, watch)
+                fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **self.options)
+        fused = fused[:, 0, :height, :width].float().cpu().numpy()
         return [
             Fusion(
-                in_color(recipe.finished(fused[k]), pair, self.color),
-                self.settings(task) | _about(pair, evidence[k][1]),
+                in_color(recipe.finished(fused[k]), pictures, self.color),
+                self.settings(task) | _about(pictures, evidence[k][1]),
                 watch.snapshots(k, size),
                 chosen[k],
             )
-            for k, pair in enumerate(pairs)
+            for k, pictures in enumerate(groups)
         ]
 
+    def _in_a_loop(
+        self, s: list[Tensor], recipe: Recipe, prior: Prior, watch: Watch, guess: Tensor | None
+    ) -> tuple[Tensor, list[dict[str, float]]]:
+        """Fused luminance in [-1, 1], by DDFM, and what the likelihood chose for each."""
+        likelihood = make_likelihood(recipe.likelihood, s, **recipe.options)
+        draw = Noise([self.seed] * len(s[0]))
+        x = draw(_channels(s[0], prior))
+        start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
+        if recipe.start is not None:
+            first = likelihood.first_guess() if guess is None else guess
+            x = noised(_channels(first, prior), start, prior.alphas_bar, x)
+        x = find_sampler(recipe.sampler)(
+            Rectified(prior, likelihood, clip=recipe.clip),
+            x,
+            timesteps(start + 1, recipe.steps),
+            prior.alphas_bar,
+            noise=draw,
+            callback=watch,
+        )
+        return likelihood.finish(luminance(x)), likelihood.chosen()
+
     @torch.no_grad()
-    def _chosen(self, pair: Pair) -> dict[str, float]:
-        """The options that the likelihood sets by itself for this pair."""
-        recipe = self.recipe(self._task_of(pair))
-        prior = Tiled.if_needed(self.prior, self.tile, pair[0].size)
-        sources, _ = self._evidence(pair, recipe, prior)
+    def _chosen(self, pictures: Pictures) -> dict[str, float]:
+        """The options that the likelihood, or dmfuse, sets by itself for these sources."""
+        if self.dmfuse is not None:
+            return self._fuse([pictures], self._task_of(pictures), Watch(False))[0].chosen
+        recipe = self.recipe(self._task_of(pictures))
+        prior = Tiled.if_needed(self.prior, self.tile, pictures[0].size)
+        sources, _ = self._evidence(pictures, recipe, prior)
         return make_likelihood(recipe.likelihood, sources, **recipe.options).chosen()[0]
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
@@ -245,10 +273,10 @@ class Fuser:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return _padded(guess, prior.multiple).to(self.device)
 
-    def _evidence(self, pair: Pair, recipe: Recipe, prior: Prior) -> Evidence:
+    def _evidence(self, pictures: Pictures, recipe: Recipe, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         sources, levels = [], []
-        for picture in pair:
+        for picture in pictures:
             height, width = picture.size
             x = _padded(recipe.prepared(grey(picture)), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
@@ -258,6 +286,22 @@ class Fuser:
             levels.append(round(level, 5))
         return sources, levels
 
+    def _check_method(self, head: Any) -> None:
+        """Refuses what the method does not know."""
+        if self.method not in METHODS:
+            raise unknown("method", self.method, METHODS)
+        if self.method == "ddfm":
+            check_tile(self.tile)
+            if head is not None:
+                raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
+            return
+        check_tile(self.tile, OVERLAP)
+        check_options(self.options)
+        usual = {"likelihood": "default", "sampler": None, "steps": None, "start": None}
+        for name, value in usual.items():
+            if getattr(self, name) != value:
+                raise DdfmError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+
     def _recipe(self, task: str) -> Recipe:
         """Without regard to the prior. "auto" stands for what is most usual."""
         recipe = find_recipe(self.likelihood, "ir-visible" if task == "auto" else task)
@@ -266,16 +310,16 @@ class Fuser:
         find_sampler(recipe.sampler)
         return replace(recipe, options=recipe.options | self.options)
 
-    def _task_of(self, pair: Pair) -> str:
+    def _task_of(self, pictures: Pictures) -> str:
         if self.task != "auto":
             return self.task
-        return "multi-exposure" if all(p.is_color for p in pair) else "ir-visible"
+        return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
 
 
-def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
-    some: list[Pair] = []
-    for pair in pairs:
-        some.append(pair)
+def _chunks(groups: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
+    some: list[Pictures] = []
+    for pictures in groups:
+        some.append(pictures)
         if len(some) >= size:
             yield some
             some = []
@@ -296,5 +340,12 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
     return x.expand(-1, prior.channels, -1, -1)
 
 
-def _about(pair: Pair, noise: list[float]) -> dict[str, Any]:
-    return {"sources": [picture.name for picture in pair], "source_noise": noise}
+def _about(pictures: Pictures, noise: list[float]) -> dict[str, Any]:
+    return {"sources": [picture.name for picture in pictures], "source_noise": noise}
+
+
+def _check_for_dmfuse(sources: Sequence[Tensor], watch: Watch) -> None:
+    if len(sources) != 2:
+        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {len(sources)}")
+    if watch.trajectory:
+        raise DdfmError("dmfuse is one pass: there are no steps to keep (trajectory, --save-steps)")

@@ -12,7 +12,7 @@ from ddfm.errors import unknown
 
 __all__ = ["TASKS", "Recipe", "find_recipe"]
 
-TASKS = ("ir-visible", "medical", "multi-exposure")
+TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,19 @@ OF_TASK: dict[str, dict[str, Any]] = {
             "hot": 0.0,
             "width": 0.02,
             "gains": (1.0, 1.0),
+        }
+    },
+    "multi-focus": {
+        "options": {
+            "kappa": 0.0,
+            "hot": 0.0,
+            "sharp": 3.0,
+            "gains": (1.0, 1.0),
+            "p": 3.0,
+            "grain": 2.0,
+            "learn": 0.0,
+            "restore": 0.0,
+            "detail": 1.0,
         }
     },
 }

@@ -73,7 +73,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (5, 4), (13, 7), (16, 16), (31, 50)])
 def test_any_size_comes_back_as_it_is(small, size):
-    fusion = fuse(image(0, *size), image(1, *size), small, **PLAIN)
+    fusion = fuse(image(0, *size), image(1, *size), prior=small, **PLAIN)
     assert fusion.image.shape == size and fusion.image.dtype == np.uint8
 
 
@@ -86,7 +86,7 @@ def test_any_size_with_a_prior_of_rgb_and_coarse_multiples(size):
         return 0 * x
 
     prior = FunctionPrior(x0, alphas_bar(), kind="x0", channels=3, multiple=32)
-    assert fuse(image(0, *size), image(1, *size), prior, **PLAIN).image.shape == size
+    assert fuse(image(0, *size), image(1, *size), prior=prior, **PLAIN).image.shape == size
     assert set(seen) == {(1, 3, 32, 32)}
 
 
@@ -103,7 +103,7 @@ def test_padding_is_by_reflection():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(LIKELIHOODS, "paper", Spy)
-        fuse(a, b, prior, **PLAIN)
+        fuse(a, b, prior=prior, **PLAIN)
     rows, columns = [0, 1, 2, 3, 4, 3, 2, 1], [0, 1, 2, 3, 4, 5, 4, 3]
     for given, source in zip(seen, (a, b), strict=True):
         np.testing.assert_allclose(given[0, 0], 2 * source[rows][:, columns] - 1, atol=1e-6)
@@ -122,7 +122,7 @@ def test_padding_is_by_reflection():
 )
 def test_the_deeper_source_says_the_depth(first, second, result):
     a, b = image(0, dtype=first), image(1, dtype=second)
-    fused = fuse(a, b, "gaussian", **PLAIN)
+    fused = fuse(a, b, prior="gaussian", **PLAIN)
     assert fused.image.dtype == result
     exact = fuse(image(0, dtype=np.float32), image(1, dtype=np.float32), "gaussian", **PLAIN)
     white = 1.0 if result is np.float32 else np.iinfo(result).max
@@ -134,7 +134,7 @@ def test_the_deeper_source_says_the_depth(first, second, result):
 def test_floats_of_another_range_come_back_in_it():
     a, b = 2 * image(0, dtype=np.float32) - 1, 2 * image(1, dtype=np.float32) - 1
     a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
-    fused = fuse(a, b, "gaussian", **PLAIN).image
+    fused = fuse(a, b, prior="gaussian", **PLAIN).image
     assert fused.dtype == np.float32 and fused.min() < -0.05 and -1 <= fused.min()
     degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), "gaussian", **PLAIN).image
     assert 0 <= degrees.min() and degrees.max() <= 1  # of two that have no scale in common
@@ -150,34 +150,34 @@ def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
         (torch.from_numpy(a).permute(2, 0, 1), torch.from_numpy(b)),
         (read_image(a), b[..., None]),
     ]
-    expected = fuse(a, b, "gaussian", **PLAIN).image
+    expected = fuse(a, b, prior="gaussian", **PLAIN).image
     for first, second in sources:
-        assert np.array_equal(fuse(first, second, "gaussian", **PLAIN).image, expected)
+        assert np.array_equal(fuse(first, second, prior="gaussian", **PLAIN).image, expected)
 
 
 def test_sources_are_left_alone():
     a, b = image(0, channels=3), image(1)
     kept = a.copy(), b.copy()
-    fuse(a, b, "gaussian", **PLAIN)
+    fuse(a, b, prior="gaussian", **PLAIN)
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
 
 
 def test_resizing_is_asked_for():
     a, b = image(0, 10, 8), image(1, 20, 16)
     with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 16 x 20.*--resize a"):
-        fuse(a, b, "gaussian", **PLAIN)
-    assert fuse(a, b, "gaussian", resize="a", **PLAIN).image.shape == (10, 8)
-    assert fuse(a, b, "gaussian", resize="b", **PLAIN).image.shape == (20, 16)
+        fuse(a, b, prior="gaussian", **PLAIN)
+    assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
+    assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 16)
 
 
 def test_resizing_smooths_first():
     """One-pixel stripes become grey, and not a pattern of their own; alpha goes along."""
-    from ddfm.imaging.pair import read_pair
+    from ddfm.imaging.pair import read_sources
 
     stripes = np.zeros((60, 80, 2), np.uint8)
     stripes[:, ::2, 0] = 255
     stripes[:30, :, 1] = 255
-    _, b = read_pair(np.zeros((15, 20)), stripes, resize="a")
+    _, b = read_sources((np.zeros((15, 20)), stripes), resize="a")
     assert b.pixels.shape == (15, 20, 1)
     inside = b.pixels[:, 3:-3]
     assert abs(inside.mean() - 0.5) < 0.02 and inside.std() < 0.03
@@ -189,7 +189,7 @@ def test_resizing_smooths_first():
 
 def test_grey_sources_make_grey():
     rgb = np.repeat(image(1)[..., None], 3, axis=2)
-    assert fuse(image(0), rgb, "gaussian", **PLAIN).image.ndim == 2
+    assert fuse(image(0), rgb, prior="gaussian", **PLAIN).image.ndim == 2
 
 
 @pytest.mark.parametrize("colored", ["a", "b"])
@@ -197,7 +197,7 @@ def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
     color, grey = image(3, channels=3, dtype=np.float32), image(1, dtype=np.float32)
     pair = (color, grey) if colored == "a" else (grey, color)
     as_grey = luma(color).astype(np.float32)
-    fused = fuse(*pair, "gaussian", **PLAIN).image
+    fused = fuse(*pair, prior="gaussian", **PLAIN).image
     flat = fuse(*((as_grey, grey) if colored == "a" else (grey, as_grey)), "gaussian", **PLAIN)
     np.testing.assert_allclose(luma(fused), flat.image, atol=2e-6)
     # R - Y and B - Y are what chroma is; here they have room.
@@ -209,7 +209,7 @@ def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
 
 def test_two_colour_sources_share_their_chroma_by_saturation():
     a, b = (image(seed, channels=3, dtype=np.float32) for seed in (3, 4))
-    fused = fuse(a, b, "gaussian", **PLAIN).image.astype(float)
+    fused = fuse(a, b, prior="gaussian", **PLAIN).image.astype(float)
 
     def chroma(rgb):  # Cb and Cr by ITU-R BT.601
         y = luma(rgb)
@@ -218,20 +218,20 @@ def test_two_colour_sources_share_their_chroma_by_saturation():
     weights = [np.hypot(*chroma(x)) for x in (a, b)]
     mixed = sum(w * chroma(x) for w, x in zip(weights, (a, b), strict=True)) / sum(weights)
     np.testing.assert_allclose(chroma(fused), mixed, atol=1e-5)
-    flat = fuse(*(luma(x).astype(np.float32) for x in (a, b)), "gaussian", **PLAIN).image
+    flat = fuse(*(luma(x).astype(np.float32) for x in (a, b)), prior="gaussian", **PLAIN).image
     np.testing.assert_allclose(luma(fused), flat, atol=2e-6)
 
 
 def test_whose_colour_is_kept_can_be_said():
     a, b = (image(seed, channels=3, dtype=np.float32) for seed in (3, 4))
-    grey = fuse(a, b, "gaussian", color="grey", **PLAIN)
+    grey = fuse(a, b, prior="gaussian", color="grey", **PLAIN)
     assert grey.image.ndim == 2
     for color, source in (("a", a), ("b", b)):
-        fused = fuse(a, b, "gaussian", color=color, **PLAIN).image
+        fused = fuse(a, b, prior="gaussian", color=color, **PLAIN).image
         np.testing.assert_allclose(luma(fused), grey.image, atol=2e-6)
         difference = fused[..., 0] - luma(fused)
         np.testing.assert_allclose(difference, source[..., 0] - luma(source), atol=2e-6)
-    assert fuse(a, image(1), "gaussian", color="b", **PLAIN).image.ndim == 2  # b has none
+    assert fuse(a, image(1), prior="gaussian", color="b", **PLAIN).image.ndim == 2  # b has none
 
 
 def test_a_prior_of_rgb_gives_the_sources_no_colour_of_its_own():
@@ -241,11 +241,11 @@ def test_a_prior_of_rgb_gives_the_sources_no_colour_of_its_own():
     as_grey = float((orange.flatten() * torch.tensor([0.299, 0.587, 0.114])).sum())
     flat = FunctionPrior(lambda x, t: as_grey + 0 * x, alphas_bar(), kind="x0", channels=1)
     a, b = image(0, dtype=np.float32), image(1, dtype=np.float32)
-    fused = fuse(a, b, prior, **PLAIN).image
+    fused = fuse(a, b, prior=prior, **PLAIN).image
     assert fused.ndim == 2
-    np.testing.assert_allclose(fused, fuse(a, b, flat, **PLAIN).image, atol=1e-5)
+    np.testing.assert_allclose(fused, fuse(a, b, prior=flat, **PLAIN).image, atol=1e-5)
     color = image(3, channels=3, dtype=np.float32)
-    fused = fuse(a, color, prior, **PLAIN).image
+    fused = fuse(a, color, prior=prior, **PLAIN).image
     difference = fused[..., 0] - luma(fused)
     np.testing.assert_allclose(difference, color[..., 0] - luma(color), atol=2e-6)
 
@@ -255,19 +255,19 @@ def test_alpha_is_the_colour_sources(tmp_path):
     color = np.dstack([image(3, channels=3), opacity])
     other = np.dstack([image(1), 255 - opacity])
     for pair in ((color, other), (other, color)):
-        fused = fuse(*pair, "gaussian", **PLAIN)
+        fused = fuse(*pair, prior="gaussian", **PLAIN)
         assert fused.image.shape == (24, 20, 4)
         assert np.array_equal(fused.image[..., 3], opacity)
         fused.save(tmp_path / "f.png")
         assert np.array_equal(np.asarray(Image.open(tmp_path / "f.png")), fused.image)
-    grey = fuse(image(0), other, "gaussian", **PLAIN).image
+    grey = fuse(image(0), other, prior="gaussian", **PLAIN).image
     assert grey.shape == (24, 20, 2) and np.array_equal(grey[..., 1], 255 - opacity)
 
 
 def test_the_colour_sources_profile_is_kept(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(image(3, channels=3)).save(tmp_path / "b.png", icc_profile=profile)
-    fuse(image(0), tmp_path / "b.png", "gaussian", **PLAIN).save(tmp_path / "f.png")
+    fuse(image(0), tmp_path / "b.png", prior="gaussian", **PLAIN).save(tmp_path / "f.png")
     assert Image.open(tmp_path / "f.png").info["icc_profile"] == profile
 
 
@@ -278,13 +278,13 @@ def test_the_same_seed_gives_the_same_pixels_alone_and_in_any_batch(small):
     pairs = [(image(k), image(k + 10)) for k in range(3)]
     pairs.append((image(3, 9, 30), image(13, 9, 30)))
     fuser = Fuser(small, sampler="ddpm", **PLAIN)
-    alone = [fuse(*pair, small, sampler="ddpm", **PLAIN).image for pair in pairs]
+    alone = [fuse(*pair, prior=small, sampler="ddpm", **PLAIN).image for pair in pairs]
     batch = [fusion.image for fusion in fuser.batch(pairs)]
     turned = [fusion.image for fusion in fuser.batch(iter(pairs[::-1]))][::-1]
     for k in range(4):
         assert np.array_equal(alone[k], batch[k])
         assert np.array_equal(alone[k], turned[k])
-    other = fuse(*pairs[0], small, sampler="ddpm", seed=1, **PLAIN).image
+    other = fuse(*pairs[0], prior=small, sampler="ddpm", seed=1, **PLAIN).image
     assert not np.array_equal(alone[0], other)
 
 
@@ -316,8 +316,8 @@ def test_neighbours_of_one_size_may_go_through_the_network_together():
 def test_the_network_may_compute_in_half_precision(dtype):
     """Close to float32, and not the same: the network did compute in less."""
     prior, pair = network(), (image(0, dtype=np.float32), image(1, dtype=np.float32))
-    full = fuse(*pair, prior, **PLAIN).image
-    half = fuse(*pair, prior, dtype=dtype, **PLAIN)
+    full = fuse(*pair, prior=prior, **PLAIN).image
+    half = fuse(*pair, prior=prior, dtype=dtype, **PLAIN)
     assert half.settings["dtype"] == dtype
     assert 0 < np.abs(half.image - full).max() < 0.05
 
@@ -325,7 +325,9 @@ def test_the_network_may_compute_in_half_precision(dtype):
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm-solver"])
 def test_every_sampler_ends_between_the_sources(sampler):
     a, b = image(0, dtype=np.float32), image(1, dtype=np.float32)
-    fused = fuse(a, b, "gaussian", sampler=sampler, likelihood="paper", steps=30, device="cpu")
+    fused = fuse(
+        a, b, prior="gaussian", sampler=sampler, likelihood="paper", steps=30, device="cpu"
+    )
     low, high = np.minimum(a, b), np.maximum(a, b)
     assert np.mean((fused.image > low - 0.05) & (fused.image < high + 0.05)) > 0.95
 
@@ -335,7 +337,7 @@ def test_every_sampler_ends_between_the_sources(sampler):
 
 def test_settings_are_json_and_make_the_result_again():
     a, b = image(0), image(1)
-    fusion = fuse(a, b, "gaussian", likelihood="paper", steps=3, seed=5, options={"psi": 0.2})
+    fusion = fuse(a, b, prior="gaussian", likelihood="paper", steps=3, seed=5, options={"psi": 0.2})
     settings = json.loads(json.dumps(fusion.settings))
     assert settings == fusion.settings
     assert settings["sources"] == ["the first image", "the second image"]
@@ -351,7 +353,7 @@ def test_settings_are_json_and_make_the_result_again():
 def test_the_trajectory_shows_every_step(tmp_path, small):
     steps = []
     fusion = fuse(
-        image(0, 9, 6), image(1, 9, 6), small, callback=steps.append, trajectory=True, **PLAIN
+        image(0, 9, 6), image(1, 9, 6), prior=small, callback=steps.append, trajectory=True, **PLAIN
     )
     assert [s.t for s in fusion.trajectory] == [s.t for s in steps] == [999, 666, 333, 0]
     assert [s.step for s in fusion.trajectory] == [0, 1, 2, 3]
@@ -365,7 +367,7 @@ def test_the_trajectory_shows_every_step(tmp_path, small):
     assert len(names) == 8 and names[0] == "step-000-t999-prior.png"
     written = np.asarray(Image.open(tmp_path / "deep" / "steps" / "step-003-t000-rectified.png"))
     assert np.array_equal(written, np.rint(last * 255))
-    assert fuse(image(0), image(1), small, **PLAIN).trajectory == []
+    assert fuse(image(0), image(1), prior=small, **PLAIN).trajectory == []
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -387,7 +389,7 @@ def test_a_notebook_shows_it(channels):
 
 
 def test_progress_is_for_terminals_or_for_whom_asks(capfd):
-    fuse(image(0), image(1), "gaussian", **PLAIN)
+    fuse(image(0), image(1), prior="gaussian", **PLAIN)
     assert capfd.readouterr() == ("", "")
 
 
@@ -412,7 +414,7 @@ def test_the_reference_recipe_is_the_authors_whole_program(monkeypatch, steps):
     infrared, visible = ((data[k][0, 0].numpy() + 1) / 2 for k in "VI")
     prior = FunctionPrior(eps, alphas_bar("linear"))
     fuse(
-        infrared, visible, prior, likelihood="reference", steps=steps, device="cpu",
+        infrared, visible, prior=prior, likelihood="reference", steps=steps, device="cpu",
         callback=seen.append,
     )  # fmt: skip
     assert [step.t for step in seen[::-1]] == data[f"timesteps_respace{steps}"].tolist()
@@ -430,14 +432,14 @@ def test_the_reference_recipe_rounds_its_sources_and_stretches_its_result(monkey
 
     monkeypatch.setitem(LIKELIHOODS, "reference", Spy)
     a, b = image(0, dtype=np.uint16), image(1, channels=3)
-    fused = fuse(a, b, "gaussian", likelihood="reference", steps=3, device="cpu")
+    fused = fuse(a, b, prior="gaussian", likelihood="reference", steps=3, device="cpu")
     np.testing.assert_allclose(
         (seen[1][0, 0] + 1) / 2 * 255, np.rint(luma(b)), atol=1e-4
     )  # as OpenCV makes grey
     for plane in seen:
         levels = (plane + 1) / 2 * 255
         np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
-    grey = fuse(a, image(1), "gaussian", likelihood="reference", steps=3, device="cpu")
+    grey = fuse(a, image(1), prior="gaussian", likelihood="reference", steps=3, device="cpu")
     assert grey.image.min() == 0 and grey.image.max() == 65535
     assert fused.settings["sampler"] == "ddim" and RECIPES["reference"].steps == 100
 
@@ -471,7 +473,7 @@ def toy(monkeypatch):
 def test_a_warm_start_begins_at_the_noised_first_guess(toy):
     prior, seen = GaussianPrior(), []
     a, b = image(0, dtype=np.float32), image(1, dtype=np.float32)
-    fused = fuse(a, b, prior, likelihood="toy", device="cpu", callback=seen.append)
+    fused = fuse(a, b, prior=prior, likelihood="toy", device="cpu", callback=seen.append)
     assert [step.t for step in seen] == [250, 167, 83, 0]
     abar = float(prior.alphas_bar[250])
     noise = Noise([3407])(torch.zeros(1, 1, 24, 20))[0, 0].numpy()
@@ -510,7 +512,7 @@ def test_steps_and_start_can_be_said(toy):
     def visited(**kwargs):
         seen = []
         kwargs = {"likelihood": "toy", "device": "cpu", "callback": seen.append} | kwargs
-        fusion = fuse(image(0), image(1), "gaussian", **kwargs)
+        fusion = fuse(image(0), image(1), prior="gaussian", **kwargs)
         assert fusion.settings["start"] == kwargs.get("start", 250)
         return [step.t for step in seen], fusion.settings["steps"]
 
@@ -538,7 +540,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     monkeypatch.setitem(RECIPES, "toy", replace(RECIPES["toy"], clean=0.1))
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()
-    fused = fuse(a, b, prior, likelihood="toy", device="cpu")
+    fused = fuse(a, b, prior=prior, likelihood="toy", device="cpu")
     assert sizes == [(1, 1, 10, 7)] * 2  # what is padded would not be noise
     assert fused.settings["source_noise"] == [0.2, 0.0]
     (made,) = Toy.made
@@ -560,7 +562,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
 )
 def test_the_task_is_what_is_said_or_seen(task, channels, expected):
     pair = [image(k, channels=c) for k, c in enumerate(channels)]
-    assert fuse(*pair, "gaussian", task=task, **PLAIN).settings["task"] == expected
+    assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
 
 
 # --- wrong input --------------------------------------------------------------------------------
@@ -607,7 +609,7 @@ def test_wrong_arguments_are_named(wrong, message):
 )
 def test_wrong_sources_are_named(source, message):
     with pytest.raises(DdfmError) as caught:
-        fuse(image(0), source, "gaussian", **PLAIN)
+        fuse(image(0), source, prior="gaussian", **PLAIN)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -23,7 +23,7 @@ from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.run import NOISE_METRICS, Bench, Row, eight_bit, summarise
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import read_pair
+from ddfm.imaging.pair import read_sources
 from ddfm.metrics import LOWER_IS_BETTER, METRICS
 
 __all__ = ["write_report"]
@@ -172,7 +172,7 @@ def _pictures(result: Bench) -> list[dict[str, Any]]:
     pictures = []
     for (dataset, name), some in rows.items():
         pair = some[0].pair
-        sources = read_pair(pair.a, pair.b, _resize_of(result, dataset))
+        sources = read_sources((pair.a, pair.b), _resize_of(result, dataset))
         images = dict(zip(subfolders[dataset], map(_encoded, map(eight_bit, sources)), strict=True))
         images |= {row.method: _encoded(eight_bit(read_image(row.file))) for row in some}
         pictures.append({"name": f"{dataset} / {name}", "images": images})

@@ -30,7 +30,7 @@ from ddfm.bench.methods import Fuse, Method
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, to_array, write_image
-from ddfm.imaging.pair import read_pair
+from ddfm.imaging.pair import read_sources
 from ddfm.imaging.picture import Picture
 from ddfm.manifest import Manifest
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
@@ -156,7 +156,7 @@ def _run_pair(
     fuse: Fuse | None,
     settings: dict[str, Any],
 ) -> Row:
-    pictures = read_pair(pair.a, pair.b, settings.get("resize", "error"))
+    pictures = read_sources((pair.a, pair.b), settings.get("resize", "error"))
     seconds = None
     if fuse is None:
         file = method.result(dataset.name, pair.name)

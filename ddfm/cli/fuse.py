@@ -15,9 +15,10 @@ from ddfm.cli.options import fuser_options, quiet_option
 __all__ = ["fuse"]
 
 
-@click.command(short_help="Fuse two registered images.")
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", required=False, type=click.Path(path_type=Path))
+@click.command(short_help="Fuse registered images.")
+@click.argument(
+    "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
+)
 @click.option(
     "-o",
     "--output",
@@ -67,8 +68,7 @@ __all__ = ["fuse"]
 )
 @quiet_option
 def fuse(
-    a: Path,
-    b: Path | None,
+    sources: tuple[Path, ...],
     output: Path,
     save_steps: Path | None,
     pattern: str | None,
@@ -82,7 +82,8 @@ def fuse(
 ) -> int | None:
     """Fuse two registered images: A is infrared, CT, PET, ..., and B is visible, MRI, ...
 
-    The result has their size, and the depth of the deeper one. Colours are kept.
+    Or any number of them: exposures, or pictures of differing focus (--task). The result has their
+    size, and the depth of the deepest one. Colours are kept.
 
     One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both. Videos are
     fused as by `ddfm film`.
@@ -97,6 +98,7 @@ def fuse(
       ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
+      ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
       ddfm fuse flir.jpg -o fused.png --celsius 15 40
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
@@ -104,41 +106,41 @@ def fuse(
     folders = {"suffix": suffix, "dry_run": dry_run}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
-    if b is not None and flir:
+    alone = len(sources) == 1
+    if not alone and flir:
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
-    if a.is_dir() and (b is None or b.is_dir()):
-        return _fuse_folders(a, b, output, settings, quiet, save_steps, pattern, folders, flir)
+    if len(sources) <= 2 and all(source.is_dir() for source in sources):
+        return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
-    if is_video(a) and b is not None:
+    if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
-            raise click.UsageError("--save-steps is for two images, not for films")
-        return fuse_film(a, b, output, settings, quiet)
+            raise click.UsageError("--save-steps is for images, not for films")
+        return fuse_film(*sources, output, settings, quiet)
     from ddfm.fusion import Fuser
     from ddfm.imaging.files import check_output
     from ddfm.imaging.pair import read_sources
     from ddfm.imaging.thermal import read_flir
 
     check_output(output)
-    pair = read_flir(a, **flir) if b is None else (a, b)
-    pair = read_sources(pair, settings["resize"])
+    opened = tuple(read_flir(sources[0], **flir)) if alone else sources
+    pictures = read_sources(opened, settings["resize"])
     fuser = Fuser(**settings)
     began = time.monotonic()
-    fusion = fuser(*pair, progress=False if quiet else None, trajectory=save_steps is not None)
+    fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
     fusion.save(output)
     if save_steps is not None:
         fusion.save_steps(save_steps)
     if not quiet and sys.stderr.isatty():
-        h, w = pair[0].size
+        h, w = pictures[0].size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
 
 
 def _fuse_folders(
-    a: Path,
-    b: Path | None,
+    sources: tuple[Path, ...],
     output: Path,
     settings: dict[str, Any],
     quiet: bool,
@@ -151,15 +153,16 @@ def _fuse_folders(
     from ddfm.fusion import Fuser
 
     if save_steps is not None:
-        raise click.UsageError("--save-steps is for two images, not for folders")
-    if b is None and pattern is not None:
+        raise click.UsageError("--save-steps is for images, not for folders")
+    alone = len(sources) == 1
+    if alone and pattern is not None:
         raise click.UsageError("--pattern is for two folders")
     fuser = None if folders["dry_run"] else Fuser(**settings)
     folders |= {"progress": False if quiet else None}
-    if b is None:
-        summary = fuse_flir(a, output, fuser, **folders, **flir)
+    if alone:
+        summary = fuse_flir(*sources, output, fuser, **folders, **flir)
     else:
-        summary = fuse_folders(a, b, output, fuser, pattern=pattern, **folders)
+        summary = fuse_folders(*sources, output, fuser, pattern=pattern, **folders)
     if folders["dry_run"]:
         click.echo(summary.pairing)
     elif not quiet or not summary.ok:

@@ -23,11 +23,22 @@ _FUSER = (
         help="A name (see `ddfm priors list`), a checkpoint, or a folder of a diffusers model.",
     ),
     click.option(
+        "--method",
+        default="ddfm",
+        show_default=True,
+        help="ddfm, or dmfuse: one pass of a small network, trained for infrared and visible.",
+    ),
+    click.option(
+        "--head",
+        metavar="FILE",
+        help="dmfuse: weights of `ddfm train-dmfuse`.  [default: those of ddfm]",
+    ),
+    click.option(
         "--task",
         default="auto",
         show_default=True,
-        help="ir-visible, medical, multi-exposure, or auto: two colour images are exposures, "
-        "all others infrared and visible.",
+        help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
+        "exposures, all others infrared and visible.",
     ),
     click.option(
         "--likelihood",

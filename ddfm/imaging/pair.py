@@ -1,8 +1,8 @@
-"""Two registered pictures: made one size where asked, and their colours given to what they fuse to.
+"""Registered pictures, made one size where asked, and their colours given to what they fuse to.
 
-The rules of colour: luminance is fused. The chroma comes from whichever source has any; from both,
-weighted by saturation at each pixel, where both are in colour; from none where both are grey.
-Chroma that the fused luminance leaves no room for is drawn towards grey.
+The rules of colour: luminance is fused. The chroma comes from whichever source has any; weighted by
+saturation at each pixel, where several are in colour; from none where all are grey. Chroma that the
+fused luminance leaves no room for is drawn towards grey.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbc
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 
-__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "grey", "in_color", "read_pair"]
+__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "grey", "in_color", "read_sources"]
 
 COLORS = ("auto", "grey", "a", "b")
 RESIZES = ("error", "a", "b")
@@ -41,26 +41,32 @@ def check_resize(resize: str) -> str:
     return resize
 
 
-def read_pair(a: Any, b: Any, resize: str = "error") -> tuple[Picture, Picture]:
-    """Two pictures of one size, from whatever `read_image` takes.
+def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture, ...]:
+    """Pictures of one size, from whatever `read_image` takes.
 
     Args:
-        resize: what to do where sizes differ: "error", or bring both to the size of "a" or "b".
+        resize: what to do where sizes differ: "error", or bring all to the size of the first
+            ("a") or of the second ("b").
     """
     check_resize(resize)
-    first, second = _read(a, "the first image"), _read(b, "the second image")
-    if first.size == second.size:
-        return first, second
-    if resize == "a":
-        return first, _resized(second, first.size)
-    if resize == "b":
-        return _resized(first, second.size), second
-    (h, w), (h2, w2) = first.size, second.size
-    raise DdfmError(
-        f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if they show the same "
-        "scene to the same borders, resize=a (--resize a) brings both to the size of the first, "
-        "b to that of the second"
-    )
+    if len(sources) < 2:
+        raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
+    names = ["the first image", "the second image"]
+    names += [f"image {k}" for k in range(3, len(sources) + 1)]
+    pictures = tuple(map(_read, sources, names))
+    if resize != "error":
+        size = pictures[RESIZES.index(resize) - 1].size
+        return tuple(p if p.size == size else _resized(p, size) for p in pictures)
+    first = pictures[0]
+    for other in pictures[1:]:
+        if other.size != first.size:
+            (h, w), (h2, w2) = first.size, other.size
+            raise DdfmError(
+                f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
+                "same scene to the same borders, resize=a (--resize a) brings all to the size of "
+                "the first, b to that of the second"
+            )
+    return pictures
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -76,7 +82,7 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
     """
-    chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:]}.get(check_color(color), pictures)
+    chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]
     pixels = fused[..., None]
     if colored:

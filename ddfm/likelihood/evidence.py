@@ -11,13 +11,15 @@ r_k and z_k that sum to 1 over k. Given them,
 The labels have priors that the sources give once, from what stands out in them:
 
     log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
-              + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+ + const               (4)
+              + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
+              + sharp log smooth_4(|grad s_k|^2) + const                               (4)
     log z_k = p log smooth_1(|grad s_k|^2) + const                                     (5)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
 exposed source has the say. w is wide, so that whole regions take their level from one source;
 smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
-its source, a person in the cold: small, and not to be outvoted by the region around it.)
+its source, a person in the cold: small, and not to be outvoted by the region around it. The third
+is for pictures of differing focus, where detail tells who is right.)
 
 A step is one pass of EM:
 
@@ -59,6 +61,7 @@ class EvidenceLikelihood(Likelihood):
         beta: how much brightness counts beside distance from a_k.
         anchor: a_k, one level for all sources; None is the median of each.
         hot: how sharply the pixels are given to a source that is far brighter there than elsewhere.
+        sharp: how sharply the pixels are given to the source with more detail around them.
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
@@ -81,6 +84,7 @@ class EvidenceLikelihood(Likelihood):
         beta: float = 0.55,
         anchor: float | None = None,
         hot: float = 4.0,
+        sharp: float = 0.0,
         width: float = 0.12,
         spread: float = 0.455,
         gains: tuple[float, float] = (1.0, 1.5),
@@ -99,7 +103,7 @@ class EvidenceLikelihood(Likelihood):
         if min(alpha, width, spread, grain, knee) <= 0:
             raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
-        self.anchor, self.hot = anchor, hot
+        self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
         self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
         self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
@@ -149,14 +153,17 @@ class EvidenceLikelihood(Likelihood):
         log_r = self.kappa / 2 * self._solve.blur(stands_out, wide)
         if self.hot:
             log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
+        self.right, self.below = grad(s)
+        square = self.right**2 + self.below**2
+        if self.sharp:
+            log_r = log_r + self.sharp * (smooth(square, 4.0) + TINY).log()
         r = log_r.softmax(dim=1)
         b = (r * s).sum(1, keepdim=True)
         self.own_levels = good_levels(b, self.spread, self.gains)
         given = self.gain, self.offset
         G, c = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
         self.b = G * b + c
-        self.right, self.below = grad(s)
-        energy = smooth(self.right**2 + self.below**2, self.grain) + TINY
+        energy = smooth(square, self.grain) + TINY
         self.log_z = self.p * energy.log()
         self.strongest = energy.amax(1, keepdim=True)
 
