@@ -15,6 +15,7 @@ import click
 
 from ddfm import __version__
 from ddfm.cli.bench import bench
+from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.metrics import metrics
@@ -108,5 +109,5 @@ def main() -> None:
     """
 
 
-for command in (fuse, film, volume, metrics, bench, priors, train_prior):
+for command in (fuse, film, volume, metrics, bench, priors, train_prior, train_dmfuse):
     main.add_command(command)

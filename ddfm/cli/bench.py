@@ -9,7 +9,7 @@ import click
 
 from ddfm.cli.options import fuser_options, quiet_option
 
-__all__ = ["bench"]
+__all__ = ["bench", "two_names"]
 
 
 @click.command(short_help="Fuse sets of pairs, measure, and write a report.")
@@ -68,12 +68,13 @@ def bench(
     """
     import ddfm.bench as room
 
-    names = _two(subfolders)
+    names = two_names(subfolders)
     levels = _levels(noise)
     others = dict(_named(text) for text in also)
+    own_name = "default" if settings["method"] == "ddfm" else settings["method"]
     given = {None: settings} if config is None else room.read_configs(config)
     methods = [
-        room.configured(name or "default", settings | own if name else own)
+        room.configured(name or own_name, settings | own if name else own)
         for name, own in given.items()
     ]
     methods += [room.baseline(name) for name in room.BASELINES if baselines]
@@ -89,7 +90,8 @@ def bench(
     return None if result.ok else 1
 
 
-def _two(text: str | None) -> tuple[str, str] | None:
+def two_names(text: str | None) -> tuple[str, str] | None:
+    """The two names of --subfolders."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]

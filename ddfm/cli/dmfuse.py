@@ -1,0 +1,97 @@
+"""ddfm train-dmfuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.cli.options import quiet_option
+
+__all__ = ["train_dmfuse"]
+
+
+@click.command("train-dmfuse", short_help="Train the head of DMFuse on a folder of pairs.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Weights, checkpoints, sheets, the learning curve; a run found there goes on.",
+)
+@click.option("--prior", default="default", show_default=True, help="Whose features to read.")
+@click.option("--loss", help="salient (default) or published.")
+@click.option("--t", metavar="5,50,100", help="Timesteps of the features.  [default: 5]")
+@click.option("--noise", help="fixed (default: one pattern for all) or random (as published).")
+@click.option("--no-attention", is_flag=True, help="Leave the criss-cross attention out.")
+@click.option("--plain", is_flag=True, help="Learned convolutions in place of the features.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of training.")
+@click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
+@click.option("--crops", type=click.IntRange(1), help="Crops whose features are kept.")
+@click.option("--size", type=click.IntRange(32), help="Side of a crop in pixels.")
+@click.option("--lr", type=float, help="Learning rate.")
+@click.option("--seed", type=int, help="Of everything random in the training.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the features are kept, for several runs.  [default: DIR/features]",
+)
+@click.option("--subfolders", metavar="A,B", help="Names of the subfolders, if not known.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@quiet_option
+def train_dmfuse(
+    folder: Path,
+    out: Path,
+    prior: str,
+    t: str | None,
+    no_attention: bool,
+    cache: Path | None,
+    subfolders: str | None,
+    device: str,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Train the head of DMFuse on the registered pairs of a FOLDER, or go on with a killed run.
+
+    FOLDER holds two subfolders of equally named files: ir and vi, or others by --subfolders. The
+    prior stays as it is; its features of all crops are computed first, and kept.
+
+    \b
+    Examples:
+      ddfm train-dmfuse pairs/ --out run/
+      ddfm train-dmfuse pairs/ --out published/ --loss published --t 5,50,100 --noise random
+      ddfm fuse ir.png vis.png -o fused.png --method dmfuse --head run/dmfuse.safetensors
+    """
+    from ddfm.bench.datasets import find_dataset
+    from ddfm.cli.bench import two_names
+    from ddfm.device import find_device
+    from ddfm.dmfuse.train import Settings
+    from ddfm.dmfuse.train import train_dmfuse as train
+    from ddfm.priors import load_prior
+
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
+    if t is not None:
+        given["t"] = _timesteps(t)
+    pairs = find_dataset(folder, two_names(subfolders)).pairs
+    weights = train(
+        pairs,
+        out,
+        load_prior(prior),
+        Settings(**given, attention=not no_attention),
+        cache=cache,
+        device=find_device(device),
+        progress=not quiet,
+    )
+    click.echo(weights)
+
+
+def _timesteps(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.UsageError(
+            "--t takes timesteps with commas between, such as 5,50,100"
+        ) from None
