@@ -147,6 +147,7 @@ def test_nrrd_files_that_are_no_volumes(tmp_path):
     pytest.importorskip("nrrd")
     write_volume(tmp_path / "x.nrrd", Volume(values(), AFFINE))
     head, data = (tmp_path / "x.nrrd").read_bytes().split(b"\n\n", 1)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(1 << 24)))
     for number, (head_, data_, words) in enumerate(
         [
             (head, data[:50], "truncated or damaged"),
@@ -157,6 +158,8 @@ def test_nrrd_files_that_are_no_volumes(tmp_path):
             (head + b"\ndata file: /dev/zero", data, "not a regular file"),
             (head + b"\ndata file: nowhere.raw", data, "no such file"),
             (b"NRRD0005", data, "truncated or damaged"),
+            (head, gzip.compress(bytes(1 << 24)), "unpacks to more than its header says"),
+            (head + b"\ndata file: bomb.gz", b"", "bomb.gz was refused: it unpacks to more"),
         ]
     ):
         path = tmp_path / f"{number}.nhdr"

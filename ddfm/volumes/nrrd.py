@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,6 +16,10 @@ from ddfm.volumes.reading import finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["read", "write"]
+
+LONGEST = 8  # bytes of a value
+SLACK = 1 << 20  # bytes to skip before the values
+PIECE = 1 << 22  # bytes to look at, at once
 
 _SPACES = {
     "right-anterior-superior": (1, 1, 1),
@@ -31,8 +37,11 @@ def read(path: Path) -> Volume:
     nrrd = library("nrrd")
     path = existing_file(path)
     with understood(str(path)):
-        header = nrrd.read_header(str(path))
-        _check_header(header, path)
+        with open(path, "rb") as file:
+            header = nrrd.read_header(file)
+            _check_header(header, path)
+            if "gz" in str(header.get("encoding")) and not _detached(header):
+                _refuse_bomb(file, header, path)
         values, header = nrrd.read(str(path), index_order="F")
     color = values.ndim == 4 and values.shape[0] == 3
     if color:
@@ -91,6 +100,26 @@ def _check_header(header: dict[str, Any], path: Path) -> None:
         raise DdfmError(f"{path}: cannot read the encoding {encoding}; save it as gzip")
     if not 0 <= int(header.get("line skip", header.get("lineskip", 0))) <= 1000:
         raise DdfmError(f"{path} is damaged: it skips more lines than a header has")
-    detached = header.get("data file", header.get("datafile"))
-    if detached is not None:
-        existing_file(path.parent / str(detached))
+    if detached := _detached(header):
+        data = existing_file(path.parent / detached)
+        if "gz" in str(encoding):
+            with open(data, "rb") as file:
+                _refuse_bomb(file, header, data)
+
+
+def _detached(header: dict[str, Any]) -> str:
+    """The file of the data, where it is not in that of the header."""
+    return str(header.get("data file", header.get("datafile", "")))
+
+
+def _refuse_bomb(file: BinaryIO, header: dict[str, Any], path: Path) -> None:
+    """The library unpacks all there is; so see, piece by piece, that it is no more than said."""
+    for _ in range(int(header.get("line skip", header.get("lineskip", 0)))):
+        file.readline()
+    room = LONGEST * prod(int(side) for side in header["sizes"]) + SLACK
+    inflater, data = zlib.decompressobj(zlib.MAX_WBITS | 16), b""
+    while not inflater.eof and (data := data or file.read(PIECE)):
+        room -= len(inflater.decompress(data, PIECE))
+        data = inflater.unconsumed_tail
+        if room < 0:
+            raise DdfmError(f"{path} was refused: it unpacks to more than its header says")
