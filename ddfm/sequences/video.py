@@ -77,7 +77,9 @@ class VideoReader:
         turns = round((getattr(frame, "rotation", 0) or 0) / 90)
         if frame.format.name.startswith("gray"):
             return np.rot90(frame.to_ndarray(format="gray16le" if deep else "gray"), turns)
-        array = frame.to_ndarray(format="rgb48le" if deep else "rgb24")
+        layout = "rgb48le" if deep else "rgb24"
+        # Older PyAV looks at the matrix and the range of a film only if one of them is asked for.
+        array = frame.reformat(format=layout, dst_color_range="JPEG").to_ndarray()
         # A grey film stays grey until it has colour; a colour film stays one when it fades to grey.
         top = np.iinfo(array.dtype).max
         self.colored = self.colored or int(np.ptp(array, axis=2).max()) > COLORED * top
