@@ -27,8 +27,7 @@ def denoiser(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 prior = ddfm.load_prior(denoiser, kind="x0", channels=1, schedule="linear", T=1000)
 data = Path(__file__).parent / "data"
-fusion = ddfm.fuse(
-    data / "brain_t1.png", data / "brain_pd.png", prior, likelihood="paper", steps=25
-)
+sources = data / "brain_t1.png", data / "brain_pd.png"
+fusion = ddfm.fuse(*sources, prior=prior, likelihood="paper", steps=25)
 fusion.save("brain_custom.png")
 print("brain_custom.png made by the prior", fusion.settings["prior"])
