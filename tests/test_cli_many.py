@@ -104,7 +104,7 @@ def test_a_flir_file_holds_both_images(tmp_path, flir):
 
     plain = fused()
     settings = {"likelihood": "paper", "steps": 2, "device": "cpu"}
-    expected = ddfm.fuse(*ddfm.read_flir(file), "gaussian", **settings)
+    expected = ddfm.fuse(*ddfm.read_flir(file), prior="gaussian", **settings)
     assert plain.shape == (24, 32, 3)  # the photograph's size and colours
     np.testing.assert_allclose(plain, expected.picture.pixels, atol=1 / 65535)
     assert (fused("--percentiles", 1, 99) == plain).all()
