@@ -8,7 +8,7 @@
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
 of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
 together in two folders, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films. `read_flir` takes
-both images out of a radiometric JPEG.
+both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddfm.batch import fuse_folders
+    from ddfm.batch import fuse_flir, fuse_folders
     from ddfm.errors import DdfmError
     from ddfm.fusion import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
@@ -40,6 +40,7 @@ _ROOMS = {
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.watch",
     "fuse": "ddfm.fusion",
+    "fuse_flir": "ddfm.batch",
     "fuse_folders": "ddfm.batch",
     "fuse_sequence": "ddfm.sequences",
     "fuse_volumes": "ddfm.volumes",
@@ -58,6 +59,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "fuse",
+    "fuse_flir",
     "fuse_folders",
     "fuse_sequence",
     "fuse_volumes",
