@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ddfm.bench import find_dataset
+from ddfm.bench.run import Row
+from ddfm.bench.sheets import ranked
 from ddfm.cli import main
 from ddfm.metrics import evaluate
 from ddfm.priors.checkpoints import save_checkpoint
@@ -138,3 +140,26 @@ def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):
     result = bench(*arguments, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert message in result.output and "Traceback" not in result.output
+
+
+def test_a_contact_sheet_shows_the_best_above_the_worst(pairs, tmp_path):
+    copies = tmp_path / "out" / "set"  # a perfect pair: equal sources, and the result equal to both
+    copies.mkdir(parents=True)
+    for name in ("one", "two"):
+        Image.open(pairs / "ir" / f"{name}.png").save(copies / f"{name}.png")
+    Image.open(pairs / "ir" / "two.png").save(pairs / "vi" / "two.png")
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 256, (48, 56), dtype=np.uint8)
+    Image.fromarray(noise).save(copies / "one.png")
+    dataset = find_dataset(pairs)
+    files = {pair.name: pair for pair in dataset.pairs}
+    rows = [
+        Row("other", "set", pair, copies / f"{name}.png", None,
+            evaluate(copies / f"{name}.png", pair.a, pair.b))
+        for name, pair in files.items()
+    ]  # fmt: skip
+    assert [row.pair.name for row in ranked(rows)] == ["two", "one"]
+    result = bench(pairs, "--out", tmp_path / "bench", *QUICK)
+    assert result.exit_code == 0
+    sheet = Image.open(tmp_path / "bench" / "sheets" / "default" / "set.jpg")
+    assert sheet.width > 3 * 240 and sheet.height > 2 * 240

@@ -80,8 +80,9 @@ def bench(
     noise: Sequence[float] = (),
     progress: bool | None = None,
 ) -> Bench:
-    """Runs all methods on all sets, and writes tables and report into `out`."""
+    """Runs all methods on all sets, and writes tables, report and contact sheets into `out`."""
     from ddfm.bench.report import write_report
+    from ddfm.bench.sheets import write_sheets
 
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
@@ -97,6 +98,7 @@ def bench(
                 _run_set(method, dataset, out, result, bar.update)
     _write_tables(result, out)
     write_report(result, out / "report.html")
+    write_sheets(result, out / "sheets")
     return result
 
 

@@ -1,0 +1,78 @@
+"""Contact sheets: the best and the worst pairs of each set, to look at where a mean tells nothing.
+
+Pairs are ranked by Qabf, VIF and SSIM, which compare a result with its sources; EN and SD say more
+of the scene than of its fusion. The ranks are averaged, for the three do not share a scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ddfm.atomic import atomic_path
+from ddfm.bench.run import Bench, Row, eight_bit
+from ddfm.imaging.files import read_image
+from ddfm.imaging.pair import read_sources
+
+__all__ = ["ranked", "write_sheets"]
+
+RANKED_BY = ("Qabf", "VIF", "SSIM")
+EACH = 3  # pairs from either end
+HEIGHT, CAPTION, GAP = 240, 18, 4
+
+
+def write_sheets(result: Bench, folder: Path) -> None:
+    """Writes folder/METHOD/SET.jpg; rows are pairs, columns the sources and their fusion."""
+    for method in result.methods:
+        for dataset in result.datasets:
+            rows = [r for r in result.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+            if not rows:
+                continue
+            resize = method.settings.get(dataset.name, {}).get("resize", "error")
+            path = folder / method.name / f"{dataset.name}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                _sheet(rows, resize).save(temporary, quality=88)
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """From best to worst."""
+    values = np.array([[row.metrics[name] for name in RANKED_BY] for row in rows])
+    ranks = values.argsort(axis=0).argsort(axis=0).mean(axis=1)
+    return [rows[k] for k in np.argsort(-ranks, kind="stable")]
+
+
+def _sheet(rows: Sequence[Row], resize: str) -> Image.Image:
+    order = ranked(rows)
+    ends = [("best", row) for row in order[:EACH]]
+    ends += [("worst", row) for row in order[max(EACH, len(order) - EACH) :]]
+    strips = [_strip(f"{end}: {row.pair.name}", row, resize) for end, row in ends]
+    sheet = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), "white")
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height
+    return sheet
+
+
+def _strip(title: str, row: Row, resize: str) -> Image.Image:
+    """Sources and result of a pair, below its name and its figures."""
+    pictures = (*read_sources((row.pair.a, row.pair.b), resize), read_image(row.file))
+    panels = [_panel(Image.fromarray(eight_bit(picture))) for picture in pictures]
+    width = sum(panel.width + GAP for panel in panels)
+    strip = Image.new("RGB", (width, CAPTION + HEIGHT + GAP), "white")
+    figures = "  ".join(f"{name} {row.metrics[name]:.2f}" for name in RANKED_BY)
+    ImageDraw.Draw(strip).text((2, 3), f"{title}   {figures}", fill="black")
+    left = 0
+    for panel in panels:
+        strip.paste(panel, (left, CAPTION))
+        left += panel.width + GAP
+    return strip
+
+
+def _panel(image: Image.Image) -> Image.Image:
+    width = max(1, round(image.width * HEIGHT / image.height))
+    return image.convert("RGB").resize((width, HEIGHT), Image.Resampling.LANCZOS)
