@@ -79,7 +79,7 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 1.0,
+        alpha: float = 0.3,
         kappa: float = 28.0,
         beta: float = 0.55,
         anchor: float | None = None,
@@ -90,14 +90,14 @@ class EvidenceLikelihood(Likelihood):
         gains: tuple[float, float] = (1.0, 1.5),
         gain: float | None = None,
         offset: float | None = None,
-        p: float = 0.17,
-        restore: float = 0.8,
-        detail: float = 1.13,
-        grain: float = 0.86,
-        learn: float = 1.5,
+        p: float = 0.02,
+        restore: float = 0.65,
+        detail: float = 1.06,
+        grain: float = 1.3,
+        learn: float = 3.0,
         lam: float = 1.0,
         noise: float = 0.006,
-        knee: float = 0.05,
+        knee: float = 0.03,
     ) -> None:
         super().__init__(*sources)
         if min(alpha, width, spread, grain, knee) <= 0:
