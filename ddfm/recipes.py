@@ -65,10 +65,10 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
         "options": {
             "alpha": 0.645,
-            "kappa": 300.0,
-            "beta": 0.05,
+            "kappa": 130.0,
+            "beta": 0.1,
             "hot": 0.0,
-            "width": 0.003,
+            "width": 0.005,
             "learn": 4.1,
             "p": 0.2,
             "restore": 0.43,
