@@ -152,22 +152,21 @@ def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     batch, channels, height, width = q.shape
     band = max(1, SCORES // (batch * width * (height + width)))
-    q = q / math.sqrt(channels)
-    by_row, by_column = (0, 2, 3, 1), (0, 3, 2, 1)
-    key_rows, key_columns = k.permute(by_row).mT, k.permute(by_column).mT
-    value_rows, value_columns = v.permute(by_row), v.permute(by_column)
+    # By row and by column, (B, H, W, C) and (B, W, H, C); once, not band by band.
+    q_rows, k_rows, v_rows = (x.permute(0, 2, 3, 1).contiguous() for x in (q, k, v))
+    q_columns, k_columns, v_columns = (x.permute(0, 3, 2, 1).contiguous() for x in (q, k, v))
     itself = torch.eye(height, dtype=torch.bool, device=q.device)
+    scale = 1 / math.sqrt(channels)
     bands = []
     for rows in (slice(top, top + band) for top in range(0, height, band)):
-        asked = q[:, :, rows]
-        in_row = asked.permute(by_row) @ key_rows[:, rows]  # (B, band, W, W)
-        in_column = asked.permute(by_column) @ key_columns  # (B, W, band, H)
+        in_row = (q_rows[:, rows] * scale) @ k_rows[:, rows].mT  # (B, band, W, W)
+        in_column = (q_columns[:, :, rows] * scale) @ k_columns.mT  # (B, W, band, H)
         # A pixel is in its row already, and is not counted twice.
-        in_column = in_column.masked_fill(itself[rows], -torch.inf).transpose(1, 2)
+        in_column = in_column.masked_fill_(itself[rows], -torch.inf).transpose(1, 2)
         weights = torch.cat([in_row, in_column], dim=-1).softmax(dim=-1)
         of_row, of_column = weights.split([width, height], dim=-1)
-        columns = of_column.transpose(1, 2) @ value_columns
-        bands.append(of_row @ value_rows[:, rows] + columns.transpose(1, 2))
+        columns = of_column.transpose(1, 2) @ v_columns
+        bands.append(of_row @ v_rows[:, rows] + columns.transpose(1, 2))
     return torch.cat(bands, dim=1).permute(0, 3, 1, 2)
 
 
