@@ -14,7 +14,7 @@ from ddfm.cli import main
 from ddfm.dmfuse.data import FeatureCache, choose_crops
 from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
-from ddfm.dmfuse.loss import levels, loss, ssim
+from ddfm.dmfuse.loss import LOSSES, levels, loss, ssim
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
 from ddfm.dmfuse.train import Settings, train_dmfuse
 from ddfm.dmfuse.weights import About, load_head, save_head
@@ -178,7 +178,7 @@ def test_a_gradient_turned_round_costs_only_in_the_salient_loss():
 
     def without_likeness(kind):
         total = float(loss(turned, slope, slope, turned, kind))
-        return total - 10 * (1 - float(ssim(turned, slope)))
+        return total - LOSSES[kind][0] * (1 - float(ssim(turned, slope)))
 
     assert without_likeness("published") == pytest.approx(0, abs=1e-4)
     assert without_likeness("salient") > 1
