@@ -28,9 +28,11 @@ VARIANTS = {
     "t = 50 instead of 5": {"t": (50,)},
     "t = 5, 50, 100": {"t": PUBLISHED_TIMESTEPS},
     "random noise": {"noise": "random"},
+    "tanh instead of a blend": {"output": "tanh"},
     "published loss": {"loss": "published"},
-    "as published: loss, noise and t": {
+    "all as published": {
         "loss": "published",
+        "output": "tanh",
         "noise": "random",
         "t": PUBLISHED_TIMESTEPS,
     },

@@ -132,10 +132,20 @@ def test_attention_adds_nothing_at_first_and_mixes_the_sources_later():
 
 @pytest.mark.parametrize("patch", [1, 2, 4])
 def test_the_result_has_the_size_of_the_sources_and_lies_within_the_range(patch):
-    head = Head(HeadConfig((4, 6), patch=patch, plain=True))
+    head = Head(HeadConfig((4, 6), patch=patch, plain=True, output="tanh"))
     i, v = 2 * torch.rand(2, 1, 1, 8 * patch, 6 * patch) - 1
     fused = head(i, v).detach()
     assert fused.shape == i.shape and float(fused.abs().max()) <= 1
+
+
+def test_a_blend_lies_between_the_sources_but_for_its_correction():
+    head = Head(HeadConfig((4, 6), patch=2, plain=True))
+    torch.nn.init.zeros_(head.out.weight)
+    i, v = 2 * torch.rand(2, 1, 1, 16, 24) - 1
+    for weight, correction in ((-20.0, 0.0), (20.0, 0.0), (0.0, 0.25)):
+        head.out.bias.data = torch.tensor([weight, math.atanh(correction)])
+        expected = {-20.0: v, 20.0: i, 0.0: (i + v) / 2}[weight] + correction
+        assert torch.allclose(head(i, v), expected, atol=1e-6)
 
 
 # The loss
@@ -295,6 +305,7 @@ def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
     [
         ({"loss": "publishd"}, "unknown loss 'publishd'; did you mean published"),
         ({"noise": "none"}, "unknown noise"),
+        ({"output": "sigmoid"}, "unknown output"),
         ({"t": (5, 2000)}, "from 0 to 999"),
         ({"t": ()}, "from 0 to 999"),
     ],

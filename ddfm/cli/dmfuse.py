@@ -27,6 +27,7 @@ __all__ = ["train_dmfuse"]
 @click.option("--noise", help="fixed (default: one pattern for all) or random (as published).")
 @click.option("--no-attention", is_flag=True, help="Leave the criss-cross attention out.")
 @click.option("--plain", is_flag=True, help="Learned convolutions in place of the features.")
+@click.option("--output", help="blend (default: a blend of the sources, corrected) or tanh.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of training.")
 @click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
 @click.option("--crops", type=click.IntRange(1), help="Crops whose features are kept.")

@@ -9,7 +9,9 @@ At every scale s each source x in {i, v} has features F_x of the frozen prior. F
 
 The finest features of a prior that folds patch x patch pixels into channels are that much coarser
 than the image. One more stage then unfolds D_0, and sees the sources themselves beside it: fine
-detail comes from there. A 1 x 1 convolution and tanh give the luminance.
+detail comes from there. As published, a 1 x 1 convolution and tanh then give the luminance, which
+leaves it to the head to learn what a sharp edge is. With output "blend" they give a weight w and a
+correction r, and the luminance is w i + (1 - w) v + r: edges are those of the sources.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Head", "HeadConfig", "criss_cross"]
+from ddfm.errors import unknown
+
+__all__ = ["OUTPUTS", "Head", "HeadConfig", "criss_cross"]
 
 SCORES = 4_000_000  # attention scores that are held at once
 QUERY = 8  # channels of queries and keys
+OUTPUTS = ("blend", "tanh")
 LAST = 16  # channels of the stage at full resolution
 
 
@@ -40,6 +45,7 @@ class HeadConfig:
         attention: whether the sources attend to each other.
         plain: whether the features are learned convolutions of the sources, of the same channels
             and scales, rather than the prior's.
+        output: "blend", or "tanh" as published.
     """
 
     channels: tuple[int, ...]
@@ -47,8 +53,11 @@ class HeadConfig:
     width: int = 32
     attention: bool = True
     plain: bool = False
+    output: str = "blend"
 
     def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise unknown("output", self.output, OUTPUTS)
         object.__setattr__(self, "channels", tuple(self.channels))
 
     @property
@@ -58,7 +67,10 @@ class HeadConfig:
 
 
 class Head(nn.Module):
-    """Sources (B, 1, H, W) in [-1, 1] with their features, finest first -> (B, 1, H, W)."""
+    """Sources (B, 1, H, W) in [-1, 1] with their features, finest first -> (B, 1, H, W).
+
+    With output "blend" a little may lie outside of [-1, 1].
+    """
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -76,7 +88,7 @@ class Head(nn.Module):
         self.join = nn.ModuleList(_conv(2 * wide, wide) for _ in range(finer))
         self.unfold = _conv(wide, LAST * c.patch**2)
         self.sharpen = _conv(LAST + 2, LAST)
-        self.out = nn.Conv2d(LAST, 1, 1)
+        self.out = nn.Conv2d(LAST, 2 if c.output == "blend" else 1, 1)
 
     def forward(
         self, i: Tensor, v: Tensor, of_i: Sequence[Tensor] = (), of_v: Sequence[Tensor] = ()
@@ -96,7 +108,11 @@ class Head(nn.Module):
                 both = self.join[level](torch.cat([x, both], dim=1))
             x = both
         x = F.pixel_shuffle(self.unfold(x), self.config.patch)
-        return torch.tanh(self.out(self.sharpen(torch.cat([x, i, v], dim=1))))
+        x = self.out(self.sharpen(torch.cat([x, i, v], dim=1)))
+        if self.config.output == "tanh":
+            return torch.tanh(x)
+        w, r = x.split(1, dim=1)
+        return v + w.sigmoid() * (i - v) + torch.tanh(r)
 
     def normalise(self, features: Sequence[Tensor]) -> None:
         """Lets the encoders expect features of these means and deviations, channel by channel."""

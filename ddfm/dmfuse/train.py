@@ -52,6 +52,7 @@ class Settings:
     noise: str = "fixed"
     attention: bool = True
     plain: bool = False
+    output: str = "blend"
     steps: int = 4000
     batch: int = 8
     crops: int = 1024
@@ -117,7 +118,7 @@ def _network(s: Settings, prior: Prior) -> HeadConfig:
     channels, patch = shape_of_features(prior)
     if not s.plain:
         channels = tuple(n * len(set(s.t)) for n in channels)
-    return HeadConfig(channels, patch, attention=s.attention, plain=s.plain)
+    return HeadConfig(channels, patch, attention=s.attention, plain=s.plain, output=s.output)
 
 
 def _split(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
