@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ddfm import Fuser
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import grey
+from ddfm.imaging.sources import grey
 from ddfm.metrics import evaluate, psnr, ssim
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior

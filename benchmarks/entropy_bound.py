@@ -16,7 +16,7 @@ import numpy as np
 
 from ddfm.bench.datasets import find_dataset
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import grey
+from ddfm.imaging.sources import grey
 
 
 def black_share(*files: Path) -> float:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ddfm import Fuser, Fusion, read_image
 from ddfm.errors import DdfmError
-from ddfm.imaging.pair import grey
+from ddfm.imaging.sources import grey
 from ddfm.pairing import find_pairs
 from ddfm.sequences import fuse_frames
 

@@ -25,8 +25,8 @@ from ddfm.device import find_device, find_dtype
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
-from ddfm.imaging.pair import check_color, check_resize, grey, in_color, read_sources
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
 from ddfm.likelihood import make_likelihood
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise

@@ -172,7 +172,7 @@ def test_resizing_is_asked_for():
 
 def test_resizing_smooths_first():
     """One-pixel stripes become grey, and not a pattern of their own; alpha goes along."""
-    from ddfm.imaging.pair import read_sources
+    from ddfm.imaging.sources import read_sources
 
     stripes = np.zeros((60, 80, 2), np.uint8)
     stripes[:, ::2, 0] = 255

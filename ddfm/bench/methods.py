@@ -23,8 +23,8 @@ from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
 from ddfm.errors import DdfmError, unknown
 from ddfm.fusion import Fuser
-from ddfm.imaging.pair import grey, in_color
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey, in_color
 from ddfm.pairing import image_files
 from ddfm.priors import load_prior
 

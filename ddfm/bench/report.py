@@ -23,7 +23,7 @@ from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.run import NOISE_METRICS, Bench, Row, eight_bit, summarise
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import read_sources
+from ddfm.imaging.sources import read_sources
 from ddfm.metrics import LOWER_IS_BETTER, METRICS
 
 __all__ = ["write_report"]

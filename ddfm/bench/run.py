@@ -30,8 +30,8 @@ from ddfm.bench.methods import Fuse, Method
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, to_array, write_image
-from ddfm.imaging.pair import read_sources
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import read_sources
 from ddfm.manifest import Manifest
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
 from ddfm.pairing import Pair

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from ddfm.atomic import atomic_path
 from ddfm.bench.run import Bench, Row, eight_bit
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import read_sources
+from ddfm.imaging.sources import read_sources
 
 __all__ = ["ranked", "write_sheets"]
 

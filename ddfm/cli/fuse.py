@@ -121,7 +121,7 @@ def fuse(
         return fuse_film(*sources, output, settings, quiet)
     from ddfm.fusion import Fuser
     from ddfm.imaging.files import check_output
-    from ddfm.imaging.pair import read_sources
+    from ddfm.imaging.sources import read_sources
     from ddfm.imaging.thermal import read_flir
 
     check_output(output)

@@ -21,7 +21,7 @@ from ddfm.atomic import atomic_path
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.loss import levels
 from ddfm.errors import DdfmError
-from ddfm.imaging.pair import grey, read_sources
+from ddfm.imaging.sources import grey, read_sources
 from ddfm.pairing import Pair
 from ddfm.priors.prior import Prior
 

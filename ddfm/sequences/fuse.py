@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
-from ddfm.imaging.pair import grey
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
 from ddfm.sequences.files import open_film, writing
 from ddfm.sequences.steady import OneScale, Steady
 

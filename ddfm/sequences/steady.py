@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.imaging.pair import grey
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
 from ddfm.priors.noise_level import noise_level
 
 __all__ = ["OneScale", "Steady"]
