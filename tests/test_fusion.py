@@ -124,7 +124,7 @@ def test_the_deeper_source_says_the_depth(first, second, result):
     a, b = image(0, dtype=first), image(1, dtype=second)
     fused = fuse(a, b, prior="gaussian", **PLAIN)
     assert fused.image.dtype == result
-    exact = fuse(image(0, dtype=np.float32), image(1, dtype=np.float32), "gaussian", **PLAIN)
+    exact = fuse(image(0, dtype=np.float32), image(1, dtype=np.float32), prior="gaussian", **PLAIN)
     white = 1.0 if result is np.float32 else np.iinfo(result).max
     np.testing.assert_allclose(fused.image / white, exact.image, atol=0.02)
     levels = len(np.unique(fused.image))
@@ -136,7 +136,7 @@ def test_floats_of_another_range_come_back_in_it():
     a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
     fused = fuse(a, b, prior="gaussian", **PLAIN).image
     assert fused.dtype == np.float32 and fused.min() < -0.05 and -1 <= fused.min()
-    degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), "gaussian", **PLAIN).image
+    degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), prior="gaussian", **PLAIN).image
     assert 0 <= degrees.min() and degrees.max() <= 1  # of two that have no scale in common
 
 
@@ -198,7 +198,7 @@ def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
     pair = (color, grey) if colored == "a" else (grey, color)
     as_grey = luma(color).astype(np.float32)
     fused = fuse(*pair, prior="gaussian", **PLAIN).image
-    flat = fuse(*((as_grey, grey) if colored == "a" else (grey, as_grey)), "gaussian", **PLAIN)
+    flat = fuse(*((as_grey, grey) if colored == "a" else (grey, as_grey)), prior="gaussian", **PLAIN)
     np.testing.assert_allclose(luma(fused), flat.image, atol=2e-6)
     # R - Y and B - Y are what chroma is; here they have room.
     for channel in (0, 2):
@@ -382,7 +382,7 @@ def test_settings_of_every_recipe_are_json(task, likelihood):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_notebook_shows_it(channels):
-    fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), "gaussian", **PLAIN)
+    fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), prior="gaussian", **PLAIN)
     shown = np.asarray(Image.open(io.BytesIO(fusion._repr_png_())))
     assert shown.dtype == np.uint8
     assert np.abs(shown / 255 - fusion.image / 65535).max() < 0.003
