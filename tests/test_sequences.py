@@ -468,6 +468,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
     fails("picture.png is not a video", a=tmp_path / "picture.png")
     bad.write_bytes(vis.read_bytes()[: vis.stat().st_size // 2])
     fails("bad.mp4", b=bad)
+    fails("has no rate", out=out.parent / "folder", rate=9)
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame(format="s16", layout="mono", samples=800)

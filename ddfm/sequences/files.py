@@ -108,6 +108,8 @@ def writing(
     """Takes the results of a film, made with these settings. A video appears when it is whole."""
     out = Path(out)
     check_film(out)
+    if rate is not None and not out.suffix:
+        raise DdfmError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
     if not 0 < rate <= 1000:
         raise DdfmError(f"a film has more than 0 and at most 1000 frames per second, not {rate:g}")
