@@ -53,9 +53,9 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 2600
+    steps: int = 2000
     batch: int = 4
-    crops: int = 896
+    crops: int = 640
     size: int = 128
     lr: float = 1e-3
     warmup: int = 50
