@@ -53,15 +53,15 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 2000
+    steps: int = 700
     batch: int = 4
     crops: int = 640
     size: int = 128
     lr: float = 1e-3
     warmup: int = 50
     seed: int = 0
-    report_every: int = 250
-    sample_every: int = 1000
+    report_every: int = 100
+    sample_every: int = 350
     save_every: int = 100
 
     def __post_init__(self) -> None:
