@@ -10,7 +10,7 @@ g(x) = |S_x x| + |S_y x| is the strength of the gradient under Sobel's kernels, 
 smoke or sky. "salient" has for u the levels of the default likelihood (equation 4 of
 ddfm/likelihood/evidence.py): a region has the level of the source in which it stands out. Its
 gradients have a direction as well: each is to be that of the source where it is stronger, not only
-as strong, so that what is darker than its surroundings remains so. Its weights, 10, 8, 60, let
+as strong, so that what is darker than its surroundings remains so. Its weights, 5, 8, 60, let
 levels count for more: at the published ones edges from both sources leave little of either's
 contrast between regions.
 """
@@ -26,7 +26,7 @@ from ddfm.likelihood.evidence import EvidenceLikelihood
 
 __all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
 
-LOSSES = {"salient": (10.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
+LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
 LEVELS_ONLY = 1e4  # the likelihood's weight of levels beside gradients, which then count nothing
 
 

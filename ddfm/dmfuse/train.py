@@ -53,7 +53,7 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 700
+    steps: int = 800
     batch: int = 4
     crops: int = 640
     size: int = 128
