@@ -198,7 +198,8 @@ def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
     pair = (color, grey) if colored == "a" else (grey, color)
     as_grey = luma(color).astype(np.float32)
     fused = fuse(*pair, prior="gaussian", **PLAIN).image
-    flat = fuse(*((as_grey, grey) if colored == "a" else (grey, as_grey)), prior="gaussian", **PLAIN)
+    uncolored = (as_grey, grey) if colored == "a" else (grey, as_grey)
+    flat = fuse(*uncolored, prior="gaussian", **PLAIN)
     np.testing.assert_allclose(luma(fused), flat.image, atol=2e-6)
     # R - Y and B - Y are what chroma is; here they have room.
     for channel in (0, 2):
