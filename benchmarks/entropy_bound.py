@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 import numpy as np
+from ablation import grey_plane
 
 from ddfm.bench.datasets import find_dataset
-from ddfm.imaging.files import read_image
-from ddfm.imaging.sources import grey
 
 
 def black_share(*files: Path) -> float:
-    planes = [np.rint(255 * grey(read_image(file))) for file in files]
+    planes = [grey_plane(file) for file in files]
     return float(np.mean(np.max(planes, axis=0) == 0))
 
 

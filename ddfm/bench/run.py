@@ -70,6 +70,15 @@ class Bench:
         """Whether every pair could be fused and measured."""
         return not self.failures
 
+    def of(self, method: Method, dataset: Dataset) -> list[Row]:
+        """What one method made of one set."""
+        return [r for r in self.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+
+    def resize_of(self, dataset: str) -> str:
+        """How the sources of a set were brought to one size."""
+        used = (m.settings.get(dataset, {}).get("resize", "error") for m in self.methods)
+        return next((resize for resize in used if resize != "error"), "error")
+
 
 def bench(
     datasets: Sequence[Dataset],
@@ -107,7 +116,7 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
     summary: dict[str, dict[str, Any]] = {m.name: {} for m in result.methods}
     for method in result.methods:
         for dataset in result.datasets:
-            rows = [r for r in result.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+            rows = result.of(method, dataset)
             if not rows:
                 continue
             entry: dict[str, Any] = {

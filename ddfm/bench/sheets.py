@@ -28,14 +28,13 @@ def write_sheets(result: Bench, folder: Path) -> None:
     """Writes folder/METHOD/SET.jpg; rows are pairs, columns the sources and their fusion."""
     for method in result.methods:
         for dataset in result.datasets:
-            rows = [r for r in result.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+            rows = result.of(method, dataset)
             if not rows:
                 continue
-            resize = method.settings.get(dataset.name, {}).get("resize", "error")
             path = folder / method.name / f"{dataset.name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
-                _sheet(rows, resize).save(temporary, quality=88)
+                _sheet(rows, result.resize_of(dataset.name)).save(temporary, quality=88)
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def train_dmfuse(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     prior = prior.to(torch.device(device))
-    timesteps = check_timesteps(prior, s.t)
+    s = replace(s, t=check_timesteps(prior, s.t))
     run = Run(s, out, prior, _network(s, prior), torch.device(device))
     pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
     train, aside = (pictures(name, some) for name, some in _split(pairs).items())
@@ -108,7 +108,7 @@ def train_dmfuse(
     bar.close()
     run.save()
     about = About(
-        run.head.config, timesteps, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
+        run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
     )
     save_head(out / "dmfuse.safetensors", run.head, about)
     return out / "dmfuse.safetensors"
@@ -117,7 +117,7 @@ def train_dmfuse(
 def _network(s: Settings, prior: Prior) -> HeadConfig:
     channels, patch = shape_of_features(prior)
     if not s.plain:
-        channels = tuple(n * len(set(s.t)) for n in channels)
+        channels = tuple(n * len(s.t) for n in channels)
     return HeadConfig(channels, patch, attention=s.attention, plain=s.plain, output=s.output)
 
 
@@ -142,7 +142,7 @@ class Data:
 
     def __init__(self, crops: Crops, cache: FeatureCache, run: Run) -> None:
         self.crops, self.cache = crops, cache
-        self.timesteps = () if run.settings.plain else tuple(sorted(set(run.settings.t)))
+        self.timesteps = () if run.settings.plain else run.settings.t
         self.device = run.device
 
     def at(self, index: Sequence[int]) -> tuple[list[Tensor], tuple[list[Tensor], ...]]:

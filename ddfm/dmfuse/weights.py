@@ -21,6 +21,7 @@ from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
+from ddfm.shipped import shipped
 
 __all__ = ["About", "check_prior", "load_head", "save_head", "shipped_head"]
 
@@ -42,17 +43,11 @@ class About:
 
 
 def shipped_head() -> Path:
-    """The head that comes with ddfm, in the package ddfm.pretrained or beside this checkout."""
-    try:
-        import ddfm.pretrained as package
-
-        folders = [Path(folder) for folder in package.__path__]
-    except ImportError:
-        folders = []
-    for folder in [*folders, Path(__file__).parents[2] / "pretrained"]:
-        if (path := folder / "dmfuse.safetensors").is_file():
-            return path
-    raise DdfmError(NOT_INSTALLED)
+    """The head that comes with ddfm."""
+    path = shipped("dmfuse.safetensors")
+    if path is None:
+        raise DdfmError(NOT_INSTALLED)
+    return path
 
 
 def save_head(path: Path, head: Head, about: About) -> None:

@@ -16,6 +16,7 @@ from ddfm.atomic import atomic_path
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.download import download, gigabytes, verify
+from ddfm.shipped import shipped
 
 __all__ = [
     "ENTRIES",
@@ -214,7 +215,7 @@ def path_of(name: str) -> Path | None:
     """
     entry = find(name)
     if entry.name == "default":
-        return _embedded()
+        return shipped("default.safetensors")
     if not entry.files or not all(_place(entry, file).is_file() for file in entry.files):
         return None
     first = _place(entry, entry.files[0])
@@ -319,20 +320,6 @@ def describe(name: str) -> str:
 
 def _place(entry: Entry, file: File) -> Path:
     return cache_dir() / "priors" / entry.name / file.name
-
-
-def _embedded() -> Path | None:
-    """default.safetensors of the package ddfm.pretrained, or of the checkout that we run from."""
-    try:
-        import ddfm.pretrained as package
-
-        folders = [Path(folder) for folder in package.__path__]
-    except ImportError:
-        folders = []
-    for folder in [*folders, Path(__file__).parents[2] / "pretrained"]:
-        if (path := folder / "default.safetensors").is_file():
-            return path
-    return None
 
 
 def _receipt(place: Path) -> Path:
