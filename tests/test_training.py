@@ -14,7 +14,9 @@ from ddfm.priors.denoise import denoise, denoising_psnr, noisy
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.noise_level import noise_level
 from ddfm.priors.unet import UNetConfig
+from ddfm.schedule import alphas_bar
 from ddfm.training.muon import Muon, orthogonalised
+from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.train_prior import Run, Settings, train_prior
 
@@ -92,13 +94,32 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
 
 def test_training_makes_a_better_denoiser(photographs, tmp_path):
     crops = Photographs(find_photographs(photographs), 32, progress=False)
-    settings = Settings(steps=60, batch=4, crops=(32,), warmup=5, ema=0.5, network=TINY)
+    settings = Settings(steps=90, batch=4, crops=(32,), warmup=5, ema=0.5, network=TINY)
     run = Run(settings, tmp_path, torch.device("cpu"), 0, 1)
     image = crops.batch(4, 32, (7,))
     before = denoising_psnr(run.prior, [image], 50)
-    for _ in range(60):
+    for _ in range(90):
         run.train_step(crops)
     assert denoising_psnr(run.prior, [image], 50) > before + 1.5
+
+
+def test_noise_as_pictures_have_it_is_drawn_more_often_and_every_level_counts_alike():
+    rng = np.random.default_rng(0)
+    levels = NoiseLevels(alphas_bar("linear"), low_noise=0.7)
+    t = levels.draw(rng, 20_000)
+    noise = ((1 - alphas_bar("linear")) / alphas_bar("linear")).sqrt()[t]  # sigma / alpha
+    assert 0.7 < float(((noise > 0.02) & (noise < 0.7)).float().mean()) < 0.8
+    assert float((noise > 10).float().mean()) > 0.08  # and the others are not forgotten
+    # Errors as a network makes them: many times larger where there is little noise.
+    errors = 0.5 / (1 + 10 * noise) * torch.from_numpy(rng.exponential(1.0, len(t))).float()
+    weighted = []
+    for some, few in zip(t.split(16), errors.split(16), strict=True):
+        weighted.append(few * levels.weights(some, few))
+    settled = slice(len(t) // 2, None)
+    count = torch.cat(weighted)[settled]
+    low, high = noise[settled] < 0.05, noise[settled] > 0.5
+    assert float(errors[settled][low].mean() / errors[settled][high].mean()) > 5
+    assert float(count[low].mean() / count[high].mean()) == pytest.approx(1, abs=0.15)
 
 
 def test_muon_orthogonalises_and_descends():

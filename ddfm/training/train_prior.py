@@ -1,8 +1,9 @@
 r"""Train an unconditional prior on a folder of photographs.
 
 The network predicts v = alpha_t eps - sigma_t x_0 from x_t = alpha_t x_0 + sigma_t eps, and
-minimises |v - v_net|^2. In terms of x_0 that is |x_0 - x_0,net|^2 / sigma_t^2: unlike the error of
-eps it still counts where nearly all is noise, which is where a picture's layout is decided.
+minimises |v - v_net|^2 over its usual value at the noise level. In terms of x_0, |v - v_net|^2 is
+|x_0 - x_0,net|^2 / sigma_t^2: unlike the error of eps it still counts where nearly all is noise,
+which is where a picture's layout is decided.
 
 Everything a step needs follows from its number (crops, timesteps, noise), so a run that was killed
 goes on from its last checkpoint as if nothing had happened.
@@ -33,6 +34,7 @@ from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.schedule import alpha_sigma, alphas_bar
 from ddfm.training.muon import Muon
+from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import draw_curve, sample_sheet
 from ddfm.training.yardstick import middle_crops
@@ -61,7 +63,7 @@ class Settings:
     batch: int = 32  # crops of the smallest size; larger ones come in batches of as many pixels
     crops: tuple[int, ...] = (64, 64, 64, 128)  # sizes in turn, a step each
     kind: str = "v"
-    low_noise: float = 0.5  # share of timesteps drawn evenly in log(sigma / alpha) below 1
+    low_noise: float = 0.7  # share of timesteps with noise as pictures have it (noise_levels.LOW)
     optimizer: str = "muon"
     lr: float = 0.02  # of Muon; AdamW has its own
     adam_lr: float = 1e-3
@@ -87,6 +89,7 @@ def train_prior(
 ) -> Path:
     """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
+    torch.set_flush_denormal(True)  # gradients near 1e-40 count for nothing and take half the time
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with _processes(device) as (rank, ranks, device):
@@ -127,7 +130,7 @@ class Run:
         self.parallel = nn.parallel.DistributedDataParallel(self.net) if ranks > 1 else self.net
         self.optimizers = _optimizers(self.net, settings)
         self.alphas_bar = alphas_bar("linear")
-        self.chances = _timestep_chances(self.alphas_bar, settings.low_noise)
+        self.levels = NoiseLevels(self.alphas_bar, settings.low_noise)
         self.step = 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
@@ -154,8 +157,7 @@ class Run:
         seed = (s.seed, self.step, self.rank)
         x0 = crops.batch(count, size, seed).to(self.device)
         rng = np.random.default_rng([*seed, 1])
-        t = torch.from_numpy(rng.choice(len(self.chances), size=count, p=self.chances))
-        t = t.to(self.device)
+        t = self.levels.draw(rng, count).to(self.device)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(x0.shape, generator=generator).to(self.device)
         alpha, sigma = alpha_sigma(self.alphas_bar, t, x0)
@@ -164,8 +166,8 @@ class Run:
             prediction = self.parallel(
                 (alpha * x0 + sigma * noise).to(memory_format=torch.channels_last), t
             )
-        loss = (prediction.float() - target).square().mean()
-        loss.backward()
+        errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+        (errors * self.levels.weights(t, errors)).mean().backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self._set_rates()
         for optimizer in self.optimizers:
@@ -173,7 +175,7 @@ class Run:
             optimizer.zero_grad()
         self._average()
         self.step += 1
-        self.losses.append(float(loss.detach()))
+        self.losses.append(float(errors.detach().mean()))
         self.seconds += time.monotonic() - began
         return self.losses[-1]
 
@@ -221,6 +223,7 @@ class Run:
             "losses": self.losses,
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
+            "levels": self.levels.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with atomic_path(self.out / "checkpoint.pt") as path:
@@ -234,6 +237,7 @@ class Run:
                 raise DdfmError(f"{path} was made with other settings; choose another --out")
             self.net.load_state_dict(state["net"])
             self.average.load_state_dict(state["average"])
+            self.levels.load_state_dict(state["levels"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.step, self.seconds = state["step"], state["seconds"]
@@ -281,15 +285,6 @@ def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
-
-
-def _timestep_chances(alphas_bar: Tensor, low_noise: float) -> np.ndarray:
-    """How often each timestep is trained: evenly, and evenly in log noise where noise is low."""
-    ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
-    log_step = np.gradient(ratio.log().numpy()) * (ratio < 1).numpy()
-    even = np.full(len(alphas_bar), 1 / len(alphas_bar))
-    chances = (1 - low_noise) * even + low_noise * log_step / log_step.sum()
-    return chances / chances.sum()
 
 
 def _design(settings: dict[str, Any]) -> dict[str, Any]:
