@@ -16,7 +16,7 @@ from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.dmfuse.loss import LOSSES, levels, loss, ssim
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
-from ddfm.dmfuse.train import Settings, train_dmfuse
+from ddfm.dmfuse.train import HeadRun, Settings, train_dmfuse
 from ddfm.dmfuse.weights import About, load_head, save_head
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import write_image
@@ -270,16 +270,14 @@ def test_features_are_computed_once_and_anew_for_another_prior(pairs, tmp_path, 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_path, monkeypatch):
     settings = Settings(**QUICK, steps=4)
 
-    def killed(self, aside):
-        report(self, aside)
+    def killed(self):
+        report(self)
         if self.step == 3:
             raise KeyboardInterrupt
 
-    from ddfm.dmfuse.train import Run
-
-    report = Run.report
+    report = HeadRun.report
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "report", killed)
+        patch.setattr(HeadRun, "report", killed)
         with pytest.raises(KeyboardInterrupt):
             train_dmfuse(pairs, tmp_path, tiny_prior(), settings, progress=False)
     assert not (tmp_path / "dmfuse.safetensors").exists()

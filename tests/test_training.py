@@ -18,14 +18,14 @@ from ddfm.schedule import alphas_bar
 from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
-from ddfm.training.train_prior import Run, Settings, train_prior
+from ddfm.training.train_prior import PriorRun, Settings, train_prior
 
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
     attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
 )  # fmt: skip
 QUICK = Settings(
-    steps=6, batch=2, crops=(16, 32), warmup=2, validate_every=3, sample_every=99, save_every=3,
+    steps=6, batch=2, crops=(16, 32), warmup=2, report_every=3, sample_every=99, save_every=3,
     network=TINY,
 )  # fmt: skip
 
@@ -44,10 +44,10 @@ def photographs(tmp_path):
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(photographs, tmp_path):
     crops = Photographs(find_photographs(photographs), 32, progress=False)
 
-    def run(out: str) -> Run:
+    def run(out: str) -> PriorRun:
         (tmp_path / out).mkdir(exist_ok=True)
-        made = Run(QUICK, tmp_path / out, torch.device("cpu"), 0, 1)
-        made.resume_or_start(None)
+        made = PriorRun(QUICK, tmp_path / out, torch.device("cpu"))
+        made.resume()
         return made
 
     whole = run("whole")
@@ -80,6 +80,9 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
         assert curve.size == (800, 400) and sheet.size == (512, 512)
     with pytest.raises(DdfmError, match="other settings"):
         train_prior(photographs, out, Settings(steps=7, network=TINY), progress=False)
+    (out / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(DdfmError, match="cannot go on from .*checkpoint.pt"):
+        train_prior(photographs, out, QUICK, progress=False)
 
 
 def test_bad_folders_are_refused_in_one_line(tmp_path):
@@ -95,7 +98,7 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
 def test_training_makes_a_better_denoiser(photographs, tmp_path):
     crops = Photographs(find_photographs(photographs), 32, progress=False)
     settings = Settings(steps=90, batch=4, crops=(32,), warmup=5, ema=0.5, network=TINY)
-    run = Run(settings, tmp_path, torch.device("cpu"), 0, 1)
+    run = PriorRun(settings, tmp_path, torch.device("cpu"))
     image = crops.batch(4, 32, (7,))
     before = denoising_psnr(run.prior, [image], 50)
     for _ in range(90):

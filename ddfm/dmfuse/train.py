@@ -1,16 +1,12 @@
 """Train the head of DMFuse on registered pairs; the prior stays as it is.
 
-Which crops a step takes follows from its number, so a run that was killed goes on from its last
-checkpoint as if nothing had happened; the features are found where they were kept.
+The features are computed once, and found again where they were kept.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ddfm.atomic import atomic_path
 from ddfm.dmfuse.data import Crops, FeatureCache, choose_crops
@@ -30,17 +25,15 @@ from ddfm.dmfuse.weights import About, save_head
 from ddfm.errors import DdfmError, unknown
 from ddfm.pairing import Pair
 from ddfm.priors.prior import Prior
-from ddfm.training.pictures import draw_curve
+from ddfm.training.run import TrainingRun
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
 PUBLISHED_TIMESTEPS = (5, 50, 100)
 ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
 SHOWN = 6  # crops on a sheet
-COLORS = {"aside": "#2166ac", "loss": "#666666"}
 # How far levels may be spread afterwards. The published method has nothing of the kind.
 GAINS = {"salient": (1.0, 1.15), "published": (1.0, 1.0)}
-REPORTING = ("report_every", "sample_every", "save_every")
 
 
 @dataclass(frozen=True)
@@ -91,23 +84,15 @@ def train_dmfuse(
         cache: where the features are kept; None is `out/features`.
     """
     s = settings or Settings()
-    torch.set_flush_denormal(True)  # gradients near 1e-40 count for nothing and cost time
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    run = Run(s, out, prior, _network(s, prior), torch.device(device))
+    run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
     pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
-    train, aside = (pictures(name, some) for name, some in _split(pairs).items())
-    run.resume_or_start(train)
-    bar = tqdm(total=s.steps, initial=run.step, desc="training", disable=not progress)
-    while run.step < s.steps:
-        value = run.train_step(train)
-        bar.update()
-        bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-        run.report(aside)
-    bar.close()
-    run.save()
+    train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
+    run.resume() or run.normalise(train)
+    run.train(train, progress)
     about = About(
         run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
     )
@@ -129,7 +114,7 @@ def _split(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 
 def _data(
-    run: Run, prior: Prior, cache: Path, progress: bool, name: str, pairs: Sequence[Pair]
+    run: HeadRun, prior: Prior, cache: Path, progress: bool, name: str, pairs: Sequence[Pair]
 ) -> Data:
     s = run.settings
     count = s.crops if name == "train" else max(SHOWN, s.crops // ASIDE)
@@ -141,7 +126,7 @@ def _data(
 class Data:
     """Crops with their features, as a run wants them."""
 
-    def __init__(self, crops: Crops, cache: FeatureCache, run: Run) -> None:
+    def __init__(self, crops: Crops, cache: FeatureCache, run: HeadRun) -> None:
         self.crops, self.cache = crops, cache
         self.timesteps = () if run.settings.plain else run.settings.t
         self.device = run.device
@@ -155,40 +140,42 @@ class Data:
         return images, tuple([f.to(self.device) for f in of] for of in features)
 
 
-class Run:
-    """The state of a training run: head, optimiser, and what was measured."""
+class HeadRun(TrainingRun):
+    """A head and its optimiser."""
+
+    colors = {"aside": "#2166ac", "loss": "#666666"}
+    aside: Data  # what is not trained on
 
     def __init__(
         self, settings: Settings, out: Path, prior: Prior, config: HeadConfig, device: torch.device
     ) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings, self.out, self.device = settings, out, device
-        self.of = {"settings": _design(settings), "prior": prior.fingerprint}
+        super().__init__(settings, out, device, prior=prior.fingerprint)
         self.head = Head(config).to(device)
         self.optimizer = torch.optim.AdamW(self.head.parameters(), settings.lr, weight_decay=1e-4)
-        self.step = 0
-        self.seconds = 0.0
-        self.history: list[dict[str, float]] = []
-        self.losses: list[float] = []
+
+    def parts(self) -> dict[str, Any]:
+        return {"head": self.head, "optimizer": self.optimizer}
+
+    def normalise(self, data: Data) -> None:
+        """Tells the head how large the features are, once, before the first step."""
+        if data.timesteps:
+            some = np.linspace(0, len(data.crops) - 1, min(64, len(data.crops))).astype(int)
+            _, (of_i, of_v) = data.at(some)
+            self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
 
     def train_step(self, data: Data) -> float:
-        began = time.monotonic()
-        s = self.settings
-        rng = np.random.default_rng([s.seed, 1, self.step])
-        images, features = data.at(rng.choice(len(data.crops), min(s.batch, len(data.crops))))
-        value = self._loss(images, features)
-        self.optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(self.head.parameters(), 5.0)
-        warm = min(1.0, (self.step + 1) / s.warmup)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
-        for group in self.optimizer.param_groups:
-            group["lr"] = s.lr * warm * cosine
-        self.optimizer.step()
-        self.step += 1
-        self.losses.append(float(value.detach()))
-        self.seconds += time.monotonic() - began
-        return self.losses[-1]
+        with self.timed():
+            s = self.settings
+            rng = np.random.default_rng([s.seed, 1, self.step])
+            images, features = data.at(rng.choice(len(data.crops), min(s.batch, len(data.crops))))
+            value = self._loss(images, features)
+            self.optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(self.head.parameters(), 5.0)
+            for group in self.optimizer.param_groups:
+                group["lr"] = s.lr * self.rate()
+            self.optimizer.step()
+        return float(value.detach())
 
     def _loss(self, images: list[Tensor], features: tuple[list[Tensor], ...]) -> Tensor:
         return loss(self._fused(images, features), *images, self.settings.loss)
@@ -197,39 +184,20 @@ class Run:
         i, v, _ = images
         return (self.head(2 * i - 1, 2 * v - 1, *features) + 1) / 2
 
-    def report(self, aside: Data) -> None:
-        """Measures, draws and saves when it is time to."""
-        s = self.settings
-        last = self.step == s.steps
-        if self.step % s.report_every == 0 or last:
-            entry = {
-                "step": self.step,
-                "seconds": round(self.seconds),
-                "loss": round(float(np.mean(self.losses)), 4),
-                "aside": round(self.measure(aside), 4),
-            }
-            self.losses.clear()
-            self.history.append(entry)
-            with atomic_path(self.out / "history.json") as path:
-                path.write_text(json.dumps(self.history, indent=1))
-            draw_curve(self.history, self.out / "curve.png", COLORS)
-        if self.step % s.sample_every == 0 or last:
-            self.draw_sheet(aside, self.out / f"samples-{self.step:06d}.png")
-        if self.step % s.save_every == 0:
-            self.save()
-
     @torch.no_grad()
-    def measure(self, data: Data) -> float:
+    def measured(self) -> dict[str, float]:
         """The mean loss of crops that are not trained on."""
+        data = self.aside
         values = [
             float(self._loss(*data.at(range(first, min(first + 8, len(data.crops))))))
             for first in range(0, len(data.crops), 8)
         ]
-        return float(np.mean(values))
+        return {"aside": round(float(np.mean(values)), 4)}
 
     @torch.no_grad()
-    def draw_sheet(self, data: Data, path: Path) -> None:
+    def draw(self, path: Path) -> None:
         """Infrared, visible, the level aimed at and the result, a column a crop."""
+        data = self.aside
         index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int)
         images, features = data.at(index)
         shown = [*images, self._fused(images, features)]
@@ -237,39 +205,3 @@ class Run:
         pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
         with atomic_path(path) as temporary:
             Image.fromarray(pixels).save(temporary)
-
-    def save(self) -> None:
-        state = {
-            "of": json.dumps(self.of),
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": self.history,
-            "losses": self.losses,
-            "head": self.head.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with atomic_path(self.out / "checkpoint.pt") as path:
-            torch.save(state, path)
-
-    def resume_or_start(self, data: Data) -> None:
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
-            if data.timesteps:
-                some = np.linspace(0, len(data.crops) - 1, min(64, len(data.crops))).astype(int)
-                _, (of_i, of_v) = data.at(some)
-                self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
-            return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if json.loads(state["of"]) != self.of:
-            raise DdfmError(f"{path} was made with other settings or another prior; choose "
-                            "another --out")  # fmt: skip
-        self.head.load_state_dict(state["head"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.history, self.losses = state["history"], state["losses"]
-
-
-def _design(settings: Settings) -> dict[str, Any]:
-    """The settings that may not change within a run; how often to report may."""
-    kept = {k: v for k, v in asdict(settings).items() if k not in REPORTING}
-    return json.loads(json.dumps(kept))

@@ -4,20 +4,15 @@ The network predicts v = alpha_t eps - sigma_t x_0 from x_t = alpha_t x_0 + sigm
 minimises |v - v_net|^2 over its usual value at the noise level. In terms of x_0, |v - v_net|^2 is
 |x_0 - x_0,net|^2 / sigma_t^2: unlike the error of eps it still counts where nearly all is noise,
 which is where a picture's layout is decided.
-
-Everything a step needs follows from its number (crops, timesteps, noise), so a run that was killed
-goes on from its last checkpoint as if nothing had happened.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +20,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError
@@ -36,7 +30,8 @@ from ddfm.schedule import alpha_sigma, alphas_bar
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
-from ddfm.training.pictures import draw_curve, sample_sheet
+from ddfm.training.pictures import COLORS, sample_sheet
+from ddfm.training.run import TrainingRun
 from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
@@ -71,7 +66,7 @@ class Settings:
     ema: float = 0.999
     seed: int = 0
     bf16: bool = False
-    validate_every: int = 500
+    report_every: int = 500
     sample_every: int = 4000
     save_every: int = 100
     network: UNetConfig = field(default_factory=lambda: SHIPPED)
@@ -89,40 +84,31 @@ def train_prior(
 ) -> Path:
     """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
-    torch.set_flush_denormal(True)  # gradients near 1e-40 count for nothing and take half the time
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with _processes(device) as (rank, ranks, device):
-        progress = progress and rank == 0
-        crops = Photographs(find_photographs(folder), max(settings.crops), progress)
-        run = Run(settings, out, torch.device(device), rank, ranks)
-        run.resume_or_start(init)
-        aside = middle_crops(validation, channels=1) if validation and rank == 0 else []
-        aside = [crop.to(device) for crop in aside]
-        bar = tqdm(total=settings.steps, initial=run.step, desc="training", disable=not progress)
-        while run.step < settings.steps:
-            loss = run.train_step(crops)
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            if rank == 0:
-                run.report(aside)
-        bar.close()
-        if rank == 0:
-            run.save()
+        first = rank == 0
+        crops = Photographs(find_photographs(folder), max(settings.crops), progress and first)
+        run = PriorRun(settings, out, torch.device(device), rank, ranks)
+        run.resume() or run.start_from(init)
+        if validation and first:
+            run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
+        run.train(crops, progress and first, reports=first)
+        if first:
             run.write_weights()
     return out / "prior.safetensors"
 
 
-class Run:
-    """The state of a training run: network, its average, optimisers, and what was measured."""
+class PriorRun(TrainingRun):
+    """A network, its average over time, and its optimisers."""
+
+    colors = COLORS
 
     def __init__(
-        self, settings: Settings, out: Path, device: torch.device, rank: int, ranks: int
+        self, settings: Settings, out: Path, device: torch.device, rank: int = 0, ranks: int = 1
     ) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings, self.out, self.device, self.rank, self.ranks = (
-            settings, out, device, rank, ranks,
-        )  # fmt: skip
+        super().__init__(settings, out, device)
+        self.rank, self.ranks = rank, ranks
         layout = torch.channels_last  # the faster one for convolutions on CPU and GPU alike
         self.net = UNet(settings.network).to(device, memory_format=layout)
         self.average = UNet(settings.network).to(device, memory_format=layout).requires_grad_(False)
@@ -131,10 +117,25 @@ class Run:
         self.optimizers = _optimizers(self.net, settings)
         self.alphas_bar = alphas_bar("linear")
         self.levels = NoiseLevels(self.alphas_bar, settings.low_noise)
-        self.step = 0
-        self.history: list[dict[str, float]] = []
-        self.losses: list[float] = []
-        self.seconds = 0.0
+        self.aside: list[Tensor] = []  # photographs kept aside, to measure denoising on
+
+    def parts(self) -> dict[str, Any]:
+        optimizers = {f"optimizer {k}": part for k, part in enumerate(self.optimizers)}
+        return {"net": self.net, "average": self.average, "levels": self.levels} | optimizers
+
+    def start_from(self, init: str | Path | None) -> None:
+        """Takes over the weights that a file has, if there is one."""
+        if not init:
+            return
+        from safetensors.torch import load_file
+
+        try:
+            weights = load_file(init)
+            self.net.load_state_dict(weights)
+            self.average.load_state_dict(weights)
+        except Exception as error:
+            line = str(error).splitlines()[0]
+            raise DdfmError(f"cannot start from the weights {init}: {line}") from None
 
     @property
     def prior(self) -> FunctionPrior:
@@ -149,13 +150,25 @@ class Run:
             name="in training",
         )
 
-    def train_step(self, crops: Photographs) -> float:
-        began = time.monotonic()
+    def train_step(self, data: Photographs) -> float:
+        with self.timed():
+            errors = self._errors(data)
+            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * self.rate()
+                optimizer.step()
+                optimizer.zero_grad()
+            self._average()
+        return float(errors.mean())
+
+    def _errors(self, data: Photographs) -> Tensor:
+        """The error of v of each crop of this step, and the gradients of their weighted mean."""
         s = self.settings
         size = s.crops[self.step % len(s.crops)]
         count = max(1, s.batch * min(s.crops) ** 2 // size**2 // self.ranks)
         seed = (s.seed, self.step, self.rank)
-        x0 = crops.batch(count, size, seed).to(self.device)
+        x0 = data.batch(count, size, seed).to(self.device)
         rng = np.random.default_rng([*seed, 1])
         t = self.levels.draw(rng, count).to(self.device)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -168,90 +181,23 @@ class Run:
             )
         errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
         (errors * self.levels.weights(t, errors)).mean().backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self._set_rates()
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        self._average()
-        self.step += 1
-        self.losses.append(float(errors.detach().mean()))
-        self.seconds += time.monotonic() - began
-        return self.losses[-1]
-
-    def _set_rates(self) -> None:
-        s = self.settings
-        warm = min(1.0, (self.step + 1) / max(1, s.warmup))
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * warm * cosine
+        return errors.detach()
 
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         mine, new = list(self.average.parameters()), list(self.net.parameters())
         torch._foreach_lerp_(mine, [p.detach() for p in new], 1 - decay)
 
-    def report(self, aside: list[Tensor]) -> None:
-        """Measures, draws and saves when it is time to."""
-        s = self.settings
-        last = self.step == s.steps
-        if self.step % s.validate_every == 0 or last:
-            entry = {
-                "step": self.step,
-                "seconds": round(self.seconds),
-                "loss": float(np.mean(self.losses)),
-            }
-            self.losses.clear()
-            for sigma in (15, 25, 50) if aside else ():
-                entry[f"psnr_{sigma}"] = round(denoising_psnr(self.prior, aside, sigma), 3)
-            self.history.append(entry)
-            with atomic_path(self.out / "history.json") as path:
-                path.write_text(json.dumps(self.history, indent=1))
-            draw_curve(self.history, self.out / "curve.png")
-        if self.step % s.sample_every == 0 or last:
-            sample_sheet(self.prior, self.out / f"samples-{self.step:06d}.png", self.device)
-        if self.step % s.save_every == 0:
-            self.save()
-
-    def save(self) -> None:
-        state = {
-            "settings": json.dumps(asdict(self.settings)),
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": self.history,
-            "losses": self.losses,
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "levels": self.levels.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+    def measured(self) -> dict[str, float]:
+        """Decibels of denoised photographs, by noise level."""
+        sigmas = (15, 25, 50) if self.aside else ()
+        return {
+            f"psnr_{sigma}": round(denoising_psnr(self.prior, self.aside, sigma), 3)
+            for sigma in sigmas
         }
-        with atomic_path(self.out / "checkpoint.pt") as path:
-            torch.save(state, path)
 
-    def resume_or_start(self, init: str | Path | None) -> None:
-        path = self.out / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            if _design(json.loads(state["settings"])) != _design(asdict(self.settings)):
-                raise DdfmError(f"{path} was made with other settings; choose another --out")
-            self.net.load_state_dict(state["net"])
-            self.average.load_state_dict(state["average"])
-            self.levels.load_state_dict(state["levels"])
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            self.step, self.seconds = state["step"], state["seconds"]
-            self.history, self.losses = state["history"], state["losses"]
-        elif init:
-            from safetensors.torch import load_file
-
-            try:
-                weights = load_file(init)
-                self.net.load_state_dict(weights)
-                self.average.load_state_dict(weights)
-            except Exception as error:
-                line = str(error).splitlines()[0]
-                raise DdfmError(f"cannot start from the weights {init}: {line}") from None
+    def draw(self, path: Path) -> None:
+        sample_sheet(self.prior, path, self.device)
 
     def write_weights(self) -> None:
         """The averaged network in half precision, with all that `load_prior` needs to know."""
@@ -285,13 +231,6 @@ def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
-
-
-def _design(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that may not change within a run; how often to report may."""
-    reporting = ("validate_every", "sample_every", "save_every")
-    kept = {k: v for k, v in settings.items() if k not in reporting}
-    return json.loads(json.dumps(kept))
 
 
 @contextmanager

@@ -1,0 +1,151 @@
+"""What every training run has: steps, a learning rate, a logbook, checkpoints to go on from.
+
+All that a step needs follows from its number (crops, noise), so a run that was killed goes on from
+its last checkpoint as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ddfm.atomic import atomic_path
+from ddfm.errors import DdfmError
+from ddfm.training.pictures import draw_curve
+
+__all__ = ["TrainingRun"]
+
+REPORTING = ("report_every", "sample_every", "save_every")  # these may change within a run
+
+
+class TrainingRun:
+    """The part of a run that does not depend on what is trained.
+
+    Who inherits it says in `train_step` what a step does, in `parts` what has a state to be saved,
+    in `measured` what is measured besides the loss, and in `draw` what is to be looked at;
+    `settings` is a dataclass with seed, steps, warmup, and how often to report, sample and save.
+    """
+
+    colors: Mapping[str, str]  # of the lines of the curve, by what was measured
+
+    def __init__(self, settings: Any, out: Path, device: torch.device, **also: str) -> None:
+        """`also` is what else must be the same for a run to go on, a fingerprint of the prior."""
+        torch.manual_seed(settings.seed)
+        torch.set_flush_denormal(True)  # gradients near 1e-40 take long for nothing
+        self.settings, self.out, self.device = settings, out, device
+        kept = {k: v for k, v in asdict(settings).items() if k not in REPORTING}
+        self.design = json.loads(json.dumps(kept | also))
+        self.step = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []
+
+    def parts(self) -> dict[str, Any]:
+        """What has a state: networks, optimisers, averages."""
+        raise NotImplementedError
+
+    def measured(self) -> dict[str, float]:
+        """Figures for the logbook."""
+        raise NotImplementedError
+
+    def draw(self, path: Path) -> None:
+        """A picture of what the network does by now."""
+        raise NotImplementedError
+
+    def train_step(self, data: Any) -> float:
+        """One step on some of the data, in `with self.timed()`; returns its loss."""
+        raise NotImplementedError
+
+    def train(self, data: Any, progress: bool, reports: bool = True) -> None:
+        """All steps that are left. Of several processes only one reports."""
+        steps = self.settings.steps
+        bar = tqdm(total=steps, initial=self.step, desc="training", disable=not progress)
+        while self.step < steps:
+            loss = self.train_step(data)
+            self.losses.append(loss)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if reports:
+                self.report()
+        bar.close()
+
+    def rate(self) -> float:
+        """The share of the learning rate at this step: up in a line, down in a cosine."""
+        s = self.settings
+        warm = min(1.0, (self.step + 1) / max(1, s.warmup))
+        return warm * 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Counts a step and its seconds."""
+        began = time.monotonic()
+        yield
+        self.step += 1
+        self.seconds += time.monotonic() - began
+
+    def report(self) -> None:
+        """Measures, draws and saves when it is time to."""
+        if self._due(self.settings.report_every):
+            entry = {
+                "step": self.step,
+                "seconds": round(self.seconds),
+                "loss": round(float(np.mean(self.losses)), 4),
+            }
+            self.history.append(entry | self.measured())
+            self.losses.clear()
+            with atomic_path(self.out / "history.json") as path:
+                path.write_text(json.dumps(self.history, indent=1))
+            draw_curve(self.history, self.out / "curve.png", self.colors)
+        if self._due(self.settings.sample_every):
+            self.draw(self.out / f"samples-{self.step:06d}.png")
+        if self._due(self.settings.save_every):
+            self.save()
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.settings.steps
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def save(self) -> None:
+        state = {
+            "design": json.dumps(self.design),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "losses": self.losses,
+            "parts": {name: part.state_dict() for name, part in self.parts().items()},
+        }
+        with atomic_path(self._checkpoint) as path:
+            torch.save(state, path)
+
+    def resume(self) -> bool:
+        """Goes on from the checkpoint, if there is one."""
+        if not self._checkpoint.exists():
+            return False
+        try:
+            state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:
+            line = str(error).splitlines()[0]
+            raise DdfmError(f"cannot go on from {self._checkpoint}: {line}") from None
+        if json.loads(state["design"]) != self.design:
+            raise DdfmError(
+                f"{self._checkpoint} was made with other settings or another prior; "
+                "choose another --out"
+            )
+        for name, part in self.parts().items():
+            part.load_state_dict(state["parts"][name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history, self.losses = state["history"], state["losses"]
+        return True
