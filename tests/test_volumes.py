@@ -207,6 +207,10 @@ def test_percentiles_are_of_the_foreground():
     assert (low, high) == tuple(np.percentile(np.arange(1, 101), [10, 90]))
     flat, _ = scaled(Volume(np.full((2, 2, 2), 7, np.float32), np.eye(4)))
     assert (flat == 0).all()
+    mask = (np.arange(8) > 4).reshape(2, 2, 2)
+    for background, value in ((0, 1), (-3, 500)):
+        values, _ = scaled(Volume(np.where(mask, value, background).astype(np.float32), np.eye(4)))
+        np.testing.assert_array_equal(values, mask)
     with pytest.raises(DdfmError, match="percentiles are LOW, HIGH"):
         scaled(volume, percentiles=(90, 10))
 
@@ -287,6 +291,20 @@ def test_a_pseudo_colour_volume_keeps_its_hues(fuser):
     strong = np.ptp(result, axis=-1) > 0.05
     assert strong.mean() > 0.3
     np.testing.assert_allclose(hue(result)[strong], hue(source)[strong], atol=0.02)
+
+
+@pytest.mark.parametrize("first", ["grey", "colour"])
+def test_color_means_the_volumes_in_the_callers_order(fuser, first):
+    colors = (np.random.default_rng(0).random((20, 18, 6, 3)) * 255).astype(np.uint8)
+    a, b = (head(), colors) if first == "grey" else (colors, head())
+    shapes = {}
+    for color in ("a", "b", "grey"):
+        own = ddfm.Fuser(fuser.prior, likelihood="paper", steps=2, task="medical", color=color)
+        shapes[color] = fuse_volumes(a, b, own, axis=2).values.shape
+        assert own.color == color  # as the caller has it
+    colored, plain = ("b", "a") if first == "grey" else ("a", "b")
+    assert shapes[colored] == (20, 18, 6, 3)
+    assert shapes[plain] == shapes["grey"] == (20, 18, 6)
 
 
 def hue(rgb: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ chosen for all of them at once: nothing but the anatomy changes from slice to sl
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ class VolumeFusion:
     Attributes:
         volume: on the grid of the first volume. Grey levels are from 0 to 65535, colours from 0
             to 1; neither is in the unit of a source.
-        settings: all that the result depends on beside the sources, ready for JSON.
+        settings: all that the result depends on beside the sources, ready for JSON. Its "sources"
+            are in the order in which they were fused, and so is what "color" calls a and b.
         sources: both as they were fused, on the grid of the first, from 0 to 1.
     """
 
@@ -105,6 +107,8 @@ def fuse_volumes(
     # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
     swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
     order = (1, 0) if swap else (0, 1)
+    if swap:
+        fuser = _with_color_of_the_other(fuser)
     fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
     settings = fuser.settings(fuser.task) | {
         "axis": axis,
@@ -113,6 +117,13 @@ def fuse_volumes(
     }
     fused = Volume(values, first.affine, "the fused volume", source=first.source)
     return VolumeFusion(fused, settings, (sources[0], sources[1]))
+
+
+def _with_color_of_the_other(fuser: Fuser) -> Fuser:
+    """The caller's a and b, for sources that come in the other order."""
+    other = copy.copy(fuser)
+    other.color = {"a": "b", "b": "a"}.get(fuser.color, fuser.color)
+    return other
 
 
 def _fuse_slices(

@@ -105,8 +105,10 @@ def colored(values: np.ndarray, colormap: str) -> np.ndarray:
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
-    inside = values[values > values.min()]
+    background = float(values.min())
+    inside = values[values > background]
     if inside.size == 0:
-        return float(values.flat[0]), float(values.flat[0])
-    low, high = np.percentile(inside, percentiles)
-    return float(low), float(high)
+        return background, background
+    low, high = map(float, np.percentile(inside, percentiles))
+    # A mask has one value above background: that is white then, and not black.
+    return (low, high) if low < high else (background, high)
