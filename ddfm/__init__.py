@@ -8,7 +8,8 @@
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
 of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
 together in two folders, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films. `read_flir` takes
-both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files.
+both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files. `ddfm.metrics` is
+the room of the metrics.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "metrics":  # a whole room; importing it makes it an attribute
+        return import_module("ddfm.metrics")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_ROOMS[name]), name)
@@ -79,4 +82,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_ROOMS, "metrics"})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from ddfm import metrics
 from ddfm.errors import DdfmError
 from ddfm.metrics import LOWER_IS_BETTER, METRICS, evaluate
@@ -357,13 +360,38 @@ def test_sixteen_bits_become_eight(tmp_path):
     np.testing.assert_array_equal(pixels, np.rint(uneven / 257))
 
 
-@pytest.mark.parametrize("top", [1.0, 255.0])
-def test_files_of_floats_are_measured_on_the_same_scale(tmp_path, top):
-    """Black is 0 and white is 1, as everywhere in ddfm, or the levels are as they should be."""
-    image = scene().astype(np.float32)
-    Image.fromarray(image * np.float32(top / 255)).save(tmp_path / "float.tif")
-    pixels = metrics.as_grey(tmp_path / "float.tif").pixels
-    np.testing.assert_allclose(pixels, image, atol=1e-4)
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (20, 30), (-1, 1)])
+def test_files_of_floats_are_measured_as_they_are_fused(tmp_path, low, high):
+    """Black is 0 and white is 1, or else the lowest and the highest of their values."""
+    image = scene()
+    image.flat[:2] = 0, 255
+    values = low + image.astype(np.float32) / 255 * (high - low)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    np.testing.assert_array_equal(metrics.as_grey(tmp_path / "float.tif").pixels, image)
+
+
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_ddfm_has_fused_is_measured_in_every_form(tmp_path, dtype, color):
+    shape = (64, 72, 3) if color else (64, 72)
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+    fusion = ddfm.Fusion(ddfm.Picture(image.reshape(64, 72, -1) / np.iinfo(dtype).max, None,
+                                      np.dtype(dtype)), {})  # fmt: skip
+    fusion.save(tmp_path / "fused.png")
+    sources = scene(1), scene(2)
+    expected = evaluate(tmp_path / "fused.png", *sources)
+    for form in (fusion, fusion.picture, fusion.image):
+        assert evaluate(form, *sources) == expected
+
+
+def test_transparency_is_dropped():
+    image = scene()
+    np.testing.assert_array_equal(metrics.as_grey(np.dstack([image, image // 2])).pixels, image)
+
+
+def test_metrics_are_there_after_import_ddfm_alone():
+    code = "import ddfm; ddfm.metrics.qabf; assert 'metrics' in dir(ddfm)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_files_are_read_as_they_are_fused(tmp_path):

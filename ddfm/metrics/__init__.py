@@ -1,9 +1,9 @@
 """Fusion metrics: numbers that say something about a fused image F and its sources.
 
 Each metric is a function `metric(fused, *sources)`; `evaluate` gives all of them at once and works
-out what they share only once. Images are arrays of 0 to 255 (uint8 or float, grey or colour),
-PIL images or files; colour is measured in grey, as the field does. Where a metric is a sum or a
-mean over the sources, any number of them will do.
+out what they share only once. Images are files, PIL images, what ddfm has fused, or arrays of 0 to
+255 (uint8 or float, grey or colour; uint16 up to 65535); colour is measured in grey, as the field
+does. Where a metric is a sum or a mean over the sources, any number of them will do.
 
 The values agree with the field's usual evaluator where it has the metric, peculiarities
 included; each docstring says which. docs/metrics.md tells what each number rewards and how it can
@@ -18,7 +18,7 @@ from functools import partial
 from ddfm.errors import DdfmError, unknown
 from ddfm.metrics.edges import nabf, qabf
 from ddfm.metrics.features import fmi
-from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
+from ddfm.metrics.grey import Grey, ImageLike, as_grey, eight_bit, pair_up
 from ddfm.metrics.information import en, mi, nmi
 from ddfm.metrics.perception import qcb, qcv
 from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
@@ -30,6 +30,7 @@ __all__ = [
     "ag",
     "as_grey",
     "cc",
+    "eight_bit",
     "en",
     "evaluate",
     "fmi",

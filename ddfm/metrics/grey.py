@@ -1,7 +1,8 @@
 """What a metric sees: one grey image on the 0..255 scale, and what others have worked out of it.
 
-The field measures 8-bit grey images. Colour becomes grey as in OpenCV,
-round(0.299 R + 0.587 G + 0.114 B), and transparency is dropped.
+The field measures 8-bit grey images. A picture of any depth is brought to 256 levels from its black
+to its white, as ddfm fuses it; arrays are taken to be on the scale already. Colour becomes grey as
+in OpenCV, round(0.299 R + 0.587 G + 0.114 B), and transparency is dropped.
 
 Several metrics need the same gradients, local means or histograms. `Grey.shared` keeps them with
 the image, so that evaluating all metrics works each of them out once, and a single metric called
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -19,15 +21,17 @@ from numpy.typing import NDArray
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, to_array
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Array", "Grey", "ImageLike", "as_grey", "pair_up"]
+    from ddfm.result import Fusion
+
+__all__ = ["Array", "Grey", "ImageLike", "as_grey", "eight_bit", "pair_up"]
 
 Array: TypeAlias = NDArray[Any]
-ImageLike: TypeAlias = Union["Grey", Array, "Image.Image", str, os.PathLike[str]]
+ImageLike: TypeAlias = Union["Grey", Array, "Image.Image", Picture, "Fusion", str, os.PathLike[str]]
 Made = TypeVar("Made")
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -49,15 +53,20 @@ class Grey:
 
 
 def as_grey(image: ImageLike, name: str = "image") -> Grey:
-    """A `Grey` from an array (H, W) or (H, W, 1, 3 or 4), a PIL image or a file."""
+    """A `Grey` from a file, a PIL image, a `Picture`, a `Fusion`, or an array on the scale."""
     if isinstance(image, Grey):
         return image
+    image = getattr(image, "picture", image)  # of a Fusion
     if isinstance(image, (str, os.PathLike)):
         name = os.fspath(image)
-        image = _on_scale(read_image(image))
-    elif hasattr(image, "getbands"):
-        image = _on_scale(read_image(image, name=name))
+    if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
+        image = eight_bit(read_image(image, name=name))
     return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
+
+
+def eight_bit(picture: Picture) -> Array:
+    """The picture as the field measures it: 256 levels, from black to white."""
+    return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
@@ -76,22 +85,16 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     return f, greys
 
 
-def _on_scale(picture: Picture) -> Array:
-    """0..255, in whole levels where it was stored in such, be it 8 or 16 bits."""
-    pixels = picture.pixels.astype(np.float64)
-    if picture.range is not None:  # of floats beyond 0..1: those values are what is measured
-        low, high = picture.range
-        return low + pixels * (high - low)
-    return np.rint(255 * pixels) if picture.dtype.kind == "u" else 255 * pixels
-
-
 def _flatten_colour(pixels: Array, name: str) -> Array:
     if pixels.dtype.kind not in "uif":
         raise DdfmError(f"{name}: pixels of type {pixels.dtype}; give uint8 or float, 0 to 255")
+    deep = pixels.dtype == np.uint16
     pixels = pixels.astype(np.float64)
+    if deep:
+        pixels = np.rint(pixels / 257)
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         return np.rint(pixels[..., :3] @ LUMA)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
+    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or not pixels.size:
         raise DdfmError(f"{name}: shape {pixels.shape}; give (H, W), (H, W, 3) or (H, W, 4)")
