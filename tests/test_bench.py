@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 from ddfm.bench import find_dataset
 from ddfm.bench.run import Row
 from ddfm.bench.sheets import ranked
+from ddfm.checksum import sha256_of
 from ddfm.cli import main
 from ddfm.metrics import evaluate
 from ddfm.priors.checkpoints import save_checkpoint
@@ -116,6 +119,62 @@ def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
     assert "Traceback" not in result.output
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["default"]["set"]["pairs"] == 2
+
+
+def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path):
+    for file in (pairs / "vi").iterdir():
+        Image.open(file).resize((40, 44)).save(file)
+    out = tmp_path / "out"
+    also = ("--also", f"theirs={pairs / 'ir'}", "--baselines")
+    for resize, size in (("a", (56, 48)), ("b", (40, 44))):
+        result = bench(pairs, "--out", out, *QUICK, "--resize", resize, *also)
+        assert result.exit_code == (0 if resize == "a" else 1), result.output
+        for name in ("average", "default"):
+            with Image.open(out / "fused" / name / "set" / "one.png") as fused:
+                assert fused.size == size
+    assert "theirs" in result.output  # whose results have the size of a
+
+
+def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text('[one]\n[two]\nlikelihood = "foo"\n')
+    result = bench(pairs, "--out", tmp_path / "out", *QUICK, "--config", config)
+    assert result.exit_code == 2 and "foo" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
+    for k in range(8):
+        for folder in ("ir", "vi"):
+            shutil.copy(pairs / folder / "one.png", pairs / folder / f"{k}.png")
+    out = tmp_path / "out"
+    arguments = (pairs, "--out", out, *QUICK)
+    assert bench(*arguments).exit_code == 0
+    hashed = Counter()
+
+    def counted(path):
+        hashed[path] += 1
+        return sha256_of(path)
+
+    monkeypatch.setattr("ddfm.manifest.sha256_of", counted)
+    assert bench(*arguments).exit_code == 0
+    results = list((out / "fused" / "default" / "set").glob("*.png"))
+    assert len(results) == 10 and all(hashed[path] <= 2 for path in results)
+
+
+def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):
+    for name in ("one", "two"):
+        levels = np.asarray(Image.open(pairs / "ir" / f"{name}.png"), np.float32)
+        (pairs / "ir" / f"{name}.png").unlink()
+        Image.fromarray(20 + levels / 25.5).save(pairs / "ir" / f"{name}.tif")
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, *QUICK).exit_code == 0
+    files = [out / "fused" / "default" / "set", pairs / "ir", pairs / "vi"]
+    measured = CliRunner().invoke(main, ["metrics", *map(str, files), "--json"])
+    with open(out / "results.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            expected = json.loads(measured.stdout)["pairs"][row["pair"]]
+            assert {name: float(row[name]) for name in expected} == expected
 
 
 def test_the_task_follows_from_the_folders(tmp_path):

@@ -21,10 +21,10 @@ from PIL import Image
 import ddfm
 from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.run import NOISE_METRICS, Bench, Row, eight_bit, summarise
+from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import LOWER_IS_BETTER, METRICS
+from ddfm.metrics import LOWER_IS_BETTER, METRICS, eight_bit
 
 __all__ = ["write_report"]
 

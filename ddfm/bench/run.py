@@ -16,7 +16,8 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,14 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
-from ddfm.imaging.files import read_image, to_array, write_image
+from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
 from ddfm.manifest import Manifest
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
 from ddfm.pairing import Pair
 
-__all__ = ["Bench", "Row", "bench", "eight_bit", "summarise"]
+__all__ = ["Bench", "Row", "bench", "summarise"]
 
 NOISE_METRICS = ("PSNR", "SSIM")
 
@@ -98,13 +99,15 @@ def bench(
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
+    made = _made(result)
+    _make_folder(out)
     total = len(methods) * sum(len(d.pairs) for d in datasets)
     disable = None if progress is None else not progress
     with tqdm(total=total, unit="pair", disable=disable, leave=False) as bar:
         for method in methods:
             for dataset in datasets:
                 bar.set_description(f"{method.name}, {dataset.name}")
-                _run_set(method, dataset, out, result, bar.update)
+                _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
     _write_tables(result, out)
     write_report(result, out / "report.html")
     write_sheets(result, out / "sheets")
@@ -136,60 +139,67 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
     return summary
 
 
-def eight_bit(picture: Picture) -> np.ndarray:
-    """The picture as the field measures it: 256 levels, from black to white."""
-    return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
+def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
+    """What fuses, by method and set: all of it first, so that a wrong setting costs no work."""
+    made: dict[tuple[str, str], Fuse] = {}
+    for method in result.methods:
+        for dataset in result.datasets if method.make is not None else ():
+            fuse, method.settings[dataset.name] = method.make(dataset.task)
+            made[method.name, dataset.name] = fuse
+    return made
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DdfmError(f"cannot make the folder {out}: {error.strerror or error}") from None
 
 
 def _run_set(
-    method: Method, dataset: Dataset, out: Path, result: Bench, done: Callable[[], Any]
+    method: Method, dataset: Dataset, out: Path, result: Bench, fuse: Fuse | None, bar: tqdm
 ) -> None:
-    fuse: Fuse | None = None
-    settings: dict[str, Any] = {}
-    if method.make is not None:
-        fuse, settings = method.make(dataset.task)
-        method.settings[dataset.name] = settings
-    for pair in dataset.pairs:
-        try:
-            result.rows.append(_run_pair(method, dataset, pair, out, result, fuse, settings))
-        except (DdfmError, MemoryError, RuntimeError) as error:
-            why = why_failed(error)
-            result.failures.append((method.name, dataset.name, pair.name, why))
-        done()
+    # A baseline, or somebody else, takes sources of the size that those beside it take.
+    settings = {"resize": result.resize_of(dataset.name)} | method.settings.get(dataset.name, {})
+    with ExitStack() as opened:
+        manifests: dict[float, Manifest] = {}
+        for sigma in (0.0, *result.noise) if fuse is not None else ():
+            kind = f"noise-{_level(sigma)}" if sigma else "fused"
+            manifest = Manifest(out / kind / method.name / dataset.name)
+            manifests[sigma] = opened.enter_context(manifest)
+        for pair in dataset.pairs:
+            try:
+                row = _run_pair(method, dataset, pair, result, fuse, settings, manifests)
+                result.rows.append(row)
+            except (DdfmError, MemoryError, RuntimeError) as error:
+                why = why_failed(error)
+                result.failures.append((method.name, dataset.name, pair.name, why))
+            bar.update()
 
 
 def _run_pair(
     method: Method,
     dataset: Dataset,
     pair: Pair,
-    out: Path,
     result: Bench,
     fuse: Fuse | None,
     settings: dict[str, Any],
+    manifests: dict[float, Manifest],
 ) -> Row:
-    pictures = read_sources((pair.a, pair.b), settings.get("resize", "error"))
+    """One result: somebody else's file, or fused here, with its entry in a manifest by noise."""
+    pictures = read_sources((pair.a, pair.b), settings["resize"])
     seconds = None
     if fuse is None:
         file = method.result(dataset.name, pair.name)
-        fused = read_image(file)
     else:
-        folder = out / "fused" / method.name / dataset.name
-        file, seconds = _fused(folder, pair, pictures, fuse, settings)
-        fused = read_image(file)
-    greys = [as_grey(eight_bit(picture)) for picture in (fused, *pictures)]
-    row = Row(
-        method.name,
-        dataset.name,
-        pair,
-        file,
-        seconds,
-        evaluate(*greys, ssim_range=result.ssim_range),
-    )
+        file, seconds = _fused(manifests[0.0], pair, pictures, fuse, settings)
+    greys = [as_grey(picture) for picture in (read_image(file), *pictures)]
+    values = evaluate(*greys, ssim_range=result.ssim_range)
+    row = Row(method.name, dataset.name, pair, file, seconds, values)
     for sigma in result.noise if fuse is not None else ():
         noisy = tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
-        folder = out / f"noise-{_level(sigma)}" / method.name / dataset.name
-        file, _ = _fused(folder, pair, noisy, fuse, settings | {"noise": sigma})
-        other = as_grey(eight_bit(read_image(file)))
+        file, _ = _fused(manifests[sigma], pair, noisy, fuse, settings | {"noise": sigma})
+        other = as_grey(file)
         row.noise[_level(sigma)] = {
             "PSNR": psnr(other, greys[0], peak=255),
             "SSIM": ssim(other, greys[0], data_range=255),
@@ -198,7 +208,7 @@ def _run_pair(
 
 
 def _fused(
-    folder: Path,
+    manifest: Manifest,
     pair: Pair,
     pictures: tuple[Picture, Picture],
     fuse: Fuse,
@@ -208,15 +218,14 @@ def _fused(
     output = f"{pair.name}.png"
     sources = [{"name": path.name, "sha256": sha256_of(path)} for path in (pair.a, pair.b)]
     wanted = json.loads(json.dumps({"sources": sources, "settings": settings}))
-    with Manifest(folder) as manifest:
-        entry = manifest.get(output)
-        if entry is None or {key: entry.get(key) for key in wanted} != wanted:
-            begin = time.perf_counter()
-            fused = fuse(*pictures)
-            entry = wanted | {"seconds": round(time.perf_counter() - begin, 4)}
-            with manifest.adding(output, entry) as temporary:
-                write_image(temporary, fused.pixels, replace(fused, range=None), None)
-    return folder / output, entry["seconds"]
+    entry = manifest.get(output)
+    if entry is None or {key: entry.get(key) for key in wanted} != wanted:
+        begin = time.perf_counter()
+        fused = fuse(*pictures)
+        entry = wanted | {"seconds": round(time.perf_counter() - begin, 4)}
+        with manifest.adding(output, entry) as temporary:
+            write_image(temporary, fused.pixels, replace(fused, range=None), None)
+    return manifest.folder / output, entry["seconds"]
 
 
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:

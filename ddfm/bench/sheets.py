@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddfm.atomic import atomic_path
-from ddfm.bench.run import Bench, Row, eight_bit
+from ddfm.bench.run import Bench, Row
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import read_sources
+from ddfm.metrics import eight_bit
 
 __all__ = ["ranked", "write_sheets"]
 

@@ -80,7 +80,6 @@ def bench(
     methods += [room.baseline(name) for name in room.BASELINES if baselines]
     methods += [room.from_folder(name, folder) for name, folder in others.items()]
     sets = [room.find_dataset(f, names, settings["task"], limit) for f in folders]
-    out.mkdir(parents=True, exist_ok=True)
     progress = False if quiet else None
     result = room.bench(sets, methods, out, ssim_range=ssim_range, noise=levels, progress=progress)
     for method, dataset, pair, reason in result.failures:
