@@ -18,7 +18,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddfm.errors import DdfmError
@@ -100,7 +100,7 @@ def find_pairs(
         # A pattern names its files, and what else lies in the folder is none of its business.
         files = [p for p in _files(a) if first(p)], [p for p in _files(b) if second(p)]
         pairing, _ = _match(*files, first, second)
-        return pairing
+        return _within_one_folder(pairing, pattern) if a.resolve() == b.resolve() else pairing
     if a.resolve() == b.resolve():
         raise DdfmError(
             f"{a} is both folders; a pattern such as '{{}}_ir.png:{{}}_vis.png' "
@@ -114,6 +114,20 @@ def find_pairs(
         by_stem.ambiguous | by_word.ambiguous,
         by_word.unpaired,
     )
+
+
+def _within_one_folder(pairing: Pairing, pattern: str) -> Pairing:
+    """A file that fits both names of the pattern, `x_rgb.png` a mere `{}.png`, is listed once."""
+    for pair in pairing.pairs:
+        if pair.a.name == pair.b.name:
+            raise DdfmError(
+                f"the pattern {pattern!r} makes {pair.a} a pair with itself; "
+                "its two names must tell first and second images of one folder apart"
+            )
+    placed = {path.name for pair in pairing.pairs for path in (pair.a, pair.b)}
+    placed |= {path.name for files in pairing.ambiguous.values() for path in files}
+    left = {path.name: path for path in pairing.unpaired if path.name not in placed}
+    return replace(pairing, unpaired=list(left.values()))
 
 
 def both_in_one(files: Iterable[Path]) -> Pairing:

@@ -94,6 +94,26 @@ def test_one_folder_needs_a_pattern(tmp_path):
         find_pairs(a, a)
 
 
+def test_in_one_folder_every_file_is_listed_once(tmp_path):
+    """Names of second images fit the pattern of the first ones too."""
+    a, _ = folders(tmp_path, "1.png 1_rgb.png 2.png 2_rgb.png 3_rgb.png 4.png 5.png 5_rgb.png", "")
+    pairing = find_pairs(a, tmp_path / "b" / ".." / "a", "{}.png:{}_rgb.png")
+    assert [pair.name for pair in pairing.pairs] == ["1", "2", "5"]
+    assert sorted(path.name for path in pairing.unpaired) == ["3_rgb.png", "4.png"]
+    (a / "5_rgb.jpg").touch()
+    pairing = find_pairs(a, a, "{}.png:{}_rgb.*")
+    assert [path.name for path in pairing.ambiguous["5"]] == ["5.png", "5_rgb.jpg", "5_rgb.png"]
+    assert sorted(path.name for path in pairing.unpaired) == ["3_rgb.png", "4.png"]
+
+
+def test_no_file_is_a_pair_with_itself(tmp_path):
+    a, b = folders(tmp_path, "x.png x_ir.png", "x.png")
+    for pattern in ("{}.png:{}.png", "{}*.png:{}.png"):
+        with pytest.raises(DdfmError, match="a pair with itself"):
+            find_pairs(a, a, pattern)
+    assert names(find_pairs(a, b, "{}.png:{}.png")) == [("x", "x.png", "x.png")]
+
+
 @pytest.mark.parametrize("pattern", ["", "{}_a.png", "x:y", "{}{}:{}", "{}:{}:{}"])
 def test_an_unclear_pattern_is_refused(tmp_path, pattern):
     with pytest.raises(DdfmError, match="one {} in each"):
