@@ -27,6 +27,7 @@ from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, read_image
 from ddfm.imaging.thermal import check_reading, is_flir, read_flir
 from ddfm.manifest import Entry, Manifest
+from ddfm.outputs import keep_sources
 from ddfm.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
 from ddfm.recipes import TASKS
 
@@ -211,6 +212,8 @@ def _fuse_all(
     with Manifest(out) as manifest:
         for name in outputs.values():
             check_output(out / name)
+        files = (path for pair in outputs for path in (pair.a, pair.b))
+        keep_sources((out / name for name in outputs.values()), files)
         done = _run(outputs, manifest, work)
         disable = None if progress is None else not progress
         for outcome in tqdm(done, total=len(outputs), unit="pair", disable=disable, leave=False):

@@ -74,8 +74,10 @@ def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
     from ddfm.fusion import Fuser
+    from ddfm.outputs import keep_sources
     from ddfm.sequences import check_film, fuse_sequence
 
+    keep_sources([output], [a, b])
     check_film(output)
     fuser = Fuser(**settings)
     began = time.monotonic()

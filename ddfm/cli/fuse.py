@@ -123,7 +123,9 @@ def fuse(
     from ddfm.imaging.files import check_output
     from ddfm.imaging.sources import read_sources
     from ddfm.imaging.thermal import read_flir
+    from ddfm.outputs import keep_sources
 
+    keep_sources([output], sources)
     check_output(output)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
     pictures = read_sources(opened, settings["resize"])

@@ -111,9 +111,11 @@ def volume(
     """
     from ddfm.fusion import Fuser
     from ddfm.imaging.files import check_output
+    from ddfm.outputs import keep_sources
     from ddfm.volumes import fuse_volumes, read_volume
     from ddfm.volumes.files import check_volume_output
 
+    keep_sources([output, montage], [a, b])
     check_volume_output(output)
     if montage is not None:
         check_output(montage)

@@ -21,6 +21,7 @@ from ddfm.atomic import atomic_path
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, unknown
 from ddfm.manifest import NAME, Entry, Manifest
+from ddfm.outputs import keep_sources
 from ddfm.pairing import find_pairs
 from ddfm.result import Fusion
 from ddfm.sequences.video import RATE, VIDEOS, VideoReader, VideoWriter, check_video
@@ -118,6 +119,10 @@ def writing(
             yield _ToVideo(video)
             video.finish()
         return
+    if film.names is not None:  # of frames that are files
+        frames = list(film.frames)
+        sources = (path for frame in frames for path in (frame.a, frame.b))
+        keep_sources((out / f"{frame.name}.png" for frame in frames), sources)
     with Manifest(out) as manifest:
         yield _ToFolder(manifest, settings, film.names)
 

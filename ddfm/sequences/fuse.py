@@ -21,6 +21,7 @@ from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
+from ddfm.outputs import keep_sources
 from ddfm.sequences.files import open_film, writing
 from ddfm.sequences.steady import OneScale, Steady
 
@@ -53,6 +54,7 @@ def fuse_sequence(
         steady, warm: as for `fuse_frames`.
         progress: a bar; None shows one on a terminal.
     """
+    keep_sources([out], [a, b])
     film = open_film(a, b, pattern)
     state = _State(Fuser() if fuser is None else fuser, steady, warm)
     disable = None if progress is None else not progress

@@ -1,0 +1,134 @@
+"""Results replace no source, and a place that cannot be written to is known before the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import ddfm
+from ddfm.batch import fuse_folders
+from ddfm.cli import main
+from ddfm.errors import DdfmError
+from ddfm.sequences import fuse_sequence
+
+FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
+
+
+def ddfm_run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *words: str) -> None:
+    """One clear line on standard error, nothing on standard output, exit code 2."""
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert result.stderr.startswith("ddfm: error: ")
+    for word in words:
+        assert word in result.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def picture(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    image = np.random.default_rng(seed).integers(0, 256, (12, 10), np.uint8)
+    Image.fromarray(image).save(path, "PNG")
+    return path
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Nothing is even loaded for a run that is refused."""
+    monkeypatch.setattr("ddfm.fusion.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
+
+
+@pytest.fixture
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
+
+
+# --- sources are safe ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_an_image_is_not_replaced_by_its_fusion(tmp_path, no_work, which):
+    sources = [picture(tmp_path / f"{name}.png", k) for k, name in enumerate("abc")]
+    before = contents(tmp_path)
+    refused(ddfm_run("fuse", *sources, "-o", sources[which], *FAST), "it is a source itself")
+    assert contents(tmp_path) == before
+
+
+def test_other_names_of_a_source_count(tmp_path, no_work, monkeypatch):
+    a, b = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", 1)
+    link = tmp_path / "link.png"
+    link.symlink_to(a)
+    before = contents(tmp_path)
+    refused(ddfm_run("fuse", a, b, "-o", link, *FAST), f"it is the source {a}")
+    refused(ddfm_run("fuse", link, b, "-o", a, *FAST), f"it is the source {link}")
+    refused(
+        ddfm_run("fuse", a, b, "-o", tmp_path / ".." / tmp_path.name / "a.png", *FAST), "source"
+    )
+    monkeypatch.chdir(tmp_path)
+    refused(ddfm_run("fuse", a, b, "-o", "a.png", *FAST), "source")
+    assert contents(tmp_path) == before
+
+
+def test_a_film_is_not_replaced_by_its_fusion(tmp_path, no_work):
+    films = [tmp_path / "i.mp4", tmp_path / "v.mp4"]
+    for film in films:
+        film.write_bytes(b"a film")
+    for command in ("film", "fuse"):
+        for film in films:
+            refused(ddfm_run(command, *films, "-o", film, *FAST), "it is a source itself")
+    assert set(contents(tmp_path).values()) == {b"a film"}
+
+
+def test_frames_of_an_earlier_fusion_are_not_replaced_by_the_next(tmp_path, fuser):
+    """Whose manifest knows them, so that nothing else would hold it back."""
+    for word in ("ir", "vis"):
+        picture(tmp_path / word / "1.png")
+    first = tmp_path / "first"
+    fuse_sequence(tmp_path / "ir", tmp_path / "vis", first, fuser)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.png").symlink_to(first / "1.png")
+    before = contents(tmp_path)
+    for source in (first, tmp_path / "links"):
+        with pytest.raises(DdfmError, match="source"):
+            fuse_sequence(source, tmp_path / "vis", first, fuser, steady=False)
+    assert contents(tmp_path) == before
+
+
+def test_a_volume_is_not_replaced_by_its_fusion(tmp_path, no_work):
+    volumes = [tmp_path / "a.nii", tmp_path / "b.nii"]
+    for volume in volumes:
+        volume.write_bytes(b"a volume")
+    for volume in volumes:
+        refused(ddfm_run("volume", *volumes, "-o", volume, *FAST), "it is a source itself")
+    montage = picture(tmp_path / "look.png")
+    run = ["volume", volumes[0], montage, "-o", tmp_path / "x.nii", "--montage", montage]
+    refused(ddfm_run(*run, *FAST), "it is a source itself")
+    series = picture(tmp_path / "series" / "1").parent
+    refused(ddfm_run("volume", series, volumes[0], "-o", series, *FAST), "it is a source itself")
+    assert set(contents(tmp_path)) == {"a.nii", "b.nii", "look.png", "series/1"}
+
+
+def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
+    for word in ("ir", "vis"):
+        picture(tmp_path / word / "1.png")
+    first = tmp_path / "first"
+    fuse_folders(tmp_path / "ir", tmp_path / "vis", first, fuser)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "1.png").symlink_to(first / "1.png")
+    before = contents(tmp_path)
+    with pytest.raises(DdfmError, match=r"first/1.png: it is the source .*links/1.png"):
+        fuse_folders(tmp_path / "links", tmp_path / "vis", first, fuser)
+    assert contents(tmp_path) == before
