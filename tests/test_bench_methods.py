@@ -102,3 +102,56 @@ def test_metrics_of_folders(pairs):
     result = ddfm_run("metrics", *folders, "--json")
     assert result.exit_code == 1 and "two" in result.stderr
     assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(both[0])
+
+
+def test_metrics_of_one_folder_by_a_pattern(pairs):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    expected = ddfm_run("metrics", *folders, "--json").stdout
+    for folder in folders[1:]:
+        for file in list(folder.iterdir()):
+            file.rename(pairs / f"{file.stem}-{folder.name}.png")
+    sources = (folders[0], pairs, pairs)
+    result = ddfm_run("metrics", *sources, "--json", "--pattern", "{}-near.png:{}-far.png")
+    assert (result.exit_code, result.stdout) == (0, expected)
+    result = ddfm_run("metrics", *sources)
+    assert result.exit_code == 2 and "pattern" in result.stderr
+
+
+def test_metrics_of_more_than_two_sources(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
+    result = ddfm_run("metrics", *files, "--json")
+    assert json.loads(result.stdout) == evaluate(*files)
+    folders = [file.parent for file in files]
+    result = ddfm_run("metrics", *folders)
+    assert result.exit_code == 2 and "two folders" in result.stderr
+
+
+def test_metrics_of_a_small_image_by_those_that_can(tmp_path):
+    Image.fromarray(np.arange(768, dtype=np.uint8).reshape(24, 32)).save(tmp_path / "small.png")
+    files = [tmp_path / "small.png"] * 3
+    result = ddfm_run("metrics", *files)
+    assert result.exit_code == 2 and "VIF" in result.stderr and "--metrics" in result.stderr
+    result = ddfm_run("metrics", *files, "--metrics", "EN, qabf", "--json")
+    assert json.loads(result.stdout) == evaluate(*files, metrics=["EN", "Qabf"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics", "EN,VIFF"), "unknown metric 'VIFF'; did you mean VIF"),
+        (("--metrics", ""), "unknown metric ''"),
+        (("--pattern", "{}.png"), "cannot read the pattern"),
+    ],
+)
+def test_bad_options_of_metrics_are_one_line(pairs, arguments, message):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    result = ddfm_run("metrics", *folders, *arguments)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert message in result.stderr and "one:" not in result.stderr
+
+
+def test_metrics_without_a_source(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near")]
+    for some, message in ((files, "two sources"), (files[:1], "A B...")):
+        result = ddfm_run("metrics", *some)
+        assert result.exit_code == 2 and message in result.stderr

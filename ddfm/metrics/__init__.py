@@ -34,6 +34,7 @@ __all__ = [
     "en",
     "evaluate",
     "fmi",
+    "known_metrics",
     "mi",
     "ms_ssim",
     "mse",
@@ -88,13 +89,18 @@ def evaluate(
     "SSIM" has the data range `ssim_range`, 2 as in published tables; both common ranges have
     names of their own. SCD is defined for two sources and left out for more.
     """
-    names = [_known(name) for name in (METRICS if metrics is None else metrics)]
+    names = known_metrics(metrics)
     if len(sources) < 2:
-        raise DdfmError("a fused image has at least two sources: evaluate(fused, first, second)")
+        raise DdfmError("a fused image has at least two sources; give them after it")
     f, greys = pair_up(fused, *sources)
     if len(greys) > 2:
         names = [name for name in names if name != "SCD"]
     return {name: _value(name, f, greys, ssim_range) for name in names}
+
+
+def known_metrics(names: Iterable[str] | None = None) -> list[str]:
+    """These metrics as `METRICS` has them, or all of them."""
+    return [_known(name) for name in (METRICS if names is None else names)]
 
 
 def _known(name: str) -> str:

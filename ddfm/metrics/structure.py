@@ -84,7 +84,8 @@ def _check_size(g: Grey, smallest: int, name: str) -> None:
     if min(g.pixels.shape) < smallest:
         height, width = g.pixels.shape
         raise DdfmError(
-            f"{name} needs images of at least {smallest}x{smallest} pixels, not {width}x{height}"
+            f"{name} needs images of at least {smallest}x{smallest} pixels, not {width}x{height}; "
+            "for smaller ones choose among the others (metrics=[...], --metrics)"
         )
 
 

@@ -1,0 +1,65 @@
+"""The metrics of a folder of fused images, pair by pair, and their means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ddfm.errors import DdfmError
+from ddfm.metrics import evaluate, known_metrics
+from ddfm.pairing import find_pairs, image_files
+
+__all__ = ["FolderMetrics", "evaluate_folders"]
+
+
+@dataclass
+class FolderMetrics:
+    """What was measured.
+
+    Attributes:
+        pairs: the metrics of each pair, by its name.
+        problems: a line for every file and every pair that could not be measured.
+    """
+
+    pairs: dict[str, dict[str, float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Of each metric, over the pairs."""
+        each = list(self.pairs.values())
+        return {name: sum(values[name] for values in each) / len(each) for name in each[0]}
+
+
+def evaluate_folders(
+    fused: str | os.PathLike[str],
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    pattern: str | None = None,
+    ssim_range: float = 2.0,
+    metrics: Iterable[str] | None = None,
+) -> FolderMetrics:
+    """Metrics of the images in `fused`, which are called as the pairs of `a` and `b` are.
+
+    Args:
+        pattern: the names of a pair in a and b, as `ddfm.pairing` has it.
+        ssim_range, metrics: as `evaluate` has them.
+    """
+    names = known_metrics(metrics)
+    results = {path.stem: path for path in image_files(fused)}
+    pairing = find_pairs(a, b, pattern)
+    measured = FolderMetrics(problems=pairing.leftovers())
+    for pair in pairing.pairs:
+        try:
+            if pair.name not in results:
+                raise DdfmError(f"{fused} holds no result called {pair.name}")
+            measured.pairs[pair.name] = evaluate(
+                results[pair.name], pair.a, pair.b, ssim_range=ssim_range, metrics=names
+            )
+        except DdfmError as error:
+            measured.problems.append(f"{pair.name}: {error}")
+    if not measured.pairs:
+        raise DdfmError(next(iter(measured.problems), f"no pairs in {a} and {b}"))
+    return measured
