@@ -20,7 +20,7 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
         raise DdfmError(f"there is no device {str(name)!r} here; use auto or cpu") from None
     return device
 

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 import ddfm
+from ddfm.arguments import plain_options, text, whole_number
 from ddfm.device import find_device, find_dtype
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmError, unknown
@@ -50,7 +52,8 @@ Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    of_call = {k: kwargs.pop(k) for k in ("progress", "callback", "trajectory") if k in kwargs}
+    names = ("progress", "callback", "trajectory", "first_guess")
+    of_call = {name: kwargs.pop(name) for name in names if name in kwargs}
     return Fuser(prior, **kwargs)(*sources, **of_call)
 
 
@@ -58,14 +61,16 @@ class Fuser:
     """Loads a prior once, and fuses any number of pairs with it.
 
     Args:
-        prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior.
+        prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
+            shared stays as it is: where device or dtype are to change, a copy is used.
         method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
             infrared and visible. It knows no likelihood, sampler, steps and start.
         task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
             are all in colour for exposures, and all else for infrared and visible.
         likelihood: "default", "paper" or "reference".
         sampler: "ddim", "ddpm" or "dpm-solver".
-        steps: network calls, or a respacing in the notation of guided-diffusion ("ddim50").
+        steps: network calls, or a respacing of the timesteps up to `start` in the notation of
+            guided-diffusion ("ddim13", "4,2").
         start: timestep that the first guess is noised to before the loop begins there.
             What is None of sampler, steps and start is as the likelihood's recipe has it.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
@@ -97,16 +102,21 @@ class Fuser:
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not 0 <= int(seed) < 2**63:
-            raise DdfmError(f"the seed must be a whole number from 0 to 2^63 - 1, not {seed}")
-        self.method, self.task, self.likelihood, self.seed = method, task, likelihood, int(seed)
-        self.sampler, self.steps, self.start = sampler, steps, start
-        self.color, self.resize, self.tile = check_color(color), check_resize(resize), tile
-        self.options = dict(options or {})
+        self.method, self.task = text("method", method), text("task", task)
+        self.likelihood = text("likelihood", likelihood)
+        self.sampler = None if sampler is None else text("sampler", sampler)
+        counted = not (steps is None or isinstance(steps, str))
+        self.steps = whole_number("steps", steps) if counted else steps
+        self.start = None if start is None else whole_number("start", start)
+        self.seed = _seed(seed)
+        self.color = check_color(text("color", color))
+        self.resize = check_resize(text("resize", resize))
+        self.tile = None if tile is None else whole_number("tile", tile)
+        self.options = plain_options(options)
         self._recipe(task)  # names are checked before there is work
         self._check_method(head)
         self.device, self.dtype = find_device(device), find_dtype(dtype)
-        self.prior: Prior = load_prior(prior).to(self.device, self.dtype)
+        self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
         self.recipe(task)
@@ -125,10 +135,16 @@ class Fuser:
             sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
             first_guess: luminance (H, W) in [0, 1] that a loop which starts late begins with,
                 such as the result of the frame before; None takes the likelihood's own.
+                Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
         """
+        if first_guess is not None and not self.begins_late:
+            raise DdfmError(
+                "first_guess (--warm) is for a loop that begins late: for likelihood default, or "
+                "any with a start"
+            )
         pictures = read_sources(sources, self.resize)
         watch = Watch(progress, callback, trajectory)
         return self._fuse([pictures], self._task_of(pictures), watch, first_guess)[0]
@@ -141,20 +157,24 @@ class Fuser:
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
-    ) -> list[Fusion]:
-        """Fuses pairs, or larger groups; each comes out as it would alone.
+    ) -> Iterator[Fusion]:
+        """Fuses pairs, or larger groups, as they are asked for; each comes out as it would alone.
 
         Args:
-            groups: the sources of each result.
+            groups: the sources of each result. They are read when their turn comes, so that no
+                more than `together` of them, and of the results, need memory at a time.
             together: how many neighbours of one size go through the network at once. More than 1
                 is faster on a GPU, whose kernels then differ in the last digits of a float.
         """
-        fusions: list[Fusion] = []
         read = (read_sources(sources, self.resize) for sources in groups)
         for (task, *_), alike in groupby(read, lambda p: (self._task_of(p), len(p), p[0].size)):
             for some in _chunks(alike, together):
-                fusions += self._fuse(some, task, Watch(progress, callback, trajectory))
-        return fusions
+                yield from self._fuse(some, task, Watch(progress, callback, trajectory))
+
+    @property
+    def begins_late(self) -> bool:
+        """Whether the loop starts from a first guess, which can then be given."""
+        return self.dmfuse is None and self._recipe(self.task).start is not None
 
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that all get the same contrast.
@@ -225,7 +245,8 @@ class Fuser:
                 fused, chosen = self._in_a_loop(s, recipe, prior, watch, guess)
             else:
                 _check_for_dmfuse(s, watch)
-                fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **self.options)
+                options = _given(self.options)
+                fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **options)
         fused = fused[:, 0, :height, :width].float().cpu().numpy()
         return [
             Fusion(
@@ -241,7 +262,7 @@ class Fuser:
         self, s: list[Tensor], recipe: Recipe, prior: Prior, watch: Watch, guess: Tensor | None
     ) -> tuple[Tensor, list[dict[str, float]]]:
         """Fused luminance in [-1, 1], by DDFM, and what the likelihood chose for each."""
-        likelihood = make_likelihood(recipe.likelihood, s, **recipe.options)
+        likelihood = make_likelihood(recipe.likelihood, s, **_given(recipe.options))
         draw = Noise([self.seed] * len(s[0]))
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
@@ -266,9 +287,10 @@ class Fuser:
         recipe = self.recipe(self._task_of(pictures))
         prior = Tiled.if_needed(self.prior, self.tile, pictures[0].size)
         sources, _ = self._evidence(pictures, recipe, prior)
-        return make_likelihood(recipe.likelihood, sources, **recipe.options).chosen()[0]
+        return make_likelihood(recipe.likelihood, sources, **_given(recipe.options)).chosen()[0]
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
+        guess = np.asarray(guess)
         if guess.shape != size:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return _padded(guess, prior.multiple).to(self.device)
@@ -314,6 +336,26 @@ class Fuser:
         if self.task != "auto":
             return self.task
         return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
+
+
+def _seed(value: Any) -> int:
+    bounds = " from 0 to 2^63 - 1"
+    seed = whole_number("the seed", value, bounds)
+    if not 0 <= seed < 2**63:
+        raise DdfmError(f"the seed must be a whole number{bounds}, not {value}")
+    return seed
+
+
+def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
+    """A file is read to where it is used; what the caller holds is left as it is."""
+    if isinstance(prior, str | Path):
+        return load_prior(prior).to(device, dtype)
+    return load_prior(prior).at(device, dtype)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """None leaves an option to whoever has it."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _chunks(groups: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:

@@ -320,6 +320,17 @@ class TestCallables:
         assert torch.equal(prior(noisy(), T), prior(noisy(), T))
 
 
+def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():
+    settings = dict(kind="x0", schedule="linear", T=1000, channels=1)
+    prior = load_prior(nn.Conv2d(1, 1, 1), device="cpu", dtype="bfloat16", **settings)
+    assert prior.dtype == torch.bfloat16 and prior.function.weight.dtype == torch.bfloat16
+    assert load_prior(prior, device="auto", dtype="auto").dtype == torch.float32
+    with pytest.raises(DdfmError, match="unknown dtype 'bfloat'; did you mean bfloat16"):
+        load_prior(prior, dtype="bfloat")
+    with pytest.raises(DdfmError, match="there is no device 'gpu' here"):
+        load_prior(prior, device="gpu")
+
+
 def test_a_prior_stays_what_it_is():
     prior = GaussianPrior()
     assert load_prior(prior) is prior

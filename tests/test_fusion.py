@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -303,7 +304,7 @@ def test_neighbours_of_one_size_may_go_through_the_network_together():
         for k, size in enumerate(sizes)
     ]
     fuser = Fuser(Counted(), **PLAIN)
-    together = fuser.batch(pairs, together=2, trajectory=True)
+    together = list(fuser.batch(pairs, together=2, trajectory=True))
     assert list(dict.fromkeys(shapes)) == [(2, 8, 8), (1, 8, 8), (1, 6, 8)]
     assert len(shapes) == 4 * (1 + 1 + 1 + 1)
     for pair, fused in zip(pairs, together, strict=True):
@@ -311,6 +312,48 @@ def test_neighbours_of_one_size_may_go_through_the_network_together():
         np.testing.assert_allclose(fused.image, alone.image, atol=1e-6)
         assert fused.settings == alone.settings
         np.testing.assert_allclose(fused.trajectory[2].x0, alone.trajectory[2].x0, atol=1e-5)
+
+
+def test_a_batch_is_read_as_its_results_are_asked_for():
+    """A long one must not fill the memory."""
+    read = []
+
+    def pairs():
+        for k in range(9):
+            read.append(k)
+            yield image(k, 8, 8), image(k + 10, 8, 8)
+
+    results = Fuser("gaussian", **PLAIN).batch(pairs())
+    assert read == []
+    assert next(results).image.shape == (8, 8) and len(read) <= 2
+    assert len(list(results)) == 8 and len(read) == 9
+
+
+def test_fusers_that_share_a_prior_leave_each_other_alone():
+    prior, pair = network(), (image(0, dtype=np.float32), image(1, dtype=np.float32))
+    first = Fuser(prior, **PLAIN)
+    before, weights = first(*pair).image, next(prior.network.parameters())
+    assert first.prior is prior, "where nothing is to change, a large network is not copied"
+    half = Fuser(prior, dtype="bfloat16", **PLAIN)(*pair).image
+    assert np.array_equal(first(*pair).image, before) and not np.array_equal(half, before)
+    assert weights.dtype == torch.float32
+    assert Fuser(prior, **PLAIN).prior.network is prior.network
+
+
+def test_a_prior_of_a_plain_function_is_shared_too():
+    seen = []
+
+    def x0(x, t):
+        seen.append(x.dtype)
+        return 0 * x
+
+    prior = FunctionPrior(x0, alphas_bar(), kind="x0", channels=1)
+    first = Fuser(prior, **PLAIN)
+    Fuser(prior, dtype="float16", **PLAIN)(image(0), image(1))
+    assert set(seen) == {torch.float16}
+    seen.clear()
+    first(image(0), image(1))
+    assert set(seen) == {torch.float32} and prior.dtype is None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -495,6 +538,16 @@ def test_a_first_guess_can_be_given(toy):
         fuser(a, b, first_guess=np.zeros((6, 5)))
 
 
+def test_a_first_guess_is_a_keyword_of_fuse_and_refused_where_it_does_nothing(toy):
+    a, b = np.full((5, 6), 0.25), np.full((5, 6), 0.75)
+    settings = {"prior": "gaussian", "likelihood": "toy", "device": "cpu", "start": 20}
+    guess = np.zeros((5, 6))
+    given = fuse(a, b, first_guess=guess.tolist(), **settings).image
+    assert not np.array_equal(given, fuse(a, b, **settings).image)
+    with pytest.raises(DdfmError, match="first_guess .* begins late"):
+        fuse(a, b, first_guess=guess, prior="gaussian", **PLAIN)
+
+
 def test_a_series_shares_its_contrast():
     """Three levels of contrast; the middle one is for all, unless the caller has said otherwise."""
     pairs = [(factor * image(0) / 255, factor * image(1) / 255) for factor in (0.1, 0.7, 1)]
@@ -524,6 +577,19 @@ def test_steps_and_start_can_be_said(toy):
     assert visited(steps="2,1") == ([126, 125, 0], "2,1")
     with pytest.raises(DdfmError, match="ask for 9 steps where the schedule has 6"):
         visited(start=5, steps=9)
+
+
+def test_the_respacings_that_are_named_work_with_every_recipe():
+    """Help and docstring must not name one that the default has no room for."""
+    from ddfm.cli import main
+
+    help_of_steps = next(o.help for o in main.commands["fuse"].params if o.name == "steps")
+    for text in (help_of_steps, Fuser.__doc__):
+        named = re.findall(r"ddim\d+|\d+(?:,\d+)+", text)
+        assert named
+        for steps in named:
+            for likelihood in RECIPES:
+                Fuser("gaussian", steps=steps, likelihood=likelihood, device="cpu")
 
 
 def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
@@ -588,6 +654,24 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"seed": -1}, "seed must be a whole number"),
         ({"tile": 100}, "a tile must be at least 128 pixels wide"),
         ({"options": {"fi": 1}}, "unknown option of the likelihood paper 'fi'"),
+        ({"options": {"psi": "x"}}, "the option psi must be a finite number, not 'x'"),
+        ({"options": {"psi": (1, 2)}}, "the option psi must be a finite number"),
+        ({"options": {"gains": 1.0}}, "the option gains must be two numbers, not 1.0"),
+        ({"options": [1]}, "options must be a dictionary"),
+        ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),
+        ({"seed": None}, "the seed must be a whole number"),
+        ({"seed": 1.5}, "the seed must be a whole number"),
+        ({"start": "late"}, "start must be a whole number, not 'late'"),
+        ({"steps": 2.5}, "steps must be a whole number, not 2.5"),
+        ({"tile": "wide"}, "tile must be a whole number, not 'wide'"),
+        ({"task": None}, "task must be a word, not None"),
+        ({"likelihood": ["paper"]}, "likelihood must be a word, not ['paper']"),
+        ({"sampler": 1}, "sampler must be a word, not 1"),
+        ({"color": None}, "color must be a word, not None"),
+        ({"resize": None}, "resize must be a word, not None"),
+        ({"method": None}, "method must be a word, not None"),
+        ({"device": None}, "no device 'None' here"),
+        ({"dtype": None}, "unknown dtype 'None'"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):
@@ -595,6 +679,22 @@ def test_wrong_arguments_are_named(wrong, message):
     with pytest.raises(DdfmError) as caught:
         fuse(image(0), image(1), **arguments)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_and_of_text_become_plain_ones():
+    given = {"steps": np.int64(3), "start": "50", "seed": np.uint8(7), "tile": np.int32(0)}
+    options = {"alpha": np.float32(0.5), "gains": np.array([1.0, 1.25]), "anchor": None}
+    settings = Fuser("gaussian", device="cpu", options=options, **given).settings("ir-visible")
+    assert json.loads(json.dumps(settings)) == settings
+    assert (settings["steps"], settings["start"], settings["seed"]) == (3, 50, 7)
+    assert settings["options"] == {"alpha": 0.5, "gains": [1.0, 1.25], "anchor": None}
+    plain = {"alpha": 0.5, "gains": (1.0, 1.25)}
+    expected = fuse(image(0), image(1), prior="gaussian", steps=3, start=50, seed=7, options=plain)
+    assert np.array_equal(fuse(image(0), image(1), **again(settings)).image, expected.image)
+
+
+def again(settings: dict) -> dict:
+    return {k: v for k, v in settings.items() if k not in ("ddfm", "weights")}
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,9 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
 
     def make(task: str) -> tuple[Fuse, dict[str, Any]]:
         if not loaded:
-            loaded.append(load_prior(given.pop("prior", "default")))
+            # Where every fuser wants it, so that none of them needs a copy.
+            where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
+            loaded.append(load_prior(given.pop("prior", "default"), **where))
         fuser = Fuser(loaded[0], **({"task": task} | given))
         settings = fuser.settings("ir-visible" if fuser.task == "auto" else fuser.task)
         return lambda a, b: fuser(a, b, progress=False).picture, settings | {"task": fuser.task}

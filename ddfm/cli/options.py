@@ -52,8 +52,8 @@ _FUSER = (
     ),
     click.option(
         "--steps",
-        help="Calls of the network: a count, or a respacing such as ddim50.  "
-        "[default: by likelihood]",
+        help="Calls of the network: a count, or a respacing of the timesteps up to --start, "
+        "such as ddim13 or 4,2.  [default: by likelihood]",
     ),
     click.option(
         "--start",

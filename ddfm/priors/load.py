@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ddfm.device import find_device, find_dtype
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors import adapters, catalog
 from ddfm.priors.checkpoints import load_checkpoint
@@ -23,7 +24,7 @@ def load_prior(
     *,
     kind: str | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     name: str | None = None,
     scheduler: Any = None,
     diffusion: Any = None,
@@ -37,12 +38,15 @@ def load_prior(
             pipeline, a UNet2DModel with `scheduler`, a model of guided-diffusion with
             `diffusion`, a pair of a model and either of them, any callable (x_t, t), or a prior.
         kind: what the network predicts, "eps", "x0" or "v", where `x` does not tell.
-        device, dtype: where and in what precision it computes; files: the CPU and float32.
+        device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
+            as torch has them; files: the CPU and float32. A model in memory is itself moved there.
         name: what the prior is called in results.
         config: what else `x` does not tell. schedule ("linear", "cosine") and T, or betas;
             num_heads or num_head_channels and use_new_attention_order of a checkpoint; channels
             (1 or 3) and multiple of a callable. An error names what is missing.
     """
+    device = find_device(device) if isinstance(device, str) else device
+    dtype = find_dtype(dtype) if isinstance(dtype, str) else dtype
     if kind is not None:
         config["kind"] = kind
     if isinstance(x, tuple) and len(x) == 2:

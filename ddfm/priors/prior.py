@@ -11,6 +11,7 @@ Networks predict x_0 in one of three ways, which `x0_from` brings together:
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -73,6 +74,22 @@ class Prior(ABC):
     ) -> Prior:
         """Moves what it holds to a device, computes in dtype from now on, and returns itself."""
         return self
+
+    def at(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Prior:
+        """What `to` makes, but of a copy, so that others can go on with this one as it is.
+
+        Itself where nothing is to change: large networks are not to be held twice for nothing.
+        """
+        return self if self._is_at(device, dtype) else self._copy().to(device, dtype)
+
+    def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
+        """Whether `to` would change nothing; who overrides `to` and cannot tell is copied."""
+        return type(self).to is Prior.to
+
+    def _copy(self) -> Prior:
+        return copy.deepcopy(self)
 
     @property
     def fingerprint(self) -> str | None:
@@ -152,6 +169,24 @@ class FunctionPrior(Prior):
             self.function.to(device=device, dtype=dtype)
         self.dtype = dtype or self.dtype
         return self
+
+    def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
+        if dtype not in (None, self.dtype):
+            return False
+        if not isinstance(self.function, nn.Module):
+            return True
+        where = None if device is None else torch.empty(0, device=device).device  # with its index
+        state = [*self.function.parameters(), *self.function.buffers()]
+        return all(
+            (where is None or x.device == where)
+            and (dtype is None or x.dtype == dtype or not x.is_floating_point())
+            for x in state
+        )
+
+    def _copy(self) -> FunctionPrior:
+        """Of the weights, if there are any; whatever else is called has nothing that `to` moves."""
+        shared = {} if isinstance(self.function, nn.Module) else {id(self.function): self.function}
+        return copy.deepcopy(self, shared)
 
 
 def _sha256_of_weights(network: nn.Module) -> str:

@@ -59,6 +59,9 @@ class Tiled(Prior):
         self.prior.to(device, dtype)
         return self
 
+    def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
+        return self.prior._is_at(device, dtype)
+
     def starts(self, side: int) -> list[int]:
         """Where tiles begin along one side."""
         return _begins(side, self.tile, self.overlap, self.prior.multiple)

@@ -1,0 +1,62 @@
+"""Arguments as the rest of ddfm may rely on them: plain Python, ready for JSON, or an error.
+
+Who calls from a notebook has NumPy's numbers, and who calls from a form has text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmError
+
+__all__ = ["plain_options", "text", "whole_number"]
+
+PAIRS = ("gains",)  # options that are two numbers
+
+
+def text(name: str, value: Any) -> str:
+    """A word, such as the name of a task."""
+    if not isinstance(value, str):
+        raise DdfmError(f"{name} must be a word, not {value!r}")
+    return value
+
+
+def whole_number(name: str, value: Any, bounds: str = "") -> int:
+    """An int, of anything that is one, text included; `bounds` is for the message only."""
+    try:
+        number = int(value)
+        if isinstance(value, str) or number == value:
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DdfmError(f"{name} must be a whole number{bounds}, not {value!r}")
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """Names with numbers, pairs of numbers where these belong, or None."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise DdfmError(f"options must be a dictionary of names and numbers, not {options!r}")
+    return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
+
+
+def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
+    if value is None:
+        return None
+    if name not in PAIRS:
+        return _number(name, value)
+    if isinstance(value, (Sequence, np.ndarray)) and len(value) == 2:
+        return tuple(_number(name, part) for part in value)
+    raise DdfmError(f"the option {name} must be two numbers, not {value!r}")
+
+
+def _number(name: str, value: Any) -> float:
+    plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
+    if not isinstance(plain, (int, float)) or not math.isfinite(plain):
+        raise DdfmError(f"the option {name} must be a finite number, not {value!r}")
+    return plain
