@@ -1,8 +1,9 @@
-"""Files appear whole under their final name, or not at all."""
+"""Files and folders appear whole under their final name, or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,30 +11,58 @@ from pathlib import Path
 
 from ddfm.errors import DdfmError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_folder", "atomic_path"]
+
+PREFIX = ".partial-"
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], prefix: str = PREFIX) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds."""
     path = Path(path)
-    try:
+    if path.name.startswith(PREFIX):
+        prefix = f"{path.stem}-"  # so that whoever finds it sees what it was a part of
+    with _explained(path):
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=".partial-", suffix="".join(path.suffixes[-2:])
+            dir=path.parent, prefix=prefix, suffix="".join(path.suffixes[-2:])
         )
         os.close(handle)
-    except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp made the file private; give it the mode that any new file would have.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+        with _explained(path):
+            yield temporary
+            _open_to_others(temporary, 0o666)
+            os.replace(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The same for a folder; at `path` is nothing, or an empty folder."""
+    path = Path(path)
+    with _explained(path):
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PREFIX))
+    try:
+        with _explained(path):
+            yield temporary
+            _open_to_others(temporary, 0o777)
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _open_to_others(path: Path, mode: int) -> None:
+    """What is made as temporary is private; it gets the mode that anything new would have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, mode & ~mask)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None

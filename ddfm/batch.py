@@ -3,8 +3,8 @@
 While one pair is computed, the next is read and checked by a second thread, and the one before is
 encoded and written by a third. A pair is skipped if the manifest beside the results says that its
 file was made with these settings from these sources, and if all three files are still the same,
-by their sha256. See `ddfm.pairing` for which files are a pair, `ddfm.manifest` for what survives a
-kill at any moment.
+by their sha256. A file that the manifest does not know is never replaced. See `ddfm.pairing` for
+which files are a pair, `ddfm.manifest` for what survives a kill at any moment.
 """
 
 from __future__ import annotations
@@ -210,8 +210,9 @@ def _fuse_all(
     begin = time.monotonic()
     outcomes = []
     with Manifest(out) as manifest:
-        for name in outputs.values():
-            check_output(out / name)
+        manifest.keep_others(outputs.values())
+        for name in {Path(name).suffix: name for name in outputs.values()}.values():
+            check_output(out / name)  # one of each format
         files = (path for pair in outputs for path in (pair.a, pair.b))
         keep_sources((out / name for name in outputs.values()), files)
         done = _run(outputs, manifest, work)

@@ -3,10 +3,10 @@
     {"output": "0001.png", "sha256": ..., "sources": [{"name": ..., "sha256": ...}, ...],
      "settings": {...}, "seconds": 1.3}
 
-A line is appended before its file is moved to its final name. So every file has a line; a line
-may be without its file for a moment, and when that moment is the last of the process, the next one
-finds the file under its temporary name, and moves it. A line that was cut off is forgotten. When
-one file has several lines, the last one holds.
+A line is on the disk before its file is moved to its final name. So every file has a line, and one
+that has none is somebody else's. A line may be without its file for a moment, and when that moment
+is the last of the process, the next one finds the file under its temporary name, and moves it. A
+line that was cut off is forgotten. When one file has several lines, the last one holds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ except ImportError:  # Windows
 __all__ = ["NAME", "Manifest"]
 
 NAME = "ddfm-manifest.jsonl"
+PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 
 Entry = dict[str, Any]
 
@@ -77,10 +78,19 @@ class Manifest:
         whole = entry is not None and path.is_file() and sha256_of(path) == entry.get("sha256")
         return entry if whole else None
 
+    def keep_others(self, outputs: Iterable[str]) -> None:
+        """Raise if one of these is there already, and no line says that it was made here."""
+        for output in outputs:
+            if output not in self.entries and os.path.lexists(self.folder / output):
+                raise DdfmError(
+                    f"cannot write {self.folder / output}: it is there already, and {NAME} does "
+                    "not know it; move it away, or name another folder"
+                )
+
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
-        with atomic_path(self.folder / output) as temporary:
+        with atomic_path(self.folder / output, PREFIX) as temporary:
             yield temporary
             entry = {"output": output, "sha256": sha256_of(temporary)} | entry
             self._append(json.dumps(entry).encode() + b"\n")
@@ -91,6 +101,7 @@ class Manifest:
         if self._file.write(line) != len(line):  # how a disk says that it is filling up
             self._file.truncate(length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._file.fileno())
 
     def _lock(self) -> None:
         if fcntl is None:
@@ -103,13 +114,16 @@ class Manifest:
 
     def _finish_moves(self) -> None:
         """Files that a killed run had written, but not moved; what it had not written is waste."""
-        missing = {e.get("sha256"): name for name, e in self.entries.items() if not self.get(name)}
-        for path in self.folder.glob(".partial-*"):
-            name = missing.get(sha256_of(path))
+        for path in list(self.folder.glob(f"{PREFIX}*")):
+            if path.is_symlink() or not path.is_file():
+                continue
+            digest = sha256_of(path)
+            same = (name for name, e in self.entries.items() if e.get("sha256") == digest)
+            name = next((name for name in same if self.get(name) is None), None)
             if name is None:
                 path.unlink(missing_ok=True)
             else:
-                with atomic_path(self.folder / name) as temporary:
+                with atomic_path(self.folder / name, PREFIX) as temporary:
                     os.replace(path, temporary)
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import ddfm
+from ddfm.atomic import atomic_folder, atomic_path
 from ddfm.batch import fuse_folders
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
@@ -222,7 +223,7 @@ def test_a_file_that_was_written_but_not_moved_is_moved(tmp_path, monkeypatch):
             patch.setattr(Path, "unlink", lambda self, **_: None)
             with manifest.adding("x.png", {}) as temporary:
                 temporary.write_bytes(b"x")
-    (tmp_path / ".partial-half.png").write_bytes(b"half")
+    (tmp_path / ".partial-manifest-half.png").write_bytes(b"half")
     assert not (tmp_path / "x.png").exists()
     with Manifest(tmp_path) as manifest:
         assert manifest.get("x.png") is not None
@@ -231,6 +232,85 @@ def test_a_file_that_was_written_but_not_moved_is_moved(tmp_path, monkeypatch):
 
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_killed_while_a_file_was_written(tmp_path, fuser, monkeypatch):
+    ir, vis = make_pairs(tmp_path, 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", _killed)
+        patch.setattr(Path, "unlink", lambda self, **_: None)
+        fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert len(contents(tmp_path / "out")) >= 2
+    fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert set(contents(tmp_path / "out")) == {"000.png"}
+
+
+def test_one_of_two_equal_files_was_not_moved(tmp_path, monkeypatch):
+    with Manifest(tmp_path) as manifest:
+        for name in ("x.png", "y.png", "z.png"):
+            with manifest.adding(name, {}) as temporary:
+                temporary.write_bytes(b"black")
+    (tmp_path / "y.png").rename(tmp_path / ".partial-manifest-y.png")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("y.png") is not None
+    assert contents(tmp_path) == dict.fromkeys(("x.png", "y.png", "z.png"), b"black")
+
+
+def test_what_others_have_begun_is_theirs(tmp_path):
+    with atomic_path(tmp_path / "film.mp4") as film, atomic_folder(tmp_path / "series") as series:
+        film.write_bytes(b"half a film")
+        (series / "0001.dcm").write_bytes(b"a slice")
+        (tmp_path / ".partial-manifest-folder").mkdir()
+        (tmp_path / ".partial-manifest-link").symlink_to(film)
+        with Manifest(tmp_path) as manifest, manifest.adding("x.png", {}) as temporary:
+            temporary.write_bytes(b"x")
+    assert (tmp_path / "film.mp4").read_bytes() == b"half a film"
+    assert [path.name for path in (tmp_path / "series").iterdir()] == ["0001.dcm"]
+
+
+def test_opening_a_manifest_reads_no_file_without_need(tmp_path, monkeypatch):
+    with Manifest(tmp_path) as manifest, manifest.adding("x.png", {}) as temporary:
+        temporary.write_bytes(b"x")
+    monkeypatch.setattr("ddfm.manifest.sha256_of", lambda path: pytest.fail(f"read {path}"))
+    with Manifest(tmp_path):
+        pass
+
+
+def test_files_of_others_are_not_replaced(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 3)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("in nobody's way")
+    (out / "001.png").write_bytes(b"mine")
+    with pytest.raises(DdfmError, match=r"out/001.png: it is there already, .*; move it away, or"):
+        fuse_folders(ir, vis, out, fuser)
+    assert contents(out) == {"note.txt": b"in nobody's way", "001.png": b"mine"}
+    (out / "001.png").unlink()
+    (out / "001.png").symlink_to("nowhere.png")
+    with pytest.raises(DdfmError, match="it is there already"):
+        fuse_folders(ir, vis, out, fuser)
+    (out / "001.png").unlink()
+    assert fuse_folders(ir, vis, out, fuser).ok
+    assert len(fuse_folders(ir, vis, out, fuser).of("skipped")) == 3
+
+
+def test_killed_right_after_a_file_was_moved(tmp_path, fuser, monkeypatch):
+    """It has its line by then, and is known for what it is."""
+    ir, vis = make_pairs(tmp_path, 2)
+    out, replace = tmp_path / "out", os.replace
+
+    def last(temporary: Path, path: Path) -> None:
+        replace(temporary, path)
+        if not path.name.startswith("."):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", last)
+        fuse_folders(ir, vis, out, fuser)
+    done = len(contents(out))
+    assert done > 0
+    summary = fuse_folders(ir, vis, out, fuser)
+    assert [o.status for o in summary.outcomes] == ["skipped"] * done + ["fused"] * (2 - done)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")

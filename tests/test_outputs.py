@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import ddfm
+from ddfm.atomic import atomic_folder, atomic_path
 from ddfm.batch import fuse_folders
 from ddfm.cli import main
 from ddfm.errors import DdfmError
@@ -54,6 +55,16 @@ def no_work(monkeypatch):
 @pytest.fixture
 def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
+
+
+def test_what_was_temporary_can_be_read_by_others(tmp_path):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "file").touch()
+    with atomic_folder(tmp_path / "folder") as folder, atomic_path(folder / "file"):
+        pass
+    for name in ("", "file"):
+        modes = [(tmp_path / kind / name).stat().st_mode for kind in ("plain", "folder")]
+        assert modes[0] == modes[1]
 
 
 # --- sources are safe ---------------------------------------------------------------------------

@@ -8,15 +8,13 @@ source remains its geometry alone.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import ddfm
+from ddfm.atomic import atomic_folder
 from ddfm.errors import DdfmError
 from ddfm.volumes.dicom import LPS
 from ddfm.volumes.reading import library
@@ -55,25 +53,13 @@ def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
     series.ImageOrientationPatient = _decimals(np.concatenate([directions[0], directions[1]]))
     series.PixelSpacing = _decimals([spacing[1], spacing[0]])
     series.SliceThickness = series.SpacingBetweenSlices = _decimals([spacing[2]])[0]
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".partial-"))
-    except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
-    try:
+    with atomic_folder(path) as temporary:
         digits = max(4, len(str(volume.shape[2])))
         for k, position in enumerate(positions):
             series.InstanceNumber = k + 1
             series.ImagePositionPatient = _decimals(position)
             file = temporary / f"{k + 1:0{digits}d}.dcm"
             _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
-        temporary.replace(path)
-    except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
