@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +15,12 @@ from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import Picture, to_array, write_image
+from ddfm.outputs import check_writable
 from ddfm.watch import Snapshot
 
-__all__ = ["Fusion"]
+__all__ = ["Fusion", "check_steps"]
+
+STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +50,16 @@ class Fusion:
         write_image(path, self.picture.pixels, self.picture, self.picture.alpha)
 
     def save_steps(self, folder: str | os.PathLike[str]) -> None:
-        """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG."""
+        """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG.
+
+        The steps of another fusion that lie there are removed, and nothing else.
+        """
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if STEP.fullmatch(path.name):
+                    path.unlink()
         except OSError as error:
             raise DdfmError(f"cannot make the folder {folder}: {error.strerror}") from None
         for shot in self.trajectory:
@@ -64,3 +74,12 @@ class Fusion:
         buffer = io.BytesIO()
         Image.fromarray(to_array(shown.pixels, shown, shown.alpha)).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def check_steps(folder: str | os.PathLike[str]) -> None:
+    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done."""
+    step = Path(folder) / "step.png"
+    there = next((path for path in step.parents if path.exists()), Path())
+    if not there.is_dir():
+        raise DdfmError(f"cannot make the folder {folder}: {there} is a file")
+    check_writable(there / step.name)

@@ -365,9 +365,27 @@ def test_no_permission_for_the_output(pair, out):
     where == out.parent and where.chmod(0o755)
 
 
-def test_no_permission_for_the_steps(pair, out, tmp_path):
-    result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--save-steps", pair[0] / "steps")
-    refused(result, "cannot make the folder", "a.png")
+def test_no_permission_for_the_steps(pair, out, tmp_path, monkeypatch):
+    """It is known before the work, and before there is a result."""
+    monkeypatch.setattr("ddfm.fusion.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
+    for steps in (pair[0], pair[0] / "steps", pair[0] / "deep" / "steps"):
+        result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--save-steps", steps)
+        refused(result, "cannot make the folder", "a.png is a file")
+    assert not out.exists()
+
+
+OTHERS = ("step-by-step.png", "step-000-t999-prior.png.txt", "a step-000-t999-prior.png")
+
+
+def test_steps_of_another_fusion_are_removed_and_nothing_else(pair, out, tmp_path):
+    steps = tmp_path / "steps"
+    for count in (7, 2):
+        arguments = [*FAST, "--steps", count, "--save-steps", steps]
+        assert ddfm_run("fuse", *pair, "-o", out, *arguments).exit_code == 0
+        assert len(list(steps.glob("step-*-*-*.png"))) == 2 * count
+        for name in OTHERS:
+            (steps / name).touch()
+    assert len(list(steps.iterdir())) == 4 + len(OTHERS)
 
 
 def test_a_full_disk_leaves_what_was_there(pair, out, monkeypatch):
@@ -414,6 +432,20 @@ def test_a_full_disk_behind_standard_output():
 def test_bad_arguments(arguments, words, pair, out):
     refused(ddfm_run("fuse", *pair, "-o", out, *FAST, *arguments), words)
     assert list(out.parent.iterdir()) == []
+
+
+def test_a_mistyped_folder_is_named_not_the_output(pair, tmp_path):
+    """An output without a suffix is right for folders."""
+    folders = [tmp_path / name for name in ("near", "mid", "far")]
+    for folder in folders:
+        folder.mkdir()
+    out = tmp_path / "fused"
+    line = refused(ddfm_run("fuse", tmp_path / "nera", folders[0], "-o", out), "nera")
+    assert "there is no such file or folder" in line
+    refused(ddfm_run("fuse", *folders, "-o", out), "near", "two folders are fused", "not 3")
+    refused(ddfm_run("fuse", pair[0], folders[1], "-o", out), "mid: it is a folder")
+    refused(ddfm_run("fuse", tmp_path / "film.mp4", pair[0], "-o", out), "film.mp4: there is no")
+    assert not out.exists()
 
 
 def test_bad_commands():

@@ -106,6 +106,7 @@ def fuse(
     folders = {"suffix": suffix, "dry_run": dry_run}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
+    _check_sources(sources)
     alone = len(sources) == 1
     if not alone and flir:
         raise click.UsageError(
@@ -124,21 +125,39 @@ def fuse(
     from ddfm.imaging.sources import read_sources
     from ddfm.imaging.thermal import read_flir
     from ddfm.outputs import keep_sources
+    from ddfm.result import check_steps
 
     keep_sources([output], sources)
     check_output(output)
+    if save_steps is not None:
+        check_steps(save_steps)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
     pictures = read_sources(opened, settings["resize"])
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
-    fusion.save(output)
     if save_steps is not None:
         fusion.save_steps(save_steps)
+    fusion.save(output)
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
+
+
+def _check_sources(sources: tuple[Path, ...]) -> None:
+    """Before anything else: what an output must be depends on whether these are folders."""
+    from ddfm.errors import DdfmError
+
+    for source in sources:
+        if not source.exists():
+            raise DdfmError(f"cannot read {source}: there is no such file or folder")
+    folders = [source for source in sources if source.is_dir()]
+    if folders and (len(folders) < len(sources) or len(folders) > 2):
+        raise DdfmError(
+            f"cannot read {folders[0]}: it is a folder, not an image; two folders are fused, or "
+            f"one of FLIR files, not {len(folders)} folders among {len(sources)} sources"
+        )
 
 
 def _fuse_folders(
