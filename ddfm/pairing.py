@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.files import SUFFIXES
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files"]
 
@@ -33,7 +34,6 @@ WORDS = (
     "over under oe ue overexposed underexposed near far"
 ).split()
 
-_SUFFIXES = set(".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif".split())
 _WORD = "|".join(sorted(WORDS, key=len, reverse=True))
 _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
@@ -139,7 +139,7 @@ def both_in_one(files: Iterable[Path]) -> Pairing:
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder that are images by their suffix, sorted by name."""
-    return [path for path in _files(Path(folder)) if path.suffix.lower() in _SUFFIXES]
+    return [path for path in _files(Path(folder)) if path.suffix.lower() in SUFFIXES]
 
 
 def _files(folder: Path) -> list[Path]:

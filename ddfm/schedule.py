@@ -20,15 +20,12 @@ from ddfm.errors import DdfmError, unknown
 
 __all__ = [
     "SCHEDULES",
-    "alpha",
     "alpha_sigma",
     "alphas_bar",
     "alphas_bar_of_betas",
     "cosine_betas",
     "linear_betas",
-    "log_snr",
     "per_image",
-    "sigma",
     "t_of_sigma",
     "timesteps",
 ]
@@ -64,21 +61,6 @@ def alphas_bar_of_betas(betas: Tensor) -> Tensor:
     if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas <= 1)).all()):
         raise DdfmError("betas of a noise schedule must be a vector with values in (0, 1]")
     return torch.cumprod(1 - betas, dim=0)
-
-
-def alpha(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
-    """alpha_t, the factor of the clean image."""
-    return alphas_bar[t].sqrt()
-
-
-def sigma(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
-    """sigma_t, the factor of the noise."""
-    return (1 - alphas_bar[t]).sqrt()
-
-
-def log_snr(alphas_bar: Tensor, t: int | Tensor) -> Tensor:
-    """log(alpha_t^2 / sigma_t^2). Half of it is the lambda_t of DPM-Solver."""
-    return torch.log(alphas_bar[t]) - torch.log1p(-alphas_bar[t])
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:

@@ -220,5 +220,5 @@ def test_a_contact_sheet_shows_the_best_above_the_worst(pairs, tmp_path):
     assert [row.pair.name for row in ranked(rows)] == ["two", "one"]
     result = bench(pairs, "--out", tmp_path / "bench", *QUICK)
     assert result.exit_code == 0
-    sheet = Image.open(tmp_path / "bench" / "sheets" / "default" / "set.jpg")
-    assert sheet.width > 3 * 240 and sheet.height > 2 * 240
+    with Image.open(tmp_path / "bench" / "sheets" / "default" / "set.jpg") as sheet:
+        assert sheet.width > 3 * 240 and sheet.height > 2 * 240

@@ -101,13 +101,12 @@ def test_betas_that_are_none(betas):
         schedule.alphas_bar_of_betas(torch.tensor(betas))
 
 
-def test_levels_by_index():
-    abar = alphas_bar("linear")
+def test_alpha_and_sigma_of_each_image():
+    abar, like = alphas_bar("linear"), torch.zeros(3, 1, 2, 2, dtype=torch.float64)
     t = torch.tensor([0, 500, 999])
-    alpha, sigma = schedule.alpha(abar, t), schedule.sigma(abar, t)
-    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(3, dtype=torch.float64))
-    torch.testing.assert_close(schedule.log_snr(abar, t), 2 * torch.log(alpha / sigma))
-    assert float(sigma[0]) == pytest.approx(0.01)
+    alpha, sigma = schedule.alpha_sigma(abar, t, like)
+    torch.testing.assert_close((alpha**2).flatten(), abar[t])
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
 
 
 def test_alpha_sigma_keeps_the_digits_of_small_noise():

@@ -23,8 +23,9 @@ from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import LOWER_IS_BETTER, METRICS, eight_bit
+from ddfm.metrics import LOWER_IS_BETTER, METRICS
 
 __all__ = ["write_report"]
 

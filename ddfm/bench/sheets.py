@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from ddfm.atomic import atomic_path
 from ddfm.bench.run import Bench, Row
 from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import eight_bit
 
 __all__ = ["ranked", "write_sheets"]
 

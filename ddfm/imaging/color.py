@@ -6,9 +6,6 @@ are in [-1, 1], and with full range so are Y, Cb and Cr:
     Y = 0.299 R + 0.587 G + 0.114 B,    Cb = (B - Y) / 1.772,    Cr = (R - Y) / 1.402.
 
 Y is -1 at black and 1 at white; Cb and Cr are 0 at every grey, whatever its brightness.
-
-The studio form is the one that the authors' program uses: scikit-image's `rgb2ycbcr`, over 255,
-with R, G and B still in [-1, 1]. It is there to reproduce them, and for nothing else.
 """
 
 from __future__ import annotations
@@ -18,32 +15,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ddfm.imaging.picture import LUMA
+
 __all__ = [
     "fuse_chroma",
     "limit_chroma",
     "luminance",
-    "rgb_to_studio",
     "rgb_to_ycbcr",
-    "studio_luma",
-    "studio_to_rgb",
     "ycbcr_to_rgb",
 ]
 
-_KR, _KG, _KB = 0.299, 0.587, 0.114
+_KR, _KG, _KB = LUMA
 _CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
-_STUDIO = (
-    (65.481, 128.553, 24.966),
-    (-37.797, -74.203, 112.0),
-    (112.0, -93.786, -18.214),
-)
-_STUDIO_OFFSET = (16.0, 128.0, 128.0)
 
 
 def luminance(x: Tensor) -> Tensor:
     """(B, 1, H, W) of an RGB or grey image: Y, or what is there."""
     if x.shape[1] == 1:
         return x
-    return torch.einsum("bchw,c->bhw", x, x.new_tensor((_KR, _KG, _KB))).unsqueeze(1)
+    return torch.einsum("bchw,c->bhw", x, x.new_tensor(LUMA)).unsqueeze(1)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
@@ -57,26 +47,6 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """(B, 3, H, W) of Y, Cb, Cr at full range to R, G, B, which may leave [-1, 1]."""
     y, cb, cr = ycbcr.unbind(1)
     return torch.stack([y + offset for offset in _offsets_from_grey(cb, cr)], 1)
-
-
-def studio_luma(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) to (B, 1, H, W): Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255."""
-    r, g, b = rgb.split(1, 1)
-    (kr, kg, kb), offset = _STUDIO[0], _STUDIO_OFFSET[0]
-    return (offset + kr * r + kg * g + kb * b) / 255
-
-
-def rgb_to_studio(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) to Y, Cb, Cr of studio range over 255, with R, G, B taken as they are."""
-    matrix, offset = _studio(rgb)
-    return (torch.einsum("yc,bchw->byhw", matrix, rgb) + offset) / 255
-
-
-def studio_to_rgb(ycbcr: Tensor) -> Tensor:
-    """The inverse of `rgb_to_studio`."""
-    matrix, offset = _studio(ycbcr)
-    inverse = torch.linalg.inv(matrix.double()).to(matrix)
-    return torch.einsum("cy,byhw->bchw", inverse, ycbcr * 255 - offset)
 
 
 def fuse_chroma(chromas: Sequence[Tensor]) -> Tensor:
@@ -115,7 +85,3 @@ def _offsets_from_grey(cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """R - Y, G - Y and B - Y."""
     r, b = _CR_SPAN * cr, _CB_SPAN * cb
     return r, -(_KR * r + _KB * b) / _KG, b
-
-
-def _studio(like: Tensor) -> tuple[Tensor, Tensor]:
-    return like.new_tensor(_STUDIO), like.new_tensor(_STUDIO_OFFSET).view(3, 1, 1)

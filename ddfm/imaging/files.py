@@ -35,7 +35,15 @@ from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
 from ddfm.imaging.tiff import is_tiff, page_count, read_page, write_tiff
 
-__all__ = ["Picture", "check_output", "read_image", "read_pages", "to_array", "write_image"]
+__all__ = [
+    "SUFFIXES",
+    "Picture",
+    "check_output",
+    "read_image",
+    "read_pages",
+    "to_array",
+    "write_image",
+]
 
 # Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
 _READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
@@ -65,6 +73,7 @@ _WRITABLE = {
     ".jp2": _JPEG2000,
     ".j2k": _JPEG2000,
 }
+SUFFIXES = frozenset(_WRITABLE) | {".gif"}  # of the images in a folder
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},

@@ -12,13 +12,15 @@ Rules of depth, for arrays, tensors and files alike:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ddfm.errors import DdfmError
 
-__all__ = ["Picture", "from_array", "inks_to_rgb", "orient", "to_array"]
+__all__ = ["LUMA", "Picture", "eight_bit", "from_array", "inks_to_rgb", "orient", "to_array"]
+
+LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,11 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
     if alpha.shape != pixels.shape[:2]:
         raise DdfmError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
     return np.dstack([result, _at_depth(alpha, like.dtype, None)])
+
+
+def eight_bit(picture: Picture) -> np.ndarray:
+    """The picture in 256 levels from black to white, without its alpha."""
+    return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from functools import partial
 from ddfm.errors import DdfmError, unknown
 from ddfm.metrics.edges import nabf, qabf
 from ddfm.metrics.features import fmi
-from ddfm.metrics.grey import Grey, ImageLike, as_grey, eight_bit, pair_up
+from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
 from ddfm.metrics.information import en, mi, nmi
 from ddfm.metrics.perception import qcb, qcv
 from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
@@ -30,7 +30,6 @@ __all__ = [
     "ag",
     "as_grey",
     "cc",
-    "eight_bit",
     "en",
     "evaluate",
     "fmi",

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -21,20 +20,18 @@ from numpy.typing import NDArray
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image
-from ddfm.imaging.picture import Picture, to_array
+from ddfm.imaging.picture import LUMA, Picture, eight_bit
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ddfm.result import Fusion
 
-__all__ = ["Array", "Grey", "ImageLike", "as_grey", "eight_bit", "pair_up"]
+__all__ = ["Array", "Grey", "ImageLike", "as_grey", "pair_up"]
 
 Array: TypeAlias = NDArray[Any]
 ImageLike: TypeAlias = Union["Grey", Array, "Image.Image", Picture, "Fusion", str, os.PathLike[str]]
 Made = TypeVar("Made")
-
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Grey:
@@ -62,11 +59,6 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
         image = eight_bit(read_image(image, name=name))
     return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
-
-
-def eight_bit(picture: Picture) -> Array:
-    """The picture as the field measures it: 256 levels, from black to white."""
-    return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:

@@ -16,6 +16,7 @@ from ddfm.atomic import atomic_path
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.download import download, gigabytes, verify
+from ddfm.priors.settings import ADM
 from ddfm.shipped import shipped
 
 __all__ = [
@@ -60,8 +61,6 @@ class Entry:
     aliases: tuple[str, ...] = ()
 
 
-ADM = {"kind": "eps", "schedule": "linear", "T": 1000, "num_head_channels": 64}
-ADM |= {"use_new_attention_order": False}
 IMPROVED = {"kind": "eps", "num_head_channels": -1, "use_new_attention_order": False}
 IMPROVED_4000 = IMPROVED | {"schedule": "cosine", "T": 4000, "rescale_timesteps": True}
 GUIDED_DIFFUSION = "https://github.com/openai/guided-diffusion"

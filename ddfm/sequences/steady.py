@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.priors.noise_level import noise_level
 
@@ -101,7 +101,7 @@ def _noise(frame: Picture) -> float:
 
 def _weights(pixels: np.ndarray) -> np.ndarray:
     """Of the channels in luminance."""
-    return np.float32([0.299, 0.587, 0.114] if pixels.shape[2] == 3 else [1])
+    return np.float32(LUMA if pixels.shape[2] == 3 else [1])
 
 
 def _rescaled(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, MissingExtra
-from ddfm.imaging.picture import Picture, from_array, to_array
+from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
 
 __all__ = ["RATE", "VIDEOS", "VideoReader", "VideoWriter", "check_video"]
@@ -84,7 +84,7 @@ class VideoReader:
         top = np.iinfo(array.dtype).max
         self.colored = self.colored or int(np.ptp(array, axis=2).max()) > COLORED * top
         if not self.colored:
-            array = np.rint(array @ np.float64([0.299, 0.587, 0.114])).astype(array.dtype)
+            array = np.rint(array @ np.float64(LUMA)).astype(array.dtype)
         return np.rot90(array, turns)
 
 
