@@ -31,7 +31,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
 from ddfm.likelihood import make_likelihood
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import denoise
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.noise_level import noise_level
 from ddfm.priors.prior import Prior
 from ddfm.priors.tiled import Tiled, check_tile
@@ -293,14 +293,14 @@ class Fuser:
         guess = np.asarray(guess)
         if guess.shape != size:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
-        return _padded(guess, prior.multiple).to(self.device)
+        return padded(_plane(guess), prior.multiple).to(self.device)
 
     def _evidence(self, pictures: Pictures, recipe: Recipe, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         sources, levels = [], []
         for picture in pictures:
             height, width = picture.size
-            x = _padded(recipe.prepared(grey(picture)), prior.multiple).to(self.device)
+            x = padded(_plane(recipe.prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= recipe.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
@@ -369,12 +369,9 @@ def _chunks(groups: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
         yield some
 
 
-def _padded(plane: np.ndarray, multiple: int) -> Tensor:
-    """(1, 1, H', W') in [-1, 1], continued by reflection to multiples of `multiple`."""
-    height, width = plane.shape
-    # NumPy reflects as often as it takes, so that 1 x 1 pixels will do.
-    padded = np.pad(plane, ((0, -height % multiple), (0, -width % multiple)), mode="reflect")
-    return torch.from_numpy(2 * padded.astype(np.float32) - 1)[None, None]
+def _plane(levels: np.ndarray) -> Tensor:
+    """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
+    return torch.from_numpy(2 * levels.astype(np.float32) - 1)[None, None]
 
 
 def _channels(x: Tensor, prior: Prior) -> Tensor:

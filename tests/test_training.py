@@ -10,15 +10,17 @@ import torch
 from PIL import Image
 
 from ddfm import DdfmError, load_prior
-from ddfm.priors.denoise import denoise, denoising_psnr, noisy
+from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.noise_level import noise_level
+from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.unet import UNetConfig
-from ddfm.schedule import alphas_bar
+from ddfm.schedule import alphas_bar, t_of_sigma
 from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
-from ddfm.training.photographs import Photographs, find_photographs
+from ddfm.training.photographs import Photographs, find_photographs, read_photograph
 from ddfm.training.train_prior import PriorRun, Settings, train_prior
+from ddfm.training.yardstick import middle_crops
 
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
@@ -91,8 +93,58 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
     with pytest.raises(DdfmError, match="no photographs"):
         find_photographs(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(DdfmError, match="broken.png"):
+    with pytest.raises(DdfmError, match="broken.png.* take it out of the folder"):
         Photographs(find_photographs(tmp_path), 16, progress=False)
+
+
+def test_hidden_files_are_no_photographs(photographs):
+    found = find_photographs(photographs)
+    (photographs / ".thumbnails").mkdir()
+    (photographs / "folder.png").mkdir()
+    for name in ("._0.jpg", ".partial-x.png", ".thumbnails/0.png"):
+        (photographs / name).write_bytes(b"")
+    assert find_photographs(photographs) == found
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "grey.jpg", "alpha.png", "palette.png"])
+def test_photographs_of_eight_bits_are_read_to_the_bit(photographs, tmp_path, name):
+    path = tmp_path / name
+    modes = {"grey.jpg": "L", "alpha.png": "RGBA", "palette.png": "P"}
+    Image.open(photographs / "0.png").convert(modes.get(name, "RGB")).save(path)
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
+    np.testing.assert_array_equal(read_photograph(path, 3), rgb)
+    np.testing.assert_array_equal(read_photograph(path), rgb.convert("L"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_photographs_of_sixteen_bits_keep_their_levels(tmp_path, suffix):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / f"ramp{suffix}")
+    levels = np.arange(256).reshape(16, 16)
+    np.testing.assert_array_equal(read_photograph(tmp_path / f"ramp{suffix}"), levels)
+    (crop,) = middle_crops(tmp_path, channels=1)
+    np.testing.assert_allclose(crop[0, 0], levels / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 5), (3, 9), (17, 8)])
+def test_pictures_of_any_size_are_denoised(size):
+    def seen(x, t):
+        assert x.shape[-2] % 8 == x.shape[-1] % 8 == 0
+        return x
+
+    prior = FunctionPrior(seen, alphas_bar("linear"), kind="x0", channels=1, multiple=8)
+    image = torch.rand(1, 1, *size)
+    alpha = prior.alphas_bar[t_of_sigma(prior.alphas_bar, 0.1)].sqrt()
+    torch.testing.assert_close(denoise(prior, image, 0.1), alpha.float() * image)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (5, 5), (8, 16), (9, 30)])
+def test_padding_reflects_as_often_as_it_takes(size):
+    image = torch.rand(2, 3, *size)
+    margins = [(0, 0), (0, 0), *((0, -side % 8) for side in size)]
+    expected = np.pad(image.numpy(), margins, mode="reflect")
+    np.testing.assert_array_equal(padded(image, 8).numpy(), expected)
 
 
 def test_training_makes_a_better_denoiser(photographs, tmp_path):

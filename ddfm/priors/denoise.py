@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.priors.prior import Prior
 from ddfm.schedule import alpha_sigma, t_of_sigma
 
-__all__ = ["denoise", "denoising_psnr", "noisy", "psnr"]
+__all__ = ["denoise", "denoising_psnr", "noisy", "padded", "psnr"]
 
 
 def denoise(prior: Prior, image: Tensor, sigma: float) -> Tensor:
@@ -24,9 +24,18 @@ def denoise(prior: Prior, image: Tensor, sigma: float) -> Tensor:
     t = torch.full((len(image),), t_of_sigma(prior.alphas_bar, sigma), device=image.device)
     alpha, _ = alpha_sigma(prior.alphas_bar, t, image)
     height, width = image.shape[-2:]
-    below, right = -height % prior.multiple, -width % prior.multiple
-    padded = F.pad(image, (0, right, 0, below), mode="reflect")
-    return prior(alpha * padded, t)[..., :height, :width]
+    return prior(alpha * padded(image, prior.multiple), t)[..., :height, :width]
+
+
+def padded(image: Tensor, multiple: int) -> Tensor:
+    """(B, C, H, W), continued by reflection to sides that are multiples of `multiple`."""
+    for dim in (-2, -1):
+        size = image.shape[dim]
+        if size % multiple:
+            # NumPy reflects as often as it takes, so that 1 x 1 pixels will do; torch does not.
+            places = np.pad(np.arange(size), (0, -size % multiple), mode="reflect")
+            image = image.index_select(dim, torch.from_numpy(places).to(image.device))
+    return image
 
 
 def noisy(image: Tensor, sigma: float, seed: int = 0) -> Tensor:

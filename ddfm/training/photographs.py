@@ -15,31 +15,38 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.files import SUFFIXES, read_image
+from ddfm.imaging.picture import eight_bit
 
-__all__ = ["SCALES", "Photographs", "find_photographs", "luminance"]
+__all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
 
 SCALES = {1.0: 0.35, 0.6: 0.30, 0.35: 0.20, 0.2: 0.15}  # size of a photograph: how often it is used
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"}
 
 
 def find_photographs(folder: str | Path) -> list[Path]:
-    """All picture files below a folder, sorted."""
+    """All picture files below a folder, sorted. What is hidden is left out, as everywhere."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DdfmError(f"{folder} is not a folder of photographs")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
     if not files:
         raise DdfmError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
     return files
 
 
-def luminance(path: Path) -> Image.Image:
-    """A photograph as 8-bit BT.601 luminance."""
+def read_photograph(path: Path, channels: int = 1) -> Image.Image:
+    """A photograph of any depth in 8 bits: BT.601 luminance, or RGB for 3 channels."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB").convert("L")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DdfmError(f"cannot read the photograph {path}: {error}") from None
+        image = Image.fromarray(eight_bit(read_image(path))).convert("RGB")
+    except DdfmError as error:
+        raise DdfmError(f"{error}; repair it, or take it out of the folder") from None
+    return image.convert("L") if channels == 1 else image
 
 
 class Photographs:
@@ -48,7 +55,7 @@ class Photographs:
     def __init__(self, files: Iterable[Path], smallest: int, progress: bool = True) -> None:
         self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
         for path in tqdm(list(files), desc="reading photographs", disable=not progress):
-            full = luminance(path)
+            full = read_photograph(path)
             for level, scale in zip(self.levels, SCALES, strict=True):
                 size = (round(full.width * scale), round(full.height * scale))
                 if min(size) >= smallest:

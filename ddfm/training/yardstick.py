@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ddfm.errors import DdfmError
 from ddfm.priors.denoise import denoise, noisy, psnr
 from ddfm.priors.prior import Prior
-from ddfm.training.photographs import find_photographs
+from ddfm.training.photographs import find_photographs, read_photograph
 
 __all__ = ["compare", "middle_crops"]
 
@@ -65,11 +63,7 @@ def middle_crops(folder: str | Path, channels: int, side: int = 256) -> list[Ten
 
 
 def _middle(path: Path, channels: int, side: int) -> Tensor:
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB").convert("L" if channels == 1 else "RGB")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DdfmError(f"cannot read the photograph {path}: {error}") from None
+    image = read_photograph(path, channels)
     left, top = (max(0, (size - side) // 2) for size in image.size)
     right, bottom = min(left + side, image.width), min(top + side, image.height)
     array = np.asarray(image.crop((left, top, right, bottom)), np.float32) / 127.5 - 1
