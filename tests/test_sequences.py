@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -109,6 +110,18 @@ def test_the_task_is_that_of_the_first_frame(fuser):
     grey, color = eight_bit(scene(0)), np.dstack([eight_bit(scene(k)) for k in range(3)])
     tasks = [f.settings["task"] for f in fuse_frames([(grey, color), (color, color)], fuser)]
     assert tasks == ["ir-visible"] * 2 and fuser.task == "auto"
+
+
+def test_a_warm_start_is_refused_where_it_would_do_nothing(monkeypatch):
+    pairs = [(np.full((8, 8), 0.2), np.full((8, 8), 0.6))]
+    pure = {"likelihood": "paper", "steps": 1, "device": "cpu"}
+    with pytest.raises(DdfmError, match="warm start .* begins late"):
+        next(fuse_frames(pairs, ddfm.Fuser("gaussian", **pure), warm=True))
+    assert list(fuse_frames(pairs, ddfm.Fuser("gaussian", start=50, **pure), warm=True))
+    monkeypatch.setattr("ddfm.fusion.DMFuse", lambda prior, head: torch.nn.Identity())
+    dmfuse = ddfm.Fuser("gaussian", method="dmfuse", device="cpu")
+    with pytest.raises(DdfmError, match="warm start"):
+        next(fuse_frames(pairs, dmfuse, warm=True))
 
 
 def test_a_warm_start_begins_with_the_frame_before(fuser):

@@ -40,7 +40,11 @@ _SUFFIXES = set(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .wmv .flv .mxf .o
 @click.option(
     "--no-steady", is_flag=True, help="Do not average noise over time where nothing moves."
 )
-@click.option("--warm", is_flag=True, help="Begin each frame with the result of the one before.")
+@click.option(
+    "--warm",
+    is_flag=True,
+    help="Begin each frame with the result of the one before; for likelihood default, or --start.",
+)
 @fuser_options
 @quiet_option
 def film(
@@ -56,9 +60,10 @@ def film(
 ) -> None:
     """Fuse two registered films without flicker: A is infrared, B visible.
 
-    Each is a video, or a folder of frames, in the order of their names. Noise is averaged over
-    time where nothing moves, all frames get the same noise of the sampler, and contrast follows the
-    scene slowly. Where the output is a folder, an interrupted run goes on where it was.
+    Each is a video, or a folder of frames, in the order of the numbers in their names. Noise is
+    averaged over time where nothing moves, all frames get the same noise of the sampler, and
+    contrast follows the scene slowly. Where the output is a folder, an interrupted run goes on
+    where it was, but with --warm begins anew.
 
     \b
     Examples:

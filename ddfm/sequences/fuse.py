@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.errors import DdfmError
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
@@ -86,7 +87,8 @@ def fuse_frames(
         pairs: frames of both films, in their order.
         steady: whether noise is averaged over time, where nothing has changed.
         warm: whether the loop begins with the result of the frame before. This makes nothing
-            steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up.
+            steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up; and a folder
+            of frames begins anew when it was interrupted. Only for a loop that begins late.
     """
     state = _State(Fuser() if fuser is None else fuser, steady, warm)
     for a, b in pairs:
@@ -97,6 +99,11 @@ class _State:
     """What a frame knows of those before it."""
 
     def __init__(self, fuser: Fuser, steady: bool, warm: bool) -> None:
+        if warm and not fuser.begins_late:
+            raise DdfmError(
+                "a warm start (--warm) is for a loop that begins late: for likelihood default, or "
+                "any with a start (--start)"
+            )
         self.fuser, self.given = copy.copy(fuser), fuser.options
         self.steady, self.warm = steady, warm
         self.scales = OneScale(), OneScale()
