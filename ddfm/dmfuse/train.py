@@ -46,7 +46,7 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 800
+    steps: int = 1600
     batch: int = 4
     crops: int = 640
     size: int = 128
@@ -54,7 +54,7 @@ class Settings:
     warmup: int = 50
     seed: int = 0
     report_every: int = 100
-    sample_every: int = 350
+    sample_every: int = 400
     save_every: int = 100
 
     def __post_init__(self) -> None:

@@ -55,12 +55,12 @@ class Settings:
     """How to train. The defaults are those of the shipped prior."""
 
     steps: int = 8000
-    batch: int = 32  # crops of the smallest size; larger ones come in batches of as many pixels
-    crops: tuple[int, ...] = (64, 64, 64, 128)  # sizes in turn, a step each
+    batch: int = 16  # crops of the smallest size; larger ones come in batches of as many pixels
+    crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in turn, a step each
     kind: str = "v"
     low_noise: float = 0.7  # share of timesteps with noise as pictures have it (noise_levels.LOW)
     optimizer: str = "muon"
-    lr: float = 0.02  # of Muon; AdamW has its own
+    lr: float = 0.015  # of Muon; AdamW has its own
     adam_lr: float = 1e-3
     warmup: int = 100
     ema: float = 0.999
