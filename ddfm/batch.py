@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.fusion import Fuser, Fusion
-from ddfm.imaging.files import Picture, check_output, read_image
+from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.thermal import check_reading, is_flir, read_flir
 from ddfm.manifest import Entry, Manifest
 from ddfm.outputs import keep_sources
@@ -227,7 +227,7 @@ def _fuse_all(
 
 def _suffix(pair: Pair, suffix: str | None) -> str:
     if suffix is not None:
-        return suffix if suffix.startswith(".") else f".{suffix}"
+        return output_suffix(suffix)
     tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in (pair.a, pair.b))
     return ".tif" if tiffs else ".png"
 

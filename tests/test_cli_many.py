@@ -71,6 +71,18 @@ def test_formats_and_patterns_of_folders(tmp_path, folders):
     refused(ddfm_run("fuse", *folders, "-o", out, *FAST, "--pattern", "x"), "one {} in each")
 
 
+def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
+    tmp_path, folders, monkeypatch
+):
+    monkeypatch.setattr("ddfm.fusion.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
+    for more in ((), ("--dry-run",)):
+        result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--format", "gif", *more)
+        refused(result, "unknown output suffix '.gif'")
+    with pytest.raises(ddfm.DdfmError, match=r"suffix '\.x/y\.png'"):
+        ddfm.fuse_folders(*folders, tmp_path / "out", suffix="x/y.png", dry_run=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_options_of_folders_are_not_for_files(tmp_path, folders):
     a, b = folders[0] / "x_ir.png", folders[1] / "x_vis.png"
     out = tmp_path / "out"

@@ -172,12 +172,15 @@ def _fuse_folders(
 ) -> int | None:
     from ddfm.batch import fuse_flir, fuse_folders
     from ddfm.fusion import Fuser
+    from ddfm.imaging.files import output_suffix
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")
     alone = len(sources) == 1
     if alone and pattern is not None:
         raise click.UsageError("--pattern is for two folders")
+    if folders["suffix"] is not None:
+        output_suffix(folders["suffix"])
     fuser = None if folders["dry_run"] else Fuser(**settings)
     folders |= {"progress": False if quiet else None}
     if alone:

@@ -39,6 +39,7 @@ __all__ = [
     "SUFFIXES",
     "Picture",
     "check_output",
+    "output_suffix",
     "read_image",
     "read_pages",
     "to_array",
@@ -128,6 +129,14 @@ def check_output(path: str | os.PathLike[str]) -> None:
             raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
     except (OSError, ValueError) as error:
         raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+
+
+def output_suffix(text: str) -> str:
+    """The suffix of a format that can be written, ".tif" of "tif", or an error."""
+    suffix = text if text.startswith(".") else f".{text}"
+    if suffix.lower() not in _WRITABLE:
+        raise unknown("output suffix", suffix, _WRITABLE)
+    return suffix
 
 
 def write_image(
