@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -143,3 +148,48 @@ def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
     with pytest.raises(DdfmError, match=r"first/1.png: it is the source .*links/1.png"):
         fuse_folders(tmp_path / "links", tmp_path / "vis", first, fuser)
     assert contents(tmp_path) == before
+
+
+# --- told to end --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_who_is_told_to_end_takes_away_what_is_half_written(tmp_path, name):
+    pytest.importorskip("av")
+    for folder in ("ir", "vis"):
+        for k in range(99):
+            picture(tmp_path / folder / f"{k}.png", k)
+    out = tmp_path / "out"
+    out.mkdir()
+    run = ["film", tmp_path / "ir", tmp_path / "vis", "-o", out / "f.mp4", *FAST]
+    command = [sys.executable, "-m", "ddfm", *map(str, run), "--steps", "999"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        began = time.monotonic()
+        while not any(out.iterdir()) and time.monotonic() < began + 60:
+            time.sleep(0.02)
+        assert [path.name[:9] for path in out.iterdir()] == [".partial-"]
+        process.send_signal(getattr(signal, name))
+        assert (process.wait(60), process.stderr.read()) == (128 + getattr(signal, name), "")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
+def test_what_was_set_for_signals_is_left_as_it_was():
+    """Under `nohup` a terminal may be closed; and a program that calls ddfm keeps its ways."""
+    inside = []
+
+    class Spy(click.Command):
+        def invoke(self, context: click.Context) -> None:
+            inside.extend(signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM))
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(main.commands, "spy", Spy("spy"))
+            assert ddfm_run("spy").exit_code == 0
+        assert inside[0] is signal.SIG_IGN and callable(inside[1])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is not inside[1]
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -8,7 +8,10 @@ name them at the end of this file.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -37,7 +40,8 @@ class Program(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
-        sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
+        with _orderly_end():
+            sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -70,6 +74,27 @@ class Program(click.Group):
             if not is_out_of_memory(error):
                 raise
             return _fail(OUT_OF_MEMORY)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Who is told to end, or whose terminal is closed, still takes away what is half written."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before: dict[int, Any] = {}
+    with suppress(ValueError):  # not in the main thread, where signals are somebody else's matter
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has one of them
+            # Not where `nohup`, or a program that calls this one, has a wish of its own.
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _closed_pipe() -> int:
@@ -105,7 +130,7 @@ def main() -> None:
       0    done
       1    some of many failed; the others are done
       2    bad input or usage; one line on standard error says what, and what to do
-      130  interrupted
+      130  interrupted; 143 or 129 if told to end by SIGTERM or SIGHUP
     """
 
 
