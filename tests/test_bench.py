@@ -121,6 +121,17 @@ def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
     assert summary["default"]["set"]["pairs"] == 2
 
 
+def test_a_file_without_a_partner_is_reported_and_no_failure(pairs, tmp_path):
+    Image.new("L", (20, 20)).save(pairs / "ir" / "alone.png")
+    out = tmp_path / "out"
+    result = bench(pairs, "--out", out, *QUICK)
+    assert result.exit_code == 0 and "alone.png has no partner" in result.stderr
+    for name in ("report.html", "failures.csv"):
+        assert "alone.png has no partner" in (out / name).read_text()
+    limited = bench(pairs, "--out", out, *QUICK, "--limit", 1)
+    assert limited.exit_code == 0 and "alone" not in limited.stderr  # it was not looked for
+
+
 def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path):
     for file in (pairs / "vi").iterdir():
         Image.open(file).resize((40, 44)).save(file)

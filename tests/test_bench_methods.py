@@ -98,6 +98,9 @@ def test_metrics_of_folders(pairs):
     result = ddfm_run("metrics", *folders, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(np.mean(both))
+    (folders[1] / "alone.png").touch()
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 0 and "unpaired: " in result.stderr and "alone" in result.stderr
     (folders[0] / "two.png").unlink()
     result = ddfm_run("metrics", *folders, "--json")
     assert result.exit_code == 1 and "two" in result.stderr

@@ -71,6 +71,12 @@ def test_formats_and_patterns_of_folders(tmp_path, folders):
     refused(ddfm_run("fuse", *folders, "-o", out, *FAST, "--pattern", "x"), "one {} in each")
 
 
+def test_a_file_without_a_partner_is_reported_and_no_failure(tmp_path, folders):
+    (folders[0] / "z_ir.png").touch()
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0 and "unpaired: " in result.stderr and "z_ir.png" in result.stderr
+
+
 def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
     tmp_path, folders, monkeypatch
 ):

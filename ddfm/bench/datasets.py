@@ -31,7 +31,8 @@ class Dataset:
     Attributes:
         name: of the folder.
         subfolders: the names of the first and the second source.
-        problems: one line for every file that is in no pair, by its name.
+        problems: one line for every file that is in no pair, by its name; of a whole set only,
+            not of its first pairs.
     """
 
     name: str
@@ -65,9 +66,12 @@ def find_dataset(
         problems[name] = f"several files are called so: {', '.join(map(str, files))}"
     if not pairing.pairs:
         raise DdfmError(f"no image of {folder / a} has a partner of its name in {folder / b}")
-    pairs = pairing.pairs[:limit]
     return Dataset(
-        folder.resolve().name, found if task == "auto" else task, (a, b), pairs, problems
+        folder.resolve().name,
+        found if task == "auto" else task,
+        (a, b),
+        pairing.pairs[:limit],
+        problems if limit is None else {},
     )
 
 

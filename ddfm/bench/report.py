@@ -209,14 +209,15 @@ def _settings(result: Bench) -> str:
 
 
 def _failures(result: Bench) -> str:
-    if result.ok:
+    if not result.failures:
         return ""
     lines = "".join(
         f"<tr>{''.join(f'<td>{_text(part)}</td>' for part in failure)}</tr>"
         for failure in result.failures
     )
     return (
-        f"<h2>Failed: {len(result.failures)}</h2><table class=failed><thead><tr><th>method</th>"
+        f"<h2>Failed, or in no pair: {len(result.failures)}</h2>"
+        "<table class=failed><thead><tr><th>method</th>"
         f"<th>set</th><th>pair</th><th>reason</th></tr></thead><tbody>{lines}</tbody></table>"
     )
 

@@ -57,7 +57,10 @@ class Row:
 
 @dataclass
 class Bench:
-    """All results, and what failed: (method, set, pair, reason)."""
+    """All results, and what failed: (method, set, pair, reason).
+
+    Files that are in no pair are there too, with an empty name for the method.
+    """
 
     datasets: list[Dataset]
     methods: list[Method]
@@ -68,8 +71,8 @@ class Bench:
 
     @property
     def ok(self) -> bool:
-        """Whether every pair could be fused and measured."""
-        return not self.failures
+        """Whether every pair could be fused and measured. Files in no pair are no pair."""
+        return not any(method for method, *_ in self.failures)
 
     def of(self, method: Method, dataset: Dataset) -> list[Row]:
         """What one method made of one set."""

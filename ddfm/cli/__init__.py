@@ -128,8 +128,8 @@ def main() -> None:
     \b
     Exit codes:
       0    done
-      1    some of many failed; the others are done
-      2    bad input or usage; one line on standard error says what, and what to do
+      1    some of many failed; the others are done (a file in no pair is only reported)
+      2    bad input or usage, no result; one line on standard error says what, and what to do
       130  interrupted; 143 or 129 if told to end by SIGTERM or SIGHUP
     """
 

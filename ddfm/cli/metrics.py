@@ -75,7 +75,7 @@ def metrics(
         click.echo(_json({"mean": _plain(measured.mean), "pairs": each}))
     else:
         click.echo(f"mean of {len(measured.pairs)} pairs\n{_table(measured.mean)}")
-    for line in measured.problems:
+    for line in measured.problems + measured.leftovers:
         click.echo(line, err=True)
     return 1 if measured.problems else None
 

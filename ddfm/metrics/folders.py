@@ -19,11 +19,13 @@ class FolderMetrics:
 
     Attributes:
         pairs: the metrics of each pair, by its name.
-        problems: a line for every file and every pair that could not be measured.
+        problems: a line for every pair that could not be measured.
+        leftovers: a line for every source that is in no pair.
     """
 
     pairs: dict[str, dict[str, float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
 
     @property
     def mean(self) -> dict[str, float]:
@@ -50,7 +52,7 @@ def evaluate_folders(
     names = known_metrics(metrics)
     results = {path.stem: path for path in image_files(fused)}
     pairing = find_pairs(a, b, pattern)
-    measured = FolderMetrics(problems=pairing.leftovers())
+    measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:
             if pair.name not in results:
@@ -61,5 +63,6 @@ def evaluate_folders(
         except DdfmError as error:
             measured.problems.append(f"{pair.name}: {error}")
     if not measured.pairs:
-        raise DdfmError(next(iter(measured.problems), f"no pairs in {a} and {b}"))
+        reasons = measured.problems + measured.leftovers
+        raise DdfmError(next(iter(reasons), f"no pairs in {a} and {b}"))
     return measured
