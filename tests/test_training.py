@@ -20,7 +20,7 @@ from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs, read_photograph
 from ddfm.training.train_prior import PriorRun, Settings, train_prior
-from ddfm.training.yardstick import middle_crops
+from ddfm.training.yardstick import compare, middle_crops
 
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
@@ -137,6 +137,15 @@ def test_pictures_of_any_size_are_denoised(size):
     image = torch.rand(1, 1, *size)
     alpha = prior.alphas_bar[t_of_sigma(prior.alphas_bar, 0.1)].sqrt()
     torch.testing.assert_close(denoise(prior, image, 0.1), alpha.float() * image)
+
+
+def test_priors_are_compared_on_pictures_of_any_size(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, size in enumerate([(1, 1), (5, 20)]):
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(tmp_path / f"{k}.png")
+    prior = FunctionPrior(lambda x, t: x, alphas_bar("linear"), kind="x0", channels=1)
+    scores = compare(prior, tmp_path, (25,), progress=False)
+    assert all(np.isfinite(values).all() for values in scores.values())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (5, 5), (8, 16), (9, 30)])

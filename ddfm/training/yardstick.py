@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddfm.priors.denoise import denoise, noisy, psnr
+from ddfm.priors.denoise import denoise, noisy, padded, psnr
 from ddfm.priors.prior import Prior
 from ddfm.training.photographs import find_photographs, read_photograph
 
 __all__ = ["compare", "middle_crops"]
 
 SIGMAS = (15, 25, 50)
+SMALLEST = 16  # pixels; BM3D crashes on 8 x 8
 
 Denoiser = Callable[[Tensor, float], Tensor]
 
@@ -98,6 +99,9 @@ def _on_arrays(
     method: Callable[[np.ndarray, float], np.ndarray], image: Tensor, sigma: float
 ) -> Tensor:
     """Both work on arrays (H, W) or (H, W, 3), and expect them within [0, 1] or nearly so."""
+    height, width = image.shape[-2:]
+    if min(height, width) < SMALLEST:
+        image = padded(image, SMALLEST)
     array = ((image[0].permute(1, 2, 0).numpy() + 1) / 2).squeeze(-1 if image.shape[1] == 1 else ())
-    result = torch.from_numpy(np.asarray(method(array, sigma / 2), np.float32))
+    result = torch.from_numpy(np.asarray(method(array, sigma / 2), np.float32))[:height, :width]
     return 2 * result.reshape(*result.shape[:2], -1).permute(2, 0, 1)[None] - 1
