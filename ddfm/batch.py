@@ -298,7 +298,10 @@ def _read(
     entry = manifest.get(output)
     if entry is not None and entry.get("sources") == sources and _is_any(entry, settings):
         return _Job(pair, output, sources)
-    return _Job(pair, output, sources, open_pair(pair))
+    pictures = open_pair(pair)
+    if pictures[0].size == pictures[1].size:  # else it may yet be refused, or resized
+        check_output(manifest.folder / output, pictures[0].size)
+    return _Job(pair, output, sources, pictures)
 
 
 def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest, reading: Entry) -> None:

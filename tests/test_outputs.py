@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from ddfm.atomic import atomic_folder, atomic_path
 from ddfm.batch import fuse_folders
 from ddfm.cli import main
 from ddfm.errors import DdfmError
+from ddfm.imaging.files import check_output
 from ddfm.sequences import fuse_sequence
+from ddfm.volumes.files import check_volume_output
 
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
 
@@ -148,6 +151,87 @@ def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
     with pytest.raises(DdfmError, match=r"first/1.png: it is the source .*links/1.png"):
         fuse_folders(tmp_path / "links", tmp_path / "vis", first, fuser)
     assert contents(tmp_path) == before
+
+
+# --- what cannot be written ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A folder that takes no files. Root may write anywhere, and no one may write into /proc."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions are POSIX")
+    if os.geteuid() == 0:
+        if not Path("/proc").is_dir():
+            pytest.skip("no folder here that root cannot write to")
+        yield Path("/proc")
+        return
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    yield folder
+    folder.chmod(0o755)
+
+
+def test_a_folder_that_takes_no_video(tmp_path, closed, no_work):
+    pytest.importorskip("av")
+    folders = [picture(tmp_path / word / "1.png").parent for word in ("ir", "vis")]
+    refused(ddfm_run("film", *folders, "-o", closed / "f.mp4", *FAST), "cannot write", "f.mp4")
+
+
+def test_a_folder_that_takes_no_volume(tmp_path, closed, no_work):
+    pytest.importorskip("pydicom")
+    run = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", *FAST, "-o"]
+    for name in ("x.nii.gz", "series"):
+        refused(ddfm_run(*run, closed / name), "cannot write", name)
+    run += [tmp_path / "x.nii", "--montage"]
+    refused(ddfm_run(*run, closed / "x.png"), "cannot write", "x.png")
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path):
+    for check, name in (
+        (check_output, "x.png"),
+        (check_volume_output, "x.nii"),
+        (check_volume_output, "series"),
+    ):
+        check(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_that_ends_before_the_image_does(tmp_path, no_work):
+    """WebP has 14 bits for a side."""
+    wide = tmp_path / "wide.png"
+    Image.new("L", (1 << 14, 1)).save(wide)
+    run = ["fuse", wide, wide, "-o"]
+    refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "WEBP ends at 16383 pixels a side")
+
+
+def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, monkeypatch):
+    for word in ("ir", "vis"):
+        picture(tmp_path / word / "small.png")
+        Image.new("L", (1 << 14, 1)).save(tmp_path / word / "wide.png")
+    call, sizes = ddfm.Fuser.__call__, []
+
+    def seen(fuser, *pictures, **kwargs):
+        sizes.append(pictures[0].size)
+        return call(fuser, *pictures, **kwargs)
+
+    monkeypatch.setattr(ddfm.Fuser, "__call__", seen)
+    out = tmp_path / "out"
+    summary = fuse_folders(tmp_path / "ir", tmp_path / "vis", out, fuser, suffix="webp")
+    assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed"]
+    assert "WEBP ends at" in summary.outcomes[1].error and sizes == [(12, 10)]
+
+
+def test_a_volume_whose_slices_are_sheared_cannot_become_dicom(tmp_path, no_work):
+    nibabel = pytest.importorskip("nibabel")
+    pytest.importorskip("pydicom")
+    sheared = np.eye(4)
+    sheared[0, 1] = 0.5
+    for name in "ab":
+        volume = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), sheared)
+        nibabel.save(volume, tmp_path / f"{name}.nii")
+    run = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", "-o", tmp_path / "series", *FAST]
+    refused(ddfm_run(*run), "a.nii", "not at right angles; write .nii.gz instead")
 
 
 # --- told to end --------------------------------------------------------------------------------

@@ -577,7 +577,8 @@ def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     out = tmp_path / "x.mp4"
     refused("film", *folders, "-o", tmp_path / "x.avi", words="unknown output suffix '.avi'")
     refused("film", folders[0], videos[1], "-o", out, words="both are folders, or both videos")
-    refused("film", *folders, "-o", folders[0], words="which is not of this film")
+    refused("film", *folders, "-o", folders[0], words="it is a source itself")
+    refused("film", *folders, "-o", tmp_path, words="which is not of this film")
     refused("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
     refused("fuse", videos[0], "-o", tmp_path / "x.png", words="pass two")
     assert not out.exists()

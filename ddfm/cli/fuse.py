@@ -133,6 +133,7 @@ def fuse(
         check_steps(save_steps)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
     pictures = read_sources(opened, settings["resize"])
+    check_output(output, pictures[0].size)
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)

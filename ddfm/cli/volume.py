@@ -120,8 +120,10 @@ def volume(
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
+    first = read_volume(a, series=series_a)
+    check_volume_output(output, grid=first)
     fusion = fuse_volumes(
-        read_volume(a, series=series_a),
+        first,
         read_volume(b, series=series_b),
         Fuser(**settings),
         axis=axis,

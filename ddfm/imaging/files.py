@@ -34,6 +34,7 @@ from ddfm.imaging.png16 import write_png16
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
 from ddfm.imaging.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.outputs import check_writable
 
 __all__ = [
     "SUFFIXES",
@@ -118,17 +119,17 @@ def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
         yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Raise what `write_image` would raise about this path, before the work is done."""
+def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> None:
+    """Raise what `write_image` would raise about this path, before the work is done.
+
+    Args:
+        size: height and width of the image, if they are known.
+    """
     path = Path(path)
-    _format_of(path)
-    try:
-        if path.is_dir():
-            raise DdfmError(f"cannot write {path}: it is a folder")
-        if not path.parent.is_dir():
-            raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
-    except (OSError, ValueError) as error:
-        raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+    form = _format_of(path)
+    if size is not None and max(size) > form.side:
+        raise DdfmError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+    check_writable(path)
 
 
 def output_suffix(text: str) -> str:
@@ -154,10 +155,8 @@ def write_image(
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
     """
     path = Path(path)
-    check_output(path)
+    check_output(path, pixels.shape[:2])
     form = _format_of(path)
-    if max(pixels.shape[:2]) > form.side:
-        raise DdfmError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
     alpha = alpha if form.alpha else None
     depth = _depth(form, like, grey=pixels.ndim == 2 or pixels.shape[2] == 1, alpha=alpha)
     if depth != like.dtype:

@@ -23,6 +23,7 @@ import numpy as np
 from ddfm.errors import DdfmError, MissingExtra
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.outputs import check_writable
 
 __all__ = ["RATE", "VIDEOS", "VideoReader", "VideoWriter", "check_video"]
 
@@ -189,10 +190,7 @@ class VideoWriter:
 
 def check_video(path: Path) -> None:
     """Raise what a `VideoWriter` would raise about this path, before the work is done."""
-    if not path.parent.is_dir():
-        raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise DdfmError(f"cannot write {path}: it is a folder")
+    check_writable(path)
     _av()
 
 

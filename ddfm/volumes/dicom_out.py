@@ -36,11 +36,17 @@ _OPTIONAL = (
 _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 
 
-def check_folder(path: Path) -> None:
-    """Raise unless a new series may be written there: two in one folder would be mixed up."""
+def check_folder(path: Path, grid: Volume | None = None) -> None:
+    """Raise unless a new series may be written there: two in one folder would be mixed up.
+
+    Args:
+        grid: a volume on whose grid the series will lie, if that is known.
+    """
     library("pydicom")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DdfmError(f"cannot write {path}: it is there already; name a folder that is not")
+    if grid is not None:
+        _geometry(grid)
 
 
 def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:

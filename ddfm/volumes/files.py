@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, unknown
+from ddfm.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
@@ -61,18 +62,19 @@ def read_volume(source: Any, *, series: int | None = None, name: str | None = No
     )
 
 
-def check_volume_output(path: str | os.PathLike[str]) -> None:
-    """Raise what `write_volume` would raise about this path, before the work is done."""
+def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None) -> None:
+    """Raise what `write_volume` would raise about this path, before the work is done.
+
+    Args:
+        grid: a volume on whose grid the result will lie, if that is known.
+    """
     path = Path(path)
     suffix = _suffix(path)
     if suffix and suffix not in _WRITABLE:
         raise unknown("output suffix", suffix, [*_WRITABLE, "none (a folder for DICOM)"])
-    if not path.parent.is_dir():
-        raise DdfmError(f"cannot write {path}: there is no folder {path.parent}")
-    if suffix and path.is_dir():
-        raise DdfmError(f"cannot write {path}: it is a folder")
+    check_writable(path, folder=not suffix)
     if not suffix:
-        dicom_out.check_folder(path)
+        dicom_out.check_folder(path, grid)
 
 
 def write_volume(
