@@ -1,0 +1,93 @@
+"""Designs of the prior side by side: each trained on as many crops, from the same seed.
+
+    python benchmarks/prior_design.py PHOTOS/train PHOTOS/val --out RUNS [--steps N] [--only NAME]
+
+A row a design: denoising PSNR on the photographs of PHOTOS/val, the parameters, and the time of a
+256 x 256 forward pass beside the shipped design's in the same run. A killed comparison goes on.
+Short trainings tell which design learns quickly, not where each would end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.training.train_prior import SHIPPED, Settings, train_prior
+
+SIGMAS = (15, 25, 50)
+NETWORKS = {
+    "as shipped": {},
+    "32 channels": {"model_channels": 32},
+    "64 channels": {"model_channels": 64},
+    "attention at the bottom": {"attention": (8,), "num_head_channels": 32},
+    "full resolution, 32 channels": {"patch": 1, "model_channels": 32},
+}
+TRAININGS = {
+    "eps-prediction": {"kind": "eps"},
+    "x0-prediction": {"kind": "x0"},
+    "timesteps drawn evenly": {"low_noise": 0.0},
+    "AdamW": {"optimizer": "adamw"},
+}
+
+
+def designs(steps: int) -> dict[str, Settings]:
+    base = Settings(
+        steps=steps, report_every=steps, sample_every=steps, warmup=min(100, steps // 4)
+    )
+    nets = {name: replace(base, network=replace(SHIPPED, **o)) for name, o in NETWORKS.items()}
+    return nets | {name: replace(base, **o) for name, o in TRAININGS.items()}
+
+
+@torch.no_grad()
+def forward_times(configs: list[UNetConfig], repeats: int = 7) -> list[float]:
+    """Median seconds of each, measured in turn, for other work on the machine to hit all alike."""
+    nets = [UNet(config).eval().to(memory_format=torch.channels_last) for config in configs]
+    x, t = torch.zeros(1, 1, 256, 256), torch.tensor([50])
+    seconds = []
+    for _ in range(repeats):
+        row = []
+        for net in nets:
+            began = time.perf_counter()
+            net(x, t)
+            row.append(time.perf_counter() - began)
+        seconds.append(row)
+    return np.median(seconds, axis=0).tolist()
+
+
+@click.command()
+@click.argument("photographs", type=click.Path(exists=True, path_type=Path))
+@click.argument("validation", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A folder for the runs."
+)
+@click.option("--steps", default=240, show_default=True, help="Batches for each design.")
+@click.option("--only", multiple=True, help="Designs by name; all if not given.")
+def main(photographs: Path, validation: Path, out: Path, steps: int, only: tuple[str, ...]) -> None:
+    """Trains the designs that are not yet trained, and prints the table."""
+    chosen = {name: s for name, s in designs(steps).items() if not only or name in only}
+    if not chosen:
+        raise click.UsageError(f"the designs are: {', '.join(designs(steps))}")
+    times = forward_times([SHIPPED, *(s.network for s in chosen.values())])
+    crops = steps * next(iter(chosen.values())).batch
+    click.echo(
+        f"| {crops} crops | {' | '.join(f'sigma {s}' for s in SIGMAS)} | M parameters | time |"
+    )
+    click.echo("| --- | --- | --- | --- | --- | --- |")
+    for (name, settings), seconds in zip(chosen.items(), times[1:], strict=True):
+        run = out / f"{name.replace(' ', '-')}-{steps}"
+        train_prior(photographs, run, settings, validation=validation)
+        last = json.loads((run / "history.json").read_text())[-1]
+        figures = " | ".join(f"{last[f'psnr_{sigma}']:.2f}" for sigma in SIGMAS)
+        size = sum(p.numel() for p in UNet(settings.network).parameters()) / 1e6
+        click.echo(f"| {name} | {figures} | {size:.1f} | {seconds / times[0]:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
