@@ -11,9 +11,7 @@ import click
 
 from ddfm.cli.options import fuser_options, quiet_option
 
-__all__ = ["film", "fuse_film", "is_video"]
-
-_SUFFIXES = set(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .wmv .flv .mxf .ogv".split())
+__all__ = ["film", "fuse_film"]
 
 
 @click.command(short_help="Fuse two registered films.")
@@ -89,8 +87,3 @@ def fuse_film(
     count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
         click.echo(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)
-
-
-def is_video(path: Path) -> bool:
-    """By its name."""
-    return path.suffix.lower() in _SUFFIXES

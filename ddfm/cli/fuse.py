@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from ddfm.cli.film import fuse_film, is_video
+from ddfm.cli.film import fuse_film
 from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.video_formats import is_video
 
 __all__ = ["fuse"]
 

@@ -24,7 +24,8 @@ from ddfm.manifest import NAME, Entry, Manifest
 from ddfm.outputs import keep_sources
 from ddfm.pairing import find_pairs
 from ddfm.result import Fusion
-from ddfm.sequences.video import RATE, VIDEOS, VideoReader, VideoWriter, check_video
+from ddfm.sequences.video import RATE, VideoReader, VideoWriter, check_video
+from ddfm.video_formats import WRITTEN
 
 __all__ = ["Film", "Frame", "check_film", "open_film", "writing"]
 
@@ -92,8 +93,8 @@ def check_film(out: str | os.PathLike[str]) -> None:
     """Raise what `writing` would raise about this path, before the work is done."""
     out = Path(out)
     suffix = out.suffix.lower()
-    if suffix and suffix not in VIDEOS:
-        raise unknown("output suffix", suffix, [*VIDEOS, "none (a folder for frames)"])
+    if suffix and suffix not in WRITTEN:
+        raise unknown("output suffix", suffix, [*WRITTEN, "none (a folder for frames)"])
     if suffix:
         check_video(out)
     elif out.exists() and not out.is_dir():

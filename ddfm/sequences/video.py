@@ -24,14 +24,12 @@ from ddfm.errors import DdfmError, MissingExtra
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
 from ddfm.outputs import check_writable
+from ddfm.video_formats import READ
 
-__all__ = ["RATE", "VIDEOS", "VideoReader", "VideoWriter", "check_video"]
+__all__ = ["RATE", "VideoReader", "VideoWriter", "check_video"]
 
-VIDEOS = (".mp4", ".mov", ".mkv")  # that are written
 RATE = 25.0  # frames per second, where nobody says otherwise
 COLORED = 12 / 255  # between channels; less is what compression makes of grey
-# Others that FFmpeg knows are lists of further files and addresses, which it would open.
-READABLE = "mov,matroska,avi,mpegts,mpeg,asf,flv,mxf,ogg"
 
 
 class VideoReader:
@@ -43,7 +41,9 @@ class VideoReader:
         self.colored = False
         try:
             # An absolute path, for FFmpeg takes what is before a colon for a protocol.
-            self.container = av.open(str(path.absolute()), options={"format_whitelist": READABLE})
+            self.container = av.open(
+                str(path.absolute()), options={"format_whitelist": ",".join(READ)}
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DdfmError(
                 f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
