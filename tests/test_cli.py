@@ -191,10 +191,10 @@ def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
     (tmp_path / "photographs").mkdir()
     noise = rng.integers(0, 256, (130, 140, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "photographs" / "p.png")
-    arguments = ["--out", tmp_path / "run", "--steps", 2, "--batch", 1, "--device", "cpu", "-q"]
+    arguments = ["--out", tmp_path / "run", "--steps", 2, "--batch", 1, "--device", "cpu"]
     result = ddfm_run("train-prior", tmp_path / "photographs", *arguments)
     weights = tmp_path / "run" / "prior.safetensors"
-    assert (result.exit_code, result.output) == (0, f"{weights}\n")
+    assert (result.exit_code, result.output) == (0, f"{weights}\n")  # no bar: no terminal
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", weights).exit_code == 0
     refused(ddfm_run("train-prior", tmp_path / "nowhere", *arguments), "not a folder")
 

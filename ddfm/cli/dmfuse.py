@@ -84,7 +84,7 @@ def train_dmfuse(
         Settings(**given, attention=not no_attention),
         cache=cache,
         device=find_device(device),
-        progress=not quiet,
+        progress=False if quiet else None,
     )
     click.echo(weights)
 

@@ -69,6 +69,6 @@ def train_prior(
         validation=validation,
         init=init,
         device=str(find_device(device)),
-        progress=not quiet,
+        progress=False if quiet else None,
     )
     click.echo(weights)

@@ -24,6 +24,7 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.pairing import Pair
 from ddfm.priors.prior import Prior
+from ddfm.progress import hidden
 
 __all__ = ["Crops", "FeatureCache", "choose_crops"]
 
@@ -51,7 +52,7 @@ class Crops:
 
 
 def choose_crops(
-    pairs: Sequence[Pair], count: int, size: int, seed: int, kind: str, progress: bool = True
+    pairs: Sequence[Pair], count: int, size: int, seed: int, kind: str, progress: bool | None = None
 ) -> Crops:
     """As many crops of each pair as of any other, at random places, half of them mirrored.
 
@@ -59,7 +60,7 @@ def choose_crops(
         kind: the loss, which says what level to aim at.
     """
     planes = []
-    for number, pair in enumerate(tqdm(pairs, desc="reading pairs", disable=not progress)):
+    for number, pair in enumerate(tqdm(pairs, desc="reading pairs", disable=hidden(progress))):
         share = count // len(pairs) + (number < count % len(pairs))
         whole = _read(pair) if share else torch.zeros(2, 0, 0)
         if min(whole.shape[-2:]) < size:
@@ -88,7 +89,13 @@ class FeatureCache:
     """Features of crops at any timestep, read from a folder, or computed into it first."""
 
     def __init__(
-        self, folder: Path, prior: Prior, crops: Crops, noise: str, seed: int, progress: bool = True
+        self,
+        folder: Path,
+        prior: Prior,
+        crops: Crops,
+        noise: str,
+        seed: int,
+        progress: bool | None = None,
     ) -> None:
         self.folder, self.prior, self.crops = folder / noise, prior, crops
         self.noise, self.seed, self.progress = noise, seed, progress
@@ -126,7 +133,7 @@ class FeatureCache:
         device = next(iter(self.prior.network.parameters())).device
         maps: list[np.ndarray] = []
         steps = range(0, len(self.crops), AT_ONCE)
-        for first in tqdm(steps, desc=f"features at t = {t}", disable=not self.progress):
+        for first in tqdm(steps, desc=f"features at t = {t}", disable=hidden(self.progress)):
             some = self.crops.planes[first : first + AT_ONCE, :2]
             x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
             # A number of its own for each source of each crop, at each t.

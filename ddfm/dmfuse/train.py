@@ -74,7 +74,7 @@ def train_dmfuse(
     *,
     cache: str | Path | None = None,
     device: str | torch.device = "cpu",
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Path:
     """Trains, or goes on training, and returns the path of the weights `out/dmfuse.safetensors`.
 
@@ -114,7 +114,7 @@ def _split(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 
 def _data(
-    run: HeadRun, prior: Prior, cache: Path, progress: bool, name: str, pairs: Sequence[Pair]
+    run: HeadRun, prior: Prior, cache: Path, progress: bool | None, name: str, pairs: Sequence[Pair]
 ) -> Data:
     s = run.settings
     count = s.crops if name == "train" else max(SHOWN, s.crops // ASIDE)

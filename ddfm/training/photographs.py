@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import SUFFIXES, read_image
 from ddfm.imaging.picture import eight_bit
+from ddfm.progress import hidden
 
 __all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
 
@@ -52,9 +53,9 @@ def read_photograph(path: Path, channels: int = 1) -> Image.Image:
 class Photographs:
     """Random crops in [-1, 1] of photographs at several scales, held in memory as bytes."""
 
-    def __init__(self, files: Iterable[Path], smallest: int, progress: bool = True) -> None:
+    def __init__(self, files: Iterable[Path], smallest: int, progress: bool | None = None) -> None:
         self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
-        for path in tqdm(list(files), desc="reading photographs", disable=not progress):
+        for path in tqdm(list(files), desc="reading photographs", disable=hidden(progress)):
             full = read_photograph(path)
             for level, scale in zip(self.levels, SCALES, strict=True):
                 size = (round(full.width * scale), round(full.height * scale))

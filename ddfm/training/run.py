@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError
+from ddfm.progress import hidden
 from ddfm.training.pictures import draw_curve
 
 __all__ = ["TrainingRun"]
@@ -66,10 +67,10 @@ class TrainingRun:
         """One step on some of the data, in `with self.timed()`; returns its loss."""
         raise NotImplementedError
 
-    def train(self, data: Any, progress: bool, reports: bool = True) -> None:
+    def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
         """All steps that are left. Of several processes only one reports."""
         steps = self.settings.steps
-        bar = tqdm(total=steps, initial=self.step, desc="training", disable=not progress)
+        bar = tqdm(total=steps, initial=self.step, desc="training", disable=hidden(progress))
         while self.step < steps:
             loss = self.train_step(data)
             self.losses.append(loss)

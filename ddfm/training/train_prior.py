@@ -80,7 +80,7 @@ def train_prior(
     validation: str | Path | None = None,
     init: str | Path | None = None,
     device: str = "cpu",
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Path:
     """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
@@ -88,12 +88,13 @@ def train_prior(
     out.mkdir(parents=True, exist_ok=True)
     with _processes(device) as (rank, ranks, device):
         first = rank == 0
-        crops = Photographs(find_photographs(folder), max(settings.crops), progress and first)
+        progress = progress if first else False
+        crops = Photographs(find_photographs(folder), max(settings.crops), progress)
         run = PriorRun(settings, out, torch.device(device), rank, ranks)
         run.resume() or run.start_from(init)
         if validation and first:
             run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
-        run.train(crops, progress and first, reports=first)
+        run.train(crops, progress, reports=first)
         if first:
             run.write_weights()
     return out / "prior.safetensors"
