@@ -33,6 +33,7 @@ TRAININGS = {
     "eps-prediction": {"kind": "eps"},
     "x0-prediction": {"kind": "x0"},
     "timesteps drawn evenly": {"low_noise": 0.0},
+    "every error as it is": {"balanced": False},
     "AdamW": {"optimizer": "adamw"},
 }
 

@@ -59,6 +59,7 @@ class Settings:
     crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in turn, a step each
     kind: str = "v"
     low_noise: float = 0.7  # share of timesteps with noise as pictures have it (noise_levels.LOW)
+    balanced: bool = True  # whether an error counts relative to the usual one at its noise level
     optimizer: str = "muon"
     lr: float = 0.015  # of Muon; AdamW has its own
     adam_lr: float = 1e-3
@@ -181,7 +182,8 @@ class PriorRun(TrainingRun):
                 (alpha * x0 + sigma * noise).to(memory_format=torch.channels_last), t
             )
         errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
-        (errors * self.levels.weights(t, errors)).mean().backward()
+        weights = self.levels.weights(t, errors) if s.balanced else torch.ones_like(errors)
+        (errors * weights).mean().backward()
         return errors.detach()
 
     def _average(self) -> None:
