@@ -149,7 +149,11 @@ class Fuser:
         watch = Watch(progress, callback, trajectory)
         return self._fuse([pictures], self._task_of(pictures), watch, first_guess)[0]
 
-    def batch(
+    def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
+        """All results of `stream`, whose keywords it takes."""
+        return list(self.stream(groups, **how))
+
+    def stream(
         self,
         groups: Iterable[Sequence[Any]],
         *,

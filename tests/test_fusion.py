@@ -323,10 +323,11 @@ def test_a_batch_is_read_as_its_results_are_asked_for():
             read.append(k)
             yield image(k, 8, 8), image(k + 10, 8, 8)
 
-    results = Fuser("gaussian", **PLAIN).batch(pairs())
+    results = Fuser("gaussian", **PLAIN).stream(pairs())
     assert read == []
     assert next(results).image.shape == (8, 8) and len(read) <= 2
     assert len(list(results)) == 8 and len(read) == 9
+    assert len(Fuser("gaussian", **PLAIN).batch(pairs())) == 9, "and a batch is a list"
 
 
 def test_fusers_that_share_a_prior_leave_each_other_alone():

@@ -148,7 +148,7 @@ def _fuse_slices(
         for begin in range(0, len(busy), together):
             some = busy[begin : begin + together]
             pairs = [pair(k) for k in some]
-            fusions = fuser.batch(pairs, together=together, progress=False)
+            fusions = fuser.stream(pairs, together=together, progress=False)
             for k, fusion in zip(some, fusions, strict=True):
                 pixels = fusion.picture.pixels
                 if fused is None:
