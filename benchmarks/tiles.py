@@ -1,7 +1,7 @@
 """One pair fused in tiles and as a whole: how far apart the results are, and whether seams show.
 
     python benchmarks/tiles.py [--size 1152x864] [--tile 384] [--prior default]
-                               [--likelihood paper --steps 6] [--save DIR]
+                               [--likelihood paper --steps 6 | --method dmfuse] [--save DIR]
 
 Differences are in grey levels of 255. A step is the difference between neighbouring pixels: across
 the lines where a tile begins or ends, and everywhere else. A seam would be a step in the difference
@@ -63,11 +63,14 @@ def main() -> None:
     parser.add_argument("--prior", default="default")
     parser.add_argument("--likelihood", default="default")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--method", default="ddfm")
     parser.add_argument("--save", type=Path, help="a folder for both results")
     options = parser.parse_args()
     pair = enlarged_pair(size_of(options.size))
     prior = ddfm.load_prior(options.prior)
-    given = {"likelihood": options.likelihood, "steps": options.steps, "color": "grey"}
+    given = {"method": options.method, "color": "grey"}
+    if options.method == "ddfm":
+        given |= {"likelihood": options.likelihood, "steps": options.steps}
     fusions = [ddfm.fuse(*pair, prior=prior, tile=tile, **given) for tile in (0, options.tile)]
     whole, parts = (255 * fusion.picture.pixels[..., 0].astype(float) for fusion in fusions)
     for name, value in compare(whole, parts, Tiled(prior, options.tile)).items():
