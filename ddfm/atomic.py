@@ -29,10 +29,8 @@ def atomic_path(path: str | os.PathLike[str], prefix: str = PREFIX) -> Iterator[
         os.close(handle)
     temporary = Path(name)
     try:
-        with _explained(path):
+        with _moved_at_the_end(temporary, path, 0o666):
             yield temporary
-            _open_to_others(temporary, 0o666)
-            os.replace(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -45,19 +43,21 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _explained(path):
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PREFIX))
     try:
-        with _explained(path):
+        with _moved_at_the_end(temporary, path, 0o777):
             yield temporary
-            _open_to_others(temporary, 0o777)
-            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _open_to_others(path: Path, mode: int) -> None:
+@contextmanager
+def _moved_at_the_end(temporary: Path, path: Path, mode: int) -> Iterator[None]:
     """What is made as temporary is private; it gets the mode that anything new would have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(path, mode & ~mask)
+    with _explained(path):
+        yield
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, mode & ~mask)
+        os.replace(temporary, path)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import FAST, ddfm_run, refused
 from PIL import Image
 
 import ddfm
@@ -23,20 +23,6 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.files import check_output
 from ddfm.sequences import fuse_sequence
 from ddfm.volumes.files import check_volume_output
-
-FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
-
-
-def ddfm_run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def refused(result: Result, *words: str) -> None:
-    """One clear line on standard error, nothing on standard output, exit code 2."""
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
-    assert result.stderr.startswith("ddfm: error: ")
-    for word in words:
-        assert word in result.stderr
 
 
 def contents(folder: Path) -> dict[str, bytes]:
