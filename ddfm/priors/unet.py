@@ -118,7 +118,7 @@ class UNet(nn.Module):
         self.level_ends.append(len(self.output_blocks) - 1)
 
         last = nn.Conv2d(channels, c.out_channels * pixels, 3, padding=1)
-        self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(), last)
+        self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(True), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
@@ -186,8 +186,9 @@ class ResBlock(nn.Module):
         super().__init__()
         self.resample = resample
         self.scale_shift = c.use_scale_shift_norm
+        # Large maps are worked on in place where nothing else needs them: memory is what takes time.
         self.in_layers = nn.Sequential(
-            GroupNorm(c.norm_groups, n_in), nn.SiLU(), nn.Conv2d(n_in, n_out, 3, padding=1)
+            GroupNorm(c.norm_groups, n_in), nn.SiLU(True), nn.Conv2d(n_in, n_out, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(
             nn.SiLU(), nn.Linear(embed, 2 * n_out if self.scale_shift else n_out)
@@ -195,7 +196,7 @@ class ResBlock(nn.Module):
         # The unused slot is the original's dropout: it keeps the keys' numbers.
         self.out_layers = nn.Sequential(
             GroupNorm(c.norm_groups, n_out),
-            nn.SiLU(),
+            nn.SiLU(True),
             nn.Identity(),
             nn.Conv2d(n_out, n_out, 3, padding=1),
         )
@@ -207,12 +208,15 @@ class ResBlock(nn.Module):
         norm, activation, conv = self.in_layers
         h = conv(self._resized(activation(norm(x))))
         emb = self.emb_layers(emb)[:, :, None, None]
+        norm, *rest = self.out_layers
         if self.scale_shift:
             scale, shift = emb.chunk(2, dim=1)
-            h = self.out_layers[0](h) * (1 + scale) + shift
+            h = torch.addcmul(shift, norm(h), 1 + scale)
         else:
-            h = self.out_layers[0](h + emb)
-        return self.skip_connection(self._resized(x)) + self.out_layers[1:](h)
+            h = norm(h + emb)
+        for layer in rest:
+            h = layer(h)
+        return h.add_(self.skip_connection(self._resized(x)))
 
     def _resized(self, x: Tensor) -> Tensor:
         if self.resample == "down":
