@@ -145,3 +145,21 @@ def test_the_networks_of_openai_key_by_key(mult, attention, parameters):
 def test_the_default_configuration_is_that_of_the_256_network():
     assert UNetConfig().channel_mult == (1, 1, 2, 2, 4, 4)
     assert UNetConfig().multiple == 32
+
+
+@pytest.mark.parametrize("updown", [False, True])
+def test_scales_finer_than_wanted_are_left_out_and_not_computed(updown):
+    config = UNetConfig(
+        1, 1, 32, (1, 2, 2), 1, attention=(), resblock_updown=updown, mid_attention=False
+    )
+    network = UNet(config).eval()
+    x, t = torch.randn(1, 1, 16, 24), torch.tensor([7])
+    every = network.features(x, t)
+    assert [tuple(f.shape[1:]) for f in every] == [(32, 16, 24), (64, 8, 12), (64, 4, 6)]
+    calls = []
+    network.output_blocks[-1].register_forward_hook(lambda *_: calls.append(1))
+    network.output_blocks[-1][0].register_forward_hook(lambda *_: calls.append(1))
+    coarser = network.features(x, t, finest=2)
+    assert not calls and len(coarser) == 2
+    assert all(torch.equal(a, b) for a, b in zip(coarser, every[1:], strict=True))
+    assert len(network.features(x, t, finest=64)) == 1  # the coarsest in any case

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 NOISES = ("fixed", "random")
+FINEST = 2  # features start at half the image's size: the sources say what is finer
 PERIOD = 128
 
 
@@ -52,14 +53,15 @@ def read_features(
 ) -> list[Tensor]:
     """Decoder features of luminance (B, 1, H, W) in [-1, 1], finest scale first.
 
-    Those of all timesteps, each with its noise, lie side by side in the channels.
+    Those of all timesteps, each with its noise, lie side by side in the channels. Maps of the
+    image's own size are left out: most of the time would go into them.
     """
     channels = (-1, prior.channels, -1, -1)
     at_each = []
     for t, noise in zip(timesteps, noises, strict=True):
         x_t = noised(x.expand(channels), t, prior.alphas_bar, noise.expand(channels))
         times = torch.full((len(x),), t, dtype=torch.int64, device=x.device)
-        at_each.append(prior.features(x_t, times))
+        at_each.append(prior.features(x_t, times, FINEST))
     return [torch.cat(scale, dim=1).float() for scale in zip(*at_each, strict=True)]
 
 

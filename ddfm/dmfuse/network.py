@@ -7,11 +7,11 @@ At every scale s each source x in {i, v} has features F_x of the frozen prior. F
     X_x = E_x + gamma A_x V(E_x),   gamma = 0 at first              criss-cross attention
     D_s = ReLU(conv[ReLU(conv(up D_{s+1})), X_i, X_v])             decoder, coarsest s first
 
-The finest features of a prior that folds patch x patch pixels into channels are that much coarser
-than the image. One more stage then unfolds D_0, and sees the sources themselves beside it: fine
-detail comes from there. As published, a 1 x 1 convolution and tanh then give the luminance, which
-leaves it to the head to learn what a sharp edge is. With output "blend" they give a weight w and a
-correction r, and the luminance is w i + (1 - w) v + r: edges are those of the sources.
+The finest features that are read are `patch` times coarser than the image. One more stage then
+unfolds D_0, and sees the sources themselves beside it: fine detail comes from there. As published,
+a 1 x 1 convolution and tanh then give the luminance, which leaves it to the head to learn what a
+sharp edge is. With output "blend" they give a weight w and a correction r, and the luminance is
+w i + (1 - w) v + r: edges are those of the sources.
 """
 
 from __future__ import annotations

@@ -62,6 +62,6 @@ class UNetPrior(FunctionPrior):
         self.network = network
         self.dtype = next(network.parameters()).dtype
 
-    def features(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
+    def features(self, x_t: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
         told = self.function.told(t) if isinstance(self.function, OwnTimes) else t
-        return self.network.features(x_t.to(self.dtype or torch.float32), told)
+        return self.network.features(x_t.to(self.dtype or torch.float32), told, finest)

@@ -99,8 +99,11 @@ class Prior(ABC):
         """
         return self.info.get("sha256")
 
-    def features(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
-        """Inner activations of the network, for methods that build on them."""
+    def features(self, x_t: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
+        """Inner activations of the network, for methods that build on them.
+
+        Finest scale first; scales finer than 1 / `finest` of the image are left out.
+        """
         raise DdfmError(f"the prior {self.name} has no inner features; use a U-Net prior")
 
 

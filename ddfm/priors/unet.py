@@ -11,7 +11,9 @@ attention between encoder and decoder.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -103,7 +105,6 @@ class UNet(nn.Module):
 
         decoder_heads = c.num_heads if c.num_heads_upsample == -1 else c.num_heads_upsample
         self.output_blocks = nn.ModuleList()
-        self.level_ends: list[int] = []  # decoder blocks with the last features of a level
         for level, mult in reversed(list(enumerate(c.channel_mult))):
             for block in range(c.num_res_blocks + 1):
                 layers = [res(channels + skips.pop(), int(mult * width))]
@@ -111,11 +112,9 @@ class UNet(nn.Module):
                 if 2**level in c.attention:
                     layers.append(Attention(c, channels, decoder_heads))
                 if level and block == c.num_res_blocks:
-                    self.level_ends.append(len(self.output_blocks))
                     up = res(channels, channels, "up") if c.resblock_updown else None
                     layers.append(up or Upsample(channels, c.conv_resample))
                 self.output_blocks.append(Stage(*layers))
-        self.level_ends.append(len(self.output_blocks) - 1)
 
         last = nn.Conv2d(channels, c.out_channels * pixels, 3, padding=1)
         self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(True), last)
@@ -123,15 +122,21 @@ class UNet(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        h, _ = self._run(x, t, keep_features=False)
-        h = self.out(h)
+        *_, finest = self._scales(x, t)
+        h = self.out(finest)
         return F.pixel_shuffle(h, self.config.patch) if self.config.patch > 1 else h
 
-    def features(self, x: Tensor, t: Tensor) -> list[Tensor]:
-        """The decoder's last feature maps of every scale, finest first."""
-        return self._run(x, t, keep_features=True)[1]
+    def features(self, x: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
+        """The decoder's last feature maps of every scale, finest first.
 
-    def _run(self, x: Tensor, t: Tensor, keep_features: bool) -> tuple[Tensor, list[Tensor]]:
+        Scales finer than 1 / `finest` of the image are left out, and not computed.
+        """
+        sizes = [self.config.patch * 2**level for level in range(len(self.config.channel_mult))]
+        count = max(1, sum(size >= finest for size in sizes))
+        return list(islice(self._scales(x, t), count))[::-1]
+
+    def _scales(self, x: Tensor, t: Tensor) -> Iterator[Tensor]:
+        """The decoder's last feature maps of every scale, coarsest first."""
         emb = self.time_embed(timestep_embedding(t, self.config.model_channels).to(x.dtype))
         h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
         skips = []
@@ -139,17 +144,13 @@ class UNet(nn.Module):
             h = block(h, emb)
             skips.append(h)
         h = self.middle_block(h, emb)
-        features = []
-        for index, block in enumerate(self.output_blocks):
+        for block in self.output_blocks:
             h = torch.cat([h, skips.pop()], dim=1)
             for layer in block:
-                # The last level ends with the block; the others end before they are enlarged.
-                if keep_features and index in self.level_ends and _enlarges(layer):
-                    features.append(h)
+                if _enlarges(layer):
+                    yield h
                 h = _apply(layer, h, emb)
-        if keep_features:
-            features.append(h)
-        return h, features[::-1]
+        yield h
 
 
 class Stage(nn.Sequential):
@@ -186,7 +187,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.resample = resample
         self.scale_shift = c.use_scale_shift_norm
-        # Large maps are worked on in place where nothing else needs them: memory is what takes time.
+        # Large maps are changed in place where nothing else needs them: memory takes the time.
         self.in_layers = nn.Sequential(
             GroupNorm(c.norm_groups, n_in), nn.SiLU(True), nn.Conv2d(n_in, n_out, 3, padding=1)
         )
