@@ -33,6 +33,11 @@ __all__ = ["train_prior"]
 @click.option("--optimizer", help="muon or adamw.")
 @click.option("--lr", type=float, help="Learning rate of Muon.")
 @click.option("--adam-lr", type=float, help="Learning rate of AdamW.")
+@click.option(
+    "--balance",
+    type=click.FloatRange(0, 1),
+    help="Share of the steps after which every noise level counts alike; 0 to go on from weights.",
+)
 @click.option("--seed", type=int, help="Of everything random in the training.")
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
