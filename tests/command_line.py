@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from click.testing import CliRunner, Result
 
 from ddfm.cli import main
@@ -13,9 +15,12 @@ def ddfm_run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def refused(result: Result, *words: str) -> None:
+def refused(result: Result | subprocess.CompletedProcess[str], *words: str) -> str:
     """One clear line on standard error, nothing on standard output, exit code 2."""
-    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
-    assert result.stderr.startswith("ddfm: error: ")
+    code = result.exit_code if isinstance(result, Result) else result.returncode
+    lines = result.stderr.splitlines()
+    assert (code, result.stdout, len(lines)) == (2, "", 1), result.stderr
+    assert lines[0].startswith("ddfm: error: ")
     for word in words:
-        assert word in result.stderr
+        assert word in lines[0]
+    return lines[0]

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import ddfm_run
 from PIL import Image
 
 from ddfm.bench import find_dataset
 from ddfm.bench.run import Row
 from ddfm.bench.sheets import ranked
 from ddfm.checksum import sha256_of
-from ddfm.cli import main
 from ddfm.metrics import evaluate
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
@@ -40,7 +39,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def bench(*arguments: object):
-    return CliRunner().invoke(main, ["bench", *map(str, arguments)])
+    return ddfm_run("bench", *arguments)
 
 
 def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
@@ -181,7 +180,7 @@ def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):
     out = tmp_path / "out"
     assert bench(pairs, "--out", out, *QUICK).exit_code == 0
     files = [out / "fused" / "default" / "set", pairs / "ir", pairs / "vi"]
-    measured = CliRunner().invoke(main, ["metrics", *map(str, files), "--json"])
+    measured = ddfm_run("metrics", *files, "--json")
     with open(out / "results.csv", newline="") as file:
         for row in csv.DictReader(file):
             expected = json.loads(measured.stdout)["pairs"][row["pair"]]

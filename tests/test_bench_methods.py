@@ -7,18 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command_line import ddfm_run
 from PIL import Image
 
 from ddfm.bench import BASELINES
-from ddfm.cli import main
 from ddfm.metrics import evaluate
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]
-
-
-def ddfm_run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

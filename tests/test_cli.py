@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_line import FAST, ddfm_run, refused
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -26,28 +27,11 @@ from ddfm.cli import main
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
 
-FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "3", "--device", "cpu"]
-
-
-def ddfm_run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
 
 def process(*arguments: object, **kwargs) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ddfm", *map(str, arguments)]
     kwargs = {"capture_output": True, "text": True, "timeout": 120} | kwargs
     return subprocess.run(command, **kwargs)
-
-
-def refused(result: Result | subprocess.CompletedProcess[str], *words: str) -> str:
-    """One clear line on standard error, nothing on standard output, exit code 2."""
-    code = result.exit_code if isinstance(result, Result) else result.returncode
-    lines = result.stderr.splitlines()
-    assert (code, result.stdout, len(lines)) == (2, "", 1), result.stderr
-    assert lines[0].startswith("ddfm: error: ")
-    for word in words:
-        assert word in lines[0]
-    return lines[0]
 
 
 @pytest.fixture
@@ -73,7 +57,7 @@ def test_fuse_writes_what_the_library_makes(pair, out):
     result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--seed", 7, "--color", "grey")
     assert (result.exit_code, result.output) == (0, "")
     expected = ddfm.fuse(
-        *pair, prior="gaussian", likelihood="paper", steps=3, device="cpu", seed=7, color="grey"
+        *pair, prior="gaussian", likelihood="paper", steps=2, device="cpu", seed=7, color="grey"
     )
     assert np.array_equal(np.asarray(Image.open(out)), expected.image)
 
@@ -81,7 +65,7 @@ def test_fuse_writes_what_the_library_makes(pair, out):
 def test_fuse_saves_its_steps(pair, out, tmp_path):
     steps = tmp_path / "steps"
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--save-steps", steps).exit_code == 0
-    assert len(list(steps.iterdir())) == 6 and out.is_file()
+    assert len(list(steps.iterdir())) == 4 and out.is_file()
 
 
 def test_options_are_the_arguments_of_a_fuser_with_the_same_defaults(pair, out, monkeypatch):

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from command_line import ddfm_run
 
 import ddfm
-from ddfm.cli import main
 from ddfm.dmfuse.data import FeatureCache, choose_crops
 from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
@@ -439,10 +438,6 @@ def test_the_shipped_head_fits_the_shipped_prior():
 # From the command line
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     weights, out = tmp_path / "prior.safetensors", tmp_path / "run"
     prior = tiny_prior()
@@ -450,20 +445,22 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     save_checkpoint(weights, prior.network.state_dict(), about)
     folder = pairs[0].a.parents[1]
     quick = ["--steps", 2, "--crops", 4, "--size", 32, "--batch", 2, "-q"]
-    trained = run("train-dmfuse", folder, "--out", out, "--prior", weights, "--t", "5,50", *quick)
+    trained = ddfm_run(
+        "train-dmfuse", folder, "--out", out, "--prior", weights, "--t", "5,50", *quick
+    )
     assert trained.exit_code == 0, trained.output
     head = trained.stdout.strip()
     assert load_head(Path(head))[1].t == (5, 50)
 
     method = ["--method", "dmfuse", "--prior", weights, "--head", head, "-q"]
     ir, vi = folder / "ir", folder / "vi"
-    one = run("fuse", ir / "0.png", vi / "0.png", "-o", tmp_path / "one.png", *method)
+    one = ddfm_run("fuse", ir / "0.png", vi / "0.png", "-o", tmp_path / "one.png", *method)
     assert one.exit_code == 0, one.output
-    many = run("fuse", ir, vi, "-o", tmp_path / "many", *method)
+    many = ddfm_run("fuse", ir, vi, "-o", tmp_path / "many", *method)
     assert many.exit_code == 0, many.output
     alone, among = (ddfm.read_image(tmp_path / n).pixels for n in ("one.png", "many/0.png"))
     assert np.array_equal(alone, among)
-    benched = run("bench", folder, "--out", tmp_path / "bench", "--limit", 1, *method)
+    benched = ddfm_run("bench", folder, "--out", tmp_path / "bench", "--limit", 1, *method)
     assert benched.exit_code == 0, benched.output
     assert list(json.loads((tmp_path / "bench" / "summary.json").read_text())) == ["dmfuse"]
 
@@ -478,6 +475,6 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
 )
 def test_what_cannot_be_done_is_one_line(pairs, tmp_path, arguments, words):
     sources = [pairs[0].a, pairs[0].b, "-o", tmp_path / "fused.png"]
-    result = run("fuse", *sources, "--method", "dmfuse", *arguments)
+    result = ddfm_run("fuse", *sources, "--method", "dmfuse", *arguments)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words)

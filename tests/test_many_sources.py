@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import ddfm_run
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ddfm import DdfmError, Fuser, fuse
-from ddfm.cli import main
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
 
@@ -82,9 +81,9 @@ def test_three_files_from_the_terminal(stack, tmp_path):
         Image.fromarray(pixels).save(path)
     options = ["--prior", "gaussian", "--task", "multi-focus", "--device", "cpu"]
     out = tmp_path / "sharp.png"
-    result = CliRunner().invoke(main, ["fuse", *map(str, files), "-o", str(out), *options])
+    result = ddfm_run("fuse", *files, "-o", out, *options)
     assert result.exit_code == 0, result.output
     expected = fuse(*stack, prior="gaussian", task="multi-focus", device="cpu").image
     assert np.array_equal(np.asarray(Image.open(out)), expected)
-    result = CliRunner().invoke(main, ["fuse", str(files[0]), "-o", str(out), *options])
+    result = ddfm_run("fuse", files[0], "-o", out, *options)
     assert result.exit_code == 2 and "Traceback" not in result.output

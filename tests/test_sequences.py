@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from command_line import ddfm_run, refused
 from PIL import Image
 
 import ddfm
-from ddfm.cli import main
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import from_array
 from ddfm.manifest import NAME
@@ -541,10 +540,6 @@ def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch
 # --- the command line ---------------------------------------------------------------------------
 
 
-def ddfm_run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
     fuse_sequence(*folders, tmp_path / "expected", fuser)
     result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST)
@@ -569,18 +564,16 @@ def test_both_commands_take_videos(tmp_path, videos):
 
 
 def test_the_command_fails_in_one_line(tmp_path, folders, videos):
-    def refused(*arguments: object, words: str) -> None:
-        result = ddfm_run(*arguments)
-        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-        assert result.stderr.startswith("ddfm: error: ") and words in result.stderr
+    def refuses(*arguments: object, words: str) -> None:
+        refused(ddfm_run(*arguments), words)
 
     out = tmp_path / "x.mp4"
-    refused("film", *folders, "-o", tmp_path / "x.avi", words="unknown output suffix '.avi'")
-    refused("film", folders[0], videos[1], "-o", out, words="both are folders, or both videos")
-    refused("film", *folders, "-o", folders[0], words="it is a source itself")
-    refused("film", *folders, "-o", tmp_path, words="which is not of this film")
-    refused("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
-    refused("fuse", videos[0], "-o", tmp_path / "x.png", words="pass two")
+    refuses("film", *folders, "-o", tmp_path / "x.avi", words="unknown output suffix '.avi'")
+    refuses("film", folders[0], videos[1], "-o", out, words="both are folders, or both videos")
+    refuses("film", *folders, "-o", folders[0], words="it is a source itself")
+    refuses("film", *folders, "-o", tmp_path, words="which is not of this film")
+    refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
+    refuses("fuse", videos[0], "-o", tmp_path / "x.png", words="pass two")
     assert not out.exists()
 
 
