@@ -24,24 +24,33 @@ from ddfm.training.train_prior import SHIPPED, Settings, train_prior
 SIGMAS = (15, 25, 50)
 NETWORKS = {
     "as shipped": {},
-    "24 channels": {"model_channels": 24, "norm_groups": 8},
-    "two residual blocks": {"num_res_blocks": 2},
-    "attention at the bottom": {"attention": (16,), "num_head_channels": 32},
-    "half resolution, 48 channels": {"patch": 2, "model_channels": 48, "channel_mult": (1, 2, 3, 3)},
+    "32 channels": {"model_channels": 32},
+    "64 channels": {"model_channels": 64},
+    "attention at the bottom": {"attention": (8,), "num_head_channels": 32},
+    "full resolution, 32 channels": {"patch": 1, "model_channels": 32},
+    "the same, one block, a level more": {
+        "patch": 1,
+        "model_channels": 32,
+        "channel_mult": (1, 2, 3, 4, 4),
+        "num_res_blocks": 1,
+    },
 }
 TRAININGS = {
-    "v-prediction": {"kind": "v"},
+    "eps-prediction": {"kind": "eps"},
     "x0-prediction": {"kind": "x0"},
     "timesteps drawn evenly": {"low_noise": 0.0},
-    "noise levels alike from the start": {"balance": 0.0},
-    "errors as they are to the end": {"balance": 1.0},
+    "every error as it is": {"balance": 1.0},
     "AdamW": {"optimizer": "adamw"},
 }
 
 
 def designs(steps: int) -> dict[str, Settings]:
     base = Settings(
-        steps=steps, report_every=steps, sample_every=steps, warmup=min(100, steps // 4)
+        steps=steps,
+        balance=0.0,
+        report_every=steps,
+        sample_every=steps,
+        warmup=min(100, steps // 4),
     )
     nets = {name: replace(base, network=replace(SHIPPED, **o)) for name, o in NETWORKS.items()}
     return nets | {name: replace(base, **o) for name, o in TRAININGS.items()}

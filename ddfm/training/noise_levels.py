@@ -16,7 +16,7 @@ MEMORY = 0.995  # the usual error of a bin is an average over about 200 steps
 class NoiseLevels:
     """Timesteps by chance, and weights that let every noise level count alike.
 
-    The error of eps is many times larger where there is little noise, where grain and texture cannot
+    The error of v is many times larger where there is little noise, where grain and texture cannot
     be told apart, than where pictures are denoised in earnest. So each error is divided by the
     usual one of its level: what is minimised is then in effect the mean of its logarithm, which is
     what decibels measure.

@@ -1,8 +1,10 @@
 r"""Train an unconditional prior on a folder of photographs.
 
-The network predicts eps from x_t = alpha_t x_0 + sigma_t eps. At first it minimises
-|eps - eps_net|^2, which is learnt fastest; later the same over its usual value at the noise level,
-so that every level counts alike (ddfm/training/noise_levels.py).
+The network predicts v = alpha_t eps - sigma_t x_0 from x_t = alpha_t x_0 + sigma_t eps. At first
+it minimises |v - v_net|^2, which is learnt fastest, later the same over its usual value at the
+noise level (ddfm/training/noise_levels.py). In terms of x_0, |v - v_net|^2 is
+|x_0 - x_0,net|^2 / sigma_t^2: unlike the error of eps it still counts where nearly all is noise,
+which is where a picture's layout is decided.
 """
 
 from __future__ import annotations
@@ -35,15 +37,15 @@ from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
 
-# The design of the shipped prior: narrow at full resolution, no attention (any size works alike).
+# The design of the shipped prior: half resolution inside, no attention (any size works alike).
 SHIPPED = UNetConfig(
     in_channels=1,
     out_channels=1,
-    model_channels=32,
-    channel_mult=(1, 2, 3, 4, 4),
-    num_res_blocks=1,
+    model_channels=48,
+    channel_mult=(1, 2, 3, 2),
     attention=(),
     resblock_updown=False,
+    patch=2,
     norm_groups=16,
     mid_attention=False,
 )
@@ -56,11 +58,11 @@ class Settings:
     steps: int = 8000
     batch: int = 16  # crops of the smallest size; larger ones come in batches of as many pixels
     crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in turn, a step each
-    kind: str = "eps"
+    kind: str = "v"
     low_noise: float = 0.7  # share of timesteps with noise as pictures have it (noise_levels.LOW)
-    balance: float = 0.4  # share of the steps after which every noise level counts alike
+    balance: float = 0.5  # share of the steps after which every noise level counts alike
     optimizer: str = "muon"
-    lr: float = 0.02  # of Muon; AdamW has its own
+    lr: float = 0.015  # of Muon; AdamW has its own
     adam_lr: float = 1e-3
     warmup: int = 100
     ema: float = 0.999
@@ -164,7 +166,7 @@ class PriorRun(TrainingRun):
         return float(errors.mean())
 
     def _errors(self, data: Photographs) -> Tensor:
-        """The error of each crop of this step, and the gradients of their weighted mean."""
+        """The error of v of each crop of this step, and the gradients of their weighted mean."""
         s = self.settings
         size = s.crops[self.step % len(s.crops)]
         count = max(1, s.batch * min(s.crops) ** 2 // size**2 // self.ranks)
