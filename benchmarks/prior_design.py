@@ -22,18 +22,14 @@ from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.training.train_prior import SHIPPED, Settings, train_prior
 
 SIGMAS = (15, 25, 50)
+NARROW = {"patch": 1, "model_channels": 32, "channel_mult": (1, 2, 3, 4, 4), "num_res_blocks": 1}
 NETWORKS = {
     "as shipped": {},
     "32 channels": {"model_channels": 32},
     "64 channels": {"model_channels": 64},
     "attention at the bottom": {"attention": (8,), "num_head_channels": 32},
     "full resolution, 32 channels": {"patch": 1, "model_channels": 32},
-    "the same, one block, a level more": {
-        "patch": 1,
-        "model_channels": 32,
-        "channel_mult": (1, 2, 3, 4, 4),
-        "num_res_blocks": 1,
-    },
+    "the same, one block, a level more": NARROW,
 }
 TRAININGS = {
     "eps-prediction": {"kind": "eps"},
@@ -41,6 +37,7 @@ TRAININGS = {
     "timesteps drawn evenly": {"low_noise": 0.0},
     "every error as it is": {"balance": 1.0},
     "AdamW": {"optimizer": "adamw"},
+    "one block, a level more, eps": {"kind": "eps", "network": replace(SHIPPED, **NARROW)},
 }
 
 
