@@ -234,7 +234,12 @@ def test_who_is_told_to_end_takes_away_what_is_half_written(tmp_path, name):
     out.mkdir()
     run = ["film", tmp_path / "ir", tmp_path / "vis", "-o", out / "f.mp4", *FAST]
     command = [sys.executable, "-m", "ddfm", *map(str, run), "--steps", "999"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+    def as_in_a_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+
+    piped = {"stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **piped, preexec_fn=as_in_a_terminal) as process:
         began = time.monotonic()
         while not any(out.iterdir()) and time.monotonic() < began + 60:
             time.sleep(0.02)
