@@ -71,21 +71,24 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     25 and 50 grey levels. Beside it stands BM3D if the package bm3d is installed, else the
     non-local means of scikit-image, on the same noisy pictures.
     """
-    from ddfm.device import find_device
-    from ddfm.priors import catalog, load_prior
-    from ddfm.training.yardstick import SIGMAS, compare
+    from ddfm.priors import catalog
 
     own = name not in catalog.names() and Path(name).exists()
     if not own:
         click.echo(catalog.check(name))
         if photographs is None:
             return
+    from ddfm.device import find_device
+    from ddfm.priors import load_prior
+
     where = find_device(device)
     prior = load_prior(name, device=where)
     if own:
         click.echo(f"{name}: can be read, channels: {prior.channels}")
         if photographs is None:
             return
+    from ddfm.training.yardstick import SIGMAS, compare
+
     scores = compare(prior, photographs, device=where, progress=False if quiet else None)
     click.echo(" " * 18 + "".join(f"sigma {sigma:<5}" for sigma in SIGMAS))
     for method, values in scores.items():

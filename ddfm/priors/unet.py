@@ -209,15 +209,13 @@ class ResBlock(nn.Module):
         norm, activation, conv = self.in_layers
         h = conv(self._resized(activation(norm(x))))
         emb = self.emb_layers(emb)[:, :, None, None]
-        norm, *rest = self.out_layers
+        norm = self.out_layers[0]
         if self.scale_shift:
             scale, shift = emb.chunk(2, dim=1)
             h = torch.addcmul(shift, norm(h), 1 + scale)
         else:
             h = norm(h + emb)
-        for layer in rest:
-            h = layer(h)
-        return h.add_(self.skip_connection(self._resized(x)))
+        return self.out_layers[1:](h).add_(self.skip_connection(self._resized(x)))
 
     def _resized(self, x: Tensor) -> Tensor:
         if self.resample == "down":
