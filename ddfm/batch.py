@@ -1,4 +1,4 @@
-"""Folders of pairs: each fused as it would be alone, resumed where a run was interrupted.
+"""Folders of pairs, or of more images a scene: fused each as it would be alone, and resumed.
 
 While one pair is computed, the next is read and checked by a second thread, and the one before is
 encoded and written by a third. A pair is skipped if the manifest beside the results says that its
@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,7 @@ __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
 AHEAD = 2  # pairs that wait for the network, or for the disk; each takes memory
 
-Open = Callable[[Pair], tuple[Picture, Picture]]
+Open = Callable[[Pair], tuple[Picture, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Job:
     pair: Pair
     output: str
     sources: list[Entry]
-    pictures: tuple[Picture, Picture] | None = None
+    pictures: tuple[Picture, ...] | None = None
 
 
 def fuse_folders(
@@ -101,6 +101,7 @@ def fuse_folders(
     out: str | os.PathLike[str],
     fuser: Fuser | None = None,
     *,
+    more: Sequence[str | os.PathLike[str]] = (),
     pattern: str | None = None,
     suffix: str | None = None,
     dry_run: bool = False,
@@ -111,20 +112,23 @@ def fuse_folders(
 
     Args:
         dir_a, dir_b: the folders; with a pattern they may be one and the same.
+        more: folders of third images, fourth images, ..., each with one for every pair.
         out: the folder of the results, which is made where there is none. Each is called by what
             the names of its pair share.
         fuser: what fuses; None is `Fuser()`.
-        pattern: names of first and second images, such as "{}_thermal.png:{}_rgb.jpg".
+        pattern: a name for the images of each folder, such as "{}_thermal.png:{}_rgb.jpg".
         suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
         dry_run: whether to say what would be done, and do nothing.
         progress: a bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the thread that asked.
     """
-    _check_apart(out, dir_a, dir_b)
-    pairing = find_pairs(dir_a, dir_b, pattern)
+    folders = (dir_a, dir_b, *more)
+    _check_apart(out, *folders)
+    pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
+        others = " and ".join(str(folder) for folder in folders[1:])
         raise DdfmError(
-            f"no image of {dir_a} has a partner in {dir_b} by its name; a pattern such as "
+            f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
@@ -164,7 +168,7 @@ def fuse_flir(
     if dry_run:
         return _planned(pairing, outputs, Path(out))
 
-    def open_flir(pair: Pair) -> tuple[Picture, Picture]:
+    def open_flir(pair: Pair) -> tuple[Picture, ...]:
         thermal, visible = read_flir(pair.a, **reading)
         return thermal, visible
 
@@ -172,8 +176,8 @@ def fuse_flir(
     return _fuse_all(pairing, outputs, Path(out), work, progress, callback)
 
 
-def _open(pair: Pair) -> tuple[Picture, Picture]:
-    return read_image(pair.a), read_image(pair.b)
+def _open(pair: Pair) -> tuple[Picture, ...]:
+    return tuple(map(read_image, pair.files))
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def _fuse_all(
         manifest.keep_others(outputs.values())
         for name in {Path(name).suffix: name for name in outputs.values()}.values():
             check_output(out / name)  # one of each format
-        files = (path for pair in outputs for path in (pair.a, pair.b))
+        files = (path for pair in outputs for path in pair.files)
         keep_sources((out / name for name in outputs.values()), files)
         done = _run(outputs, manifest, work)
         disable = None if progress is None else not progress
@@ -228,7 +232,7 @@ def _fuse_all(
 def _suffix(pair: Pair, suffix: str | None) -> str:
     if suffix is not None:
         return output_suffix(suffix)
-    tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in (pair.a, pair.b))
+    tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in pair.files)
     return ".tif" if tiffs else ".png"
 
 
@@ -293,13 +297,12 @@ def _ahead(
 def _read(
     pair: Pair, output: str, manifest: Manifest, settings: list[Entry], open_pair: Open
 ) -> _Job:
-    files = dict.fromkeys((pair.a, pair.b))  # which may be one
-    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in files]
+    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in pair.files]
     entry = manifest.get(output)
     if entry is not None and entry.get("sources") == sources and _is_any(entry, settings):
         return _Job(pair, output, sources)
     pictures = open_pair(pair)
-    if pictures[0].size == pictures[1].size:  # else it may yet be refused, or resized
+    if len({picture.size for picture in pictures}) == 1:  # else it may yet be refused, or resized
         check_output(manifest.folder / output, pictures[0].size)
     return _Job(pair, output, sources, pictures)
 

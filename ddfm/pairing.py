@@ -1,4 +1,4 @@
-"""Which files of two folders belong together, by their names alone. Nothing is guessed.
+"""Which files of two folders, or more, belong together, by their names alone. Nothing is guessed.
 
 1. Equal stems are a pair: `0001.jpg` and `0001.png`.
 2. Of the rest, a word that names the kind of image is left out at the beginning or the end of the
@@ -8,8 +8,9 @@
    stands for what the names of a pair share, `*` for anything: `{}_thermal.png:{}_rgb.jpg`,
    `A{}.*:B{}.*`.
 
-A pair has the name that its files share, and the result is called by it. Where one name fits
-several files of a folder, they are listed as ambiguous; a file without a partner, as unpaired.
+A pair has a file from each folder, be they two or more, and the name that its files share; the
+result is called by it. Where one name fits several files of a folder, they are listed as
+ambiguous; a file without a partner, as unpaired.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ WORDS = (
     "ir infrared lwir mwir swir nir thermal temp flir fir "
     "vis vi visible rgb color colour photo visual gray grey "
     "mri mr t1 t2 pd flair ct pet spect "
-    "over under oe ue overexposed underexposed near far"
+    "over under oe ue overexposed underexposed near middle far"
 ).split()
 
 _WORD = "|".join(sorted(WORDS, key=len, reverse=True))
@@ -43,20 +44,29 @@ Key = Callable[[Path], "str | None"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files of one scene, or one that holds both images, and what they share of their names."""
+    """The files of one scene, and what they share of their names.
+
+    Two as a rule; more, where there are more folders; one, where a file holds both images.
+    """
 
     name: str
-    a: Path
-    b: Path
+    files: tuple[Path, ...]
+
+    @property
+    def a(self) -> Path:
+        return self.files[0]
+
+    @property
+    def b(self) -> Path:
+        return self.files[-1]
 
     def __str__(self) -> str:
-        files = dict.fromkeys((self.a, self.b))  # which may be one
-        return f"{self.name}: {' + '.join(map(str, files))}"
+        return f"{self.name}: {' + '.join(map(str, self.files))}"
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Which files of two folders belong together.
+    """Which files of the folders belong together.
 
     Attributes:
         pairs: sorted by name.
@@ -85,30 +95,28 @@ class Pairing:
         return lines + [f"unpaired: {path}" for path in self.unpaired]
 
 
-def find_pairs(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
-) -> Pairing:
-    """The pairs among the images of two folders, by the rules of this module.
+def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> Pairing:
+    """The pairs among the images of two or more folders, by the rules of this module.
 
     Args:
-        a, b: the folders. With a pattern they may be one and the same.
-        pattern: names in a and b, such as "{}_thermal.png:{}_rgb.jpg".
+        folders: in the order of the sources. With a pattern they may be one and the same.
+        pattern: a name for each, such as "{}_thermal.png:{}_rgb.jpg".
     """
-    a, b = Path(a), Path(b)
+    paths = [Path(folder) for folder in folders]
     if pattern is not None:
-        first, second = _keys_of(pattern)
+        keys = _keys_of(pattern, len(paths))
         # A pattern names its files, and what else lies in the folder is none of its business.
-        files = [p for p in _files(a) if first(p)], [p for p in _files(b) if second(p)]
-        pairing, _ = _match(*files, first, second)
-        return _within_one_folder(pairing, pattern) if a.resolve() == b.resolve() else pairing
-    if a.resolve() == b.resolve():
-        raise DdfmError(
-            f"{a} is both folders; a pattern such as '{{}}_ir.png:{{}}_vis.png' "
-            "tells first and second images of one folder apart"
-        )
-    by_stem, rest = _match(image_files(a), image_files(b), _stem, _stem)
+        files = [[p for p in _files(path) if key(p)] for path, key in zip(paths, keys, strict=True)]
+        return _each_once(_match(files, keys)[0], pattern)
+    for path in paths:
+        if sum(path.resolve() == other.resolve() for other in paths) > 1:
+            raise DdfmError(
+                f"{path} is {'both' if len(paths) == 2 else 'two of the'} folders; a pattern such "
+                "as '{}_ir.png:{}_vis.png' tells first and second images of one folder apart"
+            )
+    by_stem, rest = _match([image_files(path) for path in paths], [_stem] * len(paths))
     taken = {pair.name for pair in by_stem.pairs}
-    by_word, _ = _match(*rest, _bare_stem, _bare_stem, taken)
+    by_word, _ = _match(rest, [_bare_stem] * len(paths), taken)
     return Pairing(
         sorted(by_stem.pairs + by_word.pairs, key=lambda pair: pair.name),
         by_stem.ambiguous | by_word.ambiguous,
@@ -116,24 +124,29 @@ def find_pairs(
     )
 
 
-def _within_one_folder(pairing: Pairing, pattern: str) -> Pairing:
-    """A file that fits both names of the pattern, `x_rgb.png` a mere `{}.png`, is listed once."""
+def _each_once(pairing: Pairing, pattern: str) -> Pairing:
+    """A file that fits two names of the pattern, `x_rgb.png` a mere `{}.png`, is listed once."""
     for pair in pairing.pairs:
-        if pair.a.name == pair.b.name:
+        if len(set(map(_place, pair.files))) < len(pair.files):
             raise DdfmError(
                 f"the pattern {pattern!r} makes {pair.a} a pair with itself; "
-                "its two names must tell first and second images of one folder apart"
+                "its names must tell the images of one folder apart"
             )
-    placed = {path.name for pair in pairing.pairs for path in (pair.a, pair.b)}
-    placed |= {path.name for files in pairing.ambiguous.values() for path in files}
-    left = {path.name: path for path in pairing.unpaired if path.name not in placed}
-    return replace(pairing, unpaired=list(left.values()))
+    groups = [pair.files for pair in pairing.pairs] + list(pairing.ambiguous.values())
+    placed = {_place(path) for files in groups for path in files}
+    left = {_place(path): path for path in pairing.unpaired}
+    return replace(pairing, unpaired=[path for at, path in left.items() if at not in placed])
+
+
+def _place(path: Path) -> Path:
+    """The same for one file by whatever path of its folder; links are files of their own."""
+    return path.parent.resolve() / path.name
 
 
 def both_in_one(files: Iterable[Path]) -> Pairing:
     """Pairs of files that hold both images each, called by their stems."""
     groups = _grouped(files, _stem)
-    pairs = [Pair(name, *some * 2) for name, some in sorted(groups.items()) if len(some) == 1]
+    pairs = [Pair(name, tuple(some)) for name, some in sorted(groups.items()) if len(some) == 1]
     return Pairing(pairs, {name: some for name, some in groups.items() if len(some) > 1})
 
 
@@ -154,23 +167,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _match(
-    a: Iterable[Path], b: Iterable[Path], key_a: Key, key_b: Key, taken: Iterable[str] = ()
-) -> tuple[Pairing, tuple[list[Path], list[Path]]]:
-    """Pairs of equal keys, and the files of either side whose key the other side does not have."""
-    sides = _grouped(a, key_a), _grouped(b, key_b)
+    folders: Iterable[Iterable[Path]], keys: Iterable[Key], taken: Iterable[str] = ()
+) -> tuple[Pairing, list[list[Path]]]:
+    """Pairs of equal keys, and of each folder the files whose key is not in all of them."""
+    groups = [_grouped(files, key) for files, key in zip(folders, keys, strict=True)]
+    met = set.intersection(*(set(group) for group in groups))
     pairs, ambiguous = [], {}
-    for key in sorted(sides[0].keys() & sides[1].keys()):
-        files = sides[0][key], sides[1][key]
-        if len(files[0]) == len(files[1]) == 1 and key not in taken:
-            pairs.append(Pair(key, files[0][0], files[1][0]))
+    for key in sorted(met):
+        if key not in taken and all(len(group[key]) == 1 for group in groups):
+            pairs.append(Pair(key, tuple(group[key][0] for group in groups)))
         else:
-            ambiguous[key] = files[0] + files[1]
-    met = sides[0].keys() & sides[1].keys()
-    rest = tuple(
-        sorted(path for key, paths in side.items() if key not in met for path in paths)
-        for side in sides
-    )
-    return Pairing(pairs, ambiguous, rest[0] + rest[1]), rest
+            ambiguous[key] = [path for group in groups for path in group[key]]
+    rest = [
+        sorted(path for key, paths in group.items() if key not in met for path in paths)
+        for group in groups
+    ]
+    return Pairing(pairs, ambiguous, [path for paths in rest for path in paths]), rest
 
 
 def _grouped(files: Iterable[Path], key: Key) -> dict[str, list[Path]]:
@@ -189,15 +201,16 @@ def _bare_stem(path: Path) -> str:
     return match[1] if match else path.stem
 
 
-def _keys_of(pattern: str) -> tuple[Key, Key]:
+def _keys_of(pattern: str, count: int) -> list[Key]:
     """What a pattern makes of file names: the text at its {}, or None where it does not fit."""
     parts = pattern.split(":")
-    if len(parts) != 2 or any(part.count("{}") != 1 for part in parts):
+    if len(parts) != count or any(part.count("{}") != 1 for part in parts):
+        number = {2: "two", 3: "three"}.get(count, str(count))
         raise DdfmError(
-            f"cannot read the pattern {pattern!r}: it is two names with a colon between, one {{}} "
-            "in each, such as '{}_thermal.png:{}_rgb.jpg'"
+            f"cannot read the pattern {pattern!r}: it is {number} names with a colon between, one "
+            "{} in each, such as '{}_thermal.png:{}_rgb.jpg'"
         )
-    return _key_of(parts[0]), _key_of(parts[1])
+    return [_key_of(part) for part in parts]
 
 
 def _key_of(part: str) -> Key:

@@ -56,6 +56,24 @@ def test_each_pair_is_fused_as_it_is_alone(tmp_path, fuser):
         assert (np.asarray(Image.open(tmp_path / "out" / f"{k:03d}.png")) == alone).all()
 
 
+def test_three_folders_are_fused_as_three_files_are(tmp_path):
+    fuser = ddfm.Fuser("gaussian", steps=2, device="cpu")
+    near, far = make_pairs(tmp_path, 2)
+    middle = tmp_path / "middle"
+    middle.mkdir()
+    for k in range(2):
+        Image.new("L", (20, 24), 80 + 50 * k).save(middle / f"{k:03d}.png")
+    out = tmp_path / "out"
+    assert len(fuse_folders(near, middle, out, fuser, more=[far]).of("fused")) == 2
+    files = near / "001_ir.png", middle / "001.png", far / "001_vis.png"
+    assert (np.asarray(Image.open(out / "001.png")) == fuser(*files).image).all()
+    sources = next(entry["sources"] for entry in lines(out) if entry["output"] == "001.png")
+    assert [source["sha256"] for source in sources] == list(map(sha256_of, files))
+    Image.new("L", (20, 24), 9).save(middle / "000.png")
+    summary = fuse_folders(near, middle, out, fuser, more=[far])
+    assert [outcome.status for outcome in summary.outcomes] == ["fused", "skipped"]
+
+
 def test_the_manifest_says_what_made_each_file(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 2)
     out = tmp_path / "deep" / "out"

@@ -176,9 +176,11 @@ def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
     noise = rng.integers(0, 256, (130, 140, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "photographs" / "p.png")
     arguments = ["--out", tmp_path / "run", "--steps", 2, "--batch", 1, "--device", "cpu"]
+    arguments += ["--kind", "eps"]
     result = ddfm_run("train-prior", tmp_path / "photographs", *arguments)
     weights = tmp_path / "run" / "prior.safetensors"
     assert (result.exit_code, result.output) == (0, f"{weights}\n")  # no bar: no terminal
+    assert ddfm.load_prior(weights).kind == "eps"
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", weights).exit_code == 0
     refused(ddfm_run("train-prior", tmp_path / "nowhere", *arguments), "not a folder")
 
@@ -432,7 +434,7 @@ def test_a_mistyped_folder_is_named_not_the_output(pair, tmp_path):
     out = tmp_path / "fused"
     line = refused(ddfm_run("fuse", tmp_path / "nera", folders[0], "-o", out), "nera")
     assert "there is no such file or folder" in line
-    refused(ddfm_run("fuse", *folders, "-o", out), "near", "two folders are fused", "not 3")
+    refused(ddfm_run("fuse", *folders, "-o", out), "near", "no image", "mid", "far")
     refused(ddfm_run("fuse", pair[0], folders[1], "-o", out), "mid: it is a folder")
     refused(ddfm_run("fuse", tmp_path / "film.mp4", pair[0], "-o", out), "film.mp4: there is no")
     assert not out.exists()

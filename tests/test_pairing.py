@@ -48,6 +48,31 @@ def test_pairs_are_found(tmp_path, a, b, name):
     assert not pairing.ambiguous and not pairing.unpaired
 
 
+def test_of_three_folders_each_has_a_part(tmp_path):
+    """A scene that one of them lacks is none; a shared name in two of them is not ambiguous."""
+    a, b = folders(tmp_path, "1.png 2.png s_near.png 4.png 4.jpg", "1.jpg 2.png s_middle.png 4.png")
+    c = tmp_path / "c"
+    c.mkdir()
+    for name in ("1.tif", "s_far.png", "4.png", "5.png"):
+        (c / name).touch()
+    pairing = find_pairs(a, b, c)
+    assert [(pair.name, *(f.name for f in pair.files)) for pair in pairing.pairs] == [
+        ("1", "1.png", "1.jpg", "1.tif"),
+        ("s", "s_near.png", "s_middle.png", "s_far.png"),
+    ]
+    assert list(pairing.ambiguous) == ["4"] and len(pairing.ambiguous["4"]) == 4
+    assert [p.name for p in pairing.unpaired] == ["2.png", "2.png", "5.png"]
+
+    (pair,) = find_pairs(a, b, c, pattern="{}.png:{}.jpg:{}.t*").pairs
+    assert pair.files == (a / "1.png", b / "1.jpg", c / "1.tif")
+    with pytest.raises(DdfmError, match="with itself"):
+        find_pairs(a, b, a, pattern="{}.png:{}.jpg:{}.*")
+    with pytest.raises(DdfmError, match="three names"):
+        find_pairs(a, b, c, pattern="{}.png:{}.jpg")
+    with pytest.raises(DdfmError, match="two of the folders"):
+        find_pairs(a, b, a)
+
+
 def test_nothing_is_guessed(tmp_path):
     a = "1.png 2.png 2.jpg 3_ir.png 4.png circuit.png x_ir.png ir_x.png"
     b = "1.png 2.png 3_vis.png 5.png circus.png x_vis.png"
@@ -82,14 +107,16 @@ def test_only_images_count_and_hidden_files_do_not(tmp_path):
 )
 def test_a_pattern_says_what_belongs_together(tmp_path, pattern, found, unpaired):
     a, b = folders(tmp_path, "x_A.jpg r01.dat readme", "x_B.jpg s01.png s02.png")
-    pairing = find_pairs(a, b, pattern)
+    pairing = find_pairs(a, b, pattern=pattern)
     assert names(pairing) == found
     assert [p.name for p in pairing.unpaired] == unpaired
 
 
 def test_one_folder_needs_a_pattern(tmp_path):
     a, _ = folders(tmp_path, "x_ir.png x_vis.png", "")
-    assert names(find_pairs(a, a, "{}_ir.png:{}_vis.png")) == [("x", "x_ir.png", "x_vis.png")]
+    assert names(find_pairs(a, a, pattern="{}_ir.png:{}_vis.png")) == [
+        ("x", "x_ir.png", "x_vis.png")
+    ]
     with pytest.raises(DdfmError, match="both folders; a pattern"):
         find_pairs(a, a)
 
@@ -97,11 +124,11 @@ def test_one_folder_needs_a_pattern(tmp_path):
 def test_in_one_folder_every_file_is_listed_once(tmp_path):
     """Names of second images fit the pattern of the first ones too."""
     a, _ = folders(tmp_path, "1.png 1_rgb.png 2.png 2_rgb.png 3_rgb.png 4.png 5.png 5_rgb.png", "")
-    pairing = find_pairs(a, tmp_path / "b" / ".." / "a", "{}.png:{}_rgb.png")
+    pairing = find_pairs(a, tmp_path / "b" / ".." / "a", pattern="{}.png:{}_rgb.png")
     assert [pair.name for pair in pairing.pairs] == ["1", "2", "5"]
     assert sorted(path.name for path in pairing.unpaired) == ["3_rgb.png", "4.png"]
     (a / "5_rgb.jpg").touch()
-    pairing = find_pairs(a, a, "{}.png:{}_rgb.*")
+    pairing = find_pairs(a, a, pattern="{}.png:{}_rgb.*")
     assert [path.name for path in pairing.ambiguous["5"]] == ["5.png", "5_rgb.jpg", "5_rgb.png"]
     assert sorted(path.name for path in pairing.unpaired) == ["3_rgb.png", "4.png"]
 
@@ -110,14 +137,14 @@ def test_no_file_is_a_pair_with_itself(tmp_path):
     a, b = folders(tmp_path, "x.png x_ir.png", "x.png")
     for pattern in ("{}.png:{}.png", "{}*.png:{}.png"):
         with pytest.raises(DdfmError, match="a pair with itself"):
-            find_pairs(a, a, pattern)
-    assert names(find_pairs(a, b, "{}.png:{}.png")) == [("x", "x.png", "x.png")]
+            find_pairs(a, a, pattern=pattern)
+    assert names(find_pairs(a, b, pattern="{}.png:{}.png")) == [("x", "x.png", "x.png")]
 
 
 @pytest.mark.parametrize("pattern", ["", "{}_a.png", "x:y", "{}{}:{}", "{}:{}:{}"])
 def test_an_unclear_pattern_is_refused(tmp_path, pattern):
     with pytest.raises(DdfmError, match="one {} in each"):
-        find_pairs(*folders(tmp_path, "x.png", "x.png"), pattern)
+        find_pairs(*folders(tmp_path, "x.png", "x.png"), pattern=pattern)
 
 
 def test_a_folder_that_is_none(tmp_path):

@@ -37,7 +37,7 @@ __all__ = ["fuse"]
 )
 @click.option(
     "--pattern",
-    metavar="A:B",
+    metavar="A:B...",
     help="Folders: the names of a pair, {} being what they share, * anything: "
     "'{}_thermal.png:{}_rgb.jpg'.  [default: names without words such as ir, vis]",
 )
@@ -89,8 +89,8 @@ def fuse(
     One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both. Videos are
     fused as by `ddfm film`.
 
-    Of two folders, the images that belong together by their names are fused. What was done before
-    with the same settings is skipped, so that an interrupted run goes on where it was.
+    Of two folders, or more, the images that belong together by their names are fused. What was done
+    before with the same settings is skipped, so that an interrupted run goes on where it was.
 
     \b
     Examples:
@@ -103,6 +103,7 @@ def fuse(
       ddfm fuse flir.jpg -o fused.png --celsius 15 40
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
+      ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
     folders = {"suffix": suffix, "dry_run": dry_run}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
@@ -113,7 +114,7 @@ def fuse(
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
-    if len(sources) <= 2 and all(source.is_dir() for source in sources):
+    if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
@@ -155,10 +156,10 @@ def _check_sources(sources: tuple[Path, ...]) -> None:
         if not source.exists():
             raise DdfmError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
-    if folders and (len(folders) < len(sources) or len(folders) > 2):
+    if folders and len(folders) < len(sources):
         raise DdfmError(
-            f"cannot read {folders[0]}: it is a folder, not an image; two folders are fused, or "
-            f"one of FLIR files, not {len(folders)} folders among {len(sources)} sources"
+            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
+            f"folders, and {len(sources) - len(folders)} of the {len(sources)} sources is none"
         )
 
 
@@ -180,7 +181,7 @@ def _fuse_folders(
         raise click.UsageError("--save-steps is for images, not for folders")
     alone = len(sources) == 1
     if alone and pattern is not None:
-        raise click.UsageError("--pattern is for two folders")
+        raise click.UsageError("--pattern is for two folders or more")
     if folders["suffix"] is not None:
         output_suffix(folders["suffix"])
     fuser = None if folders["dry_run"] else Fuser(**settings)
@@ -188,7 +189,8 @@ def _fuse_folders(
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)
     else:
-        summary = fuse_folders(*sources, output, fuser, pattern=pattern, **folders)
+        a, b, *more = sources
+        summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)
     if folders["dry_run"]:
         click.echo(summary.pairing)
     elif not quiet or not summary.ok:

@@ -30,6 +30,7 @@ __all__ = ["train_prior"]
 @click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of training.")
 @click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
+@click.option("--kind", type=click.Choice(("v", "eps", "x0")), help="What the network predicts.")
 @click.option("--optimizer", help="muon or adamw.")
 @click.option("--lr", type=float, help="Learning rate of Muon.")
 @click.option("--adam-lr", type=float, help="Learning rate of AdamW.")

@@ -51,7 +51,7 @@ def evaluate_folders(
     """
     names = known_metrics(metrics)
     results = {path.stem: path for path in image_files(fused)}
-    pairing = find_pairs(a, b, pattern)
+    pairing = find_pairs(a, b, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:

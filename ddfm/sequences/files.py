@@ -173,7 +173,7 @@ def _other_film(out: Path, name: str) -> DdfmError:
 
 
 def _folders(a: Path, b: Path, pattern: str | None) -> Film:
-    pairing = find_pairs(a, b, pattern)
+    pairing = find_pairs(a, b, pattern=pattern)
     left = [*sum(pairing.ambiguous.values(), []), *pairing.unpaired]
     if left or not pairing.pairs:
         which = (
