@@ -22,14 +22,14 @@ from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.training.train_prior import SHIPPED, Settings, train_prior
 
 SIGMAS = (15, 25, 50)
-NARROW = {"patch": 1, "model_channels": 32, "channel_mult": (1, 2, 3, 4, 4), "num_res_blocks": 1}
+HALF = {"patch": 2, "num_res_blocks": 2, "model_channels": 48, "channel_mult": (1, 2, 3, 2)}
 NETWORKS = {
     "as shipped": {},
-    "32 channels": {"model_channels": 32},
-    "64 channels": {"model_channels": 64},
-    "attention at the bottom": {"attention": (8,), "num_head_channels": 32},
-    "full resolution, 32 channels": {"patch": 1, "model_channels": 32},
-    "the same, one block, a level more": NARROW,
+    "24 channels": {"model_channels": 24, "norm_groups": 8},
+    "40 channels": {"model_channels": 40, "norm_groups": 8},
+    "two blocks, a level fewer": {"num_res_blocks": 2, "channel_mult": (1, 2, 3, 2)},
+    "attention at the bottom": {"attention": (16,), "num_head_channels": 32},
+    "half resolution, 48 channels, two blocks": HALF,
 }
 TRAININGS = {
     "eps-prediction": {"kind": "eps"},
@@ -37,7 +37,6 @@ TRAININGS = {
     "timesteps drawn evenly": {"low_noise": 0.0},
     "every error as it is": {"balance": 1.0},
     "AdamW": {"optimizer": "adamw"},
-    "one block, a level more, eps": {"kind": "eps", "network": replace(SHIPPED, **NARROW)},
 }
 
 

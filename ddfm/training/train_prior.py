@@ -37,15 +37,15 @@ from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
 
-# The design of the shipped prior: half resolution inside, no attention (any size works alike).
+# The design of the shipped prior: at full resolution, narrow, no attention (any size works alike).
 SHIPPED = UNetConfig(
     in_channels=1,
     out_channels=1,
-    model_channels=48,
-    channel_mult=(1, 2, 3, 2),
+    model_channels=32,
+    num_res_blocks=1,
+    channel_mult=(1, 2, 3, 4, 4),
     attention=(),
     resblock_updown=False,
-    patch=2,
     norm_groups=16,
     mid_attention=False,
 )
