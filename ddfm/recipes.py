@@ -53,7 +53,7 @@ class Recipe:
 
 
 RECIPES = {
-    "default": Recipe("default", steps=4, start=120, clean=8 / 255, clip=False),
+    "default": Recipe("default", steps=3, start=120, clean=8 / 255, clip=False),
     "paper": Recipe("paper"),
     "reference": Recipe("reference", eight_bit=True),
 }
