@@ -48,8 +48,7 @@ def _steps(plane: np.ndarray, tiled: Tiled) -> tuple[list[float], float]:
     at, elsewhere = [], []
     for axis, side in enumerate(plane.shape):
         steps = np.abs(np.diff(plane, axis=axis)).mean(axis=1 - axis)
-        starts = tiled.starts(side)
-        borders = sorted({*starts, *(start + tiled.tile for start in starts)})
+        borders = sorted({border for span in tiled.spans(side) for border in span})
         lines = [border - 1 for border in borders if 0 < border < side]
         at += list(steps[lines])
         elsewhere += list(np.delete(steps, lines))

@@ -25,7 +25,7 @@ def test_a_seam_is_seen_and_noise_is_none():
     whole = rng.normal(128, 20, (300, 200))
     noise = rng.normal(0, 0.1, whole.shape)
     seam = np.zeros_like(whole)
-    seam[:, tiled.starts(200)[1] :] = 1  # a level brighter from the second tile on
+    seam[:, tiled.spans(200)[1][0] :] = 1  # a level brighter from the second tile on
     clean, broken = (tiles.compare(whole, whole + d, tiled) for d in (noise, noise + seam))
     assert clean["their ratio"] == pytest.approx(1, abs=0.1)
     assert clean["the same of the worst border"] < 1.3

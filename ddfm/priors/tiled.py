@@ -62,9 +62,9 @@ class Tiled(Prior):
     def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
         return self.prior._is_at(device, dtype)
 
-    def starts(self, side: int) -> list[int]:
-        """Where tiles begin along one side."""
-        return _begins(side, self.tile, self.overlap, self.prior.multiple)
+    def spans(self, side: int) -> list[tuple[int, int]]:
+        """Where tiles begin and end along one side."""
+        return _spans(side, self.tile, self.overlap, self.prior.multiple)
 
 
 def tile_for(tile: int | None, size: tuple[int, int]) -> int:
@@ -79,16 +79,17 @@ def in_tiles(
 ) -> Tensor:
     """function(x), an image of the size of x (B, C, H, W), tile by tile; at once if tile is 0.
 
-    Tiles begin on multiples of `grid`, to which their sides and overlaps are rounded up.
+    Tiles begin on multiples of `grid`, to which their sides and overlaps are rounded up. They are
+    no larger than `tile`, and smaller where as many smaller ones cover the image.
     """
     if not tile:
         return function(x)
     tile, overlap = (-(-side // grid) * grid for side in (tile, overlap))
-    tops, lefts = (_begins(side, tile, overlap, grid) for side in x.shape[-2:])
+    rows, columns = (_spans(side, tile, overlap, grid) for side in x.shape[-2:])
     total, weights = None, torch.zeros_like(x[:1, :1])
-    for top in tops:
-        for left in lefts:
-            part = (..., slice(top, top + tile), slice(left, left + tile))
+    for row in rows:
+        for column in columns:
+            part = (..., slice(*row), slice(*column))
             y = function(x[part])
             weight = _ramp(y.shape[-2], overlap, y)[:, None] * _ramp(y.shape[-1], overlap, y)
             if total is None:
@@ -98,13 +99,14 @@ def in_tiles(
     return total / weights
 
 
-def _begins(side: int, tile: int, overlap: int, grid: int) -> list[int]:
-    """Where tiles begin along one side: evenly spread, on the grid."""
+def _spans(side: int, tile: int, overlap: int, grid: int) -> list[tuple[int, int]]:
+    """Tiles along one side: as few as will do, as short as so few can be, on the grid."""
     if side <= tile:
-        return [0]
+        return [(0, side)]
     count = -(-(side - overlap) // (tile - overlap))
-    last = side - tile
-    return sorted({round(last * k / (count - 1) / grid) * grid for k in range(count)} | {last})
+    step = -(-(side - overlap) // (count * grid)) * grid
+    begins = [*range(0, (count - 1) * step, step), side - step - overlap]
+    return [(begin, begin + step + overlap) for begin in begins]
 
 
 def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:
