@@ -34,7 +34,7 @@ def main(folders: tuple[Path, ...]) -> None:
     """Prints the mean bound of each folder, and of all pairs together."""
     everything: list[float] = []
     for folder in folders:
-        shares = [black_share(pair.a, pair.b) for pair in find_dataset(folder).pairs]
+        shares = [black_share(*pair.files) for pair in find_dataset(folder).pairs]
         everything += shares
         mean = np.mean([bound(b) for b in shares])
         print(f"{folder.name}: {np.mean(shares):.0%} black, EN at most {mean:.2f}")

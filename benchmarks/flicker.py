@@ -129,7 +129,7 @@ def read_film(folder: Path, count: int) -> Film:
     pairs = find_pairs(folder / "ir", folder / "vi").pairs[:count]
     if len(pairs) < SETTLED + 2:
         raise DdfmError(f"{folder} holds {len(pairs)} pairs of frames, which are too few")
-    return Film(folder.name, [(read_image(pair.a), read_image(pair.b)) for pair in pairs])
+    return Film(folder.name, [tuple(map(read_image, pair.files)) for pair in pairs])
 
 
 def made_film(count: int) -> Film:

@@ -7,9 +7,9 @@
 
 `fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
 of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
-together in two folders, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films. `read_flir` takes
-both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files. `ddfm.metrics` is
-the room of the metrics.
+together in two folders or more, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films.
+`read_flir` takes both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files.
+`ddfm.metrics` is the room of the metrics.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def fuse_flir(
         return _planned(pairing, outputs, Path(out))
 
     def open_flir(pair: Pair) -> tuple[Picture, ...]:
-        thermal, visible = read_flir(pair.a, **reading)
+        thermal, visible = read_flir(*pair.files, **reading)
         return thermal, visible
 
     work = _Work(fuser or Fuser(), open_flir, {"flir": reading})

@@ -52,14 +52,6 @@ class Pair:
     name: str
     files: tuple[Path, ...]
 
-    @property
-    def a(self) -> Path:
-        return self.files[0]
-
-    @property
-    def b(self) -> Path:
-        return self.files[-1]
-
     def __str__(self) -> str:
         return f"{self.name}: {' + '.join(map(str, self.files))}"
 
@@ -129,7 +121,7 @@ def _each_once(pairing: Pairing, pattern: str) -> Pairing:
     for pair in pairing.pairs:
         if len(set(map(_place, pair.files))) < len(pair.files):
             raise DdfmError(
-                f"the pattern {pattern!r} makes {pair.a} a pair with itself; "
+                f"the pattern {pattern!r} makes {pair.files[0]} a pair with itself; "
                 "its names must tell the images of one folder apart"
             )
     groups = [pair.files for pair in pairing.pairs] + list(pairing.ambiguous.values())

@@ -224,7 +224,7 @@ def test_a_contact_sheet_shows_the_best_above_the_worst(pairs, tmp_path):
     files = {pair.name: pair for pair in dataset.pairs}
     rows = [
         Row("other", "set", pair, copies / f"{name}.png", None,
-            evaluate(copies / f"{name}.png", pair.a, pair.b))
+            evaluate(copies / f"{name}.png", *pair.files))
         for name, pair in files.items()
     ]  # fmt: skip
     assert [row.pair.name for row in ranked(rows)] == ["two", "one"]

@@ -443,7 +443,7 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     prior = tiny_prior()
     about = {"kind": "v", "schedule": "linear", "T": 1000} | prior.network.config.to_dict()
     save_checkpoint(weights, prior.network.state_dict(), about)
-    folder = pairs[0].a.parents[1]
+    folder = pairs[0].files[0].parents[1]
     quick = ["--steps", 2, "--crops", 4, "--size", 32, "--batch", 2, "-q"]
     trained = ddfm_run(
         "train-dmfuse", folder, "--out", out, "--prior", weights, "--t", "5,50", *quick
@@ -474,7 +474,7 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_one_line(pairs, tmp_path, arguments, words):
-    sources = [pairs[0].a, pairs[0].b, "-o", tmp_path / "fused.png"]
+    sources = [*pairs[0].files, "-o", tmp_path / "fused.png"]
     result = ddfm_run("fuse", *sources, "--method", "dmfuse", *arguments)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
     assert all(word in result.stderr for word in words)

@@ -20,8 +20,8 @@ def folders(root: Path, a: str, b: str) -> tuple[Path, Path]:
     return result
 
 
-def names(pairing) -> list[tuple[str, str, str]]:
-    return [(pair.name, pair.a.name, pair.b.name) for pair in pairing.pairs]
+def names(pairing) -> list[tuple[str, ...]]:
+    return [(pair.name, *(path.name for path in pair.files)) for pair in pairing.pairs]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_of_three_folders_each_has_a_part(tmp_path):
     for name in ("1.tif", "s_far.png", "4.png", "5.png"):
         (c / name).touch()
     pairing = find_pairs(a, b, c)
-    assert [(pair.name, *(f.name for f in pair.files)) for pair in pairing.pairs] == [
+    assert names(pairing) == [
         ("1", "1.png", "1.jpg", "1.tif"),
         ("s", "s_near.png", "s_middle.png", "s_far.png"),
     ]

@@ -56,6 +56,8 @@ def test_the_prior_sees_tiles_and_no_more(tile, overlap, multiple, size):
         spans = tiled.spans(side)
         assert spans[0][0] == 0 and spans[-1][1] == side
         assert all(end - after >= tiled.overlap for (_, end), (after, _) in pairwise(spans))
+        steps = np.diff([begin for begin, _ in spans])
+        assert all(0 < step <= tiled.tile - tiled.overlap + multiple for step in steps)
         fewest = -(-(side - tiled.overlap) // (tiled.tile - tiled.overlap))
         assert len(spans) == max(1, fewest)
 

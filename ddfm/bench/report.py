@@ -173,7 +173,7 @@ def _pictures(result: Bench) -> list[dict[str, Any]]:
     pictures = []
     for (dataset, name), some in rows.items():
         pair = some[0].pair
-        sources = read_sources((pair.a, pair.b), result.resize_of(dataset))
+        sources = read_sources(pair.files, result.resize_of(dataset))
         images = dict(zip(subfolders[dataset], map(_encoded, map(eight_bit, sources)), strict=True))
         images |= {row.method: _encoded(eight_bit(read_image(row.file))) for row in some}
         pictures.append({"name": f"{dataset} / {name}", "images": images})

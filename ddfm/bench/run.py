@@ -190,7 +190,7 @@ def _run_pair(
     manifests: dict[float, Manifest],
 ) -> Row:
     """One result: somebody else's file, or fused here, with its entry in a manifest by noise."""
-    pictures = read_sources((pair.a, pair.b), settings["resize"])
+    pictures = read_sources(pair.files, settings["resize"])
     seconds = None
     if fuse is None:
         file = method.result(dataset.name, pair.name)
@@ -219,7 +219,7 @@ def _fused(
 ) -> tuple[Path, float]:
     """The file of the result and the seconds it took, now or in an earlier run."""
     output = f"{pair.name}.png"
-    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in (pair.a, pair.b)]
+    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in pair.files]
     wanted = json.loads(json.dumps({"sources": sources, "settings": settings}))
     entry = manifest.get(output)
     if entry is None or {key: entry.get(key) for key in wanted} != wanted:

@@ -60,7 +60,7 @@ def _sheet(rows: Sequence[Row], resize: str) -> Image.Image:
 
 def _strip(title: str, row: Row, resize: str) -> Image.Image:
     """Sources and result of a pair, below its name and its figures."""
-    pictures = (*read_sources((row.pair.a, row.pair.b), resize), read_image(row.file))
+    pictures = (*read_sources(row.pair.files, resize), read_image(row.file))
     panels = [_panel(Image.fromarray(eight_bit(picture))) for picture in pictures]
     width = sum(panel.width + GAP for panel in panels)
     strip = Image.new("RGB", (width, CAPTION + HEIGHT + GAP), "white")

@@ -75,7 +75,7 @@ def choose_crops(
 
 
 def _read(pair: Pair) -> Tensor:
-    a, b = read_sources((pair.a, pair.b))
+    a, b = read_sources(pair.files)
     return torch.from_numpy(np.stack([grey(a), grey(b)]))
 
 

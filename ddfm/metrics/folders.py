@@ -58,7 +58,7 @@ def evaluate_folders(
             if pair.name not in results:
                 raise DdfmError(f"{fused} holds no result called {pair.name}")
             measured.pairs[pair.name] = evaluate(
-                results[pair.name], pair.a, pair.b, ssim_range=ssim_range, metrics=names
+                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names
             )
         except DdfmError as error:
             measured.problems.append(f"{pair.name}: {error}")

@@ -183,7 +183,7 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
         )
         raise DdfmError(f"{which}; a pattern such as 'ir_{{}}.png:vis_{{}}.png' tells who is whose")
     pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
-    frames = [Frame(p.name, p.a, p.b, lambda p=p: _entries(p.a, p.b)) for p in pairs]
+    frames = [Frame(p.name, *p.files, lambda p=p: _entries(*p.files)) for p in pairs]
     return Film(frames, RATE, len(frames), frozenset(frame.name for frame in frames))
 
 
