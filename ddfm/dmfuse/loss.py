@@ -27,7 +27,8 @@ from ddfm.likelihood.evidence import EvidenceLikelihood
 __all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
 
 LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
-LEVELS_ONLY = 1e4  # the likelihood's weight of levels beside gradients, which then count nothing
+# Of the likelihood only the levels: gradients count nothing. As the shipped head was trained.
+LEVELS_ONLY = {"alpha": 1e4, "kappa": 28.0, "hot": 4.0, "gains": (1.0, 1.0), "offset": 0.0}
 
 
 def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "salient") -> Tensor:
@@ -56,7 +57,7 @@ def levels(i: Tensor, v: Tensor, kind: str = "salient") -> Tensor:
     if kind not in LOSSES:
         raise unknown("loss", kind, LOSSES)
     sources = (2 * i - 1, 2 * v - 1)
-    evidence = EvidenceLikelihood(*sources, alpha=LEVELS_ONLY, gains=(1.0, 1.0), offset=0.0)
+    evidence = EvidenceLikelihood(*sources, **LEVELS_ONLY)
     return ((evidence.first_guess() + 1) / 2).clamp(0, 1)
 
 

@@ -5,15 +5,19 @@ is not known: two latent labels, one for the level and one for the gradient, wit
 r_k and z_k that sum to 1 over k. Given them,
 
     f        ~ N(b, alpha^-1),    b = c + G (sum_k r_k s_k - c)                        (1)
-    grad f   ~ N(g, 1),           g = q sum_k z_k grad s_k                             (2)
+    grad f   ~ N(g, 1),           g = q sum_k (z_k + m_k (1 - z_k)) grad s_k           (2)
     f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2 (3)
+
+m_k is the probability that a detail of s_k is there whoever the gradient belongs to. Edges compete;
+faint texture does not, and lies over what the other source has.
 
 The labels have priors that the sources give once, from what stands out in them:
 
     log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
               + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
               + sharp log smooth_4(|grad s_k|^2) + const                               (4)
-    log z_k = p log smooth_1(|grad s_k|^2) + const                                     (5)
+    log z_k = p log e_k + const,  e_k = smooth_1(|grad s_k|^2)                         (5)
+    m_k = faint / (faint + sqrt e_k)                                                   (6)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
 exposed source has the say. w is wide, so that whole regions take their level from one source;
@@ -23,15 +27,16 @@ is for pictures of differing focus, where detail tells who is right.)
 
 A step is one pass of EM:
 
-    E:  z_k  proportional to  prior z_k  exp(-smooth_1(|grad f - grad s_k|^2) / 2 tau)  (6)
-        tau = mean sum_k z_k smooth_1(|grad f - grad s_k|^2), re-estimated              (7)
+    E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e)  (7)
+        e = smooth_2(max_k e_k): what is not explained is judged by the contrast around it
     M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
 
-(8) is a screened Poisson equation, solved exactly in the cosine domain. The mixture of gradients in
-(2) is weaker than either source where their details differ; q restores the energy that the
-stronger one has. G > 1 spreads the levels about c, and gradients keep their strength: contrast of
-regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies beyond white
-back smoothly, by a curve that is the same for every image.
+(8) is a screened Poisson equation, solved exactly in the cosine domain. The sum in (2) is weaker
+than either source where it mixes details that differ, and stronger where all have the same; q
+restores part of the energy that the strongest has, and lets nothing go beyond it. G > 1 spreads the
+levels about c, and gradients keep their strength: contrast of regions, not of edges. f may leave
+[-1, 1] inside the loop; `finish` folds what lies beyond white back smoothly, by a curve that is the
+same for every image.
 
 docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
 """
@@ -49,6 +54,7 @@ from ddfm.likelihood.smooth import smooth
 __all__ = ["EvidenceLikelihood"]
 
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
+MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
 
 
 class EvidenceLikelihood(Likelihood):
@@ -68,10 +74,11 @@ class EvidenceLikelihood(Likelihood):
         gain, offset: of the levels, b -> gain b + offset, where images of one series are to have
             the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
+        faint: size of a gradient that is as likely there as not where it was not chosen, in (6).
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
         grain: standard deviation of smooth_1 in pixels.
-        learn: weight of what f says in (6), 0 (labels keep their priors) to 1.
+        learn: weight of what f says in (7); with 0 labels keep their priors.
         lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
         knee: width of the curve that folds levels back below white.
     """
@@ -79,24 +86,25 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.3,
-        kappa: float = 28.0,
+        alpha: float = 0.022,
+        kappa: float = 60.0,
         beta: float = 0.55,
         anchor: float | None = None,
-        hot: float = 4.0,
+        hot: float = 8.0,
         sharp: float = 0.0,
         width: float = 0.12,
-        spread: float = 0.455,
-        gains: tuple[float, float] = (1.0, 1.5),
+        spread: float = 0.475,
+        gains: tuple[float, float] = (1.0, 1.37),
         gain: float | None = None,
         offset: float | None = None,
         p: float = 0.02,
-        restore: float = 0.65,
-        detail: float = 1.06,
-        grain: float = 1.3,
-        learn: float = 3.0,
+        faint: float = 0.003,
+        restore: float = 0.3,
+        detail: float = 1.03,
+        grain: float = 1.1,
+        learn: float = 9.0,
         lam: float = 1.0,
-        noise: float = 0.006,
+        noise: float = 0.003,
         knee: float = 0.03,
     ) -> None:
         super().__init__(*sources)
@@ -105,10 +113,10 @@ class EvidenceLikelihood(Likelihood):
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
-        self.p, self.grain, self.restore, self.detail = p, grain, restore, detail
-        self.learn, self.lam, self.noise, self.knee = learn, lam, noise, knee
+        self.p, self.faint, self.learn = p, faint, learn
+        self.grain, self.restore, self.detail = grain, restore, detail
+        self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
-        self.tau: Tensor | None = None
         self.f: Tensor | None = None
         self._solve = PoissonSolver()
 
@@ -165,28 +173,26 @@ class EvidenceLikelihood(Likelihood):
         self.b = G * b + c
         energy = smooth(square, self.grain) + TINY
         self.log_z = self.p * energy.log()
+        self.m = self.faint / (self.faint + energy.sqrt())
         self.strongest = energy.amax(1, keepdim=True)
+        self.around = smooth(self.strongest, 2.0)
 
     def _responsibilities(self, f: Tensor) -> Tensor:
-        """The E-step, (6) and (7): z from the gradients of f, and tau anew."""
+        """The E-step (7): z from the gradients of f."""
         if self.learn == 0:
             return self.log_z.softmax(dim=1)
         right, below = grad(f)
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
-        if self.tau is None:
-            self.tau = misfit.mean(dim=(1, 2, 3), keepdim=True)
-        evidence = -misfit / (2 * self.tau + TINY)
-        z = (self.log_z + self.learn * evidence).softmax(dim=1)
-        self.tau = (z * misfit).sum(1, keepdim=True).mean(dim=(1, 2, 3), keepdim=True)
-        return z
+        return (self.log_z - self.learn * misfit / self.around).softmax(dim=1)
 
     def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
         """The M-step, (2) and (8)."""
-        right = (z * self.right).sum(1, keepdim=True)
-        below = (z * self.below).sum(1, keepdim=True)
-        energy = smooth(right**2 + below**2, self.grain) + TINY
-        q = (self.strongest / energy) ** (self.restore / 2)
-        q = self.detail * q.clamp(1, 2)
+        there = z + self.m * (1 - z)
+        right = (there * self.right).sum(1, keepdim=True)
+        below = (there * self.below).sum(1, keepdim=True)
+        ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
+        q = ratio.clamp(max=1) ** 0.5 * ratio.clamp(1, MOST) ** (self.restore / 2)
+        q = self.detail * q
         right_side = self.alpha * self.b + adjoint(q * right, q * below)
         if x0 is not None:
             right_side = right_side + rho * x0
