@@ -21,12 +21,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.thermal import check_reading, is_flir, read_flir
-from ddfm.manifest import Entry, Manifest
+from ddfm.manifest import Entry, Manifest, sources_entry
 from ddfm.outputs import keep_sources
 from ddfm.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
 from ddfm.recipes import TASKS
@@ -134,7 +133,9 @@ def fuse_folders(
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
     if dry_run:
         return _planned(pairing, outputs, Path(out))
-    return _fuse_all(pairing, outputs, Path(out), _Work(fuser or Fuser()), progress, callback)
+    fuser = fuser or Fuser()
+    fuser.check_number(len(folders))
+    return _fuse_all(pairing, outputs, Path(out), _Work(fuser), progress, callback)
 
 
 def fuse_flir(
@@ -297,7 +298,7 @@ def _ahead(
 def _read(
     pair: Pair, output: str, manifest: Manifest, settings: list[Entry], open_pair: Open
 ) -> _Job:
-    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in pair.files]
+    sources = sources_entry(pair.files)
     entry = manifest.get(output)
     if entry is not None and entry.get("sources") == sources and _is_any(entry, settings):
         return _Job(pair, output, sources)

@@ -29,7 +29,7 @@ from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
-from ddfm.likelihood import make_likelihood
+from ddfm.likelihood import check_number, make_likelihood
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.noise_level import noise_level
@@ -175,6 +175,12 @@ class Fuser:
             for some in _chunks(alike, together):
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
 
+    def check_number(self, number: int) -> None:
+        """Refuses more sources than the method takes."""
+        if self.method == "dmfuse" and number != 2:
+            raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+        check_number(self.likelihood, number)
+
     @property
     def begins_late(self) -> bool:
         """Whether the loop starts from a first guess, which can then be given."""
@@ -238,6 +244,9 @@ class Fuser:
         self, groups: Sequence[Pictures], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
+        self.check_number(len(groups[0]))
+        if self.dmfuse is not None and watch.trajectory:
+            raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         recipe = self.recipe(task)
         height, width = size = groups[0][0].size
         prior = Tiled.if_needed(self.prior, self.tile, size)
@@ -248,7 +257,6 @@ class Fuser:
                 guess = None if guess is None else self._guess(guess, size, prior)
                 fused, chosen = self._in_a_loop(s, recipe, prior, watch, guess)
             else:
-                _check_for_dmfuse(s, watch)
                 options = _given(self.options)
                 fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **options)
         fused = fused[:, 0, :height, :width].float().cpu().numpy()
@@ -385,10 +393,3 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
 
 def _about(pictures: Pictures, noise: list[float]) -> dict[str, Any]:
     return {"sources": [picture.name for picture in pictures], "source_noise": noise}
-
-
-def _check_for_dmfuse(sources: Sequence[Tensor], watch: Watch) -> None:
-    if len(sources) != 2:
-        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {len(sources)}")
-    if watch.trajectory:
-        raise DdfmError("dmfuse is one pass: there are no steps to keep (trajectory, --save-steps)")

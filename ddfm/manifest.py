@@ -28,12 +28,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NAME", "Manifest"]
+__all__ = ["NAME", "Manifest", "sources_entry"]
 
 NAME = "ddfm-manifest.jsonl"
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 
 Entry = dict[str, Any]
+
+
+def sources_entry(files: Iterable[Path]) -> list[Entry]:
+    """What a line says of the sources: their names, and what is in them."""
+    return [{"name": path.name, "sha256": sha256_of(path)} for path in files]
 
 
 class Manifest:

@@ -201,6 +201,7 @@ def test_reading_and_writing_overlap_with_computing(tmp_path, fuser, monkeypatch
     class Shim:
         task = fuser.task
         settings = staticmethod(fuser.settings)
+        check_number = staticmethod(fuser.check_number)
         __call__ = staticmethod(watched)
 
     monkeypatch.setattr(batch, "read_image", reading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,11 @@ def pairs(tmp_path) -> Path:
     return tmp_path / "set"
 
 
+@pytest.mark.parametrize("number", [2, 3])
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_baseline_of_equal_sources_is_the_source(name):
+def test_a_baseline_of_equal_sources_is_the_source(name, number):
     image = np.random.default_rng(2).random((45, 38))
-    np.testing.assert_allclose(BASELINES[name](image, image), image, atol=1e-9)
+    np.testing.assert_allclose(BASELINES[name](*[image] * number), image, atol=1e-9)
 
 
 def test_the_laplacian_pyramid_keeps_details_of_both():
@@ -39,6 +41,37 @@ def test_the_laplacian_pyramid_keeps_details_of_both():
     fused = BASELINES["laplacian-pyramid"](a, b)
     assert fused[16, 16] > 0.9 and fused[48, 48] < 0.1
     assert BASELINES["average"](a, b)[16, 16] == 0.75
+
+
+def test_scenes_of_three_images(pairs, tmp_path):
+    shutil.copytree(pairs / "near", pairs / "middle")
+    (pairs / "middle" / "two.png").unlink()
+    three = ("near", "middle", "far")
+    arguments = ("--subfolders", ",".join(three), "--out", tmp_path / "out", "--baselines")
+    result = ddfm_run("bench", pairs, *arguments, "--task", "multi-focus", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "two.png has no partner" in result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    own = tmp_path / "out" / "fused" / "default" / "set"
+    expected = evaluate(own / "one.png", *(pairs / folder / "one.png" for folder in three))
+    found = summary["default"]["set"]["metrics"]
+    assert found == pytest.approx(expected | {"SCD": None})
+    assert set(summary) == {"default", *BASELINES}
+    folders = [pairs / folder for folder in three]
+    measured = json.loads(ddfm_run("metrics", own, *folders, "--json").stdout)
+    assert measured["pairs"]["one"] == pytest.approx(expected)
+
+
+def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
+    shutil.copytree(pairs / "near", pairs / "middle")
+    arguments = ("--subfolders", "near,middle,far", "--out", tmp_path / "out", *QUICK)
+    result = ddfm_run("bench", pairs, *arguments, "--likelihood", "paper")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert "two sources" in result.stderr and not (tmp_path / "out").exists()
+    folders = [pairs / folder for folder in ("near", "middle", "far")]
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--likelihood", "paper", *QUICK)
+    assert result.exit_code == 2 and "two sources" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_configurations_and_results_of_others(pairs, tmp_path):
@@ -120,7 +153,7 @@ def test_metrics_of_more_than_two_sources(pairs):
     result = ddfm_run("metrics", *files, "--json")
     assert json.loads(result.stdout) == evaluate(*files)
     folders = [file.parent for file in files]
-    result = ddfm_run("metrics", *folders)
+    result = ddfm_run("metrics", *folders[:2])
     assert result.exit_code == 2 and "two folders" in result.stderr
 
 

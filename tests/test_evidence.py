@@ -134,6 +134,19 @@ def test_a_hot_target_is_bright_before_a_bright_background():
     assert fused[1] < 0
 
 
+def test_dark_clouds_do_not_spot_a_white_sky():
+    clouds = scene(2, (96, 96)).float() - 0.5
+    sky = torch.full((1, 1, 96, 96), 0.97)
+    sky[..., 64:, :] = scene(3, (32, 96)).float() - 0.4
+    spots = {}
+    for room in (0.0, 100.0):
+        likelihood = make_likelihood("default", (clouds, sky), room=room)
+        for _ in range(3):
+            f = likelihood.step(sky, None)
+        spots[room] = float(likelihood.finish(f)[..., 8:48, 8:88].std())
+    assert spots[100.0] < 0.5 * spots[0.0]
+
+
 def test_black_in_both_sources_stays_black():
     i, v = scene(1).float(), scene(2).float()
     i[..., :8], v[..., :8] = -1, -1

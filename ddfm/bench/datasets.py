@@ -1,8 +1,9 @@
-"""Which pairs a folder holds, and what kind of images they are, by the names of its subfolders."""
+"""Which pairs a folder holds, or larger scenes, and of which kind, by its subfolders' names."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,25 +31,25 @@ class Dataset:
 
     Attributes:
         name: of the folder.
-        subfolders: the names of the first and the second source.
+        subfolders: the names of the first source, the second, and more if there are.
         problems: one line for every file that is in no pair, by its name; of a whole set only,
             not of its first pairs.
     """
 
     name: str
     task: str
-    subfolders: tuple[str, str]
+    subfolders: tuple[str, ...]
     pairs: list[Pair]
     problems: dict[str, str]
 
 
 def find_dataset(
     folder: str | os.PathLike[str],
-    subfolders: tuple[str, str] | None = None,
+    subfolders: tuple[str, ...] | None = None,
     task: str = "auto",
     limit: int | None = None,
 ) -> Dataset:
-    """The pairs of a folder: files of one name in two subfolders.
+    """The pairs of a folder: files of one name in two subfolders, or in each of several.
 
     Args:
         subfolders: their names, if they are not among `KINDS`.
@@ -58,28 +59,29 @@ def find_dataset(
     folder = Path(folder)
     if not folder.is_dir():
         raise DdfmError(f"there is no folder {folder}")
-    a, b, found = _subfolders(folder) if subfolders is None else (*subfolders, None)
-    found = found or next((kind for *words, kind in KINDS if _fits((a, b), words)), "auto")
-    pairing = find_pairs(folder / a, folder / b)
+    names = subfolders or _subfolders(folder)
+    found = next((kind for *words, kind in KINDS if _fits(names, words)), "auto")
+    pairing = find_pairs(*(folder / name for name in names))
     problems = {path.name: f"{path} has no partner" for path in pairing.unpaired}
     for name, files in pairing.ambiguous.items():
         problems[name] = f"several files are called so: {', '.join(map(str, files))}"
     if not pairing.pairs:
-        raise DdfmError(f"no image of {folder / a} has a partner of its name in {folder / b}")
+        others = " and ".join(str(folder / name) for name in names[1:])
+        raise DdfmError(f"no image of {folder / names[0]} has a partner of its name in {others}")
     return Dataset(
         folder.resolve().name,
         found if task == "auto" else task,
-        (a, b),
+        names,
         pairing.pairs[:limit],
         problems if limit is None else {},
     )
 
 
-def _subfolders(folder: Path) -> tuple[str, str, str]:
+def _subfolders(folder: Path) -> tuple[str, str]:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     fits = [
-        (a, b, kind)
-        for first, second, kind in KINDS
+        (a, b)
+        for first, second, _ in KINDS
         for a in names
         for b in names
         if _fits((a, b), (first, second))
@@ -93,5 +95,8 @@ def _subfolders(folder: Path) -> tuple[str, str, str]:
     )
 
 
-def _fits(names: tuple[str, str], words: object) -> bool:
+def _fits(names: tuple[str, ...], words: Sequence[tuple[str, ...]]) -> bool:
+    """Whether there is one name for each tuple of words, and among them."""
+    if len(names) != len(words):
+        return False
     return all(name.lower() in some for name, some in zip(names, words, strict=True))

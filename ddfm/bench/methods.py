@@ -3,7 +3,7 @@
 The baselines see luminance and get their colour as every result of ddfm does:
 
 - average and maximum, pixel by pixel;
-- laplacian-pyramid: the larger coefficient of each level, the mean of the last
+- laplacian-pyramid: the largest coefficient of each level, the mean of the last
   (Burt and Adelson, The Laplacian pyramid as a compact image code, IEEE Trans. Commun. 31, 1983);
 - guided-filter: base and detail layers under weights of saliency, smoothed along the edges of
   each source (Li, Kang and Hu, Image fusion with guided filtering, IEEE TIP 22, 2013).
@@ -31,7 +31,7 @@ from ddfm.priors import load_prior
 __all__ = ["BASELINES", "Method", "baseline", "configured", "from_folder", "read_configs"]
 
 Array = np.ndarray
-Fuse = Callable[[Picture, Picture], Picture]
+Fuse = Callable[..., Picture]  # of two pictures, or more
 
 
 @dataclass
@@ -40,13 +40,13 @@ class Method:
 
     Attributes:
         kind: "ddfm", "baseline" or "folder".
-        make: for a task, what fuses two pictures, and the settings that it does it with.
+        make: for a task and a number of sources, what fuses them, and with which settings.
         folder: where the results lie that others have made.
     """
 
     name: str
     kind: str
-    make: Callable[[str], tuple[Fuse, dict[str, Any]]] | None = None
+    make: Callable[[str, int], tuple[Fuse, dict[str, Any]]] | None = None
     folder: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)  # by set, as they were used
 
@@ -69,14 +69,19 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
     given = dict(settings)
     loaded: list[Any] = []
 
-    def make(task: str) -> tuple[Fuse, dict[str, Any]]:
+    def make(task: str, number: int) -> tuple[Fuse, dict[str, Any]]:
         if not loaded:
             # Where every fuser wants it, so that none of them needs a copy.
             where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
             loaded.append(load_prior(given.pop("prior", "default"), **where))
         fuser = Fuser(loaded[0], **({"task": task} | given))
+        fuser.check_number(number)
         settings = fuser.settings("ir-visible" if fuser.task == "auto" else fuser.task)
-        return lambda a, b: fuser(a, b, progress=False).picture, settings | {"task": fuser.task}
+
+        def fuse(*pictures: Picture) -> Picture:
+            return fuser(*pictures, progress=False).picture
+
+        return fuse, settings | {"task": fuser.task}
 
     if given.get("task") == "auto":
         del given["task"]
@@ -110,52 +115,57 @@ def baseline(name: str) -> Method:
     if name not in BASELINES:
         raise unknown("baseline", name, BASELINES)
 
-    def fuse(a: Picture, b: Picture) -> Picture:
-        fused = BASELINES[name](grey(a).astype(float), grey(b).astype(float))
-        return in_color(np.clip(fused, 0, 1).astype(np.float32), (a, b))
+    def fuse(*pictures: Picture) -> Picture:
+        fused = BASELINES[name](*(grey(picture).astype(float) for picture in pictures))
+        return in_color(np.clip(fused, 0, 1).astype(np.float32), pictures)
 
-    return Method(name, "baseline", lambda task: (fuse, {"baseline": name}))
-
-
-def average(a: Array, b: Array) -> Array:
-    """(a + b) / 2."""
-    return (a + b) / 2
+    return Method(name, "baseline", lambda task, number: (fuse, {"baseline": name}))
 
 
-def laplacian_pyramid(a: Array, b: Array, levels: int = 4) -> Array:
-    """The larger coefficient of each level, the mean of the coarsest."""
+def average(*sources: Array) -> Array:
+    """The mean, pixel by pixel."""
+    return np.mean(sources, axis=0)
+
+
+def maximum(*sources: Array) -> Array:
+    """The brightest, pixel by pixel."""
+    return np.max(sources, axis=0)
+
+
+def laplacian_pyramid(*sources: Array, levels: int = 4) -> Array:
+    """The largest coefficient of each level, the mean of the coarsest."""
     bands = []
     for _ in range(levels):
-        if min(a.shape) < 4:
+        if min(sources[0].shape) < 4:
             break
-        small = [gaussian_filter(x, 1.0)[::2, ::2] for x in (a, b)]
-        details = [x - _enlarged(s, x.shape) for x, s in zip((a, b), small, strict=True)]
-        bands.append(np.where(abs(details[0]) >= abs(details[1]), *details))
-        a, b = small
-    fused = (a + b) / 2
+        small = [gaussian_filter(x, 1.0)[::2, ::2] for x in sources]
+        details = [x - _enlarged(s, x.shape) for x, s in zip(sources, small, strict=True)]
+        largest = np.argmax(np.abs(details), axis=0)
+        bands.append(np.choose(largest, details))
+        sources = tuple(small)
+    fused = average(*sources)
     for detail in reversed(bands):
         fused = _enlarged(fused, detail.shape) + detail
     return fused
 
 
-def guided_filter(a: Array, b: Array) -> Array:
-    """Two layers, each weighted by where a source is the more salient one."""
-    saliency = [gaussian_filter(abs(laplace(x)), 5.0) for x in (a, b)]
-    first = (saliency[0] >= saliency[1]).astype(float)
-    bases = [uniform_filter(x, 31) for x in (a, b)]
-    details = [x - base for x, base in zip((a, b), bases, strict=True)]
-    fused = np.zeros_like(a)
+def guided_filter(*sources: Array) -> Array:
+    """Two layers, each weighted by where a source is the most salient one."""
+    most = np.argmax([gaussian_filter(abs(laplace(x)), 5.0) for x in sources], axis=0)
+    bases = [uniform_filter(x, 31) for x in sources]
+    details = [x - base for x, base in zip(sources, bases, strict=True)]
+    fused = np.zeros_like(sources[0])
     for layers, radius, epsilon in ((bases, 45, 0.3), (details, 7, 1e-6)):
-        masks = zip((a, b), (first, 1 - first), strict=True)
-        weights = [np.clip(_guided(x, m, radius, epsilon), 0, 1) for x, m in masks]
-        total = weights[0] + weights[1] + 1e-12
-        fused += (weights[0] * layers[0] + weights[1] * layers[1]) / total
+        masks = [(most == k).astype(float) for k in range(len(sources))]
+        smoothed = [_guided(x, m, radius, epsilon) for x, m in zip(sources, masks, strict=True)]
+        weights = np.clip(smoothed, 0, 1)
+        fused += (weights * layers).sum(axis=0) / (weights.sum(axis=0) + 1e-12)
     return fused
 
 
-BASELINES: dict[str, Callable[[Array, Array], Array]] = {
+BASELINES: dict[str, Callable[..., Array]] = {
     "average": average,
-    "maximum": np.maximum,
+    "maximum": maximum,
     "laplacian-pyramid": laplacian_pyramid,
     "guided-filter": guided_filter,
 }

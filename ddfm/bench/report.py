@@ -106,7 +106,7 @@ def _plots(dataset: Dataset, result: Bench) -> str:
     seconds = {m: [(r.pair.name, r.seconds) for r in some] for m, some in rows.items()}
     plots = [_plot("seconds per pair", seconds)]
     for name in METRICS:
-        values = {m: [(r.pair.name, r.metrics[name]) for r in some] for m, some in rows.items()}
+        values = {m: [(r.pair.name, r.metrics.get(name)) for r in some] for m, some in rows.items()}
         plots.append(_plot(name, values))
     return (
         "<details open><summary>Distributions: a dot per pair, a bar at the mean</summary>"

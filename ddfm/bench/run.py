@@ -28,12 +28,11 @@ from tqdm import tqdm
 from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.manifest import Manifest
+from ddfm.manifest import Manifest, sources_entry
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
 from ddfm.pairing import Pair
 
@@ -128,7 +127,7 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
             entry: dict[str, Any] = {
                 "pairs": len(rows),
                 "seconds_per_pair": _mean([r.seconds for r in rows]),
-                "metrics": {name: _mean([r.metrics[name] for r in rows]) for name in METRICS},
+                "metrics": {name: _mean([r.metrics.get(name) for r in rows]) for name in METRICS},
             }
             noisy = {
                 level: {
@@ -147,7 +146,8 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
         for dataset in result.datasets if method.make is not None else ():
-            fuse, method.settings[dataset.name] = method.make(dataset.task)
+            number = len(dataset.subfolders)
+            fuse, method.settings[dataset.name] = method.make(dataset.task, number)
             made[method.name, dataset.name] = fuse
     return made
 
@@ -213,14 +213,13 @@ def _run_pair(
 def _fused(
     manifest: Manifest,
     pair: Pair,
-    pictures: tuple[Picture, Picture],
+    pictures: tuple[Picture, ...],
     fuse: Fuse,
     settings: dict[str, Any],
 ) -> tuple[Path, float]:
     """The file of the result and the seconds it took, now or in an earlier run."""
     output = f"{pair.name}.png"
-    sources = [{"name": path.name, "sha256": sha256_of(path)} for path in pair.files]
-    wanted = json.loads(json.dumps({"sources": sources, "settings": settings}))
+    wanted = json.loads(json.dumps({"sources": sources_entry(pair.files), "settings": settings}))
     entry = manifest.get(output)
     if entry is None or {key: entry.get(key) for key in wanted} != wanted:
         begin = time.perf_counter()
@@ -262,7 +261,7 @@ def _write_tables(result: Bench, out: Path) -> None:
     head = ["configuration", "set", "pair", "seconds", *METRICS]
     lines = [
         [r.method, r.dataset, r.pair.name, "" if r.seconds is None else r.seconds]
-        + [r.metrics[name] for name in METRICS]
+        + [r.metrics.get(name, "") for name in METRICS]  # SCD is of two sources
         + [r.noise.get(level, {}).get(name, "") for level, name in noise]
         for r in result.rows
     ]

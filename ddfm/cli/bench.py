@@ -9,7 +9,7 @@ import click
 
 from ddfm.cli.options import fuser_options, quiet_option
 
-__all__ = ["bench", "two_names"]
+__all__ = ["bench", "folder_names"]
 
 
 @click.command(short_help="Fuse sets of pairs, measure, and write a report.")
@@ -32,7 +32,7 @@ __all__ = ["bench", "two_names"]
     help="Also the results of another method, in DIR/SET/ or DIR, named as the pairs.",
 )
 @click.option("--noise", metavar="15,25", help="Also fuse with noise of so many grey levels.")
-@click.option("--subfolders", metavar="A,B", help="Names of the subfolders, if not known.")
+@click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if not known.")
 @click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
 @click.option(
     "--ssim-range",
@@ -58,17 +58,18 @@ def bench(
     """Fuse the pairs of each FOLDER, measure, and write results.csv, summary.json, report.html.
 
     A FOLDER holds two subfolders of equally named files: ir and vi, CT and MRI, PET and MRI, SPECT
-    and MRI, over and under, or others by --subfolders. An interrupted run goes on where it was.
+    and MRI, over and under, or others by --subfolders, two or more. An interrupted run goes on
+    where it was.
 
     \b
     Examples:
       ddfm bench TNO/ RoadScene/ --out bench/ --baselines
       ddfm bench TNO/ --out bench/ --config variants.toml --noise 15,25
-      ddfm bench focus/ --subfolders near,far --out bench/ --also U2Fusion=u2fusion/
+      ddfm bench focus/ --subfolders near,middle,far --out bench/ --also U2Fusion=u2fusion/
     """
     import ddfm.bench as room
 
-    names = two_names(subfolders)
+    names = folder_names(subfolders)
     levels = _levels(noise)
     others = dict(_named(text) for text in also)
     own_name = "default" if settings["method"] == "ddfm" else settings["method"]
@@ -89,16 +90,15 @@ def bench(
     return None if result.ok else 1
 
 
-def two_names(text: str | None) -> tuple[str, str] | None:
-    """The two names of --subfolders."""
+def folder_names(text: str | None, most: int | None = None) -> tuple[str, ...] | None:
+    """The names of --subfolders: two, or as many as there may be."""
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or not all(parts):
-        raise click.UsageError(
-            "--subfolders takes two names with a comma between, such as near,far"
-        )
-    return parts[0], parts[1]
+    names = tuple(part.strip() for part in text.split(","))
+    if len(names) < 2 or not all(names) or (most and len(names) > most):
+        number = "two names" if most == 2 else "two names or more"
+        raise click.UsageError(f"--subfolders takes {number} with commas between, such as near,far")
+    return names
 
 
 def _levels(text: str | None) -> list[float]:

@@ -67,7 +67,7 @@ def train_dmfuse(
       ddfm fuse ir.png vis.png -o fused.png --method dmfuse --head run/dmfuse.safetensors
     """
     from ddfm.bench.datasets import find_dataset
-    from ddfm.cli.bench import two_names
+    from ddfm.cli.bench import folder_names
     from ddfm.device import find_device
     from ddfm.dmfuse.train import Settings
     from ddfm.dmfuse.train import train_dmfuse as train
@@ -76,7 +76,7 @@ def train_dmfuse(
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     if t is not None:
         given["t"] = _timesteps(t)
-    pairs = find_dataset(folder, two_names(subfolders)).pairs
+    pairs = find_dataset(folder, folder_names(subfolders, most=2)).pairs
     weights = train(
         pairs,
         out,

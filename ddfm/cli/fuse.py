@@ -159,7 +159,8 @@ def _check_sources(sources: tuple[Path, ...]) -> None:
     if folders and len(folders) < len(sources):
         raise DdfmError(
             f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {len(sources) - len(folders)} of the {len(sources)} sources is none"
+            f"folders, and {len(sources) - len(folders)} of the {len(sources)} sources "
+            f"{'is' if len(sources) - len(folders) == 1 else 'are'} none"
         )
 
 

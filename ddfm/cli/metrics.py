@@ -25,7 +25,7 @@ __all__ = ["metrics"]
 )
 @click.option(
     "--pattern",
-    metavar="A:B",
+    metavar="A:B[:...]",
     help="Folders: the names of a pair of sources, as `ddfm fuse` has it.",
 )
 @click.option(
@@ -45,8 +45,8 @@ def metrics(
 ) -> int | None:
     """All metrics of a FUSED image, or the means over a folder of them, and its sources A and B.
 
-    An image may have more than two sources. Of three folders, files belong together by their
-    names. docs/metrics.md says what each metric rewards, and how it is fooled.
+    There may be more than two sources. Of folders, files belong together by their names.
+    docs/metrics.md says what each metric rewards, and how it is fooled.
 
     \b
     Examples:
@@ -65,8 +65,8 @@ def metrics(
         values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names)
         click.echo(_json(_plain(values)) if json else _table(values))
         return None
-    if len(sources) != 2:
-        raise click.UsageError("a folder of results has two folders of sources, A and B")
+    if len(sources) < 2:
+        raise click.UsageError("a folder of results has two folders of sources, or more")
     measured = evaluate_folders(
         fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names
     )

@@ -20,6 +20,7 @@ __all__ = [
     "Likelihood",
     "PaperLikelihood",
     "ReferenceLikelihood",
+    "check_number",
     "make_likelihood",
 ]
 
@@ -40,7 +41,12 @@ def make_likelihood(name: str, sources: Sequence[Tensor], **options: Any) -> Lik
     for option in options:
         if option not in known:
             raise unknown(f"option of the likelihood {name}", option, known)
-    many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(sources) != 2 and not many:
-        raise DdfmError(f"the likelihood {name} needs two sources, not {len(sources)}")
+    check_number(name, len(sources))
     return cls(*sources, **options)
+
+
+def check_number(name: str, number: int) -> None:
+    """Refuses more sources than the likelihood of this name takes."""
+    parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
+    if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise DdfmError(f"the likelihood {name} needs two sources, not {number}")

@@ -27,8 +27,11 @@ is for pictures of differing focus, where detail tells who is right.)
 
 A step is one pass of EM:
 
-    E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e)  (7)
+    E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
+                                             - room o |s_k - b|)                       (7)
         e = smooth_2(max_k e_k): what is not explained is judged by the contrast around it
+        o = sum over all passes of smooth_8((|f| - 1)_+): where gradients lead beyond white or
+        black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
     M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
 
 (8) is a screened Poisson equation, solved exactly in the cosine domain. The sum in (2) is weaker
@@ -79,6 +82,7 @@ class EvidenceLikelihood(Likelihood):
         detail: a factor on all gradients.
         grain: standard deviation of smooth_1 in pixels.
         learn: weight of what f says in (7); with 0 labels keep their priors.
+        room: weight of what lies beyond white or black in (7).
         lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
         knee: width of the curve that folds levels back below white.
     """
@@ -86,25 +90,26 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.022,
+        alpha: float = 0.02,
         kappa: float = 60.0,
         beta: float = 0.55,
         anchor: float | None = None,
-        hot: float = 8.0,
+        hot: float = 9.0,
         sharp: float = 0.0,
         width: float = 0.12,
         spread: float = 0.475,
-        gains: tuple[float, float] = (1.0, 1.37),
+        gains: tuple[float, float] = (1.0, 1.39),
         gain: float | None = None,
         offset: float | None = None,
         p: float = 0.02,
-        faint: float = 0.003,
+        faint: float = 0.0025,
         restore: float = 0.3,
         detail: float = 1.03,
         grain: float = 1.1,
         learn: float = 9.0,
+        room: float = 100.0,
         lam: float = 1.0,
-        noise: float = 0.003,
+        noise: float = 0.002,
         knee: float = 0.03,
     ) -> None:
         super().__init__(*sources)
@@ -113,11 +118,12 @@ class EvidenceLikelihood(Likelihood):
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
-        self.p, self.faint, self.learn = p, faint, learn
+        self.p, self.faint, self.learn, self.room = p, faint, learn, room
         self.grain, self.restore, self.detail = grain, restore, detail
         self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
         self.f: Tensor | None = None
+        self.beyond: Tensor | float = 0.0  # o of (7)
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
@@ -183,7 +189,10 @@ class EvidenceLikelihood(Likelihood):
             return self.log_z.softmax(dim=1)
         right, below = grad(f)
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
-        return (self.log_z - self.learn * misfit / self.around).softmax(dim=1)
+        self.beyond = self.beyond + smooth((f.abs() - 1).clamp(min=0), 8.0)
+        apart = (torch.cat(self.sources, dim=1) - self.b).abs()
+        against = self.learn * misfit / self.around + self.room * self.beyond * apart
+        return (self.log_z - against).softmax(dim=1)
 
     def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
         """The M-step, (2) and (8)."""

@@ -36,22 +36,21 @@ class FolderMetrics:
 
 def evaluate_folders(
     fused: str | os.PathLike[str],
-    a: str | os.PathLike[str],
-    b: str | os.PathLike[str],
-    *,
+    *sources: str | os.PathLike[str],
     pattern: str | None = None,
     ssim_range: float = 2.0,
     metrics: Iterable[str] | None = None,
 ) -> FolderMetrics:
-    """Metrics of the images in `fused`, which are called as the pairs of `a` and `b` are.
+    """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
     Args:
-        pattern: the names of a pair in a and b, as `ddfm.pairing` has it.
+        sources: two folders, or more where a scene has more than two images.
+        pattern: the names of a pair in each of them, as `ddfm.pairing` has it.
         ssim_range, metrics: as `evaluate` has them.
     """
     names = known_metrics(metrics)
     results = {path.stem: path for path in image_files(fused)}
-    pairing = find_pairs(a, b, pattern=pattern)
+    pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:
@@ -64,5 +63,5 @@ def evaluate_folders(
             measured.problems.append(f"{pair.name}: {error}")
     if not measured.pairs:
         reasons = measured.problems + measured.leftovers
-        raise DdfmError(next(iter(reasons), f"no pairs in {a} and {b}"))
+        raise DdfmError(next(iter(reasons), f"no pairs in {' and '.join(map(str, sources))}"))
     return measured

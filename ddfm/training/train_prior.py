@@ -23,9 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ddfm.atomic import atomic_path
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, unknown
 from ddfm.priors.denoise import denoising_psnr
-from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.schedule import alpha_sigma, alphas_bar
 from ddfm.training.muon import Muon
@@ -72,6 +72,10 @@ class Settings:
     sample_every: int = 4000
     save_every: int = 100
     network: UNetConfig = field(default_factory=lambda: SHIPPED)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("kind", self.kind, KINDS)
 
 
 def train_prior(
