@@ -202,5 +202,7 @@ def test_batches_are_fused_pair_by_pair():
 def test_wrong_options_are_named():
     with pytest.raises(DdfmError, match="alpha"):
         EvidenceLikelihood(scene(1), scene(2), alpha=0.0)
+    with pytest.raises(DdfmError, match="faint"):
+        EvidenceLikelihood(scene(1), scene(2), faint=-0.1)
     with pytest.raises(DdfmError, match="did you mean kappa"):
         make_likelihood("default", (scene(1), scene(2)), kapa=1.0)

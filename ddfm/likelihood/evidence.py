@@ -115,6 +115,8 @@ class EvidenceLikelihood(Likelihood):
         super().__init__(*sources)
         if min(alpha, width, spread, grain, knee) <= 0:
             raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
+        if min(faint, learn, room, lam, noise) < 0:
+            raise DdfmError("faint, learn, room, lam and noise of the likelihood are not negative")
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
@@ -123,7 +125,6 @@ class EvidenceLikelihood(Likelihood):
         self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
         self.f: Tensor | None = None
-        self.beyond: Tensor | float = 0.0  # o of (7)
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
@@ -151,7 +152,7 @@ class EvidenceLikelihood(Likelihood):
         return [{"gain": gain, "offset": offset} for gain, offset in pairs]
 
     def _read_sources(self) -> None:
-        """What the sources give once: levels (1), gradients, and the priors of the labels (4), (5).
+        """What the sources give once: levels (1), gradients, priors of the labels (4) to (6).
 
         Anew only where the sources have been moved to another device or dtype.
         """
@@ -182,6 +183,7 @@ class EvidenceLikelihood(Likelihood):
         self.m = self.faint / (self.faint + energy.sqrt())
         self.strongest = energy.amax(1, keepdim=True)
         self.around = smooth(self.strongest, 2.0)
+        self.beyond = torch.zeros_like(self.around)  # o of (7)
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step (7): z from the gradients of f."""
@@ -200,8 +202,7 @@ class EvidenceLikelihood(Likelihood):
         right = (there * self.right).sum(1, keepdim=True)
         below = (there * self.below).sum(1, keepdim=True)
         ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
-        q = ratio.clamp(max=1) ** 0.5 * ratio.clamp(1, MOST) ** (self.restore / 2)
-        q = self.detail * q
+        q = self.detail * ratio.clamp(max=1).sqrt() * ratio.clamp(1, MOST) ** (self.restore / 2)
         right_side = self.alpha * self.b + adjoint(q * right, q * below)
         if x0 is not None:
             right_side = right_side + rho * x0
