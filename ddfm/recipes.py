@@ -65,7 +65,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
         "options": {
             "alpha": 0.42,
-            "kappa": 300.0,
+            "kappa": 150.0,
             "beta": 0.1,
             "hot": 0.0,
             "width": 0.004,
@@ -82,7 +82,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "multi-exposure": {
         "options": {
             "anchor": 0.0,
-            "kappa": -12.0,
+            "kappa": -6.0,
             "beta": 0.0,
             "hot": 0.0,
             "width": 0.02,
@@ -101,6 +101,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
             "p": 3.0,
             "grain": 2.0,
             "learn": 0.0,
+            "room": 0.0,
             "faint": 0.0,
             "restore": 0.0,
             "detail": 1.0,

@@ -50,7 +50,8 @@ def test_scenes_of_three_images(pairs, tmp_path):
     arguments = ("--subfolders", ",".join(three), "--out", tmp_path / "out", "--baselines")
     result = ddfm_run("bench", pairs, *arguments, "--task", "multi-focus", *QUICK)
     assert result.exit_code == 0, result.output
-    assert "two.png has no partner" in result.stderr
+    for folder in ("near", "far"):
+        assert f"{folder}/two.png has no partner in every other folder" in result.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     own = tmp_path / "out" / "fused" / "default" / "set"
     expected = evaluate(own / "one.png", *(pairs / folder / "one.png" for folder in three))
@@ -155,6 +156,12 @@ def test_metrics_of_more_than_two_sources(pairs):
     folders = [file.parent for file in files]
     result = ddfm_run("metrics", *folders[:2])
     assert result.exit_code == 2 and "two folders" in result.stderr
+
+
+def test_scd_is_of_two_sources(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
+    result = ddfm_run("metrics", *files, "--metrics", "SCD,EN")
+    assert result.exit_code == 2 and "two sources" in result.stderr
 
 
 def test_metrics_of_a_small_image_by_those_that_can(tmp_path):

@@ -51,7 +51,7 @@ def test_wide_blur_is_gaussian_and_keeps_the_mean():
 
 def test_m_step_minimises_its_quadratic():
     """Equation (8): autograd finds no slope of the objective at what the step returns."""
-    likelihood = EvidenceLikelihood(scene(1), scene(2), learn=0.0, faint=0.0, **PLAIN)
+    likelihood = EvidenceLikelihood(scene(1), scene(2), learn=0.0, room=0.0, faint=0.0, **PLAIN)
     x0, sigma = scene(3), torch.tensor([0.05])
     f = likelihood(x0, sigma).requires_grad_()
     z = likelihood.log_z.softmax(1)
@@ -134,17 +134,62 @@ def test_a_hot_target_is_bright_before_a_bright_background():
     assert fused[1] < 0
 
 
-def test_dark_clouds_do_not_spot_a_white_sky():
-    clouds = scene(2, (96, 96)).float() - 0.5
-    sky = torch.full((1, 1, 96, 96), 0.97)
-    sky[..., 64:, :] = scene(3, (32, 96)).float() - 0.4
+@pytest.mark.parametrize(
+    "side", [1, -1], ids=["dark clouds, white sky", "bright clouds, black sea"]
+)
+def test_clouds_do_not_spot_what_is_white_or_black(side):
+    clouds = side * (scene(2, (96, 96)).float() - 0.5)
+    even = torch.full((1, 1, 96, 96), 0.97 * side)
+    even[..., 64:, :] = side * (scene(3, (32, 96)).float() - 0.4)
     spots = {}
-    for room in (0.0, 100.0):
-        likelihood = make_likelihood("default", (clouds, sky), room=room)
+    for room in (0.0, 150.0):
+        likelihood = make_likelihood("default", (clouds, even), room=room, kappa=30.0 * side)
         for _ in range(3):
-            f = likelihood.step(sky, None)
-        spots[room] = float(likelihood.finish(f)[..., 8:48, 8:88].std())
-    assert spots[100.0] < 0.5 * spots[0.0]
+            f = likelihood.step(even, None)
+        spots[room] = float(f[..., 8:48, 8:88].std())
+    assert spots[150.0] < 0.6 * spots[0.0]
+
+
+def test_a_few_passes_are_enough():
+    likelihood = make_likelihood("default", (scene(1, (96, 96)) * 1.2, scene(2, (96, 96)) + 0.2))
+    passes = [likelihood.step(scene(1, (96, 96)), None) for _ in range(40)]
+    assert float((passes[2] - passes[39]).abs().mean()) < 5 / 127.5
+    assert float((passes[38] - passes[39]).abs().mean()) < 0.2 / 127.5
+
+
+def test_noise_of_many_sources_does_not_add_up():
+    waves = (0.2 * torch.sin(0.1 * torch.arange(96.0))).expand(1, 1, 96, 96)
+    generator = torch.Generator().manual_seed(5)
+    noise = [0.003 * torch.randn(waves.shape, generator=generator) for _ in range(10)]
+    left = {}
+    for count in (2, 10):
+        sources = [waves + n for n in noise[:count]]
+        likelihood = make_likelihood("default", sources, gain=1.0, offset=0.0, detail=1.0)
+        for _ in range(3):
+            f = likelihood.step(waves, None)
+        error = f - waves
+        left[count] = float((error - smooth(error, 2.0)).std())
+    assert left[10] < left[2] < 0.003
+
+
+def test_dull_regions_are_decided_as_sharply_as_bright_ones():
+    one, two = scene(1, (64, 64)), scene(2, (64, 64)).roll(7, -1)
+    z = {}
+    for size in (1.0, 0.1):
+        likelihood = EvidenceLikelihood(size * one, size * two, faint=0.0, room=0.0)
+        likelihood.first_guess()
+        z[size] = likelihood._responsibilities(size * one)
+    torch.testing.assert_close(z[1.0], z[0.1], atol=0.02, rtol=0)
+    assert float(z[1.0][:, 0].mean()) > 0.9
+
+
+def test_what_mixing_loses_is_restored():
+    strength = {}
+    for restore in (0.0, 1.0):
+        options = {**PLAIN, "restore": restore, "learn": 0.0, "room": 0.0, "p": 0.0, "faint": 0.0}
+        f = EvidenceLikelihood(scene(1), scene(2), alpha=1e-3, **options).first_guess()
+        strength[restore] = sum(float(part.square().sum()) for part in grad(f))
+    assert strength[1.0] > 1.3 * strength[0.0]
 
 
 def test_black_in_both_sources_stays_black():

@@ -59,10 +59,12 @@ def find_dataset(
     folder = Path(folder)
     if not folder.is_dir():
         raise DdfmError(f"there is no folder {folder}")
-    names = subfolders or _subfolders(folder)
-    found = next((kind for *words, kind in KINDS if _fits(names, words)), "auto")
+    names = _subfolders(folder) if subfolders is None else tuple(subfolders)
+    ends = names[0], names[-1]  # over, normal, under are exposures too
+    found = next((kind for *words, kind in KINDS if _fits(ends, words)), "auto")
     pairing = find_pairs(*(folder / name for name in names))
-    problems = {path.name: f"{path} has no partner" for path in pairing.unpaired}
+    missing = "has no partner" if len(names) == 2 else "has no partner in every other folder"
+    problems = {f"{p.parent.name}/{p.name}": f"{p} {missing}" for p in pairing.unpaired}
     for name, files in pairing.ambiguous.items():
         problems[name] = f"several files are called so: {', '.join(map(str, files))}"
     if not pairing.pairs:
@@ -95,8 +97,5 @@ def _subfolders(folder: Path) -> tuple[str, str]:
     )
 
 
-def _fits(names: tuple[str, ...], words: Sequence[tuple[str, ...]]) -> bool:
-    """Whether there is one name for each tuple of words, and among them."""
-    if len(names) != len(words):
-        return False
+def _fits(names: tuple[str, str], words: Sequence[tuple[str, ...]]) -> bool:
     return all(name.lower() in some for name, some in zip(names, words, strict=True))

@@ -141,7 +141,7 @@ def laplacian_pyramid(*sources: Array, levels: int = 4) -> Array:
         small = [gaussian_filter(x, 1.0)[::2, ::2] for x in sources]
         details = [x - _enlarged(s, x.shape) for x, s in zip(sources, small, strict=True)]
         largest = np.argmax(np.abs(details), axis=0)
-        bands.append(np.choose(largest, details))
+        bands.append(np.take_along_axis(np.stack(details), largest[None], axis=0)[0])
         sources = tuple(small)
     fused = average(*sources)
     for detail in reversed(bands):

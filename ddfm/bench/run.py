@@ -6,7 +6,7 @@
 
 Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
 otherwise. The noise test adds Gaussian noise of SIGMA grey levels, the same for every method and
-run, to both sources, and measures how far their fusion is from that of the clean ones.
+run, to all sources, and measures how far their fusion is from that of the clean ones.
 """
 
 from __future__ import annotations

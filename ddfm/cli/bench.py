@@ -65,7 +65,8 @@ def bench(
     Examples:
       ddfm bench TNO/ RoadScene/ --out bench/ --baselines
       ddfm bench TNO/ --out bench/ --config variants.toml --noise 15,25
-      ddfm bench focus/ --subfolders near,middle,far --out bench/ --also U2Fusion=u2fusion/
+      ddfm bench focus/ --subfolders near,middle,far --task multi-focus --out bench/
+      ddfm bench TNO/ --out bench/ --also U2Fusion=u2fusion/
     """
     import ddfm.bench as room
 

@@ -65,8 +65,6 @@ def metrics(
         values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names)
         click.echo(_json(_plain(values)) if json else _table(values))
         return None
-    if len(sources) < 2:
-        raise click.UsageError("a folder of results has two folders of sources, or more")
     measured = evaluate_folders(
         fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names
     )

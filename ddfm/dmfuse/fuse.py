@@ -75,7 +75,7 @@ class DMFuse:
         Args:
             seed: of the noise, where the head was trained with a random one.
             tile: side of the tiles; None chooses it by size, 0 never tiles.
-            spread, gains, gain, offset, knee: as `EvidenceLikelihood` has them; gains None is what
+            spread, gains, gain, offset, knee: as in `EvidenceLikelihood`; gains None is what
                 suits the head.
         """
         side = tile_for(tile, i.shape[-2:])

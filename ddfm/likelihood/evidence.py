@@ -5,7 +5,7 @@ is not known: two latent labels, one for the level and one for the gradient, wit
 r_k and z_k that sum to 1 over k. Given them,
 
     f        ~ N(b, alpha^-1),    b = c + G (sum_k r_k s_k - c)                        (1)
-    grad f   ~ N(g, 1),           g = q sum_k (z_k + m_k (1 - z_k)) grad s_k           (2)
+    grad f   ~ N(g, 1),           g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k (2)
     f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2 (3)
 
 m_k is the probability that a detail of s_k is there whoever the gradient belongs to. Edges compete;
@@ -30,14 +30,15 @@ A step is one pass of EM:
     E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
                                              - room o |s_k - b|)                       (7)
         e = smooth_2(max_k e_k): what is not explained is judged by the contrast around it
-        o = sum over all passes of smooth_8((|f| - 1)_+): where gradients lead beyond white or
-        black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
+        o = (o + smooth_8(|f| - 1))_+, from 0 on: where gradients lead beyond white or black,
+        those of a source that is far from the level there lose; a multiplier of |f| <= 1
     M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
 
 (8) is a screened Poisson equation, solved exactly in the cosine domain. The sum in (2) is weaker
 than either source where it mixes details that differ, and stronger where all have the same; q
-restores part of the energy that the strongest has, and lets nothing go beyond it. G > 1 spreads the
-levels about c, and gradients keep their strength: contrast of regions, not of edges. f may leave
+restores part of the energy that the strongest has and lets nothing go beyond it, smoothed over a
+pixel, and times `detail`. G > 1 spreads the levels about c, and gradients keep their strength:
+contrast of regions, not of edges. f may leave
 [-1, 1] inside the loop; `finish` folds what lies beyond white back smoothly, by a curve that is the
 same for every image.
 
@@ -58,6 +59,7 @@ __all__ = ["EvidenceLikelihood"]
 
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
+SLACK = 0.01  # how far from white and black the room to them begins to count
 
 
 class EvidenceLikelihood(Likelihood):
@@ -81,7 +83,7 @@ class EvidenceLikelihood(Likelihood):
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
         grain: standard deviation of smooth_1 in pixels.
-        learn: weight of what f says in (7); with 0 labels keep their priors.
+        learn: weight of what f says in (7); with 0, and room 0, labels keep their priors.
         room: weight of what lies beyond white or black in (7).
         lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
         knee: width of the curve that folds levels back below white.
@@ -91,23 +93,23 @@ class EvidenceLikelihood(Likelihood):
         self,
         *sources: Tensor,
         alpha: float = 0.02,
-        kappa: float = 60.0,
+        kappa: float = 30.0,
         beta: float = 0.55,
         anchor: float | None = None,
         hot: float = 9.0,
         sharp: float = 0.0,
         width: float = 0.12,
         spread: float = 0.475,
-        gains: tuple[float, float] = (1.0, 1.39),
+        gains: tuple[float, float] = (1.0, 1.38),
         gain: float | None = None,
         offset: float | None = None,
         p: float = 0.02,
-        faint: float = 0.0025,
+        faint: float = 0.002,
         restore: float = 0.3,
         detail: float = 1.03,
         grain: float = 1.1,
         learn: float = 9.0,
-        room: float = 100.0,
+        room: float = 150.0,
         lam: float = 1.0,
         noise: float = 0.002,
         knee: float = 0.03,
@@ -125,6 +127,7 @@ class EvidenceLikelihood(Likelihood):
         self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
         self.f: Tensor | None = None
+        self.beyond = torch.zeros(())  # o of (7)
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
@@ -165,7 +168,7 @@ class EvidenceLikelihood(Likelihood):
             a = s.flatten(2).median(dim=-1).values[..., None, None]
         stands_out = (s - a).abs() + self.beta * s
         wide = self.width * min(s.shape[-2:])
-        log_r = self.kappa / 2 * self._solve.blur(stands_out, wide)
+        log_r = self.kappa * self._solve.blur(stands_out, wide)
         if self.hot:
             log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
         self.right, self.below = grad(s)
@@ -183,22 +186,21 @@ class EvidenceLikelihood(Likelihood):
         self.m = self.faint / (self.faint + energy.sqrt())
         self.strongest = energy.amax(1, keepdim=True)
         self.around = smooth(self.strongest, 2.0)
-        self.beyond = torch.zeros_like(self.around)  # o of (7)
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step (7): z from the gradients of f."""
-        if self.learn == 0:
-            return self.log_z.softmax(dim=1)
         right, below = grad(f)
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
-        self.beyond = self.beyond + smooth((f.abs() - 1).clamp(min=0), 8.0)
+        # What is well within may take back no more than a little in one pass.
+        beyond = smooth((f.abs() - 1).clamp(min=-SLACK), 8.0)
+        self.beyond = (self.beyond.to(beyond) + beyond).clamp(min=0)
         apart = (torch.cat(self.sources, dim=1) - self.b).abs()
         against = self.learn * misfit / self.around + self.room * self.beyond * apart
         return (self.log_z - against).softmax(dim=1)
 
     def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
         """The M-step, (2) and (8)."""
-        there = z + self.m * (1 - z)
+        there = z + self.m * (1 - z) / (z.shape[1] - 1)
         right = (there * self.right).sum(1, keepdim=True)
         below = (there * self.below).sum(1, keepdim=True)
         ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)

@@ -92,8 +92,10 @@ def evaluate(
     if len(sources) < 2:
         raise DdfmError("a fused image has at least two sources; give them after it")
     f, greys = pair_up(fused, *sources)
-    if len(greys) > 2:
-        names = [name for name in names if name != "SCD"]
+    if len(greys) > 2 and "SCD" in names:
+        if metrics is not None:
+            raise DdfmError("SCD is defined for two sources; leave it out")
+        names.remove("SCD")
     return {name: _value(name, f, greys, ssim_range) for name in names}
 
 

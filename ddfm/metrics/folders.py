@@ -48,7 +48,9 @@ def evaluate_folders(
         pattern: the names of a pair in each of them, as `ddfm.pairing` has it.
         ssim_range, metrics: as `evaluate` has them.
     """
-    names = known_metrics(metrics)
+    names = None if metrics is None else known_metrics(metrics)
+    if len(sources) < 2:
+        raise DdfmError("a folder of results has two folders of sources, or more")
     results = {path.stem: path for path in image_files(fused)}
     pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
