@@ -91,13 +91,13 @@ def bench(
     return None if result.ok else 1
 
 
-def folder_names(text: str | None, most: int | None = None) -> tuple[str, ...] | None:
-    """The names of --subfolders: two, or as many as there may be."""
+def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | None:
+    """The names of --subfolders: two, or more unless there may be two only."""
     if text is None:
         return None
     names = tuple(part.strip() for part in text.split(","))
-    if len(names) < 2 or not all(names) or (most and len(names) > most):
-        number = "two names" if most == 2 else "two names or more"
+    if len(names) < 2 or not all(names) or (only_two and len(names) > 2):
+        number = "two names" if only_two else "two names or more"
         raise click.UsageError(f"--subfolders takes {number} with commas between, such as near,far")
     return names
 

@@ -76,7 +76,7 @@ def train_dmfuse(
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     if t is not None:
         given["t"] = _timesteps(t)
-    pairs = find_dataset(folder, folder_names(subfolders, most=2)).pairs
+    pairs = find_dataset(folder, folder_names(subfolders, only_two=True)).pairs
     weights = train(
         pairs,
         out,

@@ -156,11 +156,12 @@ def _check_sources(sources: tuple[Path, ...]) -> None:
         if not source.exists():
             raise DdfmError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
-    if folders and len(folders) < len(sources):
+    others = len(sources) - len(folders)
+    if folders and others:
         raise DdfmError(
             f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {len(sources) - len(folders)} of the {len(sources)} sources "
-            f"{'is' if len(sources) - len(folders) == 1 else 'are'} none"
+            f"folders, and {others} of the {len(sources)} sources "
+            f"{'is' if others == 1 else 'are'} none"
         )
 
 

@@ -30,17 +30,16 @@ A step is one pass of EM:
     E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
                                              - room o |s_k - b|)                       (7)
         e = smooth_2(max_k e_k): what is not explained is judged by the contrast around it
-        o = (o + smooth_8(|f| - 1))_+, from 0 on: where gradients lead beyond white or black,
-        those of a source that is far from the level there lose; a multiplier of |f| <= 1
+        o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
+        or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
     M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
 
 (8) is a screened Poisson equation, solved exactly in the cosine domain. The sum in (2) is weaker
 than either source where it mixes details that differ, and stronger where all have the same; q
 restores part of the energy that the strongest has and lets nothing go beyond it, smoothed over a
 pixel, and times `detail`. G > 1 spreads the levels about c, and gradients keep their strength:
-contrast of regions, not of edges. f may leave
-[-1, 1] inside the loop; `finish` folds what lies beyond white back smoothly, by a curve that is the
-same for every image.
+contrast of regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies
+beyond white back smoothly, by a curve that is the same for every image.
 
 docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
 """
@@ -59,7 +58,7 @@ __all__ = ["EvidenceLikelihood"]
 
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
-SLACK = 0.01  # how far from white and black the room to them begins to count
+SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
 
 class EvidenceLikelihood(Likelihood):
@@ -189,9 +188,10 @@ class EvidenceLikelihood(Likelihood):
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step (7): z from the gradients of f."""
+        if self.learn == self.room == 0:
+            return self.log_z.softmax(dim=1)
         right, below = grad(f)
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
-        # What is well within may take back no more than a little in one pass.
         beyond = smooth((f.abs() - 1).clamp(min=-SLACK), 8.0)
         self.beyond = (self.beyond.to(beyond) + beyond).clamp(min=0)
         apart = (torch.cat(self.sources, dim=1) - self.b).abs()
