@@ -40,6 +40,24 @@ def test_poisson_solver_against_dense_algebra(h, w):
     torch.testing.assert_close(PoissonSolver()(0.3, x), expected)
 
 
+def test_weighted_solver_against_dense_algebra():
+    rng = np.random.default_rng(1)
+    x, weight = (
+        torch.from_numpy(rng.normal(size=(2, 1, 4, 5))),
+        torch.from_numpy(rng.random((2, 1, 4, 5))),
+    )
+    unit = torch.eye(20, dtype=torch.float64).view(-1, 1, 4, 5)
+    expected = []
+    for k in range(2):
+        right, below = grad(unit)
+        matrix = 0.3 * unit.flatten(1) + adjoint(weight[k] * right, weight[k] * below).flatten(1)
+        expected.append(torch.linalg.solve(matrix.T, x[k].flatten()).view(1, 4, 5))
+    solved = PoissonSolver().weighted(0.3, weight, x, torch.zeros_like(x), passes=20)
+    torch.testing.assert_close(solved, torch.stack(expected))
+    again = PoissonSolver().weighted(0.3, weight, x, solved, passes=5)
+    torch.testing.assert_close(again, solved)  # and not NaN, where nothing is left to solve
+
+
 def test_wide_blur_is_gaussian_and_keeps_the_mean():
     x = torch.zeros(1, 1, 81, 81, dtype=torch.float64)
     x[..., 40, 40] = 1
@@ -49,19 +67,23 @@ def test_wide_blur_is_gaussian_and_keeps_the_mean():
     assert float(variance) == pytest.approx(36, rel=1e-3)
 
 
-def test_m_step_minimises_its_quadratic():
-    """Equation (8): autograd finds no slope of the objective at what the step returns."""
-    likelihood = EvidenceLikelihood(scene(1), scene(2), learn=0.0, room=0.0, faint=0.0, **PLAIN)
+@pytest.mark.parametrize("ease", [0.0, 30.0])
+def test_m_step_minimises_its_quadratic(ease):
+    """Equation (8): autograd finds no slope of the objective at what steps come to."""
+    still = {**PLAIN, "learn": 0.0, "room": 0.0, "faint": 0.0, "ease": ease}
+    likelihood = EvidenceLikelihood(scene(1), scene(2), **still)
     x0, sigma = scene(3), torch.tensor([0.05])
-    f = likelihood(x0, sigma).requires_grad_()
+    for _ in range(1 if ease == 0 else 30):
+        f = likelihood(x0, sigma)
+    f.requires_grad_()
     z = likelihood.log_z.softmax(1)
     g = [(z * part).sum(1, keepdim=True) for part in (likelihood.right, likelihood.below)]
     right, below = grad(f)
     rho = float(likelihood.noise**2 / 0.05**2)
     objective = (
         likelihood.alpha * (f - likelihood.b).square().sum()
-        + (right - g[0]).square().sum()
-        + (below - g[1]).square().sum()
+        + (likelihood.weight * (right - g[0]).square()).sum()
+        + (likelihood.weight * (below - g[1]).square()).sum()
         + rho * (f - x0).square().sum()
     )
     (slope,) = torch.autograd.grad(objective, f)
@@ -142,18 +164,53 @@ def test_clouds_do_not_spot_what_is_white_or_black(side):
     even = torch.full((1, 1, 96, 96), 0.97 * side)
     even[..., 64:, :] = side * (scene(3, (32, 96)).float() - 0.4)
     spots = {}
-    for room in (0.0, 150.0):
-        likelihood = make_likelihood("default", (clouds, even), room=room, kappa=30.0 * side)
+    neither = {"follow": 0.0, "room": 0.0}
+    for name, options in {"neither": neither, "room": {"follow": 0.0}, "both": {}}.items():
+        likelihood = make_likelihood("default", (clouds, even), kappa=46.0 * side, **options)
         for _ in range(3):
             f = likelihood.step(even, None)
-        spots[room] = float(f[..., 8:48, 8:88].std())
-    assert spots[150.0] < 0.6 * spots[0.0]
+        spots[name] = float(f[..., 8:48, 8:88].std())
+    assert spots["room"] < 0.9 * spots["neither"]
+    assert spots["both"] < 0.6 * spots["neither"]
+
+
+def test_texture_goes_with_the_level_and_edges_do_not():
+    """Waves of a source whose level was not chosen: those of texture fade, those of edges stay."""
+    waves = torch.sin(0.7 * torch.arange(64, dtype=torch.float64)).expand(1, 1, 64, 64)
+    even = 0.5 + 0.002 * waves.transpose(-1, -2)
+
+    def share(size: float, **options: float) -> float:
+        likelihood = EvidenceLikelihood(size * waves - 0.7, even, **PLAIN, faint=0.0, **options)
+        likelihood.first_guess()
+        assert float(likelihood.b.mean()) > 0.4, "the level is the second source's"
+        f = likelihood.step(even, None)
+        return float((f * waves).mean() / (size * waves.square().mean()))
+
+    assert share(0.006, follow=0.0) > 0.6
+    assert share(0.006) < 0.3
+    assert share(0.3) > 0.7
+
+
+def test_what_cannot_be_kept_gives_way_at_strong_edges():
+    """An edge ends where the other source has more to say: no image has such gradients."""
+    edge = torch.full((1, 1, 64, 64), -0.3, dtype=torch.float64)
+    edge[..., 32:] = 0.3
+    stripes = torch.zeros_like(edge)
+    stripes[..., 34:, :] = 0.6 * torch.sin(1.1 * torch.arange(64))
+    bleeding = {}
+    for ease in (0.0, 37.0):
+        still = {"follow": 0.0, "kappa": 0.0, "ease": ease}
+        likelihood = EvidenceLikelihood(edge, stripes, **PLAIN, **still)
+        for _ in range(3):
+            f = likelihood.step(edge, None)
+        bleeding[ease] = float(sum(part[..., 14:30, 36:].abs().mean() for part in grad(f)))
+    assert bleeding[37.0] < 0.5 * bleeding[0.0], "flat in both sources, beside the end of the edge"
 
 
 def test_a_few_passes_are_enough():
     likelihood = make_likelihood("default", (scene(1, (96, 96)) * 1.2, scene(2, (96, 96)) + 0.2))
     passes = [likelihood.step(scene(1, (96, 96)), None) for _ in range(40)]
-    assert float((passes[2] - passes[39]).abs().mean()) < 5 / 127.5
+    assert float((passes[2] - passes[39]).abs().mean()) < 6 / 127.5
     assert float((passes[38] - passes[39]).abs().mean()) < 0.2 / 127.5
 
 

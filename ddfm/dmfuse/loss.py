@@ -28,7 +28,16 @@ __all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
 
 LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
 # Of the likelihood only the levels: gradients count nothing. As the shipped head was trained.
-LEVELS_ONLY = {"alpha": 1e4, "kappa": 14.0, "hot": 4.0, "gains": (1.0, 1.0), "offset": 0.0}
+LEVELS_ONLY = {
+    "alpha": 1e4,
+    "kappa": 14.0,
+    "beta": 0.55,
+    "hot": 4.0,
+    "width": 0.12,
+    "ease": 0.0,
+    "gains": (1.0, 1.0),
+    "offset": 0.0,
+}
 
 
 def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "salient") -> Tensor:

@@ -4,6 +4,9 @@ r"""The quadratic part of an M-step with free borders: a screened Poisson equati
 
 Images do not go on beyond their border, so there the differences are zero. Then the cosines of the
 DCT-II are the eigenvectors of grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
+
+Where the gradients have weights W of their own, grad' W grad has no such eigenvectors; a few
+conjugate gradients do, with the equation of the mean weight as their preconditioner.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import torch
 from torch import Tensor
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
+
+NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
 
 
 def grad(f: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,6 +68,24 @@ class PoissonSolver:
         waves = waves / (a + self._eigenvalues_for(right_side))
         return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
 
+    def weighted(
+        self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
+    ) -> Tensor:
+        """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
+        mean = weight.mean(dim=(1, 2, 3), keepdim=True)
+        rest = right_side - _applied(a, weight, f)
+        towards = self(a / mean, rest / mean)
+        gain, way = _dot(rest, towards), towards
+        for _ in range(passes):
+            applied = _applied(a, weight, way)
+            step = gain / _dot(way, applied).clamp(min=NOTHING)
+            f = f + step * way
+            rest = rest - step * applied
+            towards = self(a / mean, rest / mean)
+            before, gain = gain, _dot(rest, towards)
+            way = towards + gain / before.clamp(min=NOTHING) * way
+        return f
+
     def blur(self, x: Tensor, sigma: float) -> Tensor:
         """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
         heat = torch.exp(-(sigma**2) / 2 * self._eigenvalues_for(x))
@@ -75,6 +98,16 @@ class PoissonSolver:
             self._eigenvalues = (_line(h)[:, None] + _line(w)).to(x.dtype)
         self._eigenvalues = self._eigenvalues.to(x.dtype).to(x.device)
         return self._eigenvalues
+
+
+def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
+    """(a + grad' weight grad) f."""
+    right, below = grad(f)
+    return a * f + adjoint(weight * right, weight * below)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum(dim=(1, 2, 3), keepdim=True)
 
 
 def _line(n: int) -> Tensor:

@@ -4,42 +4,48 @@ Each pixel of the fused image f has a level and a gradient. Which of the K sourc
 is not known: two latent labels, one for the level and one for the gradient, with responsibilities
 r_k and z_k that sum to 1 over k. Given them,
 
-    f        ~ N(b, alpha^-1),    b = c + G (sum_k r_k s_k - c)                        (1)
-    grad f   ~ N(g, 1),           g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k (2)
+    f        ~ N(b, alpha^-1),    b = c + G (u - c),  u = sum_k r_k s_k                (1)
+    grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k (2)
     f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2 (3)
 
 m_k is the probability that a detail of s_k is there whoever the gradient belongs to. Edges compete;
-faint texture does not, and lies over what the other source has.
+faint texture does not, and lies over what the other source has. W = (1 + ease^2 e)^(-1/2), with e
+the contrast as in (7): gradients chosen from several sources belong to no image, and what has to
+give way does so at strong edges, where it matters least.
 
 The labels have priors that the sources give once, from what stands out in them:
 
     log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
               + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
               + sharp log smooth_4(|grad s_k|^2) + const                               (4)
-    log z_k = p log e_k + const,  e_k = smooth_1(|grad s_k|^2)                         (5)
+    log z_k = p log e_k - follow h_k edge / (edge + sqrt e) + const,                   (5)
+              e_k = smooth_1(|grad s_k|^2),  h_k = 1 - 2 u s_k / (u^2 + s_k^2)
     m_k = faint / (faint + sqrt e_k)                                                   (6)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
 exposed source has the say. w is wide, so that whole regions take their level from one source;
 smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
 its source, a person in the cold: small, and not to be outvoted by the region around it. The third
-is for pictures of differing focus, where detail tells who is right.)
+is for pictures of differing focus, where detail tells who is right. h_k, of levels from 0 on, is
+how far a source's level is from the one chosen there, as a ratio: texture goes with the level,
+edges stand on their own.)
 
 A step is one pass of EM:
 
     E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
-                                             - room o |s_k - b|)                       (7)
-        e = smooth_2(max_k e_k): what is not explained is judged by the contrast around it
+                                             - room o h_k)                             (7)
+        e = max_k e_k: what is not explained is judged by the contrast that is there
         o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
         or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
-    M:  (alpha + rho + grad' grad) f = alpha b + rho x0 + grad' g                       (8)
+    M:  (alpha + rho + grad' W grad) f = alpha b + rho x0 + grad' W g                  (8)
 
-(8) is a screened Poisson equation, solved exactly in the cosine domain. The sum in (2) is weaker
-than either source where it mixes details that differ, and stronger where all have the same; q
+(8) is a screened Poisson equation: a few conjugate gradients, from the last f on, with the exact
+solution for an even W, in the cosine domain, as preconditioner. The sum in (2) is weaker than
+either source where it mixes details that differ, and stronger where all have the same; q
 restores part of the energy that the strongest has and lets nothing go beyond it, smoothed over a
-pixel, and times `detail`. G > 1 spreads the levels about c, and gradients keep their strength:
-contrast of regions, not of edges. f may leave [-1, 1] inside the loop; `finish` folds what lies
-beyond white back smoothly, by a curve that is the same for every image.
+pixel, and times `detail`. G > 1 spreads the levels upwards from the darkest, c, and gradients keep
+their strength: contrast of regions, not of edges. f may leave [-1, 1] inside the loop; `finish`
+folds what lies beyond white back smoothly, by a curve that is the same for every image.
 
 docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
 """
@@ -58,6 +64,8 @@ __all__ = ["EvidenceLikelihood"]
 
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
+DARK = 0.02  # added to levels from 0 to 1 before they are compared as ratios
+PASSES = 3  # of the conjugate gradients, which go on from the last f
 SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
 
@@ -78,10 +86,13 @@ class EvidenceLikelihood(Likelihood):
         gain, offset: of the levels, b -> gain b + offset, where images of one series are to have
             the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
+        follow: how strongly faint gradients go with the choice of levels; edge: size of a gradient
+            from which on they rather do not.
         faint: size of a gradient that is as likely there as not where it was not chosen, in (6).
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
         grain: standard deviation of smooth_1 in pixels.
+        ease: how much sooner strong edges give way than faint texture; 0 is not at all.
         learn: weight of what f says in (7); with 0, and room 0, labels keep their priors.
         room: weight of what lies beyond white or black in (7).
         lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
@@ -91,38 +102,46 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.02,
-        kappa: float = 30.0,
-        beta: float = 0.55,
+        alpha: float = 0.0013,
+        kappa: float = 46.0,
+        beta: float = 0.38,
         anchor: float | None = None,
-        hot: float = 9.0,
+        hot: float = 18.0,
         sharp: float = 0.0,
-        width: float = 0.12,
-        spread: float = 0.475,
-        gains: tuple[float, float] = (1.0, 1.38),
+        width: float = 0.234,
+        spread: float = 0.477,
+        gains: tuple[float, float] = (1.0, 1.335),
         gain: float | None = None,
         offset: float | None = None,
-        p: float = 0.02,
-        faint: float = 0.002,
-        restore: float = 0.3,
-        detail: float = 1.03,
-        grain: float = 1.1,
-        learn: float = 9.0,
-        room: float = 150.0,
+        p: float = 0.06,
+        follow: float = 16.0,
+        edge: float = 0.008,
+        faint: float = 0.0047,
+        restore: float = 0.1,
+        detail: float = 1.041,
+        grain: float = 1.0,
+        ease: float = 37.0,
+        learn: float = 4.7,
+        room: float = 1500.0,
         lam: float = 1.0,
         noise: float = 0.002,
-        knee: float = 0.03,
+        knee: float = 0.01,
     ) -> None:
         super().__init__(*sources)
-        if min(alpha, width, spread, grain, knee) <= 0:
-            raise DdfmError("alpha, width, spread, grain and knee of the likelihood are positive")
-        if min(faint, learn, room, lam, noise) < 0:
-            raise DdfmError("faint, learn, room, lam and noise of the likelihood are not negative")
+        if min(alpha, width, spread, edge, grain, knee) <= 0:
+            raise DdfmError(
+                "alpha, width, spread, edge, grain and knee of the likelihood are positive"
+            )
+        if min(faint, ease, learn, room, lam, noise) < 0:
+            raise DdfmError(
+                "faint, ease, learn, room, lam and noise of the likelihood are not negative"
+            )
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
-        self.p, self.faint, self.learn, self.room = p, faint, learn, room
-        self.grain, self.restore, self.detail = grain, restore, detail
+        self.p, self.follow, self.edge, self.faint = p, follow, edge, faint
+        self.grain, self.restore, self.detail, self.ease = grain, restore, detail, ease
+        self.learn, self.room = learn, room
         self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
         self.f: Tensor | None = None
@@ -175,16 +194,18 @@ class EvidenceLikelihood(Likelihood):
         if self.sharp:
             log_r = log_r + self.sharp * (smooth(square, 4.0) + TINY).log()
         r = log_r.softmax(dim=1)
-        b = (r * s).sum(1, keepdim=True)
-        self.own_levels = good_levels(b, self.spread, self.gains)
+        u = (r * s).sum(1, keepdim=True)
+        self.own_levels = good_levels(u, self.spread, self.gains)
         given = self.gain, self.offset
         G, c = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
-        self.b = G * b + c
+        self.b = G * u + c
         energy = smooth(square, self.grain) + TINY
-        self.log_z = self.p * energy.log()
-        self.m = self.faint / (self.faint + energy.sqrt())
         self.strongest = energy.amax(1, keepdim=True)
-        self.around = smooth(self.strongest, 2.0)
+        self.h = _apart(s, u)
+        texture = self.edge / (self.edge + self.strongest.sqrt())
+        self.log_z = self.p * energy.log() - self.follow * texture * self.h
+        self.m = self.faint / (self.faint + energy.sqrt())
+        self.weight = (1 + self.ease**2 * self.strongest).rsqrt()
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step (7): z from the gradients of f."""
@@ -194,8 +215,7 @@ class EvidenceLikelihood(Likelihood):
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
         beyond = smooth((f.abs() - 1).clamp(min=-SLACK), 8.0)
         self.beyond = (self.beyond.to(beyond) + beyond).clamp(min=0)
-        apart = (torch.cat(self.sources, dim=1) - self.b).abs()
-        against = self.learn * misfit / self.around + self.room * self.beyond * apart
+        against = self.learn * misfit / self.strongest + self.room * self.beyond * self.h
         return (self.log_z - against).softmax(dim=1)
 
     def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
@@ -205,10 +225,20 @@ class EvidenceLikelihood(Likelihood):
         below = (there * self.below).sum(1, keepdim=True)
         ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
         q = self.detail * ratio.clamp(max=1).sqrt() * ratio.clamp(1, MOST) ** (self.restore / 2)
-        right_side = self.alpha * self.b + adjoint(q * right, q * below)
-        if x0 is not None:
-            right_side = right_side + rho * x0
-        return self._solve(self.alpha + rho, right_side)
+        return self._solved(q * right, q * below, x0, rho)
+
+    def _solved(
+        self, right: Tensor, below: Tensor, x0: Tensor | None, rho: Tensor | float
+    ) -> Tensor:
+        """f of (8), for g = (right, below)."""
+        a, W = self.alpha + rho, self.weight
+        levels = self.alpha * self.b + (0.0 if x0 is None else rho * x0)
+        f = self.f
+        if f is None or not self.ease:
+            f = self._solve(a, levels + adjoint(right, below))  # as if W were 1
+        if self.ease:
+            f = self._solve.weighted(a, W, levels + adjoint(W * right, W * below), f, PASSES)
+        return f
 
 
 def _outlying(s: Tensor) -> Tensor:
@@ -218,22 +248,26 @@ def _outlying(s: Tensor) -> Tensor:
     return ((s - mean) / deviation - 1.5).clamp(min=0)
 
 
-def good_levels(b: Tensor, spread: float, gains: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """The gain G and the offset that spread the levels b of (1), and move them into the range.
+def _apart(s: Tensor, u: Tensor) -> Tensor:
+    """h_k of (5): 0 where the levels s and u are the same, towards 1 where one is far darker."""
+    s, u = ((x + 1) / 2 + DARK for x in (s, u))
+    return 1 - 2 * u * s / (u**2 + s**2)
 
-    G is what gives them the standard deviation `spread`, as far as `gains` and the range allow.
+
+def good_levels(u: Tensor, spread: float, gains: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """The gain G and the offset that spread the levels u of (1), and keep them within the range.
+
+    G is what gives them the standard deviation `spread`, as far as `gains` and the range allow. The
+    darkest stay where they are, unless the brightest would go beyond white.
     """
-    step = 1 + max(b.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
-    part = b[..., ::step, ::step].flatten(1)
-    low, high = part.quantile(b.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
-    deviation = b.std(dim=(2, 3), keepdim=True, correction=0)
+    step = 1 + max(u.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
+    part = u[..., ::step, ::step].flatten(1)
+    low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
+    deviation = u.std(dim=(2, 3), keepdim=True, correction=0)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    middle = (low + high) / 2
-    reach = gain * (high - low) / 2
-    room = (1 - reach).clamp(min=0)  # the middle may lie so far from grey, with both ends in range
-    moved = torch.maximum(torch.minimum(middle, room), -room)
-    return gain, moved - gain * middle
+    darkest = torch.minimum(low, 1 - gain * (high - low))
+    return gain, darkest - gain * low
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
