@@ -131,10 +131,10 @@ def fuse_folders(
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
-    if dry_run:
-        return _planned(pairing, outputs, Path(out))
     fuser = fuser or Fuser()
     fuser.check_number(len(folders))
+    if dry_run:
+        return _planned(pairing, outputs, Path(out))
     return _fuse_all(pairing, outputs, Path(out), _Work(fuser), progress, callback)
 
 

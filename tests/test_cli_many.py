@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0 and result.stdout.splitlines()[-1] == "2 pairs"
     assert f"x: {folders[0] / 'x_ir.png'} + {folders[1] / 'x_vis.png'}" in result.stdout
+    three = (*folders, shutil.copytree(folders[1], tmp_path / "third"))
+    result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--likelihood", "paper")
+    refused(result, "the likelihood paper needs two sources, not 3")
     assert not (tmp_path / "out").exists()
 
 

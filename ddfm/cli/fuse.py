@@ -186,7 +186,7 @@ def _fuse_folders(
         raise click.UsageError("--pattern is for two folders or more")
     if folders["suffix"] is not None:
         output_suffix(folders["suffix"])
-    fuser = None if folders["dry_run"] else Fuser(**settings)
+    fuser = Fuser(**settings)  # for a dry run too: it is to tell what would be refused
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)
