@@ -170,25 +170,28 @@ def test_clouds_do_not_spot_what_is_white_or_black(side):
         for _ in range(3):
             f = likelihood.step(even, None)
         spots[name] = float(f[..., 8:48, 8:88].std())
-    assert spots["room"] < 0.9 * spots["neither"]
-    assert spots["both"] < 0.6 * spots["neither"]
+    assert spots["room"] < 0.95 * spots["neither"]
+    if side == 1:  # lights before something dark are welcome
+        assert spots["both"] < 0.6 * spots["neither"]
 
 
-def test_texture_goes_with_the_level_and_edges_do_not():
-    """Waves of a source whose level was not chosen: those of texture fade, those of edges stay."""
+def test_texture_of_what_is_darker_fades_and_its_edges_do_not():
+    """Waves of a dark source where the level of a bright one was chosen."""
     waves = torch.sin(0.7 * torch.arange(64, dtype=torch.float64)).expand(1, 1, 64, 64)
     even = 0.5 + 0.002 * waves.transpose(-1, -2)
 
-    def share(size: float, **options: float) -> float:
-        likelihood = EvidenceLikelihood(size * waves - 0.7, even, **PLAIN, faint=0.0, **options)
+    def share(size: float, side: int = 1, **options: float) -> float:
+        options = {**PLAIN, "kappa": 46.0 * side, "faint": 0.0, **options}
+        likelihood = EvidenceLikelihood(size * waves - 0.7 * side, side * even, **options)
         for _ in range(3):
             f = likelihood.step(even, None)
-        assert float(likelihood.b.mean()) > 0.4, "the level is the second source's"
+        assert float(side * likelihood.b.mean()) > 0.4, "the level is the second source's"
         return float((f * waves).mean() / (size * waves.square().mean()))
 
     assert share(0.006, follow=0.0) > 0.6
     assert share(0.006) < 0.3
     assert share(0.3) > 0.7
+    assert share(0.006, side=-1) > 0.6
 
 
 def test_what_cannot_be_kept_gives_way_at_strong_edges():

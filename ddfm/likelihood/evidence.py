@@ -19,7 +19,7 @@ The labels have priors that the sources give once, from what stands out in them:
               + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
               + sharp log smooth_4(|grad s_k|^2) + const                               (4)
     log z_k = p log e_k - follow h_k edge / (edge + sqrt e) + const,                   (5)
-              e_k = smooth_1(|grad s_k|^2),  h_k = 1 - 2 u s_k / (u^2 + s_k^2)
+              e_k = smooth_1(|grad s_k|^2),  h_k = (u - s_k)^2 / (u^2 + s_k^2) if s_k < u, else 0
     m_k = faint / (faint + sqrt e_k)                                                   (6)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
@@ -27,13 +27,13 @@ exposed source has the say. w is wide, so that whole regions take their level fr
 smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
 its source, a person in the cold: small, and not to be outvoted by the region around it. The third
 is for pictures of differing focus, where detail tells who is right. h_k, of levels from 0 on, is
-how far a source's level is from the one chosen there, as a ratio: texture goes with the level,
-edges stand on their own.)
+how far a source is darker than the level chosen there, as a ratio: before something bright, texture
+of what is dark is foreign; edges stand on their own, and so do lights before something dark.)
 
 A step is one pass of EM:
 
     E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
-                                             - room o h_k)                             (7)
+                                             - room o |s_k - b|)                       (7)
         e = max_k e_k: what is not explained is judged by the contrast that is there
         o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
         or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
@@ -64,7 +64,7 @@ __all__ = ["EvidenceLikelihood"]
 
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
-DARK = 0.02  # added to levels from 0 to 1 before they are compared as ratios
+DARK = 0.02  # what is added to levels from 0 to 1 before they are compared as ratios
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
@@ -86,8 +86,8 @@ class EvidenceLikelihood(Likelihood):
         gain, offset: of the levels, b -> gain b + offset, where images of one series are to have
             the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
-        follow: how strongly faint gradients go with the choice of levels; edge: size of a gradient
-            from which on they rather do not.
+        follow: how strongly faint gradients lose where their source is darker than the level
+            chosen; edge: size of a gradient from which on they rather do not.
         faint: size of a gradient that is as likely there as not where it was not chosen, in (6).
         restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
         detail: a factor on all gradients.
@@ -116,13 +116,13 @@ class EvidenceLikelihood(Likelihood):
         p: float = 0.06,
         follow: float = 17.5,
         edge: float = 0.008,
-        faint: float = 0.0047,
+        faint: float = 0.0042,
         restore: float = 0.1,
         detail: float = 1.041,
         grain: float = 1.08,
         ease: float = 37.0,
         learn: float = 4.7,
-        room: float = 1500.0,
+        room: float = 300.0,
         lam: float = 1.0,
         noise: float = 0.002,
         knee: float = 0.01,
@@ -201,9 +201,8 @@ class EvidenceLikelihood(Likelihood):
         self.b = G * u + c
         energy = smooth(square, self.grain) + TINY
         self.strongest = energy.amax(1, keepdim=True)
-        self.h = _apart(s, u)
         texture = self.edge / (self.edge + self.strongest.sqrt())
-        self.log_z = self.p * energy.log() - self.follow * texture * self.h
+        self.log_z = self.p * energy.log() - self.follow * texture * _darker(s, u)
         self.m = self.faint / (self.faint + energy.sqrt())
         self.weight = (1 + self.ease**2 * self.strongest).rsqrt()
 
@@ -215,7 +214,8 @@ class EvidenceLikelihood(Likelihood):
         misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
         beyond = smooth((f.abs() - 1).clamp(min=-SLACK), 8.0)
         self.beyond = (self.beyond.to(beyond) + beyond).clamp(min=0)
-        against = self.learn * misfit / self.strongest + self.room * self.beyond * self.h
+        apart = (torch.cat(self.sources, dim=1) - self.b).abs()
+        against = self.learn * misfit / self.strongest + self.room * self.beyond * apart
         return (self.log_z - against).softmax(dim=1)
 
     def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
@@ -248,10 +248,10 @@ def _outlying(s: Tensor) -> Tensor:
     return ((s - mean) / deviation - 1.5).clamp(min=0)
 
 
-def _apart(s: Tensor, u: Tensor) -> Tensor:
-    """h_k of (5): 0 where the levels s and u are the same, towards 1 where one is far darker."""
+def _darker(s: Tensor, u: Tensor) -> Tensor:
+    """h_k of (5): towards 1 where the levels s are far darker than u, 0 where they are not."""
     s, u = ((x + 1) / 2 + DARK for x in (s, u))
-    return 1 - 2 * u * s / (u**2 + s**2)
+    return (u - s).clamp(min=0) ** 2 / (u**2 + s**2)
 
 
 def good_levels(u: Tensor, spread: float, gains: tuple[float, float]) -> tuple[Tensor, Tensor]:
