@@ -26,7 +26,7 @@ from ddfm.schedule import alpha_sigma, alphas_bar
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 WITHOUT = {  # a choice of the likelihood: the option that takes it back
     "no E-step (labels keep their priors)": {"learn": 0.0, "room": 0.0},
-    "texture whatever the level": {"follow": 0.0},
+    "texture of the darker, too": {"follow": 0.0},
     "all gradients give way alike": {"ease": 0.0},
     "no faint texture beside the chosen": {"faint": 0.0},
     "no heed of white and black": {"room": 0.0},
