@@ -49,7 +49,7 @@ def no_prior() -> FunctionPrior:
 
 def priors() -> dict[str, Fuser]:
     return {
-        "no prior": Fuser(no_prior(), task="ir-visible", start=0, steps=1, options={"lam": 0.0}),
+        "no prior": Fuser(no_prior(), task="ir-visible", options={"lam": 0.0}),
         "Gaussian prior": Fuser(GaussianPrior(), task="ir-visible"),
         "default": Fuser(task="ir-visible"),
     }

@@ -131,10 +131,11 @@ def fuse_folders(
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
-    fuser = fuser or Fuser()
-    fuser.check_number(len(folders))
+    if fuser is not None:
+        fuser.check_number(len(folders))
     if dry_run:
         return _planned(pairing, outputs, Path(out))
+    fuser = fuser or Fuser()
     return _fuse_all(pairing, outputs, Path(out), _Work(fuser), progress, callback)
 
 

@@ -35,7 +35,8 @@ def test_folders(tmp_path, folders):
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders):
+def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders, monkeypatch):
+    monkeypatch.setattr("ddfm.fusion.load_prior", lambda *a: pytest.fail("weights were read"))
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run")
     assert result.exit_code == 0 and result.stdout.splitlines()[-1] == "2 pairs"
     assert f"x: {folders[0] / 'x_ir.png'} + {folders[1] / 'x_vis.png'}" in result.stdout

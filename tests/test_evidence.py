@@ -54,8 +54,8 @@ def test_weighted_solver_against_dense_algebra():
         expected.append(torch.linalg.solve(matrix.T, x[k].flatten()).view(1, 4, 5))
     solved = PoissonSolver().weighted(0.3, weight, x, torch.zeros_like(x), passes=20)
     torch.testing.assert_close(solved, torch.stack(expected))
-    again = PoissonSolver().weighted(0.3, weight, x, solved, passes=5)
-    torch.testing.assert_close(again, solved)  # and not NaN, where nothing is left to solve
+    nothing = torch.zeros_like(x)  # is left to solve
+    assert torch.equal(PoissonSolver().weighted(0.3, weight, nothing, nothing, passes=2), nothing)
 
 
 def test_wide_blur_is_gaussian_and_keeps_the_mean():
@@ -170,9 +170,9 @@ def test_clouds_do_not_spot_what_is_white_or_black(side):
         for _ in range(3):
             f = likelihood.step(even, None)
         spots[name] = float(f[..., 8:48, 8:88].std())
-    assert spots["room"] < 0.95 * spots["neither"]
-    if side == 1:  # lights before something dark are welcome
-        assert spots["both"] < 0.6 * spots["neither"]
+    # Lights before black are welcome: of them, only what would be clipped is held back.
+    assert spots["room"] < (0.4 if side == 1 else 0.95) * spots["neither"]
+    assert spots["both"] <= 1.05 * spots["room"]
 
 
 def test_texture_of_what_is_darker_fades_and_its_edges_do_not():
@@ -268,6 +268,12 @@ def test_levels_are_spread_into_the_range_and_never_narrowed():
     assert float(spread.max()) <= 1.01
     full = scene() / 0.8
     assert float(good_levels(full, 0.1, (1.0, 1.5))[0]) == 1
+    grey = scene()
+    gain, offset = good_levels(grey, 0.475, (1.0, 1.1))
+    darkest = grey.flatten().quantile(0.01)
+    assert float(gain) > 1 and float(gain * darkest + offset) == pytest.approx(float(darkest))
+    white = torch.linspace(-0.5, 1, 24 * 32, dtype=torch.float64).view(1, 1, 24, 32).clamp(max=0.9)
+    assert float(good_levels(white + 0.1, 0.1, (1.0, 1.5))[1]) == 0, "without a gain nothing moves"
 
 
 def test_a_series_can_share_what_one_image_chose():

@@ -178,6 +178,7 @@ def _fuse_folders(
     from ddfm.batch import fuse_flir, fuse_folders
     from ddfm.fusion import Fuser
     from ddfm.imaging.files import output_suffix
+    from ddfm.likelihood import check_number
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")
@@ -186,7 +187,9 @@ def _fuse_folders(
         raise click.UsageError("--pattern is for two folders or more")
     if folders["suffix"] is not None:
         output_suffix(folders["suffix"])
-    fuser = Fuser(**settings)  # for a dry run too: it is to tell what would be refused
+    fuser = None if folders["dry_run"] else Fuser(**settings)
+    if folders["dry_run"] and not alone:
+        check_number(settings["likelihood"], len(sources))  # no weights are read for a plan
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)

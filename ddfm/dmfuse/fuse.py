@@ -1,8 +1,8 @@
 """DMFuse at work: read the features of both sources, and let the head make one image of them.
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
-prior are. Last, as in the default likelihood, the levels are spread about the middle of their range
-to a good contrast, by one gain and one offset for the whole image.
+prior are. Last, as in the default likelihood, the levels are spread upwards from the darkest to a
+good contrast, by one gain and one offset for the whole image.
 """
 
 from __future__ import annotations

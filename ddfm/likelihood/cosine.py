@@ -5,8 +5,8 @@ r"""The quadratic part of an M-step with free borders: a screened Poisson equati
 Images do not go on beyond their border, so there the differences are zero. Then the cosines of the
 DCT-II are the eigenvectors of grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
 
-Where the gradients have weights W of their own, grad' W grad has no such eigenvectors; a few
-conjugate gradients do, with the equation of the mean weight as their preconditioner.
+Where the gradients have weights W of their own, grad' W grad has no such eigenvectors. Then a few
+conjugate gradients solve it, with the equation of the mean weight as their preconditioner.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def idct(y: Tensor) -> Tensor:
 
 
 class PoissonSolver:
-    """The equation above, its eigenvalues kept per size."""
+    """The equations above, the eigenvalues kept per size."""
 
     def __init__(self) -> None:
         self._eigenvalues: Tensor | None = None
@@ -74,16 +74,14 @@ class PoissonSolver:
         """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
         mean = weight.mean(dim=(1, 2, 3), keepdim=True)
         rest = right_side - _applied(a, weight, f)
-        towards = self(a / mean, rest / mean)
-        gain, way = _dot(rest, towards), towards
+        way, gain = torch.zeros_like(f), None
         for _ in range(passes):
-            applied = _applied(a, weight, way)
-            step = gain / _dot(way, applied).clamp(min=NOTHING)
-            f = f + step * way
-            rest = rest - step * applied
             towards = self(a / mean, rest / mean)
             before, gain = gain, _dot(rest, towards)
-            way = towards + gain / before.clamp(min=NOTHING) * way
+            way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
+            applied = _applied(a, weight, way)
+            step = gain / _dot(way, applied).clamp(min=NOTHING)
+            f, rest = f + step * way, rest - step * applied
         return f
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:

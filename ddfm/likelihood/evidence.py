@@ -26,9 +26,10 @@ The labels have priors that the sources give once, from what stands out in them:
 exposed source has the say. w is wide, so that whole regions take their level from one source;
 smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
 its source, a person in the cold: small, and not to be outvoted by the region around it. The third
-is for pictures of differing focus, where detail tells who is right. h_k, of levels from 0 on, is
-how far a source is darker than the level chosen there, as a ratio: before something bright, texture
-of what is dark is foreign; edges stand on their own, and so do lights before something dark.)
+is for pictures of differing focus, where detail tells who is right. h_k, of levels from 0 to 1 plus
+DARK, is how far a source is darker than the level chosen there, as a ratio: before something
+bright, texture of what is dark is foreign; edges stand on their own, and so do lights before
+something dark.)
 
 A step is one pass of EM:
 
@@ -39,11 +40,13 @@ A step is one pass of EM:
         or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
     M:  (alpha + rho + grad' W grad) f = alpha b + rho x0 + grad' W g                  (8)
 
-(8) is a screened Poisson equation: a few conjugate gradients, from the last f on, with the exact
-solution for an even W, in the cosine domain, as preconditioner. The sum in (2) is weaker than
+(8) is a screened Poisson equation: a few conjugate gradients, from the last f on (the first from
+the solution for W = 1), with the exact solution for an even W, in the cosine domain, as
+preconditioner. The sum in (2) is weaker than
 either source where it mixes details that differ, and stronger where all have the same; q
 restores part of the energy that the strongest has and lets nothing go beyond it, smoothed over a
-pixel, and times `detail`. G > 1 spreads the levels upwards from the darkest, c, and gradients keep
+pixel, and times `detail`. G > 1 spreads the levels upwards from c, the darkest (lower where the
+brightest would be beyond white), and gradients keep
 their strength: contrast of regions, not of edges. f may leave [-1, 1] inside the loop; `finish`
 folds what lies beyond white back smoothly, by a curve that is the same for every image.
 
@@ -83,7 +86,7 @@ class EvidenceLikelihood(Likelihood):
         width: standard deviation of smooth_w, as a fraction of the shorter side.
         spread: standard deviation that the levels are to have; G is what gives it to them.
         gains: the least and the greatest G.
-        gain, offset: of the levels, b -> gain b + offset, where images of one series are to have
+        gain, offset: of the levels, b = gain u + offset, where images of one series are to have
             the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
         follow: how strongly faint gradients lose where their source is darker than the level
@@ -132,9 +135,9 @@ class EvidenceLikelihood(Likelihood):
             raise DdfmError(
                 "alpha, width, spread, edge, grain and knee of the likelihood are positive"
             )
-        if min(faint, ease, learn, room, lam, noise) < 0:
+        if min(follow, faint, ease, learn, room, lam, noise) < 0:
             raise DdfmError(
-                "faint, ease, learn, room, lam and noise of the likelihood are not negative"
+                "follow, faint, ease, learn, room, lam and noise of the likelihood are not negative"
             )
         self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
@@ -145,13 +148,16 @@ class EvidenceLikelihood(Likelihood):
         self.lam, self.noise, self.knee = lam, noise, knee
         self.b: Tensor | None = None
         self.f: Tensor | None = None
+        self._first: Tensor | None = None
         self.beyond = torch.zeros(())  # o of (7)
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
         """What the sources say without any prior."""
         self._read_sources()
-        return self._maximised(self.log_z.softmax(dim=1), None, 0.0)
+        if self._first is None:
+            self._first = self._maximised(self.log_z.softmax(dim=1), None, None, 0.0)
+        return self._first
 
     def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
         rho = 0.0
@@ -161,7 +167,7 @@ class EvidenceLikelihood(Likelihood):
         # would give all gradients to the flatter source.
         self.f = self.first_guess() if self.f is None else self.f.to(x0)
         self._read_sources()
-        self.f = self._maximised(self._responsibilities(self.f), x0, rho)
+        self.f = self._maximised(self._responsibilities(self.f), self.f, x0, rho)
         return self.f
 
     def finish(self, f: Tensor) -> Tensor:
@@ -173,13 +179,14 @@ class EvidenceLikelihood(Likelihood):
         return [{"gain": gain, "offset": offset} for gain, offset in pairs]
 
     def _read_sources(self) -> None:
-        """What the sources give once: levels (1), gradients, priors of the labels (4) to (6).
+        """What the sources give once: levels (1), gradients, W of (2), priors of labels (4) to (6).
 
         Anew only where the sources have been moved to another device or dtype.
         """
         like = self.sources[0]
         if self.b is not None and self.b.device == like.device and self.b.dtype == like.dtype:
             return
+        self._first = None
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
         a = self.anchor
         if a is None:
@@ -197,8 +204,8 @@ class EvidenceLikelihood(Likelihood):
         u = (r * s).sum(1, keepdim=True)
         self.own_levels = good_levels(u, self.spread, self.gains)
         given = self.gain, self.offset
-        G, c = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
-        self.b = G * u + c
+        G, offset = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
+        self.b = G * u + offset
         energy = smooth(square, self.grain) + TINY
         self.strongest = energy.amax(1, keepdim=True)
         texture = self.edge / (self.edge + self.strongest.sqrt())
@@ -207,7 +214,7 @@ class EvidenceLikelihood(Likelihood):
         self.weight = (1 + self.ease**2 * self.strongest).rsqrt()
 
     def _responsibilities(self, f: Tensor) -> Tensor:
-        """The E-step (7): z from the gradients of f."""
+        """The E-step (7): z from the gradients of f, and from what is beyond white or black."""
         if self.learn == self.room == 0:
             return self.log_z.softmax(dim=1)
         right, below = grad(f)
@@ -218,22 +225,18 @@ class EvidenceLikelihood(Likelihood):
         against = self.learn * misfit / self.strongest + self.room * self.beyond * apart
         return (self.log_z - against).softmax(dim=1)
 
-    def _maximised(self, z: Tensor, x0: Tensor | None, rho: Tensor | float) -> Tensor:
-        """The M-step, (2) and (8)."""
+    def _maximised(
+        self, z: Tensor, f: Tensor | None, x0: Tensor | None, rho: Tensor | float
+    ) -> Tensor:
+        """The M-step, (2) and (8), from the last f on."""
         there = z + self.m * (1 - z) / (z.shape[1] - 1)
         right = (there * self.right).sum(1, keepdim=True)
         below = (there * self.below).sum(1, keepdim=True)
         ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
         q = self.detail * ratio.clamp(max=1).sqrt() * ratio.clamp(1, MOST) ** (self.restore / 2)
-        return self._solved(q * right, q * below, x0, rho)
-
-    def _solved(
-        self, right: Tensor, below: Tensor, x0: Tensor | None, rho: Tensor | float
-    ) -> Tensor:
-        """f of (8), for g = (right, below)."""
+        right, below = q * right, q * below
         a, W = self.alpha + rho, self.weight
         levels = self.alpha * self.b + (0.0 if x0 is None else rho * x0)
-        f = self.f
         if f is None or not self.ease:
             f = self._solve(a, levels + adjoint(right, below))  # as if W were 1
         if self.ease:
@@ -250,7 +253,7 @@ def _outlying(s: Tensor) -> Tensor:
 
 def _darker(s: Tensor, u: Tensor) -> Tensor:
     """h_k of (5): towards 1 where the levels s are far darker than u, 0 where they are not."""
-    s, u = ((x + 1) / 2 + DARK for x in (s, u))
+    s, u = (((x + 1) / 2).clamp(min=0) + DARK for x in (s, u))
     return (u - s).clamp(min=0) ** 2 / (u**2 + s**2)
 
 
@@ -266,8 +269,7 @@ def good_levels(u: Tensor, spread: float, gains: tuple[float, float]) -> tuple[T
     deviation = u.std(dim=(2, 3), keepdim=True, correction=0)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    darkest = torch.minimum(low, 1 - gain * (high - low))
-    return gain, darkest - gain * low
+    return gain, torch.minimum((1 - gain) * low, 1 - gain * high)  # 0 where there is no gain
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
