@@ -16,6 +16,8 @@ import math
 import torch
 from torch import Tensor
 
+from ddfm.likelihood.base import per_image_mean
+
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
 
 NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
@@ -72,7 +74,7 @@ class PoissonSolver:
         self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
     ) -> Tensor:
         """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
-        mean = weight.mean(dim=(1, 2, 3), keepdim=True)
+        mean = per_image_mean(weight)
         rest = right_side - _applied(a, weight, f)
         way, gain = torch.zeros_like(f), None
         for _ in range(passes):
