@@ -32,7 +32,10 @@ WITHOUT = {  # a choice of the likelihood: the option that takes it back
     "no heed of white and black": {"room": 0.0},
     "no restored energy": {"restore": 0.0, "detail": 1.0},
     "no hot targets": {"hot": 0.0},
-    "no spread of levels": {"gains": (1.0, 1.0)},
+    "regions without contours": {"contour": 0.0, "width": 0.22},
+    "nothing of the brighter level": {"light": 0.0},
+    "levels not evened out": {"even": 0.0},
+    "levels neither evened out nor spread": {"even": 0.0, "gains": (1.0, 1.0)},
     "levels only (no gradients)": {"alpha": 1e4},
 }
 

@@ -15,7 +15,8 @@ from ddfm.errors import DdfmError
 
 __all__ = ["plain_options", "text", "whole_number"]
 
-PAIRS = ("gains",)  # options that are two numbers
+# Options that are not one number.
+SEVERAL = {"gains": "two numbers", "curve": "two or more numbers"}
 
 
 def text(name: str, value: Any) -> str:
@@ -37,7 +38,7 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
 
 
 def plain_options(options: Any) -> dict[str, Any]:
-    """Names with numbers, pairs of numbers where these belong, or None."""
+    """Names with numbers, several numbers where these belong, or None."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -48,11 +49,12 @@ def plain_options(options: Any) -> dict[str, Any]:
 def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
     if value is None:
         return None
-    if name not in PAIRS:
+    if name not in SEVERAL:
         return _number(name, value)
-    if isinstance(value, (Sequence, np.ndarray)) and len(value) == 2:
+    count = len(value) if isinstance(value, (Sequence, np.ndarray)) else 0
+    if count == 2 or (count > 2 and name == "curve"):
         return tuple(_number(name, part) for part in value)
-    raise DdfmError(f"the option {name} must be two numbers, not {value!r}")
+    raise DdfmError(f"the option {name} must be {SEVERAL[name]}, not {value!r}")
 
 
 def _number(name: str, value: Any) -> float:

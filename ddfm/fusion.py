@@ -30,6 +30,7 @@ from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
 from ddfm.likelihood import check_number, make_likelihood
+from ddfm.likelihood.base import Chosen
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.noise_level import noise_level
@@ -194,7 +195,7 @@ class Fuser:
         """
         chosen = [self._chosen(read_sources(sources, self.resize)) for sources in groups]
         names = chosen[0] if chosen else ()
-        medians = {name: float(np.median([one[name] for one in chosen])) for name in names}
+        medians = {k: tuple(np.median([one[k] for one in chosen], axis=0).tolist()) for k in names}
         fuser = copy.copy(self)
         fuser.options = medians | self.options
         return fuser
@@ -272,7 +273,7 @@ class Fuser:
 
     def _in_a_loop(
         self, s: list[Tensor], recipe: Recipe, prior: Prior, watch: Watch, guess: Tensor | None
-    ) -> tuple[Tensor, list[dict[str, float]]]:
+    ) -> tuple[Tensor, list[Chosen]]:
         """Fused luminance in [-1, 1], by DDFM, and what the likelihood chose for each."""
         likelihood = make_likelihood(recipe.likelihood, s, **_given(recipe.options))
         draw = Noise([self.seed] * len(s[0]))
@@ -292,7 +293,7 @@ class Fuser:
         return likelihood.finish(luminance(x)), likelihood.chosen()
 
     @torch.no_grad()
-    def _chosen(self, pictures: Pictures) -> dict[str, float]:
+    def _chosen(self, pictures: Pictures) -> Chosen:
         """The options that the likelihood, or dmfuse, sets by itself for these sources."""
         if self.dmfuse is not None:
             return self._fuse([pictures], self._task_of(pictures), Watch(False))[0].chosen

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import Picture, to_array, write_image
+from ddfm.likelihood.base import Chosen
 from ddfm.outputs import check_writable
 from ddfm.watch import Snapshot
 
@@ -38,7 +39,7 @@ class Fusion:
     picture: Picture = field(repr=False)
     settings: dict[str, Any]
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
-    chosen: dict[str, float] = field(default_factory=dict)
+    chosen: Chosen = field(default_factory=dict)
 
     @cached_property
     def image(self) -> np.ndarray:

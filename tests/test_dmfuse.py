@@ -416,15 +416,20 @@ def test_settings_say_what_made_the_image(trained):
     assert "sampler" not in settings and "steps" not in settings
 
 
-def test_a_series_shares_gain_and_offset(trained, tmp_path):
+def test_a_series_shares_its_curve(trained, tmp_path):
     head, about = load_head(trained)
     path = tmp_path / "spread.safetensors"
     spread = About(**(vars(about) | {"gains": (1.0, 3.0)}))
     save_head(path, head, spread)
     some = [scene(seed) for seed in range(3)]
     shared = fuser(path).sharing(some)
-    chosen = [shared(*pair, progress=False).chosen for pair in some]
-    assert chosen[0]["gain"] > 1 and chosen[0] == chosen[1] == chosen[2]
+    curve = shared.options["curve"]
+    assert curve[-1] - curve[0] > 2.01
+    fused = [shared(*pair, progress=False) for pair in some]
+    assert all(one.settings["options"]["curve"] == list(curve) for one in fused)
+    given = fuser(path, options={"curve": curve})
+    assert np.array_equal(fused[0].image, given(*some[0], progress=False).image)
+    assert not np.array_equal(fused[0].image, fuser(path)(*some[0], progress=False).image)
 
 
 def test_the_shipped_head_fits_the_shipped_prior():

@@ -10,10 +10,9 @@ import torch
 from ddfm import DdfmError
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.cosine import PoissonSolver, adjoint, dct, grad, idct
-from ddfm.likelihood.evidence import fold, good_levels
 from ddfm.likelihood.smooth import smooth
 
-PLAIN = {"gains": (1.0, 1.0), "detail": 1.0, "restore": 0.0, "hot": 0.0}
+PLAIN = {"curve": (-1, 1), "light": 0.0, "detail": 1.0, "restore": 0.0, "hot": 0.0}
 
 
 def scene(seed: int = 0, size: tuple[int, int] = (24, 32)) -> torch.Tensor:
@@ -166,7 +165,8 @@ def test_clouds_do_not_spot_what_is_white_or_black(side):
     spots = {}
     neither = {"follow": 0.0, "room": 0.0}
     for name, options in {"neither": neither, "room": {"follow": 0.0}, "both": {}}.items():
-        likelihood = make_likelihood("default", (clouds, even), kappa=46.0 * side, **options)
+        options = {"kappa": 46.0 * side, "light": 0.0} | options
+        likelihood = make_likelihood("default", (clouds, even), **options)
         for _ in range(3):
             f = likelihood.step(even, None)
         spots[name] = float(f[..., 8:48, 8:88].std())
@@ -190,7 +190,7 @@ def test_texture_of_what_is_darker_fades_and_its_edges_do_not():
 
     assert share(0.006, follow=0.0) > 0.6
     assert share(0.006) < 0.3
-    assert share(0.3) > 0.7
+    assert share(0.4) > 0.8
     assert share(0.006, side=-1) > 0.6
 
 
@@ -224,7 +224,7 @@ def test_noise_of_many_sources_does_not_add_up():
     left = {}
     for count in (2, 10):
         sources = [waves + n for n in noise[:count]]
-        likelihood = make_likelihood("default", sources, gain=1.0, offset=0.0, detail=1.0)
+        likelihood = make_likelihood("default", sources, curve=(-1, 1), detail=1.0)
         for _ in range(3):
             f = likelihood.step(waves, None)
         error = f - waves
@@ -236,7 +236,7 @@ def test_dull_regions_are_decided_as_sharply_as_bright_ones():
     one, two = scene(1, (64, 64)), scene(2, (64, 64)).roll(7, -1)
     z = {}
     for size in (1.0, 0.1):
-        likelihood = EvidenceLikelihood(size * one, size * two, faint=0.0, room=0.0)
+        likelihood = EvidenceLikelihood(size * one, size * two, faint=0.0, room=0.0, follow=0.0)
         likelihood.first_guess()
         z[size] = likelihood._responsibilities(size * one)
     torch.testing.assert_close(z[1.0], z[0.1], atol=0.02, rtol=0)
@@ -260,45 +260,29 @@ def test_black_in_both_sources_stays_black():
     assert float(fused[..., :2].max()) < -0.97
 
 
-def test_levels_are_spread_into_the_range_and_never_narrowed():
-    dull = 0.2 * scene() + 0.7
-    gain, offset = good_levels(dull, 0.45, (1.0, 1.5))
-    spread = gain * dull + offset
-    assert float(spread.std()) == pytest.approx(1.5 * float(dull.std()), rel=1e-6)
-    assert float(spread.max()) <= 1.01
-    full = scene() / 0.8
-    assert float(good_levels(full, 0.1, (1.0, 1.5))[0]) == 1
-    grey = scene()
-    gain, offset = good_levels(grey, 0.475, (1.0, 1.1))
-    darkest = grey.flatten().quantile(0.01)
-    assert float(gain) > 1 and float(gain * darkest + offset) == pytest.approx(float(darkest))
-    white = torch.linspace(-0.5, 1, 24 * 32, dtype=torch.float64).view(1, 1, 24, 32).clamp(max=0.9)
-    assert float(good_levels(white + 0.1, 0.1, (1.0, 1.5))[1]) == 0, "without a gain nothing moves"
+def test_what_is_bright_in_one_source_is_not_wholly_dark():
+    dark = torch.full((1, 1, 32, 32), -0.9)
+    bright = torch.full_like(dark, 0.3)
+    plain = {"curve": (-1, 1), "kappa": 0.0, "hot": 0.0, "beta": 0.0}
+    for light, level in ((0.0, -0.3), (0.25, -0.15), (1.0, 0.3)):
+        f = EvidenceLikelihood(dark, bright, light=light, **plain).first_guess()
+        torch.testing.assert_close(f, torch.full_like(f, level), atol=1e-4, rtol=0)
 
 
 def test_a_series_can_share_what_one_image_chose():
     dull = 0.2 * scene().float()
     full = torch.linspace(-1, 1, dull.shape[-1]).expand_as(dull)
     pair = torch.cat([dull, full]), torch.cat([0.9 * dull, full])
-    gains = {"gains": (1.0, 1.5)}
+    gains = {"gains": (1.0, 1.5), "even": 0.0}
     one, two = make_likelihood("default", pair, **gains).chosen()
-    assert one["gain"] == pytest.approx(1.5) and two["gain"] < one["gain"]
+    rise = [(chosen["curve"][-1] - chosen["curve"][0]) / 2 for chosen in (one, two)]
+    assert rise[0] == pytest.approx(1.5) and rise[1] < rise[0]
     own = make_likelihood("default", [source[:1] for source in pair], **gains)
     shared = make_likelihood("default", [source[:1] for source in pair], **gains, **one)
     other = make_likelihood("default", [source[:1] for source in pair], **gains, **two)
     assert torch.equal(own.first_guess(), shared.first_guess())
     assert float(other.first_guess().std()) < float(own.first_guess().std())
     assert shared.chosen() == [one], "what it chose does not depend on what it was told"
-
-
-def test_folding_is_smooth_monotone_and_below_white():
-    f = torch.linspace(-1.5, 3, 1000, dtype=torch.float64)
-    folded = fold(f, 0.1)
-    assert bool((folded.diff() >= 0).all())
-    assert float(folded.max()) <= 1 and float(folded.min()) == -1
-    inside = (f > -1) & (f < 0.9)
-    torch.testing.assert_close(folded[inside], f[inside])
-    assert float((folded.diff() / f.diff())[f[1:] > -1].max()) < 1 + 1e-9
 
 
 def test_batches_are_fused_pair_by_pair():

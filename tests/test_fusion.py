@@ -555,11 +555,11 @@ def test_a_series_shares_its_contrast():
     fuser = Fuser("gaussian", steps=1, device="cpu")
     chosen = [fuser(a, b).chosen for a, b in pairs]
     series = fuser.sharing(pairs)
-    middle = {name: sorted(one[name] for one in chosen)[1] for name in ("gain", "offset")}
-    assert series.options == pytest.approx(middle) and fuser.options == {}
-    assert series(*pairs[0]).settings["options"].items() >= series.options.items()
-    given = Fuser("gaussian", steps=1, device="cpu", options={"gain": 1.2, "offset": 0.0})
-    assert given.sharing(pairs).options == {"gain": 1.2, "offset": 0.0}
+    middle = np.median([one["curve"] for one in chosen], axis=0)
+    assert series.options == {"curve": pytest.approx(tuple(middle))} and fuser.options == {}
+    assert series(*pairs[0]).settings["options"]["curve"] == list(series.options["curve"])
+    given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
+    assert given.sharing(pairs).options == {"curve": (-1, 0.5, 1)}
     assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).options == {}
 
 
@@ -658,6 +658,7 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"options": {"psi": "x"}}, "the option psi must be a finite number, not 'x'"),
         ({"options": {"psi": (1, 2)}}, "the option psi must be a finite number"),
         ({"options": {"gains": 1.0}}, "the option gains must be two numbers, not 1.0"),
+        ({"options": {"curve": [1.0]}}, "the option curve must be two or more numbers, not [1.0]"),
         ({"options": [1]}, "options must be a dictionary"),
         ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),
         ({"seed": None}, "the seed must be a whole number"),

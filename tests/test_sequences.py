@@ -99,10 +99,10 @@ def test_a_bright_thing_that_comes_into_view_darkens_nothing_at_once(fuser):
 
 def test_what_the_caller_has_set_remains(fuser):
     pair = eight_bit(scene(0)), eight_bit(scene(1))
-    given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"gain": 1.1})
+    given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})
     options = [f.settings["options"] for f in fuse_frames([pair] * 3, given)]
-    assert [o["gain"] for o in options] == [1.1] * 3
-    assert given.options == {"gain": 1.1}
+    assert [o["curve"] for o in options] == [[-1, 0.9]] * 3
+    assert given.options == {"curve": (-1, 0.9)}
 
 
 def test_the_task_is_that_of_the_first_frame(fuser):

@@ -2,13 +2,13 @@
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
 prior are. Last, as in the default likelihood, the levels are spread upwards from the darkest to a
-good contrast, by one gain and one offset for the whole image.
+good contrast, by one gain and one offset for the whole image: a straight curve.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ from ddfm.checksum import sha256_of
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.weights import check_prior, load_head, shipped_head
 from ddfm.errors import unknown
-from ddfm.likelihood.evidence import fold, good_levels
+from ddfm.likelihood.base import Chosen
+from ddfm.likelihood.levels import along, fold, given_curve, good_curve, knots
 from ddfm.priors.prior import Prior
 from ddfm.priors.tiled import in_tiles, tile_for
 
@@ -27,7 +28,7 @@ __all__ = ["OVERLAP", "DMFuse", "check_options"]
 # What the prior and the head see beyond a pixel, as far as it matters: the deepest features reach
 # farther, and attention along the rows and columns of a tile, but both change slowly.
 OVERLAP = 128
-OPTIONS = ("gain", "gains", "knee", "offset", "spread")
+OPTIONS = ("curve", "gains", "knee", "spread")
 
 
 def check_options(names: Iterable[str]) -> None:
@@ -66,28 +67,27 @@ class DMFuse:
         tile: int | None = None,
         spread: float = 0.455,
         gains: tuple[float, float] | None = None,
-        gain: float | None = None,
-        offset: float | None = None,
+        curve: Sequence[float] | None = None,
         knee: float = 0.05,
-    ) -> tuple[Tensor, list[dict[str, float]]]:
-        """Fused luminance of (B, 1, H, W) in [-1, 1], and the gain and offset of each image.
+    ) -> tuple[Tensor, list[Chosen]]:
+        """Fused luminance of (B, 1, H, W) in [-1, 1], and the curve of each image's levels.
 
         Args:
             seed: of the noise, where the head was trained with a random one.
             tile: side of the tiles; None chooses it by size, 0 never tiles.
-            spread, gains, gain, offset, knee: as in `EvidenceLikelihood`; gains None is what
+            spread, gains, curve, knee: as in `EvidenceLikelihood`; gains None is what
                 suits the head.
         """
         side = tile_for(tile, i.shape[-2:])
         planes = torch.cat([i, v, *self._noises(i, seed)], dim=1)
         fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
-        own = good_levels(fused, spread, gains or self.about.gains)
-        given = zip(own, (gain, offset), strict=True)
-        G, c = (mine if x is None else torch.full_like(mine, x) for mine, x in given)
-        chosen = zip(G.flatten().tolist(), c.flatten().tolist(), strict=True)
+        own = good_curve(fused, spread, gains or self.about.gains)
+        taken = given_curve(curve, own)
         # What needs no spreading stays as the head made it, white included.
-        fused = torch.where((G != 1) | (c != 0), fold(G * fused + c, knee), fused)
-        return fused, [{"gain": g, "offset": o} for g, o in chosen]
+        moves = (taken - knots(taken)).abs().amax(dim=1) > 1e-6
+        spread_out = fold(along(taken, fused), knee)
+        fused = torch.where(moves.view(-1, 1, 1, 1), spread_out, fused)
+        return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]
 
     def _noises(self, like: Tensor, seed: int) -> list[Tensor]:
         """One for each source at each timestep."""

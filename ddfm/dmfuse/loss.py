@@ -34,9 +34,10 @@ LEVELS_ONLY = {
     "beta": 0.55,
     "hot": 4.0,
     "width": 0.12,
+    "contour": 0.0,
     "ease": 0.0,
-    "gains": (1.0, 1.0),
-    "offset": 0.0,
+    "curve": (-1.0, 1.0),
+    "light": 0.0,
 }
 
 

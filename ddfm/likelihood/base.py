@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 
-__all__ = ["Likelihood", "per_image_mean"]
+__all__ = ["Chosen", "Likelihood", "per_image_mean"]
+
+Chosen = dict[str, tuple[float, ...]]  # options that an image's own levels decided
 
 
 class Likelihood(ABC):
@@ -75,7 +77,7 @@ class Likelihood(ABC):
         """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""
         return f
 
-    def chosen(self) -> list[dict[str, float]]:
+    def chosen(self) -> list[Chosen]:
         """For each image, options that it set by itself; others of its series can share them."""
         return [{} for _ in range(self.shape[0])]
 

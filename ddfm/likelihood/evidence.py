@@ -4,63 +4,67 @@ Each pixel of the fused image f has a level and a gradient. Which of the K sourc
 is not known: two latent labels, one for the level and one for the gradient, with responsibilities
 r_k and z_k that sum to 1 over k. Given them,
 
-    f        ~ N(b, alpha^-1),    b = c + G (u - c),  u = sum_k r_k s_k                (1)
-    grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k (2)
-    f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2 (3)
+    f        ~ N(b, alpha^-1),    b = T(u),  u = (1 - light) sum_k r_k s_k + light max_k s_k (1)
+    grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k       (2)
+    f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2       (3)
 
-m_k is the probability that a detail of s_k is there whoever the gradient belongs to. Edges compete;
-faint texture does not, and lies over what the other source has. W = (1 + ease^2 e)^(-1/2), with e
-the contrast as in (7): gradients chosen from several sources belong to no image, and what has to
-give way does so at strong edges, where it matters least.
+What is bright in one source is never wholly dark. T is a curve of each image that evens out its
+levels and spreads them, from the darkest upwards; gradients keep their strength: it is for contrast
+of regions, not of edges. m_k is the probability that a detail of s_k is there whoever the gradient
+belongs to. Edges compete; faint texture does not, and lies over what the other source has.
+W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7): gradients chosen from several sources
+belong to no image, and what has to give way does so at strong edges, where it matters least.
 
 The labels have priors that the sources give once, from what stands out in them:
 
     log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
               + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
-              + sharp log smooth_4(|grad s_k|^2) + const                               (4)
-    log z_k = p log e_k - follow h_k edge / (edge + sqrt e) + const,                   (5)
+              + sharp log smooth_4(|grad s_k|^2) + const                                     (4)
+    log z_k = p log e_k - follow h_k edge / (edge + sqrt e) + const,                         (5)
               e_k = smooth_1(|grad s_k|^2),  h_k = (u - s_k)^2 / (u^2 + s_k^2) if s_k < u, else 0
-    m_k = faint / (faint + sqrt e_k)                                                   (6)
+    m_k = faint / (faint + sqrt e_k)                                                         (6)
 
 (a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
-exposed source has the say. w is wide, so that whole regions take their level from one source;
-smooth_1 reaches about a pixel. The second term of (4) is for what is far brighter than the rest of
-its source, a person in the cold: small, and not to be outvoted by the region around it. The third
-is for pictures of differing focus, where detail tells who is right. h_k, of levels from 0 to 1 plus
-DARK, is how far a source is darker than the level chosen there, as a ratio: before something
-bright, texture of what is dark is foreign; edges stand on their own, and so do lights before
-something dark.)
+exposed source has the say. smooth_w is wide, and stops at the contours of the sources, so that a
+region as a whole takes its level from one source; smooth_1 reaches about a pixel. The second term
+of (4) is for what is far brighter than the rest of its source, a person in the cold: small, and not
+to be outvoted by the region around it. The third is for pictures of differing focus, where detail
+tells who is right. h_k, of levels from 0 to 1 plus DARK, is how far a source is darker than the
+level chosen there, as a ratio: before something bright, texture of what is dark is foreign; edges
+stand on their own, and so do lights before something dark.)
 
 A step is one pass of EM:
 
     E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
-                                             - room o |s_k - b|)                       (7)
+                                             - room o |s_k - b|)                             (7)
         e = max_k e_k: what is not explained is judged by the contrast that is there
         o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
         or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
-    M:  (alpha + rho + grad' W grad) f = alpha b + rho x0 + grad' W g                  (8)
+    M:  (alpha + rho + grad' W grad) f = alpha b + rho x0 + grad' W g                        (8)
 
 (8) is a screened Poisson equation: a few conjugate gradients, from the last f on (the first from
 the solution for W = 1), with the exact solution for an even W, in the cosine domain, as
-preconditioner. The sum in (2) is weaker than
-either source where it mixes details that differ, and stronger where all have the same; q
-restores part of the energy that the strongest has and lets nothing go beyond it, smoothed over a
-pixel, and times `detail`. G > 1 spreads the levels upwards from c, the darkest (lower where the
-brightest would be beyond white), and gradients keep
-their strength: contrast of regions, not of edges. f may leave [-1, 1] inside the loop; `finish`
-folds what lies beyond white back smoothly, by a curve that is the same for every image.
+preconditioner. The sum in (2) is weaker than either source where it mixes details that differ, and
+stronger where all have the same; q restores part of the energy that the strongest has and lets
+nothing go beyond it, smoothed over a pixel, and times `detail`. f may leave [-1, 1] inside the
+loop; `finish` folds what lies beyond white back smoothly, by a curve that is the same for every
+image.
 
 docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ddfm.errors import DdfmError
-from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.base import Chosen, Likelihood
 from ddfm.likelihood.cosine import PoissonSolver, adjoint, grad
+from ddfm.likelihood.levels import along, fold, given_curve, good_curve
+from ddfm.likelihood.regions import smooth_regions
 from ddfm.likelihood.smooth import smooth
 
 __all__ = ["EvidenceLikelihood"]
@@ -83,11 +87,14 @@ class EvidenceLikelihood(Likelihood):
         anchor: a_k, one level for all sources; None is the median of each.
         hot: how sharply the pixels are given to a source that is far brighter there than elsewhere.
         sharp: how sharply the pixels are given to the source with more detail around them.
-        width: standard deviation of smooth_w, as a fraction of the shorter side.
-        spread: standard deviation that the levels are to have; G is what gives it to them.
-        gains: the least and the greatest G.
-        gain, offset: of the levels, b = gain u + offset, where images of one series are to have
-            the same; None is the image's own, see `chosen`.
+        width: of smooth_w, as a fraction of the shorter side.
+        contour: size of an edge that half stops smooth_w; with 0 none does, and it is a Gaussian.
+        light: how much of the brightest source there is in every level.
+        even: how far T evens out levels, 0 to 1.
+        spread: standard deviation that levels are to have; a gain in T gives it to them.
+        gains: the least and the greatest gain.
+        curve: T, as what levels evenly spaced from black to white become, where images of one
+            series are to have the same; None is the image's own, see `chosen`.
         p: how sharply gradients are given to the source with more of them.
         follow: how strongly faint gradients lose where their source is darker than the level
             chosen; edge: size of a gradient from which on they rather do not.
@@ -105,26 +112,28 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.0013,
+        alpha: float = 0.00125,
         kappa: float = 46.0,
-        beta: float = 0.38,
+        beta: float = 0.7,
         anchor: float | None = None,
         hot: float = 18.0,
         sharp: float = 0.0,
-        width: float = 0.234,
-        spread: float = 0.477,
-        gains: tuple[float, float] = (1.0, 1.335),
-        gain: float | None = None,
-        offset: float | None = None,
+        width: float = 1.25,
+        contour: float = 0.03,
+        light: float = 0.078,
+        even: float = 0.21,
+        spread: float = 0.479,
+        gains: tuple[float, float] = (1.0, 1.324),
+        curve: Sequence[float] | None = None,
         p: float = 0.06,
-        follow: float = 17.5,
-        edge: float = 0.008,
-        faint: float = 0.0042,
-        restore: float = 0.1,
-        detail: float = 1.041,
-        grain: float = 1.08,
-        ease: float = 37.0,
-        learn: float = 4.7,
+        follow: float = 18.5,
+        edge: float = 0.0083,
+        faint: float = 0.0036,
+        restore: float = 0.07,
+        detail: float = 1.055,
+        grain: float = 0.86,
+        ease: float = 35.0,
+        learn: float = 4.4,
         room: float = 300.0,
         lam: float = 1.0,
         noise: float = 0.002,
@@ -135,13 +144,16 @@ class EvidenceLikelihood(Likelihood):
             raise DdfmError(
                 "alpha, width, spread, edge, grain and knee of the likelihood are positive"
             )
-        if min(follow, faint, ease, learn, room, lam, noise) < 0:
+        if min(contour, even, light, follow, faint, ease, learn, room, lam, noise) < 0:
             raise DdfmError(
-                "follow, faint, ease, learn, room, lam and noise of the likelihood are not negative"
+                "contour, even, light, follow, faint, ease, learn, room, lam and noise of the "
+                "likelihood are not negative"
             )
-        self.alpha, self.kappa, self.beta, self.width = alpha, kappa, beta, width
+        self.alpha, self.kappa, self.beta = alpha, kappa, beta
+        self.width, self.contour = width, contour
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
-        self.spread, self.gains, self.gain, self.offset = spread, gains, gain, offset
+        self.light, self.even = light, even
+        self.spread, self.gains, self.curve = spread, gains, curve
         self.p, self.follow, self.edge, self.faint = p, follow, edge, faint
         self.grain, self.restore, self.detail, self.ease = grain, restore, detail, ease
         self.learn, self.room = learn, room
@@ -173,10 +185,9 @@ class EvidenceLikelihood(Likelihood):
     def finish(self, f: Tensor) -> Tensor:
         return fold(f, self.knee)
 
-    def chosen(self) -> list[dict[str, float]]:
+    def chosen(self) -> list[Chosen]:
         self._read_sources()
-        pairs = zip(*(x.flatten().tolist() for x in self.own_levels), strict=True)
-        return [{"gain": gain, "offset": offset} for gain, offset in pairs]
+        return [{"curve": tuple(curve)} for curve in self.own_curve.tolist()]
 
     def _read_sources(self) -> None:
         """What the sources give once: levels (1), gradients, W of (2), priors of labels (4) to (6).
@@ -192,8 +203,7 @@ class EvidenceLikelihood(Likelihood):
         if a is None:
             a = s.flatten(2).median(dim=-1).values[..., None, None]
         stands_out = (s - a).abs() + self.beta * s
-        wide = self.width * min(s.shape[-2:])
-        log_r = self.kappa * self._solve.blur(stands_out, wide)
+        log_r = self.kappa * self._over_regions(stands_out, s)
         if self.hot:
             log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
         self.right, self.below = grad(s)
@@ -202,16 +212,21 @@ class EvidenceLikelihood(Likelihood):
             log_r = log_r + self.sharp * (smooth(square, 4.0) + TINY).log()
         r = log_r.softmax(dim=1)
         u = (r * s).sum(1, keepdim=True)
-        self.own_levels = good_levels(u, self.spread, self.gains)
-        given = self.gain, self.offset
-        G, offset = (own if x is None else x for own, x in zip(self.own_levels, given, strict=True))
-        self.b = G * u + offset
+        u = u + self.light * (s.amax(1, keepdim=True) - u)
+        self.own_curve = good_curve(u, self.spread, self.gains, self.even)
+        self.b = along(given_curve(self.curve, self.own_curve), u)
         energy = smooth(square, self.grain) + TINY
         self.strongest = energy.amax(1, keepdim=True)
         texture = self.edge / (self.edge + self.strongest.sqrt())
         self.log_z = self.p * energy.log() - self.follow * texture * _darker(s, u)
         self.m = self.faint / (self.faint + energy.sqrt())
         self.weight = (1 + self.ease**2 * self.strongest).rsqrt()
+
+    def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
+        """smooth_w of (4)."""
+        if self.contour:
+            return smooth_regions(x, s, self.width, self.contour)
+        return self._solve.blur(x, self.width * min(x.shape[-2:]))
 
     def _responsibilities(self, f: Tensor) -> Tensor:
         """The E-step (7): z from the gradients of f, and from what is beyond white or black."""
@@ -255,29 +270,3 @@ def _darker(s: Tensor, u: Tensor) -> Tensor:
     """h_k of (5): towards 1 where the levels s are far darker than u, 0 where they are not."""
     s, u = (((x + 1) / 2).clamp(min=0) + DARK for x in (s, u))
     return (u - s).clamp(min=0) ** 2 / (u**2 + s**2)
-
-
-def good_levels(u: Tensor, spread: float, gains: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """The gain G and the offset that spread the levels u of (1), and keep them within the range.
-
-    G is what gives them the standard deviation `spread`, as far as `gains` and the range allow. The
-    darkest stay where they are, unless the brightest would go beyond white.
-    """
-    step = 1 + max(u.shape[-2:]) // 1024  # a part of the pixels tells the ends of a large image
-    part = u[..., ::step, ::step].flatten(1)
-    low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None, None, None]
-    deviation = u.std(dim=(2, 3), keepdim=True, correction=0)
-    gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
-    gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    return gain, torch.minimum((1 - gain) * low, 1 - gain * high)  # 0 where there is no gain
-
-
-def fold(f: Tensor, knee: float) -> Tensor:
-    """Levels beyond white, smoothly back: the identity up to 1 - knee, below 1 from there on.
-
-    The curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins. It is the same
-    for every image, so frames do not flicker. Black is black: what lies beyond it is clipped, for
-    backgrounds that are black in all sources must come out so.
-    """
-    over = (f - (1 - knee)).clamp(min=0)
-    return (f - over + knee * (1 - torch.exp(-over / knee))).clamp(min=-1)

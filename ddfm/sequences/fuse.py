@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,13 +131,17 @@ class _State:
             self.guess = grey(fusion.picture)
         return fusion
 
-    def follow(self, task: str, chosen: dict[str, float]) -> None:
+    def follow(self, task: str, chosen: Mapping[str, Sequence[float]]) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
+        free = {k: tuple(v) for k, v in chosen.items() if k not in self.given}
         if self.begun:
             now = self.fuser.options
-            moved = {k: now[k] + FOLLOW * (v - now[k]) for k, v in chosen.items() if k in now}
-            self.fuser.options = now | moved | self.given
+            free = {k: _towards(now[k], v) for k, v in free.items()}
         else:
             self.begun = True
             self.fuser.task = task
-            self.fuser.options = chosen | self.given
+        self.fuser.options = self.given | free
+
+
+def _towards(now: Sequence[float], then: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a + FOLLOW * (b - a) for a, b in zip(now, then, strict=True))
