@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["along", "fold", "given_curve", "good_curve", "knots"]
 
 KNOTS = 33  # of a curve that is found here
-CROWDED = 1.5  # times the average: levels that more pixels share are not drawn farther apart
+CROWDED = 1.5  # times as many pixels as on average; more than that are counted as if that many
 
 
 def knots(curve: Tensor) -> Tensor:
