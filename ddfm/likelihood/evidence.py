@@ -112,7 +112,7 @@ class EvidenceLikelihood(Likelihood):
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.00125,
+        alpha: float = 0.0012,
         kappa: float = 46.0,
         beta: float = 0.7,
         anchor: float | None = None,
@@ -121,7 +121,7 @@ class EvidenceLikelihood(Likelihood):
         width: float = 1.25,
         contour: float = 0.03,
         light: float = 0.078,
-        even: float = 0.21,
+        even: float = 0.2,
         spread: float = 0.479,
         gains: tuple[float, float] = (1.0, 1.324),
         curve: Sequence[float] | None = None,
@@ -129,7 +129,7 @@ class EvidenceLikelihood(Likelihood):
         follow: float = 18.5,
         edge: float = 0.0083,
         faint: float = 0.0036,
-        restore: float = 0.07,
+        restore: float = 0.095,
         detail: float = 1.055,
         grain: float = 0.86,
         ease: float = 35.0,
@@ -144,11 +144,13 @@ class EvidenceLikelihood(Likelihood):
             raise DdfmError(
                 "alpha, width, spread, edge, grain and knee of the likelihood are positive"
             )
-        if min(contour, even, light, follow, faint, ease, learn, room, lam, noise) < 0:
+        if min(contour, follow, faint, ease, learn, room, lam, noise) < 0:
             raise DdfmError(
-                "contour, even, light, follow, faint, ease, learn, room, lam and noise of the "
-                "likelihood are not negative"
+                "contour, follow, faint, ease, learn, room, lam and noise of the likelihood are "
+                "not negative"
             )
+        if not (0 <= light <= 1 and 0 <= even <= 1):
+            raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
         self.alpha, self.kappa, self.beta = alpha, kappa, beta
         self.width, self.contour = width, contour
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
