@@ -5,7 +5,6 @@ Who calls from a notebook has NumPy's numbers, and who calls from a form has tex
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from ddfm.errors import DdfmError
 
 __all__ = ["plain_options", "text", "whole_number"]
 
+LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are not one number.
 SEVERAL = {"gains": "two numbers", "curve": "two or more numbers"}
 
@@ -51,7 +51,7 @@ def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
         return None
     if name not in SEVERAL:
         return _number(name, value)
-    count = len(value) if isinstance(value, (Sequence, np.ndarray)) else 0
+    count = len(value) if isinstance(value, (Sequence, np.ndarray)) and np.ndim(value) else 0
     if count == 2 or (count > 2 and name == "curve"):
         return tuple(_number(name, part) for part in value)
     raise DdfmError(f"the option {name} must be {SEVERAL[name]}, not {value!r}")
@@ -59,6 +59,6 @@ def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
-    if not isinstance(plain, (int, float)) or not math.isfinite(plain):
-        raise DdfmError(f"the option {name} must be a finite number, not {value!r}")
+    if not isinstance(plain, (int, float)) or not abs(plain) <= LARGEST:
+        raise DdfmError(f"the option {name} must be a finite number, at most 10^6, not {value!r}")
     return plain

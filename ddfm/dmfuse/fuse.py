@@ -2,7 +2,7 @@
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
 prior are. Last, as in the default likelihood, the levels are spread upwards from the darkest to a
-good contrast, by one gain and one offset for the whole image: a straight curve.
+good contrast: by a straight curve, the same for the whole image.
 """
 
 from __future__ import annotations

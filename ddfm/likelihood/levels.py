@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["along", "fold", "given_curve", "good_curve", "knots"]
 
 KNOTS = 33  # of a curve that is found here
-CROWDED = 1.5  # times as many pixels as on average; more than that are counted as if that many
+CROWDED = 1.5  # times as many pixels as on average: what more there are is spread over all levels
 
 
 def knots(curve: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def along(curve: Tensor, u: Tensor) -> Tensor:
     """What the levels u (B, ...) become by the curve of each image, (B, n)."""
     bins = curve.shape[-1] - 1
     at = (u.flatten(1) + 1) / 2 * bins
-    left = at.floor().clamp(0, bins - 1)
-    before, after = (curve.gather(1, left.long() + k) for k in (0, 1))
+    left = at.floor().long().clamp(0, bins - 1)  # clamped last: what is no number has a place, too
+    before, after = (curve.gather(1, left + k) for k in (0, 1))
     return (before + (at - left) * (after - before)).view_as(u)
 
 
@@ -49,7 +49,7 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float], even: float
     deviation = part.std(dim=1, keepdim=True, correction=0)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    # Where there is no gain, there is no offset.
+    # Where there is no gain, there is no offset, but for what is beyond white.
     return gain * curve + torch.minimum((1 - gain) * low, 1 - gain * high)
 
 
@@ -59,20 +59,25 @@ def given_curve(curve: Sequence[float] | None, own: Tensor) -> Tensor:
 
 
 def _equalising(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The curve from low to high that makes all levels about equally frequent, within CROWDED.
+    """The curve that makes levels from low to high about equally frequent, and keeps both ends.
 
-    Contrast-limited histogram equalisation (Pizer et al. 1987), of whole images.
+    Contrast-limited histogram equalisation (Pizer et al. 1987), of whole images: what is cut off
+    at CROWDED is given back to all levels alike.
     """
     bins = KNOTS - 1
     at = ((u.clamp(low, high) + 1) / 2 * bins).long().clamp(0, bins - 1)
     count = torch.zeros(len(u), bins, dtype=torch.long, device=u.device)
     share = count.scatter_add(1, at, torch.ones_like(at)).to(u) / at.shape[1]
     edges = knots(u.new_empty(1, KNOTS))
-    width = (edges[1:].minimum(high) - edges[:-1].maximum(low)).clamp(min=0)
-    width = width / width.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    inside = (edges[1:].minimum(high) - edges[:-1].maximum(low)).clamp(min=0)
+    width = inside / inside.sum(dim=1, keepdim=True).clamp(min=1e-6)
     share = share.minimum(CROWDED * width)
     share = share + width * (1 - share.sum(dim=1, keepdim=True))
-    return low + (high - low) * torch.cat([torch.zeros_like(low), share.cumsum(dim=1)], dim=1)
+    # A bin at an end has its pixels in a part of it only, and rises there as steeply.
+    slope = (high - low) * share / inside.clamp(min=1e-6)
+    rise = slope * (2 / bins)
+    curve = torch.cat([torch.zeros_like(low), rise.cumsum(dim=1)], dim=1)
+    return curve + low - along(curve, low)
 
 
 def fold(f: Tensor, knee: float) -> Tensor:

@@ -9,6 +9,8 @@ M-step takes the low frequencies only.
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,7 +19,8 @@ from ddfm.likelihood.cosine import PoissonSolver, grad
 __all__ = ["smooth_regions"]
 
 GRID = 120  # about so many points along the shorter side
-PASSES = 80  # of the conjugate gradients; errors are then below a hundredth
+POINTS = 60_000  # and no more than that in all
+PASSES = 80  # of the conjugate gradients; at the default contour errors are below a hundredth
 
 
 def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> Tensor:
@@ -30,11 +33,11 @@ def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> 
             crossed as an even place.
     """
     size = x.shape[-2:]
-    step = max(1, round(min(size) / GRID))
+    step = max(1, round(min(size) / GRID), math.ceil(math.sqrt(math.prod(size) / POINTS)))
     coarse = [-(-n // step) for n in size]
     x, sources = (F.interpolate(part, size=coarse, mode="area") for part in (x, sources))
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
-    a = (width * min(coarse)) ** -2
+    a = x.new_tensor(width * min(coarse)) ** -2
     y = PoissonSolver().weighted(a, V, a * x, x.mean(dim=(2, 3), keepdim=True).expand_as(x), PASSES)
     return F.interpolate(y, size=size, mode="bilinear")
