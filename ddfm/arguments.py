@@ -59,6 +59,10 @@ def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
-    if not isinstance(plain, (int, float)) or not abs(plain) <= LARGEST:
-        raise DdfmError(f"the option {name} must be a finite number, at most 10^6, not {value!r}")
+    if not isinstance(plain, (int, float)) or plain != plain:
+        raise DdfmError(f"the option {name} must be a finite number, not {value!r}")
+    if abs(plain) > LARGEST:
+        raise DdfmError(
+            f"the option {name} must be a number from -{LARGEST:,.0f} to {LARGEST:,.0f}"
+        )
     return plain

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+from scipy.ndimage import gaussian_filter
 
 from ddfm import DdfmError
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.cosine import PoissonSolver, adjoint, dct, grad, idct
+from ddfm.likelihood.regions import smooth_regions
 from ddfm.likelihood.smooth import smooth
 
 PLAIN = {"curve": (-1, 1), "light": 0.0, "detail": 1.0, "restore": 0.0, "hot": 0.0}
@@ -267,6 +269,36 @@ def test_what_is_bright_in_one_source_is_not_wholly_dark():
     for light, level in ((0.0, -0.3), (0.25, -0.15), (1.0, 0.3)):
         f = EvidenceLikelihood(dark, bright, light=light, **plain).first_guess()
         torch.testing.assert_close(f, torch.full_like(f, level), atol=1e-4, rtol=0)
+
+
+def test_levels_are_decided_region_by_region():
+    """What (4) smooths, where it stops, and that there are no such edges without a contour."""
+    sources = [scene(1, (60, 80)), scene(2, (60, 80))]
+    x = torch.cat([scene(3, (60, 80)), scene(4, (60, 80))], dim=1)
+    s = torch.cat(sources, dim=1)
+    with_edges = EvidenceLikelihood(*sources, width=0.7, contour=0.05)
+    torch.testing.assert_close(with_edges._over_regions(x, s), smooth_regions(x, s, 0.7, 0.05))
+    without = EvidenceLikelihood(*sources, width=0.1, contour=0.0)
+    gaussian = gaussian_filter(x.numpy(), (0, 0, 6, 6), mode="reflect", truncate=8)
+    torch.testing.assert_close(
+        without._over_regions(x, s), torch.from_numpy(gaussian), atol=2e-3, rtol=0
+    )
+    # Two halves of a sky: the one thing that stands out, a cloud, speaks for all of it.
+    sky = torch.full((1, 1, 60, 80), 0.2)
+    sky[..., 30:, :] = -0.6
+    cloud = sky.clone()
+    cloud[..., 4:26, 4:40] += 0.05 * torch.rand(22, 36, generator=torch.Generator().manual_seed(7))
+    dark = sky - 0.05
+    region = EvidenceLikelihood(cloud, dark, hot=0.0, curve=(-1, 1), light=0.0, kappa=2000.0)
+    region.first_guess()
+    assert float((region.b - cloud)[..., 2:28, 42:].abs().max()) < 0.01
+
+
+def test_the_curve_is_evened_as_far_as_was_asked():
+    pair = scene(1).clamp(max=-0.2), scene(2).clamp(max=-0.3)
+    curves = [make_likelihood("default", pair, even=e).chosen()[0]["curve"] for e in (0, 0.2, 0.6)]
+    bends = [float(torch.tensor(curve).diff().std()) for curve in curves]
+    assert bends[0] < 1e-6 < bends[1] < 0.5 * bends[2]
 
 
 def test_a_series_can_share_what_one_image_chose():

@@ -659,12 +659,14 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"options": {"psi": (1, 2)}}, "the option psi must be a finite number"),
         ({"options": {"gains": 1.0}}, "the option gains must be two numbers, not 1.0"),
         ({"options": {"curve": [1.0]}}, "the option curve must be two or more numbers, not [1.0]"),
+        ({"options": {"curve": np.array(1.0)}}, "the option curve must be two or more numbers"),
+        (
+            {"options": {"psi": 10**400}},
+            "the option psi must be a number from -1,000,000 to 1,000,000",
+        ),
         ({"options": [1]}, "options must be a dictionary"),
         ({"likelihood": "default", "options": {"alpha": 0}}, "of the likelihood are positive"),
-        (
-            {"likelihood": "default", "options": {"contour": -1}},
-            "not negative",
-        ),
+        ({"likelihood": "default", "options": {"contour": -1}}, "not negative"),
         ({"likelihood": "default", "options": {"even": 2}}, "light and even of the likelihood are"),
         ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),
         ({"seed": None}, "the seed must be a whole number"),

@@ -1,4 +1,4 @@
-"""Curves of levels: against scikit-image, closed forms, and what they promise."""
+"""Curves of levels: against closed forms, and what they promise."""
 
 import pytest
 import torch
@@ -69,8 +69,16 @@ def test_what_many_pixels_have_is_drawn_apart_but_not_far():
     left = 1 - 0.25 * levels.CROWDED - 0.2
     expected = 0.6 + 0.4 * (levels.CROWDED + left)
     assert float(slope[1:7].mean()) == pytest.approx(expected, rel=0.05) and expected < 1.5
-    ends = u.flatten().quantile(torch.tensor([0.01, 0.99], dtype=u.dtype)).view(1, 2)
-    torch.testing.assert_close(along(curve, ends), ends, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("ends", [(-0.8, 0.8), (0.01, 0.05), (0.05, 0.11), (0.055, 0.07)])
+def test_evening_keeps_both_ends_and_what_is_even(ends):
+    """However few bins the levels are in, and however their ends lie in them."""
+    ramp = torch.linspace(*ends, 64 * 64, dtype=torch.float64).view(1, 1, 64, 64)
+    evened = along(good_curve(ramp, 0.1, (1.0, 1.0), even=1.0), ramp)
+    inside = ramp.flatten()[41:-41], evened.flatten()[41:-41]
+    torch.testing.assert_close(inside[1], inside[0], atol=0.05 * (ends[1] - ends[0]), rtol=0)
+    assert float((inside[1] - inside[0])[[0, -1]].abs().max()) < 1e-3 * (ends[1] - ends[0])
 
 
 def test_each_image_of_a_batch_has_the_curve_that_it_has_alone():
@@ -79,6 +87,27 @@ def test_each_image_of_a_batch_has_the_curve_that_it_has_alone():
     alone = torch.cat([good_curve(both[k : k + 1], 0.5, WIDE, even=0.3) for k in (0, 1)])
     torch.testing.assert_close(curves, alone)
     assert float((curves[0] - curves[1]).abs().max()) > 0.05
+
+
+def test_the_gain_is_for_what_was_evened():
+    u = 0.4 * night() + 0.1
+    curve = good_curve(u, 0.3, (1.0, 2.0), even=0.5)
+    assert float(along(curve, u).std()) == pytest.approx(0.3, rel=1e-3)
+    assert 1.05 < 0.3 / float(u.std()) < 1.95, "neither gain is at its bounds"
+
+
+def test_no_gain_goes_beyond_the_range_or_below_one():
+    bimodal = torch.cat([night(0.5)[..., :50] * 0 - 0.5, night(0.5)[..., :50] * 0 + 0.5], dim=-1)
+    spread = along(good_curve(bimodal, 9.0, (1.0, 10.0)), bimodal)
+    assert float(spread.max() - spread.min()) == pytest.approx(2, rel=1e-6)
+    narrowed = good_curve(bimodal, 0.1, (0.2, 1.5))
+    torch.testing.assert_close(along(narrowed, bimodal), bimodal)
+
+
+def test_what_is_no_number_is_not_hidden():
+    u = torch.tensor([[0.0, float("nan"), float("inf")]])
+    out = along(torch.tensor([[-1.0, 0.0, 1.0]]), u)
+    assert out[0].isfinite().tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("level", [-1.0, 0.3, 1.0])
