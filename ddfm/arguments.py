@@ -5,6 +5,7 @@ Who calls from a notebook has NumPy's numbers, and who calls from a form has tex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from ddfm.errors import DdfmError
 __all__ = ["plain_options", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
-# Options that are not one number.
-SEVERAL = {"gains": "two numbers", "curve": "two or more numbers"}
+# Options that are two numbers or more: the most that there may be, and how an error says it.
+SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
 def text(name: str, value: Any) -> str:
@@ -51,15 +52,16 @@ def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
         return None
     if name not in SEVERAL:
         return _number(name, value)
-    count = len(value) if isinstance(value, (Sequence, np.ndarray)) and np.ndim(value) else 0
-    if count == 2 or (count > 2 and name == "curve"):
-        return tuple(_number(name, part) for part in value)
-    raise DdfmError(f"the option {name} must be {SEVERAL[name]}, not {value!r}")
+    most, words = SEVERAL[name]
+    numbers = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(numbers, Sequence) and 2 <= len(numbers) <= most:
+        return tuple(_number(name, part) for part in numbers)
+    raise DdfmError(f"the option {name} must be {words}, not {value!r}")
 
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
-    if not isinstance(plain, (int, float)) or plain != plain:
+    if not isinstance(plain, (int, float)) or plain != plain:  # isnan would fail for 10**400
         raise DdfmError(f"the option {name} must be a finite number, not {value!r}")
     if abs(plain) > LARGEST:
         raise DdfmError(

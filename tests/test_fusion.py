@@ -660,6 +660,7 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"options": {"gains": 1.0}}, "the option gains must be two numbers, not 1.0"),
         ({"options": {"curve": [1.0]}}, "the option curve must be two or more numbers, not [1.0]"),
         ({"options": {"curve": np.array(1.0)}}, "the option curve must be two or more numbers"),
+        ({"options": {"gains": [[1, 2], [3]]}}, "the option gains must be a finite number"),
         (
             {"options": {"psi": 10**400}},
             "the option psi must be a number from -1,000,000 to 1,000,000",
