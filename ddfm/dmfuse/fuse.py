@@ -84,7 +84,7 @@ class DMFuse:
         own = good_curve(fused, spread, gains or self.about.gains)
         taken = given_curve(curve, own)
         # What needs no spreading stays as the head made it, white included.
-        moves = (taken - knots(taken)).abs().amax(dim=1) > 1e-6
+        moves = (taken - knots(taken.shape[-1], taken)).abs().amax(dim=1) > 1e-6
         spread_out = fold(along(taken, fused), knee)
         fused = torch.where(moves.view(-1, 1, 1, 1), spread_out, fused)
         return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]

@@ -17,9 +17,9 @@ KNOTS = 33  # of a curve that is found here
 CROWDED = 1.5  # times as many pixels as on average: what more there are is spread over all levels
 
 
-def knots(curve: Tensor) -> Tensor:
-    """The levels from black to white that a curve (B, n) is of; the curve that changes nothing."""
-    return torch.linspace(-1, 1, curve.shape[-1], dtype=curve.dtype, device=curve.device)
+def knots(count: int, like: Tensor) -> Tensor:
+    """The levels from black to white that a curve is of; the curve that changes nothing."""
+    return torch.linspace(-1, 1, count, dtype=like.dtype, device=like.device)
 
 
 def along(curve: Tensor, u: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float], even: float
     step = 1 + max(u.shape[-2:]) // 1024  # a part of the pixels tells about a large image
     part = u[..., ::step, ::step].flatten(1)
     low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
-    curve = knots(u.new_empty(len(u), KNOTS)).expand(len(u), -1)
+    curve = knots(KNOTS, u).expand(len(u), -1)
     if even:
         curve = curve + even * (_equalising(part, low, high) - curve)
         part, low, high = (along(curve, x) for x in (part, low, high))
@@ -68,7 +68,7 @@ def _equalising(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
     at = ((u.clamp(low, high) + 1) / 2 * bins).long().clamp(0, bins - 1)
     count = torch.zeros(len(u), bins, dtype=torch.long, device=u.device)
     share = count.scatter_add(1, at, torch.ones_like(at)).to(u) / at.shape[1]
-    edges = knots(u.new_empty(1, KNOTS))
+    edges = knots(KNOTS, u)
     inside = (edges[1:].minimum(high) - edges[:-1].maximum(low)).clamp(min=0)
     width = inside / inside.sum(dim=1, keepdim=True).clamp(min=1e-6)
     share = share.minimum(CROWDED * width)
