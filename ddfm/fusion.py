@@ -29,7 +29,7 @@ from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
-from ddfm.likelihood import check_number, make_likelihood
+from ddfm.likelihood import check_sources, make_likelihood
 from ddfm.likelihood.base import Chosen
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded
@@ -43,7 +43,7 @@ from ddfm.samplers import Noise, find_sampler, noised
 from ddfm.schedule import timesteps
 from ddfm.watch import Callback, Watch
 
-__all__ = ["METHODS", "Fuser", "Fusion", "fuse"]
+__all__ = ["METHODS", "Fuser", "Fusion", "check_number", "fuse"]
 
 METHODS = ("ddfm", "dmfuse")
 
@@ -177,10 +177,8 @@ class Fuser:
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
 
     def check_number(self, number: int) -> None:
-        """Refuses more sources than the method takes."""
-        if self.method == "dmfuse" and number != 2:
-            raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
-        check_number(self.likelihood, number)
+        """Refuses more sources than are fused at a time."""
+        check_number(number, self.method, self.likelihood)
 
     @property
     def begins_late(self) -> bool:
@@ -349,6 +347,13 @@ class Fuser:
         if self.task != "auto":
             return self.task
         return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
+
+
+def check_number(number: int, method: str, likelihood: str) -> None:
+    """Refuses more sources than the method and the likelihood take."""
+    if method == "dmfuse" and number != 2:
+        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+    check_sources(number, likelihood)
 
 
 def _seed(value: Any) -> int:

@@ -43,6 +43,8 @@ def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders, monkey
     three = (*folders, shutil.copytree(folders[1], tmp_path / "third"))
     result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--likelihood", "paper")
     refused(result, "the likelihood paper needs two sources, not 3")
+    result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--method", "dmfuse")
+    refused(result, "dmfuse fuses two images, infrared and visible, not 3")
     assert not (tmp_path / "out").exists()
 
 

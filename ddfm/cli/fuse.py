@@ -176,9 +176,8 @@ def _fuse_folders(
     flir: dict[str, Any],
 ) -> int | None:
     from ddfm.batch import fuse_flir, fuse_folders
-    from ddfm.fusion import Fuser
+    from ddfm.fusion import Fuser, check_number
     from ddfm.imaging.files import output_suffix
-    from ddfm.likelihood import check_number
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")
@@ -189,7 +188,8 @@ def _fuse_folders(
         output_suffix(folders["suffix"])
     fuser = None if folders["dry_run"] else Fuser(**settings)
     if folders["dry_run"] and not alone:
-        check_number(settings["likelihood"], len(sources))  # no weights are read for a plan
+        # No weights are read for a plan, and so there is no Fuser to do this.
+        check_number(len(sources), settings["method"], settings["likelihood"])
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)

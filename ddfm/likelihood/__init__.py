@@ -20,7 +20,7 @@ __all__ = [
     "Likelihood",
     "PaperLikelihood",
     "ReferenceLikelihood",
-    "check_number",
+    "check_sources",
     "make_likelihood",
 ]
 
@@ -41,11 +41,11 @@ def make_likelihood(name: str, sources: Sequence[Tensor], **options: Any) -> Lik
     for option in options:
         if option not in known:
             raise unknown(f"option of the likelihood {name}", option, known)
-    check_number(name, len(sources))
+    check_sources(len(sources), name)
     return cls(*sources, **options)
 
 
-def check_number(name: str, number: int) -> None:
+def check_sources(number: int, name: str) -> None:
     """Refuses more sources than the likelihood of this name takes."""
     parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
