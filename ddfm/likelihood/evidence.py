@@ -4,13 +4,16 @@ Each pixel of the fused image f has a level and a gradient. Which of the K sourc
 is not known: two latent labels, one for the level and one for the gradient, with responsibilities
 r_k and z_k that sum to 1 over k. Given them,
 
-    f        ~ N(b, alpha^-1),    b = T(u),  u = (1 - light) sum_k r_k s_k + light max_k s_k (1)
+    f        ~ N(b, a^-1),        b = T(u),  u = (1 - light) sum_k r_k s_k + light max_k s_k (1)
+                                  a = alpha c^rivalry
     grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k       (2)
     f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2       (3)
 
 What is bright in one source is never wholly dark. T is a curve of each image that evens out its
 levels and spreads them, from the darkest upwards; gradients keep their strength: it is for contrast
-of regions, not of edges. m_k is the probability that a detail of s_k is there whoever the gradient
+of regions, not of edges. c is 1 where all sources have the same share of the energy of gradients,
+and 0 where one has it all: the gradients chosen then are those of one image, agree with each other,
+and need little to hold them together. m_k is the probability that a detail of s_k is there whoever the gradient
 belongs to. Edges compete; faint texture does not, and lies over what the other source has.
 W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7): gradients chosen from several sources
 belong to no image, and what has to give way does so at strong edges, where it matters least.
@@ -40,7 +43,7 @@ A step is one pass of EM:
         e = max_k e_k: what is not explained is judged by the contrast that is there
         o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
         or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
-    M:  (alpha + rho + grad' W grad) f = alpha b + rho x0 + grad' W g                        (8)
+    M:  (a + rho + grad' W grad) f = a b + rho x0 + grad' W g                                (8)
 
 (8) is a screened Poisson equation: a few conjugate gradients, from the last f on (the first from
 the solution for W = 1), with the exact solution for an even W, in the cosine domain, as
@@ -72,6 +75,7 @@ __all__ = ["EvidenceLikelihood"]
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
 DARK = 0.02  # what is added to levels from 0 to 1 before they are compared as ratios
+LEAST = 0.15  # of c: gradients of one image are faded by the curve, and need some hold as well
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
@@ -82,6 +86,7 @@ class EvidenceLikelihood(Likelihood):
     Args:
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
         alpha: weight of the levels beside the gradients.
+        rivalry: how much less levels weigh the less the sources compete for edges; 0 is not at all.
         kappa: how sharply a region is given to the source that stands out in it.
         beta: how much brightness counts beside distance from a_k.
         anchor: a_k, one level for all sources; None is the median of each.
@@ -113,6 +118,7 @@ class EvidenceLikelihood(Likelihood):
         self,
         *sources: Tensor,
         alpha: float = 0.0012,
+        rivalry: float = 0.0,
         kappa: float = 46.0,
         beta: float = 0.7,
         anchor: float | None = None,
@@ -144,14 +150,14 @@ class EvidenceLikelihood(Likelihood):
             raise DdfmError(
                 "alpha, width, spread, edge, grain and knee of the likelihood are positive"
             )
-        if min(contour, follow, faint, ease, learn, room, lam, noise) < 0:
+        if min(rivalry, contour, follow, faint, ease, learn, room, lam, noise) < 0:
             raise DdfmError(
-                "contour, follow, faint, ease, learn, room, lam and noise of the likelihood are "
-                "not negative"
+                "rivalry, contour, follow, faint, ease, learn, room, lam and noise of the "
+                "likelihood are not negative"
             )
         if not (0 <= light <= 1 and 0 <= even <= 1):
             raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
-        self.alpha, self.kappa, self.beta = alpha, kappa, beta
+        self.alpha, self.rivalry, self.kappa, self.beta = alpha, rivalry, kappa, beta
         self.width, self.contour = width, contour
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.light, self.even = light, even
@@ -217,6 +223,7 @@ class EvidenceLikelihood(Likelihood):
         u = u + self.light * (s.amax(1, keepdim=True) - u)
         self.own_curve = good_curve(u, self.spread, self.gains, self.even)
         self.b = along(given_curve(self.curve, self.own_curve), u)
+        self.a = self.alpha * _competition(square) ** self.rivalry
         energy = smooth(square, self.grain) + TINY
         self.strongest = energy.amax(1, keepdim=True)
         texture = self.edge / (self.edge + self.strongest.sqrt())
@@ -252,13 +259,20 @@ class EvidenceLikelihood(Likelihood):
         ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
         q = self.detail * ratio.clamp(max=1).sqrt() * ratio.clamp(1, MOST) ** (self.restore / 2)
         right, below = q * right, q * below
-        a, W = self.alpha + rho, self.weight
-        levels = self.alpha * self.b + (0.0 if x0 is None else rho * x0)
+        hold, W = self.a + rho, self.weight
+        levels = self.a * self.b + (0.0 if x0 is None else rho * x0)
         if f is None or not self.ease:
-            f = self._solve(a, levels + adjoint(right, below))  # as if W were 1
+            f = self._solve(hold, levels + adjoint(right, below))  # as if W were 1
         if self.ease:
-            f = self._solve.weighted(a, W, levels + adjoint(W * right, W * below), f, PASSES)
+            f = self._solve.weighted(hold, W, levels + adjoint(W * right, W * below), f, PASSES)
         return f
+
+
+def _competition(square: Tensor) -> Tensor:
+    """c of (1), by the energy of each source's gradients: 1 where all have the same, 0 for one."""
+    energy = square.mean(dim=(2, 3), keepdim=True) + TINY
+    most = energy.amax(1, keepdim=True) / energy.sum(1, keepdim=True)
+    return ((1 - most) * square.shape[1] / (square.shape[1] - 1)).clamp(min=LEAST)
 
 
 def _outlying(s: Tensor) -> Tensor:
