@@ -317,12 +317,42 @@ def test_a_series_can_share_what_one_image_chose():
     assert shared.chosen() == [one], "what it chose does not depend on what it was told"
 
 
+def waves(*amplitudes: float) -> list[torch.Tensor]:
+    """Sources whose gradients have energies as the squares of their amplitudes."""
+    return [amplitude * scene() for amplitude in amplitudes]
+
+
+@pytest.mark.parametrize(
+    ("amplitudes", "c"),
+    [((1, 1), 1), ((1, 3**0.5), 0.5), ((1, 0.5, 0.5), 0.5), ((1, -1, 1), 1), ((1, 0.01), 0.15)],
+)
+def test_competition_is_what_the_strongest_leaves_to_the_others(amplitudes, c):
+    """Of energies 1 and 3 half of an even share; far from even, the least that there is."""
+    (chosen,) = make_likelihood("default", waves(*amplitudes), rivalry=1.0).chosen()
+    assert chosen["competition"] == pytest.approx(c, abs=1e-3)
+    assert "competition" not in make_likelihood("default", waves(*amplitudes)).chosen()[0]
+
+
+def test_levels_weigh_less_where_sources_compete_less():
+    pair = waves(0.5, -0.5 * 3**0.5)
+
+    def steps(**options) -> torch.Tensor:
+        likelihood = EvidenceLikelihood(*pair, **options)
+        return likelihood(likelihood.first_guess())
+
+    found, told = steps(alpha=0.04, rivalry=2.0), steps(alpha=0.16, rivalry=2.0, competition=0.25)
+    torch.testing.assert_close(found, steps(alpha=0.01), atol=1e-4, rtol=0)
+    torch.testing.assert_close(told, steps(alpha=0.01))
+    assert float((found - steps(alpha=0.04)).abs().max()) > 0.01
+
+
 def test_batches_are_fused_pair_by_pair():
     pairs = [(scene(1), scene(2)), (scene(3), scene(4))]
-    both = EvidenceLikelihood(*(torch.cat(parts) for parts in zip(*pairs, strict=True)))
+    pairs[1] = pairs[1][0], 0.3 * pairs[1][1]
+    both = EvidenceLikelihood(*map(torch.cat, zip(*pairs, strict=True)), rivalry=2.0)
     together = both(both.first_guess())
     for k, pair in enumerate(pairs):
-        alone = EvidenceLikelihood(*pair)
+        alone = EvidenceLikelihood(*pair, rivalry=2.0)
         torch.testing.assert_close(alone(alone.first_guess())[0], together[k])
 
 

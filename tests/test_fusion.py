@@ -558,6 +558,13 @@ def test_a_series_shares_its_contrast():
     middle = np.median([one["curve"] for one in chosen], axis=0)
     assert series.options == {"curve": pytest.approx(tuple(middle))} and fuser.options == {}
     assert series(*pairs[0]).settings["options"]["curve"] == list(series.options["curve"])
+    medical = Fuser("gaussian", steps=1, device="cpu", task="medical")
+    pairs = [(factor * a, b) for factor, (a, b) in zip((0.2, 0.5, 1), pairs, strict=True)]
+    chosen = [medical(a, b).chosen["competition"] for a, b in pairs]
+    series = medical.sharing(pairs)
+    assert series.options["competition"] == sorted(chosen)[1] and len(set(chosen)) == 3
+    options = series(*pairs[0]).settings["options"]
+    assert options["competition"] == series.options["competition"]
     given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
     assert given.sharing(pairs).options == {"curve": (-1, 0.5, 1)}
     assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).options == {}
@@ -668,6 +675,7 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"options": [1]}, "options must be a dictionary"),
         ({"likelihood": "default", "options": {"alpha": 0}}, "of the likelihood are positive"),
         ({"likelihood": "default", "options": {"contour": -1}}, "not negative"),
+        ({"likelihood": "default", "options": {"competition": 0}}, "above 0, and at most 1"),
         ({"likelihood": "default", "options": {"even": 2}}, "light and even of the likelihood are"),
         ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),
         ({"seed": None}, "the seed must be a whole number"),

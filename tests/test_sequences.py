@@ -97,6 +97,16 @@ def test_a_bright_thing_that_comes_into_view_darkens_nothing_at_once(fuser):
     assert change(film[-1], fuser(*after)) < at_once / 5
 
 
+def test_what_one_number_says_follows_slowly_as_well():
+    """A second image that fades: its share of the edges becomes less."""
+    fuser = ddfm.Fuser("gaussian", steps=1, device="cpu", task="medical")
+    pairs = [(scene(0) / 255, f * scene(1) / 255) for f in (1.0, 0.3, 0.3)]
+    own = [fuser(*pair).chosen["competition"] for pair in pairs]
+    taken = [f.settings["options"].get("competition") for f in fuse_frames(pairs, fuser)]
+    assert own[1] < own[0] / 2
+    assert taken == [None, own[0], pytest.approx(0.9 * own[0] + 0.1 * own[1])]
+
+
 def test_what_the_caller_has_set_remains(fuser):
     pair = eight_bit(scene(0)), eight_bit(scene(1))
     given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})

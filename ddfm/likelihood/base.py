@@ -18,7 +18,7 @@ from ddfm.errors import DdfmError
 
 __all__ = ["Chosen", "Likelihood", "per_image_mean"]
 
-Chosen = dict[str, tuple[float, ...]]  # options that an image's own levels decided
+Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
 
 class Likelihood(ABC):

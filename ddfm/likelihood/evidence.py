@@ -12,11 +12,12 @@ r_k and z_k that sum to 1 over k. Given them,
 What is bright in one source is never wholly dark. T is a curve of each image that evens out its
 levels and spreads them, from the darkest upwards; gradients keep their strength: it is for contrast
 of regions, not of edges. c is 1 where all sources have the same share of the energy of gradients,
-and 0 where one has it all: the gradients chosen then are those of one image, agree with each other,
-and need little to hold them together. m_k is the probability that a detail of s_k is there whoever the gradient
-belongs to. Edges compete; faint texture does not, and lies over what the other source has.
-W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7): gradients chosen from several sources
-belong to no image, and what has to give way does so at strong edges, where it matters least.
+and towards 0 where one has it all: the gradients chosen then are those of one image, agree with
+each other, and need little to hold them together. m_k is the probability that a detail of s_k is
+there whoever the gradient belongs to. Edges compete; faint texture does not, and lies over what the
+other source has. W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7): gradients chosen from
+several sources belong to no image, and what has to give way does so at strong edges, where it
+matters least.
 
 The labels have priors that the sources give once, from what stands out in them:
 
@@ -87,6 +88,7 @@ class EvidenceLikelihood(Likelihood):
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
         alpha: weight of the levels beside the gradients.
         rivalry: how much less levels weigh the less the sources compete for edges; 0 is not at all.
+        competition: c, where images of one series are to have the same; None is the image's own.
         kappa: how sharply a region is given to the source that stands out in it.
         beta: how much brightness counts beside distance from a_k.
         anchor: a_k, one level for all sources; None is the median of each.
@@ -119,6 +121,7 @@ class EvidenceLikelihood(Likelihood):
         *sources: Tensor,
         alpha: float = 0.0012,
         rivalry: float = 0.0,
+        competition: float | None = None,
         kappa: float = 46.0,
         beta: float = 0.7,
         anchor: float | None = None,
@@ -157,7 +160,10 @@ class EvidenceLikelihood(Likelihood):
             )
         if not (0 <= light <= 1 and 0 <= even <= 1):
             raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
-        self.alpha, self.rivalry, self.kappa, self.beta = alpha, rivalry, kappa, beta
+        if competition is not None and not 0 < competition <= 1:
+            raise DdfmError("competition of the likelihood is above 0, and at most 1")
+        self.alpha, self.rivalry, self.competition = alpha, rivalry, competition
+        self.kappa, self.beta = kappa, beta
         self.width, self.contour = width, contour
         self.anchor, self.hot, self.sharp = anchor, hot, sharp
         self.light, self.even = light, even
@@ -195,7 +201,11 @@ class EvidenceLikelihood(Likelihood):
 
     def chosen(self) -> list[Chosen]:
         self._read_sources()
-        return [{"curve": tuple(curve)} for curve in self.own_curve.tolist()]
+        curves, c = self.own_curve.tolist(), self.own_competition.flatten().tolist()
+        if not self.rivalry:
+            return [{"curve": tuple(of_one)} for of_one in curves]
+        both = zip(curves, c, strict=True)
+        return [{"curve": tuple(of_one), "competition": c_of_one} for of_one, c_of_one in both]
 
     def _read_sources(self) -> None:
         """What the sources give once: levels (1), gradients, W of (2), priors of labels (4) to (6).
@@ -223,7 +233,9 @@ class EvidenceLikelihood(Likelihood):
         u = u + self.light * (s.amax(1, keepdim=True) - u)
         self.own_curve = good_curve(u, self.spread, self.gains, self.even)
         self.b = along(given_curve(self.curve, self.own_curve), u)
-        self.a = self.alpha * _competition(square) ** self.rivalry
+        self.own_competition = _competition(square)
+        c = self.own_competition if self.competition is None else self.competition
+        self.a = self.alpha * c**self.rivalry
         energy = smooth(square, self.grain) + TINY
         self.strongest = energy.amax(1, keepdim=True)
         texture = self.edge / (self.edge + self.strongest.sqrt())

@@ -11,12 +11,13 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import as_option
 from ddfm.errors import DdfmError
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
@@ -131,17 +132,17 @@ class _State:
             self.guess = grey(fusion.picture)
         return fusion
 
-    def follow(self, task: str, chosen: Mapping[str, Sequence[float]]) -> None:
+    def follow(self, task: str, chosen: Mapping[str, Any]) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
-        free = {k: tuple(v) for k, v in chosen.items() if k not in self.given}
+        free = {k: as_option(v) for k, v in chosen.items() if k not in self.given}
         if self.begun:
             now = self.fuser.options
-            free = {k: _towards(now[k], v) for k, v in free.items()}
+            free = {k: as_option(_towards(np.array(now[k]), v)) for k, v in free.items()}
         else:
             self.begun = True
             self.fuser.task = task
         self.fuser.options = self.given | free
 
 
-def _towards(now: Sequence[float], then: Sequence[float]) -> tuple[float, ...]:
-    return tuple(a + FOLLOW * (b - a) for a, b in zip(now, then, strict=True))
+def _towards(now: np.ndarray, then: float | tuple[float, ...]) -> np.ndarray:
+    return now + FOLLOW * (then - now)
