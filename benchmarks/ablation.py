@@ -1,6 +1,8 @@
-"""What the prior, and each choice of the default likelihood, brings. Folders hold ir/ and vi/.
+"""What the prior, and each choice of the default likelihood, brings.
 
     python benchmarks/ablation.py FOLDER... [--pairs N] [--noise SIGMA]
+
+Folders are sets as `ddfm bench` takes them, and the task is that of the set.
 
 Without --noise: the six metrics of the published tables, a row a variant. With it: how close the
 fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
@@ -8,6 +10,7 @@ fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import click
@@ -16,16 +19,20 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddfm import Fuser
+from ddfm.bench.datasets import Dataset, find_dataset
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import grey
+from ddfm.likelihood import EvidenceLikelihood
 from ddfm.metrics import evaluate, psnr, ssim
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
+from ddfm.recipes import find_recipe
 from ddfm.schedule import alpha_sigma, alphas_bar
 
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 WITHOUT = {  # a choice of the likelihood: the option that takes it back
     "no E-step (labels keep their priors)": {"learn": 0.0, "room": 0.0},
+    "levels weigh the same in all pairs": {"rivalry": 0.0},
     "texture of the darker, too": {"follow": 0.0},
     "all gradients give way alike": {"ease": 0.0},
     "no faint texture beside the chosen": {"faint": 0.0},
@@ -50,11 +57,23 @@ def no_prior() -> FunctionPrior:
     return FunctionPrior(unscaled, abar, kind="x0", channels=1, name="none")
 
 
-def priors() -> dict[str, Fuser]:
+def priors(task: str) -> dict[str, Fuser]:
     return {
-        "no prior": Fuser(no_prior(), task="ir-visible", options={"lam": 0.0}),
-        "Gaussian prior": Fuser(GaussianPrior(), task="ir-visible"),
-        "default": Fuser(task="ir-visible"),
+        "no prior": Fuser(no_prior(), task=task, options={"lam": 0.0}),
+        "Gaussian prior": Fuser(GaussianPrior(), task=task),
+        "default": Fuser(task=task),
+    }
+
+
+def likelihoods(task: str) -> dict[str, Fuser]:
+    """Only what this task has at all can be taken back."""
+    own = signature(EvidenceLikelihood).parameters
+    usual = {name: own[name].default for options in WITHOUT.values() for name in options}
+    usual |= find_recipe("default", task).options
+    return {
+        name: Fuser(task=task, options=options)
+        for name, options in WITHOUT.items()
+        if all(usual[option] != value for option, value in options.items())
     }
 
 
@@ -65,23 +84,22 @@ def priors() -> dict[str, Fuser]:
 def main(folders: tuple[Path, ...], pairs: int, noise: float | None) -> None:
     """The tables of docs/benchmark.md that tell what brings what."""
     for folder in folders:
-        sources = [
-            (grey_plane(folder / "ir" / n), grey_plane(folder / "vi" / n))
-            for n in some_pairs(folder, pairs)
-        ]
+        dataset = find_dataset(folder)
+        sources = some_pairs(dataset, pairs)
         if noise is None:
-            fusers = priors()
-            likelihoods = {name: Fuser(task="ir-visible", options=o) for name, o in WITHOUT.items()}
-            rows = {n: metrics_of(f, sources, n) for n, f in (fusers | likelihoods).items()}
+            fusers = priors(dataset.task) | likelihoods(dataset.task)
+            rows = {n: metrics_of(f, sources, n) for n, f in fusers.items()}
             print_table(f"{folder.name}, {len(sources)} pairs", COLUMNS, rows)
         else:
-            rows = {n: _robustness(f, sources, noise, n) for n, f in priors().items()}
+            rows = {n: _robustness(f, sources, noise, n) for n, f in priors(dataset.task).items()}
             print_table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
 
 
-def some_pairs(folder: Path, count: int) -> list[str]:
-    names = sorted(path.name for path in (folder / "ir").iterdir())
-    return names[:: max(1, len(names) // count)][:count]
+def some_pairs(dataset: Dataset, count: int) -> list[list[np.ndarray]]:
+    """Grey levels of pairs evenly chosen."""
+    pairs = dataset.pairs
+    some = pairs[:: max(1, len(pairs) // count)][:count]
+    return [[grey_plane(file) for file in pair.files] for pair in some]
 
 
 def grey_plane(path: Path) -> np.ndarray:
@@ -90,8 +108,8 @@ def grey_plane(path: Path) -> np.ndarray:
 
 def metrics_of(fuser: Fuser, sources: list, name: str) -> np.ndarray:
     rows = []
-    for i, v in tqdm(sources, desc=name, leave=False):
-        values = evaluate(fuser(i, v, progress=False).image, i, v, metrics=COLUMNS)
+    for pair in tqdm(sources, desc=name, leave=False):
+        values = evaluate(fuser(*pair, progress=False).image, *pair, metrics=COLUMNS)
         rows.append([values[column] for column in COLUMNS])
     return np.mean(rows, axis=0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from ablation import COLUMNS, grey_plane, metrics_of, print_table, some_pairs
+from ablation import COLUMNS, metrics_of, print_table, some_pairs
 
 from ddfm import Fuser, load_prior
 from ddfm.bench.datasets import find_dataset
@@ -71,10 +71,7 @@ def main(
         folder = out / f"variant-{number}"
         heads[name] = train_dmfuse(training, folder, prior, settings, cache=out / "features")
     for folder in folders:
-        sources = [
-            (grey_plane(folder / "ir" / n), grey_plane(folder / "vi" / n))
-            for n in some_pairs(folder, pairs)
-        ]
+        sources = some_pairs(find_dataset(folder), pairs)
         rows = {name: _measured(head, sources, name) for name, head in heads.items()}
         print_table(f"{folder.name}, {len(sources)} pairs", (*COLUMNS, "seconds"), rows)
         for name in (name for name in heads if VARIANTS[name].get("noise") == "random"):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ddfm.volumes import fuse_volumes
     from ddfm.watch import Snapshot
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
