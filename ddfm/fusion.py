@@ -32,7 +32,7 @@ from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read
 from ddfm.likelihood import check_sources, make_likelihood
 from ddfm.likelihood.base import Chosen
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import denoise, padded
+from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.noise_level import noise_level
 from ddfm.priors.prior import Prior
 from ddfm.priors.tiled import Tiled, check_tile
@@ -314,7 +314,7 @@ class Fuser:
             x = padded(_plane(recipe.prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= recipe.clean:
-                x = luminance(denoise(prior, _channels(x, prior), level))
+                x = unclipped(luminance(denoise(prior, _channels(x, prior), level)), level)
             sources.append(x)
             levels.append(round(level, 5))
         return sources, levels

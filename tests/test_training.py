@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ddfm import DdfmError, load_prior
-from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded
+from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclipped
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.noise_level import noise_level
 from ddfm.priors.prior import FunctionPrior
@@ -209,6 +209,18 @@ def test_denoising_with_the_exact_prior_is_the_wiener_filter():
     expected = torch.fft.irfft2(waves, s=(64, 64))
     # The timestep is the nearest to the noise asked for, not equal to it.
     torch.testing.assert_close(denoise(prior, y, 0.3).double(), expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.2, 0.6, 2.0])
+def test_what_clipping_of_noise_does_to_the_mean_is_undone(sigma):
+    levels = np.linspace(-1, 1, 9)
+    draws = np.random.default_rng(0).normal(size=(400_000, 1))
+    means = np.clip(levels + sigma * draws, -1, 1).mean(axis=0)
+    found = unclipped(torch.from_numpy(means), sigma).numpy()
+    np.testing.assert_allclose(found, levels, atol=0.015 * sigma)
+    assert means[0] > -1 + 0.3 * min(sigma, 1), "it would do without"
+    beyond = unclipped(torch.tensor([-1.2, -1.0, 1.0, 1.2], dtype=torch.float64), sigma)
+    assert beyond.tolist() == [-1, -1, 1, 1]
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
