@@ -48,7 +48,7 @@ def plain_options(options: Any) -> dict[str, Any]:
 
 
 def as_option(value: Any) -> float | tuple[float, ...]:
-    """A number, or several of them, as options have it: of arrays, and of what JSON made of it."""
+    """A float, or a tuple of floats, from a NumPy array or a list of JSON."""
     plain = np.asarray(value, dtype=float).tolist()
     return tuple(plain) if isinstance(plain, list) else plain
 

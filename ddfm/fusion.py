@@ -29,7 +29,7 @@ from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
-from ddfm.likelihood import check_sources, make_likelihood
+from ddfm.likelihood import check_source_count, make_likelihood
 from ddfm.likelihood.base import Chosen
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded, unclipped
@@ -186,7 +186,7 @@ class Fuser:
         return self.dmfuse is None and self._recipe(self.task).start is not None
 
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
-        """A fuser for a series of images, slices or frames, that all get the same contrast.
+        """A fuser for a series of images, slices or frames, that are all fused alike.
 
         What the likelihood would set by itself, image by image, is set to the median of what it
         sets for these sources. What the caller has set remains.
@@ -314,15 +314,17 @@ class Fuser:
             x = padded(_plane(recipe.prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= recipe.clean:
-                x = unclipped(luminance(denoise(prior, _channels(x, prior), level)), level)
+                x = luminance(denoise(prior, _channels(x, prior), level))
+            clipped = level if picture.clipped_noise is None else picture.clipped_noise
+            if clipped >= recipe.clean:
+                x = unclipped(x, clipped)
             sources.append(x)
             levels.append(round(level, 5))
         return sources, levels
 
     def _check_method(self, head: Any) -> None:
         """Refuses what the method does not know."""
-        if self.method not in METHODS:
-            raise unknown("method", self.method, METHODS)
+        check_number(2, self.method, self.likelihood)
         if self.method == "ddfm":
             check_tile(self.tile)
             if head is not None:
@@ -351,9 +353,11 @@ class Fuser:
 
 def check_number(number: int, method: str, likelihood: str) -> None:
     """Refuses more sources than the method and the likelihood take."""
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
     if method == "dmfuse" and number != 2:
         raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
-    check_sources(number, likelihood)
+    check_source_count(number, likelihood)
 
 
 def _seed(value: Any) -> int:

@@ -45,6 +45,9 @@ def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders, monkey
     refused(result, "the likelihood paper needs two sources, not 3")
     result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--method", "dmfuse")
     refused(result, "dmfuse fuses two images, infrared and visible, not 3")
+    for option, word in (("--likelihood", "likelihood"), ("--method", "method")):
+        result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run", option, "foo")
+        refused(result, f"unknown {word} 'foo'")
     assert not (tmp_path / "out").exists()
 
 

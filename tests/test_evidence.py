@@ -317,7 +317,7 @@ def test_a_series_can_share_what_one_image_chose():
     assert shared.chosen() == [one], "what it chose does not depend on what it was told"
 
 
-def waves(*amplitudes: float) -> list[torch.Tensor]:
+def scaled_scenes(*amplitudes: float) -> list[torch.Tensor]:
     """Sources whose gradients have energies as the squares of their amplitudes."""
     return [amplitude * scene() for amplitude in amplitudes]
 
@@ -328,13 +328,13 @@ def waves(*amplitudes: float) -> list[torch.Tensor]:
 )
 def test_competition_is_what_the_strongest_leaves_to_the_others(amplitudes, c):
     """Of energies 1 and 3 half of an even share; far from even, the least that there is."""
-    (chosen,) = make_likelihood("default", waves(*amplitudes), rivalry=1.0).chosen()
+    (chosen,) = make_likelihood("default", scaled_scenes(*amplitudes), rivalry=1.0).chosen()
     assert chosen["competition"] == pytest.approx(c, abs=1e-3)
-    assert "competition" not in make_likelihood("default", waves(*amplitudes)).chosen()[0]
+    assert "competition" not in make_likelihood("default", scaled_scenes(*amplitudes)).chosen()[0]
 
 
 def test_levels_weigh_less_where_sources_compete_less():
-    pair = waves(0.5, -0.5 * 3**0.5)
+    pair = scaled_scenes(0.5, -0.5 * 3**0.5)
 
     def steps(**options) -> torch.Tensor:
         likelihood = EvidenceLikelihood(*pair, **options)

@@ -173,6 +173,17 @@ def test_what_moves_leaves_no_trail():
         assert abs(np.mean((result - truths[k])[lately])) < 3
 
 
+def test_black_stays_black_however_long_noise_was_averaged(fuser):
+    """It is clipped before: there is less and less of it, and its mean is too bright as ever."""
+    clean = scene()
+    clean[:, : W // 2] = 0
+    frames = [noisy(clean, k) for k in range(12)]
+    fused = [levels(fusion) for fusion in fuse_frames([(f, f) for f in frames], fuser)]
+    black = [float(one[:, : W // 2 - 8].mean()) for one in fused]
+    assert np.mean([f[:, : W // 2].mean() for f in frames]) > 3, "the noise of 8 is clipped"
+    assert max(black) == black[0] and black[-1] < 3
+
+
 def test_a_cut_gives_its_own_frame_at_once():
     first = [noisy(scene(0), k) for k in range(6)]
     second = [noisy(scene(3, 30, 230), k) for k in range(6, 16)]

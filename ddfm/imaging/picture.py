@@ -34,6 +34,8 @@ class Picture:
         icc: the colour profile that it came with. Pixels are as stored, not converted by it.
         name: what to call it in a message.
         range: the source's values at 0 and 1, where these are not 0 and the depth's white.
+        clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
+            black and white before it was averaged; None where nothing was averaged.
     """
 
     pixels: np.ndarray
@@ -42,6 +44,7 @@ class Picture:
     icc: bytes | None = None
     name: str = "image"
     range: tuple[float, float] | None = None
+    clipped_noise: float | None = None
 
     @property
     def is_color(self) -> bool:

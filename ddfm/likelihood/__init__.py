@@ -20,7 +20,7 @@ __all__ = [
     "Likelihood",
     "PaperLikelihood",
     "ReferenceLikelihood",
-    "check_sources",
+    "check_source_count",
     "make_likelihood",
 ]
 
@@ -33,20 +33,20 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 def make_likelihood(name: str, sources: Sequence[Tensor], **options: Any) -> Likelihood:
     """The likelihood of this name for a batch of pairs (or more sources), infrared first."""
-    if name not in LIKELIHOODS:
-        raise unknown("likelihood", name, LIKELIHOODS)
+    check_source_count(len(sources), name)
     cls = LIKELIHOODS[name]
     parameters = inspect.signature(cls).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise unknown(f"option of the likelihood {name}", option, known)
-    check_sources(len(sources), name)
     return cls(*sources, **options)
 
 
-def check_sources(number: int, name: str) -> None:
+def check_source_count(number: int, name: str) -> None:
     """Refuses more sources than the likelihood of this name takes."""
+    if name not in LIKELIHOODS:
+        raise unknown("likelihood", name, LIKELIHOODS)
     parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise DdfmError(f"the likelihood {name} needs two sources, not {number}")

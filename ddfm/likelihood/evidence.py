@@ -5,19 +5,20 @@ is not known: two latent labels, one for the level and one for the gradient, wit
 r_k and z_k that sum to 1 over k. Given them,
 
     f        ~ N(b, a^-1),        b = T(u),  u = (1 - light) sum_k r_k s_k + light max_k s_k (1)
-                                  a = alpha c^rivalry
+                                  a = alpha c^rivalry,
+                                  c = max(LEAST, K / (K - 1) (1 - max_k E_k / sum_k E_k))
     grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k       (2)
     f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2       (3)
 
 What is bright in one source is never wholly dark. T is a curve of each image that evens out its
 levels and spreads them, from the darkest upwards; gradients keep their strength: it is for contrast
-of regions, not of edges. c is 1 where all sources have the same share of the energy of gradients,
-and towards 0 where one has it all: the gradients chosen then are those of one image, agree with
-each other, and need little to hold them together. m_k is the probability that a detail of s_k is
-there whoever the gradient belongs to. Edges compete; faint texture does not, and lies over what the
-other source has. W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7): gradients chosen from
-several sources belong to no image, and what has to give way does so at strong edges, where it
-matters least.
+of regions, not of edges. E_k is the energy of all gradients of s_k: c is 1 where all sources have
+the same, and small where one has nearly all of it; the gradients chosen then are those of one
+image, agree with each other, and need little to hold them together. m_k is the probability that a
+detail of s_k is there whoever the gradient belongs to. Edges compete; faint texture does not, and
+lies over what the other source has. W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7):
+gradients chosen from several sources belong to no image, and what has to give way does so at strong
+edges, where it matters least.
 
 The labels have priors that the sources give once, from what stands out in them:
 
@@ -76,7 +77,7 @@ __all__ = ["EvidenceLikelihood"]
 TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
 MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
 DARK = 0.02  # what is added to levels from 0 to 1 before they are compared as ratios
-LEAST = 0.15  # of c: gradients of one image are faded by the curve, and need some hold as well
+LEAST = 0.15  # of c: where a small thing glows in one source, its level must not float either
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
@@ -87,7 +88,7 @@ class EvidenceLikelihood(Likelihood):
     Args:
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
         alpha: weight of the levels beside the gradients.
-        rivalry: how much less levels weigh the less the sources compete for edges; 0 is not at all.
+        rivalry: exponent of c: how much less levels weigh the less the sources compete for edges.
         competition: c, where images of one series are to have the same; None is the image's own.
         kappa: how sharply a region is given to the source that stands out in it.
         beta: how much brightness counts beside distance from a_k.
@@ -160,8 +161,8 @@ class EvidenceLikelihood(Likelihood):
             )
         if not (0 <= light <= 1 and 0 <= even <= 1):
             raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
-        if competition is not None and not 0 < competition <= 1:
-            raise DdfmError("competition of the likelihood is above 0, and at most 1")
+        if rivalry > 10 or not (competition is None or 0.001 <= competition <= 1):
+            raise DdfmError("rivalry of the likelihood is at most 10, competition from 0.001 to 1")
         self.alpha, self.rivalry, self.competition = alpha, rivalry, competition
         self.kappa, self.beta = kappa, beta
         self.width, self.contour = width, contour
@@ -201,11 +202,11 @@ class EvidenceLikelihood(Likelihood):
 
     def chosen(self) -> list[Chosen]:
         self._read_sources()
-        curves, c = self.own_curve.tolist(), self.own_competition.flatten().tolist()
-        if not self.rivalry:
-            return [{"curve": tuple(of_one)} for of_one in curves]
-        both = zip(curves, c, strict=True)
-        return [{"curve": tuple(of_one), "competition": c_of_one} for of_one, c_of_one in both]
+        chosen: list[Chosen] = [{"curve": tuple(curve)} for curve in self.own_curve.tolist()]
+        if self.rivalry:
+            for of_one, c in zip(chosen, self.own_competition.flatten().tolist(), strict=True):
+                of_one["competition"] = c
+        return chosen
 
     def _read_sources(self) -> None:
         """What the sources give once: levels (1), gradients, W of (2), priors of labels (4) to (6).
@@ -281,7 +282,7 @@ class EvidenceLikelihood(Likelihood):
 
 
 def _competition(square: Tensor) -> Tensor:
-    """c of (1), by the energy of each source's gradients: 1 where all have the same, 0 for one."""
+    """c of (1)."""
     energy = square.mean(dim=(2, 3), keepdim=True) + TINY
     most = energy.amax(1, keepdim=True) / energy.sum(1, keepdim=True)
     return ((1 - most) * square.shape[1] / (square.shape[1] - 1)).clamp(min=LEAST)

@@ -134,15 +134,15 @@ class _State:
 
     def follow(self, task: str, chosen: Mapping[str, Any]) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
-        free = {k: as_option(v) for k, v in chosen.items() if k not in self.given}
+        free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
             now = self.fuser.options
-            free = {k: as_option(_towards(np.array(now[k]), v)) for k, v in free.items()}
+            free = {k: _towards(now[k], v) for k, v in free.items()}
         else:
             self.begun = True
             self.fuser.task = task
-        self.fuser.options = self.given | free
+        self.fuser.options = self.given | {k: as_option(v) for k, v in free.items()}
 
 
-def _towards(now: np.ndarray, then: float | tuple[float, ...]) -> np.ndarray:
-    return now + FOLLOW * (then - now)
+def _towards(now: Any, then: Any) -> np.ndarray:
+    return np.array(now) + FOLLOW * (np.array(then) - now)

@@ -64,23 +64,27 @@ class Steady:
         self.mean: np.ndarray | None = None  # (H, W, C)
         self.variance = np.zeros(0)  # P, (H, W)
         self.range: tuple[float, float] | None = None  # the values at 0 and 1
+        self.noise = 0.0  # of single frames, as it has been lately
 
     def __call__(self, frame: Picture) -> Picture:
-        pixels = frame.pixels
+        pixels, noise = frame.pixels, _noise(frame)
         if self.mean is not None and self.mean.shape[2] > pixels.shape[2]:
             pixels = np.repeat(pixels, 3, axis=2)  # a colour film that fades to grey
         if self.mean is None or self.mean.shape != pixels.shape:
             self.mean, self.variance = pixels, np.ones(pixels.shape[:2], np.float32)
-            self.range = frame.range
+            self.range, self.noise = frame.range, noise
             return frame
         if self.range != frame.range:
             self.mean = _rescaled(self.mean, self.range, frame.range)
             self.range = frame.range
         difference = pixels - self.mean
-        gain = self._gain((difference @ _weights(pixels)) ** 2, _noise(frame))
+        gain = self._gain((difference @ _weights(pixels)) ** 2, noise)
+        self.noise += FLOOR * (noise - self.noise)
         self.mean = self.mean + gain[..., None] * difference
         self.variance = (1 - gain) ** 2 * self.variance + gain**2
-        return replace(frame, pixels=np.clip(self.mean, 0, 1, dtype=np.float32))
+        # Averaging leaves what clipping of the noise has done to the mean.
+        pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
+        return replace(frame, pixels=pixels, clipped_noise=2 * self.noise)
 
     def _gain(self, energy: np.ndarray, noise: float) -> np.ndarray:
         """K of every pixel, from (s - m)^2 and the noise found in the frame."""

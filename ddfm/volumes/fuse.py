@@ -1,8 +1,8 @@
 """Two volumes of one patient, fused slice by slice.
 
 The second volume is brought onto the grid of the first. Both are scaled as whole volumes, every
-slice gets the same noise, and the contrast that the likelihood would choose for each slice is
-chosen for all of them at once: nothing but the anatomy changes from slice to slice.
+slice gets the same noise, and the contrast, and weights, that the likelihood would choose for each
+slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ddfm.volumes.volume import Volume, find_axis, slices
 
 __all__ = ["VolumeFusion", "fuse_volumes"]
 
-SAMPLE = 9  # slices that say how much contrast the volume is to have
+SAMPLE = 9  # slices that say what contrast the volume is to have
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
 
 
