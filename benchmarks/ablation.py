@@ -79,7 +79,13 @@ def likelihoods(task: str) -> dict[str, Fuser]:
 
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--pairs", default=6, show_default=True, help="Pairs of each folder, evenly chosen.")
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Pairs of each folder, evenly chosen.",
+)
 @click.option("--noise", type=float, help="Standard deviation in grey levels, on both sources.")
 def main(folders: tuple[Path, ...], pairs: int, noise: float | None) -> None:
     """The tables of docs/benchmark.md that tell what brings what."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ddfm.errors import DdfmError
 
-__all__ = ["as_option", "plain_options", "text", "whole_number"]
+__all__ = ["plain_options", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -45,12 +45,6 @@ def plain_options(options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
         raise DdfmError(f"options must be a dictionary of names and numbers, not {options!r}")
     return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
-
-
-def as_option(value: Any) -> float | tuple[float, ...]:
-    """A float, or a tuple of floats, from a NumPy array or a list of JSON."""
-    plain = np.asarray(value, dtype=float).tolist()
-    return tuple(plain) if isinstance(plain, list) else plain
 
 
 def _option(name: str, value: Any) -> float | tuple[float, ...] | None:

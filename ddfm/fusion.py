@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 import ddfm
-from ddfm.arguments import as_option, plain_options, text, whole_number
+from ddfm.arguments import plain_options, text, whole_number
 from ddfm.device import find_device, find_dtype
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmError, unknown
@@ -193,9 +193,9 @@ class Fuser:
         """
         chosen = [self._chosen(read_sources(sources, self.resize)) for sources in groups]
         names = chosen[0] if chosen else ()
-        medians = {k: as_option(np.median([one[k] for one in chosen], axis=0)) for k in names}
+        medians = {k: np.median([one[k] for one in chosen], axis=0) for k in names}
         fuser = copy.copy(self)
-        fuser.options = medians | self.options
+        fuser.options = plain_options(medians) | self.options
         return fuser
 
     def recipe(self, task: str) -> Recipe:

@@ -311,6 +311,25 @@ def test_other_settings_fuse_all_again(tmp_path, fuser, folders, monkeypatch):
         assert counting.count == (0, 6, 6, 12)[k]
 
 
+def test_a_frame_whose_levels_were_not_noted_is_fused_again(tmp_path, fuser, folders, monkeypatch):
+    out = tmp_path / "out"
+    fuse_sequence(*folders, out, fuser)
+    before = contents(out)
+    manifest = out / "ddfm-manifest.jsonl"
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for damaged in ({"chosen": None}, {"chosen": [1]}):
+        entries[2] |= damaged
+        manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        with monkeypatch.context() as patch:
+            counting = Counting(patch)
+            fuse_sequence(*folders, out, fuser)
+        assert counting.count == 4 and contents(out) == before
+    entries[0] |= {"chosen": {"curve": "dark"}}
+    manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    with pytest.raises(DdfmError, match="the option curve must be"):
+        fuse_sequence(*folders, out, fuser)
+
+
 def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folders):
     out = tmp_path / "out"
     out.mkdir()

@@ -151,7 +151,8 @@ class _ToFolder:
     def kept(self, frame: Frame) -> Entry | None:
         entry = self.manifest.get(f"{frame.name}.png") if self.unbroken else None
         same = entry is not None and entry.get("film") == self.settings
-        self.unbroken = same and entry.get("sources") == frame.sources()
+        whole = same and "task" in entry and isinstance(entry.get("chosen"), dict)
+        self.unbroken = whole and entry.get("sources") == frame.sources()
         return entry if self.unbroken else None
 
     def write(self, frame: Frame, fusion: Fusion) -> None:

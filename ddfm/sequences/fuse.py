@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ddfm.arguments import as_option
+from ddfm.arguments import plain_options
 from ddfm.errors import DdfmError
 from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
@@ -134,14 +134,14 @@ class _State:
 
     def follow(self, task: str, chosen: Mapping[str, Any]) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
-        free = {k: v for k, v in chosen.items() if k not in self.given}
+        free = {k: v for k, v in plain_options(chosen).items() if k not in self.given}
         if self.begun:
             now = self.fuser.options
             free = {k: _towards(now[k], v) for k, v in free.items()}
         else:
             self.begun = True
             self.fuser.task = task
-        self.fuser.options = self.given | {k: as_option(v) for k, v in free.items()}
+        self.fuser.options = self.given | plain_options(free)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:
