@@ -324,7 +324,7 @@ class Fuser:
 
     def _check_method(self, head: Any) -> None:
         """Refuses what the method does not know."""
-        check_number(2, self.method, self.likelihood)
+        _check_known(self.method)
         if self.method == "ddfm":
             check_tile(self.tile)
             if head is not None:
@@ -353,11 +353,15 @@ class Fuser:
 
 def check_number(number: int, method: str, likelihood: str) -> None:
     """Refuses more sources than the method and the likelihood take."""
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+    _check_known(method)
     if method == "dmfuse" and number != 2:
         raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, likelihood)
+
+
+def _check_known(method: str) -> None:
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
 
 
 def _seed(value: Any) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ddfm.fusion import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
+from ddfm.likelihood.base import Chosen
 from ddfm.outputs import keep_sources
 from ddfm.sequences.files import open_film, writing
 from ddfm.sequences.steady import OneScale, Steady
@@ -70,7 +71,7 @@ def fuse_sequence(
             if kept is None:
                 result.write(frame, state.fused(pair))
             else:
-                state.follow(kept["task"], kept["chosen"])
+                state.follow(kept["task"], plain_options(kept["chosen"]))
             count += 1
     return count
 
@@ -132,16 +133,16 @@ class _State:
             self.guess = grey(fusion.picture)
         return fusion
 
-    def follow(self, task: str, chosen: Mapping[str, Any]) -> None:
+    def follow(self, task: str, chosen: Chosen) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
-        free = {k: v for k, v in plain_options(chosen).items() if k not in self.given}
+        free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
             now = self.fuser.options
-            free = {k: _towards(now[k], v) for k, v in free.items()}
+            free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         else:
             self.begun = True
             self.fuser.task = task
-        self.fuser.options = self.given | plain_options(free)
+        self.fuser.options = self.given | free
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:
