@@ -14,9 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import DdfmError
+from ddfm.errors import StorageError
 from ddfm.imaging.files import Picture, to_array, write_image
 from ddfm.likelihood.base import Chosen
+from ddfm.storage.files import make_folder, remove
+from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
 
 __all__ = ["Fusion", "check_steps"]
@@ -56,13 +58,10 @@ class Fusion:
         The steps of another fusion that lie there are removed, and nothing else.
         """
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                if STEP.fullmatch(path.name):
-                    path.unlink()
-        except OSError as error:
-            raise DdfmError(f"cannot make the folder {folder}: {error.strerror}") from None
+        check_steps(folder)
+        make_folder(folder)
+        for path in _steps(folder):
+            remove(path)
         for shot in self.trajectory:
             for name, x in (("prior", shot.x0_prior), ("rectified", shot.x0)):
                 pixels = (np.clip(x, -1, 1) + 1) / 2
@@ -79,8 +78,14 @@ class Fusion:
 
 def check_steps(folder: str | os.PathLike[str]) -> None:
     """Raise what `Fusion.save_steps` would raise about this folder, before the work is done."""
-    step = Path(folder) / "step.png"
+    step = Path(folder) / "step-0"
     there = next((path for path in step.parents if path.exists()), Path())
     if not there.is_dir():
-        raise DdfmError(f"cannot make the folder {folder}: {there} is a file")
+        raise StorageError(f"cannot make the folder {folder}: {there} is a file")
     check_writable(there / step.name)
+    for path in _steps(Path(folder)):
+        check_ours(path)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("step-*") if STEP.fullmatch(path.name)]

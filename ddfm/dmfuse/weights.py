@@ -20,7 +20,7 @@ from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_weights
 from ddfm.storage.shipped import shipped
 
 __all__ = ["About", "check_prior", "load_head", "save_head", "shipped_head"]
@@ -52,11 +52,8 @@ def shipped_head() -> Path:
 
 def save_head(path: Path, head: Head, about: About) -> None:
     """Weights and metadata; the file appears whole."""
-    from safetensors.torch import save_file
-
     weights = {k: v.half().contiguous().cpu() for k, v in head.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={KEY: json.dumps(asdict(about))})
+    write_weights(path, weights, {KEY: json.dumps(asdict(about))})
 
 
 def load_head(path: Path) -> tuple[Head, About]:

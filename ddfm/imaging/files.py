@@ -8,7 +8,8 @@ Written, by suffix, at the depth of the source where the format carries it, else
 that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
 JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless, JPEG
 is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour profile by all
-but BMP and JPEG 2000, provided that the profile is for as many channels as are written.
+but BMP and JPEG 2000, provided that the profile is for as many channels as are written. All but
+BMP say that ddfm wrote them (see `ddfm.storage.ours`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.formats.pil import from_pil, from_pil_file
@@ -33,7 +35,8 @@ from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_bytes
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 
 __all__ = [
@@ -44,8 +47,11 @@ __all__ = [
     "read_image",
     "read_pages",
     "to_array",
+    "write_drawing",
     "write_image",
 ]
+
+_SOFTWARE = 305  # of TIFF and EXIF
 
 # Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
 _READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
@@ -163,9 +169,14 @@ def write_image(
         like = replace(like, dtype=depth, range=None)
     array = to_array(pixels, like, alpha)
     icc = _fitting_profile(like.icc, array) if form.icc else None
-    data = _encode(path, array, form.name, icc)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, _encode(path, array, form.name, icc))
+
+
+def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
+    """Write what was drawn to be looked at: a curve, a sheet, samples."""
+    path = Path(path)
+    check_output(path, (drawing.height, drawing.width))
+    write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name, None))
 
 
 def _read_file(path: Path, page: int, name: str | None) -> Picture:
@@ -285,8 +296,21 @@ def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> byte
             elif form == "PNG" and array.dtype == np.uint16:
                 write_png16(file, array, icc)
             else:
-                options = _OPTIONS.get(form, {}) | ({"icc_profile": icc} if icc else {})
+                options = _OPTIONS.get(form, {}) | _mark(form) | ({"icc_profile": icc} if icc else {})
                 Image.fromarray(array).save(file, format=form, **options)
     except Exception as error:
         raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
     return file.getvalue()
+
+
+def _mark(form: str) -> dict[str, Any]:
+    """What has Pillow write into the file that it is ours, where the format has a place for it."""
+    if form == "PNG":
+        note = PngInfo()
+        note.add_text("Software", MARK)
+        return {"pnginfo": note}
+    if form == "WEBP":
+        exif = Image.Exif()
+        exif[_SOFTWARE] = MARK
+        return {"exif": exif}
+    return {"comment": MARK} if form in ("JPEG", "JPEG2000") else {}

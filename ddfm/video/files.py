@@ -23,6 +23,7 @@ import numpy as np
 from ddfm.errors import DdfmError, MissingExtra
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 
@@ -104,7 +105,10 @@ class VideoWriter:
         self.frames = 0
         self.stream: Any = None
         with self._explained():
-            self.container = _av().open(str(temporary.absolute()), "w")
+            # Without random numbers in it: the same film is to be the same file.
+            exact = {"fflags": "+bitexact"}
+            self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
+        self.container.metadata["comment"] = MARK
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -10,6 +10,7 @@ import numpy as np
 from ddfm.errors import DdfmError
 from ddfm.imaging.reading import existing_file
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
@@ -61,6 +62,7 @@ def write(path: Path, volume: Volume) -> None:
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     if max(volume.shape) > 32767:
         kind = nibabel.Nifti2Image
+    header["descrip"] = MARK
     header.set_data_dtype(values.dtype)
     image = kind(values, volume.affine, header)
     if values.dtype == np.uint16:
@@ -75,13 +77,12 @@ def write(path: Path, volume: Volume) -> None:
 def _clean_header(nibabel: Any, source: Any) -> Any:
     """The header of the source, without what it says in words, and of the values that it had."""
     if not isinstance(source, nibabel.Nifti1Header):  # which those of NIfTI-2 are, too
-        return nibabel.Nifti1Header()
+        source = nibabel.Nifti1Header()
     header = source.copy()
     header.extensions.clear()  # whole DICOM headers travel there, names and all
-    for field in ("descrip", "aux_file", "db_name", "intent_name"):
-        if field in header:
-            header[field] = b""
-    header["descrip"] = b"ddfm fusion"
+    for field in header.template_dtype.names:
+        if header.template_dtype[field].kind == "S" and field != "magic":
+            header[field] = b""  # anyone may have written anything there
     header["intent_code"] = 0
     header["cal_min"] = header["cal_max"] = 0
     header.set_slope_inter(None, None)

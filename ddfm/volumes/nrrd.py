@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +12,8 @@ import numpy as np
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.reading import existing_file
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_bytes
+from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
@@ -71,10 +73,14 @@ def write(path: Path, volume: Volume) -> None:
         "space directions": directions,
         "space origin": affine[:3, 3],
         "kinds": kinds,
-        "content": "ddfm fusion",
+        "content": MARK,
     }
-    with atomic_path(path) as temporary:
-        nrrd.write(str(temporary), values, header, index_order="F")
+    file = BytesIO()
+    nrrd.write(file, values, header, index_order="F")
+    # The library says in comments what time it is; the same volume is to be the same file.
+    lines, _, data = file.getvalue().partition(b"\n\n")
+    lines = b"\n".join(line for line in lines.split(b"\n") if not line.startswith(b"#"))
+    write_bytes(path, lines + b"\n\n" + data)
 
 
 def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:

@@ -22,6 +22,7 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.imaging.reading import BoundedFile, check_pixels
+from ddfm.storage.ours import MARK
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -89,6 +90,7 @@ def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
         iccprofile=icc,
+        software=MARK,
         metadata=None,
     )
 
