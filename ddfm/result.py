@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import StorageError
+from ddfm.errors import InputError, StorageError
 from ddfm.imaging.files import Picture, to_array, write_image
 from ddfm.likelihood.base import Chosen
 from ddfm.storage.files import make_folder, remove
@@ -76,8 +76,16 @@ class Fusion:
         return buffer.getvalue()
 
 
-def check_steps(folder: str | os.PathLike[str]) -> None:
-    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done."""
+def check_steps(
+    folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done.
+
+    Args:
+        output: where the result itself goes to; it would be taken for a step, if called like one.
+    """
+    if output is not None and STEP.fullmatch(Path(output).name):
+        raise InputError(f"cannot write {output}: only steps are called so; name another output")
     step = Path(folder) / "step-0"
     there = next((path for path in step.parents if path.exists()), Path())
     if not there.is_dir():

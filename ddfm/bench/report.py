@@ -24,7 +24,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import LOWER_IS_BETTER, METRICS
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 from ddfm.version import __version__
 
 __all__ = ["write_report"]
@@ -44,13 +44,8 @@ def write_report(result: Bench, path: Path) -> None:
         parts.append(_plots(dataset, result))
     parts.append(_settings(result))
     template = resources.files("ddfm.bench").joinpath("report.html").read_text("utf-8")
-    with atomic_path(path) as temporary:
-        temporary.write_text(
-            template.replace("{{body}}", "\n".join(parts)).replace(
-                "{{pictures}}", _script(_pictures(result))
-            ),
-            encoding="utf-8",
-        )
+    page = template.replace("{{body}}", "\n".join(parts))
+    write_noted(path, page.replace("{{pictures}}", _script(_pictures(result))))
 
 
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:

@@ -12,6 +12,7 @@ run, to all sources, and measures how far their fusion is from that of the clean
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import time
@@ -27,18 +28,21 @@ from tqdm import tqdm
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
-from ddfm.errors import DdfmError, why_failed
+from ddfm.errors import DdfmError, InputError, printable, why_failed
 from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import make_folder
 from ddfm.storage.manifest import Manifest, sources_entry
+from ddfm.storage.noted import check_noted, write_noted
+from ddfm.storage.ours import check_no_source, check_ours, protecting
 
 __all__ = ["Bench", "Row", "bench", "summarise"]
 
 NOISE_METRICS = ("PSNR", "SSIM")
+TABLES, REPORT = ("results.csv", "failures.csv", "summary.json"), "report.html"
 
 
 @dataclass(frozen=True)
@@ -98,22 +102,47 @@ def bench(
 
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
+    levels = tuple({_level(sigma): sigma for sigma in noise}.values())  # each once
+    result = Bench(list(datasets), list(methods), ssim_range, levels)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
-    made = _made(result)
-    _make_folder(out)
+    sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
+    others = [file for method in methods for file in method.files()]
+    with protecting(*sources, *others):
+        made = _made(result)
+        _check_outputs(result, out)
+        _run(result, made, out, progress)
+        _write_tables(result, out)
+        write_report(result, out / REPORT)
+        write_sheets(result, out / "sheets")
+    return result
+
+
+def _check_outputs(result: Bench, out: Path) -> None:
+    """Raise where a file of the run would replace a source, or somebody else's."""
+    make_folder(out)
+    for name in (*TABLES, REPORT):
+        check_noted(out / name)
+    for method in result.methods:
+        for dataset in result.datasets:
+            check_ours(out / "sheets" / method.name / f"{dataset.name}.jpg")
+            for folder in [_folder(out, sigma, method, dataset) for sigma in (0.0, *result.noise)]:
+                for pair in dataset.pairs:
+                    check_no_source(folder / f"{pair.name}.png")
+
+
+def _run(
+    result: Bench, made: dict[tuple[str, str], Fuse], out: Path, progress: bool | None
+) -> None:
+    """All methods on all sets."""
+    methods, datasets = result.methods, result.datasets
     total = len(methods) * sum(len(d.pairs) for d in datasets)
     disable = None if progress is None else not progress
     with tqdm(total=total, unit="pair", disable=disable, leave=False) as bar:
         for method in methods:
             for dataset in datasets:
-                bar.set_description(f"{method.name}, {dataset.name}")
+                bar.set_description(printable(f"{method.name}, {dataset.name}"))
                 _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
-    _write_tables(result, out)
-    write_report(result, out / "report.html")
-    write_sheets(result, out / "sheets")
-    return result
 
 
 def summarise(result: Bench) -> dict[str, dict[str, Any]]:
@@ -152,11 +181,9 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     return made
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DdfmError(f"cannot make the folder {out}: {error.strerror or error}") from None
+def _folder(out: Path, sigma: float, method: Method, dataset: Dataset) -> Path:
+    """Where results are, of clean sources, or of noisy ones."""
+    return out / (f"noise-{_level(sigma)}" if sigma else "fused") / method.name / dataset.name
 
 
 def _run_set(
@@ -167,8 +194,7 @@ def _run_set(
     with ExitStack() as opened:
         manifests: dict[float, Manifest] = {}
         for sigma in (0.0, *result.noise) if fuse is not None else ():
-            kind = f"noise-{_level(sigma)}" if sigma else "fused"
-            manifest = Manifest(out / kind / method.name / dataset.name)
+            manifest = Manifest(_folder(out, sigma, method, dataset))
             manifests[sigma] = opened.enter_context(manifest)
         for pair in dataset.pairs:
             try:
@@ -240,9 +266,9 @@ def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
 def _check_names(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise DdfmError(f"two of one name: {kind} {name}; rename one")
+            raise InputError(f"two of one name: {kind} {name}; rename one")
         if not name or name in (".", "..") or "/" in name or "\\" in name:
-            raise DdfmError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
+            raise InputError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
 
 
 def _level(sigma: float) -> str:
@@ -267,12 +293,12 @@ def _write_tables(result: Bench, out: Path) -> None:
     ]
     _write_csv(out / "results.csv", head + [f"noise {s}: {name}" for s, name in noise], lines)
     _write_csv(out / "failures.csv", ["configuration", "set", "pair", "reason"], result.failures)
-    with atomic_path(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summarise(result), indent=1) + "\n", encoding="utf-8")
+    write_noted(out / "summary.json", json.dumps(summarise(result), indent=1) + "\n")
 
 
 def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        writer.writerows(lines)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    writer.writerows(lines)
+    write_noted(path, text.getvalue())

@@ -11,12 +11,13 @@ import click
 
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
 
 
-@click.command(short_help="Fuse registered images.")
+@click.command(cls=WritingCommand, short_help="Fuse registered images.")
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
@@ -24,14 +25,14 @@ __all__ = ["fuse"]
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
     "For folders, a folder.",
 )
 @fuser_options
 @click.option(
     "--save-steps",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Write the estimate of every step there, before and after the likelihood.",
 )
@@ -127,12 +128,10 @@ def fuse(
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.sources import read_sources
     from ddfm.result import check_steps
-    from ddfm.storage.outputs import keep_sources
 
-    keep_sources([output], sources)
     check_output(output)
     if save_steps is not None:
-        check_steps(save_steps)
+        check_steps(save_steps, output)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
     pictures = read_sources(opened, settings["resize"])
     check_output(output, pictures[0].size)
@@ -144,7 +143,7 @@ def fuse(
     fusion.save(output)
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
-        click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
+        say(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
 
 
@@ -197,7 +196,7 @@ def _fuse_folders(
         a, b, *more = sources
         summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)
     if folders["dry_run"]:
-        click.echo(summary.pairing)
+        say(summary.pairing)
     elif not quiet or not summary.ok:
-        click.echo(summary, err=True)
+        say(summary, err=True)
     return None if summary.ok else 1

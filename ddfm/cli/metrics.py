@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ddfm.cli.writing import say
+
 __all__ = ["metrics"]
 
 
@@ -63,18 +65,18 @@ def metrics(
         if pattern is not None:
             raise click.UsageError("--pattern is for folders")
         values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names)
-        click.echo(_json(_plain(values)) if json else _table(values))
+        say(_json(_plain(values)) if json else _table(values))
         return None
     measured = evaluate_folders(
         fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names
     )
     if json:
         each = {name: _plain(values) for name, values in measured.pairs.items()}
-        click.echo(_json({"mean": _plain(measured.mean), "pairs": each}))
+        say(_json({"mean": _plain(measured.mean), "pairs": each}))
     else:
-        click.echo(f"mean of {len(measured.pairs)} pairs\n{_table(measured.mean)}")
+        say(f"mean of {len(measured.pairs)} pairs\n{_table(measured.mean)}")
     for line in measured.problems + measured.leftovers:
-        click.echo(line, err=True)
+        say(line, err=True)
     return 1 if measured.problems else None
 
 

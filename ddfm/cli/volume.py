@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["volume"]
 
 
 # Volumes are medical, where images are not.
 @click.command(
+    cls=WritingCommand,
     short_help="Fuse two registered volumes.",
     context_settings={"default_map": {"task": "medical"}},
 )
@@ -25,7 +27,7 @@ __all__ = ["volume"]
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
 )
 @click.option(
@@ -67,7 +69,7 @@ __all__ = ["volume"]
 )
 @click.option(
     "--montage",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="FILE",
     help="Also write an image of some slices: both sources above, the result below.",
 )
@@ -112,11 +114,13 @@ def volume(
     from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes
-    from ddfm.storage.outputs import keep_sources
+    from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output
+    from ddfm.volumes.files import check_volume_output, volume_files
 
-    keep_sources([output, montage], [a, b])
+    # Some volumes lie in several files, of which only one is named.
+    kept = protecting(*volume_files(a), *volume_files(b))
+    click.get_current_context().with_resource(kept)
     check_volume_output(output)
     if montage is not None:
         check_output(montage)
@@ -141,4 +145,4 @@ def volume(
         fusion.montage(montage)
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
-        click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+        say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

@@ -15,7 +15,15 @@ from ddfm.storage.ours import JSON_MARK, check_ours
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["make_folder", "remove", "write_bytes", "write_json", "write_text", "write_weights"]
+__all__ = [
+    "encoded",
+    "make_folder",
+    "remove",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "write_weights",
+]
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -25,8 +33,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """A file with this text, in UTF-8; names of files may hold what is no Unicode."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    """A file with this text."""
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Text as files have it, in UTF-8; names of files may hold what is no Unicode."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], entries: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from io import BytesIO
 from math import prod
@@ -17,9 +18,10 @@ from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["read", "write"]
+__all__ = ["data_files", "read", "write"]
 
 LONGEST = 8  # bytes of a value
+LONGEST_HEADER = 1 << 16  # bytes
 SLACK = 1 << 20  # bytes to skip before the values
 PIECE = 1 << 22  # bytes to look at, at once
 
@@ -55,6 +57,17 @@ def read(path: Path) -> Volume:
         affine = _affine(header, color, str(path))
     values = values / np.float32(255) if color else finite(values, str(path))
     return Volume(values, affine, str(path))
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files beside a header that it names, by a rough look: any line may be one."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
+    except OSError:
+        return []
+    parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
+    return [path.parent / os.fsdecode(part.strip()) for part in parts]
 
 
 def write(path: Path, volume: Volume) -> None:
