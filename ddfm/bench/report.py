@@ -25,7 +25,7 @@ from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import LOWER_IS_BETTER, METRICS
+from ddfm.metrics import COUNTS, LOWER_IS_BETTER, known_metrics
 
 __all__ = ["write_report"]
 
@@ -56,8 +56,9 @@ def write_report(result: Bench, path: Path) -> None:
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
     """Means over pairs, the best of those measured here in bold; below them what is published."""
     entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
-    best = {name: _best(name, [e["metrics"][name] for e in entries.values()]) for name in METRICS}
-    head = "".join(f"<th>{name} {'↓' if name in LOWER_IS_BETTER else '↑'}</th>" for name in METRICS)
+    names = known_metrics(task=dataset.task)
+    best = {name: _best(name, [e["metrics"][name] for e in entries.values()]) for name in names}
+    head = "".join(f"<th>{name}{_arrow(name)}</th>" for name in names)
     lines = []
     for method, entry in entries.items():
         cells = [_cell(entry["pairs"], "d"), _cell(entry["seconds_per_pair"])]
@@ -67,14 +68,15 @@ def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) 
         lines.append(f"<tr><th>{_text(method)}</th>{''.join(cells)}</tr>")
     for row in _published():
         if dataset.name in row["sets"]:
-            values = [_cell(row["metrics"].get(name), ".2f") for name in METRICS]
+            values = [_cell(row["metrics"].get(name), ".2f") for name in names]
             lines.append(
                 f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
                 f"<small>{_text(row['source'])}</small></th>"
                 f"{_cell(row['pairs'], 'd')}{_cell(None)}{''.join(values)}</tr>"
             )
     return (
-        f"<p>{_text(dataset.task)}; means over pairs. SSIM with data range {result.ssim_range:g}. "
+        f"<p>{_text(dataset.task)}; means over pairs, of targets and lights over all of them. "
+        f"SSIM with data range {result.ssim_range:g}. "
         "A click on a head sorts; published rows (in italics) are of the full test set, as printed."
         "</p><div class=wide><table class=sortable><thead><tr><th>method</th><th>pairs</th>"
         f"<th>s / pair ↓</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
@@ -105,7 +107,7 @@ def _plots(dataset: Dataset, result: Bench) -> str:
             rows[row.method].append(row)
     seconds = {m: [(r.pair.name, r.seconds) for r in some] for m, some in rows.items()}
     plots = [_plot("seconds per pair", seconds)]
-    for name in METRICS:
+    for name in known_metrics(task=dataset.task):
         values = {m: [(r.pair.name, r.metrics.get(name)) for r in some] for m, some in rows.items()}
         plots.append(_plot(name, values))
     return (
@@ -222,9 +224,16 @@ def _failures(result: Bench) -> str:
     )
 
 
+def _arrow(name: str) -> str:
+    """Where better values lie."""
+    if name in COUNTS:
+        return ""
+    return " ↓" if name in LOWER_IS_BETTER else " ↑"
+
+
 def _best(name: str, values: Iterable[float | None]) -> float | None:
     numbers = [value for value in values if value is not None]
-    if len(numbers) < 2:
+    if len(numbers) < 2 or name in COUNTS:
         return None
     return min(numbers) if name in LOWER_IS_BETTER else max(numbers)
 

@@ -33,7 +33,7 @@ from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
 from ddfm.manifest import Manifest, sources_entry
-from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
+from ddfm.metrics import METRICS, as_grey, evaluate, known_metrics, pooled, psnr, ssim
 from ddfm.pairing import Pair
 
 __all__ = ["Bench", "Row", "bench", "summarise"]
@@ -127,7 +127,7 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
             entry: dict[str, Any] = {
                 "pairs": len(rows),
                 "seconds_per_pair": _mean([r.seconds for r in rows]),
-                "metrics": {name: _mean([r.metrics.get(name) for r in rows]) for name in METRICS},
+                "metrics": _means(dataset, rows),
             }
             noisy = {
                 level: {
@@ -197,7 +197,7 @@ def _run_pair(
     else:
         file, seconds = _fused(manifests[0.0], pair, pictures, fuse, settings)
     greys = [as_grey(picture) for picture in (read_image(file), *pictures)]
-    values = evaluate(*greys, ssim_range=result.ssim_range)
+    values = evaluate(*greys, ssim_range=result.ssim_range, task=dataset.task)
     row = Row(method.name, dataset.name, pair, file, seconds, values)
     for sigma in result.noise if fuse is not None else ():
         noisy = tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
@@ -256,12 +256,21 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
+def _means(dataset: Dataset, rows: Sequence[Row]) -> dict[str, float | None]:
+    """Of each metric of the set; None where JSON has no number for it."""
+    means = pooled(row.metrics for row in rows)
+    names = known_metrics(task=dataset.task)
+    return {n: means[n] if math.isfinite(means.get(n, math.nan)) else None for n in names}
+
+
 def _write_tables(result: Bench, out: Path) -> None:
     noise = [(_level(s), name) for s in result.noise for name in NOISE_METRICS]
-    head = ["configuration", "set", "pair", "seconds", *METRICS]
+    used = {name for dataset in result.datasets for name in known_metrics(task=dataset.task)}
+    names = [name for name in METRICS if name in used]
+    head = ["configuration", "set", "pair", "seconds", *names]
     lines = [
         [r.method, r.dataset, r.pair.name, "" if r.seconds is None else r.seconds]
-        + [r.metrics.get(name, "") for name in METRICS]  # SCD is of two sources
+        + [_number(r.metrics.get(name)) for name in names]
         + [r.noise.get(level, {}).get(name, "") for level, name in noise]
         for r in result.rows
     ]
@@ -269,6 +278,11 @@ def _write_tables(result: Bench, out: Path) -> None:
     _write_csv(out / "failures.csv", ["configuration", "set", "pair", "reason"], result.failures)
     with atomic_path(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summarise(result), indent=1) + "\n", encoding="utf-8")
+
+
+def _number(value: float | None) -> float | str:
+    """Empty where there is none: SCD is of two sources, and some pairs have no targets."""
+    return "" if value is None or math.isnan(value) else value
 
 
 def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:

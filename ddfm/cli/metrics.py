@@ -21,7 +21,11 @@ __all__ = ["metrics"]
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="These only, with commas between.  [default: all]",
+    help="These only, with commas between.  [default: all that fit the sources]",
+)
+@click.option(
+    "--task",
+    help="ir-visible (A is infrared): also targets and lights. multi-exposure: also MEF-SSIM.",
 )
 @click.option(
     "--pattern",
@@ -40,6 +44,7 @@ def metrics(
     sources: tuple[Path, ...],
     json: bool,
     chosen: str | None,
+    task: str | None,
     pattern: str | None,
     ssim_range: float,
 ) -> int | None:
@@ -53,6 +58,7 @@ def metrics(
       ddfm metrics fused.png ir.png vis.png
       ddfm metrics fused.png near.png middle.png far.png --metrics Qabf,VIF,SSIM
       ddfm metrics fused/ ir/ vis/ --json
+      ddfm metrics fused/ ir/ vis/ --task ir-visible
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
     from ddfm.metrics import evaluate
@@ -62,11 +68,11 @@ def metrics(
     if not fused.is_dir():
         if pattern is not None:
             raise click.UsageError("--pattern is for folders")
-        values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names)
+        values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names, task=task)
         click.echo(_json(_plain(values)) if json else _table(values))
         return None
     measured = evaluate_folders(
-        fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names
+        fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names, task=task
     )
     if json:
         each = {name: _plain(values) for name, values in measured.pairs.items()}

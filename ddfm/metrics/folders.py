@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ddfm.errors import DdfmError
-from ddfm.metrics import evaluate, known_metrics
+from ddfm.metrics import evaluate, known_metrics, pooled
 from ddfm.pairing import find_pairs, image_files
 
 __all__ = ["FolderMetrics", "evaluate_folders"]
@@ -29,9 +29,8 @@ class FolderMetrics:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Of each metric, over the pairs."""
-        each = list(self.pairs.values())
-        return {name: sum(values[name] for values in each) / len(each) for name in each[0]}
+        """Of each metric, over the pairs, or over the things that it is of."""
+        return pooled(self.pairs.values())
 
 
 def evaluate_folders(
@@ -40,13 +39,14 @@ def evaluate_folders(
     pattern: str | None = None,
     ssim_range: float = 2.0,
     metrics: Iterable[str] | None = None,
+    task: str | None = None,
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
     Args:
         sources: two folders, or more where a scene has more than two images.
         pattern: the names of a pair in each of them, as `ddfm.pairing` has it.
-        ssim_range, metrics: as `evaluate` has them.
+        ssim_range, metrics, task: as `evaluate` has them.
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
@@ -59,7 +59,7 @@ def evaluate_folders(
             if pair.name not in results:
                 raise DdfmError(f"{fused} holds no result called {pair.name}")
             measured.pairs[pair.name] = evaluate(
-                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names
+                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names, task=task
             )
         except DdfmError as error:
             measured.problems.append(f"{pair.name}: {error}")
