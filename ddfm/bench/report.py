@@ -23,13 +23,9 @@ from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-<<<<<<< HEAD
 from ddfm.metrics import COUNTS, LOWER_IS_BETTER, known_metrics
-=======
-from ddfm.metrics import LOWER_IS_BETTER, METRICS
 from ddfm.storage.atomic import atomic_path
 from ddfm.version import __version__
->>>>>>> main
 
 __all__ = ["write_report"]
 
