@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
+from ddfm.bench.results import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources

@@ -15,7 +15,7 @@ from PIL import Image
 
 from command_line import ddfm_run
 from ddfm.bench import find_dataset
-from ddfm.bench.run import Row
+from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
 from ddfm.metrics import evaluate
 from ddfm.priors.checkpoints import save_checkpoint
@@ -83,6 +83,31 @@ def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
     assert fused.stat().st_mtime_ns == before
     bench(pairs, "--out", out, "--prior", "gaussian", "--steps", "3")
     assert fused.stat().st_mtime_ns > before
+
+
+def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    assert first.exit_code == 0, first.output
+    tables = [(out / name).read_text() for name in ("results.csv", "summary.json")]
+    lines = (out / "fused" / "default" / "set" / "ddfm-manifest.jsonl").read_text().splitlines()
+    with open(out / "results.csv", newline="") as file:
+        for line, row in zip(map(json.loads, lines), csv.DictReader(file), strict=True):
+            assert line["output"] == f"{row['pair']}.png"
+            assert line["metrics"]["Qabf"] == float(row["Qabf"])
+
+    def never(*images, **keywords):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("ddfm.bench.run.evaluate", never)
+    monkeypatch.setattr("ddfm.bench.run.ssim", never)
+    again = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    assert again.exit_code == 0, again.output
+    assert tables == [(out / name).read_text() for name in ("results.csv", "summary.json")]
+    monkeypatch.undo()
+    bench(pairs, "--out", out, *QUICK, "--ssim-range", "255")
+    values = json.loads((out / "summary.json").read_text())["default"]["set"]["metrics"]
+    assert values["SSIM"] == values["SSIM_data_range_255"]  # another question is another answer
 
 
 def save_small_prior(file: Path, seed: int) -> None:
