@@ -27,6 +27,7 @@ from ddfm.metrics.contrast import (
     targets_lost,
 )
 from ddfm.metrics.edges import nabf, qabf
+from ddfm.metrics.exposure import mef_ssim
 from ddfm.metrics.features import fmi
 from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
 from ddfm.metrics.information import en, mi, nmi
@@ -51,6 +52,7 @@ __all__ = [
     "lights",
     "lights_kept",
     "lights_lost",
+    "mef_ssim",
     "mi",
     "ms_ssim",
     "mse",
@@ -93,6 +95,7 @@ METRICS: dict[str, Callable[..., float]] = {
     "FMI_gradient": partial(fmi, feature="gradient"),
     "QCB": qcb,
     "QCV": qcv,
+    "MEF-SSIM": mef_ssim,
     "targets": targets,
     "targets_kept": targets_kept,
     "targets_lost": targets_lost,
@@ -107,7 +110,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
     "auto": (),
     "ir-visible": (*COUNTS, *COUNTED_BY),
     "medical": (),
-    "multi-exposure": (),
+    "multi-exposure": ("MEF-SSIM",),
     "multi-focus": (),
 }
 OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})

@@ -396,6 +396,33 @@ def test_metrics_are_there_after_import_ddfm_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # whoever imports it now gets an ImportError
+from ddfm.metrics import METRICS, evaluate
+assert list(evaluate(*sys.argv[1:4], metrics=METRICS)) == list(METRICS)
+from ddfm.metrics.folders import evaluate_folders
+from ddfm.cli import main
+main(["metrics", *sys.argv[1:4], "--task", "ir-visible"])
+"""
+
+
+def test_metrics_need_no_torch(tmp_path):
+    """Files are read, measured and printed where torch is not installed."""
+    rng = np.random.default_rng(0)
+    files = []
+    for name in ("fused.png", "ir.tif", "vis.jpg"):
+        image = Image.fromarray(
+            scene(shape=(80, 90)) // 2 + rng.integers(0, 99, (80, 90), np.uint8)
+        )
+        image.save(tmp_path / name)
+        files.append(str(tmp_path / name))
+    code = [sys.executable, "-c", WITHOUT_TORCH, *files]
+    done = subprocess.run(code, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Qabf" in done.stdout and "targets_kept" in done.stdout
+
+
 def test_files_are_read_as_they_are_fused(tmp_path):
     """Palettes, transparency and a camera on its side make no difference to what is measured."""
     colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
