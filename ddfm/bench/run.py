@@ -2,7 +2,7 @@
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/noise-SIGMA/METHOD/SET/PAIR.png      results of noisy sources
-    DIR/results.csv, summary.json, failures.csv, report.html
+    DIR/report.html, sheets/, plots/, and the tables of `ddfm.bench.tables`
 
 Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
 otherwise. The noise test adds Gaussian noise of SIGMA grey levels, the same for every method and
@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
+from ddfm.bench.plots import write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row, level
 from ddfm.bench.sheets import write_sheets
@@ -35,7 +36,7 @@ from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import as_grey, evaluate, psnr, ssim
+from ddfm.metrics import as_grey, evaluate, known_metrics, psnr, ssim
 from ddfm.storage.manifest import Manifest, sources_entry
 from ddfm.version import __version__
 
@@ -49,9 +50,15 @@ def bench(
     *,
     ssim_range: float = 2.0,
     noise: Sequence[float] = (),
+    columns: Sequence[str] | None = None,
     progress: bool | None = None,
 ) -> Bench:
-    """Runs all methods on all sets, and writes tables, report and contact sheets into `out`."""
+    """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
+
+    Args:
+        columns: the metrics of the tables for papers.
+    """
+    columns = columns and known_metrics(columns)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
@@ -66,8 +73,9 @@ def bench(
             for dataset in datasets:
                 bar.set_description(f"{method.name}, {dataset.name}")
                 _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
-    write_tables(result, out)
+    write_tables(result, out, columns)
     write_report(result, out / "report.html")
+    write_plots(result, out / "plots")
     write_sheets(result, out / "sheets")
     return result
 

@@ -41,6 +41,11 @@ __all__ = ["bench", "folder_names"]
     show_default=True,
     help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
+@click.option(
+    "--columns",
+    metavar="EN,VIF,...",
+    help="Metrics of tables.md and tables.tex.  [default: those that papers have, and the task's]",
+)
 @quiet_option
 def bench(
     folders: tuple[Path, ...],
@@ -52,10 +57,11 @@ def bench(
     subfolders: str | None,
     limit: int | None,
     ssim_range: float,
+    columns: str | None,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
-    """Fuse the pairs of each FOLDER, measure, and write results.csv, summary.json, report.html.
+    """Fuse the pairs of each FOLDER, measure, and write tables, plots and report.html.
 
     A FOLDER holds two subfolders of equally named files: ir and vi, CT and MRI, PET and MRI, SPECT
     and MRI, over and under, or others by --subfolders, two or more. An interrupted run goes on
@@ -83,7 +89,15 @@ def bench(
     methods += [room.from_folder(name, folder) for name, folder in others.items()]
     sets = [room.find_dataset(f, names, settings["task"], limit) for f in folders]
     progress = False if quiet else None
-    result = room.bench(sets, methods, out, ssim_range=ssim_range, noise=levels, progress=progress)
+    result = room.bench(
+        sets,
+        methods,
+        out,
+        ssim_range=ssim_range,
+        noise=levels,
+        columns=None if columns is None else [name.strip() for name in columns.split(",")],
+        progress=progress,
+    )
     for method, dataset, pair, reason in result.failures:
         click.echo(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
     if not quiet:
@@ -104,7 +118,7 @@ def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | 
 
 def _levels(text: str | None) -> list[float]:
     try:
-        levels = [float(part) for part in text.split(",")] if text else []
+        levels = list(dict.fromkeys(map(float, text.split(",")))) if text else []
     except ValueError:
         levels = [-1.0]
     if not all(0 < level < 256 for level in levels):

@@ -35,6 +35,7 @@ from ddfm.metrics.perception import qcb, qcv
 from ddfm.metrics.pooling import pooled
 from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
 from ddfm.metrics.structure import ms_ssim, ssim, vif
+from ddfm.metrics.tables import LOWER_IS_BETTER
 
 __all__ = [
     "COUNTED_BY",
@@ -103,12 +104,18 @@ METRICS: dict[str, Callable[..., float]] = {
     "lights_kept": lights_kept,
     "lights_lost": lights_lost,
 }
-LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV", "targets_lost", "lights_lost"})
 OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
 # What makes sense for one kind of sources only: asked for by its name, or by the task's.
 OF_TASK: dict[str, tuple[str, ...]] = {
     "auto": (),
-    "ir-visible": (*COUNTS, *COUNTED_BY),
+    "ir-visible": (
+        "targets",
+        "targets_kept",
+        "targets_lost",
+        "lights",
+        "lights_kept",
+        "lights_lost",
+    ),
     "medical": (),
     "multi-exposure": ("MEF-SSIM",),
     "multi-focus": (),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import find_pairs, image_files
 from ddfm.metrics import evaluate, known_metrics, pooled
+from ddfm.metrics.tables import Table, column
 
 __all__ = ["FolderMetrics", "evaluate_folders"]
 
@@ -32,6 +35,23 @@ class FolderMetrics:
         """Of each metric, over the pairs, or over the things that it is of."""
         return pooled(self.pairs.values())
 
+    def lines(self) -> tuple[list[str], list[list[Any]]]:
+        """The heads and the lines of a CSV file: a line for each pair."""
+        names = self._names()
+        return ["pair", *names], [
+            [pair, *("" if isnan(values[name]) else values[name] for name in names)]
+            for pair, values in self.pairs.items()
+        ]
+
+    def table(self, with_mean: bool = True) -> Table:
+        """A row for each pair, and their mean."""
+        rows = [*self.pairs.items(), *([("mean", self.mean)] if with_mean else [])]
+        columns = [column(name) for name in self._names()]
+        return Table("Metrics of fused images", "pair", columns, rows, ranked=False)
+
+    def _names(self) -> list[str]:
+        return list(next(iter(self.pairs.values())))
+
 
 def evaluate_folders(
     fused: str | os.PathLike[str],
@@ -43,10 +63,11 @@ def evaluate_folders(
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
-        Args:
-            sources: two folders, or more where a scene has more than two images.
-    from ddfm.imaging.pairing import find_pairs, image_files
-    from ddfm.metrics import evaluate, known_metrics, pooled
+            Args:
+                sources: two folders, or more where a scene has more than two images.
+        from ddfm.imaging.pairing import find_pairs, image_files
+        from ddfm.metrics import evaluate, known_metrics, pooled
+    from ddfm.metrics.tables import Table, column
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
