@@ -16,7 +16,16 @@ from typing import Any
 
 from ddfm.metrics.contrast import COUNTS
 
-__all__ = ["LOWER_IS_BETTER", "Column", "Table", "as_csv", "as_latex", "as_markdown", "column"]
+__all__ = [
+    "LOWER_IS_BETTER",
+    "Column",
+    "Table",
+    "as_csv",
+    "as_grid",
+    "as_latex",
+    "as_markdown",
+    "column",
+]
 
 LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV", "targets_lost", "lights_lost"})
 DIGITS = 4  # of the largest value of a column, of which at most one less behind the point
@@ -97,12 +106,15 @@ def as_markdown(table: Table) -> str:
     """A table of GitHub's Markdown below its caption."""
     marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
     head = [table.corner, *(f"{c.name} {c.arrow}".strip() for c in table.columns)]
-    rule = ["---", *("---:" for _ in table.columns)]
     lines = _cells(table, marks, _markdown)
     ours, theirs = lines[: len(table.rows)], lines[len(table.rows) :]
     theirs = [[f"*{line[0]}*", *line[1:]] for line in theirs]
-    body = [[_markdown(cell) for cell in head], rule, *ours, *theirs]
-    return f"{_markdown(table.caption)}\n\n" + "".join(f"| {' | '.join(r)} |\n" for r in body)
+    return f"{_markdown(table.caption)}\n\n{_grid([list(map(_markdown, head)), *ours, *theirs])}"
+
+
+def as_grid(cells: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown with these texts, of which the first line is the head."""
+    return _grid([list(map(_markdown, line)) for line in cells])
 
 
 def as_latex(table: Table) -> str:
@@ -131,6 +143,12 @@ def _cells(table: Table, marks: Mapping[int, str], escaped: Any) -> list[list[st
         for line, text, place in zip(lines, table.shown(c), places, strict=True):
             line.append(marks[place].format(text) if text else "–")
     return lines
+
+
+def _grid(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
 
 
 def _harmless(cell: Any) -> Any:
