@@ -67,10 +67,10 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 from ddfm.likelihood.base import Chosen, Likelihood
-from ddfm.likelihood.cosine import PoissonSolver, adjoint, grad
-from ddfm.likelihood.levels import along, fold, given_curve, good_curve
-from ddfm.likelihood.regions import smooth_regions
-from ddfm.likelihood.smooth import smooth
+from ddfm.numerics.filters import smooth
+from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
+from ddfm.numerics.regions import smooth_regions
+from ddfm.numerics.tone import along, fold, given_curve, good_curve
 
 __all__ = ["EvidenceLikelihood"]
 
