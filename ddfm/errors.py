@@ -1,11 +1,11 @@
 """What a user can get wrong ends here: one line that says what, where, and what to do.
 
-    DdfmError              all of them
-      InputError           what was given cannot be used (also a ValueError)
-      HostError            it could be used, but not here
-        StorageError       a file or folder cannot be read or written (also an OSError)
-        DownloadError      a file cannot be had from the web (also an OSError)
-        MissingExtra       an optional library is not installed (also an ImportError)
+DdfmError              all of them
+  InputError           what was given cannot be used (also a ValueError)
+  HostError            it could be used, but not here
+    StorageError       a file or folder cannot be read or written (also an OSError)
+    DownloadError      a file cannot be had from the web (also an OSError)
+    MissingExtra       an optional library is not installed (also an ImportError)
 """
 
 from __future__ import annotations

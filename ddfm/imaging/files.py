@@ -296,7 +296,8 @@ def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> byte
             elif form == "PNG" and array.dtype == np.uint16:
                 write_png16(file, array, icc)
             else:
-                options = _OPTIONS.get(form, {}) | _mark(form) | ({"icc_profile": icc} if icc else {})
+                options = _OPTIONS.get(form, {}) | _mark(form)
+                options |= {"icc_profile": icc} if icc else {}
                 Image.fromarray(array).save(file, format=form, **options)
     except Exception as error:
         raise DdfmError(f"cannot write {path}: {one_line(error)}") from None

@@ -5,9 +5,9 @@ the run lives that writes them. What a killed run has left is cleared by the nex
 same file: if the run was on this host and its lock is gone, or, where locks or hosts do not tell,
 if nothing was done to it for a day.
 
-This is the door of all writers: what they replace is a file of ours, or nothing (`ddfm.storage.ours`
-has the rule). Outside of this room nobody opens a file to write to it, moves one or removes one, but
-at the temporary paths that are given out here.
+This is the door of all writers: what they replace is a file of ours, or nothing (the rule stands in
+`ddfm.storage.ours`). Outside of this room nobody opens a file to write to it, moves one or removes
+one, but at the temporary paths that are given out here.
 """
 
 from __future__ import annotations

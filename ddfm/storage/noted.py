@@ -5,6 +5,7 @@ Tables and pages are such. Who has changed one by hand has made it a file of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,5 +32,7 @@ def write_noted(path: Path, text: str) -> None:
 
 def check_noted(path: Path) -> None:
     """Raise what these would raise about this path, before the work is done."""
+    if not os.path.lexists(path):
+        return
     with Manifest(path.parent) as manifest:
         check_writable(path, known=manifest.known(path.name))

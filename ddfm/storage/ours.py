@@ -3,7 +3,7 @@
 A file is known as ours by a mark inside it, where its format has a place for one: the software of a
 picture, the description of a volume, the comment of a film, a key of JSON. The mark is the same in
 all files and in all runs. What has no such place (BMP), and what others have made, is replaced only
-`overwriting`; and a source not even then, whatever it is called, and by whatever link it is reached.
+`overwriting`; and a source not even then, whatever it is called, by whatever link it is reached.
 """
 
 from __future__ import annotations

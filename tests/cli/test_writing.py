@@ -257,8 +257,9 @@ def learned(request, tmp_path_factory) -> tuple[Case, Path, list[str]]:
     assert contents(root / "in") == before
     written = sorted(contents(root / "out"))
     # One of each kind: of numbered files, of the sets trained on and kept aside, ...
-    kinds = {re.sub(r"\d+|one|two|train|aside|fast|[\w-]+(?=/set)", "", name): name for name in written}
-    return case, root, [name for name in kinds.values() if Path(name).name != NAME]
+    alike = r"\d+|one|two|train|aside|fast|[\w-]+(?=/set)|[\w-]+(?=\.svg)"
+    kinds = {re.sub(alike, "", name): name for name in written if Path(name).name != NAME}
+    return case, root, list(kinds.values())
 
 
 def plant(kind: str, place: Path, victim: Path) -> None:
