@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "unknown", "why_failed"]
+__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "one_line", "unknown", "why_failed"]
 
 
 class DdfmError(Exception):
@@ -44,3 +44,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
     )
+
+
+def one_line(error: BaseException) -> str:
+    """The text of any exception on one line of bearable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -26,14 +26,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ddfm.errors import DdfmError, unknown
-from ddfm.imaging.formats.pil import from_pil, from_pil_file
+from ddfm.errors import DdfmError, one_line, unknown
+from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
-from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
+from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.storage.outputs import check_writable
 
 __all__ = [
@@ -206,7 +208,8 @@ def _open(path: Path, page: int, name: str) -> Iterator[Image.Image]:
     with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
         if page:
             image.seek(page)
-        check_pixels(*image.size, name)
+        ask_pixels(*image.size, name)
+        ask_bytes(bytes_needed(image), name, file.length)
         yield image
 
 

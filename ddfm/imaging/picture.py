@@ -155,7 +155,9 @@ def _equal_channels(color: np.ndarray) -> bool:
 
 def _fraction(values: np.ndarray) -> np.ndarray:
     # float32 tells 65536 levels apart with room to spare, so 16 bits survive the way and back.
-    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    fraction = values.astype(np.float32)
+    fraction /= np.float32(np.iinfo(values.dtype).max)
+    return fraction
 
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, MissingExtra
+from ddfm.errors import DdfmError, MissingExtra, one_line
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
-from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.imaging.reading import explained
+from ddfm.storage.budget import ask_pixels, max_pixels
+from ddfm.storage.inputs import existing_file
 from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 
@@ -60,7 +62,7 @@ class VideoReader:
             # Not all formats know; then it is near enough for a progress bar.
             seconds = (self.container.duration or 0) / 1e6
             self.count = self.stream.frames or round(seconds * self.rate) or None
-            check_pixels(self.stream.width, self.stream.height, str(path))
+            ask_pixels(self.stream.width, self.stream.height, str(path))
 
     def __iter__(self) -> Iterator[Picture]:
         with self.container:
