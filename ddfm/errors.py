@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "one_line", "unknown", "why_failed"]
+__all__ = [
+    "DdfmError",
+    "MissingExtra",
+    "is_out_of_memory",
+    "one_line",
+    "short",
+    "unknown",
+    "why_failed",
+]
 
 
 class DdfmError(Exception):
@@ -50,3 +58,12 @@ def one_line(error: BaseException) -> str:
     """The text of any exception on one line of bearable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def short(value: object) -> str:
+    """What was given, for a message: of bearable length, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

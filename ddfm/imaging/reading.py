@@ -1,4 +1,4 @@
-"""Decoders of damaged files raise anything. Inside `explained` it becomes one line about the file."""
+"""Decoders of damaged files raise anything; inside `explained` it becomes one line."""
 
 from __future__ import annotations
 
