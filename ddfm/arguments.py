@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, short
 
-__all__ = ["plain_options", "text", "whole_number"]
+__all__ = ["plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -35,7 +36,17 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise DdfmError(f"{name} must be a whole number{bounds}, not {value!r}")
+    raise DdfmError(f"{name} must be a whole number{bounds}, not {short(value)}")
+
+
+def positive(name: str, value: Any, most: float = math.inf) -> float:
+    """A finite number above 0, and up to `most`; NaN, too, is a number to Python."""
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(value)
+        if 0 < number <= most and number < math.inf and not isinstance(value, str):
+            return number
+    bounds = "" if most == math.inf else f" and up to {most:g}"
+    raise DdfmError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
 
 
 def plain_options(options: Any) -> dict[str, Any]:

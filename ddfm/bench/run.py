@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.errors import DdfmError, why_failed
@@ -96,6 +97,7 @@ def bench(
     from ddfm.bench.report import write_report
     from ddfm.bench.sheets import write_sheets
 
+    positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))

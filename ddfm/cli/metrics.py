@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from ddfm.cli.options import reading_options
+
 __all__ = ["metrics"]
 
 
@@ -35,6 +37,7 @@ __all__ = ["metrics"]
     show_default=True,
     help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
+@reading_options
 def metrics(
     fused: Path,
     sources: tuple[Path, ...],

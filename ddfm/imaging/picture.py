@@ -18,7 +18,16 @@ import numpy as np
 
 from ddfm.errors import DdfmError
 
-__all__ = ["LUMA", "Picture", "eight_bit", "from_array", "inks_to_rgb", "orient", "to_array"]
+__all__ = [
+    "LUMA",
+    "Picture",
+    "eight_bit",
+    "from_array",
+    "inks_to_rgb",
+    "orient",
+    "refuse_mask",
+    "to_array",
+]
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
@@ -59,6 +68,7 @@ class Picture:
 
 def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = None) -> Picture:
     """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
+    refuse_mask(array, name)
     array = np.asarray(array)
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -78,6 +88,12 @@ def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = No
         pixels, limits = _scale(color, name)
         alpha = None if alpha is None else _opacity(alpha)
     return Picture(pixels, alpha, dtype, icc, name, limits)
+
+
+def refuse_mask(array: object, name: str) -> None:
+    """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise DdfmError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
 
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:

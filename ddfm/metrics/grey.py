@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image
-from ddfm.imaging.picture import LUMA, Picture, eight_bit
+from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,6 +67,7 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
         name = os.fspath(image)
     if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
         image = eight_bit(read_image(image, name=name))
+    refuse_mask(image, name)
     return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
 
 

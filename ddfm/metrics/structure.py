@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddfm.arguments import positive
 from ddfm.errors import DdfmError
 from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
@@ -44,9 +45,10 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
     assumes -1 to 1. Source: Wang et al., Image quality assessment: from error visibility to
     structural similarity, IEEE TIP 13, 2004.
     """
+    data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
     _check_size(f, FLAT.size, "SSIM")
-    return sum(f.shared(_ssim_of_two, s, float(data_range)) for s in greys)
+    return sum(f.shared(_ssim_of_two, s, data_range) for s in greys)
 
 
 def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
@@ -58,6 +60,7 @@ def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) ->
     Wang, Simoncelli and Bovik, Multi-scale structural similarity for image quality assessment,
     Asilomar 2003.
     """
+    data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
     _check_size(f, ROUND.size, "MS-SSIM")
     levels = _ms_ssim_pyramid(f)

@@ -371,7 +371,7 @@ def _is_settings(file: File) -> bool:
 
 
 def _least(entry: Entry, file: File) -> int:
-    """Bytes that a file must have: two a parameter, since weights are of half precision at least."""
+    """Bytes that a file must have: two a parameter, as half precision has."""
     return 1 if _is_settings(file) else 2 * (entry.parameters or 0)
 
 

@@ -15,6 +15,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -209,18 +210,23 @@ def _refusal(path: Path, name: str) -> DdfmError:
 
 
 def _asked_for(path: Path, zipped: bool) -> list[str]:
-    """What the pickles of a file import, by name. They are looked through, and nothing is done."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if zipped:
-                with zipfile.ZipFile(path) as archive:
-                    pickles = [n for n in archive.namelist() if n.endswith(".pkl")]
-                    return [name for p in pickles for name in _imports(archive.read(p))]
+    """What the pickles of a file import, by name. They are looked through, and nothing is done.
+
+    Of a damaged one it is what comes before the damage; PyTorch gets no further either.
+    """
+    names: list[str] = []
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.namelist():
+                    if member.endswith(".pkl"):
+                        names.extend(_imports(archive.read(member)))
+        else:
             with BoundedFile(path) as file:
-                return [name for _ in range(LEGACY_PICKLES) for name in _imports(file)]
-    except Exception:
-        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+                for _ in range(LEGACY_PICKLES):
+                    names.extend(_imports(file))
+    return names
 
 
 def _imports(pickle: bytes | BoundedFile) -> Iterator[str]:

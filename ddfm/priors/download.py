@@ -46,7 +46,9 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     ) -> Any:
         allowed = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
         if not newurl.startswith(allowed):
-            raise DdfmError(f"cannot download {req.full_url}: it leads to {newurl}, which is unsafe")
+            raise DdfmError(
+                f"cannot download {req.full_url}: it leads to {newurl}, which is unsafe"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, unknown
+from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
@@ -104,6 +105,7 @@ def _suffix(path: Path) -> str:
 
 
 def _from_array(values: Any, affine: Any, name: str) -> Volume:
+    refuse_mask(values, name)
     values, affine = np.asarray(values), np.asarray(affine, np.float64)
     if values.dtype.kind not in "buif":
         raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")
