@@ -52,7 +52,7 @@ WRAPPERS = (
 # What weights are made of. PyTorch would allow a little more, such as a bytearray of any size.
 HARMLESS = re.compile(
     r"collections\.(OrderedDict|Counter)|builtins\.set|__builtin__\.set|_codecs\.encode"
-    r"|torch\.(Size|device|[a-z]+[0-9]*|[A-Za-z0-9]+Storage)|torch\.storage\.\w+Storage"
+    r"|torch\.(Size|device|[a-z_]+[0-9]*|[A-Za-z0-9]+Storage)|torch\.storage\.\w+Storage"
     r"|torch\.nn\.parameter\.Parameter|torch\._utils\._rebuild_\w+|torch\.serialization\._get_layout"
 )
 
