@@ -32,7 +32,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> DdfmError:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return DdfmError(f"unknown {kind} {name!r}; {hint}")
+    return DdfmError(f"unknown {kind} {short(name)}; {hint}")
 
 
 def why_failed(error: Exception) -> str:

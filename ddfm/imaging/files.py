@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
@@ -84,6 +85,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@by_annotation
 def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
     """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
 
@@ -112,6 +114,7 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
     )
 
 
+@by_annotation
 def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
     """The pages of a TIFF file one after the other, or the only image of any other file."""
     path = existing_file(path)
@@ -142,6 +145,7 @@ def output_suffix(text: str) -> str:
     return suffix
 
 
+@by_annotation
 def write_image(
     path: str | os.PathLike[str],
     pixels: np.ndarray,
@@ -157,6 +161,8 @@ def write_image(
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
     """
     path = Path(path)
+    if pixels.ndim not in (2, 3):
+        raise DdfmError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     check_output(path, pixels.shape[:2])
     form = _format_of(path)
     alpha = alpha if form.alpha else None

@@ -55,6 +55,11 @@ class Picture:
     range: tuple[float, float] | None = None
     clipped_noise: float | None = None
 
+    def __post_init__(self) -> None:
+        shape = np.shape(self.pixels)
+        if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
+            raise DdfmError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
+
     @property
     def is_color(self) -> bool:
         """Whether the channels differ anywhere; three equal ones count as grey."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
 from ddfm.metrics.edges import nabf, qabf
 from ddfm.metrics.features import fmi
@@ -77,6 +78,7 @@ LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV"})
 OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
 
 
+@by_annotation
 def evaluate(
     fused: ImageLike,
     *sources: ImageLike,
@@ -99,6 +101,7 @@ def evaluate(
     return {name: _value(name, f, greys, ssim_range) for name in names}
 
 
+@by_annotation
 def known_metrics(names: Iterable[str] | None = None) -> list[str]:
     """These metrics as `METRICS` has them, or all of them."""
     return [_known(name) for name in (METRICS if names is None else names)]

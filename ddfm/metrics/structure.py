@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddfm.arguments import positive
+from ddfm.arguments import by_annotation, positive
 from ddfm.errors import DdfmError
 from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
@@ -35,6 +35,7 @@ class Local(NamedTuple):
     variance: Array
 
 
+@by_annotation
 def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
     """Structural similarity, the sum over the sources of mean(SSIM(S_k, F)).
 
@@ -51,6 +52,7 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
     return sum(f.shared(_ssim_of_two, s, data_range) for s in greys)
 
 
+@by_annotation
 def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
     """Multi-scale structural similarity, the sum over the sources of prod_j cs_j^w_j * ssim_5^w_5.
 

@@ -7,7 +7,6 @@ slice are chosen for all of them at once: nothing but the anatomy changes from s
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
 from ddfm.imaging.picture import Picture
@@ -52,10 +52,12 @@ class VolumeFusion:
         """(I, J, K) uint16, or (I, J, K, 3) uint8."""
         return self.volume.stored()
 
+    @by_annotation
     def save(self, path: str | os.PathLike[str], *, keep_identity: bool = False) -> None:
         """Writes .nii, .nii.gz, .nrrd, or a folder for a series of DICOM; see `write_volume`."""
         write_volume(path, self.volume, keep_identity=keep_identity)
 
+    @by_annotation
     def montage(
         self, path: str | os.PathLike[str], *, axis: int | str | None = None, count: int = 8
     ) -> None:
@@ -63,6 +65,7 @@ class VolumeFusion:
         montage([*self.sources, self.volume], path, axis=axis, count=count)
 
 
+@by_annotation
 def fuse_volumes(
     a: Any,
     b: Any,
@@ -110,7 +113,7 @@ def fuse_volumes(
     if swap:
         fuser = _with_color_of_the_other(fuser)
     fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
-    settings = fuser.settings(fuser.task) | {
+    settings = fuser.settings(fuser.config.usual_task) | {
         "axis": axis,
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
@@ -121,9 +124,8 @@ def fuse_volumes(
 
 def _with_color_of_the_other(fuser: Fuser) -> Fuser:
     """The caller's a and b, for sources that come in the other order."""
-    other = copy.copy(fuser)
-    other.color = {"a": "b", "b": "a"}.get(fuser.color, fuser.color)
-    return other
+    color = fuser.config.color
+    return fuser.with_config(color={"a": "b", "b": "a"}.get(color, color))
 
 
 def _fuse_slices(

@@ -92,7 +92,7 @@ def normalised(
         key = OTHER_NAMES.get(key, key)
         if only is not None and key not in only:
             raise unknown("setting", key, only)
-        if key in SETTINGS and (value is None or value == ""):
+        if key in SETTINGS and (value is None or (isinstance(value, str) and not value)):
             continue  # how guided-diffusion's flags say "by default"
         settings[key] = _typed(key, value, where) if key in SETTINGS else value
     if settings.get("kind", "eps") not in KINDS:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
@@ -33,6 +34,7 @@ _READERS = {
 _WRITABLE = (".nii", ".nii.gz", ".nrrd")
 
 
+@by_annotation
 def read_volume(source: Any, *, series: int | None = None, name: str | None = None) -> Volume:
     """A volume from wherever it is.
 
@@ -78,6 +80,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
         dicom_out.check_folder(path, grid)
 
 
+@by_annotation
 def write_volume(
     path: str | os.PathLike[str], volume: Volume, *, keep_identity: bool = False
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 from ddfm.volumes.volume import Volume
 
 __all__ = ["COLORMAPS", "WINDOWS", "Window", "colored", "find_window", "is_ct", "scaled"]
@@ -61,7 +61,7 @@ def find_window(window: str | Window) -> Window:
     except (TypeError, ValueError):
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):
-        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {window!r}")
+        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {short(window)}")
     return level, width
 
 

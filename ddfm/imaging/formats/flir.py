@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
@@ -62,6 +63,7 @@ class FlirPair:
         return iter((self.thermal, self.visible))
 
 
+@by_annotation
 def is_flir(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a JPEG with radiometric data of a FLIR camera in it."""
     path = existing_file(path)
@@ -69,6 +71,7 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
         return bool(_segments(path))
 
 
+@by_annotation
 def read_flir(
     path: str | os.PathLike[str],
     *,
@@ -106,6 +109,7 @@ def read_flir(
     return FlirPair(thermal, visible, celsius, aligned=field is not None)
 
 
+@by_annotation
 def check_reading(
     *,
     celsius: tuple[float, float] | None = None,
