@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ddfm.cli.options import reading_options
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = ["metrics"]
     show_default=True,
     help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
+@reading_options
 def metrics(
     fused: Path,
     sources: tuple[Path, ...],

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddfm.errors import InputError
-from ddfm.imaging.reading import one_line
+from ddfm.errors import InputError, one_line
 from ddfm.progress import hidden
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.files import make_folder, write_json

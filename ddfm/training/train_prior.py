@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddfm.errors import InputError, unknown
-from ddfm.imaging.reading import one_line
+from ddfm.arguments import positive
+from ddfm.errors import InputError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
@@ -80,6 +80,10 @@ class Settings:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
         check_numbers(self)
+        positive("lr", self.lr)
+        positive("adam_lr", self.adam_lr)
+        if not 0 <= self.balance <= 1:  # NaN is in no order
+            raise InputError(f"balance must be from 0 to 1, not {self.balance}")
 
 
 def train_prior(
