@@ -27,7 +27,7 @@ from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
-from ddfm.training.run import TrainingRun, check_numbers, prepare
+from ddfm.training.run import TrainingRun, check_seed, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
@@ -65,7 +65,7 @@ class Settings:
             raise unknown("loss", self.loss, LOSSES)
         if self.noise not in NOISES:
             raise unknown("noise", self.noise, NOISES)
-        check_numbers(self)
+        check_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
             raise DdfmError(f"crops have at least 32 pixels to a side, not {self.size}")

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ddfm.arguments import whole_number
 from ddfm.errors import InputError, one_line
 from ddfm.progress import hidden
 from ddfm.storage.atomic import atomic_path
@@ -27,19 +28,16 @@ from ddfm.storage.ours import JSON_MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.training.pictures import draw_curve
 
-__all__ = ["TrainingRun", "check_numbers", "prepare"]
+__all__ = ["TrainingRun", "check_seed", "prepare"]
 
 HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
 REPORTING = ("report_every", "sample_every", "save_every")  # these may change within a run
 
 
-def check_numbers(settings: Any) -> None:
-    """Raise unless the numbers in a dataclass of settings are numbers, and its seed is one."""
-    for name, value in vars(settings).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{name} must be a finite number, not {value}")
-    if not 0 <= settings.seed < 2**63:
-        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {settings.seed}")
+def check_seed(seed: int) -> None:
+    """Raise unless all that draws random numbers takes this seed."""
+    if not 0 <= whole_number("seed", seed) < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed}")
 
 
 def prepare(out: Path, settings: Any, weights: str) -> None:

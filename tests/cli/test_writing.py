@@ -29,7 +29,7 @@ from dicom_files import dicom_series
 # Options that name what is read. Whoever adds an option with a path says here what it is, or makes
 # it an `OutputPath`, and a case below.
 READ = {
-    "bench": {"folders", "config"},
+    "bench": {"folders", "config", "boxes"},
     "film": {"a", "b"},
     "fuse": {"sources"},
     "metrics": {"fused", "sources"},
@@ -132,11 +132,12 @@ def make_training_pairs(folder: Path) -> None:
     save_checkpoint(folder / "prior.safetensors", UNet(TINY).state_dict(), settings)
 
 
+SHOWN = ["--show", "side-by-side"]
 QUICKLY = ["--device", "cpu", "--quiet", "--steps", 2, "--batch", 1]
 CASES = {
     "images": Case(
         "fuse", pictures("a.png", "step-000-t999-prior.png"),
-        lambda given: [given / "a.png", given / "step-000-t999-prior.png", *FAST],
+        lambda given: [given / "a.png", given / "step-000-t999-prior.png", *FAST, *SHOWN],
         {"output": "f.png", "save_steps": "steps"},
     ),
     "tiff": Case(
