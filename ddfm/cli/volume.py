@@ -143,6 +143,12 @@ def volume(
     fusion.save(output, keep_identity=keep_identity)
     if montage is not None:
         fusion.montage(montage)
+    if fusion.volume.burned_in and not quiet:
+        say(
+            f"{output}: a source says that text is burned into its pixels, which may be the name "
+            "of the patient; so it may be in the result",
+            err=True,
+        )
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

@@ -111,8 +111,10 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
         setattr(series, keyword, source.get(keyword) or generate_uid(None))
     if not keep_identity:
         series.PatientName = "Anonymous"
-        series.PatientIdentityRemoved = "YES"
+        series.PatientIdentityRemoved = "NO" if volume.burned_in else "YES"
         series.DeidentificationMethod = "ddfm: nothing of the source is kept but its geometry"
+    if volume.burned_in:
+        series.BurnedInAnnotation = "YES"
     series.SOPClassUID = SECONDARY_CAPTURE
     series.SeriesInstanceUID = generate_uid(None)
     series.SeriesNumber = 1000 + int(source.get("SeriesNumber") or 0)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["from_image", "read", "write"]
@@ -26,7 +27,7 @@ def read(path: Path) -> Volume:
     """The volume in a file."""
     nibabel = library("nibabel")
     path = existing_file(path)
-    with understood(str(path)):
+    with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
             return from_image(image, str(path))
@@ -44,7 +45,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
     Args:
         packed: the file that it is unpacked from, where it is.
     """
-    with understood(name):
+    with explained(name):
         shape = tuple(int(side) for side in image.shape)
         # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
         while len(shape) > 3 and shape[3] == 1:

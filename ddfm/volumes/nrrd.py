@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "write"]
@@ -41,7 +42,7 @@ def read(path: Path) -> Volume:
     """The volume in a file, attached or detached."""
     nrrd = library("nrrd")
     path = existing_file(path)
-    with understood(str(path)):
+    with explained(str(path)):
         with BoundedFile(path) as file:
             header = nrrd.read_header(file)
             detached = header.get("data file", header.get("datafile"))
@@ -57,7 +58,7 @@ def read(path: Path) -> Volume:
     check_shape(values.shape, str(path))
     if color and values.dtype != np.uint8:
         raise DdfmError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
-    with understood(str(path)):
+    with explained(str(path)):
         affine = _affine(header, color, str(path))
     values = values / np.float32(255) if color else finite(values, str(path))
     return Volume(values, affine, str(path))
@@ -65,11 +66,10 @@ def read(path: Path) -> Volume:
 
 def data_files(path: Path) -> list[Path]:
     """The files beside a header that it names, by a rough look: any line may be one."""
-    try:
-        with open(path, "rb") as file:
-            header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
-    except OSError:
+    if not path.is_file():  # a pipe would be waited for
         return []
+    with open(path, "rb") as file:
+        header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
     parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
     return [path.parent / os.fsdecode(part.strip()) for part in parts]
 
