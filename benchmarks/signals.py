@@ -152,6 +152,7 @@ def try_command(
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
         kind = SIGNALS[number % len(SIGNALS)]
+        killed = _leftovers(out)  # of runs that had no time to tidy up
         process = command.start(given, out)
         time.sleep(rng.uniform(0, 1.05 * seconds))
         process.send_signal(kind)
@@ -160,8 +161,8 @@ def try_command(
         left = _compared(out)
         counts["bad: a source changed"] += _contents(given) != before
         counts["bad: half a file"] += any(left[f] != wanted.get(f) for f in left)
-        leftover = kind != signal.SIGKILL and _leftovers(out)
-        counts["bad: leftovers after a signal"] += bool(leftover)
+        untidy = kind != signal.SIGKILL and bool(_leftovers(out) - killed)
+        counts["bad: leftovers after a signal"] += untidy
         if number % IN_A_ROW == IN_A_ROW - 1 or number == signals - 1:
             _wait(command.start(given, out), name)
             counts["bad: another end"] += _compared(out) != wanted or _names(out) != _names(whole)
@@ -211,8 +212,8 @@ def _names(folder: Path) -> list[str]:
     return sorted(_contents(folder))
 
 
-def _leftovers(folder: Path) -> list[Path]:
-    return list(folder.rglob(".partial-*"))
+def _leftovers(folder: Path) -> set[Path]:
+    return set(folder.rglob(".partial-*"))
 
 
 def main() -> None:

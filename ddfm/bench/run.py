@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -248,7 +249,7 @@ def _fused(
 
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
     """Noise that depends on the pair's name and the source alone."""
-    rng = np.random.default_rng([zlib.crc32(name.encode()), which])
+    rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
     noise = rng.standard_normal(picture.pixels.shape, np.float32)
     return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
 

@@ -280,8 +280,7 @@ def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
         disable=not sys.stderr.isatty(),
     )
     with bar:
-        part.file.seek(start)
-        part.file.truncate()
+        part.go_on_after(start)
         while True:
             try:
                 chunk = response.read(CHUNK)

@@ -78,6 +78,11 @@ class Part:
         """Notes what is to come."""
         write_json(self._note, version)
 
+    def go_on_after(self, length: int) -> None:
+        """What comes next belongs behind so many bytes."""
+        self.file.seek(length)
+        self.file.truncate()
+
     def write(self, data: bytes) -> None:
         """Adds to it; a disk that is filling up takes less than it is given."""
         while data:
