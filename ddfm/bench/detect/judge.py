@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.detect.boxes import Annotated, Box
+from ddfm.bench.detect.boxes import Annotated, Box, corners
 from ddfm.bench.detect.detectors import Detector
 from ddfm.bench.detect.scores import (
     Judged,
@@ -120,7 +120,7 @@ def _boxes(detector: Detector, picture: Picture) -> list[Box]:
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     found = detector(np.ascontiguousarray(pixels[..., :3]))
-    return [Box(str(kind), tuple(map(float, c)), float(score)) for kind, score, c in found]
+    return [Box(str(kind), corners(c), float(score)) for kind, score, c in found]
 
 
 def _scores(
