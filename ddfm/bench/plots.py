@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench, Row
-from ddfm.metrics import known_metrics, pooled
+from ddfm.metrics import COUNTS, known_metrics, pooled
 from ddfm.storage.noted import write_noted
 
 __all__ = ["plot_names", "plots", "write_plots"]
@@ -40,7 +40,7 @@ def plot_names(dataset: Dataset) -> list[str]:
 
 
 def _shown(dataset: Dataset) -> list[str]:
-    return ["seconds", *known_metrics(task=dataset.task)]
+    return ["seconds", *(n for n in known_metrics(task=dataset.task) if n not in COUNTS)]
 
 
 def plots(dataset: Dataset, result: Bench) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import echo_json, quiet_option
 from ddfm.cli.writing import WritingCommand, say
 
 __all__ = ["priors"]
@@ -26,11 +26,15 @@ def priors() -> None:
 
 
 @priors.command("list")
-def list_priors() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_priors(as_json: bool) -> None:
     """All priors that have a name."""
     from ddfm.priors import catalog
 
-    say(catalog.listing())
+    if as_json:
+        echo_json(catalog.table())
+    else:
+        say(catalog.listing())
 
 
 @priors.command()

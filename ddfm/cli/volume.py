@@ -15,12 +15,7 @@ from ddfm.cli.writing import OutputPath, WritingCommand, say
 __all__ = ["volume"]
 
 
-# Volumes are medical, where images are not.
-@click.command(
-    cls=WritingCommand,
-    short_help="Fuse two registered volumes.",
-    context_settings={"default_map": {"task": "medical"}},
-)
+@click.command(cls=WritingCommand, short_help="Fuse two registered volumes.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
