@@ -263,10 +263,9 @@ def _config(file: Path) -> dict[str, Any]:
     config = json_object(read_text(file), str(file))
     for key, (most, longest) in SIZES.items():
         value = config.get(key)
-        several = isinstance(value, list)
-        numbers = value if several else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
-        if not fits or (several and not 1 <= len(numbers) <= longest):
+        if not fits or (numbers is value and not 1 <= len(numbers) <= longest):
             raise DdfmError(f"{key} of {file} makes no sense: {short(value)}")
     return config
 
