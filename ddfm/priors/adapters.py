@@ -9,7 +9,9 @@ None of these libraries is imported to recognise its objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -209,23 +211,10 @@ def from_folder(
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
-    scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
     try:
-        with torch.device("meta"):
-            plan = diffusers.UNet2DModel.from_config(config)
-        needed = sum(weight.numel() for weight in plan.parameters())
-        if needed > numbers:
-            raise DdfmError(
-                f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
-                f"and there are {numbers:,}"
-            )
-        model = diffusers.UNet2DModel.from_pretrained(
-            unet,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=weights.suffix == ".safetensors",
-            variant="fp16" if ".fp16." in weights.name else None,
-        )
+        with _held_tongue():
+            scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
+            model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
         raise
     except Exception as error:  # whatever a library makes of settings that do not fit
@@ -233,6 +222,39 @@ def from_folder(
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
+
+
+@contextmanager
+def _held_tongue() -> Iterator[None]:
+    """diffusers tells the terminal about settings that it does not know."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _model_in(
+    folder: Path, config: dict[str, Any], weights: Path, numbers: int, diffusers: Any
+) -> Any:
+    """The network of a folder, if it is not larger than its weights."""
+    with torch.device("meta"):
+        plan = diffusers.UNet2DModel.from_config(config)
+    needed = sum(weight.numel() for weight in plan.parameters())
+    if needed > numbers:
+        raise DdfmError(
+            f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
+            f"and there are {numbers:,}"
+        )
+    return diffusers.UNet2DModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+        use_safetensors=weights.suffix == ".safetensors",
+        variant="fp16" if ".fp16." in weights.name else None,
+    )
 
 
 def _weights_in(folder: Path) -> Path:
@@ -251,10 +273,7 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
                 raise DdfmError(f"{file} names an unknown scheduler, {name}")
-            try:
-                return scheduler.from_config(config)
-            except Exception as error:
-                raise DdfmError(f"cannot make a {name} of {file}: {one_line(error)}") from None
+            return scheduler.from_config(config)
     raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
 
