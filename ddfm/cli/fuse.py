@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import checked, fuser_options, quiet_option
+from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.video.formats import is_video
+
+if TYPE_CHECKING:
+    from ddfm.imaging.picture import Picture
 
 __all__ = ["fuse"]
 
 
-@click.command(short_help="Fuse registered images.")
+@click.command(cls=RangeCommand, short_help="Fuse registered images.")
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
@@ -48,6 +52,7 @@ __all__ = ["fuse"]
     help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
+@range_options
 @click.option(
     "--celsius",
     nargs=2,
@@ -78,6 +83,8 @@ def fuse(
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
+    range_a: str | tuple[float, float] | None,
+    range_b: str | tuple[float, float] | None,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
@@ -114,6 +121,9 @@ def fuse(
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
+    ranges = (range_a, range_b)
+    if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
+        raise click.UsageError("--range-a and --range-b are for two images or more")
     if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
@@ -133,8 +143,10 @@ def fuse(
     check_output(output)
     if save_steps is not None:
         check_steps(save_steps)
-    opened = tuple(read_flir(sources[0], **flir)) if alone else sources
+    opened = tuple(read_flir(sources[0], **flir)) if alone else _opened(sources, ranges)
     pictures = read_sources(opened, settings["resize"])
+    if not quiet:
+        _say_levels(pictures, ranges)
     check_output(output, pictures[0].size)
     fuser = Fuser(**settings)
     began = time.monotonic()
@@ -146,6 +158,27 @@ def fuse(
         h, w = pictures[0].size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
+
+
+def _opened(sources: tuple[Path, ...], ranges: tuple[Any, ...]) -> tuple[Any, ...]:
+    from ddfm.imaging.files import read_image
+
+    said = (*ranges, *[None] * len(sources))
+    return tuple(
+        s if r is None else read_image(s, levels=r) for s, r in zip(sources, said, strict=False)
+    )
+
+
+def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
+    """Of a picture that was spread though nobody said so."""
+    for picture, said, option in zip(pictures, ranges, ("--range-a", "--range-b"), strict=False):
+        if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
+            low, high = picture.range
+            click.echo(
+                f"{picture.name}: its values, {low:g} to {high:g}, are a small part of 16 bits, "
+                f"and were spread over all of it; {option} full leaves them as they are",
+                err=True,
+            )
 
 
 def _check_sources(sources: tuple[Path, ...]) -> None:

@@ -31,6 +31,7 @@ from ddfm.errors import DdfmError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import explained
@@ -86,7 +87,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @by_annotation
-def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
+def read_image(
+    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
+) -> Picture:
     """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
 
     Args:
@@ -94,7 +97,11 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
             (H, W) or (C, H, W). C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
         page: which page of a TIFF file, from 0.
         name: what to call it in messages, if not by its path or kind.
+        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
+            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
     """
+    if levels is not None:
+        return with_levels(read_image(source, page=page, name=name), levels)
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):

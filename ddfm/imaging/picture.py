@@ -42,7 +42,8 @@ class Picture:
         dtype: the depth that it came with: uint8, uint16 or float32.
         icc: the colour profile that it came with. Pixels are as stored, not converted by it.
         name: what to call it in a message.
-        range: the source's values at 0 and 1, where these are not 0 and the depth's white.
+        range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
+            of floating point go back to it; those of 8 and 16 bits use their whole depth.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
     """

@@ -20,6 +20,7 @@ from ddfm.errors import DdfmError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 
 __all__ = ["grey", "in_color", "read_sources"]
@@ -39,7 +40,7 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
         raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(map(_read, sources, names))
+    pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
     if resize != "error":
         size = pictures[RESIZES.index(resize) - 1].size
         return tuple(p if p.size == size else _resized(p, size) for p in pictures)
@@ -82,7 +83,7 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
     """Depth, range, profile and alpha of a result that has the colour of `models`."""
-    ranges = [p.range for p in pictures]
+    ranges = [p.range if p.dtype.kind == "f" else None for p in pictures]
     return replace(
         models[0],
         dtype=max((p.dtype for p in pictures), key=lambda dtype: dtype.itemsize),
