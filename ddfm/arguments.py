@@ -112,7 +112,7 @@ def _function(name: str, value: Any) -> Any:
 
 
 def _several(name: str, value: Any) -> Any:
-    if not isinstance(value, str | bytes | Mapping):
+    if not isinstance(value, str | bytes):
         with suppress(TypeError):
             iter(value)
             return value

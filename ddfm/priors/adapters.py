@@ -201,7 +201,7 @@ def from_folder(
         raise DdfmError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
     config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
-        raise DdfmError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
+        raise DdfmError(f"{folder} holds a {short(network)[1:-1]}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
         raise DdfmError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
@@ -272,7 +272,7 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             name = str(config.get("_class_name"))
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
-                raise DdfmError(f"{file} names an unknown scheduler, {name}")
+                raise DdfmError(f"{file} names an unknown scheduler, {short(name)}")
             return scheduler.from_config(config)
     raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
@@ -297,8 +297,8 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
             "use a DDPMScheduler or DDIMScheduler"
         )
     prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction not in DIFFUSERS_KINDS:
-        raise DdfmError(f"the scheduler of {where} predicts {prediction}, which no prior does")
+    if not isinstance(prediction, str) or prediction not in DIFFUSERS_KINDS:
+        raise DdfmError(f"the scheduler of {where} predicts {short(prediction)}, no prior does")
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
 
 
