@@ -30,11 +30,10 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
         levels: LOW, HIGH in the values of the file; "full", the whole range of its depth (or, of
             floating point, its own least and greatest); "auto", by content, see above.
     """
-    if levels in (None, "auto"):
+    if levels is None or (isinstance(levels, str) and levels == "auto"):
         return _by_content(picture)
-    own = picture.range or _of_depth(picture)
-    if levels == "full":
-        return replace(picture, range=own)
+    if isinstance(levels, str) and levels == "full":
+        return replace(picture, range=picture.range or _of_depth(picture))
     try:
         low, high = map(float, levels)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -113,7 +113,10 @@ def _typed(key: str, value: Any, where: str) -> Any:
         return value
     if kind == "vector":
         with suppress(TypeError, ValueError, RuntimeError, OverflowError):
-            vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+            vector = torch.as_tensor(value, device="cpu")
+            if vector.is_complex():
+                raise TypeError
+            vector = vector.double()
             if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
                 return vector
     if kind.startswith("tuple") and isinstance(value, str):
