@@ -60,7 +60,10 @@ def used(picture: Picture) -> Levels | None:
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None
-    seen = picture.pixels if picture.alpha is None else picture.pixels[picture.alpha > 0]
+    seen = np.ones(picture.size, bool) if picture.mask is None else picture.mask
+    if picture.alpha is not None:
+        seen = seen & (picture.alpha > 0)
+    seen = picture.pixels[seen]
     if not seen.size:
         return None
     white = _of_depth(picture)[1]

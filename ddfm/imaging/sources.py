@@ -43,7 +43,7 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
     if resize != "error":
         size = pictures[RESIZES.index(resize) - 1].size
-        return tuple(p if p.size == size else _resized(p, size) for p in pictures)
+        return _filled(tuple(p if p.size == size else _resized(p, size) for p in pictures))
     first = pictures[0]
     for other in pictures[1:]:
         if other.size != first.size:
@@ -53,7 +53,23 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
                 "the first, b to that of the second"
             )
-    return pictures
+    return _filled(pictures)
+
+
+def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
+    """Where a picture has nothing to say it agrees with the others, and so it has no say."""
+    if all(p.mask is None for p in pictures):
+        return pictures
+    planes = np.stack([grey(p) for p in pictures])
+    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
+    count = says.sum(axis=0)
+    agreed = (planes * says).sum(axis=0) / np.maximum(count, 1)
+    done = []
+    for picture, own in zip(pictures, says, strict=True):
+        gaps = ~own & (count > 0)
+        pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
+        done.append(replace(picture, pixels=pixels))
+    return tuple(done)
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -112,7 +128,13 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
         picture,
         pixels=resized(picture.pixels),
         alpha=None if alpha is None else resized(alpha[..., None])[..., 0],
+        mask=None if picture.mask is None else _whole(resized(picture.mask[..., None])[..., 0]),
     )
+
+
+def _whole(mask: np.ndarray) -> np.ndarray:
+    """Where a mask that was resized is true all over the pixel, up to rounding."""
+    return mask > 0.99
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
