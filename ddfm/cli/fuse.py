@@ -136,10 +136,8 @@ def fuse(
     for kind in views:
         check_view(kind, overlay or "iron")
     alone = len(sources) == 1
-    if not alone and flir:
-        raise click.UsageError(
-            "--celsius, --percentiles and --grid are for FLIR files, which come alone"
-        )
+    if not alone and (grid is not None or (flir and sources[0].is_dir())):
+        raise click.UsageError("--grid is for FLIR files that come alone, and so is their folder")
     ranges = (range_a, range_b)
     if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
         raise click.UsageError("--range-a and --range-b are for two images or more")
@@ -168,7 +166,7 @@ def fuse(
     if save_steps is not None:
         check_steps(save_steps)
     pair = read_flir(sources[0], **flir) if alone else None
-    opened = _opened(sources, ranges) if pair is None else tuple(pair)
+    opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
     pictures = read_sources(opened, settings["resize"])
     if not quiet:
         _say_levels(pictures, ranges)
@@ -189,18 +187,31 @@ def fuse(
     return None
 
 
-def _opened(sources: tuple[Path, ...], ranges: tuple[Any, ...]) -> tuple[Any, ...]:
+def _opened(
+    sources: tuple[Path, ...], ranges: tuple[Any, ...], flir: dict[str, Any]
+) -> tuple[Any, ...]:
+    """What was said about a source is done to it; the rest is left to whoever fuses."""
     from ddfm.imaging.files import read_image
+    from ddfm.imaging.formats.flir import is_flir, read_thermal
 
-    said = (*ranges, *[None] * len(sources))
-    return tuple(
-        s if r is None else read_image(s, levels=r) for s, r in zip(sources, said, strict=False)
-    )
+    opened: list[Any] = list(sources)
+    if flir:
+        thermal = [k for k, source in enumerate(sources) if is_flir(source)]
+        if not thermal:
+            raise click.UsageError("--celsius and --percentiles are for files of FLIR cameras")
+        for k in thermal:
+            opened[k] = read_thermal(sources[k], **flir)
+    for k, levels in enumerate(ranges[: len(sources)]):
+        if levels is not None:
+            opened[k] = read_image(opened[k], levels=levels)
+    return tuple(opened)
 
 
 def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
     """Of a picture that was spread though nobody said so."""
     for picture, said, option in zip(pictures, ranges, ("--range-a", "--range-b"), strict=False):
+        if picture.name.endswith("(thermal)"):
+            continue  # degrees have a range of their own
         if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
             low, high = picture.range
             click.echo(

@@ -20,6 +20,7 @@ from ddfm.errors import DdfmError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 
@@ -112,7 +113,10 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 
 def _read(source: Any, name: str) -> Picture:
-    named = isinstance(source, (str, os.PathLike)) or getattr(source, "filename", "")
+    path = isinstance(source, (str, os.PathLike))
+    if path and os.path.isfile(source) and is_flir(source):
+        return read_thermal(source)  # not its rendering, with a logo and numbers in it
+    named = path or getattr(source, "filename", "")
     return read_image(source, name=None if named else name)
 
 
