@@ -181,6 +181,13 @@ def _segments(path: Path) -> list[bytes]:
     return [parts[number] for number in range(last + 1)] if complete else []
 
 
+def _is_dji(path: Path) -> bool:
+    """Whether a JPEG is of a drone of DJI and has more in it than a picture."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 20)
+    return head[:2] == b"\xff\xd8" and b"DJI" in head[:65536] and b"\xff\xe3" in head
+
+
 def _container(path: Path) -> bytes:
     with open(path, "rb") as file:
         if file.read(4) == _MAGIC:
@@ -191,6 +198,12 @@ def _container(path: Path) -> bytes:
 def _opened(path: Path) -> tuple[bytes, Records]:
     """The container of a file, its numbers in the order that flyr expects, and its records."""
     container = _container(path)
+    if not container and _is_dji(path):
+        raise DdfmError(
+            f"{path} is a radiometric file of DJI, which only DJI's own Thermal SDK can read; "
+            "export its temperatures (dji_irp -a measure), and pass these as TIFF or NPY with the "
+            "photograph"
+        )
     if not container:
         raise DdfmError(
             f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
