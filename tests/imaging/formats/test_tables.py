@@ -64,7 +64,8 @@ def test_pgm_of_both_depths_and_pfm(tmp_path):
     assert np.array_equal(picture.pixels[:, :, 0], deep / np.float32(65535))
     (tmp_path / "b.pgm").write_bytes(b"P5 5 4 255\n" + bytes(range(20)))
     assert np.array_equal(
-        read_image(tmp_path / "b.pgm").pixels.ravel(), np.arange(20, dtype=np.float32) / np.float32(255)
+        read_image(tmp_path / "b.pgm").pixels.ravel(),
+        np.arange(20, dtype=np.float32) / np.float32(255),
     )
     # PFM begins with the lowest row.
     (tmp_path / "c.pfm").write_bytes(b"Pf\n9 6\n-1.0\n" + DEGREES[::-1].astype("<f4").tobytes())
