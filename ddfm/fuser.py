@@ -399,4 +399,6 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
 
 
 def _about(pictures: Pictures, noise: list[float]) -> dict[str, Any]:
-    return {"sources": [picture.name for picture in pictures], "source_noise": noise}
+    about = {"sources": [picture.name for picture in pictures], "source_noise": noise}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in pictures]
+    return about | ({"levels": levels} if any(levels) else {})

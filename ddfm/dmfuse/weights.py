@@ -9,6 +9,7 @@ network       the head's `HeadConfig`
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -106,7 +107,8 @@ def load_head(path: Path) -> tuple[Head, About]:
         raise DdfmError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers too narrow to have any weights
             head = Head(about.network)
         head.load_state_dict(weights, assign=True)
     except (ValueError, RuntimeError) as error:

@@ -20,6 +20,8 @@ from ddfm.errors import DdfmError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.flir import is_flir, read_thermal
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 
 __all__ = ["grey", "in_color", "read_sources"]
@@ -39,10 +41,10 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
         raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(map(_read, sources, names))
+    pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
     if resize != "error":
         size = pictures[RESIZES.index(resize) - 1].size
-        return tuple(p if p.size == size else _resized(p, size) for p in pictures)
+        return _filled(tuple(p if p.size == size else _resized(p, size) for p in pictures))
     first = pictures[0]
     for other in pictures[1:]:
         if other.size != first.size:
@@ -52,7 +54,23 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
                 "the first, b to that of the second"
             )
-    return pictures
+    return _filled(pictures)
+
+
+def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
+    """Where a picture has nothing to say it agrees with the others, and so it has no say."""
+    if all(p.mask is None for p in pictures):
+        return pictures
+    planes = np.stack([grey(p) for p in pictures])
+    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
+    count = says.sum(axis=0)
+    agreed = (planes * says).sum(axis=0) / np.maximum(count, 1)
+    done = []
+    for picture, own in zip(pictures, says, strict=True):
+        gaps = ~own & (count > 0)
+        pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
+        done.append(replace(picture, pixels=pixels))
+    return tuple(done)
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -82,7 +100,7 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
     """Depth, range, profile and alpha of a result that has the colour of `models`."""
-    ranges = [p.range for p in pictures]
+    ranges = [p.range if p.dtype.kind == "f" else None for p in pictures]
     return replace(
         models[0],
         dtype=max((p.dtype for p in pictures), key=lambda dtype: dtype.itemsize),
@@ -95,7 +113,10 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 
 def _read(source: Any, name: str) -> Picture:
-    named = isinstance(source, (str, os.PathLike)) or getattr(source, "filename", "")
+    path = isinstance(source, (str, os.PathLike))
+    if path and os.path.isfile(source) and is_flir(source):
+        return read_thermal(source)  # not its rendering, with a logo and numbers in it
+    named = path or getattr(source, "filename", "")
     return read_image(source, name=None if named else name)
 
 
@@ -111,7 +132,13 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
         picture,
         pixels=resized(picture.pixels),
         alpha=None if alpha is None else resized(alpha[..., None])[..., 0],
+        mask=None if picture.mask is None else _whole(resized(picture.mask[..., None])[..., 0]),
     )
+
+
+def _whole(mask: np.ndarray) -> np.ndarray:
+    """Where a mask that was resized is true all over the pixel, up to rounding."""
+    return mask > 0.99
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
