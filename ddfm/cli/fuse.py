@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import checked, fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -108,7 +108,8 @@ def fuse(
     folders = {"suffix": suffix, "dry_run": dry_run}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
-    _check_sources(sources)
+    check_sources(sources)
+    checked(settings)
     alone = len(sources) == 1
     if not alone and flir:
         raise click.UsageError(
@@ -122,20 +123,22 @@ def fuse(
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
         return fuse_film(*sources, output, settings, quiet)
-    from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.sources import read_sources
-    from ddfm.result import check_steps
     from ddfm.storage.outputs import keep_sources
 
     keep_sources([output], sources)
     check_output(output)
     if save_steps is not None:
+        from ddfm.result import check_steps
+
         check_steps(save_steps)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
     pictures = read_sources(opened, settings["resize"])
     check_output(output, pictures[0].size)
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
@@ -146,23 +149,6 @@ def fuse(
         h, w = pictures[0].size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
-
-
-def _check_sources(sources: tuple[Path, ...]) -> None:
-    """Before anything else: what an output must be depends on whether these are folders."""
-    from ddfm.errors import DdfmError
-
-    for source in sources:
-        if not source.exists():
-            raise DdfmError(f"cannot read {source}: there is no such file or folder")
-    folders = [source for source in sources if source.is_dir()]
-    others = len(sources) - len(folders)
-    if folders and others:
-        raise DdfmError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
-        )
 
 
 def _fuse_folders(

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from ddfm.diffusion.samplers import ddim
 from ddfm.priors.prior import Prior
-from ddfm.priors.schedule import timesteps
+from ddfm.priors.respacing import timesteps
 from ddfm.storage.atomic import atomic_path
 
 __all__ = ["draw_curve", "sample_sheet"]
