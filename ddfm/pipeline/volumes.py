@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
+from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import Picture
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.intensity import GREY, Window, colored, is_ct, scaled
+from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume, find_axis, slices
