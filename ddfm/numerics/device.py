@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
     """A device that works here; "auto" takes CUDA or Apple's GPU where there is one."""
     import torch
 
+    if not isinstance(name, str | torch.device):
+        raise DdfmError(f"a device is named, as cpu is, or auto, not {short(name)}")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -33,7 +35,7 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise DdfmError(f"there is no device {str(name)!r} here; use auto or cpu") from None
+        raise DdfmError(f"there is no device {short(str(name))} here; use auto or cpu") from None
     return device
 
 
@@ -41,6 +43,8 @@ def find_dtype(name: str | torch.dtype = "auto", usual: torch.dtype | None = Non
     """The dtype of a network; "auto" is the usual one, float32 if none is given."""
     import torch
 
+    if not isinstance(name, str | torch.dtype):
+        raise DdfmError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
     name = check_dtype(str(name).removeprefix("torch."))
     return (usual or torch.float32) if name == "auto" else getattr(torch, name)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 from ddfm.volumes.volume import Volume
 
 __all__ = ["GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
@@ -49,7 +49,7 @@ def find_window(window: str | Window) -> Window:
     except (TypeError, ValueError):
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):
-        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {window!r}")
+        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {short(window)}")
     return level, width
 
 
