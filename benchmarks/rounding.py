@@ -1,12 +1,12 @@
 """What bfloat16 changes in a fused picture, and what the number of threads does.
 
     python benchmarks/rounding.py INFRARED VISIBLE [--pairs 3] [--crop 256] [--noise 0]
-                                  [--threads 2] [-- --task medical ...]
+                                  [--threads 2] [--task medical] [--likelihood paper --steps 6]
 
 The middle of each pair of the two folders is fused in float32 and in bfloat16, and in float32 with
 one thread and with several. Differences are in grey levels of 255, of results rounded to 8 bits;
 "changed" is the share of pixels that differ. With `--noise`, Gaussian noise of so many grey levels
-is added to both sources first. What follows `--` are settings of `Fuser`: --task, --likelihood, ...
+is added to both sources first.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--noise", type=float, default=0, help="grey levels")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("settings", nargs="*", help="settings of Fuser, as --name value")
+    parser.add_argument("--task", default="auto")
+    parser.add_argument("--likelihood", default="default")
+    parser.add_argument("--steps", type=int)
     options = parser.parse_args()
-    names = (name.removeprefix("--") for name in options.settings[::2])
-    settings = dict(zip(names, options.settings[1::2], strict=True))
+    settings = {name: getattr(options, name) for name in ("task", "likelihood", "steps")}
     exact, coarse = (Fuser(dtype=d, device="cpu", **settings) for d in ("float32", "bfloat16"))
     print("| pair | against float32 | largest | mean | changed |\n" + "| --- " * 5 + "|")
     for pair in find_pairs(options.infrared, options.visible).pairs[: options.pairs]:
