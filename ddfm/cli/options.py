@@ -12,7 +12,15 @@ import click
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
-__all__ = ["check_sources", "checked", "fuser_options", "quiet_option", "reading_options"]
+__all__ = [
+    "check_sources",
+    "checked",
+    "echo_json",
+    "fuser_options",
+    "json_option",
+    "quiet_option",
+    "reading_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,6 +43,13 @@ reading_options = click.option(
     callback=_limit_pixels,
     help="The most pixels of a picture, a frame or a slice, in millions; memory has a limit of "
     "its own, DDFM_MAX_BYTES.  [default: 180]",
+)
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="On standard output, as JSON: what was done, and how.",
 )
 
 _FUSER = (
@@ -150,6 +165,13 @@ def check_sources(sources: Sequence[Path]) -> None:
             f"folders, and {others} of the {len(sources)} sources "
             f"{'is' if others == 1 else 'are'} none"
         )
+
+
+def echo_json(value: object) -> None:
+    """For programs: one JSON text on standard output."""
+    import json
+
+    click.echo(json.dumps(value, indent=1, default=str))
 
 
 def fuser_options(command: Command) -> Command:
