@@ -12,9 +12,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ddfm.arguments import plain_options, text, whole_number
+from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import DdfmError, unknown
 from ddfm.extensions import find_part
 from ddfm.imaging.choices import check_color, check_resize
+from ddfm.priors.respacing import counts_of
+from ddfm.priors.tile_sizes import check_tile
 
 __all__ = ["METHODS", "TASKS", "FusionConfig", "name_of"]
 
@@ -88,7 +91,7 @@ class FusionConfig:
             checked["tile"] = whole_number("tile", self.tile)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
-        _recipe(self.likelihood, "ir-visible")  # refuses names that there are not
+        self._check_names()
         self._check_method()
 
     @property
@@ -116,9 +119,18 @@ class FusionConfig:
         names = ("likelihood", "sampler")
         return values | {k: name_of(values[k]) for k in names if values[k] is not None}
 
+    def _check_names(self) -> None:
+        """Refuses likelihoods, samplers and respacings that there are not."""
+        _recipe(self.likelihood, "ir-visible")
+        if isinstance(self.sampler, str):
+            check_sampler(self.sampler)
+        if self.steps is not None:
+            counts_of(self.steps)
+
     def _check_method(self) -> None:
         """Refuses what dmfuse has no use for."""
         if self.method != "dmfuse":
+            check_tile(self.tile)
             return
         usual = FusionConfig()
         for name in ("likelihood", "sampler", "steps", "start"):

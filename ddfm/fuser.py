@@ -32,13 +32,14 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, in_color, read_sources
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
 from ddfm.likelihood.base import Chosen, Likelihood
-from ddfm.numerics.device import find_device, find_dtype
+from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.prior import Prior
-from ddfm.priors.schedule import timesteps
-from ddfm.priors.tiled import Tiled, check_tile
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.tile_sizes import check_tile
+from ddfm.priors.tiled import Tiled
 from ddfm.result import Fusion
 from ddfm.version import __version__
 
@@ -67,7 +68,9 @@ class Fuser:
         method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, tile,
             options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
         device: "auto", "cpu", "cuda", "mps", ...
-        dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
+        dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
+            no difference to be seen, which is bfloat16 on processors with instructions for it, and
+            float32 elsewhere, for dmfuse, and for loops that begin with pure noise.
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
 
     Attributes:
@@ -111,7 +114,8 @@ class Fuser:
             options={} if options is None else options,
         )
         _check(config, head)  # before there is work
-        self.device, self.dtype = find_device(device), find_dtype(dtype)
+        self.device = find_device(device)
+        self.dtype = find_dtype(dtype, usual=_usual_dtype(config, self.device))
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
@@ -345,7 +349,6 @@ def _check(config: FusionConfig, head: Any) -> None:
         check_tile(config.tile, OVERLAP)
         check_options(config.options)
         return
-    check_tile(config.tile)
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
         raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
@@ -363,6 +366,12 @@ def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
         full = replace(full, steps=min(full.steps, available))
     timesteps(available, full.steps)
     return full
+
+
+def _usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
+    """For few steps from a first guess; long loops, and trained heads, make rounding visible."""
+    late = config.resolved(config.usual_task).start is not None
+    return fast_dtype(device) if late and config.method == "ddfm" else torch.float32
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:

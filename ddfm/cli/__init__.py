@@ -24,6 +24,7 @@ from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
+from ddfm.cli.process import prepare
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.writing import say
@@ -44,6 +45,7 @@ class Program(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
+        prepare()
         with _orderly_end():
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
 

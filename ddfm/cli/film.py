@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["film", "fuse_film"]
@@ -77,6 +77,8 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
+    check_sources([a, b])
+    checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import fuse_sequence

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import checked, echo_json, fuser_options, json_option, quiet_option
+from ddfm.cli.options import (
+    check_sources,
+    checked,
+    echo_json,
+    fuser_options,
+    json_option,
+    quiet_option,
+)
 from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.video.formats import is_video
@@ -132,7 +139,8 @@ def fuse(
     folders = {"suffix": suffix, "dry_run": dry_run, "as_json": as_json}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
-    _check_sources(sources)
+    check_sources(sources)
+    checked(settings)
     from ddfm.imaging.views import check_view, path_of, view
 
     views = dict.fromkeys([*show, *(["overlay"] if overlay else [])])
@@ -154,17 +162,17 @@ def fuse(
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
         return fuse_film(*sources, output, settings, quiet)
-    from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output, write_image
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
-    from ddfm.result import check_steps
 
     shown = {kind: path_of(output, kind) for kind in views}
     for path in (output, *shown.values()):
         check_output(path)
     if save_steps is not None:
+        from ddfm.result import check_steps
+
         check_steps(save_steps, output)
     pair = read_flir(sources[0], **flir) if alone else None
     opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
@@ -172,6 +180,8 @@ def fuse(
     if not quiet:
         _say_levels(pictures, ranges)
     check_output(output, pictures[0].size)
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
@@ -225,23 +235,6 @@ def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
                 f"and were spread over all of it; {option} full leaves them as they are",
                 err=True,
             )
-
-
-def _check_sources(sources: tuple[Path, ...]) -> None:
-    """Before anything else: what an output must be depends on whether these are folders."""
-    from ddfm.errors import DdfmError
-
-    for source in sources:
-        if not source.exists():
-            raise DdfmError(f"cannot read {source}: there is no such file or folder")
-    folders = [source for source in sources if source.is_dir()]
-    others = len(sources) - len(folders)
-    if folders and others:
-        raise DdfmError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
-        )
 
 
 def _fuse_folders(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["volume"]
@@ -106,7 +106,8 @@ def volume(
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    from ddfm.fuser import Fuser
+    check_sources([a, b])
+    checked(settings)
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.storage.ours import protecting
@@ -121,10 +122,13 @@ def volume(
         check_output(montage)
     began = time.monotonic()
     first = read_volume(a, series=series_a)
+    second = read_volume(b, series=series_b)
     check_volume_output(output, grid=first)
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fusion = fuse_volumes(
         first,
-        read_volume(b, series=series_b),
+        second,
         Fuser(**settings),
         axis=axis,
         window_a=window_a,

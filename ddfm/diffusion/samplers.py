@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddfm.diffusion import choices
 from ddfm.errors import DdfmError
 from ddfm.extensions import find_part
 
@@ -145,11 +146,9 @@ def dpm_solver(
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "dpm-solver": dpm_solver,
-}
+SAMPLERS: dict[str, Callable[..., Tensor]] = dict(
+    zip(choices.SAMPLERS, (ddim, ddpm, dpm_solver), strict=True)
+)
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:

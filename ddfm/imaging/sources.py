@@ -3,6 +3,8 @@
 The rules of colour: luminance is fused. The chroma comes from whichever source has any; weighted by
 saturation at each pixel, where several are in colour; from none where all are grey. Chroma that the
 fused luminance leaves no room for is drawn towards grey.
+
+Pictures are read without torch, which takes longer to import than most of them to read.
 """
 
 from __future__ import annotations
@@ -10,19 +12,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from ddfm.errors import DdfmError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
-from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["grey", "in_color", "read_sources"]
 
@@ -75,6 +77,8 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
 
 def grey(picture: Picture) -> np.ndarray:
     """Luminance of a picture, (H, W) in [0, 1]."""
+    from ddfm.imaging.color import luminance
+
     return luminance(_tensor(picture.pixels))[0, 0].numpy()
 
 
@@ -86,6 +90,10 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
     """
+    import torch
+
+    from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]
     pixels = fused[..., None]
@@ -122,6 +130,7 @@ def _read(source: Any, name: str) -> Picture:
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
     """Bicubic; what becomes smaller is smoothed first, so that no pattern appears."""
+    import torch.nn.functional as F
 
     def resized(array: np.ndarray) -> np.ndarray:
         x = F.interpolate(_tensor(array), size, mode="bicubic", antialias=True)
@@ -145,4 +154,6 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     """(H, W, C) -> (1, C, H, W), float32."""
     if min(array.strides) < 0:  # a row of one pixel may have been turned round
         array = array.copy()
+    import torch
+
     return torch.from_numpy(np.asarray(array, np.float32)).permute(2, 0, 1)[None]

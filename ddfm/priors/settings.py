@@ -27,7 +27,6 @@ from ddfm.priors.schedule import alphas_bar_of_betas
 from ddfm.priors.unet import UNetConfig
 
 __all__ = [
-    "ADM",
     "DIFFUSION",
     "NETWORK",
     "SETTINGS",
@@ -38,15 +37,6 @@ __all__ = [
     "overlaid",
     "refuse_missing",
 ]
-
-# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
-ADM = {
-    "kind": "eps",
-    "schedule": "linear",
-    "T": 1000,
-    "num_head_channels": 64,
-    "use_new_attention_order": False,
-}
 
 NETWORK = {field.name: str(field.type) for field in fields(UNetConfig)}
 DIFFUSION = {
