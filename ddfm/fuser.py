@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.config import FusionConfig
+from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
@@ -130,7 +130,7 @@ class Fuser:
 
     def _set(self, config: FusionConfig) -> None:
         self.config = config
-        self._resolved: dict[str, FusionConfig] = {}
+        self._resolved: dict[str, ResolvedConfig] = {}
         self.resolved(config.usual_task)
 
     def __call__(
@@ -207,7 +207,7 @@ class Fuser:
         medians = {k: np.median([one[k] for one in chosen], axis=0) for k in names}
         return self.with_config(options=medians | dict(self.config.options))
 
-    def resolved(self, task: str) -> FusionConfig:
+    def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for a task, nothing left open, and possible with this prior."""
         if task not in self._resolved:
             self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
@@ -263,7 +263,7 @@ class Fuser:
     def _in_a_loop(
         self,
         s: list[Tensor],
-        config: FusionConfig,
+        config: ResolvedConfig,
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
@@ -304,7 +304,7 @@ class Fuser:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, config: FusionConfig, prior: Prior) -> Evidence:
+    def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
         sources, levels = [], []
@@ -346,7 +346,7 @@ def _check(config: FusionConfig, head: Any) -> None:
         raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
 
 
-def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
+def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     """The configuration for a task, with a prior of so many timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":

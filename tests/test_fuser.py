@@ -134,9 +134,9 @@ def test_floats_of_another_range_come_back_in_it():
     a, b = 2 * image(0, dtype=np.float32) - 1, 2 * image(1, dtype=np.float32) - 1
     a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
     fused = fuse(a, b, prior="gaussian", **PLAIN).image
-    assert fused.dtype == np.float32 and fused.min() < -0.05 and -1 <= fused.min()
+    assert fused.dtype == np.float32 and fused.min() < -0.05 and fused.min() >= -1
     degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), prior="gaussian", **PLAIN).image
-    assert 0 <= degrees.min() and degrees.max() <= 1  # of two that have no scale in common
+    assert degrees.min() >= 0 and degrees.max() <= 1  # of two that have no scale in common
 
 
 def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):

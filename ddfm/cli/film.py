@@ -76,6 +76,7 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
+    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import fuse_sequence

@@ -52,9 +52,9 @@ def silence_libtiff() -> None:
     It would also write them to standard error, past Python. Where Pillow does not let us at it,
     as on Windows, nothing happens.
     """
-    from PIL import Image
+    from PIL import _imaging
 
     with suppress(AttributeError, OSError, TypeError):
-        handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
         handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
         handler(None)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddfm.dmfuse.features import noise_like, read_features
+from ddfm.dmfuse.features import device_of, noise_like, read_features
 from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
@@ -43,7 +43,7 @@ class Crops:
     @property
     def sha256(self) -> str:
         """Of both sources."""
-        return hashlib.sha256(self.planes[:, :2].contiguous().numpy()).hexdigest()
+        return hashlib.sha256(self.planes[:, :2].contiguous().numpy().data).hexdigest()
 
     def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Infrared, visible and level of some crops, (B, 1, size, size) each."""
@@ -130,8 +130,8 @@ class FeatureCache:
     def _compute(self, t: int, note: Path) -> None:
         """The note is written last: files without one are not whole."""
         note.unlink(missing_ok=True)
-        device = next(iter(self.prior.network.parameters())).device
-        maps: list[np.ndarray] = []
+        device = device_of(self.prior)
+        maps: list[np.memmap] = []
         steps = range(0, len(self.crops), AT_ONCE)
         for first in tqdm(steps, desc=f"features at t = {t}", disable=hidden(self.progress)):
             some = self.crops.planes[first : first + AT_ONCE, :2]

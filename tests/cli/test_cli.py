@@ -162,7 +162,7 @@ def test_a_check_measures_denoising_beside_a_classical_method(tmp_path):
     assert result.exit_code == 0, result.output
     head, *rows = result.output.splitlines()[1:]
     assert head.split() == ["sigma", "15", "sigma", "25", "sigma", "50"]
-    assert [row.split()[0] for row in rows][0] == "gaussian" and len(rows) <= 2
+    assert rows[0].split()[0] == "gaussian" and len(rows) <= 2
     for row in rows:
         gained = [float(value) for value in row.split()[-3:]]
         assert gained == sorted(gained, reverse=True)

@@ -223,7 +223,7 @@ def test_volumes_in_and_out_of_dicom(tmp_path):
 
 
 def test_volumes_that_will_not_do(tmp_path, volumes):
-    mri, ct = volumes
+    mri, _ = volumes
     run = ["volume", *volumes, *FAST, "-o"]
     (tmp_path / "x.png").write_bytes(b"x")
     refused(ddfm_run(*run, tmp_path / "x.png"), "unknown output suffix '.png'")
