@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma
@@ -36,6 +37,7 @@ class GaussianPrior(Prior):
         std: the standard deviation of a pixel under the default spectrum.
     """
 
+    @by_annotation
     def __init__(
         self,
         spectrum: Callable[[Tensor], Tensor] | None = None,
