@@ -110,9 +110,10 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
     return np.asarray(image if mode == target else image.convert(target))
 
 
-def _raw_mode(image: ImageFile.ImageFile) -> str:
+def _raw_mode(image: Image.Image) -> str:
     """How the samples lie in the file, which Pillow keeps among the arguments of its decoder."""
-    raw = image.tile[0][3] if image.tile else ""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    raw = tiles[0][3] if tiles else ""
     if isinstance(raw, tuple):
         raw = raw[0] if raw else ""
     return raw if isinstance(raw, str) else ""
