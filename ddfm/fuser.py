@@ -64,8 +64,9 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, tile,
-            options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
+        method, task, likelihood, sampler, steps, start: as in `ddfm.FusionConfig`. Likelihood and
+            sampler may be the caller's own.
+        clean, clip, seed, color, resize, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.

@@ -326,7 +326,8 @@ def test_montages(tmp_path, fuser):
     assert image.shape[:2] == (3 * height, 3 * width)
     assert image[:36, :20].max() > 50
     montage([fusion.volume], tmp_path / "all.png", axis="sagittal", count=99)
-    assert Image.open(tmp_path / "all.png").size == (20 * (18 + 2), 6 * 2 + 2)
+    with Image.open(tmp_path / "all.png") as image:
+        assert image.size == (20 * (18 + 2), 6 * 2 + 2)
 
 
 def test_arrays_that_are_no_volumes():
