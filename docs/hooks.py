@@ -37,8 +37,8 @@ OUTSIDE = {
 }
 GALLERY = """# Gallery
 
-Every script of `examples/`, run as this page was made, with what it drew and printed. Each runs from
-a clone as it stands: `python examples/fuse_pair.py`.
+Every script of `examples/`, run as this page was made, with what it drew and printed. Each runs
+from a clone as it stands: `python examples/fuse_pair.py`.
 """
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")

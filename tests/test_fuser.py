@@ -268,8 +268,8 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(image(3, channels=3)).save(tmp_path / "b.png", icc_profile=profile)
     fuse(image(0), tmp_path / "b.png", prior="gaussian", **PLAIN).save(tmp_path / "f.png")
-    with Image.open(tmp_path / "f.png") as image:
-        assert image.info["icc_profile"] == profile
+    with Image.open(tmp_path / "f.png") as written:
+        assert written.info["icc_profile"] == profile
 
 
 # --- seeds, batches, precision ------------------------------------------------------------------
