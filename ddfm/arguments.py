@@ -84,9 +84,9 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _path(name: str, value: Any) -> str | os.PathLike[str]:
-    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
-        if "\0" not in os.fspath(value):
-            return value
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(path, str) and "\0" not in path:
+        return value
     raise DdfmError(f"{name} must be a path, not {short(value)}")
 
 

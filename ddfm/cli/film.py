@@ -77,6 +77,7 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
+    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
     check_sources([a, b])
     checked(settings)
     from ddfm.fuser import Fuser

@@ -100,7 +100,8 @@ def load_head(path: Path) -> tuple[Head, About]:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            weights = {key: file.get_tensor(key).float() for key in file.keys()}
+            names = file.keys()
+            weights = {name: file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:
         raise DdfmError(f"cannot read the head {path}: {error}") from None
     if text is None:

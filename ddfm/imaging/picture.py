@@ -223,7 +223,7 @@ def _opacity(alpha: np.ndarray) -> np.ndarray:
 
 def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, float] | None]:
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32), None
     if max(-low, high) > float(np.finfo(np.float32).max) / 2:
         raise DdfmError(f"{name}: values from {low:g} to {high:g} are too large to work with")

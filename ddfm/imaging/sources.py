@@ -108,13 +108,15 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
     """Depth, range, profile and alpha of a result that has the colour of `models`."""
-    ranges = [p.range if p.dtype.kind == "f" else None for p in pictures]
+    ranges = [p.range for p in pictures if p.range and p.dtype.kind == "f"]
     return replace(
         models[0],
         dtype=max((p.dtype for p in pictures), key=lambda dtype: dtype.itemsize),
         # Counts beside degrees have no scale in common, nor have either beside grey levels; but
         # two sources of [-1, 1], or of 0 to 255 as floats, expect a result of that range.
-        range=(min(r[0] for r in ranges), max(r[1] for r in ranges)) if all(ranges) else None,
+        range=(min(r[0] for r in ranges), max(r[1] for r in ranges))
+        if len(ranges) == len(pictures)
+        else None,
         icc=next((p.icc for p in models if p.icc), None),
         alpha=next((p.alpha for p in [*models, *pictures] if p.alpha is not None), None),
     )
@@ -124,7 +126,7 @@ def _read(source: Any, name: str) -> Picture:
     path = isinstance(source, (str, os.PathLike))
     if path and os.path.isfile(source) and is_flir(source):
         return read_thermal(source)  # not its rendering, with a logo and numbers in it
-    named = path or getattr(source, "filename", "")
+    named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)
 
 

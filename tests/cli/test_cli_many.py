@@ -28,7 +28,8 @@ def folders(tmp_path) -> tuple[Path, Path]:
 def test_folders(tmp_path, folders):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "2 fused in" in result.stderr and result.stdout == ""
-    assert Image.open(tmp_path / "out" / "x.png").size == (10, 12)
+    with Image.open(tmp_path / "out" / "x.png") as image:
+        assert image.size == (10, 12)
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "2 skipped in" in result.stderr
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
@@ -183,7 +184,8 @@ def test_volumes(tmp_path, volumes):
     image = nibabel.load(out)
     assert image.shape == (8, 9, 5) and np.asarray(image.dataobj).max() > 1000
     np.testing.assert_allclose(image.affine, np.diag([1, 1, 4, 1]))
-    assert Image.open(look).size[0] == 5 * (8 + 2)
+    with Image.open(look) as image:
+        assert image.width == 5 * (8 + 2)
 
 
 def test_options_of_volumes(tmp_path, volumes):
@@ -225,7 +227,7 @@ def test_volumes_in_and_out_of_dicom(tmp_path):
 
 
 def test_volumes_that_will_not_do(tmp_path, volumes):
-    mri, ct = volumes
+    mri, _ = volumes
     run = ["volume", *volumes, *FAST, "-o"]
     (tmp_path / "x.png").write_bytes(b"x")
     refused(ddfm_run(*run, tmp_path / "x.png"), "unknown output suffix '.png'")

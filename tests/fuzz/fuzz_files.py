@@ -99,7 +99,7 @@ def hold(picture) -> None:
     for samples in (picture.pixels, picture.alpha):
         if samples is not None:
             assert samples.dtype == np.float32 and samples.size
-            assert 0 <= samples.min() and samples.max() <= 1  # not so either if it is NaN
+            assert samples.min() >= 0 and samples.max() <= 1  # not so either if it is NaN
     assert picture.pixels.shape[2] in (1, 3)
     to_array(picture.pixels, picture, picture.alpha)
 

@@ -53,5 +53,5 @@ def film_files() -> Iterator[Made]:
 def read_film(path: Path) -> None:
     for picture in islice(VideoReader(path), 20):
         assert picture.pixels.dtype == np.float32 and picture.pixels.size
-        assert 0 <= picture.pixels.min() and picture.pixels.max() <= 1
+        assert picture.pixels.min() >= 0 and picture.pixels.max() <= 1
         to_array(picture.pixels, picture)
