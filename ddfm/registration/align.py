@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,15 +23,18 @@ from ddfm.registration.search import NOWHERE, Search
 from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import MODELS, Transform
 
-__all__ = ["ALIGN", "Alignment", "align", "check", "check_align"]
-
-ALIGN = ("none", "auto", "shift", "similarity", "affine", "homography")
+__all__ = ["Alignment", "align", "check", "tolerance"]
 
 LARGEST = 1024  # pixels of the longer side that are looked at
 SHARP, SHARP_SIGMA = 192, 0.7  # of the correlation that decides: sharp, so that chance has none
 SCALES = np.exp(np.arange(-10, 9) * np.log(1.05))  # 0.61 to 1.48
 TURNS = np.array([-5.0, -2.5, 0.0, 2.5, 5.0])  # degrees
 GUESSES = 6
+FAR_SCALES = np.exp(np.arange(-25, -9) * np.log(1.05))  # 0.30 to 0.61
+FAR_MARGIN = 0.36
+LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
+WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
+LEAVE, LEAVE_SHARE = 2.0, 0.004  # pixels, or that share of the longer side, that a pair may be off
 SURE_GAP = 4.0  # deviations between the peak and the best of all other shifts
 SURE_SCORE = 0.12
 BELIEVED = 2.5  # deviations of the paired difference by which a larger model must be better
@@ -52,19 +55,16 @@ class Alignment:
     sure: bool
     gap: float
     score: float
-    details: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
-    def off(self) -> float:
-        """By how many pixels of the fixed picture the pair, as it stands, does not fit."""
-        return self.transform.moves
+    def is_off(self) -> bool:
+        """Whether the pair, as it stands, surely lies off by more than may be left as it is."""
+        return self.sure and self.transform.moves > tolerance(self.transform)
 
 
-def check_align(align: str) -> str:
-    """The model itself, or an error that names those that exist."""
-    if align not in ALIGN:
-        raise unknown("way to align", align, ALIGN)
-    return align
+def tolerance(transform: Transform) -> float:
+    """Pixels of the fixed picture that a pair may be off without a word."""
+    return max(LEAVE, max(transform.fixed) * LEAVE_SHARE)
 
 
 def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
@@ -91,56 +91,77 @@ def align(
         model: "auto", or one of `MODELS`.
     """
     if model != "auto" and model not in MODELS:
-        raise unknown("way to align", model, ALIGN)
+        raise unknown("way to align", model, ("auto", *MODELS))
     a, b, full = _planes(fixed, moving)
     pyramid = Pyramid(b)
-    sharp = Search(a, pyramid, SHARP, SHARP_SIGMA)
-    fits = _fits(a, pyramid, sharp, model)
-    chosen = _smallest(fits) if model == "auto" else model
-    fit = fits[chosen]
-    gap = _gap(sharp.correlation(fit.matrix))
-    sure = gap > SURE_GAP and fit.score > SURE_SCORE
-    details = {"fits": fits, "full": full}
-    return Alignment(full(fit.matrix, chosen), sure, gap, fit.score, details)
+    work = _Work(a, pyramid)
+    found = [_chosen(work, work.near(), model)]
+    if not _sure(found[0]) and model != "shift":
+        found.append(_chosen(work, work.far(), model))
+    chosen, fit, gap = max(found, key=lambda one: one[2])
+    result = Alignment(full(fit.matrix, chosen), _sure((chosen, fit, gap)), gap, fit.score)
+    if model == "auto" and result.sure and not result.is_off:
+        t = result.transform
+        # To interpolate would cost more than so little is worth.
+        return replace(result, transform=Transform.framed(t.moving, t.fixed))
+    return result
 
 
-def _fits(a: torch.Tensor, b: Pyramid, sharp: Search, model: str) -> dict[str, Fit]:
-    """The best transform of each model up to the one that is wanted."""
-    size = (a.shape[0], a.shape[1])
-    framed = Transform.framed(b.size, size).matrix
-    middle, fine = Level(a, b, 256, 24), Level(a, b, 512, 32)
-    wanted = MODELS if model == "auto" else MODELS[: MODELS.index(model) + 1]
-    surface = sharp.correlation(framed)
-    y, x = np.unravel_index(surface.argmax(), surface.shape)
-    shifted = sharp.shifted(framed, (int(y), int(x)))
-    found: dict[str, Fit] = {}
-    if "none" in wanted:
-        found["none"] = fine.at(framed)
-    if "shift" in wanted:
-        fit = middle.fit(shifted, "shift", 4, (1.5, 0.5))
-        found["shift"] = fine.fit(fit.matrix, "shift", 3, (1.0, 0.5))
-    if "similarity" in wanted:
-        best = _nearest(a, b, sharp, [shifted])
-        fit = middle.fit(best, "similarity", 5, (2.0, 1.0, 0.5))
-        fit = middle.fit(fit.matrix, "similarity", 3, (1.0, 0.5))
-        base = fit.matrix
-        found["similarity"] = fine.fit(base, "similarity", 3, (1.0, 0.5))
+class _Work:
+    """A pair at the sizes that it is looked at."""
+
+    def __init__(self, a: torch.Tensor, b: Pyramid) -> None:
+        self.a, self.b = a, b
+        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix
+        self.sharp = Search(a, b, SHARP, SHARP_SIGMA)
+        self.coarse, self.middle, self.fine = (Level(a, b, *level) for level in LEVELS)
+
+    def near(self) -> list[np.ndarray]:
+        """Where the moving image may lie if both fields are much alike; a shift comes first."""
+        surface = self.sharp.correlation(self.framed)
+        y, x = np.unravel_index(surface.argmax(), surface.shape)
+        guesses = Search(self.a, self.b).guesses(SCALES, TURNS, GUESSES)
+        return [self.sharp.shifted(self.framed, (int(y), int(x))), *(g.matrix for g in guesses)]
+
+    def far(self) -> list[np.ndarray]:
+        """Where it may lie if it covers a part of the fixed image only."""
+        search = Search(self.a, self.b, margin=FAR_MARGIN)
+        return [self.framed, *(g.matrix for g in search.guesses(FAR_SCALES, TURNS[1:4], GUESSES))]
+
+    def fits(self, guesses: list[np.ndarray], model: str) -> dict[str, Fit]:
+        """The best transform of each model up to the one that is wanted."""
+        wanted = MODELS if model == "auto" else MODELS[: MODELS.index(model) + 1]
+        shifted = self.middle.fit(guesses[0], "shift", 4, (1.5, 0.5))
+        found = {"none": self.fine.at(self.framed), "shift": self._finest(shifted, "shift")}
+        if "similarity" not in wanted:
+            return found
+        fits = [self.coarse.fit(guess, "similarity", 6, WIDTHS).matrix for guess in guesses]
+        best = max(fits, key=lambda matrix: _peak(self.sharp.correlation(matrix)))
+        found["similarity"] = self._finer(best, "similarity")
         for larger in ("affine", "homography"):
             if larger in wanted:
-                fit = middle.fit(base, larger, 5, (2.0, 1.0, 0.5))
-                fit = middle.fit(fit.matrix, larger, 3, (1.0, 0.5))
-                found[larger] = fine.fit(fit.matrix, larger, 3, (1.0, 0.5))
-    return found
+                start = self.coarse.fit(best, larger, 6, WIDTHS).matrix
+                found[larger] = self._finer(start, larger)
+        return found
+
+    def _finer(self, start: np.ndarray, model: str) -> Fit:
+        fit = self.middle.fit(start, model, 5, WIDTHS)
+        return self._finest(self.middle.fit(fit.matrix, model, 3, WIDTHS[1:]), model)
+
+    def _finest(self, fit: Fit, model: str) -> Fit:
+        return self.fine.fit(fit.matrix, model, 3, WIDTHS[1:])
 
 
-def _nearest(
-    a: torch.Tensor, b: Pyramid, sharp: Search, more: list[np.ndarray]
-) -> np.ndarray:
-    """The similarity whose correlation is the sharpest, among the best of a grid."""
-    guesses = [g.matrix for g in Search(a, b).guesses(SCALES, TURNS, GUESSES)]
-    coarse = Level(a, b, 128, 16)
-    fits = [coarse.fit(m, "similarity", 6, (2.0, 1.0, 0.5)).matrix for m in [*guesses, *more]]
-    return max(fits, key=lambda matrix: _peak(sharp.correlation(matrix)))
+def _chosen(work: _Work, guesses: list[np.ndarray], model: str) -> tuple[str, Fit, float]:
+    """The model, its fit, and the gap."""
+    fits = work.fits(guesses, model)
+    chosen = _smallest(fits) if model == "auto" else model
+    return chosen, fits[chosen], _gap(work.sharp.correlation(fits[chosen].matrix))
+
+
+def _sure(found: tuple[str, Fit, float]) -> bool:
+    _, fit, gap = found
+    return gap > SURE_GAP and fit.score > SURE_SCORE
 
 
 def _peak(surface: np.ndarray, near: int = 3) -> float:
@@ -175,15 +196,16 @@ def _better(one: Fit, other: Fit) -> bool:
     return bool(stats.ttest_1samp(gain, 0.0).statistic > BELIEVED)
 
 
-def _planes(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Any:
+def _planes(
+    fixed: Picture | np.ndarray, moving: Picture | np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, Callable[[np.ndarray, str], Transform]]:
     """Grey levels of both, no larger than is looked at; and what makes a transform full size."""
     planes = [_grey(picture) for picture in (fixed, moving)]
     small = [resized(plane, LARGEST) for plane in planes]
-    sizes = [(plane.shape[0], plane.shape[1]) for plane in planes]
-    used = [(plane.shape[0], plane.shape[1]) for plane in small]
+    (size, of), (used, by) = ([(p.shape[0], p.shape[1]) for p in some] for some in (planes, small))
 
     def full(matrix: np.ndarray, model: str) -> Transform:
-        return Transform(matrix, used[1], used[0], model).at(sizes[1], sizes[0])
+        return Transform(matrix, by, used, model).at(of, size)
 
     return small[0], small[1], full
 

@@ -80,9 +80,7 @@ class Level:
             smooth = ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest")
             spline = _Surfaces(smooth)
 
-            def worse(
-                p: np.ndarray, spline: _Surfaces = spline
-            ) -> tuple[float, np.ndarray]:
+            def worse(p: np.ndarray, spline: _Surfaces = spline) -> tuple[float, np.ndarray]:
                 value, by_x, by_y = spline(across @ p, down @ p)
                 slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
                 return float((prior * p * p).sum() - value.sum()), -slope

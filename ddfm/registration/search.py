@@ -35,14 +35,19 @@ class Search:
     """Searches where a moving image lies in a fixed one, on small copies of both."""
 
     def __init__(
-        self, fixed: Tensor, moving: Pyramid, longest: int = LONGEST, sigma: float = SIGMA
+        self,
+        fixed: Tensor,
+        moving: Pyramid,
+        longest: int = LONGEST,
+        sigma: float = SIGMA,
+        margin: float = MARGIN,
     ) -> None:
         self.sigma = sigma
         small = resized(fixed, longest)
         self.height, self.width = size = (small.shape[0], small.shape[1])
         self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving
         self.full = Transform.framed(size, self.fixed).matrix  # small to fixed
-        self.pad = round(MARGIN * max(size))
+        self.pad = round(margin * max(size))
         self.grid = tuple(fft.next_fast_len(side + 2 * self.pad) for side in size)
         seen = np.zeros(size, np.float32)
         seen[BORDER:-BORDER, BORDER:-BORDER] = 1

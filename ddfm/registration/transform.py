@@ -19,13 +19,21 @@ import numpy as np
 from ddfm.errors import DdfmError, unknown
 from ddfm.storage.atomic import atomic_path
 
-__all__ = ["MODELS", "Size", "Transform", "common_transform"]
+__all__ = ["ALIGN", "MODELS", "Size", "Transform", "check_align", "common_transform", "fitted"]
 
 # By what each adds to the one before: place; turn and size; stretch and shear; perspective.
 MODELS = ("none", "shift", "similarity", "affine", "homography")
+ALIGN = ("none", "auto", "once", *MODELS[1:])  # what one can ask for
 FORMAT = "ddfm transform 1"
 
 Size = tuple[int, int]  # height, width
+
+
+def check_align(align: str) -> str:
+    """The way to align itself, or an error that names those that exist."""
+    if align not in ALIGN:
+        raise unknown("way to align", align, ALIGN)
+    return align
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +165,9 @@ def common_transform(transforms: Sequence[Transform]) -> Transform:
     first = transforms[0]
     moved = [t.at(first.moving, first.fixed)._corners() for t in transforms]
     model = max((t.model for t in transforms), key=MODELS.index)
-    return fitted(_corners(first.moving), np.median(moved, axis=0), first.moving, first.fixed, model)
+    return fitted(
+        _corners(first.moving), np.median(moved, axis=0), first.moving, first.fixed, model
+    )
 
 
 def fitted(
