@@ -48,9 +48,9 @@ class FusionConfig:
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
         resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
-        align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays them
-            on one another by the smallest model that explains them, where that is sure; "shift",
-            "similarity", "affine" or "homography" by this one. "once" is for folders and films.
+        align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
+            them on one another by the smallest model that explains them, where that is sure;
+            "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
         align_to: the source that stays, "a" or "b"; None is "b", or whose size `resize` asks for.
         transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
         crop: "none" keeps the frame of the source that stays, "common" what all sources see.

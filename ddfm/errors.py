@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "unknown", "why_failed"]
+__all__ = ["DdfmError", "DdfmWarning", "MissingExtra", "is_out_of_memory", "unknown", "why_failed"]
 
 
 class DdfmError(Exception):
     """An error of the input, not of the program. Its message is one line for the user."""
+
+
+class DdfmWarning(UserWarning):
+    """Of the input: the work is done, but perhaps not as the user would wish. One line."""
 
 
 class MissingExtra(DdfmError):

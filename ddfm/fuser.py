@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -25,7 +26,7 @@ from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, in_color, read_sources
@@ -65,7 +66,8 @@ class Fuser:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, align,
-            align_to, transform, crop, tile, options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
+            align_to, transform, crop, tile, options: as in `ddfm.FusionConfig`. Likelihood and
+            sampler may be the caller's own.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
@@ -168,6 +170,8 @@ class Fuser:
             )
         laid = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
+        for word in laid.words:
+            warnings.warn(word, DdfmWarning, stacklevel=2)
         return self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
 
     def registered(self, sources: Sequence[Any]) -> Registered:
@@ -210,6 +214,13 @@ class Fuser:
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
             for some in _chunks(alike, together):
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
+
+    def save_transform(self, path: str | os.PathLike[str]) -> None:
+        """Writes the transform that every pair is laid by."""
+        transform = self.config.found_transform()
+        if transform is None:
+            raise DdfmError("this fuser has no transform of its own to be saved")
+        transform.save(path)
 
     def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
         """What groups must share to go through the network together."""

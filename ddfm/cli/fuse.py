@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ddfm.cli.alignment import (
+    align_options,
+    alignment_settings,
+    check_alignment_outputs,
+    write_alignment,
+)
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import checked, fuser_options, quiet_option
+from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -29,6 +37,14 @@ __all__ = ["fuse"]
     "For folders, a folder.",
 )
 @fuser_options
+@align_options
+@click.option(
+    "--check",
+    "sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
 @click.option(
     "--save-steps",
     type=click.Path(path_type=Path),
@@ -71,6 +87,12 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
+    align: str,
+    align_to: str | None,
+    transform_file: Path | None,
+    save_transform: Path | None,
+    crop: str,
+    sheet: Path | None,
     save_steps: Path | None,
     pattern: str | None,
     suffix: str | None,
@@ -97,6 +119,7 @@ def fuse(
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
       ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
@@ -110,18 +133,26 @@ def fuse(
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
     alone = len(sources) == 1
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    settings |= alignment_settings(align, align_to, transform_file, crop)
     if not alone and flir:
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
     if all(source.is_dir() for source in sources):
+        if sheet is not None or (save_transform is not None and align != "once"):
+            raise click.UsageError(
+                "--check is for one pair, as is --save-transform without --align once"
+            )
+        folders |= {"save_transform": save_transform}
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
-        return fuse_film(*sources, output, settings, quiet)
+        return fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
     from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
     from ddfm.imaging.formats.flir import read_flir
@@ -129,21 +160,24 @@ def fuse(
     from ddfm.result import check_steps
     from ddfm.storage.outputs import keep_sources
 
-    keep_sources([output], sources)
+    keep_sources([output, save_transform, sheet], sources)
     check_output(output)
+    check_alignment_outputs(settings, save_transform, sheet)
     if save_steps is not None:
         check_steps(save_steps)
     opened = tuple(read_flir(sources[0], **flir)) if alone else sources
-    pictures = read_sources(opened, settings["resize"])
-    check_output(output, pictures[0].size)
+    moves = align != "none" or transform_file is not None
+    pictures = read_sources(opened, settings["resize"], alike=not moves)
+    check_output(output, pictures[1 if moves else 0].size)
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
     if save_steps is not None:
         fusion.save_steps(save_steps)
     fusion.save(output)
+    write_alignment(fusion.settings["alignment"], pictures, save_transform, sheet)
     if not quiet and sys.stderr.isatty():
-        h, w = pictures[0].size
+        h, w = fusion.picture.size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
     return None
 

@@ -53,8 +53,8 @@ def read_sources(
             raise DdfmError(
                 f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
-                "the first, b to that of the second; if they do not, align=auto (--align auto) finds "
-                "how one lies on the other"
+                "the first, b to that of the second; if they do not, align=auto (--align auto) "
+                "finds how one lies on the other"
             )
     return pictures
 

@@ -102,7 +102,7 @@ def fuse_volumes(
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         limits.append(list(limit))
-    fuser = Fuser(task="medical") if fuser is None else fuser
+    fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
     swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
     order = (1, 0) if swap else (0, 1)

@@ -35,8 +35,9 @@ FAR_MARGIN = 0.36
 LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
 WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
 LEAVE, LEAVE_SHARE = 2.0, 0.004  # pixels, or that share of the longer side, that a pair may be off
-SURE_GAP = 4.0  # deviations between the peak and the best of all other shifts
-SURE_SCORE = 0.12
+SURE_GAP = 3.0  # deviations between the peak and the best of all other shifts
+SEEN_GAP = 2.5  # the same for a shift alone, where chance has fewer chances
+SURE_SCORE = 0.15  # mean likeness; chance reaches 0.12
 BELIEVED = 2.5  # deviations of the paired difference by which a larger model must be better
 
 
@@ -78,7 +79,8 @@ def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignmen
     matrix = search.shifted(framed, (int(y), int(x)))
     fit = Level(a, pyramid, 256, 24).fit(matrix, "shift", 3, (1.0, 0.5))
     gap = _gap(search.correlation(fit.matrix))
-    return Alignment(full(fit.matrix, "shift"), gap > SURE_GAP, gap, fit.score)
+    sure = gap > SEEN_GAP and fit.score > SURE_SCORE
+    return Alignment(full(fit.matrix, "shift"), sure, gap, fit.score)
 
 
 def align(
