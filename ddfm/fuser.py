@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
@@ -66,8 +67,8 @@ class Fuser:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, align,
-            align_to, transform, crop, tile, options: as in `ddfm.FusionConfig`. Likelihood and
-            sampler may be the caller's own.
+            align_to, transform, crop, look, tile, options: as in `ddfm.FusionConfig`. Likelihood
+            and sampler may be the caller's own.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
@@ -97,6 +98,7 @@ class Fuser:
         align_to: str | None = None,
         transform: Any = None,
         crop: str = "none",
+        look: bool = True,
         tile: int | None = None,
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
@@ -117,6 +119,7 @@ class Fuser:
             align_to=align_to,
             transform=transform,
             crop=crop,
+            look=look,
             tile=tile,
             options={} if options is None else options,
         )
@@ -144,6 +147,7 @@ class Fuser:
         self._resolved: dict[str, FusionConfig] = {}
         self.resolved(config.usual_task)
 
+    @by_annotation
     def __call__(
         self,
         *sources: Any,
@@ -194,6 +198,7 @@ class Fuser:
         """All results of `stream`, whose keywords it takes."""
         return list(self.stream(groups, **how))
 
+    @by_annotation
     def stream(
         self,
         groups: Iterable[Sequence[Any]],
@@ -235,6 +240,7 @@ class Fuser:
         """Whether the loop starts from a first guess, which can then be given."""
         return self.resolved(self.config.usual_task).start is not None
 
+    @by_annotation
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
@@ -252,6 +258,7 @@ class Fuser:
             self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
         return self._resolved[task]
 
+    @by_annotation
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
         config = self.resolved(task).plain()

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.bench.plots import write_plots
@@ -59,6 +60,7 @@ def bench(
         columns: the metrics of the tables for papers.
     """
     columns = columns and known_metrics(columns)
+    positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.errors import DdfmWarning
 
 __all__ = ["volume"]
 
@@ -78,6 +80,18 @@ __all__ = ["volume"]
     show_default=True,
     help="Slices that go through the network at once; more make a GPU faster.",
 )
+@click.option(
+    "--align",
+    default="none",
+    show_default=True,
+    help="Lay B on A by mutual information: rigid, or affine.",
+)
+@click.option(
+    "--save-transform",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
+)
 @fuser_options
 @quiet_option
 def volume(
@@ -95,6 +109,8 @@ def volume(
     keep_identity: bool,
     montage: Path | None,
     together: int,
+    align: str,
+    save_transform: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -107,16 +123,26 @@ def volume(
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
+    import numpy as np
+
     from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.registration.space import check_space_output, write_space_transform
     from ddfm.storage.outputs import keep_sources
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import check_volume_output
 
-    keep_sources([output, montage], [a, b])
+    keep_sources([output, montage, save_transform], [a, b])
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    if save_transform is not None:
+        if align == "none":
+            raise click.UsageError("--save-transform needs --align, which finds one")
+        check_space_output(save_transform)
     check_volume_output(output)
     if montage is not None:
         check_output(montage)
@@ -133,12 +159,16 @@ def volume(
         percentiles=percentiles,
         colormap_a=colormap_a,
         colormap_b=colormap_b,
+        align=align,
         together=together,
         progress=False if quiet else None,
     )
     fusion.save(output, keep_identity=keep_identity)
     if montage is not None:
         fusion.montage(montage)
+    if save_transform is not None:
+        matrix = fusion.settings["alignment"][0]["fixed_to_moving"]
+        write_space_transform(save_transform, np.array(matrix))
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ddfm.arguments import plain_options
+from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
@@ -34,6 +34,7 @@ __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
 
+@by_annotation
 def fuse_sequence(
     a: str | os.PathLike[str],
     b: str | os.PathLike[str],
@@ -88,6 +89,7 @@ def aligned_film(
     return aligned_once(fuser, ((frame.a, frame.b) for frame in first))
 
 
+@by_annotation
 def fuse_frames(
     pairs: Iterable[tuple[Any, Any]],
     fuser: Fuser | None = None,

@@ -22,6 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import DdfmError, DdfmWarning, why_failed
 from ddfm.fuser import Fuser, Fusion
@@ -98,6 +99,7 @@ class _Job:
     pictures: tuple[Picture, ...] | None = None
 
 
+@by_annotation
 def fuse_folders(
     dir_a: str | os.PathLike[str],
     dir_b: str | os.PathLike[str],
@@ -147,6 +149,7 @@ def fuse_folders(
     )
 
 
+@by_annotation
 def fuse_flir(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
+from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import Picture
+from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.intensity import GREY, Window, colored, is_ct, scaled
+from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume, find_axis, slices
@@ -51,10 +54,12 @@ class VolumeFusion:
         """(I, J, K) uint16, or (I, J, K, 3) uint8."""
         return self.volume.stored()
 
+    @by_annotation
     def save(self, path: str | os.PathLike[str], *, keep_identity: bool = False) -> None:
         """Writes .nii, .nii.gz, .nrrd, or a folder for a series of DICOM; see `write_volume`."""
         write_volume(path, self.volume, keep_identity=keep_identity)
 
+    @by_annotation
     def montage(
         self, path: str | os.PathLike[str], *, axis: int | str | None = None, count: int = 8
     ) -> None:
@@ -62,6 +67,7 @@ class VolumeFusion:
         montage([*self.sources, self.volume], path, axis=axis, count=count)
 
 
+@by_annotation
 def fuse_volumes(
     a: Any,
     b: Any,
@@ -73,6 +79,7 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    align: str = "none",
     together: int = 1,
     progress: bool | None = None,
 ) -> VolumeFusion:
@@ -89,10 +96,13 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        align: "none" believes what both say of the patient's space, and warns where that is surely
+            wrong; "rigid" or "affine" corrects the second by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
         progress: a bar; None shows one on a terminal.
     """
     first, second = _read(a, "the first volume"), _read(b, "the second volume")
+    second, found = aligned(second, first, align)
     axis = find_axis(first, axis)
     windows, maps = (window_a, window_b), (colormap_a, colormap_b)
     sources, limits = [], []
@@ -111,6 +121,8 @@ def fuse_volumes(
     fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
     settings = fuser.settings(fuser.config.usual_task) | {
         "axis": axis,
+        "align": align,
+        "alignment": [found],
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
     }
