@@ -420,10 +420,10 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _chunks(groups: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
-    some: list[Pictures] = []
-    for pictures in groups:
-        some.append(pictures)
+def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
+    some: list[Registered] = []
+    for laid in groups:
+        some.append(laid)
         if len(some) >= size:
             yield some
             some = []

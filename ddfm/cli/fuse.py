@@ -142,7 +142,7 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run}
+    folders: dict[str, Any] = {"suffix": suffix, "dry_run": dry_run}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)

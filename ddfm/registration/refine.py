@@ -24,7 +24,7 @@ from ddfm.registration.transform import Transform
 __all__ = ["DEGREES", "Fit", "Level"]
 
 DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
-PRIOR = 0.2  # of stretch, shear and perspective, a tile and square pixel at the longer border
+PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
 BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
 LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 

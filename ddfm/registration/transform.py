@@ -127,13 +127,13 @@ class Transform:
         try:
             if entry["format"] != FORMAT:
                 raise ValueError
-            sizes = [(int(h), int(w)) for h, w in (entry["moving"], entry["fixed"])]
-            if min(min(size) for size in sizes) < 1:
+            moving, fixed = ((int(h), int(w)) for h, w in (entry["moving"], entry["fixed"]))
+            if min(*moving, *fixed) < 1:
                 raise ValueError
             matrix = np.array(entry["matrix"], np.float64)
         except (TypeError, KeyError, ValueError):
             raise DdfmError(f"{name} is not a transform that ddfm wrote") from None
-        return cls(matrix, *sizes, str(entry.get("model", "homography")))
+        return cls(matrix, moving, fixed, str(entry.get("model", "homography")))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes JSON; the file appears whole."""
