@@ -256,7 +256,9 @@ def _smoothed(
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """A volume without what is finer than a grid, and by how many voxels that one goes on."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    steps = tuple(int(max(1, round(grid / side))) for side in spacing)
+    # No further than the volume goes: a single slice has one voxel across.
+    sides = zip(spacing, values.shape, strict=True)
+    steps = tuple(int(np.clip(round(grid / side), 1, count)) for side, count in sides)
     sigma = [0.4 * step if step > 1 else 0.0 for step in steps]
     smooth: np.ndarray = ndimage.gaussian_filter(
         np.asarray(values, np.float32), sigma, mode="nearest", truncate=2.5
