@@ -40,7 +40,7 @@ from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import timesteps
 from ddfm.priors.tiled import Tiled, check_tile
-from ddfm.registration.pictures import Registered, laid, reference_of
+from ddfm.registration.pictures import Registered, lay, reference_of
 from ddfm.result import Fusion
 from ddfm.version import __version__
 
@@ -185,7 +185,7 @@ class Fuser:
             raise DdfmError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
-        return laid(
+        return lay(
             read_sources(sources, config.resize, alike=not moves),
             config.align,
             transform=transform,

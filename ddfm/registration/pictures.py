@@ -19,7 +19,7 @@ from ddfm.registration.align import Alignment, align, check
 from ddfm.registration.transform import Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, filled, warped
 
-__all__ = ["Registered", "common_of", "laid", "reference_of"]
+__all__ = ["Registered", "common_of", "lay", "reference_of"]
 
 SAMPLE = 20  # pairs that say what is common to a camera's
 SMALLEST = 16  # pixels of a side that must be left in common
@@ -45,7 +45,7 @@ def reference_of(align_to: str | None, resize: str) -> int:
     return "ab".index(chosen)
 
 
-def laid(
+def lay(
     pictures: Sequence[Picture],
     how: str = "none",
     *,

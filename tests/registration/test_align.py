@@ -9,7 +9,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align, check
-from ddfm.registration.pictures import laid
+from ddfm.registration.pictures import lay
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 from places import EXAMPLES
@@ -97,9 +97,9 @@ def pictures(pair):
 
 def test_sources_that_are_off_are_named_and_left_or_laid(pair):
     a, b = pictures(pair)
-    left = laid((a, b))
+    left = lay((a, b))
     assert left.pictures == (a, b) and "14 px to the left and 20 px down" in left.words[0]
-    moved = laid((a, b), "auto")
+    moved = lay((a, b), "auto")
     assert not moved.words and moved.about[0]["applied"]
     assert moved.pictures[1] is b and moved.pictures[0].size == b.size
     back = check(moved.pictures[1], moved.pictures[0])
@@ -108,7 +108,7 @@ def test_sources_that_are_off_are_named_and_left_or_laid(pair):
 
 def test_what_all_see_is_kept(pair):
     a, b = pictures(pair)
-    cropped = laid((a, b), "shift", crop=True)
+    cropped = lay((a, b), "shift", crop=True)
     height, width = b.size
     assert np.allclose(cropped.pictures[0].size, (height - 20, width - 14), atol=2)
 
@@ -116,11 +116,11 @@ def test_what_all_see_is_kept(pair):
 def test_a_transform_that_is_given_is_used_as_it_is(pair):
     a, b = pictures(pair)
     known = Transform([[1, 0, -14], [0, 1, 20], [0, 0, 1]], a.size, b.size, "shift")
-    done = laid((a, b), transform=known)
+    done = lay((a, b), transform=known)
     assert np.allclose(done.pictures[0].pixels[20:, :-14], a.pixels[:-20, 14:], atol=1e-3)
 
 
 def test_the_unsure_stay_as_they_were_with_a_word():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
-    left = laid((a, b), "auto")
+    left = lay((a, b), "auto")
     assert left.pictures[0] is a and "stays as it is" in left.words[0]
