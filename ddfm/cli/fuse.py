@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.cli.alignment import (
+    align_options,
+    alignment_settings,
+    check_alignment_outputs,
+    write_alignment,
+)
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import (
     check_sources,
@@ -20,6 +27,7 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.cli.writing import OutputPath, say
+from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
@@ -41,6 +49,14 @@ __all__ = ["fuse"]
     "For folders, a folder.",
 )
 @fuser_options
+@align_options
+@click.option(
+    "--check",
+    "sheet",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
 @click.option(
     "--save-steps",
     type=OutputPath(),
@@ -97,6 +113,12 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
+    align: str,
+    align_to: str | None,
+    transform_file: Path | None,
+    save_transform: Path | None,
+    crop: str,
+    sheet: Path | None,
     save_steps: Path | None,
     show: tuple[str, ...],
     overlay: str | None,
@@ -128,6 +150,7 @@ def fuse(
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
       ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
@@ -136,7 +159,7 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run, "as_json": as_json}
+    folders: dict[str, Any] = {"suffix": suffix, "dry_run": dry_run, "as_json": as_json}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     check_sources(sources)
@@ -152,16 +175,24 @@ def fuse(
     ranges = (range_a, range_b)
     if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
         raise click.UsageError("--range-a and --range-b are for two images or more")
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    settings |= alignment_settings(align, align_to, transform_file, crop)
     if views and (sources[0].is_dir() or is_video(sources[0])):
         raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
+        if sheet is not None or (save_transform is not None and align != "once"):
+            raise click.UsageError(
+                "--check is for one pair, as is --save-transform without --align once"
+            )
+        folders |= {"save_transform": save_transform}
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or suffix is not None or dry_run:
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
-        return fuse_film(*sources, output, settings, quiet)
+        return fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
     from ddfm.imaging.files import check_output, write_image
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import from_array
@@ -170,16 +201,18 @@ def fuse(
     shown = {kind: path_of(output, kind) for kind in views}
     for path in (output, *shown.values()):
         check_output(path)
+    check_alignment_outputs(settings, save_transform, sheet)
     if save_steps is not None:
         from ddfm.result import check_steps
 
         check_steps(save_steps, output)
     pair = read_flir(sources[0], **flir) if alone else None
     opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
-    pictures = read_sources(opened, settings["resize"])
+    moves = align != "none" or transform_file is not None
+    pictures = read_sources(opened, settings["resize"], alike=not moves)
     if not quiet:
         _say_levels(pictures, ranges)
-    check_output(output, pictures[0].size)
+    check_output(output, pictures[1 if moves else 0].size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)
@@ -188,6 +221,9 @@ def fuse(
     if save_steps is not None:
         fusion.save_steps(save_steps)
     fusion.save(output)
+    write_alignment(fusion.settings["alignment"], pictures, save_transform, sheet)
+    if shown and moves:
+        pictures = fuser.registered(pictures).pictures
     for kind, path in shown.items():
         degrees = None if pair is None else pair.celsius
         look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
@@ -198,7 +234,7 @@ def fuse(
         about = {"output": str(output), "views": views_at, "seconds": seconds}
         echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
-        h, w = pictures[0].size
+        h, w = fusion.picture.size
         say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
 

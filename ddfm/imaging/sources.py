@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["grey", "in_color", "read_sources"]
 
 
-def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture, ...]:
+def read_sources(
+    sources: Sequence[Any], resize: str = "error", *, alike: bool = True
+) -> tuple[Picture, ...]:
     """Pictures of one size, from whatever `read_image` takes.
 
     Args:
         resize: what to do where sizes differ: "error", or bring all to the size of the first
             ("a") or of the second ("b").
+        alike: whether they are to be of one size; if not, they are left as they come.
     """
     check_resize(resize)
     if not isinstance(sources, list | tuple):
@@ -44,6 +47,8 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    if not alike:
+        return pictures
     if resize != "error":
         size = pictures[RESIZES.index(resize) - 1].size
         return _filled(tuple(p if p.size == size else _resized(p, size) for p in pictures))
@@ -54,7 +59,8 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
             raise DdfmError(
                 f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
-                "the first, b to that of the second"
+                "the first, b to that of the second; if they do not, align=auto (--align auto) "
+                "finds how one lies on the other"
             )
     return _filled(pictures)
 

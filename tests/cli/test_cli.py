@@ -82,7 +82,7 @@ def test_options_are_the_arguments_of_a_fuser_with_the_same_defaults(pair, out, 
     defaults = {
         name: p.default
         for name, p in parameters.items()
-        if name not in ("options", "clean", "clip")  # of researchers, in Python
+        if name not in ("options", "clean", "clip", "look")  # of researchers, in Python
     }
     assert asked == defaults
 
