@@ -151,6 +151,8 @@ def volume(
     second = read_volume(b, series=series_b)
     check_volume_output(output, grid=first)
 
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fusion = fuse_volumes(
         first,
         second,
