@@ -64,10 +64,12 @@ GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
 
 
 def is_diffusers(x: Any) -> bool:
+    """Whether it is an object of diffusers, which need not be installed."""
     return any(kind.__module__.split(".")[0] == "diffusers" for kind in type(x).__mro__)
 
 
 def is_gaussian_diffusion(x: Any) -> bool:
+    """Whether it is the diffusion of guided-diffusion, or of a program made from it."""
     return hasattr(x, "alphas_cumprod") and hasattr(x, "model_mean_type")
 
 

@@ -195,6 +195,7 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def names() -> list[str]:
+    """Of all entries, in the order of the catalogue."""
     return list(ENTRIES)
 
 

@@ -107,12 +107,17 @@ def parse(line: str, whole: bool = True) -> None:
     words = words[: next((k for k, word in enumerate(words) if word in (">", ">>", "|")), None)]
     command, context = main, click.Context(main, info_name="ddfm")
     while isinstance(command, click.Group):
+        if words[0].startswith("-"):
+            assert any(words[0] in parameter.opts for parameter in command.get_params(context)), (
+                line
+            )
+            return
         name, inner, words = command.resolve_command(context, words)
         command, context = inner, click.Context(inner, info_name=name, parent=context)
     values, rest, order = command.make_parser(context).parse_args(args=words)
     assert not rest, line
     for parameter in order:
-        if not isinstance(parameter.type, click.Path):
+        if not parameter.is_eager and not isinstance(parameter.type, click.Path):
             parameter.handle_parse_result(context, values, [])
     missing = [p.name for p in command.get_params(context) if p.required and not values.get(p.name)]
     if missing and whole:
