@@ -254,7 +254,9 @@ def _opened(
         for k in thermal:
             opened[k] = read_thermal(sources[k], **flir)
     for k, levels in enumerate(ranges[: len(sources)]):
-        if levels is not None:
+        if isinstance(levels, tuple) and is_flir(sources[k]):
+            opened[k] = read_thermal(sources[k], celsius=levels)  # whose values are degrees
+        elif levels is not None:
             opened[k] = read_image(opened[k], levels=levels)
     return tuple(opened)
 
