@@ -76,7 +76,8 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
-    check_sources([a, b])
+    for source in (a, b):
+        check_sources([source])
     checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film

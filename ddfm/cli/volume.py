@@ -105,7 +105,8 @@ def volume(
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    check_sources([a, b])
+    for source in (a, b):
+        check_sources([source])
     checked(settings)
     from ddfm.imaging.files import check_output
     from ddfm.storage.outputs import keep_sources
