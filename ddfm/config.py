@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ddfm.arguments import plain_options, text, whole_number
@@ -99,14 +99,15 @@ class FusionConfig:
         """The task; of "auto" the most usual."""
         return "ir-visible" if self.task == "auto" else self.task
 
-    def resolved(self, task: str) -> FusionConfig:
-        """This configuration for one task, its open places filled from the recipe."""
+    def resolved(self, task: str) -> ResolvedConfig:
+        """The configuration for one task, its open places filled from the recipe."""
         recipe = _recipe(self.likelihood, task)
         if self.method == "dmfuse":
             recipe = {"clean": recipe["clean"]}
         options = recipe.pop("options", {}) | dict(self.options)
-        filled = {name: value for name, value in recipe.items() if getattr(self, name) is None}
-        return replace(self, task=task, **filled, options=options)
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = {name: value for name, value in said.items() if value is not None}
+        return ResolvedConfig(**(recipe | said | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON, as a manifest has it."""
@@ -138,6 +139,22 @@ class FusionConfig:
                 raise DdfmError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
 
 
+@dataclass(frozen=True)
+class ResolvedConfig(FusionConfig):
+    """A configuration for one task with nothing left open; as published, where no recipe differs.
+
+    Method dmfuse has no use for sampler, steps and clip, and nobody looks at them there.
+    """
+
+    sampler: str | Part = "ddim"
+    steps: int | str = 100
+    clean: float = math.inf
+    clip: bool = True
+
+    def _check_method(self) -> None:
+        """What a recipe fills in is no demand of the caller's."""
+
+
 def name_of(part: str | Part) -> str:
     """What a part is called in settings: its name, or where it is defined."""
     if isinstance(part, str):
@@ -147,13 +164,6 @@ def name_of(part: str | Part) -> str:
 
 # The loop around each likelihood: the settings that nobody should have to know. A likelihood of
 # another package, or of the caller's, has such a table as its attribute `recipe`.
-PUBLISHED: dict[str, Any] = {
-    "sampler": "ddim",
-    "steps": 100,
-    "start": None,
-    "clean": math.inf,
-    "clip": True,
-}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {"steps": 3, "start": 120, "clean": 8 / 255, "clip": False},
     "paper": {},
@@ -240,12 +250,11 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     """The recipe of a likelihood for a task; a copy."""
     if task not in TASKS:
         raise unknown("task", task, [*TASKS, "auto"])
+    found: Any = likelihood
     if isinstance(likelihood, str):
-        likelihood = find_part("likelihood", likelihood, RECIPES)
-    own = likelihood if isinstance(likelihood, dict) else getattr(likelihood, "recipe", {})
-    if likelihood is RECIPES["default"]:
-        own = own | OF_TASK[task]
-    return PUBLISHED | own
+        found = find_part("likelihood", likelihood, RECIPES)
+    own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
 def _method(method: Any) -> str:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import FusionConfig
+from ddfm.config import FusionConfig, ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
@@ -65,8 +65,9 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, tile,
-            options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
+        method, task, likelihood, sampler, steps, start: as in `ddfm.FusionConfig`. Likelihood and
+            sampler may be the caller's own.
+        clean, clip, seed, color, resize, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -135,7 +136,7 @@ class Fuser:
 
     def _set(self, config: FusionConfig) -> None:
         self.config = config
-        self._resolved: dict[str, FusionConfig] = {}
+        self._resolved: dict[str, ResolvedConfig] = {}
         self.resolved(config.usual_task)
 
     @by_annotation
@@ -215,7 +216,7 @@ class Fuser:
         medians = {k: np.median([one[k] for one in chosen], axis=0) for k in names}
         return self.with_config(options=medians | dict(self.config.options))
 
-    def resolved(self, task: str) -> FusionConfig:
+    def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for a task, nothing left open, and possible with this prior."""
         if task not in self._resolved:
             self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
@@ -272,7 +273,7 @@ class Fuser:
     def _in_a_loop(
         self,
         s: list[Tensor],
-        config: FusionConfig,
+        config: ResolvedConfig,
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
@@ -313,7 +314,7 @@ class Fuser:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, config: FusionConfig, prior: Prior) -> Evidence:
+    def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
         sources, levels = [], []
@@ -354,7 +355,7 @@ def _check(config: FusionConfig, head: Any) -> None:
         raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
 
 
-def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
+def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     """The configuration for a task, with a prior of so many timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":
@@ -408,4 +409,6 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
 
 
 def _about(pictures: Pictures, noise: list[float]) -> dict[str, Any]:
-    return {"sources": [picture.name for picture in pictures], "source_noise": noise}
+    about = {"sources": [picture.name for picture in pictures], "source_noise": noise}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in pictures]
+    return about | ({"levels": levels} if any(levels) else {})

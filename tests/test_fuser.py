@@ -134,9 +134,9 @@ def test_floats_of_another_range_come_back_in_it():
     a, b = 2 * image(0, dtype=np.float32) - 1, 2 * image(1, dtype=np.float32) - 1
     a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
     fused = fuse(a, b, prior="gaussian", **PLAIN).image
-    assert fused.dtype == np.float32 and fused.min() < -0.05 and -1 <= fused.min()
+    assert fused.dtype == np.float32 and fused.min() < -0.05 and fused.min() >= -1
     degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), prior="gaussian", **PLAIN).image
-    assert 0 <= degrees.min() and degrees.max() <= 1  # of two that have no scale in common
+    assert degrees.min() >= 0 and degrees.max() <= 1  # of two that have no scale in common
 
 
 def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
@@ -268,7 +268,8 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(image(3, channels=3)).save(tmp_path / "b.png", icc_profile=profile)
     fuse(image(0), tmp_path / "b.png", prior="gaussian", **PLAIN).save(tmp_path / "f.png")
-    assert Image.open(tmp_path / "f.png").info["icc_profile"] == profile
+    with Image.open(tmp_path / "f.png") as written:
+        assert written.info["icc_profile"] == profile
 
 
 # --- seeds, batches, precision ------------------------------------------------------------------

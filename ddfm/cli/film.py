@@ -10,18 +10,19 @@ from typing import Any
 import click
 
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["film", "fuse_film"]
 
 
-@click.command(short_help="Fuse two registered films.")
+@click.command(cls=WritingCommand, short_help="Fuse two registered films.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to: .mp4 or .mov (H.264), .mkv (without loss), or, without a suffix, a folder of "
     "frames.",
 )
@@ -76,18 +77,17 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
+    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
     for source in (a, b):
         check_sources([source])
     checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import fuse_sequence
-    from ddfm.storage.outputs import keep_sources
 
-    keep_sources([output], [a, b])
     check_film(output)
     fuser = Fuser(**settings)
     began = time.monotonic()
     count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
-        click.echo(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)
+        say(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)

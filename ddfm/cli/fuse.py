@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,12 +18,17 @@ from ddfm.cli.options import (
     json_option,
     quiet_option,
 )
+from ddfm.cli.ranges import RangeCommand, range_options
+from ddfm.cli.writing import OutputPath, say
 from ddfm.video.formats import is_video
+
+if TYPE_CHECKING:
+    from ddfm.imaging.picture import Picture
 
 __all__ = ["fuse"]
 
 
-@click.command(short_help="Fuse registered images.")
+@click.command(cls=RangeCommand, short_help="Fuse registered images.")
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
@@ -31,14 +36,14 @@ __all__ = ["fuse"]
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
     "For folders, a folder.",
 )
 @fuser_options
 @click.option(
     "--save-steps",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Write the estimate of every step there, before and after the likelihood.",
 )
@@ -67,6 +72,7 @@ __all__ = ["fuse"]
     help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
+@range_options
 @click.option(
     "--celsius",
     nargs=2,
@@ -100,6 +106,8 @@ def fuse(
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
+    range_a: str | tuple[float, float] | None,
+    range_b: str | tuple[float, float] | None,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -139,10 +147,11 @@ def fuse(
     for kind in views:
         check_view(kind, overlay or "iron")
     alone = len(sources) == 1
-    if not alone and flir:
-        raise click.UsageError(
-            "--celsius, --percentiles and --grid are for FLIR files, which come alone"
-        )
+    if not alone and (grid is not None or (flir and sources[0].is_dir())):
+        raise click.UsageError("--grid is for FLIR files that come alone, and so is their folder")
+    ranges = (range_a, range_b)
+    if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
+        raise click.UsageError("--range-a and --range-b are for two images or more")
     if views and (sources[0].is_dir() or is_video(sources[0])):
         raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
@@ -157,19 +166,19 @@ def fuse(
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
-    from ddfm.storage.outputs import keep_sources
 
     shown = {kind: path_of(output, kind) for kind in views}
-    keep_sources([output, *shown.values()], sources)
     for path in (output, *shown.values()):
         check_output(path)
     if save_steps is not None:
         from ddfm.result import check_steps
 
-        check_steps(save_steps)
+        check_steps(save_steps, output)
     pair = read_flir(sources[0], **flir) if alone else None
-    opened = sources if pair is None else tuple(pair)
+    opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
     pictures = read_sources(opened, settings["resize"])
+    if not quiet:
+        _say_levels(pictures, ranges)
     check_output(output, pictures[0].size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
@@ -190,8 +199,42 @@ def fuse(
         echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
-        click.echo(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
+        say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
+
+
+def _opened(
+    sources: tuple[Path, ...], ranges: tuple[Any, ...], flir: dict[str, Any]
+) -> tuple[Any, ...]:
+    """What was said about a source is done to it; the rest is left to whoever fuses."""
+    from ddfm.imaging.files import read_image
+    from ddfm.imaging.formats.flir import is_flir, read_thermal
+
+    opened: list[Any] = list(sources)
+    if flir:
+        thermal = [k for k, source in enumerate(sources) if is_flir(source)]
+        if not thermal:
+            raise click.UsageError("--celsius and --percentiles are for files of FLIR cameras")
+        for k in thermal:
+            opened[k] = read_thermal(sources[k], **flir)
+    for k, levels in enumerate(ranges[: len(sources)]):
+        if levels is not None:
+            opened[k] = read_image(opened[k], levels=levels)
+    return tuple(opened)
+
+
+def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
+    """Of a picture that was spread though nobody said so."""
+    for picture, said, option in zip(pictures, ranges, ("--range-a", "--range-b"), strict=False):
+        if picture.name.endswith("(thermal)"):
+            continue  # degrees have a range of their own
+        if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
+            low, high = picture.range
+            click.echo(
+                f"{picture.name}: its values, {low:g} to {high:g}, are a small part of 16 bits, "
+                f"and were spread over all of it; {option} full leaves them as they are",
+                err=True,
+            )
 
 
 def _fuse_folders(
@@ -229,7 +272,7 @@ def _fuse_folders(
     if as_json:
         echo_json(summary.plain())
     elif folders["dry_run"]:
-        click.echo(summary.pairing)
+        say(summary.pairing)
     elif not quiet or not summary.ok:
-        click.echo(summary, err=True)
+        say(summary, err=True)
     return None if summary.ok else 1

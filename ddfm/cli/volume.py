@@ -10,18 +10,19 @@ from typing import Any
 import click
 
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["volume"]
 
 
-@click.command(short_help="Fuse two registered volumes.")
+@click.command(cls=WritingCommand, short_help="Fuse two registered volumes.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
 )
 @click.option(
@@ -63,7 +64,7 @@ __all__ = ["volume"]
 )
 @click.option(
     "--montage",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="FILE",
     help="Also write an image of some slices: both sources above, the result below.",
 )
@@ -109,11 +110,14 @@ def volume(
         check_sources([source])
     checked(settings)
     from ddfm.imaging.files import check_output
-    from ddfm.storage.outputs import keep_sources
+    from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output
+    from ddfm.volumes.files import check_volume_output, volume_files
 
-    keep_sources([output, montage], [a, b])
+    # Some volumes lie in several files, of which only one is named.
+    kept = protecting(*volume_files(a), *volume_files(b))
+    click.get_current_context().with_resource(kept)
     check_volume_output(output)
     if montage is not None:
         check_output(montage)
@@ -122,7 +126,6 @@ def volume(
     second = read_volume(b, series=series_b)
     check_volume_output(output, grid=first)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
-    from ddfm.pipeline.volumes import fuse_volumes
 
     fusion = fuse_volumes(
         first,
@@ -140,6 +143,12 @@ def volume(
     fusion.save(output, keep_identity=keep_identity)
     if montage is not None:
         fusion.montage(montage)
+    if fusion.volume.burned_in and not quiet:
+        say(
+            f"{output}: a source says that text is burned into its pixels, which may be the name "
+            "of the patient; so it may be in the result",
+            err=True,
+        )
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
-        click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+        say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

@@ -79,7 +79,8 @@ class DMFuse:
             spread, gains, curve, knee: as in `EvidenceLikelihood`; gains None is what
                 suits the head.
         """
-        side = tile_for(tile, i.shape[-2:])
+        height, width = i.shape[-2:]
+        side = tile_for(tile, (height, width))
         planes = torch.cat([i, v, *self._noises(i, seed)], dim=1)
         fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
         own = good_curve(fused, spread, gains or self.about.gains)

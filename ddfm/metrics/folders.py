@@ -61,7 +61,7 @@ def evaluate_folders(
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
-            Args:
+    Args:
                 sources: two folders, or more where a scene has more than two images.
         from ddfm.imaging.pairing import find_pairs, image_files
         from ddfm.metrics import evaluate, known_metrics, pooled

@@ -119,7 +119,13 @@ def fuse_volumes(
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
     }
-    fused = Volume(values, first.affine, "the fused volume", source=first.source)
+    fused = Volume(
+        values,
+        first.affine,
+        "the fused volume",
+        source=first.source,
+        burned_in=first.burned_in or second.burned_in,
+    )
     return VolumeFusion(fused, settings, (sources[0], sources[1]))
 
 

@@ -17,8 +17,10 @@ from typing import Any
 from ddfm.errors import DdfmError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes, verify
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.files import write_text
+from ddfm.storage.inputs import with_home
+from ddfm.storage.ours import MARK, check_ours
 from ddfm.storage.shipped import shipped
 
 __all__ = [
@@ -215,9 +217,8 @@ def of_file(path: Path) -> Entry | None:
 def cache_dir() -> Path:
     """$DDFM_CACHE, else ddfm in $XDG_CACHE_HOME, else ~/.cache/ddfm."""
     if own := os.environ.get("DDFM_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "ddfm"
+        return with_home(own)
+    return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddfm"
 
 
 def path_of(name: str) -> Path | None:
@@ -268,7 +269,10 @@ def get(
         if url is not None:
             address = f"{url.rstrip('/')}/{file.name}" if entry.folder else url
         least = _least(entry, file)
-        download(address, place, sha256=digest, size=file.size, least=least)
+        check_ours(_receipt(place))
+        # A receipt says that what is damaged came from here; nothing says so of other files.
+        known = (sha256_of(place),) if place.is_file() and _noted(place) else ()
+        download(address, place, sha256=digest, size=file.size, least=least, known=known)
         _note_checksum(place)
     path = path_of(name)
     assert path is not None
@@ -367,16 +371,15 @@ def _receipt(place: Path) -> Path:
 
 
 def _note_checksum(place: Path) -> None:
-    line = f"{sha256_of(place)}  {place.name}\n"
-    with atomic_path(_receipt(place)) as temporary:
-        temporary.write_text(line)
+    write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 
 def _noted(place: Path) -> str | None:
     try:
-        return _receipt(place).read_text().split()[0]
-    except (OSError, IndexError, ValueError):
+        found = re.search("^[0-9a-f]{64}(?=  )", _receipt(place).read_text(), re.MULTILINE)
+    except (OSError, ValueError):
         return None
+    return found and found[0]
 
 
 def _is_sound(entry: Entry, place: Path, file: File, sha256: str | None) -> bool:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,6 +104,8 @@ def _typed(key: str, value: Any, where: str) -> Any:
         return value
     if kind == "vector":
         with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
+                raise TypeError  # torch would drop the imaginary part with a warning
             vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
             if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
                 return vector
