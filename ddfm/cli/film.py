@@ -92,7 +92,8 @@ def fuse_film(
     **how: Any,
 ) -> None:
     """Fuses a film as `ddfm film` does, and says on standard error how it went."""
-    check_sources([a, b])
+    for source in (a, b):
+        check_sources([source])
     checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film

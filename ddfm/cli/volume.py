@@ -123,7 +123,8 @@ def volume(
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    check_sources([a, b])
+    for source in (a, b):
+        check_sources([source])
     checked(settings)
     import numpy as np
 

@@ -101,3 +101,13 @@ def test_importing_ddfm_changes_no_environment():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "True"
+
+
+def test_a_folder_beside_a_file_is_for_the_command_to_judge(tmp_path):
+    """Volumes may be a folder of DICOM and a file; films say themselves what they want."""
+    (tmp_path / "series").mkdir()
+    (tmp_path / "a.nii").write_bytes(b"")
+    pair = str(tmp_path / "series"), str(tmp_path / "a.nii")
+    assert "is a folder, not an image" not in run("volume", *pair, "-o", "x.nii").stderr
+    assert "is a folder, not an image" not in run("film", *pair, "-o", "x.mp4").stderr
+    assert "is a folder, not an image" in run("fuse", *pair, "-o", "x.png").stderr
