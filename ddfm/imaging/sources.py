@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 def _read(source: Any, name: str) -> Picture:
     path = isinstance(source, (str, os.PathLike))
-    if path and os.path.isfile(source) and is_flir(source):
+    if path and Path(source).is_file() and is_flir(source):
         return read_thermal(source)  # not its rendering, with a logo and numbers in it
     named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)
