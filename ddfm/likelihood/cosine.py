@@ -75,10 +75,11 @@ class PoissonSolver:
     ) -> Tensor:
         """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
         mean = per_image_mean(weight)
+        level = a if isinstance(a, float) else per_image_mean(a.expand_as(f)) 
         rest = right_side - _applied(a, weight, f)
         way, gain = torch.zeros_like(f), None
         for _ in range(passes):
-            towards = self(a / mean, rest / mean)
+            towards = self(level / mean, rest / mean)
             before, gain = gain, _dot(rest, towards)
             way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
             applied = _applied(a, weight, way)
