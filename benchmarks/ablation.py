@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from ddfm import Fuser
 from ddfm.bench.datasets import Dataset, find_dataset
+from ddfm.config import find_recipe
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import grey
 from ddfm.likelihood import EvidenceLikelihood
 from ddfm.metrics import evaluate, psnr, ssim
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
-from ddfm.recipes import find_recipe
-from ddfm.schedule import alpha_sigma, alphas_bar
+from ddfm.priors.schedule import alpha_sigma, alphas_bar
 
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 WITHOUT = {  # a choice of the likelihood: the option that takes it back

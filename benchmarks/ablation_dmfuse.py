@@ -14,12 +14,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-from ablation import COLUMNS, metrics_of, print_table, some_pairs
 
+from ablation import COLUMNS, metrics_of, print_table, some_pairs
 from ddfm import Fuser, load_prior
 from ddfm.bench.datasets import find_dataset
-from ddfm.dmfuse.train import PUBLISHED_TIMESTEPS, Settings, train_dmfuse
 from ddfm.metrics import psnr
+from ddfm.training.dmfuse import PUBLISHED_TIMESTEPS, Settings, train_dmfuse
 
 VARIANTS = {
     "full": {},

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-from ablation import grey_plane
 
+from ablation import grey_plane
 from ddfm.bench.datasets import find_dataset
 
 

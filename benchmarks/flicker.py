@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from ddfm import Fuser, Fusion, read_image
 from ddfm.errors import DdfmError
+from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.sources import grey
-from ddfm.pairing import find_pairs
-from ddfm.sequences import fuse_frames
+from ddfm.pipeline.films import fuse_frames
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 SIZE = (64, 96)

@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image
 
 import ddfm
-from ddfm.batch import fuse_folders
-from ddfm.manifest import NAME
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.storage.manifest import NAME
 
 __all__ = ["kill_folder", "make_pairs"]
 
@@ -77,7 +77,7 @@ def _killed_after(seconds: float, a: Path, b: Path, out: Path) -> bool:
     """Begins a run, kills it after so many seconds of work, and says whether that was needed."""
     # One process imports torch, and every run is a fork of it; none of them inherits threads.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ddfm.batch"])
+    context.set_forkserver_preload(["ddfm.pipeline.folders"])
     ready, here = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(a, b, out, here))
     process.start()

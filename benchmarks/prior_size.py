@@ -18,14 +18,14 @@ import argparse
 import numpy as np
 import torch
 import torch.nn.functional as F
-from enlarged import enlarged_pair
 from PIL import Image, ImageOps
 from torch import Tensor
 
 import ddfm
 from ddfm.priors.prior import Prior
+from ddfm.priors.schedule import t_of_sigma
 from ddfm.priors.tiled import Tiled
-from ddfm.schedule import t_of_sigma
+from enlarged import enlarged_pair
 
 CROP, TILE, BLOCK = 256, 512, 32
 SIGMAS = (25, 100)

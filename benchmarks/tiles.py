@@ -15,10 +15,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from enlarged import enlarged_pair, size_of
 
 import ddfm
 from ddfm.priors.tiled import Tiled
+from enlarged import enlarged_pair, size_of
 
 __all__ = ["compare"]
 

@@ -17,36 +17,36 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ddfm.version import __version__
+
 if TYPE_CHECKING:
-    from ddfm.batch import fuse_flir, fuse_folders
+    from ddfm.diffusion.watch import Snapshot
     from ddfm.errors import DdfmError
-    from ddfm.fusion import Fuser, fuse
+    from ddfm.fuser import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
+    from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import Picture
-    from ddfm.imaging.thermal import read_flir
+    from ddfm.pipeline.films import fuse_sequence
+    from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.priors import Prior, load_prior
     from ddfm.result import Fusion
-    from ddfm.sequences import fuse_sequence
-    from ddfm.volumes import fuse_volumes
-    from ddfm.watch import Snapshot
-
-__version__ = "0.5.0"
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
     "DdfmError": "ddfm.errors",
-    "Fuser": "ddfm.fusion",
+    "Fuser": "ddfm.fuser",
     "Fusion": "ddfm.result",
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
-    "Snapshot": "ddfm.watch",
-    "fuse": "ddfm.fusion",
-    "fuse_flir": "ddfm.batch",
-    "fuse_folders": "ddfm.batch",
-    "fuse_sequence": "ddfm.sequences",
-    "fuse_volumes": "ddfm.volumes",
+    "Snapshot": "ddfm.diffusion.watch",
+    "fuse": "ddfm.fuser",
+    "fuse_flir": "ddfm.pipeline.folders",
+    "fuse_folders": "ddfm.pipeline.folders",
+    "fuse_sequence": "ddfm.pipeline.films",
+    "fuse_volumes": "ddfm.pipeline.volumes",
     "load_prior": "ddfm.priors",
-    "read_flir": "ddfm.imaging.thermal",
+    "read_flir": "ddfm.imaging.formats.flir",
     "read_image": "ddfm.imaging.files",
     "write_image": "ddfm.imaging.files",
 }

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import Picture, to_array, write_image
 from ddfm.likelihood.base import Chosen
-from ddfm.outputs import check_writable
-from ddfm.watch import Snapshot
+from ddfm.storage.outputs import check_writable
 
 __all__ = ["Fusion", "check_steps"]
 

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import ddfm
-from ddfm.schedule import alphas_bar
+from ddfm.priors.schedule import alphas_bar
 
 abar = alphas_bar("linear")  # 1000 timesteps, as in DDPM
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import ddfm_run
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from command_line import ddfm_run
 from ddfm import DdfmError, Fuser, fuse
-
-EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+from places import EXAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddfm.errors import DdfmError
-from ddfm.pairing import Pair, find_pairs
+from ddfm.imaging.pairing import Pair, find_pairs
 
 __all__ = ["KINDS", "Dataset", "find_dataset"]
 

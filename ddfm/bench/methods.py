@@ -22,10 +22,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
 from ddfm.errors import DdfmError, unknown
-from ddfm.fusion import Fuser
+from ddfm.fuser import Fuser
+from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, in_color
-from ddfm.pairing import image_files
 from ddfm.priors import load_prior
 
 __all__ = ["BASELINES", "Method", "baseline", "configured", "from_folder", "read_configs"]

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-import ddfm
-from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import LOWER_IS_BETTER, METRICS
+from ddfm.storage.atomic import atomic_path
+from ddfm.version import __version__
 
 __all__ = ["write_report"]
 
@@ -189,7 +189,7 @@ def _encoded(array: np.ndarray) -> str:
 def _settings(result: Bench) -> str:
     used = {m.name: m.settings or {"results from": str(m.folder)} for m in result.methods}
     versions = {
-        "ddfm": ddfm.__version__,
+        "ddfm": __version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ddfm.atomic import atomic_path
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, write_image
+from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.manifest import Manifest, sources_entry
 from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
-from ddfm.pairing import Pair
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.manifest import Manifest, sources_entry
 
 __all__ = ["Bench", "Row", "bench", "summarise"]
 

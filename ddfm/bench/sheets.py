@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddfm.atomic import atomic_path
 from ddfm.bench.run import Bench, Row
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
+from ddfm.storage.atomic import atomic_path
 
 __all__ = ["ranked", "write_sheets"]
 

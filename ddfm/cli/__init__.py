@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 import click
 
-from ddfm import __version__
 from ddfm.cli.bench import bench
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
@@ -26,6 +25,7 @@ from ddfm.cli.priors import priors
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
 from ddfm.errors import DdfmError
+from ddfm.version import __version__
 
 __all__ = ["main"]
 

@@ -68,10 +68,10 @@ def train_dmfuse(
     """
     from ddfm.bench.datasets import find_dataset
     from ddfm.cli.bench import folder_names
-    from ddfm.device import find_device
-    from ddfm.dmfuse.train import Settings
-    from ddfm.dmfuse.train import train_dmfuse as train
+    from ddfm.numerics.device import find_device
     from ddfm.priors import load_prior
+    from ddfm.training.dmfuse import Settings
+    from ddfm.training.dmfuse import train_dmfuse as train
 
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     if t is not None:

@@ -76,9 +76,10 @@ def film(
 def fuse_film(
     a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
 ) -> None:
-    from ddfm.fusion import Fuser
-    from ddfm.outputs import keep_sources
-    from ddfm.sequences import check_film, fuse_sequence
+    from ddfm.fuser import Fuser
+    from ddfm.pipeline.film_files import check_film
+    from ddfm.pipeline.films import fuse_sequence
+    from ddfm.storage.outputs import keep_sources
 
     keep_sources([output], [a, b])
     check_film(output)

@@ -11,7 +11,7 @@ import click
 
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import fuser_options, quiet_option
-from ddfm.video_formats import is_video
+from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
 
@@ -122,12 +122,12 @@ def fuse(
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
         return fuse_film(*sources, output, settings, quiet)
-    from ddfm.fusion import Fuser
+    from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
+    from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.sources import read_sources
-    from ddfm.imaging.thermal import read_flir
-    from ddfm.outputs import keep_sources
     from ddfm.result import check_steps
+    from ddfm.storage.outputs import keep_sources
 
     keep_sources([output], sources)
     check_output(output)
@@ -175,9 +175,9 @@ def _fuse_folders(
     folders: dict[str, Any],
     flir: dict[str, Any],
 ) -> int | None:
-    from ddfm.batch import fuse_flir, fuse_folders
-    from ddfm.fusion import Fuser, check_number
+    from ddfm.fuser import Fuser, check_number
     from ddfm.imaging.files import output_suffix
+    from ddfm.pipeline.folders import fuse_flir, fuse_folders
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")

@@ -78,7 +78,7 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
         click.echo(catalog.check(name))
         if photographs is None:
             return
-    from ddfm.device import find_device
+    from ddfm.numerics.device import find_device
     from ddfm.priors import load_prior
 
     where = find_device(device)

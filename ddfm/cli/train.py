@@ -63,7 +63,7 @@ def train_prior(
       ddfm fuse ir.png vis.png -o fused.png --prior run/prior.safetensors
       torchrun --nproc-per-node 4 -m ddfm train-prior photographs/ --out run/ --device cuda
     """
-    from ddfm.device import find_device
+    from ddfm.numerics.device import find_device
     from ddfm.training.train_prior import Settings
     from ddfm.training.train_prior import train_prior as train
 

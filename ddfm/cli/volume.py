@@ -109,10 +109,11 @@ def volume(
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    from ddfm.fusion import Fuser
+    from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
-    from ddfm.outputs import keep_sources
-    from ddfm.volumes import fuse_volumes, read_volume
+    from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.storage.outputs import keep_sources
+    from ddfm.volumes import read_volume
     from ddfm.volumes.files import check_volume_output
 
     keep_sources([output, montage], [a, b])

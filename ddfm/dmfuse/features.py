@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ddfm.diffusion.samplers import noised
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.prior import Prior
-from ddfm.samplers import noised
 
 __all__ = [
     "NOISES",

@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddfm.checksum import sha256_of
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.weights import check_prior, load_head, shipped_head
 from ddfm.errors import unknown
 from ddfm.likelihood.base import Chosen
-from ddfm.likelihood.levels import along, fold, given_curve, good_curve, knots
+from ddfm.numerics.tone import along, fold, given_curve, good_curve, knots
 from ddfm.priors.prior import Prior
 from ddfm.priors.tiled import in_tiles, tile_for
+from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse", "check_options"]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from ddfm.atomic import atomic_path
 from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
-from ddfm.shipped import shipped
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.shipped import shipped
 
 __all__ = ["About", "check_prior", "load_head", "save_head", "shipped_head"]
 

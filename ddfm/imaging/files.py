@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError, unknown
+from ddfm.imaging.formats.pil import from_pil, from_pil_file
+from ddfm.imaging.formats.png16 import write_png16
+from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
 from ddfm.imaging.picture import Picture, from_array, to_array
-from ddfm.imaging.pil import from_pil, from_pil_file
-from ddfm.imaging.png16 import write_png16
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
-from ddfm.imaging.tiff import is_tiff, page_count, read_page, write_tiff
-from ddfm.outputs import check_writable
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.outputs import check_writable
 
 __all__ = [
     "SUFFIXES",

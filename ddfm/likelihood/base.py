@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 
-__all__ = ["Chosen", "Likelihood", "per_image_mean"]
+__all__ = ["Chosen", "Likelihood"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
@@ -84,8 +84,3 @@ class Likelihood(ABC):
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
         """The step itself, with f and the sources in one dtype."""
-
-
-def per_image_mean(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 1, 1, 1)."""
-    return x.mean(dim=(1, 2, 3), keepdim=True)

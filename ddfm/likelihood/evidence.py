@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 from ddfm.likelihood.base import Likelihood
-from ddfm.likelihood.cosine import PoissonSolver, adjoint, grad
-from ddfm.likelihood.regions import GRID, smooth_regions
-from ddfm.likelihood.smooth import smooth
+from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
+from ddfm.numerics.regions import GRID, smooth_regions
+from ddfm.numerics.filters import smooth
 from ddfm.likelihood.targets import find_targets
 
 __all__ = ["EvidenceLikelihood"]

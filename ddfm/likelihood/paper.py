@@ -36,8 +36,9 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import DdfmError
-from ddfm.likelihood.base import Likelihood, per_image_mean
-from ddfm.likelihood.quadratic import GradientSolver, grad
+from ddfm.likelihood.base import Likelihood
+from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.fourier import GradientSolver, grad
 
 __all__ = ["PaperLikelihood"]
 

@@ -25,8 +25,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddfm.likelihood.base import Likelihood, per_image_mean
-from ddfm.likelihood.quadratic import GradientSolver
+from ddfm.likelihood.base import Likelihood
+from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.fourier import GradientSolver
 
 __all__ = ["ReferenceLikelihood"]
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.likelihood.cosine import PoissonSolver
-from ddfm.likelihood.smooth import smooth
+from ddfm.numerics.poisson import PoissonSolver
+from ddfm.numerics.filters import smooth
 
 __all__ = ["find_targets"]
 
@@ -30,6 +30,7 @@ def find_targets(s: Tensor, theta: float, sharp: float, solver: PoissonSolver) -
     deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=0.02)
     above = torch.stack([level - solver.blur(s, w * short) for w in SURROUNDS]).amax(0)
     o = torch.minimum(above, level - s.mean(dim=(2, 3), keepdim=True)) / deviation
-    o = F.max_pool2d(o, 7, 1, 3)
     T = torch.cat([o, torch.full_like(o[:, :1], theta)], dim=1).mul(sharp).softmax(dim=1)[:, :-1]
-    return smooth(T, 1.5)
+    T = smooth(F.max_pool2d(T, 7, 1, 3), 1.5)
+    first, others = T[:, :1], T[:, 1:]
+    return torch.cat([first, others * ((1 - first) / others.sum(1, keepdim=True).clamp(min=1e-6)).clamp(max=1)], dim=1)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.pairing import find_pairs, image_files
 from ddfm.metrics import evaluate, known_metrics
-from ddfm.pairing import find_pairs, image_files
 
 __all__ = ["FolderMetrics", "evaluate_folders"]
 
@@ -45,7 +45,7 @@ def evaluate_folders(
 
     Args:
         sources: two folders, or more where a scene has more than two images.
-        pattern: the names of a pair in each of them, as `ddfm.pairing` has it.
+        pattern: the names of a pair in each of them, as `ddfm.imaging.pairing` has it.
         ssim_range, metrics: as `evaluate` has them.
     """
     names = None if metrics is None else known_metrics(metrics)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,21 @@ from ddfm.imaging.picture import LUMA, Picture, eight_bit
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ddfm.result import Fusion
-
 __all__ = ["Array", "Grey", "ImageLike", "as_grey", "pair_up"]
 
 Array: TypeAlias = NDArray[Any]
-ImageLike: TypeAlias = Union["Grey", Array, "Image.Image", Picture, "Fusion", str, os.PathLike[str]]
+
+
+class HasPicture(Protocol):
+    """Such as a `Fusion`."""
+
+    @property
+    def picture(self) -> Picture: ...
+
+
+ImageLike: TypeAlias = Union[
+    "Grey", Array, "Image.Image", Picture, HasPicture, str, os.PathLike[str]
+]
 Made = TypeVar("Made")
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, MissingExtra
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
@@ -32,6 +31,7 @@ from ddfm.priors.settings import (
     refuse_missing,
 )
 from ddfm.priors.unet import UNet
+from ddfm.storage.checksum import sha256_of
 
 __all__ = [
     "from_callable",

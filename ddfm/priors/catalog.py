@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddfm.atomic import atomic_path
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.download import download, gigabytes, verify
 from ddfm.priors.settings import ADM
-from ddfm.shipped import shipped
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.checksum import sha256_of
+from ddfm.storage.shipped import shipped
 
 __all__ = [
     "ENTRIES",

@@ -20,8 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.atomic import atomic_path
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
 from ddfm.priors import catalog
 from ddfm.priors.layout import build, infer_settings, missing_network
@@ -35,6 +33,8 @@ from ddfm.priors.settings import (
     overlaid,
     refuse_missing,
 )
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.checksum import sha256_of
 
 __all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
 

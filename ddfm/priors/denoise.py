@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.special import ndtr
 
 from ddfm.priors.prior import Prior
-from ddfm.schedule import alpha_sigma, t_of_sigma
+from ddfm.priors.schedule import alpha_sigma, t_of_sigma
 
 __all__ = ["denoise", "denoising_psnr", "noisy", "padded", "psnr", "unclipped"]
 

@@ -21,9 +21,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ddfm import __version__
-from ddfm.checksum import sha256_of
 from ddfm.errors import DdfmError
+from ddfm.storage.checksum import sha256_of
+from ddfm.version import __version__
 
 __all__ = ["download", "gigabytes", "verify"]
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
-from ddfm.schedule import alpha_sigma
-from ddfm.schedule import alphas_bar as named_schedule
+from ddfm.priors.schedule import alpha_sigma
+from ddfm.priors.schedule import alphas_bar as named_schedule
 
 __all__ = ["GaussianPrior"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ddfm.device import find_device, find_dtype
 from ddfm.errors import DdfmError, unknown
+from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog
 from ddfm.priors.checkpoints import load_checkpoint
 from ddfm.priors.gaussian import GaussianPrior

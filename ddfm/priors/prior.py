@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ddfm.errors import DdfmError, unknown
-from ddfm.schedule import alpha_sigma
+from ddfm.priors.schedule import alpha_sigma
 
 __all__ = ["KINDS", "FunctionPrior", "Prior", "x0_from"]
 

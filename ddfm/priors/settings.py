@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.prior import KINDS
+from ddfm.priors.schedule import alphas_bar as named_schedule
+from ddfm.priors.schedule import alphas_bar_of_betas
 from ddfm.priors.unet import UNetConfig
-from ddfm.schedule import alphas_bar as named_schedule
-from ddfm.schedule import alphas_bar_of_betas
 
 __all__ = [
     "ADM",

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from ddfm.atomic import atomic_path
+from ddfm.diffusion.samplers import ddim
 from ddfm.priors.prior import Prior
-from ddfm.samplers import ddim
-from ddfm.schedule import timesteps
+from ddfm.priors.schedule import timesteps
+from ddfm.storage.atomic import atomic_path
 
 __all__ = ["draw_curve", "sample_sheet"]
 

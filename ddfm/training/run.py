@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError
 from ddfm.progress import hidden
+from ddfm.storage.atomic import atomic_path
 from ddfm.training.pictures import draw_curve
 
 __all__ = ["TrainingRun"]

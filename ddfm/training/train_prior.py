@@ -22,12 +22,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
+from ddfm.priors.schedule import alpha_sigma, alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.schedule import alpha_sigma, alphas_bar
+from ddfm.storage.atomic import atomic_path
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs

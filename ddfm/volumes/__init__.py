@@ -1,16 +1,10 @@
-"""Whole volumes: read, brought onto one grid, fused slice by slice, written.
-
-    from ddfm.volumes import fuse_volumes
-
-    fusion = fuse_volumes("mri.nii.gz", "ct/", window_b="bone")
-    fusion.save("fused.nii.gz")
+"""Whole volumes: read, brought onto one grid, written. `ddfm.fuse_volumes` fuses them.
 
 `volume` is the patient's space, `files` (with `nifti`, `dicom`, `nrrd`) the way in and out,
 `resample` brings one volume onto the grid of another, `intensity` knows windows and colour maps.
 """
 
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.fuse import VolumeFusion, fuse_volumes
 from ddfm.volumes.intensity import COLORMAPS, WINDOWS
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
@@ -21,8 +15,6 @@ __all__ = [
     "PLANES",
     "WINDOWS",
     "Volume",
-    "VolumeFusion",
-    "fuse_volumes",
     "montage",
     "read_volume",
     "resampled",

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-import ddfm
-from ddfm.atomic import atomic_folder
 from ddfm.errors import DdfmError
+from ddfm.storage.atomic import atomic_folder
+from ddfm.version import __version__
 from ddfm.volumes.dicom import LPS
 from ddfm.volumes.reading import library
 from ddfm.volumes.volume import Volume
@@ -122,7 +122,7 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
     series.ImageType = ["DERIVED", "SECONDARY"]
     series.DerivationDescription = "Fusion of two registered volumes"
     series.Manufacturer = "ddfm"
-    series.SoftwareVersions = ddfm.__version__
+    series.SoftwareVersions = __version__
     series.PatientOrientation = ""
     return series
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, unknown
-from ddfm.outputs import check_writable
+from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.atomic import atomic_path
 from ddfm.errors import DdfmError
 from ddfm.imaging.reading import existing_file
+from ddfm.storage.atomic import atomic_path
 from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 

@@ -1,0 +1,33 @@
+"""Means of images, and Gaussian smoothing over a few pixels, with mirrored borders."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["per_image_mean", "smooth"]
+
+
+def per_image_mean(x: Tensor) -> Tensor:
+    """(B, 1, H, W) -> (B, 1, 1, 1)."""
+    return x.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def smooth(x: Tensor, sigma: float) -> Tensor:
+    """(..., H, W), along both axes. A symmetric operator: <y, smooth x> = <smooth y, x>."""
+    reach = max(1, math.ceil(3 * sigma))
+    taps = [math.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)]
+    for dim in (-2, -1):
+        wide, size = _mirrored(x, reach, dim), x.shape[dim]
+        # Sums of shifted images: for a few taps this is many times faster than a convolution.
+        x = sum(tap / sum(taps) * wide.narrow(dim, k, size) for k, tap in enumerate(taps))
+    return x
+
+
+def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
+    """Continued on both sides by what lies before the border, the last pixel twice."""
+    size = x.shape[dim]
+    places = torch.arange(-reach, size + reach, device=x.device) % (2 * size)
+    return x.index_select(dim, torch.minimum(places, 2 * size - 1 - places))

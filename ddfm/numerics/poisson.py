@@ -1,0 +1,123 @@
+r"""The quadratic part of an M-step with free borders: a screened Poisson equation, by cosines.
+
+    argmin_f a |f - b|^2 + |grad f - g|^2    with    (a + grad' grad) f = a b + grad' g
+
+Images do not go on beyond their border, so there the differences are zero. Then the cosines of the
+DCT-II are the eigenvectors of grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
+
+Where the gradients have weights W of their own, grad' W grad has no such eigenvectors. Then a few
+conjugate gradients solve it, with the equation of the mean weight as their preconditioner.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ddfm.numerics.filters import per_image_mean
+
+__all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
+
+NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
+
+
+def grad(f: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences to the right and to the neighbour below; zero at the last column and row."""
+    right = torch.zeros_like(f)
+    below = torch.zeros_like(f)
+    right[..., :, :-1] = f[..., :, 1:] - f[..., :, :-1]
+    below[..., :-1, :] = f[..., 1:, :] - f[..., :-1, :]
+    return right, below
+
+
+def adjoint(right: Tensor, below: Tensor) -> Tensor:
+    """The transpose of `grad`, of fields that are zero where `grad` is."""
+    f = -right - below
+    f[..., :, 1:] += right[..., :, :-1]
+    f[..., 1:, :] += below[..., :-1, :]
+    return f
+
+
+def dct(x: Tensor) -> Tensor:
+    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
+    n = x.shape[-1]
+    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
+    return (torch.fft.fft(folded) * _turn(n, x)).real
+
+
+def idct(y: Tensor) -> Tensor:
+    """The inverse of `dct`."""
+    n = y.shape[-1]
+    mirrored = torch.cat([torch.zeros_like(y[..., :1]), y[..., 1:].flip(-1)], dim=-1)
+    folded = torch.fft.ifft(torch.complex(y, -mirrored) * _turn(n, y).conj()).real
+    x = torch.empty_like(y)
+    x[..., ::2] = folded[..., : (n + 1) // 2]
+    x[..., 1::2] = folded[..., (n + 1) // 2 :].flip(-1)
+    return x
+
+
+class PoissonSolver:
+    """The equations above, the eigenvalues kept per size."""
+
+    def __init__(self) -> None:
+        self._eigenvalues: Tensor | None = None
+
+    def __call__(self, a: Tensor | float, right_side: Tensor) -> Tensor:
+        """f of (a + grad' grad) f = right_side, a one number or one per image (B, 1, 1, 1)."""
+        waves = dct(dct(right_side).transpose(-1, -2)).transpose(-1, -2)
+        waves = waves / (a + self._eigenvalues_for(right_side))
+        return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+
+    def weighted(
+        self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
+    ) -> Tensor:
+        """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
+        mean = per_image_mean(weight)
+        level = a if isinstance(a, float) else per_image_mean(a.expand_as(f)) 
+        rest = right_side - _applied(a, weight, f)
+        way, gain = torch.zeros_like(f), None
+        for _ in range(passes):
+            towards = self(level / mean, rest / mean)
+            before, gain = gain, _dot(rest, towards)
+            way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
+            applied = _applied(a, weight, way)
+            step = gain / _dot(way, applied).clamp(min=NOTHING)
+            f, rest = f + step * way, rest - step * applied
+        return f
+
+    def blur(self, x: Tensor, sigma: float) -> Tensor:
+        """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
+        heat = torch.exp(-(sigma**2) / 2 * self._eigenvalues_for(x))
+        waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * heat
+        return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+
+    def _eigenvalues_for(self, x: Tensor) -> Tensor:
+        h, w = x.shape[-2:]
+        if self._eigenvalues is None or self._eigenvalues.shape != (h, w):
+            self._eigenvalues = (_line(h)[:, None] + _line(w)).to(x.dtype)
+        self._eigenvalues = self._eigenvalues.to(x.dtype).to(x.device)
+        return self._eigenvalues
+
+
+def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
+    """(a + grad' weight grad) f."""
+    right, below = grad(f)
+    return a * f + adjoint(weight * right, weight * below)
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum(dim=(1, 2, 3), keepdim=True)
+
+
+def _line(n: int) -> Tensor:
+    return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
+
+
+def _turn(n: int, like: Tensor) -> Tensor:
+    angle = -math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
+    turn = torch.polar(torch.ones_like(angle), angle)
+    return turn.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64).to(
+        like.device
+    )

@@ -1,0 +1,1 @@
+"""Many fusions: folders, films and volumes, each resumed where it was interrupted."""

@@ -1,0 +1,192 @@
+"""Two volumes of one patient, fused slice by slice.
+
+The second volume is brought onto the grid of the first. Both are scaled as whole volumes, every
+slice gets the same noise, and the contrast, and weights, that the likelihood would choose for each
+slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ddfm.errors import DdfmError
+from ddfm.fuser import Fuser
+from ddfm.imaging.picture import Picture
+from ddfm.volumes.files import read_volume, write_volume
+from ddfm.volumes.intensity import GREY, Window, colored, is_ct, scaled
+from ddfm.volumes.montage import montage
+from ddfm.volumes.resample import resampled
+from ddfm.volumes.volume import Volume, find_axis, slices
+
+__all__ = ["VolumeFusion", "fuse_volumes"]
+
+SAMPLE = 9  # slices that say what contrast the volume is to have
+ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeFusion:
+    """A fused volume, and what made it.
+
+    Attributes:
+        volume: on the grid of the first volume. Grey levels are from 0 to 65535, colours from 0
+            to 1; neither is in the unit of a source.
+        settings: all that the result depends on beside the sources, ready for JSON. Its "sources"
+            are in the order in which they were fused, and so is what "color" calls a and b.
+        sources: both as they were fused, on the grid of the first, from 0 to 1.
+    """
+
+    volume: Volume
+    settings: dict[str, Any]
+    sources: tuple[Volume, Volume] = field(repr=False)
+
+    @property
+    def values(self) -> np.ndarray:
+        """(I, J, K) uint16, or (I, J, K, 3) uint8."""
+        return self.volume.stored()
+
+    def save(self, path: str | os.PathLike[str], *, keep_identity: bool = False) -> None:
+        """Writes .nii, .nii.gz, .nrrd, or a folder for a series of DICOM; see `write_volume`."""
+        write_volume(path, self.volume, keep_identity=keep_identity)
+
+    def montage(
+        self, path: str | os.PathLike[str], *, axis: int | str | None = None, count: int = 8
+    ) -> None:
+        """Writes an image of some slices: both sources above, the result below."""
+        montage([*self.sources, self.volume], path, axis=axis, count=count)
+
+
+def fuse_volumes(
+    a: Any,
+    b: Any,
+    fuser: Fuser | None = None,
+    *,
+    axis: int | str | None = None,
+    window_a: str | Window | None = None,
+    window_b: str | Window | None = None,
+    percentiles: tuple[float, float] = (0.5, 99.5),
+    colormap_a: str | None = None,
+    colormap_b: str | None = None,
+    together: int = 1,
+    progress: bool | None = None,
+) -> VolumeFusion:
+    """Fuses two volumes, registered with one another, on the grid of the first.
+
+    Args:
+        a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
+        fuser: what fuses the slices; None is `Fuser(task="medical")`.
+        axis: the slices to fuse: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
+            which they are stacked. None takes those of the best resolution.
+        window_a, window_b: for CT, what is black and what is white: a name ("brain", "bone",
+            "soft-tissue", "lung", ...), "LEVEL/WIDTH", or such a pair of numbers. None is
+            "soft-tissue" for CT, and percentiles for everything else.
+        percentiles: of the values above background, what is black and what is white.
+        colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
+            "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        together: how many slices go through the network at once, which makes a GPU faster.
+        progress: a bar; None shows one on a terminal.
+    """
+    first, second = _read(a, "the first volume"), _read(b, "the second volume")
+    axis = find_axis(first, axis)
+    windows, maps = (window_a, window_b), (colormap_a, colormap_b)
+    sources, limits = [], []
+    for volume, window, colormap in zip((first, second), windows, maps, strict=True):
+        # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
+        values, limit = scaled(volume, window, percentiles)
+        scaled_volume = resampled(_with(volume, values), first, outside=0.0)
+        sources.append(_in_colors(scaled_volume, colormap))
+        limits.append(list(limit))
+    fuser = Fuser(task="medical") if fuser is None else fuser
+    # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
+    swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
+    order = (1, 0) if swap else (0, 1)
+    if swap:
+        fuser = _with_color_of_the_other(fuser)
+    fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
+    settings = fuser.settings(fuser.task) | {
+        "axis": axis,
+        "sources": [sources[k].name for k in order],
+        "black_and_white": [limits[k] for k in order],
+    }
+    fused = Volume(values, first.affine, "the fused volume", source=first.source)
+    return VolumeFusion(fused, settings, (sources[0], sources[1]))
+
+
+def _with_color_of_the_other(fuser: Fuser) -> Fuser:
+    """The caller's a and b, for sources that come in the other order."""
+    other = copy.copy(fuser)
+    other.color = {"a": "b", "b": "a"}.get(fuser.color, fuser.color)
+    return other
+
+
+def _fuse_slices(
+    fuser: Fuser, sources: Sequence[Volume], axis: int, together: int, progress: bool | None
+) -> tuple[Fuser, np.ndarray]:
+    """The fuser as it was used, and (I, J, K) uint16 or (I, J, K, 3) float32."""
+    if together < 1:
+        raise DdfmError(f"at least 1 slice goes through the network at once, not {together}")
+    grid = sources[0]
+    stacks = [slices(source.values, grid.affine, axis) for source in sources]
+
+    def pair(k: int) -> tuple[Picture, Picture]:
+        return _picture(stacks[0][k]), _picture(stacks[1][k])
+
+    # Where all sources are black, so is the result.
+    busy = [k for k in range(len(stacks[0])) if any(stack[k].any() for stack in stacks)]
+    sample = {round(k) for k in np.linspace(0, len(busy) - 1, SAMPLE)} if busy else ()
+    fuser = fuser.sharing([pair(busy[k]) for k in sorted(sample)])
+    fused: np.ndarray | None = None
+    disable = None if progress is None else not progress
+    with tqdm(total=len(busy), unit="slice", disable=disable, leave=False) as bar:
+        for begin in range(0, len(busy), together):
+            some = busy[begin : begin + together]
+            pairs = [pair(k) for k in some]
+            fusions = fuser.stream(pairs, together=together, progress=False)
+            for k, fusion in zip(some, fusions, strict=True):
+                pixels = fusion.picture.pixels
+                if fused is None:
+                    color = pixels.shape[2] == 3
+                    shape, dtype = (3,) if color else (), np.float32 if color else np.uint16
+                    fused = np.zeros((*grid.shape, *shape), dtype)
+                    into = slices(fused, grid.affine, axis)
+                into[k] = pixels if color else np.rint(pixels[..., 0] * 65535)
+            bar.update(len(some))
+    return fuser, np.zeros(grid.shape, np.uint16) if fused is None else fused
+
+
+def _picture(plane: np.ndarray) -> Picture:
+    pixels = plane if plane.ndim == 3 else plane[..., None]
+    return Picture(np.ascontiguousarray(pixels, np.float32), dtype=np.dtype(np.float32))
+
+
+def _read(source: Any, name: str) -> Volume:
+    return read_volume(source, name=None if isinstance(source, (str, os.PathLike)) else name)
+
+
+def _with(volume: Volume, values: np.ndarray) -> Volume:
+    return Volume(values, volume.affine, volume.name, volume.modality)
+
+
+def _in_colors(volume: Volume, colormap: str | None) -> Volume:
+    if volume.is_color or _map_of(volume, colormap) == GREY:
+        return volume
+    return _with(volume, colored(volume.values, _map_of(volume, colormap)))
+
+
+def _map_of(volume: Volume, colormap: str | None) -> str:
+    if colormap is not None:
+        return colormap
+    return "hot" if volume.modality in ACTIVITY else GREY
+
+
+def _rank(volume: Volume, colormap: str | None) -> int:
+    if volume.is_color or _map_of(volume, colormap) != GREY:
+        return 2
+    return 1 if is_ct(volume) else 0

@@ -1,0 +1,117 @@
+r"""Frames of one camera, steadied: where nothing has changed, noise is averaged over time.
+
+Per pixel, a Kalman filter for a level that stays: with s the new frame, m the mean of those
+before, noise of variance s2 in each frame, and P s2 the variance of m,
+
+    K = P / (P + 1) = 1/2, 1/3, 1/4, ... while nothing changes, and at least `FLOOR`
+    m <- m + K (s - m),    P <- (1 - K)^2 P + K^2
+
+Whether anything has changed is seen from the squared difference around the pixel,
+
+    e = smooth((s - m)^2 / (1 + P)) / s2,    1 on average where there is nothing but noise.
+
+From `STILL` to `MOVED` K rises to 1, which is the new frame as it is. So what moves leaves no
+trail, and a moving camera, or a cut, gives its own frames. The noise of a camera is measured in
+space and in time, and the smaller is taken: texture raises the one, motion the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ddfm.imaging.picture import LUMA, Picture
+from ddfm.imaging.sources import grey
+from ddfm.numerics.noise_level import noise_level
+
+__all__ = ["OneScale", "Steady"]
+
+FLOOR = 0.1
+STILL, MOVED = 1.6, 3.2
+REACH = 1.5  # pixels, of the smoothing of e
+LEAST = 0.3 / 255  # noise of rounding; without it nothing that changes would count as still
+
+
+class OneScale:
+    """Brings frames of degrees or counts, each scaled by its own least and greatest, on one scale.
+
+    Called with the frames of one camera, in their order. The scale widens where a frame goes
+    beyond it, and never narrows, so that the same temperature has the same level in all frames
+    until something hotter or colder than all before comes into view.
+    """
+
+    def __init__(self) -> None:
+        self.range: tuple[float, float] | None = None
+
+    def __call__(self, frame: Picture) -> Picture:
+        if frame.dtype.kind != "f":
+            return frame
+        own = frame.range or (0.0, 1.0)
+        known = self.range or own
+        self.range = min(own[0], known[0]), max(own[1], known[1])
+        if self.range == own:
+            return frame
+        return replace(frame, pixels=_rescaled(frame.pixels, own, self.range), range=self.range)
+
+
+class Steady:
+    """The filter of one camera. Called with its frames, in their order."""
+
+    def __init__(self) -> None:
+        self.mean: np.ndarray | None = None  # (H, W, C)
+        self.variance = np.zeros(0)  # P, (H, W)
+        self.range: tuple[float, float] | None = None  # the values at 0 and 1
+        self.noise = 0.0  # of single frames, as it has been lately
+
+    def __call__(self, frame: Picture) -> Picture:
+        pixels, noise = frame.pixels, _noise(frame)
+        if self.mean is not None and self.mean.shape[2] > pixels.shape[2]:
+            pixels = np.repeat(pixels, 3, axis=2)  # a colour film that fades to grey
+        if self.mean is None or self.mean.shape != pixels.shape:
+            self.mean, self.variance = pixels, np.ones(pixels.shape[:2], np.float32)
+            self.range, self.noise = frame.range, noise
+            return frame
+        if self.range != frame.range:
+            self.mean = _rescaled(self.mean, self.range, frame.range)
+            self.range = frame.range
+        difference = pixels - self.mean
+        gain = self._gain((difference @ _weights(pixels)) ** 2, noise)
+        self.noise += FLOOR * (noise - self.noise)
+        self.mean = self.mean + gain[..., None] * difference
+        self.variance = (1 - gain) ** 2 * self.variance + gain**2
+        # Averaging leaves what clipping of the noise has done to the mean.
+        pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
+        return replace(frame, pixels=pixels, clipped_noise=2 * self.noise)
+
+    def _gain(self, energy: np.ndarray, noise: float) -> np.ndarray:
+        """K of every pixel, from (s - m)^2 and the noise found in the frame."""
+        energy = energy / (1 + self.variance)
+        in_time = float(np.sqrt(np.median(energy))) / 0.6745  # of a normal distribution
+        s2 = max(LEAST, min(noise, in_time)) ** 2
+        e = ndimage.gaussian_filter(energy, REACH, mode="nearest") / s2
+        changed = np.clip((e - STILL) / (MOVED - STILL), 0, 1)
+        # What moves is wider than where it shows: its inside may be as even as what it covers.
+        changed = ndimage.grey_dilation(changed, size=3)
+        gain = np.maximum(self.variance / (self.variance + 1), FLOOR)
+        return gain + changed * (1 - gain)
+
+
+def _noise(frame: Picture) -> float:
+    return noise_level(torch.from_numpy(grey(frame))[None, None])
+
+
+def _weights(pixels: np.ndarray) -> np.ndarray:
+    """Of the channels in luminance."""
+    return np.float32(LUMA if pixels.shape[2] == 3 else [1])
+
+
+def _rescaled(
+    pixels: np.ndarray, old: tuple[float, float] | None, new: tuple[float, float] | None
+) -> np.ndarray:
+    """Levels in [0, 1] that stood for values between `old`, as they stand for those in `new`."""
+    (low, high), (low2, high2) = old or (0.0, 1.0), new or (0.0, 1.0)
+    values = low + pixels.astype(np.float64) * (high - low)
+    return ((values - low2) / ((high2 - low2) or 1.0)).astype(np.float32)

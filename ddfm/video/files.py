@@ -1,0 +1,202 @@
+"""Videos in and out, by way of PyAV.
+
+Read: the first video stream of MP4, MOV, MKV, WebM, AVI, MPEG, ..., at 8 bits or, of deeper ones,
+16, upright. What has no colour is grey.
+
+Written: H.264 of high quality in .mp4 and .mov, where an odd side is made even by repeating its
+last row or column; FFV1 without loss, of 8 or 16 bits, in .mkv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count as counting
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmError, MissingExtra
+from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
+from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.storage.outputs import check_writable
+from ddfm.video.formats import READ
+
+__all__ = ["RATE", "VideoReader", "VideoWriter", "check_video"]
+
+RATE = 25.0  # frames per second, where nobody says otherwise
+COLORED = 12 / 255  # between channels; less is what compression makes of grey
+
+
+class VideoReader:
+    """A video to read once, frame by frame."""
+
+    def __init__(self, path: Path) -> None:
+        av = _av()
+        self.path = existing_file(path)
+        self.colored = False
+        try:
+            # An absolute path, for FFmpeg takes what is before a colon for a protocol.
+            self.container = av.open(
+                str(path.absolute()), options={"format_whitelist": ",".join(READ)}
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise DdfmError(
+                f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
+                f"{one_line(error)}"
+            ) from None
+        if not self.container.streams.video:
+            raise DdfmError(f"{path} has no video in it")
+        self.stream = self.container.streams.video[0]
+        if self.stream.codec_context is None:
+            raise DdfmError(f"{path} is damaged, or a video of an unknown codec")
+        with explained(str(path)):
+            self.stream.thread_type = "AUTO"
+            self.rate = float(self.stream.average_rate or RATE)
+            # Not all formats know; then it is near enough for a progress bar.
+            seconds = (self.container.duration or 0) / 1e6
+            self.count = self.stream.frames or round(seconds * self.rate) or None
+            check_pixels(self.stream.width, self.stream.height, str(path))
+
+    def __iter__(self) -> Iterator[Picture]:
+        with self.container:
+            frames = self.container.decode(self.stream)
+            for number in counting(1):
+                with explained(f"{self.path} frame {number}"):
+                    frame = next(frames, None)
+                    if frame is None:
+                        return
+                    picture = from_array(self._array(frame), f"{self.path} frame {number}")
+                yield picture
+
+    def _array(self, frame: Any) -> np.ndarray:
+        deep = frame.format.components[0].bits > 8
+        turns = round((getattr(frame, "rotation", 0) or 0) / 90)
+        if frame.format.name.startswith("gray"):
+            return np.rot90(frame.to_ndarray(format="gray16le" if deep else "gray"), turns)
+        layout = "rgb48le" if deep else "rgb24"
+        # Older PyAV looks at the matrix and the range of a film only if one of them is asked for.
+        array = frame.reformat(format=layout, dst_color_range="JPEG").to_ndarray()
+        # A grey film stays grey until it has colour; a colour film stays one when it fades to grey.
+        top = np.iinfo(array.dtype).max
+        self.colored = self.colored or int(np.ptp(array, axis=2).max()) > COLORED * top
+        if not self.colored:
+            array = np.rint(array @ np.float64(LUMA)).astype(array.dtype)
+        return np.rot90(array, turns)
+
+
+class VideoWriter:
+    """A video to write, frame by frame, at a temporary path; a context that closes it.
+
+    Args:
+        temporary: where to.
+        path: what it will be called, and is called in messages.
+        rate: frames per second.
+    """
+
+    def __init__(self, temporary: Path, path: Path, rate: float) -> None:
+        self.path, self.rate = path, Fraction(rate).limit_denominator(1001)
+        self.lossless = path.suffix.lower() == ".mkv"
+        self.frames = 0
+        self.stream: Any = None
+        with self._explained():
+            self.container = _av().open(str(temporary.absolute()), "w")
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            with self._explained():
+                self.container.close()
+        except DdfmError:
+            if kind is None:  # else there is a better reason already
+                raise
+
+    def write(self, picture: Picture, name: str) -> None:
+        deep = self.lossless and picture.dtype.itemsize > 1
+        depth = np.dtype(np.uint16 if deep else np.uint8)
+        array = to_array(picture.pixels, replace(picture, dtype=depth, range=None))
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3, axis=2)  # colour may come later
+        if not self.lossless:
+            h, w = array.shape[:2]
+            array = np.pad(array, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+        size = array.shape[:2]
+        if self.stream is None:
+            self._begin(size, deep)
+        elif (self.stream.height, self.stream.width) != size:
+            raise DdfmError(
+                f"{self.path}: frame {name} has {size[1]} x {size[0]} pixels, and those before it "
+                f"{self.stream.width} x {self.stream.height}; frames of a video have one size"
+            )
+        layout = "rgb48le" if deep else "rgb24"
+        with self._explained():
+            frame = _av().VideoFrame.from_ndarray(np.ascontiguousarray(array), format=layout)
+            self._encode(self._converted(frame))
+
+    def finish(self) -> None:
+        """After the last frame."""
+        if self.stream is None:
+            raise DdfmError(f"cannot write {self.path}: there are no frames")
+        with self._explained():
+            self._encode(None)
+
+    def _begin(self, size: tuple[int, int], deep: bool) -> None:
+        codec = "ffv1" if self.lossless else "libx264"
+        with self._explained():
+            self.stream = self.container.add_stream(codec, rate=self.rate)
+        self.stream.height, self.stream.width = size
+        if self.lossless:
+            self.stream.pix_fmt = "gbrp16le" if deep else "bgr0"
+            return
+        self.stream.pix_fmt = "yuv420p"
+        self.stream.options = {"crf": "14"}
+        # BT.709 of limited range, said so: players guess otherwise, and by the size.
+        context = self.stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
+
+    def _converted(self, frame: Any) -> Any:
+        if self.lossless:
+            frame = frame.reformat(format=self.stream.pix_fmt)
+        else:
+            frame = frame.reformat(
+                format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+            )
+        frame.pts, frame.time_base = self.frames, 1 / self.rate
+        self.frames += 1
+        return frame
+
+    def _encode(self, frame: Any) -> None:
+        for packet in self.stream.encode(frame):
+            self.container.mux(packet)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (_av().FFmpegError, OSError, ValueError) as error:
+            raise DdfmError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def check_video(path: Path) -> None:
+    """Raise what a `VideoWriter` would raise about this path, before the work is done."""
+    check_writable(path)
+    _av()
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "video", "a video") from None
+    return av

@@ -1,0 +1,195 @@
+"""What a benchmark compares: configurations, baselines, others' results; and `ddfm metrics`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import ddfm_run
+from ddfm.bench import BASELINES
+from ddfm.metrics import evaluate
+
+QUICK = ["--prior", "gaussian", "--steps", "2"]
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    rng = np.random.default_rng(1)
+    for folder in ("near", "far", "fused"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in ("one", "two"):
+            pixels = rng.integers(0, 256, (44, 42), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{name}.png")
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_of_equal_sources_is_the_source(name, number):
+    image = np.random.default_rng(2).random((45, 38))
+    np.testing.assert_allclose(BASELINES[name](*[image] * number), image, atol=1e-9)
+
+
+def test_the_laplacian_pyramid_keeps_details_of_both():
+    a, b = np.full((64, 64), 0.5), np.full((64, 64), 0.5)
+    a[16, 16], b[48, 48] = 1.0, 0.0
+    fused = BASELINES["laplacian-pyramid"](a, b)
+    assert fused[16, 16] > 0.9 and fused[48, 48] < 0.1
+    assert BASELINES["average"](a, b)[16, 16] == 0.75
+
+
+def test_scenes_of_three_images(pairs, tmp_path):
+    shutil.copytree(pairs / "near", pairs / "middle")
+    (pairs / "middle" / "two.png").unlink()
+    three = ("near", "middle", "far")
+    arguments = ("--subfolders", ",".join(three), "--out", tmp_path / "out", "--baselines")
+    result = ddfm_run("bench", pairs, *arguments, "--task", "multi-focus", *QUICK)
+    assert result.exit_code == 0, result.output
+    for folder in ("near", "far"):
+        assert f"{folder}/two.png has no partner in every other folder" in result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    own = tmp_path / "out" / "fused" / "default" / "set"
+    expected = evaluate(own / "one.png", *(pairs / folder / "one.png" for folder in three))
+    found = summary["default"]["set"]["metrics"]
+    assert found == pytest.approx(expected | {"SCD": None})
+    assert set(summary) == {"default", *BASELINES}
+    folders = [pairs / folder for folder in three]
+    measured = json.loads(ddfm_run("metrics", own, *folders, "--json").stdout)
+    assert measured["pairs"]["one"] == pytest.approx(expected)
+
+
+def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
+    shutil.copytree(pairs / "near", pairs / "middle")
+    arguments = ("--subfolders", "near,middle,far", "--out", tmp_path / "out", *QUICK)
+    result = ddfm_run("bench", pairs, *arguments, "--likelihood", "paper")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert "two sources" in result.stderr and not (tmp_path / "out").exists()
+    folders = [pairs / folder for folder in ("near", "middle", "far")]
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--likelihood", "paper", *QUICK)
+    assert result.exit_code == 2 and "two sources" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_configurations_and_results_of_others(pairs, tmp_path):
+    config = tmp_path / "variants.toml"
+    config.write_text('[one]\nsteps = 1\n[paper]\nlikelihood = "paper"\n')
+    result = ddfm_run(
+        *("bench", pairs, "--out", tmp_path / "out", "--subfolders", "near,far", *QUICK),
+        *("--config", config, "--also", f"theirs={pairs / 'fused'}", "--limit", 1, "-q"),
+    )
+    assert (result.exit_code, result.output) == (0, "")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary) == ["one", "paper", "theirs"]
+    theirs = summary["theirs"]["set"]
+    assert (theirs["pairs"], theirs["seconds_per_pair"]) == (1, None)
+    expected = evaluate(*(pairs / folder / "one.png" for folder in ("fused", "near", "far")))
+    assert theirs["metrics"] == pytest.approx(expected)
+
+
+def test_noise_is_the_same_in_every_run(pairs, tmp_path):
+    for out in ("first", "second"):
+        ddfm_run(
+            *("bench", pairs, "--out", tmp_path / out, "--subfolders", "near,far", *QUICK),
+            *("--noise", "15,25", "--ssim-range", 255),
+        )
+    first, second = (
+        json.loads((tmp_path / out / "summary.json").read_text())["default"]["set"]
+        for out in ("first", "second")
+    )
+    assert first["noise"] == second["noise"]
+    assert first["noise"]["15"]["PSNR"] > first["noise"]["25"]["PSNR"]
+    assert first["metrics"]["SSIM"] == first["metrics"]["SSIM_data_range_255"]
+
+
+@pytest.mark.parametrize("text", ["[one]\nstep = 1\n", "steps = 1\n", "[one\n"])
+def test_a_bad_configuration_is_one_line(pairs, tmp_path, text):
+    (tmp_path / "c.toml").write_text(text)
+    arguments = ("--subfolders", "near,far", "--config", tmp_path / "c.toml")
+    result = ddfm_run("bench", pairs, "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1, result.output
+
+
+def test_metrics_of_an_image(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far")]
+    result = ddfm_run("metrics", *files, "--json")
+    assert json.loads(result.stdout) == evaluate(*files)
+    assert "Qabf" in ddfm_run("metrics", *files).stdout
+
+
+def test_metrics_of_folders(pairs):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    both = [evaluate(*(f / f"{name}.png" for f in folders))["VIF"] for name in ("one", "two")]
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(np.mean(both))
+    (folders[1] / "alone.png").touch()
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 0 and "unpaired: " in result.stderr and "alone" in result.stderr
+    (folders[0] / "two.png").unlink()
+    result = ddfm_run("metrics", *folders, "--json")
+    assert result.exit_code == 1 and "two" in result.stderr
+    assert json.loads(result.stdout)["mean"]["VIF"] == pytest.approx(both[0])
+
+
+def test_metrics_of_one_folder_by_a_pattern(pairs):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    expected = ddfm_run("metrics", *folders, "--json").stdout
+    for folder in folders[1:]:
+        for file in list(folder.iterdir()):
+            file.rename(pairs / f"{file.stem}-{folder.name}.png")
+    sources = (folders[0], pairs, pairs)
+    result = ddfm_run("metrics", *sources, "--json", "--pattern", "{}-near.png:{}-far.png")
+    assert (result.exit_code, result.stdout) == (0, expected)
+    result = ddfm_run("metrics", *sources)
+    assert result.exit_code == 2 and "pattern" in result.stderr
+
+
+def test_metrics_of_more_than_two_sources(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
+    result = ddfm_run("metrics", *files, "--json")
+    assert json.loads(result.stdout) == evaluate(*files)
+    folders = [file.parent for file in files]
+    result = ddfm_run("metrics", *folders[:2])
+    assert result.exit_code == 2 and "two folders" in result.stderr
+
+
+def test_scd_is_of_two_sources(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
+    result = ddfm_run("metrics", *files, "--metrics", "SCD,EN")
+    assert result.exit_code == 2 and "two sources" in result.stderr
+
+
+def test_metrics_of_a_small_image_by_those_that_can(tmp_path):
+    Image.fromarray(np.arange(768, dtype=np.uint8).reshape(24, 32)).save(tmp_path / "small.png")
+    files = [tmp_path / "small.png"] * 3
+    result = ddfm_run("metrics", *files)
+    assert result.exit_code == 2 and "VIF" in result.stderr and "--metrics" in result.stderr
+    result = ddfm_run("metrics", *files, "--metrics", "EN, qabf", "--json")
+    assert json.loads(result.stdout) == evaluate(*files, metrics=["EN", "Qabf"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics", "EN,VIFF"), "unknown metric 'VIFF'; did you mean VIF"),
+        (("--metrics", ""), "unknown metric ''"),
+        (("--pattern", "{}.png"), "cannot read the pattern"),
+    ],
+)
+def test_bad_options_of_metrics_are_one_line(pairs, arguments, message):
+    folders = [pairs / folder for folder in ("fused", "near", "far")]
+    result = ddfm_run("metrics", *folders, *arguments)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert message in result.stderr and "one:" not in result.stderr
+
+
+def test_metrics_without_a_source(pairs):
+    files = [pairs / folder / "one.png" for folder in ("fused", "near")]
+    for some, message in ((files, "two sources"), (files[:1], "A B...")):
+        result = ddfm_run("metrics", *some)
+        assert result.exit_code == 2 and message in result.stderr

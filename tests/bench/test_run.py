@@ -1,0 +1,234 @@
+"""The benchmark: which pairs it finds, what its tables say, and what becomes of bad pairs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from command_line import ddfm_run
+from ddfm.bench import find_dataset
+from ddfm.bench.run import Row
+from ddfm.bench.sheets import ranked
+from ddfm.metrics import evaluate
+from ddfm.priors.checkpoints import save_checkpoint
+from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.storage.checksum import sha256_of
+
+QUICK = ["--prior", "gaussian", "--steps", "2"]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("ir", "vi"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in ("one", "two"):
+            small = Image.fromarray(rng.integers(0, 256, (8, 9), dtype=np.uint8))
+            small.resize((56, 48), Image.Resampling.BICUBIC).save(
+                tmp_path / "set" / folder / f"{name}.png"
+            )
+    return tmp_path / "set"
+
+
+def bench(*arguments: object):
+    return ddfm_run("bench", *arguments)
+
+
+def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
+    out = tmp_path / "out"
+    result = bench(pairs, "--out", out, *QUICK, "--baselines", "--noise", "20")
+    assert result.exit_code == 0, result.output
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    summary = json.loads((out / "summary.json").read_text())
+    assert {row["configuration"] for row in rows} == set(summary)
+    for row in rows:
+        files = [out / "fused" / row["configuration"] / "set" / f"{row['pair']}.png"]
+        files += [pairs / folder / f"{row['pair']}.png" for folder in ("ir", "vi")]
+        expected = evaluate(*files)
+        for name in ("EN", "MI", "VIF", "Qabf", "SSIM"):
+            assert float(row[name]) == pytest.approx(expected[name], rel=1e-9)
+    entry = summary["default"]["set"]
+    mean = np.mean([float(r["EN"]) for r in rows if r["configuration"] == "default"])
+    assert entry["pairs"] == 2 and entry["seconds_per_pair"] > 0
+    assert entry["metrics"]["EN"] == pytest.approx(mean)
+    assert 10 < entry["noise"]["20"]["PSNR"] < 40
+    maximum = np.asarray(Image.open(out / "fused" / "maximum" / "set" / "one.png"))
+    sources = [np.asarray(Image.open(pairs / folder / "one.png")) for folder in ("ir", "vi")]
+    assert (maximum == np.maximum(*sources)).all()
+
+
+def test_the_report_is_one_page_with_every_picture(pairs, tmp_path):
+    assert bench(pairs, "--out", tmp_path / "out", *QUICK).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("data:image/") >= 6  # two pairs: two sources and a result each
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+    assert "Qabf" in page and "default" in page
+
+
+def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
+    out = tmp_path / "out"
+    fused = out / "fused" / "default" / "set" / "one.png"
+    bench(pairs, "--out", out, *QUICK)
+    before = fused.stat().st_mtime_ns
+    bench(pairs, "--out", out, *QUICK)
+    assert fused.stat().st_mtime_ns == before
+    bench(pairs, "--out", out, "--prior", "gaussian", "--steps", "3")
+    assert fused.stat().st_mtime_ns > before
+
+
+def save_small_prior(file: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    network = UNet(UNetConfig(1, 1, 32, (1, 2), 1, attention=(), mid_attention=False))
+    torch.nn.init.normal_(network.out[2].bias)
+    settings = {"kind": "eps", "schedule": "linear", "T": 1000, "num_head_channels": 32}
+    settings |= {"use_new_attention_order": False, "attention": []}
+    save_checkpoint(file, network.state_dict(), settings)
+
+
+def test_new_weights_under_an_old_name_are_noticed(pairs, tmp_path):
+    out, file = tmp_path / "out", tmp_path / "prior.safetensors"
+    fused = out / "fused" / "default" / "set" / "one.png"
+    written = []
+    for seed in (0, 0, 1):
+        save_small_prior(file, seed)
+        bench(pairs, "--out", out, "--prior", file, "--steps", "2")
+        written.append(fused.stat().st_mtime_ns)
+    assert written[0] == written[1] < written[2]
+
+
+def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
+    (pairs / "ir" / "broken.png").write_bytes(b"no picture")
+    Image.new("L", (20, 20)).save(pairs / "vi" / "broken.png")
+    Image.new("L", (20, 20)).save(pairs / "ir" / "sizes.png")
+    Image.new("L", (21, 20)).save(pairs / "vi" / "sizes.png")
+    Image.new("L", (20, 20)).save(pairs / "ir" / "alone.png")
+    result = bench(pairs, "--out", tmp_path / "out", *QUICK)
+    assert result.exit_code == 1
+    for name in ("broken", "sizes", "alone"):
+        assert name in result.output
+    assert "Traceback" not in result.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["default"]["set"]["pairs"] == 2
+
+
+def test_a_file_without_a_partner_is_reported_and_no_failure(pairs, tmp_path):
+    Image.new("L", (20, 20)).save(pairs / "ir" / "alone.png")
+    out = tmp_path / "out"
+    result = bench(pairs, "--out", out, *QUICK)
+    assert result.exit_code == 0 and "alone.png has no partner" in result.stderr
+    for name in ("report.html", "failures.csv"):
+        assert "alone.png has no partner" in (out / name).read_text()
+    limited = bench(pairs, "--out", out, *QUICK, "--limit", 1)
+    assert limited.exit_code == 0 and "alone" not in limited.stderr  # it was not looked for
+
+
+def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path):
+    for file in (pairs / "vi").iterdir():
+        Image.open(file).resize((40, 44)).save(file)
+    out = tmp_path / "out"
+    also = ("--also", f"theirs={pairs / 'ir'}", "--baselines")
+    for resize, size in (("a", (56, 48)), ("b", (40, 44))):
+        result = bench(pairs, "--out", out, *QUICK, "--resize", resize, *also)
+        assert result.exit_code == (0 if resize == "a" else 1), result.output
+        for name in ("average", "default"):
+            with Image.open(out / "fused" / name / "set" / "one.png") as fused:
+                assert fused.size == size
+    assert "theirs" in result.output  # whose results have the size of a
+
+
+def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text('[one]\n[two]\nlikelihood = "foo"\n')
+    result = bench(pairs, "--out", tmp_path / "out", *QUICK, "--config", config)
+    assert result.exit_code == 2 and "foo" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
+    for k in range(8):
+        for folder in ("ir", "vi"):
+            shutil.copy(pairs / folder / "one.png", pairs / folder / f"{k}.png")
+    out = tmp_path / "out"
+    arguments = (pairs, "--out", out, *QUICK)
+    assert bench(*arguments).exit_code == 0
+    hashed = Counter()
+
+    def counted(path):
+        hashed[path] += 1
+        return sha256_of(path)
+
+    monkeypatch.setattr("ddfm.storage.manifest.sha256_of", counted)
+    assert bench(*arguments).exit_code == 0
+    results = list((out / "fused" / "default" / "set").glob("*.png"))
+    assert len(results) == 10 and all(hashed[path] <= 2 for path in results)
+
+
+def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):
+    for name in ("one", "two"):
+        levels = np.asarray(Image.open(pairs / "ir" / f"{name}.png"), np.float32)
+        (pairs / "ir" / f"{name}.png").unlink()
+        Image.fromarray(20 + levels / 25.5).save(pairs / "ir" / f"{name}.tif")
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, *QUICK).exit_code == 0
+    files = [out / "fused" / "default" / "set", pairs / "ir", pairs / "vi"]
+    measured = ddfm_run("metrics", *files, "--json")
+    with open(out / "results.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            expected = json.loads(measured.stdout)["pairs"][row["pair"]]
+            assert {name: float(row[name]) for name in expected} == expected
+
+
+def test_the_task_follows_from_the_folders(tmp_path):
+    for first, second, task in (
+        ("ir", "vi", "ir-visible"),
+        ("PET", "MRI", "medical"),
+        ("over", "under", "multi-exposure"),
+    ):
+        for folder in (first, second):
+            (tmp_path / task / folder).mkdir(parents=True)
+            Image.new("L", (9, 9)).save(tmp_path / task / folder / "x.png")
+        found = find_dataset(tmp_path / task)
+        assert (found.task, found.subfolders) == (task, (first, second))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nowhere"], "nowhere"), (["."], "subfolders"), ([".", "--noise", "x"], "noise")],
+)
+def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = bench(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.output and "Traceback" not in result.output
+
+
+def test_a_contact_sheet_shows_the_best_above_the_worst(pairs, tmp_path):
+    copies = tmp_path / "out" / "set"  # a perfect pair: equal sources, and the result equal to both
+    copies.mkdir(parents=True)
+    for name in ("one", "two"):
+        Image.open(pairs / "ir" / f"{name}.png").save(copies / f"{name}.png")
+    Image.open(pairs / "ir" / "two.png").save(pairs / "vi" / "two.png")
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 256, (48, 56), dtype=np.uint8)
+    Image.fromarray(noise).save(copies / "one.png")
+    dataset = find_dataset(pairs)
+    files = {pair.name: pair for pair in dataset.pairs}
+    rows = [
+        Row("other", "set", pair, copies / f"{name}.png", None,
+            evaluate(copies / f"{name}.png", *pair.files))
+        for name, pair in files.items()
+    ]  # fmt: skip
+    assert [row.pair.name for row in ranked(rows)] == ["two", "one"]
+    result = bench(pairs, "--out", tmp_path / "bench", *QUICK)
+    assert result.exit_code == 0
+    with Image.open(tmp_path / "bench" / "sheets" / "default" / "set.jpg") as sheet:
+        assert sheet.width > 3 * 240 and sheet.height > 2 * 240

@@ -1,0 +1,235 @@
+"""The commands for many images at once: folders, FLIR files, volumes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from command_line import FAST, ddfm_run, refused
+from flir_files import flir_jpeg, kelvin_to_raw
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for word in ("ir", "vis"):
+        (tmp_path / word).mkdir()
+        for name in "xy":
+            image = Image.fromarray(rng.integers(0, 256, (12, 10), np.uint8))
+            image.save(tmp_path / word / f"{name}_{word}.png")
+    return tmp_path / "ir", tmp_path / "vis"
+
+
+def test_folders(tmp_path, folders):
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0 and "2 fused in" in result.stderr and result.stdout == ""
+    assert Image.open(tmp_path / "out" / "x.png").size == (10, 12)
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0 and "2 skipped in" in result.stderr
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_dry_run_prints_the_pairs_and_writes_nothing(tmp_path, folders, monkeypatch):
+    monkeypatch.setattr("ddfm.fuser.load_prior", lambda *a: pytest.fail("weights were read"))
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 0 and result.stdout.splitlines()[-1] == "2 pairs"
+    assert f"x: {folders[0] / 'x_ir.png'} + {folders[1] / 'x_vis.png'}" in result.stdout
+    three = (*folders, shutil.copytree(folders[1], tmp_path / "third"))
+    result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--likelihood", "paper")
+    refused(result, "the likelihood paper needs two sources, not 3")
+    result = ddfm_run("fuse", *three, "-o", tmp_path / "out", "--dry-run", "--method", "dmfuse")
+    refused(result, "dmfuse fuses two images, infrared and visible, not 3")
+    for option, word in (("--likelihood", "likelihood"), ("--method", "method")):
+        result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--dry-run", option, "foo")
+        refused(result, f"unknown {word} 'foo'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_exit_code_1_says_that_some_pairs_failed(tmp_path, folders):
+    (folders[0] / "x_ir.png").write_bytes(b"no picture")
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
+    assert result.exit_code == 1 and result.stdout == ""
+    assert "x_ir.png is not an image" in result.stderr and "1 fused, 1 failed" in result.stderr
+
+
+def test_formats_and_patterns_of_folders(tmp_path, folders):
+    pattern = "{}_ir.png:{}_vis.png"
+    out = tmp_path / "out"
+    result = ddfm_run("fuse", *folders, "-o", out, *FAST, "--pattern", pattern, "--format", "tif")
+    assert result.exit_code == 0 and (out / "y.tif").exists()
+    refused(ddfm_run("fuse", *folders, "-o", out, *FAST, "--pattern", "x"), "one {} in each")
+
+
+def test_a_file_without_a_partner_is_reported_and_no_failure(tmp_path, folders):
+    (folders[0] / "z_ir.png").touch()
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
+    assert result.exit_code == 0 and "unpaired: " in result.stderr and "z_ir.png" in result.stderr
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
+    tmp_path, folders, monkeypatch
+):
+    monkeypatch.setattr("ddfm.fuser.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
+    for more in ((), ("--dry-run",)):
+        result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--format", "gif", *more)
+        refused(result, "unknown output suffix '.gif'")
+    with pytest.raises(ddfm.DdfmError, match=r"suffix '\.x/y\.png'"):
+        ddfm.fuse_folders(*folders, tmp_path / "out", suffix="x/y.png", dry_run=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_of_folders_are_not_for_files(tmp_path, folders):
+    a, b = folders[0] / "x_ir.png", folders[1] / "x_vis.png"
+    out = tmp_path / "out"
+    refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "are for folders")
+    refused(ddfm_run("fuse", *folders, "-o", out, "--save-steps", out), "not for folders")
+    refused(ddfm_run("fuse", folders[0], b, "-o", tmp_path / "x.png"), "is a folder, not an image")
+
+
+@pytest.fixture
+def flir(tmp_path) -> Path:
+    """A folder with two radiometric files, 16 x 12 temperatures from 10 to 50 degrees."""
+    pytest.importorskip("flyr")
+    folder = tmp_path / "flir"
+    folder.mkdir()
+    for k in range(2):
+        rng = np.random.default_rng(k)
+        raw = np.rint(kelvin_to_raw(rng.uniform(283, 323, (12, 16)))).astype(np.uint16)
+        photograph = rng.integers(0, 256, (24, 32, 3), np.uint8)
+        (folder / f"FLIR_{k}.jpg").write_bytes(flir_jpeg(raw, photograph))
+    Image.new("L", (16, 12)).save(folder / "other.jpg")
+    return folder
+
+
+def test_a_flir_file_holds_both_images(tmp_path, flir):
+    out, file = tmp_path / "out.png", flir / "FLIR_0.jpg"
+
+    def fused(*options: object) -> np.ndarray:
+        result = ddfm_run("fuse", file, "-o", out, *FAST, *options)
+        assert (result.exit_code, result.output) == (0, "")
+        return ddfm.read_image(out).pixels
+
+    plain = fused()
+    settings = {"likelihood": "paper", "steps": 2, "device": "cpu"}
+    expected = ddfm.fuse(*ddfm.read_flir(file), prior="gaussian", **settings)
+    assert plain.shape == (24, 32, 3)  # the photograph's size and colours
+    np.testing.assert_allclose(plain, expected.picture.pixels, atol=1 / 65535)
+    assert (fused("--percentiles", 1, 99) == plain).all()
+    for options in (("--celsius", 20, 30), ("--percentiles", 30, 60)):
+        assert np.abs(fused(*options) - plain).max() > 0.05
+    assert fused("--grid", "thermal").shape == (12, 16, 3)
+
+
+def test_a_folder_of_flir_files(tmp_path, flir):
+    out = tmp_path / "out"
+    planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
+    assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n2 pairs\n" in planned.stdout and not out.exists()
+    for options, words in (
+        ((), "2 fused"),
+        ((), "2 skipped"),
+        (("--celsius", 20, 40), "2 fused"),  # the range is among what a result depends on
+        (("--celsius", 20, 40), "2 skipped"),
+    ):
+        result = ddfm_run("fuse", flir, "-o", out, *FAST, *options)
+        assert result.exit_code == 0 and words in result.stderr, result.stderr
+    alone = ddfm_run("fuse", flir / "FLIR_1.jpg", "-o", tmp_path / "x.png", *FAST, *options)
+    assert alone.exit_code == 0
+    assert (tmp_path / "x.png").read_bytes() == (out / "FLIR_1.png").read_bytes()
+
+
+def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
+    out = tmp_path / "out.png"
+    other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
+    refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
+    refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
+    refused(ddfm_run("fuse", file, other, "-o", out, "--celsius", 1, 2), "which come alone")
+    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
+    refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
+    refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "are for folders")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for where in (folder, flir):
+        refused(ddfm_run("fuse", where, "-o", where), "holds the sources")
+    refused(ddfm_run("fuse", folder, "-o", tmp_path / "x"), "no file of", "come in twos")
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--pattern", "x"), "for two folders")
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--grid", "thermall"), "did you mean")
+    assert not out.exists() and not (tmp_path / "x").exists()
+
+
+@pytest.fixture
+def volumes(tmp_path) -> tuple[Path, Path]:
+    nibabel = pytest.importorskip("nibabel")
+    rng = np.random.default_rng(0)
+    for name, affine in (("mri", np.diag([1.0, 1, 4, 1])), ("ct", np.diag([2.0, 2, 2, 1]))):
+        values = rng.integers(-1000 if name == "ct" else 0, 2000, (8, 9, 5)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"{name}.nii.gz")
+    return tmp_path / "mri.nii.gz", tmp_path / "ct.nii.gz"
+
+
+def test_volumes(tmp_path, volumes):
+    import nibabel
+
+    out, look = tmp_path / "fused.nii.gz", tmp_path / "look.png"
+    result = ddfm_run("volume", *volumes, "-o", out, *FAST, "--montage", look, "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    image = nibabel.load(out)
+    assert image.shape == (8, 9, 5) and np.asarray(image.dataobj).max() > 1000
+    np.testing.assert_allclose(image.affine, np.diag([1, 1, 4, 1]))
+    assert Image.open(look).size[0] == 5 * (8 + 2)
+
+
+def test_options_of_volumes(tmp_path, volumes):
+    def values(*options):
+        out = tmp_path / "x.nrrd"
+        result = ddfm_run("volume", *volumes, "-o", out, *FAST, *options)
+        assert result.exit_code == 0, result.stderr
+        return nrrd.read(str(out))[0]
+
+    nrrd = pytest.importorskip("nrrd")
+    plain = values()
+    assert (values("--task", "medical") == plain).all()
+    for options in (
+        ("--window-b", "bone"),
+        ("--window-a", "900/100"),
+        ("--percentiles", "20", "60"),
+        ("--axis", "coronal"),
+        ("--seed", "1"),
+    ):
+        assert (values(*options) != plain).any(), options
+    assert values("--colormap-b", "ice").shape == (3, 8, 9, 5)
+
+
+def test_volumes_in_and_out_of_dicom(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from dicom_files import dicom_series
+
+    exam = tmp_path / "exam"
+    planes = np.random.default_rng(0).integers(0, 900, (3, 6, 7), np.int16)
+    for number in (3, 7):
+        dicom_series(exam / str(number), planes, SeriesNumber=number, PatientName="Doe^Jane")
+    refused(ddfm_run("volume", exam, exam, "-o", tmp_path / "out", *FAST), "--series-a")
+    for name, options in (("one", []), ("two", ["--keep-identity"])):
+        series = ["--series-a", 3, "--series-b", 7, *options]
+        result = ddfm_run("volume", exam, exam, "-o", tmp_path / name, *FAST, *series)
+        assert result.exit_code == 0, result.stderr
+    names = [pydicom.dcmread(tmp_path / n / "0002.dcm").PatientName for n in ("one", "two")]
+    assert names == ["Anonymous", "Doe^Jane"]
+
+
+def test_volumes_that_will_not_do(tmp_path, volumes):
+    mri, ct = volumes
+    run = ["volume", *volumes, *FAST, "-o"]
+    (tmp_path / "x.png").write_bytes(b"x")
+    refused(ddfm_run(*run, tmp_path / "x.png"), "unknown output suffix '.png'")
+    refused(ddfm_run(*run, tmp_path / "no" / "x.nii"), "there is no folder")
+    refused(ddfm_run(*run, tmp_path / "x.nii", "--window-b", "bon"), "did you mean bone")
+    refused(ddfm_run(*run, tmp_path / "x.nii", "--colormap-b", "hott"), "did you mean hot")
+    refused(ddfm_run(*run, tmp_path / "x.nii", "--axis", "3"), "unknown axis '3'")
+    refused(ddfm_run("volume", mri, tmp_path / "x.png", "-o", tmp_path / "x.nii"), "not a DICOM")
+    refused(ddfm_run("volume", mri, tmp_path / "none", "-o", tmp_path / "x.nii"), "no such file")

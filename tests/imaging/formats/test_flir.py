@@ -1,0 +1,173 @@
+"""Radiometric JPEG: temperatures against Planck's law, alignment against flyr's own overlay."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.flir import is_flir, read_flir
+from flir_files import (
+    camera,
+    container,
+    flir_jpeg,
+    in_segments,
+    kelvin_to_raw,
+    raw_to_kelvin,
+    sized,
+)
+
+flyr = pytest.importorskip("flyr")
+
+WIDE, TALL, SENSOR = 192, 144, (24, 32)
+
+
+def scene(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Brightness in [0.1, 0.9] at a point of the photograph; smooth on a pixel of the sensor."""
+    return 0.5 + 0.2 * np.sin(x / 17 + 0.3) + 0.2 * np.cos(y / 13 - x / 40)
+
+
+def grid(left, top, width, height, columns, rows) -> tuple[np.ndarray, np.ndarray]:
+    x = left + (np.arange(columns) + 0.5) * width / columns
+    y = top + (np.arange(rows) + 0.5) * height / rows
+    return np.meshgrid(x, y)
+
+
+def scene_file(path, ratio: float, dx: int, dy: int, **kwargs):
+    photograph = np.rint(scene(*grid(0, 0, WIDE, TALL, WIDE, TALL)) * 255).astype(np.uint8)
+    photograph = np.dstack([photograph, photograph, 255 - photograph])
+    width = WIDE / ratio
+    height = width * SENSOR[0] / SENSOR[1]
+    left, top = (WIDE - width) / 2 + dx, (TALL - height) / 2 + dy
+    warmth = scene(*grid(left, top, width, height, SENSOR[1], SENSOR[0]))
+    raw = np.rint(kelvin_to_raw(273.15 + 20 + 10 * warmth)).astype(np.uint16)
+    path.write_bytes(flir_jpeg(raw, photograph, (ratio, dx, dy), **kwargs))
+    return path
+
+
+@pytest.mark.parametrize("png", [False, True])
+@pytest.mark.parametrize("segment", [65000, 700])
+def test_temperatures_follow_plancks_law(tmp_path, png, segment):
+    raw = np.random.default_rng(0).integers(14000, 16000, (48, 64)).astype(np.uint16)
+    photograph = np.zeros((48, 64, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, photograph, png=png, segment=segment))
+    pair = read_flir(tmp_path / "a.jpg", percentiles=(0, 100))
+    celsius = raw_to_kelvin(raw) - 273.15
+    np.testing.assert_allclose(pair.celsius, (celsius.min(), celsius.max()), atol=1e-3)
+    expected = (celsius - celsius.min()) / np.ptp(celsius)
+    np.testing.assert_allclose(pair.thermal.pixels[:, :, 0], expected, atol=1e-5)
+    assert not pair.aligned and pair.thermal.dtype == np.uint16
+
+
+def test_range_of_temperatures(tmp_path):
+    celsius = np.linspace(10, 50, 48).reshape(6, 8)
+    raw = np.rint(kelvin_to_raw(celsius + 273.15)).astype(np.uint16)
+    (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, np.zeros((6, 8, 3), np.uint8)))
+    pair = read_flir(tmp_path / "a.jpg", celsius=(20, 40))
+    expected = np.clip((celsius - 20) / 20, 0, 1)
+    np.testing.assert_allclose(pair.thermal.pixels[:, :, 0], expected, atol=2e-3)
+    pair = read_flir(tmp_path / "a.jpg", percentiles=(10, 90))
+    np.testing.assert_allclose(pair.celsius, np.percentile(celsius, (10, 90)), atol=0.02)
+
+
+@pytest.mark.parametrize("ratio, dx, dy", [(1.0, 0, 0), (1.6, 0, 0), (1.35, 14, -9), (1.2, 60, 40)])
+@pytest.mark.parametrize("which", ["visible", "thermal"])
+def test_both_pictures_show_the_same_scene(tmp_path, ratio, dx, dy, which):
+    pair = read_flir(scene_file(tmp_path / "a.jpg", ratio, dx, dy), celsius=(20, 30), grid=which)
+    thermal, visible = pair
+    assert pair.aligned and thermal.size == visible.size and visible.is_color
+    inner = (slice(4, -4), slice(4, -4)) if which == "visible" else (slice(1, -1), slice(1, -1))
+    difference = np.abs(thermal.pixels[:, :, 0] - visible.pixels[:, :, 0])[inner]
+    assert difference.max() < 0.02
+    shifted = np.roll(visible.pixels[:, :, 0], 1 if which == "thermal" else 6, axis=1)
+    assert np.abs(thermal.pixels[:, :, 0] - shifted)[inner].max() > 0.05  # it would show
+
+
+def test_visible_pixels_are_cut_out_and_not_resampled(tmp_path):
+    path = scene_file(tmp_path / "a.jpg", 1.6, 4, -6, spare=2)
+    photograph = (flyr.unpack(str(path)).optical / 255).astype(np.float32)
+    left, top, right, bottom = 40, 21, 160, 111  # 192 / 1.6 wide, about (96 + 4, 72 - 6)
+    visible = read_flir(path).visible
+    assert np.array_equal(visible.pixels, photograph[top:bottom, left:right])
+
+
+def test_alignment_agrees_with_flyrs_overlay(tmp_path):
+    thermogram = flyr.unpack(str(scene_file(tmp_path / "a.jpg", 1.6, 4, -6, spare=2)))
+    white = Image.new("RGB", SENSOR[::-1], "white")
+    overlay = np.asarray(thermogram.picture_in_picture_pil(render=white, render_crop=False))
+    rows, columns = np.nonzero((overlay == 255).all(axis=2))
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (21, 111, 40, 160)
+
+
+def test_without_alignment_both_are_taken_whole(tmp_path):
+    path = scene_file(tmp_path / "a.jpg", 1.6, 4, -6)
+    pair = read_flir(path, align=False)
+    assert not pair.aligned and pair.visible.size == (TALL, WIDE)
+    assert pair.thermal.size == (TALL, WIDE)
+    assert read_flir(path, align=False, grid="thermal").visible.size == SENSOR
+
+
+def test_a_flir_file_is_told_from_others(tmp_path):
+    path = scene_file(tmp_path / "a.jpg", 1.2, 0, 0)
+    assert is_flir(path)
+    assert read_image(path).size == (16, 16)  # to other readers it is its preview
+    Image.new("L", (9, 9)).save(tmp_path / "b.jpg")
+    Image.new("L", (9, 9)).save(tmp_path / "b.png")
+    assert not is_flir(tmp_path / "b.jpg") and not is_flir(tmp_path / "b.png")
+    with pytest.raises(DdfmError, match="no radiometric data"):
+        read_flir(tmp_path / "b.jpg")
+
+
+def test_bad_files_and_arguments(tmp_path):
+    raw = np.full((6, 8), 17000, np.uint16)
+    path = tmp_path / "a.jpg"
+
+    def fails(words: str, **kwargs) -> None:
+        with pytest.raises(DdfmError, match=words) as caught:
+            read_flir(path, **kwargs)
+        assert "\n" not in str(caught.value)
+
+    path.write_bytes(flir_jpeg(raw, None))
+    fails("no visible photograph")
+    photograph = np.zeros((12, 16, 3), np.uint8)
+    path.write_bytes(flir_jpeg(raw, photograph, (1.0, 500, 0)))
+    fails("outside the photograph")
+    assert read_flir(path, align=False).thermal.pixels.max() == 0  # the same everywhere: no range
+    fails("degrees Celsius", celsius=(30, 30))
+    fails("degrees Celsius", celsius=(float("nan"), 30))
+    fails("percentiles", percentiles=(99, 1))
+    fails("did you mean thermal", grid="thermall")
+    path.write_bytes(flir_jpeg(np.zeros((6, 8), np.uint16), photograph))
+    fails("none of its temperatures")
+    data = flir_jpeg(raw, photograph)
+    path.write_bytes(data.replace(b"\0\x01\0\x02\0\0\0\x64", b"\0\x07\0\x02\0\0\0\x64"))
+    fails("record of the raw")
+
+
+def test_a_directory_without_end_is_cut_short(tmp_path):
+    data = bytearray(flir_jpeg(np.full((6, 8), 17000, np.uint16), np.zeros((6, 8, 3), np.uint8)))
+    at = data.index(b"FFF\0") + 28
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read_flir(tmp_path / "a.jpg").thermal.size == (6, 8)
+
+
+def test_a_bomb_for_a_sensor_is_refused(tmp_path):
+    stored = BytesIO()
+    Image.new("I;16", (2100, 2100)).save(stored, "PNG")
+    raw = sized(np.broadcast_to(np.uint16(0), (2100, 2100)), stored.getvalue())
+    (tmp_path / "a.jpg").write_bytes(in_segments(container([(32, camera()), (1, raw)])))
+    with pytest.raises(DdfmError, match="2100 x 2100"):
+        read_flir(tmp_path / "a.jpg")
+
+
+def test_a_missing_package_names_its_extra(tmp_path, monkeypatch):
+    path = scene_file(tmp_path / "a.jpg", 1.2, 0, 0)
+    monkeypatch.setitem(sys.modules, "flyr.flyr", None)
+    with pytest.raises(DdfmError, match=r"ddfm\[thermal\]"):
+        read_flir(path)

@@ -1,0 +1,578 @@
+"""Files in and out: depth, colour, alpha, profiles, orientation, and one clear error for the rest.
+
+The files in data/files were written by pypng, by imagecodecs' OpenJPEG, and by tifffile with
+imagecodecs' LZW and predictors, from the values of `pattern`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms, ImageOps
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import check_output, read_image, read_pages, to_array, write_image
+from ddfm.imaging.picture import Picture
+from places import DATA
+
+FILES = DATA / "files"
+LOSSLESS_8 = [".png", ".tif", ".webp", ".bmp", ".jp2", ".j2k"]
+
+
+def pattern(dtype, channels: int, height: int = 11, width: int = 9) -> np.ndarray:
+    y, x, c = np.mgrid[:height, :width, :channels]
+    value = (4099 * y + 1723 * x * x + 7919 * c * (y + 1)) % 65536
+    if np.dtype(dtype) == np.uint8:
+        value //= 256
+    value = value.astype(dtype) if np.dtype(dtype).kind == "u" else (value / 65535).astype(dtype)
+    return value[:, :, 0] if channels == 1 else value
+
+
+def as_array(picture: Picture) -> np.ndarray:
+    return to_array(picture.pixels, picture, picture.alpha)
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    picture = read_image(array)
+    write_image(path, picture.pixels, picture, picture.alpha)
+    return path
+
+
+def message(call) -> str:
+    with pytest.raises(DdfmError) as caught:
+        call()
+    text = str(caught.value)
+    assert text and "\n" not in text and len(text) < 400
+    return text
+
+
+# Depth
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".jp2", ".j2k"])
+def test_a_ramp_of_16_bits_loses_no_level(tmp_path, suffix):
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(as_array(read_image(write(tmp_path / f"a{suffix}", ramp))), ramp)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(11, 9), (1, 1), (1, 7), (64, 33)])
+@pytest.mark.parametrize(
+    "suffix, dtype",
+    [(s, np.uint8) for s in LOSSLESS_8]
+    + [(".png", np.uint16), (".tif", np.uint16), (".tif", np.float32)],
+)
+def test_round_trip_is_exact(tmp_path, suffix, dtype, channels, size):
+    array = pattern(dtype, channels, *size)
+    back = as_array(read_image(write(tmp_path / f"a{suffix}", array)))
+    if suffix == ".bmp" and channels in (2, 4):
+        array = array[:, :, :-1].squeeze(2) if channels == 2 else array[:, :, :-1]
+    assert back.dtype == dtype
+    equal_channels = channels >= 3 and np.ptp(array[:, :, :3], axis=2).max() == 0
+    assert not equal_channels
+    assert np.array_equal(back, array)
+
+
+def test_16_bit_png_is_what_the_specification_says(tmp_path):
+    for channels in (1, 2, 3, 4):
+        array = pattern(np.uint16, channels)
+        path = write(tmp_path / "a.png", array)
+        assert np.array_equal(decode_png(path.read_bytes()), array)
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """A PNG decoder as short as can be, for 16 bits without interlacing."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, chunks = 8, {}
+    while at < len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        body = data[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + body) == int.from_bytes(data[at + 8 + length :][:4], "big")
+        chunks[kind] = chunks.get(kind, b"") + body
+        at += 12 + length
+    width, height = (int.from_bytes(chunks[b"IHDR"][i : i + 4], "big") for i in (0, 4))
+    depth, color, *rest = chunks[b"IHDR"][8:]
+    channels = {0: 1, 4: 2, 2: 3, 6: 4}[color]
+    assert (depth, rest) == (16, [0, 0, 0])
+    step, stride = 2 * channels, 2 * channels * width
+    raw, rows = zlib.decompress(chunks[b"IDAT"]), [bytes(stride)]
+    for y in range(height):
+        kind, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1 :][:stride])
+        for i in range(stride):
+            left = line[i - step] if i >= step else 0
+            above, corner = rows[-1][i], rows[-1][i - step] if i >= step else 0
+            guess = left + above - corner
+            near = min((left, above, corner), key=lambda v: abs(guess - v))  # noqa: B023
+            line[i] = (line[i] + [0, left, above, (left + above) // 2, near][kind]) % 256
+        rows.append(bytes(line))
+    array = np.frombuffer(b"".join(rows[1:]), ">u2").reshape(height, width, channels)
+    return array[:, :, 0] if channels == 1 else array
+
+
+@pytest.mark.parametrize(
+    "name, dtype, channels",
+    [
+        ("rgb16_interlaced.png", np.uint16, 3),
+        ("rgba16.png", np.uint16, 4),
+        ("la16.png", np.uint16, 2),
+        ("rgb16_lzw_bigendian.tif", np.uint16, 3),
+        ("rgb16_planar_deflate.tif", np.uint16, 3),
+        ("rgb16_packbits.tif", np.uint16, 3),
+        ("float_lzw_tiled.tif", np.float32, 3),
+    ],
+)
+def test_files_of_other_programs_keep_their_depth(name, dtype, channels):
+    back = as_array(read_image(FILES / name))
+    assert back.dtype == dtype
+    np.testing.assert_allclose(
+        back, pattern(dtype, channels), atol=0 if dtype != np.float32 else 1e-7
+    )
+
+
+def test_a_keyed_colour_of_16_bits_is_transparent():
+    picture = read_image(FILES / "rgb16_keyed.png")
+    expected = np.ones((11, 9))
+    expected[3, 4] = 0
+    assert np.array_equal(picture.alpha, expected)
+
+
+def test_colour_of_16_bits_in_jpeg_2000_is_refused_rather_than_cut(tmp_path):
+    assert "without loss" in message(lambda: read_image(FILES / "rgb16.jp2"))
+    picture = read_image(pattern(np.uint16, 3))
+    write_image(tmp_path / "a.jp2", picture.pixels, picture)  # written at 8 bits, as documented
+    back = read_image(tmp_path / "a.jp2")
+    assert back.dtype == np.uint8
+    assert np.abs(back.pixels - picture.pixels).max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "suffix, dtype", [(".png", np.uint16), (".jpg", np.uint8), (".webp", np.uint8)]
+)
+def test_what_a_format_cannot_carry_is_rounded_to_its_deepest(tmp_path, suffix, dtype):
+    smooth = np.linspace(10, 30, 64 * 64, dtype=np.float32).reshape(64, 64)
+    picture = read_image(write(tmp_path / f"a{suffix}", smooth))
+    assert picture.dtype == dtype and picture.range is None
+    expected = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+    loss = 0.02 if suffix == ".jpg" else 0.5 / np.iinfo(dtype).max + 1e-6
+    assert np.abs(picture.pixels[:, :, 0] - expected).max() <= loss
+
+
+def test_jpeg_is_near_and_keeps_full_chroma(tmp_path):
+    y, x = np.mgrid[:64, :64] / 63
+    array = np.stack([x, y, 1 - x], 2)
+    path = write(tmp_path / "a.jpg", (array * 255).round().astype(np.uint8))
+    assert np.abs(read_image(path).pixels - array).mean() < 0.005
+    with Image.open(path) as image:
+        assert {component[1:3] for component in image.layer} == {(1, 1)}
+
+
+# Ranges
+
+
+def test_floats_within_0_and_1_are_taken_as_they_are():
+    array = np.array([[0.25, 0.5], [0.125, 0.75]])
+    picture = read_image(array)
+    assert picture.range is None
+    assert np.array_equal(picture.pixels[:, :, 0], array)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int64, np.float16])
+def test_other_values_are_scaled_and_put_back(tmp_path, dtype):
+    array = np.array([[-40, -12], [7, 160]]).astype(dtype)
+    picture = read_image(array)
+    assert picture.range == (-40, 160) and picture.dtype == np.float32
+    np.testing.assert_allclose(picture.pixels[:, :, 0], (array.astype(float) + 40) / 200, atol=1e-7)
+    np.testing.assert_allclose(as_array(picture), array, atol=2e-5)
+    back = read_image(write(tmp_path / "a.tif", array))
+    np.testing.assert_allclose(as_array(back), array, atol=2e-5)
+
+
+def test_a_constant_image_of_any_value_comes_back():
+    for value in (300.0, -2.0, 0.0, 1.0):
+        picture = read_image(np.full((3, 4), value))
+        assert np.array_equal(as_array(picture), np.full((3, 4), value, np.float32))
+
+
+def test_bool_is_black_and_white():
+    picture = read_image(np.array([[True, False]]))
+    assert picture.dtype == np.uint8
+    assert np.array_equal(as_array(picture), [[255, 0]])
+
+
+def test_rounding_is_to_the_nearest_level():
+    like = read_image(np.zeros((1, 1), np.uint8))
+    values = np.array([[0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 1.5, -0.5]])
+    assert to_array(values, like).tolist() == [[0, 0, 1, 255, 255, 255, 0]]
+
+
+# Sources
+
+
+def test_arrays_images_and_tensors_say_the_same():
+    array = pattern(np.uint8, 4)
+    sources = [array, Image.fromarray(array), torch.from_numpy(array).permute(2, 0, 1)]
+    for source in sources:
+        picture = read_image(source)
+        assert np.array_equal(as_array(picture), array)
+        assert picture.is_color and picture.dtype == np.uint8 and picture.size == (11, 9)
+    grey = torch.rand(5, 6, dtype=torch.bfloat16)
+    assert np.array_equal(read_image(grey).pixels[:, :, 0], grey.float().numpy())
+
+
+def test_no_source_is_modified():
+    for array in (pattern(np.uint16, 4), pattern(np.float32, 3) * 9 - 4, pattern(np.uint8, 1)):
+        kept = array.copy()
+        picture = read_image(array)
+        picture.pixels[...] = 0
+        assert np.array_equal(array, kept)
+    tensor = torch.rand(3, 4, 5)
+    kept = tensor.clone()
+    read_image(tensor).pixels[...] = 0
+    assert torch.equal(tensor, kept)
+
+
+def test_three_equal_channels_are_grey():
+    grey = pattern(np.uint8, 1)
+    picture = read_image(np.dstack([grey] * 3))
+    assert not picture.is_color and picture.pixels.shape == (11, 9, 1)
+    assert read_image(np.dstack([grey, grey, 255 - grey])).is_color
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "YCbCr", "HSV", "CMYK"])
+def test_pillow_modes_look_as_pillow_shows_them(mode):
+    source = Image.fromarray(pattern(np.uint8, 3))
+    image = source.convert("L").convert(mode) if mode in ("LA", "PA") else source.convert(mode)
+    shown = np.asarray(image.convert("RGB"), np.int16)
+    pixels = read_image(image).pixels * 255
+    # Pillow's own integer arithmetic for inks is off by one level at times.
+    assert np.abs(pixels - shown).max() <= (1.001 if mode == "CMYK" else 1e-3)
+
+
+@pytest.mark.parametrize("mode, dtype", [("I;16", np.uint16), ("I", np.float32), ("F", np.float32)])
+def test_pillow_modes_of_greater_depth(mode, dtype):
+    array = pattern(np.uint16, 1)
+    image = Image.fromarray({"I;16": array, "I": array.astype("i4"), "F": array.astype("f4")}[mode])
+    assert image.mode == mode
+    back = as_array(read_image(image))
+    assert back.dtype == dtype
+    np.testing.assert_allclose(back, array, atol=0.01)
+
+
+def test_transparency_of_palettes_and_keys(tmp_path):
+    image = Image.fromarray(pattern(np.uint8, 3)).quantize(8)
+    image.save(tmp_path / "a.png", transparency=3)
+    expected = (np.asarray(image) != 3).astype(float)
+    assert 0 < expected.mean() < 1
+    assert np.array_equal(read_image(tmp_path / "a.png").alpha, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_orientation_is_applied(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(pattern(np.uint8, 3, 24, 16)).save(path, exif=exif)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert upright.shape[:2] == ((24, 16) if orientation < 5 else (16, 24))
+    assert np.array_equal(as_array(read_image(path)), upright)
+
+
+def test_orientation_of_16_bit_tiff(tmp_path):
+    array = pattern(np.uint16, 3)
+    tag = (274, "H", 1, 6, True)  # the first row is the right side
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extratags=[tag], metadata=None)
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), np.rot90(array, -1))
+
+
+def test_inks_and_white_is_zero_in_tiff(tmp_path):
+    inks = pattern(np.uint16, 4)
+    tifffile.imwrite(tmp_path / "a.tif", inks, photometric="separated", metadata=None)
+    light = 1 - inks / 65535
+    picture = read_image(tmp_path / "a.tif")
+    np.testing.assert_allclose(picture.pixels, light[:, :, :3] * light[:, :, 3:], atol=1e-5)
+    grey = pattern(np.uint8, 1)
+    tifffile.imwrite(tmp_path / "b.tif", grey, photometric="miniswhite", metadata=None)
+    assert np.array_equal(as_array(read_image(tmp_path / "b.tif")), 255 - grey)
+
+
+def test_premultiplied_alpha_is_divided_out(tmp_path):
+    color, alpha = np.array([200, 100, 50]), 0.5
+    stored = np.append(np.rint(color * alpha), 255 * alpha).astype(np.uint8)[None, None]
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"], metadata=None
+    )
+    assert np.abs(as_array(read_image(tmp_path / "a.tif"))[0, 0, :3] - color).max() <= 1
+
+
+def test_pages(tmp_path):
+    stack = np.stack([pattern(np.uint16, 1) // (k + 1) for k in range(3)])
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    pages = list(read_pages(tmp_path / "a.tif"))
+    assert all(np.array_equal(as_array(p), s) for p, s in zip(pages, stack, strict=True))
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=2)), stack[2])
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), stack[0])
+    assert "3 pages" in message(lambda: read_image(tmp_path / "a.tif", page=3))
+    write(tmp_path / "b.png", stack[0])
+    assert len(list(read_pages(tmp_path / "b.png"))) == 1
+    assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
+
+
+def test_bits_palettes_and_faxes_in_tiff(tmp_path):
+    image = Image.fromarray(pattern(np.uint8, 3))
+    for mode, compression in [("1", "group4"), ("P", "tiff_lzw"), ("RGB", "jpeg"), ("1", None)]:
+        converted = image.convert(mode)
+        converted.save(tmp_path / "a.tif", compression=compression)
+        with Image.open(tmp_path / "a.tif") as saved:
+            shown = np.asarray(saved.convert("RGB"))
+        picture = read_image(tmp_path / "a.tif")
+        assert np.array_equal(picture.pixels * 255 + np.zeros(3, "f4"), shown)
+
+
+# Profiles
+
+
+@cache  # a new one carries the time of day
+def profile(space: str) -> bytes:
+    if space == "RGB":
+        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgb = bytearray(profile("RGB"))
+    rgb[16:20] = b"GRAY"
+    return bytes(rgb)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colour_profiles_are_kept(tmp_path, suffix, dtype):
+    picture = read_image(pattern(dtype, 3))
+    tagged = Picture(picture.pixels, None, picture.dtype, profile("RGB"))
+    write_image(tmp_path / f"a{suffix}", tagged.pixels, tagged)
+    back = read_image(tmp_path / f"a{suffix}")
+    assert back.icc == profile("RGB")
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.info["icc_profile"] == profile("RGB")
+
+
+def test_a_profile_of_other_channels_is_left_out(tmp_path):
+    for space, channels, kept in [("RGB", 1, 0), ("GRAY", 3, 0), ("GRAY", 1, 1), ("RGB", 3, 1)]:
+        like = Picture(np.zeros((4, 4, channels), "f4"), icc=profile(space))
+        write_image(tmp_path / "a.png", np.random.default_rng(0).random((4, 4, channels)), like)
+        assert (read_image(tmp_path / "a.png").icc is not None) == bool(kept)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (np.zeros((0, 5)), "empty"),
+        (np.full((3, 4), np.nan), "12 of 12 values are NaN"),
+        (np.array([[1.0, np.inf]]), "1 of 2 values"),
+        (np.zeros((4, 4, 4, 3)), "(4, 4, 4, 3)"),
+        (np.zeros(7), "(7,)"),
+        (np.zeros((8, 8, 5)), "5 channels"),
+        (np.zeros((3, 40, 50)), "channels come last"),
+        (np.zeros((3, 4), complex), "complex128"),
+        (np.array([["a"]]), "not an image's"),
+        (np.full((2, 2), 1e300), "too large"),
+        (torch.zeros(2, 3, 4, 5), "one image at a time"),
+        (torch.zeros(7, 4, 5), "channels come first"),
+        (torch.zeros(3, 0, 5), "empty"),
+        (17, "int"),
+        ([[1, 2]], "list"),
+    ],
+)
+def test_bad_arrays(array, words):
+    text = message(lambda: read_image(array, name="image a"))
+    assert words in text and text.startswith("image a")
+
+
+def test_bad_paths(tmp_path):
+    assert "no such file" in message(lambda: read_image(tmp_path / "none.png"))
+    assert "folder" in message(lambda: read_image(tmp_path))
+    (tmp_path / "a.png").write_text("hello")
+    assert "is not an image" in message(lambda: read_image(tmp_path / "a.png"))
+    (tmp_path / "empty.tif").write_bytes(b"")
+    assert "is not an image" in message(lambda: read_image(tmp_path / "empty.tif"))
+    (tmp_path / "a.nii.gz").write_bytes(b"\x1f\x8b")
+    assert "ddfm volume" in message(lambda: read_image(tmp_path / "a.nii.gz"))
+    (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    assert "is not an image" in message(lambda: read_image(tmp_path / "a.eps"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".jp2"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_truncated_files(tmp_path, suffix, dtype):
+    noise = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (40, 40, 3)).astype(dtype)
+    data = write(tmp_path / f"a{suffix}", noise).read_bytes()
+    (tmp_path / f"b{suffix}").write_bytes(data[: len(data) // 2])
+    assert f"b{suffix}" in message(lambda: read_image(tmp_path / f"b{suffix}"))
+
+
+def test_decompression_bombs_are_refused_before_decoding(tmp_path):
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        check = zlib.crc32(kind + body).to_bytes(4, "big")
+        return len(body).to_bytes(4, "big") + kind + body + check
+
+    header = (60000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
+    (tmp_path / "a.png").write_bytes(png + chunk(b"IEND", b""))
+    assert "limit" in message(lambda: read_image(tmp_path / "a.png"))
+
+    tifffile.imwrite(tmp_path / "a.tif", pattern(np.uint8, 1), metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    for tag in (256, 257, 278):  # width, length, rows in a strip
+        set_tag(data, tag, 60000)
+    (tmp_path / "b.tif").write_bytes(data)
+    assert "60000 x 60000" in message(lambda: read_image(tmp_path / "b.tif"))
+
+
+def set_tag(data: bytearray, tag: int, value: int) -> None:
+    """Change the value of a tag in the first table of a little-endian TIFF."""
+    start = int.from_bytes(data[4:8], "little") + 2
+    while int.from_bytes(data[start : start + 2], "little") != tag:
+        start += 12
+    data[start + 2 : start + 12] = b"\x04\0\x01\0\0\0" + value.to_bytes(4, "little")
+
+
+def test_a_strip_that_inflates_beyond_its_place_is_cut_short(tmp_path):
+    """Sixty million zeros deflate to 60 kB; only the page's own 99 bytes are taken of them."""
+    array = pattern(np.uint8, 1)
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    bomb = zlib.compress(array.tobytes() + bytes(60_000_000))
+    set_tag(data, 273, len(data))  # where the strip is
+    set_tag(data, 279, len(bomb))  # and how long
+    (tmp_path / "b.tif").write_bytes(bytes(data) + bomb)
+    assert np.array_equal(as_array(read_image(tmp_path / "b.tif")), array)
+
+
+def test_a_chain_of_pages_that_is_a_loop(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", pattern(np.uint8, 1), metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    entries = int.from_bytes(data[start : start + 2], "little")
+    end = start + 2 + 12 * entries
+    data[end : end + 4] = data[4:8]
+    (tmp_path / "b.tif").write_bytes(data)
+    assert "loop" in message(lambda: list(read_pages(tmp_path / "b.tif")))
+
+
+def test_bad_outputs(tmp_path):
+    like = read_image(np.zeros((2, 2), np.uint8))
+    pixels = np.zeros((2, 2))
+    assert "did you mean .png" in message(lambda: write_image(tmp_path / "a.pngg", pixels, like))
+    assert "try" in message(lambda: write_image(tmp_path / "a", pixels, like))
+    assert "no folder" in message(lambda: check_output(tmp_path / "none" / "a.png"))
+    (tmp_path / "b.png").mkdir()
+    assert "folder" in message(lambda: check_output(tmp_path / "b.png"))
+    nan = np.full((2, 2), np.nan)
+    assert "not numbers" in message(lambda: write_image(tmp_path / "a.png", nan, like))
+    wide = np.zeros((1, 20000))
+    assert "16383" in message(lambda: write_image(tmp_path / "a.webp", wide, like))
+    misfit = np.zeros((3, 3))
+    assert "alpha" in message(lambda: write_image(tmp_path / "a.png", pixels, like, misfit))
+    assert [p.name for p in tmp_path.iterdir()] == ["b.png"]
+
+
+RUN_AS_NOBODY = """
+import sys
+import numpy as np
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image, write_image
+import ddfm.imaging.formats.png16, os
+if os.geteuid() == 0:
+    os.setuid(65534)
+like = read_image(np.zeros((2, 2), np.uint8))
+for call in (lambda: read_image(sys.argv[1] + "/a.png"),
+             lambda: write_image(sys.argv[1] + "/b.png", np.zeros((2, 2)), like)):
+    try:
+        call()
+    except DdfmError as error:
+        print(error)
+"""
+
+
+def test_no_permission(tmp_path):
+    write(tmp_path / "a.png", pattern(np.uint8, 1))
+    os.chmod(tmp_path / "a.png", 0)
+    os.chmod(tmp_path, 0o555)
+    try:
+        done = run(RUN_AS_NOBODY, str(tmp_path))
+    finally:
+        os.chmod(tmp_path, 0o755)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and len(lines) == 2, done.stderr
+    assert lines[0].startswith("cannot read") and "a.png" in lines[0]
+    assert lines[1].startswith("cannot write") and "b.png" in lines[1]
+
+
+DISK_FULL = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image, write_image
+noise = np.random.default_rng(0).integers(0, 65536, (200, 200, 3)).astype(np.uint16)
+like = read_image(noise)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+for suffix in (".png", ".tif", ".jp2", ".webp", ".bmp", ".jpg"):
+    path = Path(sys.argv[1]) / ("a" + suffix)
+    path.write_bytes(b"before")
+    try:
+        write_image(path, like.pixels, like)
+        print("no error")
+    except DdfmError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
+def test_no_room_leaves_what_was_there(tmp_path):
+    done = run(DISK_FULL, str(tmp_path))
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6 and all(line.startswith("cannot write") for line in lines), done.stderr
+    assert {p.read_bytes() for p in tmp_path.iterdir()} == {b"before"}
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600
+    )
+
+
+def test_warnings_of_the_decoders_stay_inside(tmp_path):
+    image = Image.fromarray(pattern(np.uint8, 3)).quantize(8)
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(data[:-6])
+    code = (
+        "import sys, warnings\nfrom ddfm.errors import DdfmError\n"
+        "from ddfm.imaging.files import read_image\n"
+        "for p in sys.argv[1:]:\n    try: read_image(p)\n    except DdfmError: pass\n"
+        "from PIL import Image\nwarnings.warn_explicit('ours', UserWarning, 'f', 1, 'PIL.Image')"
+    )
+    done = run(code, *(str(tmp_path / name) for name in ("a.png", "a.tif", "b.tif")))
+    assert done.returncode == 0
+    assert done.stderr.count("Warning") == 1 and "ours" in done.stderr  # filters are put back
+
+
+def test_filters_of_warnings_are_restored():
+    before = list(warnings.filters)
+    read_image(FILES / "la16.png")
+    message(lambda: read_image(FILES / "rgb16.jp2"))
+    assert warnings.filters == before

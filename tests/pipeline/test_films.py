@@ -1,0 +1,626 @@
+"""Films: no flicker, no trails, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddfm
+from command_line import ddfm_run, refused
+from ddfm.errors import DdfmError
+from ddfm.imaging.picture import from_array
+from ddfm.pipeline.films import fuse_frames, fuse_sequence
+from ddfm.storage.manifest import NAME
+from ddfm.video.denoising import OneScale, Steady
+from ddfm.video.files import VideoReader, VideoWriter
+
+H, W = 48, 64
+FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", steps=2, device="cpu")
+
+
+def scene(seed: int = 0, low: float = 60, high: float = 180) -> np.ndarray:
+    """Something smooth, from low to high."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:H, :W]
+    a, b, c = rng.uniform(0.05, 0.15, 3)
+    waves = np.sin(a * x + seed) + np.cos(b * y) + np.sin(c * (x + y))
+    return low + (high - low) * (waves - waves.min()) / np.ptp(waves)
+
+
+def noisy(clean: np.ndarray, seed: int, sigma: float = 8) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, sigma, clean.shape)
+    return np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
+
+
+def eight_bit(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).astype(np.uint8)
+
+
+def levels(fusion: ddfm.Fusion) -> np.ndarray:
+    return 255 * fusion.picture.pixels[..., 0].astype(np.float64)
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+# --- no flicker ---------------------------------------------------------------------------------
+
+
+def test_frames_of_a_still_film_are_all_the_same(fuser):
+    """The same noise of the sampler, and nothing that adds up from frame to frame."""
+    pair = eight_bit(scene(0)), eight_bit(scene(1))
+    alone = fuser(*pair).picture.pixels
+    for fusion in fuse_frames([pair] * 4, fuser):
+        np.testing.assert_allclose(fusion.picture.pixels, alone, atol=1e-6)
+
+
+def test_a_noisy_still_film_flickers_less_than_its_frames_by_themselves(fuser):
+    pairs = [(noisy(scene(0), 2 * k), noisy(scene(1), 2 * k + 1)) for k in range(10)]
+
+    def flicker(fusions) -> float:
+        return rms(np.diff([levels(f) for f in list(fusions)[4:]], axis=0))
+
+    alone = flicker(fuser(*pair) for pair in pairs)
+    assert flicker(fuse_frames(pairs, fuser, steady=False)) < 1.02 * alone
+    assert flicker(fuse_frames(pairs, fuser)) < alone / 3
+
+
+def test_a_bright_thing_that_comes_into_view_darkens_nothing_at_once(fuser):
+    """Levels are spread less when something very bright takes part of the range."""
+    before = eight_bit(scene(0, 120, 200)), eight_bit(scene(1, 100, 190))
+    after = before[0].copy(), before[1]
+    after[0][:, : W // 8] = 255
+    corner = (slice(None), slice(-W // 4, None))
+
+    def change(one: ddfm.Fusion, other: ddfm.Fusion) -> float:
+        return abs(np.mean(levels(one)[corner] - levels(other)[corner]))
+
+    film = list(fuse_frames([before, *[after] * 25], fuser))
+    at_once = change(fuser(*after), fuser(*before))
+    assert at_once > 10
+    assert change(film[1], film[0]) < at_once / 3
+    assert max(change(*some) for some in zip(film[2:], film[1:-1], strict=True)) < at_once / 5
+    # ... and in the end they have come near.
+    assert change(film[-1], fuser(*after)) < at_once / 5
+
+
+def test_what_one_number_says_follows_slowly_as_well():
+    """A second image that fades: its share of the edges becomes less."""
+    fuser = ddfm.Fuser("gaussian", steps=1, device="cpu", task="medical")
+    pairs = [(scene(0) / 255, f * scene(1) / 255) for f in (1.0, 0.3, 0.3)]
+    own = [fuser(*pair).chosen["competition"] for pair in pairs]
+    taken = [f.settings["options"].get("competition") for f in fuse_frames(pairs, fuser)]
+    assert own[1] < own[0] / 2
+    assert taken == [None, own[0], pytest.approx(0.9 * own[0] + 0.1 * own[1])]
+
+
+def test_what_the_caller_has_set_remains(fuser):
+    pair = eight_bit(scene(0)), eight_bit(scene(1))
+    given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})
+    options = [f.settings["options"] for f in fuse_frames([pair] * 3, given)]
+    assert [o["curve"] for o in options] == [[-1, 0.9]] * 3
+    assert given.options == {"curve": (-1, 0.9)}
+
+
+def test_the_task_is_that_of_the_first_frame(fuser):
+    grey, color = eight_bit(scene(0)), np.dstack([eight_bit(scene(k)) for k in range(3)])
+    tasks = [f.settings["task"] for f in fuse_frames([(grey, color), (color, color)], fuser)]
+    assert tasks == ["ir-visible"] * 2 and fuser.task == "auto"
+
+
+def test_a_warm_start_is_refused_where_it_would_do_nothing(monkeypatch):
+    pairs = [(np.full((8, 8), 0.2), np.full((8, 8), 0.6))]
+    pure = {"likelihood": "paper", "steps": 1, "device": "cpu"}
+    with pytest.raises(DdfmError, match="warm start .* begins late"):
+        next(fuse_frames(pairs, ddfm.Fuser("gaussian", **pure), warm=True))
+    assert list(fuse_frames(pairs, ddfm.Fuser("gaussian", start=50, **pure), warm=True))
+    monkeypatch.setattr("ddfm.fuser.DMFuse", lambda prior, head: torch.nn.Identity())
+    dmfuse = ddfm.Fuser("gaussian", method="dmfuse", device="cpu")
+    with pytest.raises(DdfmError, match="warm start"):
+        next(fuse_frames(pairs, dmfuse, warm=True))
+
+
+def test_a_warm_start_begins_with_the_frame_before(fuser):
+    pairs = [(eight_bit(scene(k)), eight_bit(scene(k + 5))) for k in range(2)]
+    cold, warm = (list(fuse_frames(pairs, fuser, warm=w)) for w in (False, True))
+    assert np.array_equal(levels(cold[0]), levels(warm[0]))
+    assert rms(levels(cold[1]) - levels(warm[1])) > 1e-3
+
+
+# --- steadied sources ---------------------------------------------------------------------------
+
+
+def steadied(frames) -> list[np.ndarray]:
+    steady = Steady()
+    return [255 * steady(from_array(frame)).pixels.squeeze() for frame in frames]
+
+
+@pytest.mark.parametrize("sigma", [3, 12])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_noise_is_averaged_over_time(sigma, channels):
+    clean = np.dstack([scene(k) for k in range(channels)]).squeeze()
+    frames = [noisy(clean, k, sigma) for k in range(16)]
+    results = steadied(frames)
+    assert np.array_equal(results[0], frames[0])
+    assert rms(results[-1] - clean) < 0.45 * sigma
+
+
+def test_what_moves_leaves_no_trail():
+    """Neither itself, nor what it uncovers, is further from the truth than the frame's noise."""
+    y, x = np.mgrid[:H, :W]
+    frames, truths, places = [], [], []
+    for k in range(12):
+        place = np.hypot(y - H / 2, x - 5 * k) < 6
+        truths.append(np.where(place, 220.0, scene()))
+        places.append(place)
+        frames.append(noisy(truths[-1], k))
+    for k, result in enumerate(steadied(frames)):
+        lately = np.any(places[max(k - 3, 0) : k + 1], axis=0)
+        assert rms((result - truths[k])[lately]) < 1.15 * 8
+        assert abs(np.mean((result - truths[k])[lately])) < 3
+
+
+def test_black_stays_black_however_long_noise_was_averaged(fuser):
+    """It is clipped before: there is less and less of it, and its mean is too bright as ever."""
+    clean = scene()
+    clean[:, : W // 2] = 0
+    frames = [noisy(clean, k) for k in range(12)]
+    fused = [levels(fusion) for fusion in fuse_frames([(f, f) for f in frames], fuser)]
+    black = [float(one[:, : W // 2 - 8].mean()) for one in fused]
+    assert np.mean([f[:, : W // 2].mean() for f in frames]) > 3, "the noise of 8 is clipped"
+    assert max(black) == black[0] and black[-1] < 3
+
+
+def test_a_cut_gives_its_own_frame_at_once():
+    first = [noisy(scene(0), k) for k in range(6)]
+    second = [noisy(scene(3, 30, 230), k) for k in range(6, 16)]
+    results = steadied(first + second)
+    wrong = rms(second[0] - scene(3, 30, 230))
+    assert rms(results[6] - second[0]) < 2  # scenes that cross are equal somewhere
+    assert rms(results[6] - scene(3, 30, 230)) < 1.05 * wrong
+    assert rms(results[-1] - scene(3, 30, 230)) < 0.5 * wrong
+
+
+def test_a_black_beginning_spoils_nothing_that_follows():
+    frames = [np.zeros((H, W), np.uint8)] * 3 + [noisy(scene(), k) for k in range(12)]
+    assert rms(steadied(frames)[-1] - scene()) < 0.45 * 8
+
+
+def test_frames_may_change_their_size_or_get_colours():
+    grey, color = noisy(scene(), 0), np.dstack([noisy(scene(k), k) for k in range(3)])
+    frames = [grey, color, grey, grey[:20]]
+    results = steadied(frames)
+    assert [r.shape for r in results] == [(H, W), (H, W, 3), (H, W, 3), (20, W)]
+    assert np.array_equal(results[1], color) and np.array_equal(results[3], grey[:20])
+
+
+def test_degrees_have_one_scale_in_all_frames():
+    """Each frame would be spread from its own coldest to its own hottest."""
+    clean = scene(0, 10, 20)
+    hot = clean.copy()
+    hot[:10, :10] = 60
+    scale = OneScale()
+    frames = [scale(from_array(degrees)) for degrees in (clean, hot, clean)]
+    assert frames[1].range == frames[2].range == (10, 60)
+    for frame, degrees in zip(frames, (clean, hot, clean), strict=True):
+        low, high = frame.range
+        assert np.allclose(low + frame.pixels[..., 0] * (high - low), degrees, atol=1e-4)
+    rng = np.random.default_rng(0)
+    scale, steady = OneScale(), Steady()
+    for k in range(12):
+        degrees = (hot if k == 8 else clean) + rng.normal(0, 0.3, clean.shape)
+        frame = steady(scale(from_array(degrees)))
+    low, high = frame.range
+    assert rms(low + frame.pixels[..., 0] * (high - low) - clean) < 0.2
+
+
+# --- folders ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """Six frames; 2 comes before 10."""
+    for seed, word in enumerate(("ir", "vis")):
+        (tmp_path / word).mkdir()
+        for k, number in enumerate((1, 2, 3, 10, 11, 20)):
+            frame = noisy(scene(seed), 10 * seed + k)[:20, :24]
+            Image.fromarray(frame).save(tmp_path / word / f"{word}_{number}.png")
+    return tmp_path / "ir", tmp_path / "vis"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != NAME}
+
+
+class Counting:
+    """Counts what a fuser fuses, and stops it when it is told to."""
+
+    def __init__(self, monkeypatch, stop: int | None = None) -> None:
+        self.count, call = 0, ddfm.Fuser.__call__
+
+        def counted(fuser, *args, **kwargs):
+            if self.count == stop:
+                raise KeyboardInterrupt
+            self.count += 1
+            return call(fuser, *args, **kwargs)
+
+        monkeypatch.setattr(ddfm.Fuser, "__call__", counted)
+
+
+def test_frames_are_fused_in_the_order_of_their_numbers(tmp_path, fuser, folders):
+    names = ["1", "2", "3", "10", "11", "20"]
+    assert fuse_sequence(*folders, tmp_path / "out", fuser) == 6
+    paths = [tuple(d / f"{d.name}_{name}.png" for d in folders) for name in names]
+    for name, fusion in zip(names, fuse_frames(paths, fuser), strict=True):
+        assert np.array_equal(Image.open(tmp_path / "out" / f"{name}.png"), fusion.image)
+
+
+def test_an_interrupted_folder_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path, fuser, folders, monkeypatch
+):
+    fuse_sequence(*folders, tmp_path / "whole", fuser)
+    for stops in (0, 1, 4):
+        out = tmp_path / f"stopped after {stops}"
+        with monkeypatch.context() as patch:
+            Counting(patch, stops)
+            with pytest.raises(KeyboardInterrupt):
+                fuse_sequence(*folders, out, fuser)
+        assert len(contents(out)) == stops
+        with monkeypatch.context() as patch:
+            counting = Counting(patch)
+            assert fuse_sequence(*folders, out, fuser) == 6
+            assert counting.count == 6 - stops
+        assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_frame_that_has_changed_is_fused_again_and_all_after_it(
+    tmp_path, fuser, folders, monkeypatch
+):
+    out = tmp_path / "out"
+    fuse_sequence(*folders, out, fuser)
+    before = contents(out)
+    Image.fromarray(noisy(scene(7), 7)[:20, :24]).save(folders[0] / "ir_10.png")
+    counting = Counting(monkeypatch)
+    fuse_sequence(*folders, out, fuser)
+    after = contents(out)
+    assert counting.count == 3
+    assert [name for name in sorted(before) if before[name] != after[name]] == [
+        "10.png", "11.png", "20.png",
+    ]  # fmt: skip
+
+
+def test_other_settings_fuse_all_again(tmp_path, fuser, folders, monkeypatch):
+    out = tmp_path / "out"
+    fuse_sequence(*folders, out, fuser)
+    counting = Counting(monkeypatch)
+    for k, kwargs in enumerate(({}, {"steady": False}, {"steady": False}, {"warm": True})):
+        fuse_sequence(*folders, out, fuser, **kwargs)
+        assert counting.count == (0, 6, 6, 12)[k]
+
+
+def test_a_frame_whose_levels_were_not_noted_is_fused_again(tmp_path, fuser, folders, monkeypatch):
+    out = tmp_path / "out"
+    fuse_sequence(*folders, out, fuser)
+    before = contents(out)
+    manifest = out / "ddfm-manifest.jsonl"
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for damaged in ({"chosen": None}, {"chosen": [1]}):
+        entries[2] |= damaged
+        manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        with monkeypatch.context() as patch:
+            counting = Counting(patch)
+            fuse_sequence(*folders, out, fuser)
+        assert counting.count == 4 and contents(out) == before
+    entries[0] |= {"chosen": {"curve": "dark"}}
+    manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    with pytest.raises(DdfmError, match="the option curve must be"):
+        fuse_sequence(*folders, out, fuser)
+
+
+def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folders):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("mine")
+    with pytest.raises(DdfmError, match="holds note.txt, which is not of this film"):
+        fuse_sequence(*folders, out, fuser)
+    (out / "note.txt").unlink()
+    fuse_sequence(*folders, out, fuser)
+    (folders[0] / "ir_20.png").unlink()
+    (folders[1] / "vis_20.png").unlink()
+    with pytest.raises(DdfmError, match="holds 20.png, which is not of this film"):
+        fuse_sequence(*folders, out, fuser)
+    (out / "20.png").unlink()
+    assert fuse_sequence(*folders, out, fuser) == 5
+
+
+def test_folders_that_will_not_do(tmp_path, fuser, folders):
+    def fails(words: str, a=folders[0], b=folders[1], out="out", **kwargs) -> None:
+        with pytest.raises(DdfmError, match=words) as caught:
+            fuse_sequence(a, b, tmp_path / out, fuser, **kwargs)
+        assert "\n" not in str(caught.value)
+
+    fails("there is no such file", b=tmp_path / "none.mp4", a=tmp_path / "nor this.mp4")
+    fails("is a folder and .*a.mp4 is not", b=tmp_path / "a.mp4")
+    fails("cannot read the pattern", pattern="x")
+    fails("unknown output suffix '.gif'", out="x.gif")
+    (folders[0] / "ir_4.png").write_bytes(b"")
+    fails("1 frames have no clear partner, the first is .*ir_4.png")
+    (folders[0] / "ir_4.png").unlink()
+    (tmp_path / "file").write_bytes(b"")
+    fails("it is a file", out="file")
+    empty, also = tmp_path / "empty", tmp_path / "empty too"
+    empty.mkdir()
+    also.mkdir()
+    fails("there are no frames in .*empty", a=empty, b=also)
+    assert not (tmp_path / "out").exists()
+    (folders[1] / "vis_3.png").write_bytes(b"no picture")
+    fails("vis_3.png is not an image")
+    assert set(contents(tmp_path / "out")) == {"1.png", "2.png"}
+
+
+# --- videos -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def av():
+    return pytest.importorskip("av")
+
+
+def write_video(path: Path, frames, rate: float = 25) -> Path:
+    with VideoWriter(path, path, rate) as video:
+        for number, frame in enumerate(frames):
+            video.write(from_array(frame), str(number))
+        video.finish()
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path, av) -> tuple[Path, Path]:
+    frames = [[noisy(scene(seed), seed + k)[:20, :24] for k in range(4)] for seed in (0, 10)]
+    return (
+        write_video(tmp_path / "ir.mkv", frames[0]),
+        write_video(tmp_path / "vis.mp4", frames[1]),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(13, 17), (13, 17, 3), (1, 1)])
+def test_mkv_keeps_every_bit(tmp_path, av, dtype, shape):
+    rng = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    frames = [rng.integers(0, top, shape, dtype, endpoint=True) for _ in range(5)]
+    video = VideoReader(write_video(tmp_path / "x.mkv", frames, 30000 / 1001))
+    assert video.rate == pytest.approx(29.97, abs=1e-3)
+    pictures = list(video)
+    assert len(pictures) == 5
+    for picture, frame in zip(pictures, frames, strict=True):
+        assert picture.dtype == dtype
+        assert np.array_equal(
+            np.rint(picture.pixels * top).astype(dtype).squeeze(), frame.squeeze()
+        )
+
+
+def test_mkv_takes_colour_that_comes_late(tmp_path, av):
+    grey, color = np.full((8, 8), 90, np.uint8), np.full((8, 8, 3), (200, 30, 40), np.uint8)
+    pictures = list(VideoReader(write_video(tmp_path / "x.mkv", [grey, color, grey])))
+    assert [p.is_color for p in pictures] == [False, True, False]
+    assert np.array_equal(np.rint(pictures[1].pixels * 255), color)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_h264_keeps_levels_and_colours(tmp_path, av, suffix):
+    colors = [(200, 30, 40), (20, 220, 60), (30, 40, 210), (250, 250, 250), (3, 3, 3)]
+    frames = [np.full((33, 41, 3), color, np.uint8) for color in colors]
+    video = VideoReader(write_video(tmp_path / f"x{suffix}", frames, 12.5))
+    pictures = list(video)
+    assert video.rate == 12.5 and video.count == len(pictures) == 5
+    for picture, color in zip(pictures, colors, strict=True):
+        assert picture.size == (34, 42)  # H.264 has even sides
+        assert np.abs(255 * picture.pixels - color).max() < 4
+    assert [p.is_color for p in pictures] == [True] * 3 + [False] * 2
+
+
+def test_videos_lie_about_nothing_to_other_readers(tmp_path, av):
+    """Which matrix made YCbCr of RGB is in the file, for players guess by the size."""
+    path = write_video(tmp_path / "x.mp4", [np.full((16, 16, 3), (200, 30, 40), np.uint8)])
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_range) == (1, 1)
+
+
+def test_a_film_that_was_held_upright_is_upright(tmp_path, av):
+    """By the matrix of its track (ISO 14496-12, tkhd); this one turns the picture to the right."""
+    frame = np.zeros((16, 32), np.uint8)
+    frame[:8, :16] = 200  # top left
+    path = write_video(tmp_path / "x.mp4", [frame])
+    data = bytearray(path.read_bytes())
+    one = 1 << 16
+    unit = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    at = data.index(unit, data.index(b"tkhd"))
+    data[at : at + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 16 * one, 0, 1 << 30)
+    path.write_bytes(data)
+    (picture,) = VideoReader(path)
+    assert picture.size == (32, 16)
+    turned = 255 * picture.pixels[..., 0]
+    assert turned[:14, 10:].min() > 180 and turned[18:].max() < 20 and turned[:, :6].max() < 20
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
+    out = tmp_path / f"fused{suffix}"
+    assert fuse_sequence(*videos, out, fuser) == 4
+    fused, sources = VideoReader(out), [list(VideoReader(path)) for path in videos]
+    assert fused.rate == 25
+    expected = fuse_frames(zip(*sources, strict=True), fuser)
+    tolerance = 12 if suffix == ".mp4" else 0
+    for picture, fusion in zip(fused, expected, strict=True):
+        assert np.abs(np.rint(picture.pixels.squeeze() * 255) - fusion.image).max() <= tolerance
+
+
+def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
+    frames = [np.full((20, 24), 9 * k, np.uint8) for k in range(9)]
+    longer = write_video(tmp_path / "long.mp4", frames)
+    assert fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7) == 4
+    assert VideoReader(tmp_path / "x.mkv").rate == 7
+
+
+def test_videos_become_a_folder_that_goes_on(tmp_path, fuser, videos, monkeypatch):
+    fuse_sequence(*videos, tmp_path / "whole", fuser)
+    with monkeypatch.context() as patch:
+        Counting(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_sequence(*videos, tmp_path / "out", fuser)
+    counting = Counting(monkeypatch)
+    fuse_sequence(*videos, tmp_path / "out", fuser)
+    assert counting.count == 2
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert sorted(contents(tmp_path / "out"))[0] == "000001.png"
+
+
+def test_a_video_appears_whole_or_not_at_all(tmp_path, fuser, videos, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    Counting(monkeypatch, 2)
+    for suffix in (".mp4", ".mkv"):
+        with pytest.raises(KeyboardInterrupt):
+            fuse_sequence(*videos, folder / f"x{suffix}", fuser)
+        assert list(folder.iterdir()) == []
+
+
+def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
+    ir, vis = videos
+    out = tmp_path / "new" / "x.mp4"
+    out.parent.mkdir()
+
+    def fails(words: str, a=ir, b=vis, out=out, **kwargs) -> None:
+        with pytest.raises(DdfmError, match=words) as caught:
+            fuse_sequence(a, b, out, fuser, **kwargs)
+        assert "\n" not in str(caught.value)
+        assert list((tmp_path / "new").iterdir()) == []
+
+    bad = tmp_path / "bad.mp4"
+    write_video(bad, [np.zeros((20, 24), np.uint8)] * 3, rate=30)
+    fails("ir.mkv has 25 frames per second and .*bad.mp4 30; bring them", b=bad)
+    bad.write_bytes(b"no video at all")
+    fails("bad.mp4 is not a video, or damaged", b=bad)
+    Image.new("L", (24, 20)).save(tmp_path / "picture.png")
+    fails("picture.png is not a video", a=tmp_path / "picture.png")
+    bad.write_bytes(vis.read_bytes()[: vis.stat().st_size // 2])
+    fails("bad.mp4", b=bad)
+    fails("has no rate", out=out.parent / "folder", rate=9)
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=800)
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    fails("sound.mkv has no video in it", a=tmp_path / "sound.mkv")
+    other = write_video(tmp_path / "other.mkv", [np.zeros((9, 9), np.uint8)] * 3)
+    fails("9 x 9 pixels and .*24 x 20", a=other)
+    fails("videos need none", pattern="{}:{}")
+    fails("at most 1000 frames per second", rate=0)
+    fails("there is no folder", out=tmp_path / "none" / "x.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    fails("it is a folder", out=tmp_path / "folder.mp4")
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path, av, videos):
+    """FFmpeg would open what a playlist names."""
+    playlist = tmp_path / "list.mp4"
+    segment = videos[1].name
+    playlist.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{segment}\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(DdfmError, match="is not a video"):
+        VideoReader(playlist)
+    playlist.write_text(f"ffconcat version 1.0\nfile {segment}\n")
+    with pytest.raises(DdfmError, match="is not a video"):
+        VideoReader(playlist)
+
+
+def test_damaged_videos_end_in_one_line_or_in_fewer_frames(tmp_path, videos):
+    rng = np.random.default_rng(0)
+    for path in videos:
+        data = path.read_bytes()
+        for _ in range(30):
+            changed = bytearray(data)
+            for at in rng.integers(0, len(data), 8):
+                changed[at] = rng.integers(256)
+            bad = tmp_path / f"bad{path.suffix}"
+            bad.write_bytes(changed)
+            try:
+                assert len(list(VideoReader(bad))) <= 10
+            except DdfmError as error:
+                assert "\n" not in str(error) and str(bad) in str(error)
+
+
+def test_frames_of_a_video_have_one_size(tmp_path, av):
+    with pytest.raises(DdfmError, match="frame 1 has 8 x 9 pixels, and those before it 8 x 8"):
+        write_video(tmp_path / "x.mkv", [np.zeros((8, 8), np.uint8), np.zeros((9, 8), np.uint8)])
+
+
+def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(DdfmError, match=r"ddfm\[video\]"):
+        fuse_sequence(*folders, tmp_path / "x.mp4", fuser)
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
+    fuse_sequence(*folders, tmp_path / "expected", fuser)
+    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST)
+    assert (result.exit_code, result.output) == (0, "")
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
+    fuse_sequence(*folders, tmp_path / "plain", fuser, steady=False)
+    pattern = "ir_{}.png:vis_{}.png"
+    options = ["--no-steady", "--pattern", pattern]
+    assert ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, *options).exit_code == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "plain")
+    assert json.loads((tmp_path / "out" / NAME).read_text().splitlines()[-1])["film"]["seed"]
+
+
+def test_both_commands_take_videos(tmp_path, videos):
+    film, fuse = tmp_path / "film.mkv", tmp_path / "fuse.mkv"
+    assert ddfm_run("film", *videos, "-o", film, *FAST).exit_code == 0
+    assert ddfm_run("fuse", *videos, "-o", fuse, *FAST).exit_code == 0
+    for one, other in zip(VideoReader(film), VideoReader(fuse), strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+    assert ddfm_run("film", *videos, "-o", film, *FAST, "--rate", 5).exit_code == 0
+    assert VideoReader(film).rate == 5
+
+
+def test_the_command_fails_in_one_line(tmp_path, folders, videos):
+    def refuses(*arguments: object, words: str) -> None:
+        refused(ddfm_run(*arguments), words)
+
+    out = tmp_path / "x.mp4"
+    refuses("film", *folders, "-o", tmp_path / "x.avi", words="unknown output suffix '.avi'")
+    refuses("film", folders[0], videos[1], "-o", out, words="both are folders, or both videos")
+    refuses("film", *folders, "-o", folders[0], words="it is a source itself")
+    refuses("film", *folders, "-o", tmp_path, words="which is not of this film")
+    refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
+    refuses("fuse", videos[0], "-o", tmp_path / "x.png", words="pass two")
+    assert not out.exists()
+
+
+def test_an_interrupt_ends_with_130_and_leaves_no_video(tmp_path, folders, av, monkeypatch):
+    Counting(monkeypatch, 3)
+    out = tmp_path / "out"
+    out.mkdir()
+    result = ddfm_run("film", *folders, "-o", out / "x.mp4", *FAST)
+    assert (result.exit_code, result.stderr.strip()) == (130, "ddfm: error: interrupted")
+    assert list(out.iterdir()) == []

@@ -1,0 +1,343 @@
+"""Folders: resumed, skipped, and the same byte for byte whatever happened on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from ddfm.errors import DdfmError
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.storage.atomic import atomic_folder, atomic_path
+from ddfm.storage.checksum import sha256_of
+from ddfm.storage.manifest import NAME, Manifest
+from places import ROOT
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
+
+
+def make_pairs(root: Path, count: int, size: tuple[int, int] = (24, 20)) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    folders = root / "ir", root / "vis"
+    for folder, word in zip(folders, ("ir", "vis"), strict=True):
+        folder.mkdir()
+        for k in range(count):
+            image = rng.integers(0, 256, size, np.uint8)
+            Image.fromarray(image).save(folder / f"{k:03d}_{word}.png")
+    return folders
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The results of a folder; the manifest has times in it, and is looked at elsewhere."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != NAME}
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / NAME).read_text().splitlines()]
+
+
+def test_each_pair_is_fused_as_it_is_alone(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 3)
+    seen = []
+    summary = fuse_folders(ir, vis, tmp_path / "out", fuser, callback=seen.append)
+    assert summary.ok and [o.status for o in summary.outcomes] == ["fused"] * 3
+    assert sorted(str(o) for o in seen) == sorted(map(str, summary.outcomes))
+    for k in range(3):
+        alone = fuser(ir / f"{k:03d}_ir.png", vis / f"{k:03d}_vis.png").image
+        assert (np.asarray(Image.open(tmp_path / "out" / f"{k:03d}.png")) == alone).all()
+
+
+def test_three_folders_are_fused_as_three_files_are(tmp_path):
+    fuser = ddfm.Fuser("gaussian", steps=2, device="cpu")
+    near, far = make_pairs(tmp_path, 2)
+    middle = tmp_path / "middle"
+    middle.mkdir()
+    for k in range(2):
+        Image.new("L", (20, 24), 80 + 50 * k).save(middle / f"{k:03d}.png")
+    out = tmp_path / "out"
+    assert len(fuse_folders(near, middle, out, fuser, more=[far]).of("fused")) == 2
+    files = near / "001_ir.png", middle / "001.png", far / "001_vis.png"
+    assert (np.asarray(Image.open(out / "001.png")) == fuser(*files).image).all()
+    sources = next(entry["sources"] for entry in lines(out) if entry["output"] == "001.png")
+    assert [source["sha256"] for source in sources] == list(map(sha256_of, files))
+    Image.new("L", (20, 24), 9).save(middle / "000.png")
+    summary = fuse_folders(near, middle, out, fuser, more=[far])
+    assert [outcome.status for outcome in summary.outcomes] == ["fused", "skipped"]
+
+
+def test_the_manifest_says_what_made_each_file(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 2)
+    out = tmp_path / "deep" / "out"
+    fuse_folders(ir, vis, out, fuser)
+    entries = {entry["output"]: entry for entry in lines(out)}
+    assert set(entries) == {"000.png", "001.png"}
+    entry = entries["001.png"]
+    assert entry["sha256"] == sha256_of(out / "001.png")
+    assert entry["sources"] == [
+        {"name": "001_ir.png", "sha256": sha256_of(ir / "001_ir.png")},
+        {"name": "001_vis.png", "sha256": sha256_of(vis / "001_vis.png")},
+    ]
+    assert entry["seconds"] > 0
+    assert fuser.settings("ir-visible").items() <= entry["settings"].items()
+
+
+def test_what_is_done_is_skipped(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 3)
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    summary = fuse_folders(ir, vis, out, fuser)
+    assert [o.status for o in summary.outcomes] == ["skipped"] * 3
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
+
+
+def test_what_is_not_as_it_was_is_done_again(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 4)
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    wanted = contents(out)
+    (out / "000.png").unlink()
+    (out / "001.png").write_bytes(b"damaged")
+    Image.new("L", (20, 24), 99).save(vis / "002_vis.png")
+    summary = fuse_folders(ir, vis, out, fuser)
+    assert [o.status for o in summary.outcomes] == ["fused", "fused", "fused", "skipped"]
+    now = contents(out)
+    assert now.pop("002.png") != wanted.pop("002.png") and now == wanted
+
+
+def test_other_settings_do_it_again(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 1)
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    other = ddfm.Fuser("gaussian", likelihood="paper", steps=3, device="cpu")
+    assert fuse_folders(ir, vis, out, other).outcomes[0].status == "fused"
+    assert fuse_folders(ir, vis, out, other).outcomes[0].status == "skipped"
+    assert fuse_folders(ir, vis, out, fuser).outcomes[0].status == "fused"
+
+
+def test_one_bad_pair_does_not_stop_the_rest(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 4)
+    (ir / "001_ir.png").write_bytes(b"not a picture")
+    Image.new("L", (7, 7)).save(vis / "002_vis.png")
+    (vis / "only.png").write_bytes(b"")
+    summary = fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert [o.status for o in summary.outcomes] == ["fused", "failed", "failed", "fused"]
+    assert not summary.ok
+    text = str(summary)
+    assert "001_ir.png is not an image" in text and "20 x 24 pixels" in text
+    assert f"unpaired: {vis / 'only.png'}" in text
+    assert "2 fused, 2 failed, 1 files without a partner" in text
+    assert set(contents(tmp_path / "out")) == {"000.png", "003.png"}
+
+
+def test_a_dry_run_does_nothing(tmp_path):
+    ir, vis = make_pairs(tmp_path, 2)
+    summary = fuse_folders(ir, vis, tmp_path / "out", dry_run=True)
+    assert [o.status for o in summary.outcomes] == ["planned"] * 2
+    assert [o.output.name for o in summary.outcomes] == ["000.png", "001.png"]
+    assert "2 pairs" in str(summary.pairing)
+    assert not (tmp_path / "out").exists()
+
+
+def test_formats_follow_the_sources_or_the_wish(tmp_path, fuser):
+    for folder, values in ((tmp_path / "a", 1000), (tmp_path / "b", 3000)):
+        folder.mkdir()
+        for name in ("x.tif", "y.png"):
+            Image.fromarray(np.full((9, 9), values, np.uint16)).save(folder / name)
+    fuse_folders(tmp_path / "a", tmp_path / "b", tmp_path / "out", fuser)
+    assert set(contents(tmp_path / "out")) == {"x.tif", "y.png"}
+    assert ddfm.read_image(tmp_path / "out" / "x.tif").dtype == np.uint16
+    fuse_folders(tmp_path / "a", tmp_path / "b", tmp_path / "webp", fuser, suffix="webp")
+    assert set(contents(tmp_path / "webp")) == {"x.webp", "y.webp"}
+    with pytest.raises(DdfmError, match="unknown output suffix"):
+        fuse_folders(tmp_path / "a", tmp_path / "b", tmp_path / "wep", fuser, suffix=".wep")
+
+
+def test_folders_that_will_not_do(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 1)
+    with pytest.raises(DdfmError, match="holds the sources"):
+        fuse_folders(ir, vis, ir / ".." / "ir", fuser)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DdfmError, match="no image of .* has a partner"):
+        fuse_folders(ir, tmp_path / "empty", tmp_path / "out", fuser)
+    with pytest.raises(DdfmError, match="cannot write"):
+        fuse_folders(ir, vis, ir / "000_ir.png", fuser)
+    assert not (tmp_path / "out").exists()
+
+
+def test_reading_and_writing_overlap_with_computing(tmp_path, fuser, monkeypatch):
+    """While a pair is computed, the next one has been read, and the one before gets written."""
+    ir, vis = make_pairs(tmp_path, 3)
+    read, written = threading.Event(), threading.Event()
+    calls = 0
+
+    def watched(a, b, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            assert read.wait(20), "the second pair was not read during the first"
+        if calls == 2:
+            assert written.wait(20), "the first result was not written during the second"
+        return type(fuser).__call__(fuser, a, b, **kwargs)
+
+    import ddfm.pipeline.folders as batch
+
+    original = batch.read_image
+
+    def reading(path):
+        if "001_vis" in str(path):
+            read.set()
+        return original(path)
+
+    class Shim:
+        task = fuser.task
+        settings = staticmethod(fuser.settings)
+        check_number = staticmethod(fuser.check_number)
+        __call__ = staticmethod(watched)
+
+    monkeypatch.setattr(batch, "read_image", reading)
+    save = ddfm.Fusion.save
+    monkeypatch.setattr(ddfm.Fusion, "save", lambda f, path: (save(f, path), written.set()))
+    assert fuse_folders(ir, vis, tmp_path / "out", Shim()).ok
+
+
+def test_only_one_run_at_a_time(tmp_path):
+    pytest.importorskip("fcntl")
+    with Manifest(tmp_path), pytest.raises(DdfmError, match="another run is writing"):
+        Manifest(tmp_path)
+    Manifest(tmp_path).__exit__()
+
+
+def test_a_manifest_that_was_cut_off_or_tampered_with(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"x")
+    good = json.dumps({"output": "x.png", "sha256": sha256_of(tmp_path / "x.png")})
+    outside = json.dumps({"output": "../x.png", "sha256": "0"})
+    (tmp_path / NAME).write_text(f"{good}\nnonsense\n[1]\n{outside}\n{good[:20]}")
+    with Manifest(tmp_path) as manifest:
+        assert set(manifest.entries) == {"x.png"} and manifest.get("x.png") is not None
+        with manifest.adding("y.png", {"seconds": 1}) as temporary:
+            temporary.write_bytes(b"y")
+    assert lines_after(tmp_path, 4) == [
+        {"output": "y.png", "sha256": sha256_of(tmp_path / "y.png"), "seconds": 1}
+    ]
+
+
+def lines_after(folder: Path, skipped: int) -> list[dict]:
+    return [json.loads(line) for line in (folder / NAME).read_text().splitlines()[skipped:]]
+
+
+def test_a_file_that_was_written_but_not_moved_is_moved(tmp_path, monkeypatch):
+    with Manifest(tmp_path) as manifest:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "replace", _killed)
+            patch.setattr(Path, "unlink", lambda self, **_: None)
+            with manifest.adding("x.png", {}) as temporary:
+                temporary.write_bytes(b"x")
+    (tmp_path / ".partial-manifest-half.png").write_bytes(b"half")
+    assert not (tmp_path / "x.png").exists()
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("x.png") is not None
+    assert contents(tmp_path) == {"x.png": b"x"}
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_killed_while_a_file_was_written(tmp_path, fuser, monkeypatch):
+    ir, vis = make_pairs(tmp_path, 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", _killed)
+        patch.setattr(Path, "unlink", lambda self, **_: None)
+        fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert len(contents(tmp_path / "out")) >= 2
+    fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert set(contents(tmp_path / "out")) == {"000.png"}
+
+
+def test_one_of_two_equal_files_was_not_moved(tmp_path, monkeypatch):
+    with Manifest(tmp_path) as manifest:
+        for name in ("x.png", "y.png", "z.png"):
+            with manifest.adding(name, {}) as temporary:
+                temporary.write_bytes(b"black")
+    (tmp_path / "y.png").rename(tmp_path / ".partial-manifest-y.png")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("y.png") is not None
+    assert contents(tmp_path) == dict.fromkeys(("x.png", "y.png", "z.png"), b"black")
+
+
+def test_what_others_have_begun_is_theirs(tmp_path):
+    with atomic_path(tmp_path / "film.mp4") as film, atomic_folder(tmp_path / "series") as series:
+        film.write_bytes(b"half a film")
+        (series / "0001.dcm").write_bytes(b"a slice")
+        (tmp_path / ".partial-manifest-folder").mkdir()
+        (tmp_path / ".partial-manifest-link").symlink_to(film)
+        with Manifest(tmp_path) as manifest, manifest.adding("x.png", {}) as temporary:
+            temporary.write_bytes(b"x")
+    assert (tmp_path / "film.mp4").read_bytes() == b"half a film"
+    assert [path.name for path in (tmp_path / "series").iterdir()] == ["0001.dcm"]
+
+
+def test_opening_a_manifest_reads_no_file_without_need(tmp_path, monkeypatch):
+    with Manifest(tmp_path) as manifest, manifest.adding("x.png", {}) as temporary:
+        temporary.write_bytes(b"x")
+    monkeypatch.setattr("ddfm.storage.manifest.sha256_of", lambda path: pytest.fail(f"read {path}"))
+    with Manifest(tmp_path):
+        pass
+
+
+def test_files_of_others_are_not_replaced(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 3)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("in nobody's way")
+    (out / "001.png").write_bytes(b"mine")
+    with pytest.raises(DdfmError, match=r"out/001.png: it is there already, .*; move it away, or"):
+        fuse_folders(ir, vis, out, fuser)
+    assert contents(out) == {"note.txt": b"in nobody's way", "001.png": b"mine"}
+    (out / "001.png").unlink()
+    (out / "001.png").symlink_to("nowhere.png")
+    with pytest.raises(DdfmError, match="it is there already"):
+        fuse_folders(ir, vis, out, fuser)
+    (out / "001.png").unlink()
+    assert fuse_folders(ir, vis, out, fuser).ok
+    assert len(fuse_folders(ir, vis, out, fuser).of("skipped")) == 3
+
+
+def test_killed_right_after_a_file_was_moved(tmp_path, fuser, monkeypatch):
+    """It has its line by then, and is known for what it is."""
+    ir, vis = make_pairs(tmp_path, 2)
+    out, replace = tmp_path / "out", os.replace
+
+    def last(temporary: Path, path: Path) -> None:
+        replace(temporary, path)
+        if not path.name.startswith("."):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", last)
+        fuse_folders(ir, vis, out, fuser)
+    done = len(contents(out))
+    assert done > 0
+    summary = fuse_folders(ir, vis, out, fuser)
+    assert [o.status for o in summary.outcomes] == ["skipped"] * done + ["fused"] * (2 - done)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_killed_at_random_moments(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from kill_folder import kill_folder
+
+    counts = kill_folder(tmp_path, pairs=40, kills=8)
+    assert counts.pop("runs") >= counts.pop("kills") >= 5
+    assert counts == {"partial": 0, "missing": 0, "twice": 0, "different": 0}

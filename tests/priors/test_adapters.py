@@ -1,0 +1,364 @@
+"""Models of other libraries as priors, against the arithmetic of those libraries."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import ddfm.priors.load
+from ddfm.errors import DdfmError, MissingExtra
+from ddfm.priors import Prior, load_prior
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.priors.schedule import alphas_bar
+from ddfm.priors.unet import UNet, UNetConfig
+
+T = torch.tensor([7, 600])
+
+
+def noisy(channels: int = 3, size: int = 16) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(2, channels, size, size, generator=generator)
+
+
+def stirred(network: nn.Module) -> nn.Module:
+    """Away from the zeros and ones in which networks start."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=generator)
+    return network
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    return bool((found - expected).abs().max() < tolerance * expected.abs().max())
+
+
+@pytest.fixture(scope="module")
+def diffusers():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("diffusers")
+
+
+@pytest.fixture(scope="module")
+def unet(diffusers):
+    return stirred(small(diffusers)).eval()
+
+
+@pytest.fixture(scope="module")
+def library():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("guided_diffusion.script_util")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a folder must not need the network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+
+
+def small(diffusers, **more):
+    options = dict(
+        sample_size=16,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=8,
+    )
+    return diffusers.UNet2DModel(**options | more)
+
+
+class TestDiffusers:
+    @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
+    @pytest.mark.parametrize("scheduler", ["DDPMScheduler", "DDIMScheduler"])
+    def test_x0_is_that_of_the_scheduler(self, diffusers, unet, scheduler, kind):
+        scheduler = getattr(diffusers, scheduler)(prediction_type=kind, clip_sample=False)
+        prior = load_prior(unet, scheduler=scheduler)
+        assert (prior.channels, prior.multiple, len(prior.alphas_bar)) == (3, 2, 1000)
+        x = noisy()
+        scheduler.set_timesteps(1000)
+        with torch.no_grad():
+            found = prior(x, T)
+            for i, t in enumerate(T):
+                step = scheduler.step(unet(x, t).sample, t, x)
+                assert close(found[i], step.pred_original_sample[i])
+
+    def test_a_pipeline_brings_its_own_schedule(self, diffusers, unet):
+        scheduler = diffusers.DDPMScheduler(
+            num_train_timesteps=50, beta_schedule="squaredcos_cap_v2", prediction_type="sample"
+        )
+        prior = load_prior(diffusers.DDPMPipeline(unet, scheduler))
+        assert torch.allclose(prior.alphas_bar.float(), alphas_bar("cosine", 50).float(), rtol=1e-4)
+        assert prior.kind == "x0"
+        assert load_prior((unet, scheduler)).kind == "x0"
+
+    def test_a_saved_pipeline_is_loaded_from_its_folder(self, diffusers, unet, tmp_path, offline):
+        scheduler = diffusers.DDPMScheduler(prediction_type="v_prediction", beta_end=0.01)
+        expected = load_prior(unet, scheduler=scheduler)(noisy(), T).detach()
+        for safe in (True, False):
+            folder = tmp_path / f"model-{safe}"
+            diffusers.DDPMPipeline(unet, scheduler).save_pretrained(folder, safe_serialization=safe)
+            prior = load_prior(folder)
+            assert (prior.name, prior.kind) == (folder.name, "v")
+            assert close(prior(noisy(), T).detach(), expected)
+            assert load_prior(str(folder), dtype=torch.float64).dtype == torch.float64
+
+    def test_a_flat_folder_with_old_names_is_loaded(self, diffusers, unet, tmp_path, offline):
+        """As the models google/ddpm-* lie on the hub."""
+        unet.save_config(tmp_path)
+        diffusers.DDPMScheduler().save_config(tmp_path)
+        old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+        state = {}
+        for key, value in unet.state_dict().items():
+            for new, name in old.items():
+                key = key.replace(f".{new}.", f".{name}.")
+            state[key] = value
+        assert any("proj_attn" in key for key in state)
+        torch.save(state, tmp_path / "diffusion_pytorch_model.bin")
+        expected = load_prior(unet, scheduler=diffusers.DDPMScheduler())(noisy(), T).detach()
+        assert close(load_prior(tmp_path)(noisy(), T).detach(), expected)
+
+    def test_half_precision_is_fed_half_precision(self, diffusers):
+        unet = stirred(small(diffusers)).eval()
+        scheduler = diffusers.DDPMScheduler()
+        expected = load_prior(unet, scheduler=scheduler)(noisy(), T).detach()
+        prior = load_prior(unet.to(torch.bfloat16), scheduler=scheduler)
+        found = prior(noisy(), T).detach()
+        assert found.dtype == torch.float32
+        assert close(found, expected, 0.1)
+
+    def test_what_is_no_prior_is_refused(self, diffusers, unet, tmp_path):
+        scheduler = diffusers.DDPMScheduler()
+        latent = small(diffusers, in_channels=4, out_channels=4)
+        conditioned = small(diffusers, num_class_embeds=10)
+        flow = diffusers.FlowMatchEulerDiscreteScheduler()
+        for x, process, message in (
+            (unet, None, "give scheduler="),
+            (latent, scheduler, "takes 4 channels"),
+            (conditioned, scheduler, "class conditioning"),
+            (scheduler, scheduler, "needs a UNet2DModel"),
+            (unet, flow, "FlowMatchEulerDiscreteScheduler"),
+        ):
+            with pytest.raises(DdfmError, match=message):
+                load_prior(x, scheduler=process)
+        with pytest.raises(DdfmError, match="takes no num_heads"):
+            load_prior(unet, scheduler=scheduler, num_heads=4)
+
+    def test_broken_folders_say_what_is_wrong(self, diffusers, unet, tmp_path):
+        with pytest.raises(DdfmError, match="neither config.json nor unet"):
+            load_prior(tmp_path)
+        unet.save_config(tmp_path)
+        with pytest.raises(DdfmError, match="has no weights"):
+            load_prior(tmp_path)
+        weights = tmp_path / "diffusion_pytorch_model.bin"
+        torch.save(unet.state_dict(), weights)
+        with pytest.raises(DdfmError, match="no scheduler_config.json"):
+            load_prior(tmp_path)
+        diffusers.DDPMScheduler().save_config(tmp_path)
+        assert load_prior(tmp_path).channels == 3
+        weights.write_bytes(weights.read_bytes()[:5000])
+        with pytest.raises(DdfmError, match="damaged"):
+            load_prior(tmp_path)
+        torch.save({"a": pytest.raises}, weights)
+        with pytest.raises(DdfmError, match="refused"):
+            load_prior(tmp_path)
+        torch.save({"conv_in.weight": torch.zeros(3)}, weights)
+        with pytest.raises(DdfmError, match="cannot load the model") as caught:
+            load_prior(tmp_path)
+        assert "\n" not in str(caught.value)
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps(config | {"_class_name": "VQModel"}))
+        with pytest.raises(DdfmError, match="holds a VQModel"):
+            load_prior(tmp_path)
+        (tmp_path / "config.json").write_text("{")
+        with pytest.raises(DdfmError, match="cannot read"):
+            load_prior(tmp_path)
+
+    def test_without_the_library_its_extra_is_named(self, diffusers, unet, tmp_path, monkeypatch):
+        diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler()).save_pretrained(tmp_path)
+        monkeypatch.setitem(sys.modules, "diffusers", None)
+        with pytest.raises(MissingExtra, match=r"ddfm\[diffusers\]"):
+            load_prior(tmp_path)
+
+
+class TestGuidedDiffusion:
+    def both(self, library, **options):
+        """A small model and its process, made as guided-diffusion's own scripts make them."""
+        defaults = library.model_and_diffusion_defaults()
+        small = dict(image_size=16, num_channels=32, num_res_blocks=1, channel_mult="1,2")
+        small |= dict(attention_resolutions="8", num_heads=2)
+        model, diffusion = library.create_model_and_diffusion(**defaults | small | options)
+        return stirred(model).eval(), diffusion
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"learn_sigma": True, "num_head_channels": 16, "resblock_updown": True},
+            {"predict_xstart": True, "noise_schedule": "cosine", "use_new_attention_order": True},
+            {"diffusion_steps": 4000, "rescale_timesteps": True},
+            {"timestep_respacing": "ddim50"},
+            {"timestep_respacing": "10,15,20", "diffusion_steps": 2000, "rescale_timesteps": True},
+        ],
+        ids=lambda options: ", ".join(options) or "defaults",
+    )
+    def test_x0_is_that_of_the_process(self, library, options):
+        model, diffusion = self.both(library, **options)
+        prior = load_prior(model, diffusion=diffusion)
+        steps = diffusion.num_timesteps
+        assert prior.alphas_bar.tolist() == pytest.approx(diffusion.alphas_cumprod.tolist())
+        assert (prior.channels, prior.multiple) == (3, 2)
+        x, t = noisy(), torch.tensor([1, steps - 2])
+        with torch.no_grad():
+            expected = diffusion.p_mean_variance(model, x, t, clip_denoised=False)["pred_xstart"]
+            assert close(prior(x, t), expected)
+            assert prior.features(x, t)[0].shape == (2, 32, 16, 16)
+
+    def test_any_other_model_is_used_as_it_is(self, library):
+        """For instance one that stands in for theirs."""
+        model, diffusion = self.both(library, timestep_respacing="20")
+
+        class Own(nn.Module):
+            in_channels = 3
+
+            def forward(self, x, t):
+                assert t.dtype == torch.int64 and set(t.tolist()) <= set(diffusion.timestep_map)
+                return model(x, t)
+
+        x, t = noisy(), torch.tensor([1, 19])
+        with torch.no_grad():
+            expected = load_prior((model, diffusion))(x, t)
+            assert close(load_prior((Own(), diffusion))(x, t), expected)
+
+    def test_the_weights_are_shared_and_the_dtype_is_free(self, library):
+        model, diffusion = self.both(library)
+        prior = load_prior((model, diffusion))
+        weight = next(model.parameters())
+        assert next(prior.network.parameters()).data_ptr() == weight.data_ptr()
+        with torch.no_grad():
+            expected = prior(noisy(), T)
+            assert close(prior.to(dtype=torch.bfloat16)(noisy(), T), expected, 0.1)
+
+    def test_what_is_no_prior_is_refused(self, library):
+        model, diffusion = self.both(library, class_cond=True)
+        with pytest.raises(DdfmError, match="class conditioning"):
+            load_prior((model, diffusion))
+        model, diffusion = self.both(library)
+        diffusion.model_mean_type = type(diffusion.model_mean_type).PREVIOUS_X
+        with pytest.raises(DdfmError, match="PREVIOUS_X"):
+            load_prior((model, diffusion))
+
+
+class TestCallables:
+    ABAR = alphas_bar("linear")
+
+    def truth(self, kind):
+        """What a perfect network of this kind answers where x_0 = 0.3 everywhere."""
+        abar = self.ABAR[T].view(-1, 1, 1, 1).float()
+        x0 = torch.full((2, 1, 4, 4), 0.3)
+        eps = noisy(1, 4)
+        x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
+        v = abar.sqrt() * eps - (1 - abar).sqrt() * x0
+        return x_t, x0, {"eps": eps, "x0": x0, "v": v}[kind]
+
+    @pytest.mark.parametrize("kind", ["eps", "x0", "v"])
+    def test_every_kind_gives_x0(self, kind):
+        x_t, x0, answer = self.truth(kind)
+        prior = load_prior(lambda x, t: answer, kind=kind, schedule="linear", T=1000, channels=1)
+        assert torch.allclose(prior(x_t, T), x0, atol=1e-4)
+        assert (prior.channels, prior.multiple) == (1, 1)
+        twice = torch.cat([answer, 9 * answer], dim=1)
+        prior = load_prior(lambda x, t: twice, kind=kind, alphas_bar=self.ABAR, channels=1)
+        assert torch.allclose(prior(x_t, T), x0, atol=1e-4)
+
+    def test_the_error_names_what_is_missing(self):
+        with pytest.raises(DdfmError, match="does not tell kind, schedule, T, channels;"):
+            load_prior(lambda x, t: x)
+        with pytest.raises(DdfmError, match="does not tell channels;"):
+            load_prior(lambda x, t: x, kind="eps", betas=[0.1, 0.2])
+        with pytest.raises(DdfmError, match="did you mean channels"):
+            load_prior(lambda x, t: x, kind="eps", betas=[0.1], chanels=1)
+        with pytest.raises(DdfmError, match="unknown setting 'num_heads'"):
+            load_prior(lambda x, t: x, kind="eps", betas=[0.1], channels=1, num_heads=1)
+
+    def test_our_own_network_is_taken_as_it_is(self):
+        network = UNet(
+            UNetConfig(1, 1, 32, (1, 2), 1, attention=(), num_head_channels=32, patch=2)
+        ).eval()
+        prior = load_prior(network, kind="x0", schedule="cosine", T=1000, name="mine")
+        assert (prior.name, prior.multiple, prior.channels) == ("mine", 4, 1)
+        assert len(prior.features(noisy(1), T)) == 2
+
+    def test_a_module_moves_and_rests(self):
+        module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.9)).train()
+
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = module
+
+            def forward(self, x, t):
+                return self.inner(x)
+
+        prior = load_prior(
+            Network(), kind="x0", schedule="linear", T=10**3, channels=3, dtype=torch.float64
+        )
+        assert module[0].weight.dtype == torch.float64
+        assert torch.equal(prior(noisy(), T), prior(noisy(), T))
+
+
+def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():
+    settings = dict(kind="x0", schedule="linear", T=1000, channels=1)
+    prior = load_prior(nn.Conv2d(1, 1, 1), device="cpu", dtype="bfloat16", **settings)
+    assert prior.dtype == torch.bfloat16 and prior.function.weight.dtype == torch.bfloat16
+    assert load_prior(prior, device="auto", dtype="auto").dtype == torch.float32
+    with pytest.raises(DdfmError, match="unknown dtype 'bfloat'; did you mean bfloat16"):
+        load_prior(prior, dtype="bfloat")
+    with pytest.raises(DdfmError, match="there is no device 'gpu' here"):
+        load_prior(prior, device="gpu")
+
+
+def test_a_prior_stays_what_it_is():
+    prior = GaussianPrior()
+    assert load_prior(prior) is prior
+    with pytest.raises(DdfmError, match="takes no num_heads"):
+        load_prior(prior, num_heads=4)
+
+
+def test_the_gaussian_prior_has_a_name():
+    prior = load_prior("gaussian", channels=3, std=0.2, schedule="cosine", T=100)
+    assert isinstance(prior, GaussianPrior) and isinstance(prior, Prior)
+    assert (prior.channels, prior.std, len(prior.alphas_bar)) == (3, 0.2, 100)
+
+
+def test_names_are_downloaded_on_first_use(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
+
+    def get(name):
+        asked.append(name)
+        return tmp_path / "nothing.pt"
+
+    monkeypatch.setattr(ddfm.priors.load.catalog, "get", get)
+    with pytest.raises(DdfmError, match="no such file"):
+        load_prior("256x256_diffusion_uncond")
+    assert asked == ["openai-256"]
+
+
+@pytest.mark.parametrize("x", [3, None, [1, 2]])
+def test_what_cannot_be_a_prior_is_refused(x):
+    with pytest.raises(DdfmError, match="no prior can be made"):
+        load_prior(x)

@@ -1,0 +1,427 @@
+"""Files of weights: what is read, what is asked for, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ddfm.errors import DdfmError
+from ddfm.priors import catalog, load_prior
+from ddfm.priors.checkpoints import load_checkpoint, read_state_dict, save_checkpoint
+from ddfm.priors.schedule import alphas_bar
+from ddfm.priors.unet import UNet, UNetConfig
+
+CONFIG = UNetConfig(
+    in_channels=1,
+    out_channels=2,
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention=(2,),
+    num_heads=4,
+    num_head_channels=-1,
+)
+TOLD = dict(num_heads=4, use_new_attention_order=False, kind="eps", schedule="linear", T=1000)
+X = torch.randn(2, 1, 8, 12, generator=torch.Generator().manual_seed(5))
+T = torch.tensor([10, 700])
+
+
+@pytest.fixture(scope="module")
+def network() -> UNet:
+    unet = UNet(CONFIG).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for weight in unet.parameters():
+        weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return unet
+
+
+@pytest.fixture
+def state(network) -> dict[str, torch.Tensor]:
+    return dict(network.state_dict())
+
+
+def expected(network: UNet, x: torch.Tensor = X) -> torch.Tensor:
+    """x_0 by the definition of x_t, in float64."""
+    abar = alphas_bar("linear")[T].view(-1, 1, 1, 1)
+    with torch.no_grad():
+        eps = network(x, T)[:, :1].double()
+    return (x.double() - (1 - abar).sqrt() * eps) / abar.sqrt()
+
+
+def error_of(path: Path, **config) -> str:
+    with pytest.raises(DdfmError) as caught:
+        load_checkpoint(path, **config)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
+def test_a_checkpoint_of_every_kind_is_loaded(tmp_path, network, state, suffix):
+    path = tmp_path / f"weights{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    prior = load_prior(path, **TOLD)
+    assert (prior.channels, prior.multiple, prior.name) == (1, 2, "weights")
+    assert torch.equal(prior.alphas_bar, alphas_bar("linear"))
+    truth = expected(network)
+    assert (prior(X, T) - truth).abs().max() < 1e-4 * truth.abs().max()
+    assert json.loads(json.dumps(prior.info))["config"]["model_channels"] == 32
+    assert [f.shape[1] for f in prior.features(X, T)] == [32, 64]
+
+
+def test_new_weights_under_an_old_name_have_another_fingerprint(tmp_path, state):
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    prior = load_prior(path, **TOLD)
+    assert prior.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert prior.to(dtype=torch.bfloat16).fingerprint == prior.fingerprint
+    changed = state | {"out.2.bias": state["out.2.bias"] + 0.01}
+    save_file(changed, path)
+    assert load_prior(path, **TOLD).fingerprint != prior.fingerprint
+
+
+def test_a_network_in_memory_has_a_fingerprint_and_a_function_has_none():
+    settings = dict(kind="eps", schedule="linear", T=1000, channels=1)
+    network = torch.nn.Conv2d(1, 1, 3, padding=1)
+    prior = load_prior(network, **settings)
+    before = prior.fingerprint
+    assert before == load_prior(network, **settings).fingerprint
+    with torch.no_grad():
+        network.bias += 1
+    assert prior.fingerprint != before
+    assert load_prior(lambda x, t: x, **settings).fingerprint is None
+
+
+def test_the_old_pickle_format_is_read_too(tmp_path, state):
+    torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    assert read_state_dict(tmp_path / "w.pt").keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state, "optimizer": {"state": {}, "lr": 0.1}},
+        lambda state: {"module." + key: value for key, value in state.items()},
+        lambda state: {"model": {"module.unet." + key: value for key, value in state.items()}},
+        lambda state: OrderedDict(state),
+        # Weights and their average: the average counts.
+        lambda state: {"model": {k: 0 * v for k, v in state.items()}, "ema": state},
+        lambda state: {
+            **{"net." + k: 0 * v for k, v in state.items()},
+            **{"net_ema." + k: v for k, v in state.items()},
+        },
+        lambda state: {"ema": {"decay": 0.99, "shadow": []}, "state_dict": state},
+        lambda state: {"job": {"network": state}},
+    ],
+)
+def test_wrappers_and_prefixes_fall_away(tmp_path, state, wrap):
+    torch.save(wrap(state), tmp_path / "w.pt")
+    found = read_state_dict(tmp_path / "w.pt")
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_made_the_precision_of_the_run(tmp_path, network, state, dtype):
+    save_file({key: value.to(dtype) for key, value in state.items()}, tmp_path / "w.safetensors")
+    prior = load_prior(tmp_path / "w.safetensors", **TOLD)
+    assert {weight.dtype for weight in prior.network.parameters()} == {torch.float32}
+    truth = expected(network)
+    assert (prior(X, T) - truth).abs().max() < 0.05 * truth.abs().max()
+    half = load_prior(tmp_path / "w.safetensors", dtype=torch.bfloat16, **TOLD)
+    assert {weight.dtype for weight in half.network.parameters()} == {torch.bfloat16}
+    assert half(X, T).dtype == torch.float32
+
+
+def test_nothing_is_initialised_only_to_be_thrown_away(tmp_path, state, monkeypatch):
+    torch.save(state, tmp_path / "w.pt")
+    real = torch.nn.init.kaiming_uniform_
+
+    def only_on_meta(tensor, *args, **kwargs):
+        assert tensor.is_meta, "a layer was initialised in memory"
+        return real(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", only_on_meta)
+    load_prior(tmp_path / "w.pt", **TOLD)
+    with pytest.raises(AssertionError, match="in memory"):
+        UNet(CONFIG)
+
+
+def test_settings_come_from_the_arguments_the_file_beside_and_the_metadata(tmp_path, state):
+    path = tmp_path / "w.safetensors"
+    save_file(state, path, metadata={"ddfm": json.dumps({**TOLD, "T": 100, "name": "mine"})})
+    prior = load_prior(path, rescale_timesteps=False)
+    assert (len(prior.alphas_bar), prior.name) == (100, "mine")
+    beside = {"T": 200, "rescale_timesteps": False, "licence": "CC0-1.0"}
+    path.with_name("w.safetensors.json").write_text(json.dumps(beside))
+    prior = load_prior(path)
+    assert (len(prior.alphas_bar), prior.info["licence"]) == (200, "CC0-1.0")
+    assert len(load_prior(path, T=300).alphas_bar) == 300
+    assert load_prior(path, kind="v").kind == "v"
+
+
+def test_flags_of_guided_diffusion_are_understood(tmp_path, state):
+    torch.save(state, tmp_path / "w.pt")
+    flags = {
+        "noise_schedule": "cosine",
+        "diffusion_steps": 4000,
+        "predict_xstart": True,
+        "rescale_timesteps": True,
+        "num_heads": 4,
+        "num_head_channels": -1,
+        "num_channels": 32,
+        "use_new_attention_order": False,
+        "channel_mult": "1,2",
+        "learn_sigma": True,
+    }
+    (tmp_path / "w.pt.json").write_text(json.dumps(flags))
+    prior = load_prior(tmp_path / "w.pt")
+    assert torch.equal(prior.alphas_bar, alphas_bar("cosine", 4000))
+    assert prior.kind == "x0"
+
+
+def test_the_network_is_told_rescaled_timesteps(tmp_path, network, state):
+    torch.save(state, tmp_path / "w.pt")
+    told = TOLD | {"T": 4000, "kind": "x0"}
+    prior = load_prior(tmp_path / "w.pt", rescale_timesteps=True, **told)
+    t = torch.tensor([0, 3001])
+    with torch.no_grad():
+        assert torch.equal(prior(X, t), network(X, torch.tensor([0.0, 750.25]))[:, :1])
+        plain = load_prior(tmp_path / "w.pt", rescale_timesteps=False, **told)
+        assert torch.equal(plain(X, t), network(X, t)[:, :1])
+        features = prior.features(X, t)
+        assert torch.equal(features[0], network.features(X, torch.tensor([0.0, 750.25]))[0])
+
+
+def test_a_schedule_may_be_given_as_betas(tmp_path, state):
+    torch.save(state, tmp_path / "w.pt")
+    told = {key: value for key, value in TOLD.items() if key not in ("schedule", "T")}
+    prior = load_prior(tmp_path / "w.pt", betas=[0.1, 0.2], **told)
+    assert prior.alphas_bar.tolist() == pytest.approx([0.9, 0.72])
+
+
+@pytest.mark.parametrize("missing", TOLD)
+def test_the_error_names_what_is_missing(tmp_path, state, missing):
+    torch.save(state, tmp_path / "w.pt")
+    told = {key: value for key, value in TOLD.items() if key != missing}
+    message = error_of(tmp_path / "w.pt", **told)
+    assert f"does not tell {missing};" in message and "w.pt.json" in message
+
+
+def test_everything_that_is_missing_is_named_at_once(tmp_path, state):
+    torch.save(state, tmp_path / "w.pt")
+    assert all(key in error_of(tmp_path / "w.pt") for key in TOLD)
+    assert "does not tell rescale_timesteps" in error_of(tmp_path / "w.pt", **TOLD | {"T": 500})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_heads": 5}, "num_heads=5 does not divide the 64 channels"),
+        ({"num_head_channels": 48}, "num_head_channels=48 does not divide"),
+        ({"model_channels": 64}, "another network: its weights have model_channels=32"),
+        ({"attention": [1]}, "another network: its weights have attention=(2,)"),
+        ({"norm_groups": 7}, "norm_groups=7"),
+        ({"num_hads": 4}, "did you mean num_heads"),
+        ({"kind": "epsilon"}, "unknown prediction kind 'epsilon'"),
+        ({"schedule": "linaer"}, "did you mean linear"),
+        ({"T": 0}, "T of the call must be from 1"),
+        ({"T": "many"}, "T of the call must be int"),
+        ({"patch": 2}, "takes 1 channels where a prior has 1 or 3 in patches of 2"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, state, wrong, message):
+    torch.save(state, tmp_path / "w.pt")
+    assert message in error_of(tmp_path / "w.pt", **TOLD | wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("middle_block.1.proj_out.bias"), "it lacks middle_block.1.proj_out.bias"),
+        (
+            lambda s: s.update({"middle_block.0.in_layers.0.weight": torch.zeros(7)}),
+            "middle_block.0.in_layers.0.weight has the shape (7,) where (64,) is expected",
+        ),
+        (lambda s: s.update({"extra.weight": torch.zeros(7)}), "nothing there takes extra.weight"),
+        (
+            lambda s: s.update({"label_emb.weight": torch.zeros(1000, 128)}),
+            "class conditioning (label_emb.weight, 1000 classes)",
+        ),
+        (lambda s: s.pop("time_embed.0.weight"), "no time_embed.0.weight among its"),
+        (lambda s: s.update({"down_blocks.0.weight": torch.zeros(7)}), "diffusers network"),
+        (
+            lambda s: s.update({"input_blocks.0.0.weight": torch.zeros(32, 6, 3, 3)}),
+            "takes 6 channels where a prior has 1 or 3",
+        ),
+        (
+            lambda s: s.update({"out.2.weight": torch.zeros(5, 32, 3, 3)}),
+            "answers 1 channels with 5",
+        ),
+        (lambda s: [s.pop(k) for k in list(s) if k.startswith("output_")], "a classifier"),
+        (lambda s: [s.pop(k) for k in list(s) if k.startswith("output_blocks.1.")], "missing"),
+        (lambda s: [s.pop(k) for k in list(s) if k.startswith("input_blocks.3.")], "missing"),
+        (lambda s: s.update({"input_blocks.999999.0.weight": torch.zeros(1)}), "missing"),
+        (lambda s: s.update({"time_embed.0.weight": torch.zeros(0)}), "is damaged"),
+        (lambda s: s.clear(), "holds no weights"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, state, change, message):
+    change(state)
+    torch.save(state, tmp_path / "w.pt")
+    assert message in error_of(tmp_path / "w.pt", **TOLD)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", os.urandom(5000), b"PK\x03\x04" + os.urandom(5000), bytes(5000)],
+    ids=["empty", "text", "random", "false archive", "zeros"],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, suffix, content):
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    assert str(path) in error_of(path, **TOLD)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_cut_off_file_is_refused(tmp_path, state, suffix):
+    path = tmp_path / f"w{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    whole = path.read_bytes()
+    for length in (100, len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:length])
+        assert str(path) in error_of(path, **TOLD)
+
+
+@pytest.mark.parametrize("content", [[1, 2], "text", {"a": 1}, torch.zeros(3), {"a": {"b": None}}])
+def test_what_holds_no_weights_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    assert "holds no weights" in error_of(tmp_path / "w.pt", **TOLD)
+
+
+class Payload:
+    """A pickle of this creates a file when it is read."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("how", ["archive", "old archive", "plain pickle", "beside the weights"])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, state, how):
+    path, target = tmp_path / "w.pt", tmp_path / "owned"
+    if how == "archive":
+        torch.save(Payload(target), path)
+    elif how == "old archive":
+        torch.save(Payload(target), path, _use_new_zipfile_serialization=False)
+    elif how == "plain pickle":
+        path.write_bytes(pickle.dumps(Payload(target), protocol=2))
+    else:
+        torch.save({"state_dict": state, "args": Payload(target)}, path)
+    message = error_of(path, **TOLD)
+    assert "refused" in message and "mkdir" in message
+    assert not target.exists()
+    # It would have worked on a careless reader.
+    if how == "plain pickle":
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
+    assert target.exists()
+
+
+def test_a_zip_bomb_is_refused_unread(tmp_path, state):
+    torch.save(state, tmp_path / "w.pt")
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(tmp_path / "w.pt") as source:
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
+            for name in source.namelist():
+                target.writestr(name, bytes(50_000_000) if "/data/0" in name else source.read(name))
+    assert bomb.stat().st_size < 10_000_000
+    assert "would unpack to" in error_of(bomb, **TOLD)
+
+
+def test_tensors_that_are_larger_than_the_file_are_refused(tmp_path, state):
+    state["out.2.weight"] = torch.zeros(1).expand(10**12)
+    torch.save(state, tmp_path / "w.pt")
+    assert "claims more numbers than it holds" in error_of(tmp_path / "w.pt", **TOLD)
+
+
+def test_false_settings_beside_the_weights_are_refused(tmp_path, state):
+    path, beside = tmp_path / "w.pt", tmp_path / "w.pt.json"
+    torch.save(state, path)
+    for text, message in (
+        ("{", "is not JSON"),
+        ("[1]", "must be a JSON object"),
+        ('{"num_heads": "four"}', "num_heads of"),
+        ('{"use_new_attention_order": 1}', "must be bool"),
+        ('{"betas": ["a"]}', "must be a list of numbers"),
+    ):
+        beside.write_text(text)
+        found = error_of(path)
+        assert message in found and "w.pt.json" in found
+
+
+def test_a_missing_file_says_so(tmp_path):
+    assert "no such file" in error_of(tmp_path / "w.pt")
+    assert "ddfm priors get openai-256" in error_of(tmp_path / "256x256_diffusion_uncond.pt")
+    with pytest.raises(DdfmError, match="did you mean openai-256"):
+        load_prior("openai-255")
+
+
+def test_a_file_of_the_catalogue_needs_no_settings(tmp_path, monkeypatch, state):
+    entry = catalog.Entry(
+        "test",
+        "",
+        1,
+        "MIT",
+        files=(catalog.File("known.pt", "https://example.invalid/"),),
+        config=TOLD,
+    )
+    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
+    (tmp_path / "priors" / "test").mkdir(parents=True)
+    torch.save(state, tmp_path / "priors" / "test" / "known.pt")
+    assert load_prior("test").name == "test"
+    torch.save(state, tmp_path / "known.pt")
+    assert load_prior(tmp_path / "known.pt").name == "test"
+    assert load_prior("test", num_head_channels=16).network.config.num_head_channels == 16
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_what_is_saved_is_loaded_again(tmp_path, nested):
+    """Our own format: weights, the network behind its patches, and settings, in one file."""
+    config = UNetConfig(
+        in_channels=1,
+        out_channels=1,
+        model_channels=24,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        attention=(),
+        resblock_updown=False,
+        patch=2,
+        norm_groups=8,
+        mid_attention=False,
+    )
+    network = UNet(config).eval()
+    settings = {"kind": "v", "schedule": "cosine", "timesteps": 1000, "licence": "CC0-1.0"}
+    settings |= {"network": config.to_dict()} if nested else config.to_dict()
+    half = {key: value.half() for key, value in network.state_dict().items()}
+    save_checkpoint(tmp_path / "own.safetensors", half, settings)
+    prior = load_prior(tmp_path / "own.safetensors")
+    assert prior.network.config == config
+    assert (prior.kind, prior.multiple, prior.channels) == ("v", 4, 1)
+    assert prior.info["licence"] == "CC0-1.0"
+    assert prior(torch.zeros(1, 1, 8, 8), torch.tensor([5])).shape == (1, 1, 8, 8)

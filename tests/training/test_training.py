@@ -1,0 +1,235 @@
+"""Training a prior, denoising with one, and estimating noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddfm import DdfmError, load_prior
+from ddfm.numerics.noise_level import noise_level
+from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclipped
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.schedule import alphas_bar, t_of_sigma
+from ddfm.priors.unet import UNetConfig
+from ddfm.training.muon import Muon, orthogonalised
+from ddfm.training.noise_levels import NoiseLevels
+from ddfm.training.photographs import Photographs, find_photographs, read_photograph
+from ddfm.training.train_prior import PriorRun, Settings, train_prior
+from ddfm.training.yardstick import compare, middle_crops
+
+TINY = UNetConfig(
+    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
+    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
+)  # fmt: skip
+QUICK = Settings(
+    steps=6, batch=2, crops=(16, 32), warmup=2, report_every=3, sample_every=99, save_every=3,
+    network=TINY,
+)  # fmt: skip
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        small.resize((192, 168), Image.Resampling.BICUBIC).save(folder / f"{k}.png")
+    return folder
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(photographs, tmp_path):
+    crops = Photographs(find_photographs(photographs), 32, progress=False)
+
+    def run(out: str) -> PriorRun:
+        (tmp_path / out).mkdir(exist_ok=True)
+        made = PriorRun(QUICK, tmp_path / out, torch.device("cpu"))
+        made.resume()
+        return made
+
+    whole = run("whole")
+    for _ in range(6):
+        whole.train_step(crops)
+    killed = run("killed")
+    for _ in range(3):
+        killed.train_step(crops)
+    killed.save()
+    killed.train_step(crops)  # lost
+    resumed = run("killed")
+    assert resumed.step == 3
+    for _ in range(3):
+        resumed.train_step(crops)
+    for expected, got in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(expected, got)
+
+
+def test_what_training_writes_is_a_prior(photographs, tmp_path):
+    out = tmp_path / "run"
+    weights = train_prior(photographs, out, QUICK, validation=photographs, progress=False)
+    prior = load_prior(weights)
+    assert (prior.channels, prior.multiple) == (1, 4)
+    x0 = prior(torch.zeros(1, 1, 8, 8), torch.tensor([10]))
+    assert x0.shape == (1, 1, 8, 8) and bool(x0.isfinite().all())
+    history = json.loads((out / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [3, 6]
+    assert all(10 < entry["psnr_25"] < 40 for entry in history)
+    with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
+        assert curve.size == (800, 400) and sheet.size == (512, 512)
+    with pytest.raises(DdfmError, match="other settings"):
+        train_prior(photographs, out, Settings(steps=7, network=TINY), progress=False)
+    (out / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(DdfmError, match="cannot go on from .*checkpoint.pt"):
+        train_prior(photographs, out, QUICK, progress=False)
+
+
+def test_bad_folders_are_refused_in_one_line(tmp_path):
+    with pytest.raises(DdfmError, match="not a folder"):
+        find_photographs(tmp_path / "none")
+    with pytest.raises(DdfmError, match="no photographs"):
+        find_photographs(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DdfmError, match="broken.png.* take it out of the folder"):
+        Photographs(find_photographs(tmp_path), 16, progress=False)
+
+
+def test_hidden_files_are_no_photographs(photographs):
+    found = find_photographs(photographs)
+    (photographs / ".thumbnails").mkdir()
+    (photographs / "folder.png").mkdir()
+    for name in ("._0.jpg", ".partial-x.png", ".thumbnails/0.png"):
+        (photographs / name).write_bytes(b"")
+    assert find_photographs(photographs) == found
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "grey.jpg", "alpha.png", "palette.png"])
+def test_photographs_of_eight_bits_are_read_to_the_bit(photographs, tmp_path, name):
+    path = tmp_path / name
+    modes = {"grey.jpg": "L", "alpha.png": "RGBA", "palette.png": "P"}
+    Image.open(photographs / "0.png").convert(modes.get(name, "RGB")).save(path)
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
+    np.testing.assert_array_equal(read_photograph(path, 3), rgb)
+    np.testing.assert_array_equal(read_photograph(path), rgb.convert("L"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_photographs_of_sixteen_bits_keep_their_levels(tmp_path, suffix):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / f"ramp{suffix}")
+    levels = np.arange(256).reshape(16, 16)
+    np.testing.assert_array_equal(read_photograph(tmp_path / f"ramp{suffix}"), levels)
+    (crop,) = middle_crops(tmp_path, channels=1)
+    np.testing.assert_allclose(crop[0, 0], levels / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 5), (3, 9), (17, 8)])
+def test_pictures_of_any_size_are_denoised(size):
+    def seen(x, t):
+        assert x.shape[-2] % 8 == x.shape[-1] % 8 == 0
+        return x
+
+    prior = FunctionPrior(seen, alphas_bar("linear"), kind="x0", channels=1, multiple=8)
+    image = torch.rand(1, 1, *size)
+    alpha = prior.alphas_bar[t_of_sigma(prior.alphas_bar, 0.1)].sqrt()
+    torch.testing.assert_close(denoise(prior, image, 0.1), alpha.float() * image)
+
+
+def test_priors_are_compared_on_pictures_of_any_size(tmp_path):
+    rng = np.random.default_rng(0)
+    for k, size in enumerate([(1, 1), (5, 20)]):
+        Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(tmp_path / f"{k}.png")
+    prior = FunctionPrior(lambda x, t: x, alphas_bar("linear"), kind="x0", channels=1)
+    scores = compare(prior, tmp_path, (25,), progress=False)
+    assert all(np.isfinite(values).all() for values in scores.values())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (5, 5), (8, 16), (9, 30)])
+def test_padding_reflects_as_often_as_it_takes(size):
+    image = torch.rand(2, 3, *size)
+    margins = [(0, 0), (0, 0), *((0, -side % 8) for side in size)]
+    expected = np.pad(image.numpy(), margins, mode="reflect")
+    np.testing.assert_array_equal(padded(image, 8).numpy(), expected)
+
+
+def test_training_makes_a_better_denoiser(photographs, tmp_path):
+    crops = Photographs(find_photographs(photographs), 32, progress=False)
+    settings = Settings(steps=90, batch=4, crops=(32,), warmup=5, ema=0.5, network=TINY)
+    run = PriorRun(settings, tmp_path, torch.device("cpu"))
+    image = crops.batch(4, 32, (7,))
+    before = denoising_psnr(run.prior, [image], 50)
+    for _ in range(90):
+        run.train_step(crops)
+    assert denoising_psnr(run.prior, [image], 50) > before + 1.5
+
+
+def test_noise_as_pictures_have_it_is_drawn_more_often_and_every_level_counts_alike():
+    rng = np.random.default_rng(0)
+    levels = NoiseLevels(alphas_bar("linear"), low_noise=0.7)
+    t = levels.draw(rng, 20_000)
+    noise = ((1 - alphas_bar("linear")) / alphas_bar("linear")).sqrt()[t]  # sigma / alpha
+    assert 0.7 < float(((noise > 0.02) & (noise < 0.7)).float().mean()) < 0.8
+    assert float((noise > 10).float().mean()) > 0.08  # and the others are not forgotten
+    # Errors as a network makes them: many times larger where there is little noise.
+    errors = 0.5 / (1 + 10 * noise) * torch.from_numpy(rng.exponential(1.0, len(t))).float()
+    weighted = []
+    for some, few in zip(t.split(16), errors.split(16), strict=True):
+        weighted.append(few * levels.weights(some, few))
+    settled = slice(len(t) // 2, None)
+    count = torch.cat(weighted)[settled]
+    low, high = noise[settled] < 0.05, noise[settled] > 0.5
+    assert float(errors[settled][low].mean() / errors[settled][high].mean()) > 5
+    assert float(count[low].mean() / count[high].mean()) == pytest.approx(1, abs=0.15)
+
+
+def test_muon_orthogonalises_and_descends():
+    torch.manual_seed(0)
+    for shape in ((12, 30), (30, 12)):
+        values = torch.linalg.svdvals(orthogonalised(torch.randn(shape)))
+        assert float(values.min()) > 0.3 and float(values.max()) < 1.5
+    weight = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
+    optimizer = Muon([weight], lr=0.05)
+    first = float(weight.square().sum().detach())
+    for _ in range(20):
+        weight.grad = 2 * weight.detach()
+        optimizer.step()
+    assert float(weight.square().sum().detach()) < 0.75 * first
+
+
+def test_denoising_with_the_exact_prior_is_the_wiener_filter():
+    prior = GaussianPrior()
+    x = prior.sample(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    y = noisy(x, 0.3, seed=1)
+    power = prior.power(64, 64)
+    waves = torch.fft.rfft2(y.double()) * power / (power + 0.3**2)
+    expected = torch.fft.irfft2(waves, s=(64, 64))
+    # The timestep is the nearest to the noise asked for, not equal to it.
+    torch.testing.assert_close(denoise(prior, y, 0.3).double(), expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.2, 0.6, 2.0])
+def test_what_clipping_of_noise_does_to_the_mean_is_undone(sigma):
+    levels, steps = np.linspace(-1, 1, 41), np.linspace(-9, 9, 200_001)
+    density = np.exp(-(steps**2) / 2) / np.sqrt(2 * np.pi) * (steps[1] - steps[0])
+    means = np.array([density @ np.clip(level + sigma * steps, -1, 1) for level in levels])
+    found = unclipped(torch.from_numpy(means), sigma).numpy()
+    np.testing.assert_allclose(found, levels, atol=1e-6)
+    assert means[0] > -1 + 0.3 * min(sigma, 1), "it would do without"
+    beyond = torch.tensor([-9.0, -1.0, 1.0, 9.0], dtype=torch.float64)
+    assert unclipped(beyond, sigma).tolist() == unclipped(beyond, 0.0).tolist() == [-1, -1, 1, 1]
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.2])
+def test_noise_level_finds_the_noise_that_was_added(sigma):
+    smooth = torch.sin(torch.linspace(0, 6, 200))[:, None] * torch.cos(torch.linspace(0, 9, 240))
+    image = 0.6 * smooth[None, None]
+    assert noise_level(noisy(image, sigma, seed=3)) == pytest.approx(sigma, rel=0.08)
+
+
+def test_noise_level_is_zero_without_noise_and_in_the_smallest_images():
+    assert noise_level(torch.zeros(1, 1, 64, 64)) == 0
+    assert noise_level(torch.rand(1, 1, 3, 3)) == 0

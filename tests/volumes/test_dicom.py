@@ -1,0 +1,348 @@
+"""DICOM: series of slices in, and new series out that say nothing of anybody."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddfm.errors import DdfmError
+from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.volumes import Volume, read_volume, write_volume
+from ddfm.volumes.volume import slices
+
+pydicom = pytest.importorskip("pydicom")
+from dicom_files import PRIVATE, all_text, dicom_series, dicom_slice  # noqa: E402
+
+TURNED = [0.6, 0.8, 0, 0, 0, -1]  # rows to the left and back, columns to the feet
+NORMAL = np.cross(TURNED[:3], TURNED[3:])
+
+
+def stored(slices=5, rows=6, columns=4, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-1000, 2000, (slices, rows, columns), np.int16)
+
+
+def turned_series(folder, data, **more):
+    """Slices 2.5 mm apart, of any orientation, in files whose names do not tell the order."""
+    positions = [np.array([7, -8, 9]) + 2.5 * k * NORMAL for k in range(len(data))]
+    order = np.random.default_rng(1).permutation(len(data))
+    more = {"ImageOrientationPatient": TURNED, "PixelSpacing": [0.5, 0.75]} | more
+    return dicom_series(folder, data, positions, order=order, **more)
+
+
+def test_voxels_lie_where_the_standard_says(tmp_path):
+    """PS3.3 C.7.6.2.1.1: P = S + X di i + Y dj j, with i counting columns and dj rows."""
+    data = stored()
+    volume = read_volume(turned_series(tmp_path / "s", data))
+    assert volume.values.shape == (4, 6, 5) and volume.modality == "MR"
+    for k, j, i in [(0, 0, 0), (4, 5, 3), (2, 1, 3)]:
+        S = np.array([7, -8, 9]) + 2.5 * k * NORMAL
+        P = S + np.array(TURNED[:3]) * 0.75 * i + np.array(TURNED[3:]) * 0.5 * j
+        np.testing.assert_allclose((volume.affine @ [i, j, k, 1])[:3], P * [-1, -1, 1], atol=1e-9)
+        assert volume.values[i, j, k] == data[k, j, i]
+
+
+def test_an_axial_series_looks_upright(tmp_path):
+    """Rows to the patient's left, columns to the back: as it is stored, so it is shown."""
+    data = stored()
+    volume = read_volume(dicom_series(tmp_path / "s", data))
+    np.testing.assert_array_equal(slices(volume.values, volume.affine, 2), data)
+
+
+def test_values_are_in_hounsfield_units(tmp_path):
+    data = stored()
+    folder = dicom_series(
+        tmp_path / "s", data, Modality="CT", RescaleSlope="2", RescaleIntercept="-1024"
+    )
+    np.testing.assert_array_equal(read_volume(folder).values[3, 5, 4], 2.0 * data[4, 5, 3] - 1024)
+
+
+def test_slopes_may_change_from_slice_to_slice(tmp_path):
+    folder = tmp_path / "pet"
+    folder.mkdir()
+    for k in range(3):
+        dicom_slice(
+            folder / f"{k}", np.full((2, 2), 100, np.int16), (0, 0, k),
+            SeriesInstanceUID="1.2", RescaleSlope=f"{k + 1}", Modality="PT",
+        )  # fmt: skip
+    np.testing.assert_array_equal(read_volume(folder).values[0, 0], [100, 200, 300])
+
+
+def test_inverted_grey_is_put_right(tmp_path):
+    data = np.array([[[0, 1000]]], np.uint16)
+    folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [65535, 64535])
+
+
+def test_compressed_series(tmp_path):
+    data = np.abs(stored())
+    plain = read_volume(dicom_series(tmp_path / "plain", data)).values
+    rle = dicom_series(tmp_path / "rle", data)
+    for path in rle.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read_volume(rle).values, plain)
+
+    jpeg = dicom_series(tmp_path / "jpeg", np.abs(stored(2, 16, 16)).astype(np.uint16))
+    expected = read_volume(jpeg).values
+    for path in jpeg.iterdir():
+        encapsulate(path, pydicom.uid.JPEG2000Lossless)
+    np.testing.assert_array_equal(read_volume(jpeg).values, expected)
+
+
+def encapsulate(path, syntax, code: bytes | None = None) -> None:
+    """Puts a JPEG 2000 code stream, or whatever is given, into a file for its pixels."""
+    dataset = pydicom.dcmread(path)
+    if code is None:
+        buffer = BytesIO()
+        image = Image.fromarray(dataset.pixel_array)
+        image.save(buffer, "JPEG2000", irreversible=False, no_jp2=True)
+        code = buffer.getvalue()
+    dataset.PixelData = pydicom.encaps.encapsulate([code])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path)
+
+
+def test_a_syntax_without_a_decoder_names_the_package(tmp_path):
+    folder = dicom_series(tmp_path / "s", stored(2))
+    for path in folder.iterdir():
+        encapsulate(path, pydicom.uid.MPEG2MPML, b"xx")
+    with pytest.raises(DdfmError, match="compressed as MPEG2.*pip install pylibjpeg"):
+        read_volume(folder)
+
+
+def test_colours(tmp_path):
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (3, 4, 5, 3), np.uint8)
+    volume = read_volume(dicom_series(tmp_path / "rgb", rgb))
+    np.testing.assert_allclose(volume.values, rgb.transpose(2, 1, 0, 3) / 255, atol=1e-6)
+
+    index = rng.integers(0, 4, (2, 4, 5), np.uint8)
+    palette = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [9, 8, 7]], np.uint16) * 257
+    more = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for channel, name in enumerate(("Red", "Green", "Blue")):
+        more[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, 16]
+        more[f"{name}PaletteColorLookupTableData"] = palette[:, channel].tobytes()
+    volume = read_volume(dicom_series(tmp_path / "palette", index, **more))
+    np.testing.assert_allclose(volume.values[2, 1, 1], palette[index[1, 1, 2]] / 65535, atol=1e-6)
+
+
+def test_a_file_of_several_frames(tmp_path):
+    data = stored(4)
+    path = tmp_path / "frames.dcm"
+    dicom_slice(path, data[0], (0, 0, 0))
+    dataset = pydicom.dcmread(path)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, keyword)
+    dataset.NumberOfFrames = 4
+    dataset.PixelData = data.tobytes()
+    dataset.SharedFunctionalGroupsSequence = [group(orientation=TURNED, spacing=[2, 3])]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        group(position=5 * k * NORMAL, slope=k + 1) for k in (3, 0, 1, 2)
+    ]
+    dataset.save_as(path)
+    volume = read_volume(path)
+    np.testing.assert_allclose(volume.spacing, [3, 2, 5])
+    np.testing.assert_array_equal(volume.values[:, :, 3], 4 * data[0].T)
+    np.testing.assert_array_equal(volume.values[:, :, 0], 1 * data[1].T)
+
+    del dataset.PerFrameFunctionalGroupsSequence
+    dataset.save_as(path)
+    with pytest.raises(DdfmError, match="4 frames, but does not say where"):
+        read_volume(path)
+
+
+def group(position=None, orientation=None, spacing=None, slope=None):
+    from pydicom.dataset import Dataset
+
+    result = Dataset()
+    for sequence, keyword, value in [
+        ("PlanePositionSequence", "ImagePositionPatient", position),
+        ("PlaneOrientationSequence", "ImageOrientationPatient", orientation),
+        ("PixelMeasuresSequence", "PixelSpacing", spacing),
+        ("PixelValueTransformationSequence", "RescaleSlope", slope),
+    ]:
+        if value is not None:
+            one = Dataset()
+            setattr(one, keyword, list(value) if np.ndim(value) else str(value))
+            setattr(result, sequence, [one])
+    return result
+
+
+def test_series_of_a_folder(tmp_path):
+    root = tmp_path / "exam"
+    dicom_series(root / "DICOM" / "A", stored(3), SeriesNumber=3)
+    dicom_series(root / "DICOM" / "B", stored(4), SeriesNumber=5, Modality="CT")
+    (root / "DICOMDIR.txt").write_text("not DICOM")
+    listed = r"2 series; choose .*series-a.*: 3 \(MR, 3 files\), 5 \(CT, 4 files\)"
+    with pytest.raises(DdfmError, match=listed):
+        read_volume(root)
+    assert read_volume(root, series=5).values.shape[2] == 4
+    with pytest.raises(DdfmError, match="0 series of the number 7"):
+        read_volume(root, series=7)
+
+
+def test_one_slice_is_a_volume(tmp_path):
+    folder = dicom_series(tmp_path / "s", stored(1), SliceThickness=4.0)
+    np.testing.assert_allclose(read_volume(folder).spacing, [1, 1, 4])
+
+
+def at(*places):
+    return [(0, 0, z) for z in places]
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        (at(0, 2, 4, 8, 10), "1 slices are missing between IM0002 and IM0003"),
+        (at(0, 2, 4, 12, 14), "3 slices are missing between IM0002"),
+        (at(0, 2, 4, 6.5, 8.5), "2.00 mm apart, but 2.50 mm between IM0002 and IM0003"),
+        (at(0, 2, 2, 4, 6), "IM0001 and IM0002 lie at one place"),
+        ([(0, 0, 0), (0, 0, 1), (3, 0, 2), (0, 0, 3), (0, 0, 4)], "not lie above one another"),
+        ([(0, np.inf, 0)] * 5, "position, orientation or spacing makes no sense"),
+    ],
+)  # fmt: skip
+def test_slices_that_are_no_volume(tmp_path, positions, words):
+    if np.isinf(positions[0][1]):
+        dicom_series(tmp_path / "s", stored(5))
+        dicom_slice(tmp_path / "s" / "IM0000", stored(1)[0], (0, 0, 0),
+                    ImageOrientationPatient=[1, 0, 0, 1, 0, 0],
+                    SeriesInstanceUID=next(uids(tmp_path / "s")))  # fmt: skip
+    else:
+        dicom_series(tmp_path / "s", stored(5), positions)
+    with pytest.raises(DdfmError, match=words) as error:
+        read_volume(tmp_path / "s")
+    assert "\n" not in str(error.value)
+
+
+def uids(folder):
+    return (pydicom.dcmread(path).SeriesInstanceUID for path in sorted(folder.iterdir())[1:])
+
+
+def test_slices_that_do_not_fit_one_another(tmp_path):
+    for name, shape, more, words in [
+        ("size", (9, 9), {}, "4 x 6 pixels, odd 9 x 9"),
+        ("spacing", (6, 4), {"PixelSpacing": [2, 2]}, "different pixel spacing"),
+        ("turned", (6, 4), {"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "localizer"),
+        ("nowhere", (6, 4), {"ImagePositionPatient": None}, "no slice of a volume"),
+    ]:
+        folder = dicom_series(tmp_path / name, stored(3))
+        uid = next(uids(folder))
+        odd = np.zeros(shape, np.int16)
+        dicom_slice(folder / "odd", odd, (0, 0, 3), SeriesInstanceUID=uid, **more)
+        with pytest.raises(DdfmError, match=words):
+            read_volume(folder)
+
+
+def test_what_is_not_dicom(tmp_path):
+    (tmp_path / "x.dcm").write_bytes(b"no DICOM" * 99)
+    with pytest.raises(DdfmError, match=r"x.dcm is not a DICOM file"):
+        read_volume(tmp_path / "x.dcm")
+    with pytest.raises(DdfmError, match="has no DICOM images in it"):
+        read_volume(tmp_path)
+    path = tmp_path / "cut.dcm"
+    dicom_slice(path, stored(1)[0], (0, 0, 0))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DdfmError, match="cut.dcm is truncated or damaged"):
+        read_volume(path)
+
+
+def fused(source) -> Volume:
+    volume = read_volume(source)
+    values = np.random.default_rng(2).integers(0, 65536, volume.shape, np.uint16)
+    return Volume(values, volume.affine, source=volume.source)
+
+
+def test_a_new_series_has_the_geometry_and_values(tmp_path):
+    volume = fused(turned_series(tmp_path / "in", stored()))
+    write_volume(tmp_path / "out", volume)
+    back = read_volume(tmp_path / "out")
+    np.testing.assert_array_equal(back.values, volume.values)
+    np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+    first = pydicom.dcmread(tmp_path / "out" / "0001.dcm")
+    assert first.ImageType[0] == "DERIVED" and first.Modality == "OT"
+    assert first.PixelSpacing == [0.5, 0.75] and first.SpacingBetweenSlices == 2.5
+
+
+def test_a_coloured_series(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (5, 3, 3, 3)) / np.float32(255)
+    volume = Volume(colors.astype(np.float32), np.diag([-1, -1, 2, 1]))
+    write_volume(tmp_path / "out", volume)
+    np.testing.assert_allclose(read_volume(tmp_path / "out").values, colors, atol=1e-6)
+
+
+def test_other_numbers_come_back_through_slope_and_intercept(tmp_path):
+    values = np.random.default_rng(0).normal(0, 1000, (4, 5, 3)).astype(np.float32)
+    write_volume(tmp_path / "out", Volume(values, np.eye(4)))
+    step = np.ptp(values) / 65535
+    np.testing.assert_allclose(read_volume(tmp_path / "out").values, values, atol=0.51 * step)
+
+
+def test_nothing_identifies_anyone(tmp_path):
+    source = dicom_series(tmp_path / "in", stored(), **PRIVATE)
+    write_volume(tmp_path / "out", fused(source))
+    text, before = all_text(tmp_path / "out"), all_text(source)
+    for keyword, value in PRIVATE.items():
+        assert value in before
+        if keyword != "PatientSex":  # a letter, which is everywhere
+            assert value not in text
+    assert pydicom.dcmread(tmp_path / "out" / "0001.dcm").PatientSex == ""
+    number = re.compile(r"\b[12]\.\d+(?:\.\d+){3,}\b")
+    shared = set(number.findall(text)) & set(number.findall(before))
+    assert shared <= {str(pydicom.uid.PYDICOM_IMPLEMENTATION_UID)}
+    assert "PatientIdentityRemoved" not in before
+    assert pydicom.dcmread(tmp_path / "out" / "0001.dcm").PatientIdentityRemoved == "YES"
+
+
+def test_identity_is_kept_where_asked(tmp_path):
+    source = dicom_series(tmp_path / "in", stored(), **PRIVATE)
+    write_volume(tmp_path / "out", fused(source), keep_identity=True)
+    before = pydicom.dcmread(source / "IM0000")
+    for path in (tmp_path / "out").iterdir():
+        after = pydicom.dcmread(path)
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            assert after[keyword].value == before[keyword].value
+        assert after.SeriesInstanceUID != before.SeriesInstanceUID
+        assert "OperatorsName" not in after and "DeviceSerialNumber" not in after
+
+
+def test_uids_are_new_and_belong_together(tmp_path):
+    source = dicom_series(tmp_path / "in", stored())
+    for name in ("one", "two"):
+        write_volume(tmp_path / name, fused(source))
+    heads = [pydicom.dcmread(p) for n in ("one", "two") for p in (tmp_path / n).iterdir()]
+    assert len({head.SOPInstanceUID for head in heads}) == 10
+    assert all(h.SOPInstanceUID == h.file_meta.MediaStorageSOPInstanceUID for h in heads)
+    assert len({head.SeriesInstanceUID for head in heads}) == 2
+    assert len({head.StudyInstanceUID for head in heads}) == 2
+    assert {int(head.InstanceNumber) for head in heads} == {1, 2, 3, 4, 5}
+
+
+def test_sheared_slices_cannot_be_dicom(tmp_path):
+    affine = np.eye(4)
+    affine[0, 1] = 0.2
+    with pytest.raises(DdfmError, match="not at right angles; write .nii.gz"):
+        write_volume(tmp_path / "out", Volume(np.zeros((2, 2, 2), np.uint16), affine))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pet_series_is_overlaid_in_colours(tmp_path):
+    import ddfm
+
+    pet = np.zeros((3, 8, 8), np.int16)
+    pet[1, 2:6, 2:6] = np.arange(16).reshape(4, 4) * 100 + 200
+    mri = dicom_series(tmp_path / "mri", np.abs(stored(3, 8, 8)))
+    pet = dicom_series(tmp_path / "pet", pet, Modality="PT")
+    fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
+    fusion = fuse_volumes(mri, pet, fuser)
+    assert fusion.volume.is_color
+    hot = fusion.volume.values[3, 3, 1]
+    assert hot[0] > hot[1] >= hot[2]
+    fusion.save(tmp_path / "out")
+    assert read_volume(tmp_path / "out").is_color
