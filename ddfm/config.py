@@ -28,6 +28,9 @@ class Recipe:
         eight_bit: whether sources are rounded to 256 grey levels, and the result is stretched to
             its own minimum and maximum, as the authors' program does.
         options: of the likelihood.
+        tone: how levels are spread in the end, as `spread` and `gains` of `good_curve`, and `curve`
+            where one is given; nothing where they are left alone.
+        mixes_color: whether chroma is mixed in the shares that sources have in the levels.
     """
 
     likelihood: str
@@ -39,6 +42,8 @@ class Recipe:
     clip: bool = True
     eight_bit: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    tone: dict[str, Any] = field(default_factory=dict)
+    mixes_color: bool = False
 
     def prepared(self, plane: np.ndarray) -> np.ndarray:
         """A source's luminance in [0, 1] as the likelihood is to see it."""
@@ -58,78 +63,23 @@ RECIPES = {
     "reference": Recipe("reference", eight_bit=True),
 }
 
-# What a task changes in the default recipe; "ir-visible" is what the likelihood is set for itself.
+# What a task changes in the default recipe: the likelihood is set for infrared and visible. In
+# other tasks no source has targets, and none is foreign where it is darker.
+ALIKE = {"phi": 0.0, "theta": 0.0}
+LOCAL = ALIKE | {"width": 0.008}  # levels pixel by pixel
 OF_TASK: dict[str, dict[str, Any]] = {
-    "ir-visible": {},
+    "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": {
-            "alpha": 0.42,
-            "rivalry": 2.0,  # CT has edges of its own, PET and SPECT are smooth beside MRI
-            "kappa": 80.0,
-            "beta": 0.1,
-            "hot": 0.0,
-            "width": 0.0036,
-            "contour": 0.0,
-            "p": 0.132,
-            "follow": 0.0,
-            "faint": 0.0034,
-            "restore": 0.0,
-            "detail": 0.9876,
-            "grain": 0.626,
-            "ease": 10.0,
-            "learn": 6.45,
-            "room": 150.0,
-            "knee": 0.025,
-            "gains": (1.0, 1.0),
-            "even": 0.08,
-            "light": 0.0,
-        },
+        "options": LOCAL | {"alpha": 0.02},
     },
     "multi-exposure": {
-        "options": {
-            "anchor": 0.0,
-            "alpha": 0.3,
-            "kappa": -6.0,
-            "beta": 0.0,
-            "hot": 0.0,
-            "width": 0.02,
-            "contour": 0.0,
-            "gains": (1.0, 1.0),
-            "even": 0.0,
-            "light": 0.0,
-            "p": 0.02,
-            "follow": 0.0,
-            "faint": 0.002,
-            "restore": 0.3,
-            "detail": 1.03,
-            "grain": 1.1,
-            "ease": 0.0,
-            "learn": 9.0,
-            "room": 150.0,
-            "knee": 0.05,
-        }
+        "options": ALIKE | {"saliency": "exposed", "kappa": 2.0},
+        "mixes_color": True,
     },
     "multi-focus": {
-        "options": {
-            "kappa": 0.0,
-            "contour": 0.0,
-            "hot": 0.0,
-            "sharp": 3.0,
-            "gains": (1.0, 1.0),
-            "even": 0.0,
-            "light": 0.0,
-            "alpha": 0.3,
-            "p": 3.0,
-            "grain": 2.0,
-            "follow": 0.0,
-            "ease": 0.0,
-            "learn": 0.0,
-            "room": 0.0,
-            "faint": 0.0,
-            "restore": 0.0,
-            "detail": 1.0,
-        }
+        "options": LOCAL | {"saliency": "sharp", "alpha": 0.3},
+        "mixes_color": True,
     },
 }
 

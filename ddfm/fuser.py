@@ -1,7 +1,8 @@
 """Fuse registered images of one scene: the algorithm's story.
 
     sources -> luminance -> a first guess, noised -> the prior's sampling loop, its every estimate
-    rectified by the likelihood -> luminance of the result -> colour, depth and size of the sources
+    rectified by the likelihood -> tone -> luminance of the result -> colour, depth and size of the
+    sources
 
 `Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call. Method
 "dmfuse" has one pass of a trained head in place of first guess and loop; all else is the same.
@@ -30,25 +31,34 @@ from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
+from ddfm.imaging.sources import (
+    check_color,
+    check_resize,
+    equally_bright,
+    grey,
+    in_color,
+    read_sources,
+)
 from ddfm.likelihood import check_source_count, make_likelihood
-from ddfm.likelihood.base import Chosen
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.tone import check_tone, given_curve, good_curve, toned
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import timesteps
 from ddfm.priors.tiled import Tiled, check_tile
-from ddfm.result import Fusion
+from ddfm.result import Chosen, Fusion
 from ddfm.version import __version__
 
 __all__ = ["METHODS", "Fuser", "Fusion", "check_number", "fuse"]
 
 METHODS = ("ddfm", "dmfuse")
+TONE_OPTIONS = ("curve", "gains", "spread")
+NO_GAIN = {"gains": (1.0, 1.0)}
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
-Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found in each
+Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
@@ -67,7 +77,8 @@ class Fuser:
         method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
             infrared and visible. It knows no likelihood, sampler, steps and start.
         task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
-            are all in colour for exposures, and all else for infrared and visible.
+            are all in colour for exposures, or where all are equally bright for pictures of
+            differing focus, and all else for infrared and visible. `Fusion.settings` tells.
         likelihood: "default", "paper" or "reference".
         sampler: "ddim", "ddpm" or "dpm-solver".
         steps: network calls, or a respacing of the timesteps up to `start` in the notation of
@@ -77,10 +88,13 @@ class Fuser:
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
+        tone: "auto" spreads the levels of the result where the task has a use for it; "none" leaves
+            them as they were fused.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
         resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
-        options: further options of the likelihood, or of `ddfm.dmfuse.fuse.DMFuse`.
+        options: further options of the likelihood and of the tone, or of
+            `ddfm.dmfuse.fuse.DMFuse`.
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
     """
 
@@ -97,6 +111,7 @@ class Fuser:
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
+        tone: str = "auto",
         color: str = "auto",
         resize: str = "error",
         tile: int | None = None,
@@ -110,6 +125,7 @@ class Fuser:
         self.steps = whole_number("steps", steps) if counted else steps
         self.start = None if start is None else whole_number("start", start)
         self.seed = _seed(seed)
+        self.tone = check_tone(text("tone", tone))
         self.color = check_color(text("color", color))
         self.resize = check_resize(text("resize", resize))
         self.tile = None if tile is None else whole_number("tile", tile)
@@ -188,8 +204,8 @@ class Fuser:
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
-        What the likelihood would set by itself, image by image, is set to the median of what it
-        sets for these sources. What the caller has set remains.
+        What would be set by itself, image by image, which is the curve of the tone, is set to the
+        median of what it is for these sources. What the caller has set remains.
         """
         chosen = [self._chosen(read_sources(sources, self.resize)) for sources in groups]
         names = chosen[0] if chosen else ()
@@ -213,7 +229,7 @@ class Fuser:
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
         recipe = self.recipe(task)
-        options = (recipe.options if self.dmfuse is None else self.options).items()
+        options = recipe.options | recipe.tone if self.dmfuse is None else self.options
         of_method = {
             "likelihood": recipe.likelihood,
             "sampler": recipe.sampler,
@@ -229,8 +245,9 @@ class Fuser:
             "weights": self.weights,
             "task": recipe.task,
             **of_method,
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
             "seed": self.seed,
+            "tone": self.tone,
             "color": self.color,
             "resize": self.resize,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -250,18 +267,26 @@ class Fuser:
         height, width = size = groups[0][0].size
         prior = Tiled.if_needed(self.prior, self.tile, size)
         evidence = [self._evidence(pictures, recipe, prior) for pictures in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _ in evidence), strict=True)]
+        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+        shares = None
         with watch:
             if self.dmfuse is None:
                 guess = None if guess is None else self._guess(guess, size, prior)
-                fused, chosen = self._in_a_loop(s, recipe, prior, watch, guess)
+                noise = [left for _, _, left in evidence]
+                fused, shares = self._in_a_loop(s, noise, recipe, prior, watch, guess)
+                fused, chosen = _in_tone(fused[..., :height, :width], recipe.tone)
             else:
-                options = _given(self.options)
+                options = ({} if self.tone == "auto" else NO_GAIN) | _given(self.options)
                 fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **options)
         fused = fused[:, 0, :height, :width].float().cpu().numpy()
         return [
             Fusion(
-                in_color(recipe.finished(fused[k]), pictures, self.color),
+                in_color(
+                    recipe.finished(fused[k]),
+                    pictures,
+                    self.color,
+                    None if shares is None else shares[k, :, :height, :width].float().cpu(),
+                ),
                 self.settings(task) | _about(pictures, evidence[k][1]),
                 watch.snapshots(k, size),
                 chosen[k],
@@ -270,10 +295,17 @@ class Fuser:
         ]
 
     def _in_a_loop(
-        self, s: list[Tensor], recipe: Recipe, prior: Prior, watch: Watch, guess: Tensor | None
-    ) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance in [-1, 1], by DDFM, and what the likelihood chose for each."""
+        self,
+        s: list[Tensor],
+        noise: list[float],
+        recipe: Recipe,
+        prior: Prior,
+        watch: Watch,
+        guess: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Fused luminance in [-1, 1], by DDFM, and the sources' shares in colour, if it is mixed."""
         likelihood = make_likelihood(recipe.likelihood, s, **_given(recipe.options))
+        likelihood.noise = torch.tensor(noise)
         draw = Noise([self.seed] * len(s[0]))
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
@@ -288,17 +320,15 @@ class Fuser:
             noise=draw,
             callback=watch,
         )
-        return likelihood.finish(luminance(x)), likelihood.chosen()
+        return likelihood.finish(luminance(x)), likelihood.shares() if recipe.mixes_color else None
 
     @torch.no_grad()
     def _chosen(self, pictures: Pictures) -> Chosen:
-        """The options that the likelihood, or dmfuse, sets by itself for these sources."""
-        if self.dmfuse is not None:
-            return self._fuse([pictures], self._task_of(pictures), Watch(False))[0].chosen
-        recipe = self.recipe(self._task_of(pictures))
-        prior = Tiled.if_needed(self.prior, self.tile, pictures[0].size)
-        sources, _ = self._evidence(pictures, recipe, prior)
-        return make_likelihood(recipe.likelihood, sources, **_given(recipe.options)).chosen()[0]
+        """The options that would be set by themselves for these sources."""
+        task = self._task_of(pictures)
+        if self.dmfuse is None and not self.recipe(task).tone:
+            return {}
+        return self._fuse([pictures], task, Watch(False))[0].chosen
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
@@ -308,19 +338,20 @@ class Fuser:
 
     def _evidence(self, pictures: Pictures, recipe: Recipe, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
-        sources, levels = [], []
+        sources, levels, left = [], [], 0.0
         for picture in pictures:
             height, width = picture.size
             x = padded(_plane(recipe.prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= recipe.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
+                left = max(left, float(noise_level(x[..., :height, :width])))
             clipped = level if picture.clipped_noise is None else picture.clipped_noise
             if clipped >= recipe.clean:
                 x = unclipped(x, clipped)
             sources.append(x)
             levels.append(round(level, 5))
-        return sources, levels
+        return sources, levels, left
 
     def _check_method(self, head: Any) -> None:
         """Refuses what the method does not know."""
@@ -343,12 +374,17 @@ class Fuser:
         given = {"sampler": self.sampler, "steps": self.steps, "start": self.start}
         recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
         find_sampler(recipe.sampler)
-        return replace(recipe, options=recipe.options | self.options)
+        of_tone = {} if self.tone == "none" else recipe.tone
+        given = {k: v for k, v in self.options.items() if k in TONE_OPTIONS and of_tone}
+        options = {k: v for k, v in self.options.items() if k not in given}
+        return replace(recipe, options=recipe.options | options, tone=of_tone | given)
 
     def _task_of(self, pictures: Pictures) -> str:
         if self.task != "auto":
             return self.task
-        return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
+        if not all(p.is_color for p in pictures):
+            return "ir-visible"
+        return "multi-focus" if equally_bright(pictures) else "multi-exposure"
 
 
 def check_number(number: int, method: str, likelihood: str) -> None:
@@ -377,6 +413,15 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
     return load_prior(prior).at(device, dtype)
+
+
+def _in_tone(f: Tensor, tone: dict[str, Any]) -> tuple[Tensor, list[Chosen]]:
+    """Fused luminance with its levels spread, and the curves that would do it for each image."""
+    if not tone:
+        return f, [{} for _ in f]
+    own = good_curve(f, tone["spread"], tone["gains"])
+    f = toned(f, given_curve(tone.get("curve"), own))
+    return f, [{"curve": tuple(curve)} for curve in own.tolist()]
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from PIL import Image
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import Picture, to_array, write_image
-from ddfm.likelihood.base import Chosen
 from ddfm.storage.outputs import check_writable
 
-__all__ = ["Fusion", "check_steps"]
+__all__ = ["Chosen", "Fusion", "check_steps"]
+
+Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
@@ -33,7 +34,7 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that the likelihood set by itself; see `Fuser.sharing`.
+        chosen: options that were set by the image itself: the curve of its tone; see `Fuser.sharing`.
     """
 
     picture: Picture = field(repr=False)

@@ -38,7 +38,7 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
-        "exposures, all others infrared and visible.",
+        "exposures, or a focus stack if all are equally bright; all others infrared and visible.",
     ),
     click.option(
         "--likelihood",
@@ -78,6 +78,12 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="Of the network: float32 (auto), bfloat16 or float16.",
+    ),
+    click.option(
+        "--tone",
+        default="auto",
+        show_default=True,
+        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
     ),
     click.option(
         "--color",

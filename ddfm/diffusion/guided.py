@@ -36,11 +36,15 @@ class Proximal(Protocol):
     @property
     def luma(self) -> tuple[float, float]: ...
 
+    def prior_weight(self, sigma: Tensor) -> Tensor: ...
+
     def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor: ...
 
 
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
+
+    Where the likelihood gives the prior's estimate no weight, the prior is not asked.
 
     The likelihood remembers, so it serves one run of a sampler.
 
@@ -56,12 +60,14 @@ class GuidedDenoiser:
         self.x0_prior: Tensor | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        x0 = self.prior(x_t, t)
+        alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
+        noise = (sigma / alpha).flatten()
+        asked = bool(self.likelihood.prior_weight(noise).any())
+        x0 = self.prior(x_t, t) if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
-        alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x0)
         gain, offset = self.likelihood.luma
         luma = gain * luminance(x0) + offset
-        rectified = self.likelihood(luma, (sigma / alpha).flatten())
+        rectified = self.likelihood(luma, noise)
         return x0 + (rectified - luma) / gain

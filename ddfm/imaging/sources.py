@@ -21,10 +21,12 @@ from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbc
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 
-__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "grey", "in_color", "read_sources"]
+__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "equally_bright", "grey", "in_color", "read_sources"]
 
 COLORS = ("auto", "grey", "a", "b")
 RESIZES = ("error", "a", "b")
+COARSE = 8  # fields along each side, by which pictures are compared
+ALIKE = 0.02  # of the range: focus changes levels of fields by less, exposure by more
 
 
 def check_color(color: str) -> str:
@@ -74,13 +76,26 @@ def grey(picture: Picture) -> np.ndarray:
     return luminance(_tensor(picture.pixels))[0, 0].numpy()
 
 
-def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto") -> Picture:
+def equally_bright(pictures: Sequence[Picture]) -> bool:
+    """Whether pictures are equally bright everywhere, details aside: of differing focus, then, and
+    not of differing exposure."""
+    coarse = torch.cat([F.adaptive_avg_pool2d(_tensor(grey(p)[..., None]), COARSE) for p in pictures])
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < ALIKE
+
+
+def in_color(
+    fused: np.ndarray,
+    pictures: Sequence[Picture],
+    color: str = "auto",
+    shares: torch.Tensor | None = None,
+) -> Picture:
     """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
 
     It is of the deepest depth among them, with the profile and the alpha of whoever gave colour.
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
+        shares: of all pictures in the fused levels (K, H, W), where colour is mixed likewise.
     """
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]
@@ -88,7 +103,8 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
     if colored:
         y = 2 * _tensor(pixels) - 1
         chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        cb, cr = fuse_chroma(chromas).split(1, 1)
+        mixed = shares is not None and len(colored) == len(pictures)
+        cb, cr = fuse_chroma(chromas, shares[None] if mixed else None).split(1, 1)
         rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
         pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     return replace(_like(colored or pictures, pictures), pixels=pixels)

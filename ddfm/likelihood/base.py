@@ -16,9 +16,7 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError
 
-__all__ = ["Chosen", "Likelihood"]
-
-Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
+__all__ = ["Likelihood"]
 
 
 class Likelihood(ABC):
@@ -30,6 +28,8 @@ class Likelihood(ABC):
 
     Attributes:
         luma: (gain, offset). What it is given, and gives back, is gain * luminance + offset.
+        noise: (B,), the standard deviation of the noise that was found in the sources, 0 where
+            they are clean. For likelihoods that weigh the prior by it.
     """
 
     luma: tuple[float, float] = (1.0, 0.0)
@@ -44,6 +44,7 @@ class Likelihood(ABC):
             )
         self.sources = list(sources)
         self.shape = sources[0].shape
+        self.noise = torch.zeros(self.shape[0])
 
     def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor:
         """One step, in the dtype and on the device of f (FFTs need at least float32).
@@ -77,9 +78,14 @@ class Likelihood(ABC):
         """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""
         return f
 
-    def chosen(self) -> list[Chosen]:
-        """For each image, options that it set by itself; others of its series can share them."""
-        return [{} for _ in range(self.shape[0])]
+    def prior_weight(self, sigma: Tensor) -> Tensor:
+        """What the prior's estimate weighs at these noise levels, (B,); where it is 0, it is not
+        looked at, and need not be made."""
+        return torch.ones_like(sigma)
+
+    def shares(self) -> Tensor | None:
+        """Which share of the level at each pixel is from which source, (B, K, H, W), if known."""
+        return None
 
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:

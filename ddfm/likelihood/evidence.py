@@ -1,181 +1,241 @@
 r"""The default likelihood: evidence in levels and in gradients, and latent choices between sources.
 
-    log p(f, z | s) = - sum a (1 - T) |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
-                        + t sum_k z_k log(z_k / pi_k),        |f| <= 1                          (1)
+Of the fused image f, of labels z that tell from pixel to pixel which of the K sources has its
+gradients, and of the prior's estimate x0, the log-posterior is
+
+    log p(f, z) = - sum a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
+                        + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2                   (1)
+
+The labels are probabilities, sum_k z_k = 1, S smooths over a pixel, and the last term keeps f
+within black and white. Each pass of EM climbs it, first to its maximum in z, then up in f:
+
+    E:  z_k  proportional to  pi_k exp(-S (W |grad f - g_k|^2) / t)                           (2)
+    M:  (a + rho + grad' W grad) f = a u + rho x0 + grad' W sum_k (S z)_k g_k                 (3)
+
+and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
+last f on, shortened where this would not climb. All else the sources s_k give once:
+
+    u = sum_k r_k s_k,   r = softmax_k(kappa R(saliency_k))        levels, region by region   (4)
+    g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
+    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2) + T_k,     T = sum_k T_k          (5)
+    W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
+
+e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
+and such that no g_k is stronger than the strongest source. T_k is the probability that a pixel
+belongs to a target of source k (`ddfm.likelihood.targets`). On those of the first source W is 1 and
+a is 0: there only its contrast counts, and what is around it gives way. Elsewhere strong edges give
+way, which shows least, where gradients of several sources make no image. What a source leaves
+unexplained is judged by the contrast that is there (t), and texture of what is darker than the
+level chosen is foreign (phi). R smooths widely, within contours of the sources, so that a region
+has the level of one of them; or, for pictures of one thing in two ways, narrowly.
+
+rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
+it is 0, and `prior_weight` says that the prior need not be asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, unknown
 from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.targets import find_targets
+from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
-from ddfm.numerics.filters import smooth
-from ddfm.likelihood.targets import find_targets
 
-__all__ = ["EvidenceLikelihood"]
+__all__ = ["SALIENCIES", "EvidenceLikelihood"]
 
-TINY = 4e-7  # energy of gradients of a third of a grey level, for quotients where all is flat
-GRAIN = 0.86
-STIFF = 0.3  # weight of what lies beyond white or black
+SALIENCIES = ("stands out", "exposed", "sharp")
+TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
+GRAIN = 0.86  # of S, pixels
+STIFF = 0.3
 PASSES = 3  # of the conjugate gradients, which go on from the last f
+HALVINGS = 4  # of a step that does not climb
 
 
 class EvidenceLikelihood(Likelihood):
+    """Evidence in levels and gradients of any number of sources, a target's source first.
+
+    Args:
+        sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
+        saliency: what gives a source the level: that it stands out from its median, with `beta` of
+            preference for brightness; that it is well exposed; or that it is sharp.
+        alpha: a, the weight of levels beside gradients.
+        width: reach of R, as a fraction of the shorter side.
+        kappa: how sharply regions choose their level.
+        beta: preference for brightness.
+        p: how sharply gradients belong to the source with more of them.
+        phi: how foreign texture is that is darker than the level chosen.
+        learn: how much the labels follow what f leaves unexplained.
+        faint: size of gradients that are kept from all sources.
+        edge: size of gradients that bound regions, and that rather give way than others.
+        theta: how many deviations a target stands out; 0 is for sources without targets.
+        lam: weight of the prior; with 0 it is never asked.
+    """
+
     def __init__(
         self,
         *sources: Tensor,
-        saliency: str = "stands",
-        alpha: float = 0.002,
-        width: float = 1.25,
+        saliency: str = "stands out",
+        alpha: float = 0.004,
+        width: float = 2.0,
         kappa: float = 46.0,
         beta: float = 0.5,
-        edge: float = 0.03,
-        p: float = 0.3,
-        phi: float = 2.0,
-        learn: float = 2.2,
+        p: float = 0.6,
+        phi: float = 4.0,
+        learn: float = 4.0,
         faint: float = 0.004,
+        edge: float = 0.01,
         theta: float = 1.4,
-        lit: float = 1.0,
-        sharp: float = 8.0,
-        noise: float | Sequence[float] = 0.0,
+        lam: float = 1.0,
     ) -> None:
         super().__init__(*sources)
-        self.saliency = saliency
-        self.alpha, self.width, self.kappa, self.beta = alpha, width, kappa, beta
-        self.edge, self.p, self.phi, self.learn = edge, p, phi, learn
-        self.faint, self.theta, self.noise = faint, theta, noise
-        self.lit, self.sharp = lit, sharp
+        if saliency not in SALIENCIES:
+            raise unknown("saliency", saliency, SALIENCIES)
+        if min(alpha, width, learn, edge) <= 0:
+            raise DdfmError("alpha, width, learn and edge of the likelihood are positive")
+        if min(kappa, phi, faint, theta, lam) < 0:
+            raise DdfmError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+        self.saliency, self.alpha, self.width = saliency, alpha, width
+        self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
+        self.learn, self.faint, self.edge = learn, faint, edge
+        self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
         self.z: Tensor | None = None
         self.u: Tensor | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
-        """What the sources say without any prior."""
+        """What the sources say without any prior, labels being as they are expected to be."""
         self._read_sources()
-        z = self.log_pi.softmax(dim=1)
-        g = self._gradients(z)
-        f = self._solve(self.alpha, self.alpha * self.u + adjoint(*g))  # as if W were 1
-        return self._m_step(z, f, f, torch.zeros_like(self.zero))
+        right, below = self._gradients(self.pi)
+        f = self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))  # as if W were 1
+        nothing = torch.zeros_like(self.u[..., :1, :1])
+        return self._m_step(self.pi, f, f, nothing)
 
     def prior_weight(self, sigma: Tensor) -> Tensor:
-        noise = torch.as_tensor(self.noise, dtype=sigma.dtype, device=sigma.device)
-        return (noise / sigma.clamp(min=1e-3)) ** 2 * torch.ones_like(sigma)
+        """rho, (B,)."""
+        return self.lam * (self.noise.to(sigma) / sigma.clamp(min=1e-3)) ** 2
 
     def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
         self._read_sources()
-        rho = self.zero if sigma is None else self.prior_weight(sigma).to(x0).view(-1, 1, 1, 1)
         f = self.first_guess() if self.f is None else self.f.to(x0)
+        rho = torch.zeros_like(self.u[..., :1, :1])
+        if sigma is not None:
+            rho = self.prior_weight(sigma).to(x0).view_as(rho)
+        # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
+        # would give all gradients to the flatter source.
         self.z = self._e_step(f)
         self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
-    def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        """The log-posterior (1), per image."""
-        return -self._energy(f, z, x0, rho).sum(dim=(1, 2, 3)) - (
-            self.t * z * (z.clamp(min=1e-30).log() - self.log_pi)
-        ).sum(dim=(1, 2, 3))
-
     def finish(self, f: Tensor) -> Tensor:
         return f.clamp(-1, 1)
 
+    def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+        """The log-posterior (1) per image, rho being (B, 1, 1, 1)."""
+        misfit = (smooth(z, GRAIN) * self._misfits(f)).sum(dim=1, keepdim=True)
+        surprise = self.t * (z * (z.clamp(min=1e-30) / self.pi).log()).sum(1, keepdim=True)
+        return -(self._of_levels(f, x0, rho) + misfit + surprise).sum(dim=(1, 2, 3))
+
+    def shares(self) -> Tensor:
+        self._read_sources()
+        return self.r
+
     def _read_sources(self) -> None:
+        """All that the sources give once, (4) to (6).
+
+        Anew only where they have been moved to another device or dtype.
+        """
         like = self.sources[0]
         if self.u is not None and self.u.device == like.device and self.u.dtype == like.dtype:
             return
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
-        self.zero = s.new_zeros(len(s), 1, 1, 1)
         right, below = grad(s)
         energy = smooth(right**2 + below**2, GRAIN) + TINY
-        strongest = energy.amax(1, keepdim=True)
-        r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
-        self.r = r
-        self.u = (r * s).sum(1, keepdim=True)
-        # pi
+        strongest = energy.amax(dim=1, keepdim=True)
+        self.r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
+        self.u = (self.r * s).sum(dim=1, keepdim=True)
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
-        T = torch.zeros_like(self.u)
+        self.pi = log_pi.softmax(dim=1)
+        self.a = torch.full_like(self.u, self.alpha)
+        self.W = (1 + strongest / self.edge**2).rsqrt()
         if self.theta:
-            of = find_targets(s, self.theta, self.sharp, self._solve)
-            if not self.lit: of[:, 1:] = 0
-            T = of.sum(1, keepdim=True)
-            log_pi = ((1 - T) * log_pi.softmax(1) + of + 1e-6).log()
-        self.T = T
-        self.log_pi = log_pi.log_softmax(1)
-        # g
+            targets = find_targets(s, self.theta, self._solve)
+            first = targets[:, :1]
+            none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
+            self.pi = none * self.pi + targets
+            self.a = self.a * (1 - first)
+            self.W = self.W * (1 - first) + first
+        self.pi = self.pi.clamp(min=1e-6)
+        self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
+        self.t = self.W * strongest / self.learn
         m = self.faint / (self.faint + energy.sqrt())
-        self.right, self.below = (self._laid_over(part, m) for part in (right, below))
-        q = strongest / (smooth(self.right**2 + self.below**2, GRAIN) + TINY)
-        q = q.clamp(max=1).sqrt()
-        self.right, self.below = q * self.right, q * self.below
-        self.W = (1 + strongest / self.edge**2).rsqrt() * (1 - T) + T
-        self.a = self.alpha * (1 - T) + 1e-6
-        self.t = self.W * strongest / self.learn if self.learn else None
-
-    def _laid_over(self, part: Tensor, m: Tensor) -> Tensor:
-        faint = m * part
-        return part + (faint.sum(1, keepdim=True) - faint) / (part.shape[1] - 1)
+        right, below = _with_others(right, m), _with_others(below, m)
+        q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
+        self.right, self.below = q * right, q * below
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
-            return self._over_regions(-s * s / 2, s)
+            return self._over_regions(-(s**2) / 2, s)
         if self.saliency == "sharp":
             return self._over_regions(energy, s).clamp(min=TINY).log()
         median = s.flatten(2).median(dim=-1).values[..., None, None]
         return self._over_regions((s - median).abs() + self.beta * s, s)
 
     def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
+        """R: below the grid that regions are found on it is a Gaussian."""
         if self.width * GRID < 1:
             return smooth(x, max(self.width * min(x.shape[-2:]), 0.3))
         return smooth_regions(x, s, self.width, self.edge)
 
     def _gradients(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What grad f is expected to be, sum_k (S z)_k g_k."""
         z = smooth(z, GRAIN)
-        return tuple((z * part).sum(1, keepdim=True) for part in (self.right, self.below))
+        right = (z * self.right).sum(dim=1, keepdim=True)
+        return right, (z * self.below).sum(dim=1, keepdim=True)
+
+    def _misfits(self, f: Tensor) -> Tensor:
+        """W |grad f - g_k|^2 of each source."""
+        right, below = grad(f)
+        return self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)
 
     def _e_step(self, f: Tensor) -> Tensor:
-        if not self.learn:
-            return self.log_pi.softmax(dim=1)
-        right, below = grad(f)
-        misfit = self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)
-        return (self.log_pi - smooth(misfit, GRAIN) / self.t).softmax(dim=1)
+        """(2)."""
+        return (self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t).softmax(dim=1)
 
     def _m_step(self, z: Tensor, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        g = self._gradients(z)
+        """(3), from f on."""
+        right, below = self._gradients(z)
         beyond = STIFF * (f.abs() > 1)
-        right_side = (
-            self.a * self.u + rho * x0 + beyond * f.sign()
-            + adjoint(self.W * g[0], self.W * g[1])
-        )
-        better = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES)
-        way = better - f
-        energy = lambda f: self._quadratic(f, g, x0, rho)
-        before = energy(f)
-        length = torch.ones_like(rho)
-        for _ in range(5):
-            worse = energy(f + length * way) > before
+        levels = self.a * self.u + rho * x0 + beyond * f.sign()
+        right_side = levels + adjoint(self.W * right, self.W * below)
+        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES) - f
+
+        def lost(f: Tensor) -> Tensor:
+            """What of (1) depends on f, its sign reversed."""
+            across, down = grad(f)
+            gradients = self.W * ((across - right) ** 2 + (down - below) ** 2)
+            total = self._of_levels(f, x0, rho) + gradients
+            return total.sum(dim=(1, 2, 3), keepdim=True)
+
+        # What was within black and white may be beyond now, which (3) did not know.
+        before, length = lost(f), torch.ones_like(rho)
+        for halving in range(HALVINGS + 1):
+            worse = lost(f + length * way) > before
             if not worse.any():
                 break
-            length = torch.where(worse, length / 2, length)
-        else:
-            length = torch.where(worse, 0 * length, length)
+            length = torch.where(worse, length / 2 if halving < HALVINGS else 0, length)
         return f + length * way
 
-    def _quadratic(self, f: Tensor, g, x0: Tensor, rho: Tensor) -> Tensor:
-        right, below = grad(f)
-        e = self.a * (f - self.u) ** 2 + rho * (f - x0) ** 2 + STIFF * (f.abs() - 1).clamp(min=0) ** 2
-        e = e + self.W * ((right - g[0]) ** 2 + (below - g[1]) ** 2)
-        return e.sum(dim=(1, 2, 3), keepdim=True)
+    def _of_levels(self, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+        beyond = (f.abs() - 1).clamp(min=0)
+        return self.a * (f - self.u) ** 2 + rho * (f - x0) ** 2 + STIFF * beyond**2
 
-    def _energy(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        right, below = grad(f)
-        z = smooth(z, GRAIN)
-        e = self.a * (f - self.u) ** 2 + rho * (f - x0) ** 2 + STIFF * (f.abs() - 1).clamp(min=0) ** 2
-        return e + (z * self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)).sum(
-            1, keepdim=True
-        )
+
+def _with_others(part: Tensor, m: Tensor) -> Tensor:
+    """A gradient of each source, with the faint ones of the others laid over."""
+    faint = m * part
+    return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)

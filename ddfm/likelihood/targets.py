@@ -1,12 +1,18 @@
-"""Targets: small things that are far brighter than what is around them, and than the picture.
+"""Targets: what one source shows far brighter than its surround, its picture, and the others.
 
-In standard deviations of the source, a pixel stands out by the lesser of what it has above its
-surround and above the mean of the picture,
+A pixel of source k stands out by the lesser of what it has above its surround and what it has above
+the mean of the picture, in standard deviations of the source,
 
-    o = min(max_w (smooth_1(s) - smooth_w(s)), smooth_1(s) - mean s) / std s,
+    o_k = min(max_w (smooth_1(s_k) - smooth_w(s_k)), smooth_1(s_k) - mean s_k) / std s_k,
 
-the surrounds w being `REACH` of the shorter side and twice as much. With as many false alarms as
-the tail of a picture without targets has, T = 1 / (1 + exp(-8 (o - theta))).
+for surrounds w from a thirtieth of the shorter side to an eighth. It is a target of k with the
+posterior probability
+
+    T_k = exp(SHARP o_k) / (exp(SHARP theta) + sum_j exp(SHARP o_j)),
+
+theta being where none is as likely. So the false alarms are what the source has beyond theta
+deviations, and no pixel is a target of two: a lamp is not given to a warm wall. What lies within
+`MARGIN` of a target is its outline, and belongs to it; to that of the first source before others.
 """
 
 from __future__ import annotations
@@ -15,22 +21,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.poisson import PoissonSolver
 from ddfm.numerics.filters import smooth
+from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
 
-SURROUNDS = (0.03, 0.06, 0.12)
+SHARP = 8.0
+SURROUNDS = (1 / 32, 1 / 16, 1 / 8)
+MARGIN = 3  # pixels
+LEAST = 0.02  # of a standard deviation: what is even has no targets
 
 
-def find_targets(s: Tensor, theta: float, sharp: float, solver: PoissonSolver) -> Tensor:
-    """T (B, K, H, W), from 0 to 1; what is left of 1 is the probability of none."""
-    short = min(s.shape[-2:])
+def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
+    """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
     level = smooth(s, 1.0)
-    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=0.02)
-    above = torch.stack([level - solver.blur(s, w * short) for w in SURROUNDS]).amax(0)
-    o = torch.minimum(above, level - s.mean(dim=(2, 3), keepdim=True)) / deviation
-    T = torch.cat([o, torch.full_like(o[:, :1], theta)], dim=1).mul(sharp).softmax(dim=1)[:, :-1]
-    T = smooth(F.max_pool2d(T, 7, 1, 3), 1.5)
+    surrounds = [solver.blur(s, share * min(s.shape[-2:])) for share in SURROUNDS]
+    above = level - torch.stack(surrounds).amin(dim=0)
+    above_all = level - s.mean(dim=(2, 3), keepdim=True)
+    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
+    o = torch.minimum(above, above_all) / deviation
+    none = torch.full_like(o[:, :1], theta)
+    T = (SHARP * torch.cat([o, none], dim=1)).softmax(dim=1)[:, :-1]
+    T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
     first, others = T[:, :1], T[:, 1:]
-    return torch.cat([first, others * ((1 - first) / others.sum(1, keepdim=True).clamp(min=1e-6)).clamp(max=1)], dim=1)
+    room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return torch.cat([first, others * room.clamp(max=1)], dim=1)
