@@ -34,7 +34,7 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that were set by the image itself: the curve of its tone; see `Fuser.sharing`.
+        chosen: options that the image set by itself, the curve of its tone; see `Fuser.sharing`.
     """
 
     picture: Picture = field(repr=False)

@@ -1,20 +1,16 @@
-"""A denoiser guided by a likelihood is a denoiser: guided(x_t, t) = likelihood(prior(x_t, t)).
-
-The likelihood works on luminance. A grey prior hands it its image as it is; an RGB prior hands it
-the luminance of its image, and what the likelihood changes there is added to R, G and B alike,
-which leaves the chroma untouched.
-"""
+"""A denoiser guided by a likelihood is a denoiser: guided(x_t, t) = likelihood(prior(x_t, t))."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from ddfm.imaging.color import luminance
 from ddfm.priors.schedule import alpha_sigma
 
-__all__ = ["Denoiser", "GuidedDenoiser", "Proximal"]
+__all__ = ["GuidedDenoiser"]
 
 
 class Denoiser(Protocol):
@@ -26,34 +22,23 @@ class Denoiser(Protocol):
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
 
 
-class Proximal(Protocol):
-    """A likelihood, as it is seen from here.
-
-    Attributes:
-        luma: (gain, offset). What it is given, and gives back, is gain * luminance + offset.
-    """
-
-    @property
-    def luma(self) -> tuple[float, float]: ...
-
-    def prior_weight(self, sigma: Tensor) -> Tensor: ...
-
-    def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor: ...
-
-
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
 
-    Where the likelihood gives the prior's estimate no weight, the prior is not asked.
+    Where the likelihood says that the prior's x_0 weighs nothing, the prior is not asked.
 
-    The likelihood remembers, so it serves one run of a sampler.
+    Args:
+        likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
+            sampler. It may have a `prior_weight(sigma)`.
+        clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
 
     Attributes:
-        clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
         x0_prior: the last x_0 before the likelihood.
     """
 
-    def __init__(self, prior: Denoiser, likelihood: Proximal, *, clip: bool = False) -> None:
+    def __init__(
+        self, prior: Denoiser, likelihood: Callable[[Tensor, Tensor], Tensor], *, clip: bool = False
+    ) -> None:
         self.prior = prior
         self.likelihood = likelihood
         self.clip = clip
@@ -62,12 +47,9 @@ class GuidedDenoiser:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
         noise = (sigma / alpha).flatten()
-        asked = bool(self.likelihood.prior_weight(noise).any())
-        x0 = self.prior(x_t, t) if asked else x_t / alpha
+        weight = getattr(self.likelihood, "prior_weight", torch.ones_like)
+        x0 = self.prior(x_t, t) if bool(weight(noise).any()) else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
-        gain, offset = self.likelihood.luma
-        luma = gain * luminance(x0) + offset
-        rectified = self.likelihood(luma, noise)
-        return x0 + (rectified - luma) / gain
+        return self.likelihood(x0, noise)

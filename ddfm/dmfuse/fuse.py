@@ -1,8 +1,8 @@
 """DMFuse at work: read the features of both sources, and let the head make one image of them.
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
-prior are. Last, as by the tone of the other method, the levels are spread upwards from the darkest to a
-good contrast: by a straight curve, the same for the whole image.
+prior are. Last is the tone: levels are spread upwards from the darkest to a good contrast, by a
+straight curve, the same for the whole image.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.weights import check_prior, load_head, shipped_head
 from ddfm.errors import unknown
-from ddfm.result import Chosen
 from ddfm.numerics.tone import given_curve, good_curve, toned
 from ddfm.priors.prior import Prior
 from ddfm.priors.tiled import in_tiles, tile_for
+from ddfm.result import Chosen
 from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse", "check_options"]

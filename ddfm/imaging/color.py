@@ -65,7 +65,7 @@ def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tens
     stack = torch.stack(list(chromas))
     weight = torch.linalg.vector_norm(stack, dim=2, keepdim=True)
     if shares is None:
-        # The floor is far below a level of 16 bits, and keeps the quotient finite where all is grey.
+        # Far below a level of 16 bits; keeps the quotient finite where all is grey.
         weight = weight + 1e-6
     else:
         weight = shares.transpose(0, 1).unsqueeze(2) * (weight + PALE) + 1e-6

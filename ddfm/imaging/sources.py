@@ -16,31 +16,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError
+from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 
-__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "equally_bright", "grey", "in_color", "read_sources"]
+__all__ = ["equally_bright", "grey", "in_color", "read_sources"]
 
-COLORS = ("auto", "grey", "a", "b")
-RESIZES = ("error", "a", "b")
-COARSE = 8  # fields along each side, by which pictures are compared
-ALIKE = 0.02  # of the range: focus changes levels of fields by less, exposure by more
-
-
-def check_color(color: str) -> str:
-    """The colour mode itself, or an error that names those that exist."""
-    if color not in COLORS:
-        raise unknown("colour mode", color, COLORS)
-    return color
-
-
-def check_resize(resize: str) -> str:
-    """The way of resizing itself, or an error that names those that exist."""
-    if resize not in RESIZES:
-        raise unknown("way to resize", resize, RESIZES)
-    return resize
+FIELDS = 8  # along each side, by which levels of pictures are compared
+EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
 def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture, ...]:
@@ -77,10 +62,13 @@ def grey(picture: Picture) -> np.ndarray:
 
 
 def equally_bright(pictures: Sequence[Picture]) -> bool:
-    """Whether pictures are equally bright everywhere, details aside: of differing focus, then, and
-    not of differing exposure."""
-    coarse = torch.cat([F.adaptive_avg_pool2d(_tensor(grey(p)[..., None]), COARSE) for p in pictures])
-    return float((coarse.amax(0) - coarse.amin(0)).mean()) < ALIKE
+    """Whether pictures have the same levels, details aside.
+
+    Then they differ in focus, and not in exposure.
+    """
+    planes = [_tensor(grey(picture)[..., None]) for picture in pictures]
+    coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
 
 
 def in_color(
@@ -95,7 +83,7 @@ def in_color(
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
-        shares: of all pictures in the fused levels (K, H, W), where colour is mixed likewise.
+        shares: of all pictures in the fused levels (K, H, W), where their colours are mixed so.
     """
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]

@@ -131,9 +131,6 @@ class EvidenceLikelihood(Likelihood):
         self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
-    def finish(self, f: Tensor) -> Tensor:
-        return f.clamp(-1, 1)
-
     def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
         """The log-posterior (1) per image, rho being (B, 1, 1, 1)."""
         misfit = (smooth(z, GRAIN) * self._misfits(f)).sum(dim=1, keepdim=True)

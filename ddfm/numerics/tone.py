@@ -7,24 +7,52 @@ Between them it is straight, and beyond black and white it goes on as it ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddfm.errors import unknown
+__all__ = ["Tone", "along", "fold", "given_curve", "good_curve", "knots", "toned"]
 
-__all__ = ["TONES", "along", "check_tone", "fold", "given_curve", "good_curve", "knots", "toned"]
-
-TONES = ("auto", "none")
 KNEE = 0.05  # width of the curve that folds levels back below white
 
 
-def check_tone(tone: str) -> str:
-    """The tone itself, or an error that names those that exist."""
-    if tone not in TONES:
-        raise unknown("tone", tone, TONES)
-    return tone
+@dataclass(frozen=True)
+class Tone:
+    """The step after a fusion.
+
+    Attributes:
+        spread: standard deviation that levels are to have; 0 leaves all as it is.
+        gains: the least and the greatest gain.
+        curve: for all images of a series; None is the image's own.
+    """
+
+    spread: float = 0.0
+    gains: tuple[float, float] = (1.0, 1.33)
+    curve: Sequence[float] | None = None
+
+    @classmethod
+    def among(cls, options: Mapping[str, Any]) -> Tone:
+        """The tone that is among the options of a fusion."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{k: v for k, v in options.items() if k in names and v is not None})
+
+    @classmethod
+    def others(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a fusion that are not of the tone."""
+        names = [field.name for field in fields(cls)]
+        return {k: v for k, v in options.items() if k not in names}
+
+    def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+        """Luminance (B, 1, H, W) in [0, 1], its levels spread, and each image's own curve."""
+        if not self.spread and self.curve is None:
+            return fused, [{} for _ in fused]
+        f = 2 * fused - 1
+        own = good_curve(f, self.spread, self.gains)
+        f = toned(f, given_curve(self.curve, own))
+        return ((f + 1) / 2).clamp(0, 1), [{"curve": tuple(curve)} for curve in own.tolist()]
 
 
 def knots(count: int, like: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ darken all else at once.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -106,7 +105,7 @@ class _State:
                 "a warm start (--warm) is for a loop that begins late: for likelihood default, or "
                 "any with a start (--start)"
             )
-        self.fuser, self.given = copy.copy(fuser), fuser.options
+        self.fuser, self.given = fuser, dict(fuser.config.options)
         self.steady, self.warm = steady, warm
         self.scales = OneScale(), OneScale()
         self.filters = Steady(), Steady()
@@ -115,8 +114,9 @@ class _State:
 
     def settings(self) -> dict[str, Any]:
         """All that the results depend on beside the sources, as JSON gives it back."""
-        settings = self.fuser.settings(self.fuser.task)
-        settings |= {"task": self.fuser.task, "steady": self.steady, "warm": self.warm}
+        config = self.fuser.config
+        settings = self.fuser.settings(config.usual_task)
+        settings |= {"task": config.task, "steady": self.steady, "warm": self.warm}
         return json.loads(json.dumps(settings))
 
     def seen(self, a: Any, b: Any) -> tuple[Picture, Picture]:
@@ -137,12 +137,11 @@ class _State:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
         free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
-            now = self.fuser.options
+            now = self.fuser.config.options
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         else:
             self.begun = True
-            self.fuser.task = task
-        self.fuser.options = self.given | free
+        self.fuser = self.fuser.with_config(task=task, options=self.given | free)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

@@ -318,7 +318,7 @@ def _write(job: _Job, fusion: Fusion, seconds: float, manifest: Manifest, readin
 
 def _possible_settings(work: _Work) -> list[Entry]:
     """What this work may have written into a manifest; an automatic task may be any task."""
-    tasks = TASKS if work.fuser.task == "auto" else (work.fuser.task,)
+    tasks = TASKS if work.fuser.config.task == "auto" else (work.fuser.config.task,)
     return [json.loads(json.dumps(work.fuser.settings(t) | work.settings)) for t in tasks]
 
 

@@ -7,7 +7,6 @@ slice are chosen for all of them at once: nothing but the anatomy changes from s
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,7 +109,7 @@ def fuse_volumes(
     if swap:
         fuser = _with_color_of_the_other(fuser)
     fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
-    settings = fuser.settings(fuser.task) | {
+    settings = fuser.settings(fuser.config.usual_task) | {
         "axis": axis,
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
@@ -121,9 +120,8 @@ def fuse_volumes(
 
 def _with_color_of_the_other(fuser: Fuser) -> Fuser:
     """The caller's a and b, for sources that come in the other order."""
-    other = copy.copy(fuser)
-    other.color = {"a": "b", "b": "a"}.get(fuser.color, fuser.color)
-    return other
+    color = fuser.config.color
+    return fuser.with_config(color={"a": "b", "b": "a"}.get(color, color))
 
 
 def _fuse_slices(

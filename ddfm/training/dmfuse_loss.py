@@ -28,8 +28,8 @@ from ddfm.numerics.poisson import PoissonSolver
 __all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
 
 LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
-# Which source has the level: what stands out over so much of the shorter side, and how sharply; what
-# is far above the rest of its picture, and how sharply. As the shipped head was trained.
+# Which source has the level: what stands out over so much of the shorter side, and how sharply;
+# what is far above the rest of its picture, and how sharply. As the shipped head was trained.
 WIDE, STANDS_OUT, BRIGHTNESS, OUTLYING = 0.12, 14.0, 0.55, 4.0
 
 
