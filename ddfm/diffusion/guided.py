@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ddfm.priors.schedule import alpha_sigma
@@ -29,7 +28,7 @@ class GuidedDenoiser:
 
     Args:
         likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
-            sampler. It may have a `prior_weight(sigma)`.
+            sampler. One without need of the prior has `needs_prior` False.
         clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
 
     Attributes:
@@ -47,8 +46,8 @@ class GuidedDenoiser:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
         noise = (sigma / alpha).flatten()
-        weight = getattr(self.likelihood, "prior_weight", torch.ones_like)
-        x0 = self.prior(x_t, t) if bool(weight(noise).any()) else x_t / alpha
+        asked = getattr(self.likelihood, "needs_prior", True)
+        x0 = self.prior(x_t, t) if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0

@@ -100,10 +100,10 @@ class Likelihood(ABC):
         """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""
         return ((f + 1) / 2).clamp(0, 1)
 
-    def prior_weight(self, sigma: Tensor) -> Tensor:
-        """What the prior's estimate weighs at the noise sigma (B,). Where that is 0 for a whole
-        batch, the prior is not asked for it."""
-        return torch.ones_like(sigma)
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the prior's estimate weighs anything; where not, the prior is not asked."""
+        return True
 
     def shares(self) -> Tensor | None:
         """Of the sources in the fused levels, (B, K, H, W), where it knows them."""

@@ -13,7 +13,7 @@ within black and white. Each pass of EM climbs it, first to its maximum in z, th
     M:  (a + rho + grad' W grad) f = a u + rho x0 + grad' W sum_k (S z)_k g_k                 (3)
 
 and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
-last f on, shortened where this would not climb. All else the sources s_k give once:
+last f on, less far where all the way would not climb. All else the sources s_k give once:
 
     u = sum_k r_k s_k,   r = softmax_k(kappa R(saliency_k))        levels, region by region   (4)
     g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
@@ -30,7 +30,7 @@ level chosen is foreign (phi). R smooths widely, within contours of the sources,
 has the level of one of them; or, for pictures of one thing in two ways, narrowly.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
-it is 0, and `prior_weight` says that the prior need not be asked.
+it is 0, and the prior need not be asked.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite wher
 GRAIN = 0.86  # of S, pixels
 STIFF = 0.3
 PASSES = 3  # of the conjugate gradients, which go on from the last f
-HALVINGS = 4  # of a step that does not climb
 
 
 class EvidenceLikelihood(Likelihood):
@@ -115,16 +114,17 @@ class EvidenceLikelihood(Likelihood):
         nothing = torch.zeros_like(self.u[..., :1, :1])
         return self._m_step(self.pi, f, f, nothing)
 
-    def prior_weight(self, sigma: Tensor) -> Tensor:
-        """rho, (B,)."""
-        return self.lam * (self.noise.to(sigma) / sigma.clamp(min=1e-3)) ** 2
+    @property
+    def needs_prior(self) -> bool:
+        return self.lam > 0 and bool((self.noise > 0).any())
 
     def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
         self._read_sources()
         f = self.first_guess() if self.f is None else self.f.to(x0)
         rho = torch.zeros_like(self.u[..., :1, :1])
         if sigma is not None:
-            rho = self.prior_weight(sigma).to(x0).view_as(rho)
+            noise = self.noise.to(x0)
+            rho = (self.lam * (noise / sigma.clamp(min=1e-3)) ** 2).to(x0).view_as(rho)
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
         self.z = self._e_step(f)
@@ -219,13 +219,11 @@ class EvidenceLikelihood(Likelihood):
             return total.sum(dim=(1, 2, 3), keepdim=True)
 
         # What was within black and white may be beyond now, which (3) did not know.
-        before, length = lost(f), torch.ones_like(rho)
-        for halving in range(HALVINGS + 1):
-            worse = lost(f + length * way) > before
-            if not worse.any():
-                break
-            length = torch.where(worse, length / 2 if halving < HALVINGS else 0, length)
-        return f + length * way
+        before, best = lost(f), f
+        for length in (0.25, 0.5, 1.0):
+            there = f + length * way
+            best = torch.where(lost(there) <= before, there, best)
+        return best
 
     def _of_levels(self, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
         beyond = (f.abs() - 1).clamp(min=0)
