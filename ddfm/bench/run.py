@@ -2,7 +2,7 @@
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/noise-SIGMA/METHOD/SET/PAIR.png      results of noisy sources
-    DIR/results.csv, summary.json, failures.csv, report.html
+    DIR/report.html, sheets/, plots/, and the tables of `ddfm.bench.tables`
 
 Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
 otherwise. The noise test adds Gaussian noise of SIGMA grey levels, the same for every method and
@@ -11,76 +11,37 @@ run, to all sources, and measures how far their fusion is from that of the clean
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
+from ddfm.bench.plots import write_plots
+from ddfm.bench.report import write_report
+from ddfm.bench.results import Bench, Row, level
+from ddfm.bench.sheets import write_sheets
+from ddfm.bench.tables import write_tables
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import METRICS, as_grey, evaluate, psnr, ssim
-from ddfm.storage.atomic import atomic_path
+from ddfm.metrics import as_grey, evaluate, known_metrics, psnr, ssim
 from ddfm.storage.manifest import Manifest, sources_entry
+from ddfm.version import __version__
 
-__all__ = ["Bench", "Row", "bench", "summarise"]
-
-NOISE_METRICS = ("PSNR", "SSIM")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A pair as one method fused it; `noise` has PSNR and SSIM by standard deviation."""
-
-    method: str
-    dataset: str
-    pair: Pair
-    file: Path
-    seconds: float | None
-    metrics: dict[str, float]
-    noise: dict[str, dict[str, float]] = field(default_factory=dict)
-
-
-@dataclass
-class Bench:
-    """All results, and what failed: (method, set, pair, reason).
-
-    Files that are in no pair are there too, with an empty name for the method.
-    """
-
-    datasets: list[Dataset]
-    methods: list[Method]
-    ssim_range: float
-    noise: tuple[float, ...]
-    rows: list[Row] = field(default_factory=list)
-    failures: list[tuple[str, str, str, str]] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every pair could be fused and measured. Files in no pair are no pair."""
-        return not any(method for method, *_ in self.failures)
-
-    def of(self, method: Method, dataset: Dataset) -> list[Row]:
-        """What one method made of one set."""
-        return [r for r in self.rows if (r.method, r.dataset) == (method.name, dataset.name)]
-
-    def resize_of(self, dataset: str) -> str:
-        """How the sources of a set were brought to one size."""
-        used = (m.settings.get(dataset, {}).get("resize", "error") for m in self.methods)
-        return next((resize for resize in used if resize != "error"), "error")
+__all__ = ["bench"]
 
 
 def bench(
@@ -90,12 +51,16 @@ def bench(
     *,
     ssim_range: float = 2.0,
     noise: Sequence[float] = (),
+    columns: Sequence[str] | None = None,
     progress: bool | None = None,
 ) -> Bench:
-    """Runs all methods on all sets, and writes tables, report and contact sheets into `out`."""
-    from ddfm.bench.report import write_report
-    from ddfm.bench.sheets import write_sheets
+    """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
+    Args:
+        columns: the metrics of the tables for papers.
+    """
+    columns = columns and known_metrics(columns)
+    positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
@@ -110,35 +75,11 @@ def bench(
             for dataset in datasets:
                 bar.set_description(f"{method.name}, {dataset.name}")
                 _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
-    _write_tables(result, out)
+    write_tables(result, out, columns)
     write_report(result, out / "report.html")
+    write_plots(result, out / "plots")
     write_sheets(result, out / "sheets")
     return result
-
-
-def summarise(result: Bench) -> dict[str, dict[str, Any]]:
-    """{method: {set: {"pairs": n, "seconds_per_pair": s, "metrics": {name: mean}}}}."""
-    summary: dict[str, dict[str, Any]] = {m.name: {} for m in result.methods}
-    for method in result.methods:
-        for dataset in result.datasets:
-            rows = result.of(method, dataset)
-            if not rows:
-                continue
-            entry: dict[str, Any] = {
-                "pairs": len(rows),
-                "seconds_per_pair": _mean([r.seconds for r in rows]),
-                "metrics": {name: _mean([r.metrics.get(name) for r in rows]) for name in METRICS},
-            }
-            noisy = {
-                level: {
-                    name: _mean([r.noise[level][name] for r in rows if level in r.noise])
-                    for name in NOISE_METRICS
-                }
-                for level in map(_level, result.noise)
-                if any(level in r.noise for r in rows)
-            }
-            summary[method.name][dataset.name] = entry | ({"noise": noisy} if noisy else {})
-    return summary
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
@@ -167,7 +108,7 @@ def _run_set(
     with ExitStack() as opened:
         manifests: dict[float, Manifest] = {}
         for sigma in (0.0, *result.noise) if fuse is not None else ():
-            kind = f"noise-{_level(sigma)}" if sigma else "fused"
+            kind = f"noise-{level(sigma)}" if sigma else "fused"
             manifest = Manifest(out / kind / method.name / dataset.name)
             manifests[sigma] = opened.enter_context(manifest)
         for pair in dataset.pairs:
@@ -191,23 +132,62 @@ def _run_pair(
 ) -> Row:
     """One result: somebody else's file, or fused here, with its entry in a manifest by noise."""
     pictures = read_sources(pair.files, settings["resize"])
-    seconds = None
+    measure = _against_sources(pictures, dataset.task, result.ssim_range)
     if fuse is None:
         file = method.result(dataset.name, pair.name)
-    else:
-        file, seconds = _fused(manifests[0.0], pair, pictures, fuse, settings)
-    greys = [as_grey(picture) for picture in (read_image(file), *pictures)]
-    values = evaluate(*greys, ssim_range=result.ssim_range)
-    row = Row(method.name, dataset.name, pair, file, seconds, values)
-    for sigma in result.noise if fuse is not None else ():
+        return Row(method.name, dataset.name, pair, file, None, measure.values(file))
+    entry = _fused(manifests[0.0], pair, pictures, fuse, settings, measure)
+    file = manifests[0.0].folder / entry["output"]
+    row = Row(method.name, dataset.name, pair, file, entry["seconds"], _metrics(entry))
+    clean = _against_clean(file, entry["sha256"])
+    for sigma in result.noise:
         noisy = tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
-        file, _ = _fused(manifests[sigma], pair, noisy, fuse, settings | {"noise": sigma})
-        other = as_grey(file)
-        row.noise[_level(sigma)] = {
-            "PSNR": psnr(other, greys[0], peak=255),
-            "SSIM": ssim(other, greys[0], data_range=255),
-        }
+        with_noise = settings | {"noise": sigma}
+        row.noise[level(sigma)] = _metrics(
+            _fused(manifests[sigma], pair, noisy, fuse, with_noise, clean)
+        )
     return row
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured of a result, and all that its values depend on beside the pictures."""
+
+    how: dict[str, Any]
+    values: Callable[[Path], dict[str, float]]
+
+    def entry(self, file: Path) -> dict[str, Any]:
+        """For the manifest. JSON has no infinite PSNR, and no share of no targets."""
+        values = self.values(file).items()
+        return {
+            "measured": self.how,
+            "metrics": {name: v if math.isfinite(v) else str(v) for name, v in values},
+        }
+
+
+def _metrics(entry: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in entry["metrics"].items()}
+
+
+def _against_sources(pictures: tuple[Picture, ...], task: str, ssim_range: float) -> Measure:
+    def values(file: Path) -> dict[str, float]:
+        greys = [as_grey(picture) for picture in (read_image(file), *pictures)]
+        return evaluate(*greys, ssim_range=ssim_range, task=task)
+
+    return Measure({"version": __version__, "task": task, "ssim_range": ssim_range}, values)
+
+
+def _against_clean(clean: Path, digest: str) -> Measure:
+    """How near the fusion of noisy sources is to that of clean ones."""
+
+    def values(file: Path) -> dict[str, float]:
+        fused, target = as_grey(file), as_grey(clean)
+        return {
+            "PSNR": psnr(fused, target, peak=255),
+            "SSIM": ssim(fused, target, data_range=255),
+        }
+
+    return Measure({"version": __version__, "clean": digest}, values)
 
 
 def _fused(
@@ -216,8 +196,9 @@ def _fused(
     pictures: tuple[Picture, ...],
     fuse: Fuse,
     settings: dict[str, Any],
-) -> tuple[Path, float]:
-    """The file of the result and the seconds it took, now or in an earlier run."""
+    measure: Measure,
+) -> dict[str, Any]:
+    """The line of the result in the manifest: its seconds and metrics, of now or an earlier run."""
     output = f"{pair.name}.png"
     wanted = json.loads(json.dumps({"sources": sources_entry(pair.files), "settings": settings}))
     entry = manifest.get(output)
@@ -227,7 +208,12 @@ def _fused(
         entry = wanted | {"seconds": round(time.perf_counter() - begin, 4)}
         with manifest.adding(output, entry) as temporary:
             write_image(temporary, fused.pixels, replace(fused, range=None), None)
-    return manifest.folder / output, entry["seconds"]
+            with suppress(DdfmError):  # what cannot be measured is a result all the same
+                entry |= measure.entry(temporary)
+        entry = manifest.entries[output]
+    if entry.get("measured") != measure.how:
+        entry = entry | measure.entry(manifest.folder / output)
+    return entry
 
 
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
@@ -243,36 +229,3 @@ def _check_names(kind: str, names: list[str]) -> None:
             raise DdfmError(f"two of one name: {kind} {name}; rename one")
         if not name or name in (".", "..") or "/" in name or "\\" in name:
             raise DdfmError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
-
-
-def _level(sigma: float) -> str:
-    return f"{sigma:g}"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """None where JSON has no number for it."""
-    numbers = [value for value in values if value is not None]
-    mean = float(np.mean(numbers)) if numbers else math.nan
-    return mean if math.isfinite(mean) else None
-
-
-def _write_tables(result: Bench, out: Path) -> None:
-    noise = [(_level(s), name) for s in result.noise for name in NOISE_METRICS]
-    head = ["configuration", "set", "pair", "seconds", *METRICS]
-    lines = [
-        [r.method, r.dataset, r.pair.name, "" if r.seconds is None else r.seconds]
-        + [r.metrics.get(name, "") for name in METRICS]  # SCD is of two sources
-        + [r.noise.get(level, {}).get(name, "") for level, name in noise]
-        for r in result.rows
-    ]
-    _write_csv(out / "results.csv", head + [f"noise {s}: {name}" for s, name in noise], lines)
-    _write_csv(out / "failures.csv", ["configuration", "set", "pair", "reason"], result.failures)
-    with atomic_path(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summarise(result), indent=1) + "\n", encoding="utf-8")
-
-
-def _write_csv(path: Path, head: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        writer.writerows(lines)

@@ -36,6 +36,18 @@ __all__ = ["fuse"]
     help="Write the estimate of every step there, before and after the likelihood.",
 )
 @click.option(
+    "--show",
+    multiple=True,
+    metavar="VIEW",
+    help="Also write a picture to look at, beside the result: side-by-side, before-after or "
+    "overlay (temperatures in false colours). May be given several times.",
+)
+@click.option(
+    "--overlay",
+    metavar="MAP",
+    help="Colours of the overlay, which is then written: iron, ember, hot, ice or green.",
+)
+@click.option(
     "--pattern",
     metavar="A:B...",
     help="Folders: the names of a pair, {} being what they share, * anything: "
@@ -72,6 +84,8 @@ def fuse(
     sources: tuple[Path, ...],
     output: Path,
     save_steps: Path | None,
+    show: tuple[str, ...],
+    overlay: str | None,
     pattern: str | None,
     suffix: str | None,
     dry_run: bool,
@@ -100,7 +114,7 @@ def fuse(
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
-      ddfm fuse flir.jpg -o fused.png --celsius 15 40
+      ddfm fuse flir.jpg -o fused.png --celsius 15 40 --overlay iron
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
@@ -109,11 +123,18 @@ def fuse(
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
+    from ddfm.imaging.views import check_view, path_of, view
+
+    views = dict.fromkeys([*show, *(["overlay"] if overlay else [])])
+    for kind in views:
+        check_view(kind, overlay or "iron")
     alone = len(sources) == 1
     if not alone and flir:
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
+    if views and (sources[0].is_dir() or is_video(sources[0])):
+        raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
@@ -123,17 +144,21 @@ def fuse(
             raise click.UsageError("--save-steps is for images, not for films")
         return fuse_film(*sources, output, settings, quiet)
     from ddfm.fuser import Fuser
-    from ddfm.imaging.files import check_output
+    from ddfm.imaging.files import check_output, write_image
     from ddfm.imaging.formats.flir import read_flir
+    from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
     from ddfm.result import check_steps
     from ddfm.storage.outputs import keep_sources
 
-    keep_sources([output], sources)
-    check_output(output)
+    shown = {kind: path_of(output, kind) for kind in views}
+    keep_sources([output, *shown.values()], sources)
+    for path in (output, *shown.values()):
+        check_output(path)
     if save_steps is not None:
         check_steps(save_steps)
-    opened = tuple(read_flir(sources[0], **flir)) if alone else sources
+    pair = read_flir(sources[0], **flir) if alone else None
+    opened = sources if pair is None else tuple(pair)
     pictures = read_sources(opened, settings["resize"])
     check_output(output, pictures[0].size)
     fuser = Fuser(**settings)
@@ -142,6 +167,10 @@ def fuse(
     if save_steps is not None:
         fusion.save_steps(save_steps)
     fusion.save(output)
+    for kind, path in shown.items():
+        degrees = None if pair is None else pair.celsius
+        look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
+        write_image(path, look.pixels, look)
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
         click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)

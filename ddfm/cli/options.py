@@ -11,12 +11,29 @@ import click
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
-__all__ = ["checked", "fuser_options", "quiet_option"]
+__all__ = ["checked", "fuser_options", "quiet_option", "reading_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+)
+
+
+def _limit_pixels(context: click.Context, _: click.Parameter, megapixels: float | None) -> None:
+    from ddfm.storage.budget import limited
+
+    context.with_resource(limited(megapixels))
+
+
+reading_options = click.option(
+    "--max-megapixels",
+    type=float,
+    metavar="NUMBER",
+    expose_value=False,
+    callback=_limit_pixels,
+    help="The most pixels of a picture, a frame or a slice, in millions; memory has a limit of "
+    "its own, DDFM_MAX_BYTES.  [default: 180]",
 )
 
 _FUSER = (
@@ -119,7 +136,8 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
 
 def fuser_options(command: Command) -> Command:
-    """The arguments of `ddfm.Fuser` as options, by the same names."""
+    """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
+    command = reading_options(command)
     for option in reversed(_FUSER):
         command = option(command)
     return command

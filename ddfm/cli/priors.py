@@ -44,14 +44,16 @@ def show(name: str) -> None:
 @priors.command()
 @click.argument("name")
 @click.option("--url", help="A mirror: the address of the file, or of the folder of several.")
-def get(name: str, url: str | None) -> None:
+@click.option("--sha256", metavar="DIGEST", help="Of the weights, where none is published.")
+@click.option("--trust", is_flag=True, help="Take weights of which no checksum is published.")
+def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
     """Download a prior, or the rest of it after an interruption, and verify it.
 
     It comes to $DDFM_CACHE, else to ddfm in $XDG_CACHE_HOME or ~/.cache.
     """
     from ddfm.priors import catalog
 
-    click.echo(catalog.get(name, url))
+    click.echo(catalog.get(name, url, sha256=sha256, trust=trust))
 
 
 @priors.command()

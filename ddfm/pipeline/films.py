@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ddfm.arguments import plain_options
+from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
@@ -32,6 +32,7 @@ __all__ = ["fuse_frames", "fuse_sequence"]
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
 
+@by_annotation
 def fuse_sequence(
     a: str | os.PathLike[str],
     b: str | os.PathLike[str],
@@ -75,6 +76,7 @@ def fuse_sequence(
     return count
 
 
+@by_annotation
 def fuse_frames(
     pairs: Iterable[tuple[Any, Any]],
     fuser: Fuser | None = None,

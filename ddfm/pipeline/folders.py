@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import DdfmError, why_failed
 from ddfm.fuser import Fuser, Fusion
@@ -94,6 +95,7 @@ class _Job:
     pictures: tuple[Picture, ...] | None = None
 
 
+@by_annotation
 def fuse_folders(
     dir_a: str | os.PathLike[str],
     dir_b: str | os.PathLike[str],
@@ -139,6 +141,7 @@ def fuse_folders(
     return _fuse_all(pairing, outputs, Path(out), _Work(fuser), progress, callback)
 
 
+@by_annotation
 def fuse_flir(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
