@@ -158,17 +158,19 @@ RECIPES: dict[str, dict[str, Any]] = {
     "reference": {},
 }
 
-# What a task changes in the default recipe: the likelihood is set for infrared and visible. In
-# other tasks no source has targets, and none is foreign where it is darker.
-ALIKE = {"phi": 0.0, "theta": 0.0}
+# What a task changes in the default recipe, which is set for infrared and visible. In the other
+# tasks sources show one thing: none has targets, and none is foreign where it is darker.
+ALIKE = {"phi": 0.0, "theta": 0.0, "edge": 0.1}
 LOCAL = ALIKE | {"width": 0.008}  # levels pixel by pixel
 OF_TASK: dict[str, dict[str, Any]] = {
     "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": LOCAL | {"alpha": 0.02},
+        "options": LOCAL | {"alpha": 0.05},
     },
-    "multi-exposure": {"options": ALIKE | {"saliency": "exposed", "kappa": 2.0}},
+    "multi-exposure": {
+        "options": ALIKE | {"saliency": "exposed", "kappa": 2.0, "alpha": 0.002},
+    },
     "multi-focus": {"options": LOCAL | {"saliency": "sharp", "alpha": 0.3}},
 }
 NO_GAIN = {"gains": (1.0, 1.0)}
