@@ -12,7 +12,6 @@ noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
 
 from __future__ import annotations
 
-import tomllib
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from ddfm.metrics.pooling import pooled
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
+from ddfm.storage.inputs import toml_table
 
 SPLITS = Path(__file__).with_name("splits.toml")
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
@@ -117,7 +117,7 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None)
 
 def some_pairs(dataset: Dataset, count: int, split: str = "all") -> list[list[np.ndarray]]:
     """Grey levels of pairs evenly chosen, of those on one side of the split."""
-    splits = tomllib.loads(SPLITS.read_text())
+    splits = toml_table(SPLITS)
     names = splits.get(dataset.name, {}).get(split)
     pairs = [p for p in dataset.pairs if names is None or p.files[0].stem in names]
     some = pairs[:: max(1, len(pairs) // count)][:count]
