@@ -52,6 +52,8 @@ class Method:
 
     def result(self, dataset: str, name: str) -> Path:
         """The file that somebody else's method has made of a pair."""
+        if self.folder is None:
+            raise DdfmError(f"{self.name} has no folder of results")
         inside = self.folder / dataset
         folder = inside if inside.is_dir() else self.folder
         for path in image_files(folder):

@@ -86,7 +86,9 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     """What fuses, by method and set: all of it first, so that a wrong setting costs no work."""
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
-        for dataset in result.datasets if method.make is not None else ():
+        for dataset in result.datasets:
+            if method.make is None:
+                continue
             number = len(dataset.subfolders)
             fuse, method.settings[dataset.name] = method.make(dataset.task, number)
             made[method.name, dataset.name] = fuse

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import checked, fuser_options, quiet_option
+from ddfm.cli.options import checked, echo_json, fuser_options, json_option, quiet_option
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -79,6 +79,7 @@ __all__ = ["fuse"]
     metavar="visible|thermal",
     help="FLIR: whose pixels the result has.  [default: visible]",
 )
+@json_option
 @quiet_option
 def fuse(
     sources: tuple[Path, ...],
@@ -92,6 +93,7 @@ def fuse(
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
+    as_json: bool,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
@@ -119,7 +121,7 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run}
+    folders = {"suffix": suffix, "dry_run": dry_run, "as_json": as_json}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
@@ -137,7 +139,7 @@ def fuse(
         raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
-    if pattern is not None or any(folders.values()):
+    if pattern is not None or suffix is not None or dry_run:
         raise click.UsageError("--pattern, --format and --dry-run are for folders")
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
@@ -171,9 +173,14 @@ def fuse(
         degrees = None if pair is None else pair.celsius
         look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
         write_image(path, look.pixels, look)
+    seconds = round(time.monotonic() - began, 3)
+    if as_json:
+        views_at = list(map(str, shown.values()))
+        about = {"output": str(output), "views": views_at, "seconds": seconds}
+        echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
-        click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
+        click.echo(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
 
 
@@ -219,13 +226,16 @@ def _fuse_folders(
     if folders["dry_run"] and not alone:
         # No weights are read for a plan, and so there is no Fuser to do this.
         check_number(len(sources), checked(settings))
+    as_json = folders.pop("as_json")
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)
     else:
         a, b, *more = sources
         summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)
-    if folders["dry_run"]:
+    if as_json:
+        echo_json(summary.plain())
+    elif folders["dry_run"]:
         click.echo(summary.pairing)
     elif not quiet or not summary.ok:
         click.echo(summary, err=True)

@@ -11,7 +11,14 @@ import click
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
-__all__ = ["checked", "fuser_options", "quiet_option", "reading_options"]
+__all__ = [
+    "checked",
+    "echo_json",
+    "fuser_options",
+    "json_option",
+    "quiet_option",
+    "reading_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -34,6 +41,13 @@ reading_options = click.option(
     callback=_limit_pixels,
     help="The most pixels of a picture, a frame or a slice, in millions; memory has a limit of "
     "its own, DDFM_MAX_BYTES.  [default: 180]",
+)
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="On standard output, as JSON: what was done, and how.",
 )
 
 _FUSER = (
@@ -133,6 +147,13 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
     known = {field.name for field in fields(FusionConfig)}
     return FusionConfig(**{name: value for name, value in settings.items() if name in known})
+
+
+def echo_json(value: object) -> None:
+    """For programs: one JSON text on standard output."""
+    import json
+
+    click.echo(json.dumps(value, indent=1, default=str))
 
 
 def fuser_options(command: Command) -> Command:

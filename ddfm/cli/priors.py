@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import echo_json, quiet_option
 
 __all__ = ["priors"]
 
@@ -25,11 +25,15 @@ def priors() -> None:
 
 
 @priors.command("list")
-def list_priors() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_priors(as_json: bool) -> None:
     """All priors that have a name."""
     from ddfm.priors import catalog
 
-    click.echo(catalog.listing())
+    if as_json:
+        echo_json(catalog.table())
+    else:
+        click.echo(catalog.listing())
 
 
 @priors.command()

@@ -74,6 +74,26 @@ class Summary:
         """Whether no pair failed."""
         return not self.of("failed")
 
+    def plain(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        outcomes = [
+            {
+                "name": one.pair.name,
+                "sources": list(map(str, one.pair.files)),
+                "output": str(one.output),
+                "status": one.status,
+                **({"error": one.error} if one.error else {}),
+            }
+            for one in self.outcomes
+        ]
+        left = {name: list(map(str, files)) for name, files in self.pairing.ambiguous.items()}
+        return {
+            "outcomes": outcomes,
+            "ambiguous": left,
+            "unpaired": list(map(str, self.pairing.unpaired)),
+            "seconds": round(self.seconds, 3),
+        }
+
     def __str__(self) -> str:
         lines = [str(outcome) for outcome in self.of("failed")]
         lines += self.pairing.leftovers()

@@ -296,12 +296,24 @@ def check(name: str) -> str:
     return f"{entry.name}: {path} {says[weakest]}"
 
 
+def table() -> list[dict[str, Any]]:
+    """What `listing` says, with a name for each column."""
+    return [
+        {
+            "name": entry.name,
+            "channels": entry.channels,
+            "size": _size(entry),
+            "status": _status(entry),
+            "description": entry.description,
+        }
+        for entry in ENTRIES.values()
+    ]
+
+
 def listing() -> str:
     """All priors, one a line: name, channels, size, where it is, what it is."""
     rows = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
-    for entry in ENTRIES.values():
-        about = (entry.name, str(entry.channels), _size(entry), _status(entry), entry.description)
-        rows.append(about)
+    rows += [tuple(str(value) for value in row.values()) for row in table()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]])
