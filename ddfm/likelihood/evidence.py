@@ -84,7 +84,7 @@ class EvidenceLikelihood(Likelihood):
         beta: float = 0.5,
         p: float = 0.6,
         phi: float = 4.0,
-        learn: float = 4.0,
+        learn: float = 2.5,
         faint: float = 0.004,
         edge: float = 0.01,
         theta: float = 1.4,
