@@ -21,6 +21,7 @@ __all__ = ["by_annotation", "plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
+WORDS = ("saliency",)  # options that are words
 SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
@@ -173,7 +174,7 @@ def positive(name: str, value: Any, most: float = math.inf) -> float:
 
 
 def plain_options(options: Any) -> dict[str, Any]:
-    """Names with numbers, several numbers where these belong, or None."""
+    """Names with numbers, with several numbers or words where these belong, or None."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -181,9 +182,11 @@ def plain_options(options: Any) -> dict[str, Any]:
     return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
 
 
-def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
+def _option(name: str, value: Any) -> float | str | tuple[float, ...] | None:
     if value is None:
         return None
+    if name in WORDS:
+        return text(f"the option {name}", value)
     if name not in SEVERAL:
         return _number(name, value)
     most, words = SEVERAL[name]

@@ -75,7 +75,7 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
-        "exposures, all others infrared and visible.",
+        "exposures, or a focus stack if all are equally bright; all others infrared and visible.",
     ),
     click.option(
         "--likelihood",
@@ -116,6 +116,12 @@ _FUSER = (
         show_default=True,
         help="Of the network: float32, bfloat16, float16, or auto: bfloat16 where the processor "
         "has instructions for it and it makes no difference to be seen.",
+    ),
+    click.option(
+        "--tone",
+        default="auto",
+        show_default=True,
+        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
     ),
     click.option(
         "--color",

@@ -27,7 +27,10 @@ from ddfm.imaging.picture import Picture
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["grey", "in_color", "read_sources"]
+__all__ = ["equally_bright", "grey", "in_color", "read_sources"]
+
+FIELDS = 8  # along each side, by which levels of pictures are compared
+EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
 def read_sources(
@@ -89,13 +92,32 @@ def grey(picture: Picture) -> np.ndarray:
     return luminance(_tensor(picture.pixels))[0, 0].numpy()
 
 
-def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto") -> Picture:
+def equally_bright(pictures: Sequence[Picture]) -> bool:
+    """Whether pictures have the same levels, details aside.
+
+    Then they differ in focus, and not in exposure.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    planes = [_tensor(grey(picture)[..., None]) for picture in pictures]
+    coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
+
+
+def in_color(
+    fused: np.ndarray,
+    pictures: Sequence[Picture],
+    color: str = "auto",
+    shares: torch.Tensor | None = None,
+) -> Picture:
     """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
 
     It is of the deepest depth among them, with the profile and the alpha of whoever gave colour.
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
+        shares: of all pictures in the fused levels (K, H, W), where their colours are mixed so.
     """
     import torch
 
@@ -107,7 +129,8 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
     if colored:
         y = 2 * _tensor(pixels) - 1
         chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        cb, cr = fuse_chroma(chromas).split(1, 1)
+        mixed = shares is not None and len(colored) == len(pictures)
+        cb, cr = fuse_chroma(chromas, shares[None] if mixed else None).split(1, 1)
         rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
         pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     return replace(_like(colored or pictures, pictures), pixels=pixels)
