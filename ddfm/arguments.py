@@ -133,7 +133,8 @@ def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
     """An object of a class of ours, which is not imported to know it."""
 
     def check(name: str, value: Any) -> Any:
-        if kind in (base.__name__ for base in type(value).__mro__):
+        acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
+        if acts_alike or kind in (base.__name__ for base in type(value).__mro__):
             return value
         raise DdfmError(f"{name} must be a {kind}, not {short(value)}")
 
