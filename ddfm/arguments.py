@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -105,13 +105,13 @@ def _two_numbers(name: str, value: Any) -> tuple[float, float]:
     raise DdfmError(f"{name} must be two numbers, not {short(value)}")
 
 
-def _function(name: str, value: Any) -> Callable[..., Any]:
+def _function(name: str, value: Any) -> Any:
     if callable(value):
         return value
     raise DdfmError(f"{name} must be a function, not {short(value)}")
 
 
-def _several(name: str, value: Any) -> Iterable[Any]:
+def _several(name: str, value: Any) -> Any:
     if not isinstance(value, str | bytes):
         with suppress(TypeError):
             iter(value)

@@ -386,7 +386,7 @@ def test_settings_are_json_and_make_the_result_again():
     assert settings == fusion.settings
     assert settings["sources"] == ["the first image", "the second image"]
     assert settings["ddfm"] == ddfm.__version__
-    for key in ("ddfm", "weights", "sources", "source_noise"):
+    for key in ("ddfm", "weights", "sources", "source_noise", "alignment"):
         del settings[key]
     assert np.array_equal(fuse(a, b, **settings).image, fusion.image)
     assert Fuser(**settings).settings(settings["task"]) | settings == Fuser(**settings).settings(
@@ -621,7 +621,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()
-    fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu")
+    fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu", dtype="float32")
     assert sizes == [(1, 1, 10, 7)] * 2  # what is padded would not be noise
     assert fused.settings["source_noise"] == [0.2, 0.0]
     (made,) = Toy.made
@@ -699,8 +699,8 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"color": None}, "color must be a word, not None"),
         ({"resize": None}, "resize must be a word, not None"),
         ({"method": None}, "method must be a word, not None"),
-        ({"device": None}, "no device 'None' here"),
-        ({"dtype": None}, "unknown dtype 'None'"),
+        ({"device": None}, "a device is named, as cpu is"),
+        ({"dtype": None}, "a dtype is named, as float32 is"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):

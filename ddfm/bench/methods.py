@@ -50,6 +50,10 @@ class Method:
     folder: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)  # by set, as they were used
 
+    def files(self) -> list[Path]:
+        """All files that others have made."""
+        return [p for p in self.folder.rglob("*") if p.is_file()] if self.folder else []
+
     def result(self, dataset: str, name: str) -> Path:
         """The file that somebody else's method has made of a pair."""
         if self.folder is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,21 +28,26 @@ from tqdm import tqdm
 from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
-from ddfm.bench.plots import write_plots
+from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row, level
 from ddfm.bench.sheets import write_sheets
-from ddfm.bench.tables import write_tables
-from ddfm.errors import DdfmError, why_failed
+from ddfm.bench.tables import TABLES, write_tables
+from ddfm.errors import DdfmError, InputError, printable, why_failed
 from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import as_grey, evaluate, known_metrics, psnr, ssim
+from ddfm.storage.files import make_folder
 from ddfm.storage.manifest import Manifest, sources_entry
+from ddfm.storage.noted import check_noted
+from ddfm.storage.ours import check_no_source, check_ours, protecting
 from ddfm.version import __version__
 
 __all__ = ["bench"]
+
+REPORT = "report.html"
 
 
 def bench(
@@ -63,23 +69,51 @@ def bench(
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
+    levels = tuple({level(sigma): sigma for sigma in noise}.values())  # each once
+    result = Bench(list(datasets), list(methods), ssim_range, levels)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
-    made = _made(result)
-    _make_folder(out)
+    sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
+    others = [file for method in methods for file in method.files()]
+    with protecting(*sources, *others):
+        made = _made(result)
+        _check_outputs(result, out)
+        _run(result, made, out, progress)
+        write_tables(result, out, columns)
+        write_report(result, out / REPORT)
+        write_plots(result, out / "plots")
+        write_sheets(result, out / "sheets")
+    return result
+
+
+def _check_outputs(result: Bench, out: Path) -> None:
+    """Raise where a file of the run would replace a source, or somebody else's."""
+    make_folder(out)
+    for name in (*TABLES, REPORT):
+        check_noted(out / name)
+    for dataset in result.datasets:
+        for name in plot_names(dataset):
+            check_noted(out / "plots" / dataset.name / name)
+    for method in result.methods:
+        for dataset in result.datasets:
+            check_ours(out / "sheets" / method.name / f"{dataset.name}.jpg")
+            for folder in [_folder(out, sigma, method, dataset) for sigma in (0.0, *result.noise)]:
+                for pair in dataset.pairs:
+                    check_no_source(folder / f"{pair.name}.png")
+
+
+def _run(
+    result: Bench, made: dict[tuple[str, str], Fuse], out: Path, progress: bool | None
+) -> None:
+    """All methods on all sets."""
+    methods, datasets = result.methods, result.datasets
     total = len(methods) * sum(len(d.pairs) for d in datasets)
     disable = None if progress is None else not progress
     with tqdm(total=total, unit="pair", disable=disable, leave=False) as bar:
         for method in methods:
             for dataset in datasets:
-                bar.set_description(f"{method.name}, {dataset.name}")
+                bar.set_description(printable(f"{method.name}, {dataset.name}"))
                 _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
-    write_tables(result, out, columns)
-    write_report(result, out / "report.html")
-    write_plots(result, out / "plots")
-    write_sheets(result, out / "sheets")
-    return result
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
@@ -95,11 +129,9 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     return made
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DdfmError(f"cannot make the folder {out}: {error.strerror or error}") from None
+def _folder(out: Path, sigma: float, method: Method, dataset: Dataset) -> Path:
+    """Where results are, of clean sources, or of noisy ones."""
+    return out / (f"noise-{level(sigma)}" if sigma else "fused") / method.name / dataset.name
 
 
 def _run_set(
@@ -110,8 +142,7 @@ def _run_set(
     with ExitStack() as opened:
         manifests: dict[float, Manifest] = {}
         for sigma in (0.0, *result.noise) if fuse is not None else ():
-            kind = f"noise-{level(sigma)}" if sigma else "fused"
-            manifest = Manifest(out / kind / method.name / dataset.name)
+            manifest = Manifest(_folder(out, sigma, method, dataset))
             manifests[sigma] = opened.enter_context(manifest)
         for pair in dataset.pairs:
             try:
@@ -220,7 +251,7 @@ def _fused(
 
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
     """Noise that depends on the pair's name and the source alone."""
-    rng = np.random.default_rng([zlib.crc32(name.encode()), which])
+    rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
     noise = rng.standard_normal(picture.pixels.shape, np.float32)
     return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
 
@@ -228,6 +259,6 @@ def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
 def _check_names(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise DdfmError(f"two of one name: {kind} {name}; rename one")
+            raise InputError(f"two of one name: {kind} {name}; rename one")
         if not name or name in (".", "..") or "/" in name or "\\" in name:
-            raise DdfmError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
+            raise InputError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")

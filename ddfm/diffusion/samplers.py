@@ -27,6 +27,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ddfm.diffusion import choices
 from ddfm.errors import DdfmError
 from ddfm.extensions import find_part
 
@@ -146,11 +147,9 @@ def dpm_solver(
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "dpm-solver": dpm_solver,
-}
+SAMPLERS: dict[str, Callable[..., Tensor]] = dict(
+    zip(choices.SAMPLERS, (ddim, ddpm, dpm_solver), strict=True)
+)
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -20,7 +20,8 @@ from ddfm.errors import unknown
 from ddfm.likelihood.base import Chosen
 from ddfm.numerics.tone import along, fold, given_curve, good_curve, knots
 from ddfm.priors.prior import Prior
-from ddfm.priors.tiled import in_tiles, tile_for
+from ddfm.priors.tile_sizes import tile_for
+from ddfm.priors.tiled import in_tiles
 from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse", "check_options"]

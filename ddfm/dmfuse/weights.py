@@ -9,6 +9,7 @@ network       the head's `HeadConfig`
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import OUTPUTS, Head, HeadConfig
 from ddfm.errors import DdfmError, one_line, short
 from ddfm.priors.prior import Prior
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import existing_file, json_object
 from ddfm.storage.shipped import shipped
 
@@ -87,11 +88,8 @@ def shipped_head() -> Path:
 
 def save_head(path: Path, head: Head, about: About) -> None:
     """Weights and metadata; the file appears whole."""
-    from safetensors.torch import save_file
-
     weights = {k: v.half().contiguous().cpu() for k, v in head.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={KEY: json.dumps(asdict(about))})
+    write_weights(path, weights, {KEY: json.dumps(asdict(about))})
 
 
 def load_head(path: Path) -> tuple[Head, About]:
@@ -110,7 +108,8 @@ def load_head(path: Path) -> tuple[Head, About]:
         raise DdfmError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers too narrow to have any weights
             head = Head(about.network)
         head.load_state_dict(weights, assign=True)
     except (ValueError, RuntimeError) as error:

@@ -9,7 +9,9 @@ None of these libraries is imported to recognise its objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +203,7 @@ def from_folder(
         raise DdfmError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
     config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
-        raise DdfmError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
+        raise DdfmError(f"{folder} holds a {short(network)[1:-1]}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
         raise DdfmError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
@@ -211,23 +213,10 @@ def from_folder(
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
-    scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
     try:
-        with torch.device("meta"):
-            plan = diffusers.UNet2DModel.from_config(config)
-        needed = sum(weight.numel() for weight in plan.parameters())
-        if needed > numbers:
-            raise DdfmError(
-                f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
-                f"and there are {numbers:,}"
-            )
-        model = diffusers.UNet2DModel.from_pretrained(
-            unet,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=weights.suffix == ".safetensors",
-            variant="fp16" if ".fp16." in weights.name else None,
-        )
+        with _held_tongue():
+            scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
+            model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
         raise
     except Exception as error:  # whatever a library makes of settings that do not fit
@@ -235,6 +224,39 @@ def from_folder(
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
+
+
+@contextmanager
+def _held_tongue() -> Iterator[None]:
+    """diffusers tells the terminal about settings that it does not know."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _model_in(
+    folder: Path, config: dict[str, Any], weights: Path, numbers: int, diffusers: Any
+) -> Any:
+    """The network of a folder, if it is not larger than its weights."""
+    with torch.device("meta"):
+        plan = diffusers.UNet2DModel.from_config(config)
+    needed = sum(weight.numel() for weight in plan.parameters())
+    if needed > numbers:
+        raise DdfmError(
+            f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
+            f"and there are {numbers:,}"
+        )
+    return diffusers.UNet2DModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+        use_safetensors=weights.suffix == ".safetensors",
+        variant="fp16" if ".fp16." in weights.name else None,
+    )
 
 
 def _weights_in(folder: Path) -> Path:
@@ -252,11 +274,8 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             name = str(config.get("_class_name"))
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
-                raise DdfmError(f"{file} names an unknown scheduler, {name}")
-            try:
-                return scheduler.from_config(config)
-            except Exception as error:
-                raise DdfmError(f"cannot make a {name} of {file}: {one_line(error)}") from None
+                raise DdfmError(f"{file} names an unknown scheduler, {short(name)}")
+            return scheduler.from_config(config)
     raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
 
@@ -265,10 +284,9 @@ def _config(file: Path) -> dict[str, Any]:
     config = json_object(read_text(file), str(file))
     for key, (most, longest) in SIZES.items():
         value = config.get(key)
-        several = isinstance(value, list)
-        numbers = value if several else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
-        if not fits or (several and not 1 <= len(numbers) <= longest):
+        if not fits or (numbers is value and not 1 <= len(numbers) <= longest):
             raise DdfmError(f"{key} of {file} makes no sense: {short(value)}")
     return config
 
@@ -281,8 +299,8 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
             "use a DDPMScheduler or DDIMScheduler"
         )
     prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction not in DIFFUSERS_KINDS:
-        raise DdfmError(f"the scheduler of {where} predicts {prediction}, which no prior does")
+    if not isinstance(prediction, str) or prediction not in DIFFUSERS_KINDS:
+        raise DdfmError(f"the scheduler of {where} predicts {short(prediction)}, no prior does")
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
 
 

@@ -35,8 +35,8 @@ from ddfm.priors.settings import (
     overlaid,
     refuse_missing,
 )
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_text
 
 __all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
@@ -106,14 +106,11 @@ def save_checkpoint(
     path: str | Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> None:
     """Weights with their settings in one safetensors file, for `load_checkpoint` to read."""
-    from safetensors.torch import save_file
-
     settings = normalised(settings, str(path))
     refuse_missing(missing_diffusion(settings), "a prior without them", "give its settings")
     plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in settings.items()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"ddfm": json.dumps(plain)})
+    write_weights(path, tensors, {"ddfm": json.dumps(plain)})
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -184,7 +181,10 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _pickle(path: Path) -> Any:
-    zipped = zipfile.is_zipfile(path)
+    try:
+        zipped = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive of several disks, says its damaged end
+        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
     if zipped:
         _refuse_bomb(path)
     for name in _asked_for(path, zipped):

@@ -16,6 +16,7 @@ from ddfm.priors.checkpoints import load_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
 from ddfm.priors.settings import alphas_bar_of, normalised
+from ddfm.storage.inputs import with_home
 
 __all__ = ["load_prior"]
 
@@ -90,7 +91,7 @@ def _from_text(
             return _gaussian(config)
         name = name or entry.name
         x = catalog.path_of(entry.name) or catalog.get(entry.name)
-    path = Path(x).expanduser()
+    path = with_home(x)
     if path.is_dir():
         prior = adapters.from_folder(path, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers folder")

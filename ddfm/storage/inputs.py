@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.errors import DdfmError, InputError, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +24,7 @@ __all__ = [
     "read_text",
     "read_to_the_end",
     "toml_table",
+    "with_home",
 ]
 
 MOST_TEXT = 64 * 2**20  # bytes of a file of settings
@@ -65,6 +66,14 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError) as error:
         raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
     return path
+
+
+def with_home(path: str | os.PathLike[str]) -> Path:
+    """The path, with `~` and `~name` at its beginning as the folders that they stand for."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"cannot find the home folder that {path} begins with") from None
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -92,10 +92,15 @@ class Manifest:
                     "not know it; move it away, or name another folder"
                 )
 
+    def known(self, output: str) -> tuple[str, ...]:
+        """The sha256 of what was made here under this name."""
+        digest = self.entries.get(output, {}).get("sha256")
+        return (digest,) if isinstance(digest, str) else ()
+
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
-        with atomic_path(self.folder / output, PREFIX) as temporary:
+        with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
             entry = {"output": output, "sha256": sha256_of(temporary)} | entry
             self._append(json.dumps(entry).encode() + b"\n")

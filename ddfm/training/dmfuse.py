@@ -21,17 +21,19 @@ from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, save_head
 from ddfm.errors import DdfmError, unknown
+from ddfm.imaging.files import write_drawing
 from ddfm.imaging.pairing import Pair
 from ddfm.priors.prior import Prior
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
-from ddfm.training.run import TrainingRun
+from ddfm.training.run import TrainingRun, check_seed, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
 Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the level to aim at
 PUBLISHED_TIMESTEPS = (5, 50, 100)
+WEIGHTS = "dmfuse.safetensors"
 ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
 SHOWN = 6  # crops on a sheet
 # How far levels may be spread afterwards. The published method has nothing of the kind.
@@ -64,6 +66,7 @@ class Settings:
             raise unknown("loss", self.loss, LOSSES)
         if self.noise not in NOISES:
             raise unknown("noise", self.noise, NOISES)
+        check_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
             raise DdfmError(f"crops have at least 32 pixels to a side, not {self.size}")
@@ -88,20 +91,21 @@ def train_dmfuse(
     """
     s = settings or Settings()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
-    pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
-    train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
-    if not run.resume():
-        run.normalise(train)
-    run.train(train, progress)
-    about = About(
-        run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
-    )
-    save_head(out / "dmfuse.safetensors", run.head, about)
-    return out / "dmfuse.safetensors"
+    with protecting(*(path for pair in pairs for path in pair.files)):
+        prepare(out, s, WEIGHTS)
+        run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
+        pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
+        train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
+        if not run.resume():
+            run.normalise(train)
+        run.train(train, progress)
+        about = About(
+            run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
+        )
+        save_head(out / WEIGHTS, run.head, about)
+    return out / WEIGHTS
 
 
 def _network(s: Settings, prior: Prior) -> HeadConfig:
@@ -211,5 +215,4 @@ class HeadRun(TrainingRun):
         shown = [*images, self._fused(images, features)]
         rows = [torch.cat(list(x[:, 0]), dim=1) for x in shown]
         pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        with atomic_path(path) as temporary:
-            Image.fromarray(pixels).save(temporary)
+        write_drawing(path, Image.fromarray(pixels))

@@ -19,24 +19,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ddfm.arguments import positive
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_weights
+from ddfm.storage.ours import protecting
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import COLORS, sample_sheet
-from ddfm.training.run import TrainingRun
+from ddfm.training.run import TrainingRun, check_seed, prepare
 from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
+
+WEIGHTS = "prior.safetensors"
 
 # The design of the shipped prior: at full resolution, narrow, no attention (any size works alike).
 SHIPPED = UNetConfig(
@@ -77,10 +79,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
+        check_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)
         if not 0 <= self.balance <= 1:  # NaN is in no order
-            raise DdfmError(f"balance must be from 0 to 1, not {self.balance}")
+            raise InputError(f"balance must be from 0 to 1, not {self.balance}")
 
 
 def train_prior(
@@ -96,11 +99,15 @@ def train_prior(
     """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with _processes(device) as (rank, ranks, device):
+    photographs = find_photographs(folder)
+    aside = find_photographs(validation) if validation else []
+    _check_apart(out, folder, validation)
+    with protecting(*photographs, *aside, init), _processes(device) as (rank, ranks, device):
         first = rank == 0
         progress = progress if first else False
-        crops = Photographs(find_photographs(folder), max(settings.crops), progress)
+        if first:
+            prepare(out, settings, WEIGHTS)
+        crops = Photographs(photographs, max(settings.crops), progress)
         run = PriorRun(settings, out, torch.device(device), rank, ranks)
         if not run.resume():
             run.start_from(init)
@@ -109,7 +116,16 @@ def train_prior(
         run.train(crops, progress, reports=first)
         if first:
             run.write_weights()
-    return out / "prior.safetensors"
+    return out / WEIGHTS
+
+
+def _check_apart(out: Path, *folders: str | Path | None) -> None:
+    for folder in filter(None, folders):
+        if out.resolve().is_relative_to(Path(folder).resolve()):
+            raise InputError(
+                f"{out} lies in {folder}, where all pictures are trained or measured on, and those "
+                "of the run would be; choose another --out"
+            )
 
 
 class PriorRun(TrainingRun):
@@ -146,8 +162,7 @@ class PriorRun(TrainingRun):
             self.net.load_state_dict(weights)
             self.average.load_state_dict(weights)
         except Exception as error:
-            line = str(error).splitlines()[0]
-            raise DdfmError(f"cannot start from the weights {init}: {line}") from None
+            raise InputError(f"cannot start from the weights {init}: {one_line(error)}") from None
 
     @property
     def prior(self) -> FunctionPrior:
@@ -224,8 +239,7 @@ class PriorRun(TrainingRun):
             "timesteps": len(self.alphas_bar),
         }
         weights = {k: v.half().contiguous().cpu() for k, v in self.average.state_dict().items()}
-        with atomic_path(self.out / "prior.safetensors") as path:
-            save_file(weights, path, metadata={"ddfm": json.dumps(about)})
+        write_weights(self.out / WEIGHTS, weights, {"ddfm": json.dumps(about)})
 
 
 def _network(settings: Settings, device: torch.device) -> UNet:
@@ -237,7 +251,7 @@ def _network(settings: Settings, device: torch.device) -> UNet:
 def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
     if s.optimizer not in ("muon", "adamw"):
-        raise DdfmError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
+        raise InputError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
     outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

@@ -25,6 +25,7 @@ from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 from ddfm.video.whole import check_whole
@@ -123,7 +124,10 @@ class VideoWriter:
         self.frames = 0
         self.stream: Any = None
         with self._explained():
-            self.container = _av().open(str(temporary.absolute()), "w")
+            # Without random numbers in it: the same film is to be the same file.
+            exact = {"fflags": "+bitexact"}
+            self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
+        self.container.metadata["comment"] = MARK
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, one_line
+from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume
 
 __all__ = ["LPS", "read"]
@@ -52,7 +53,7 @@ def read(path: Path, series: int | None = None) -> Volume:
     """The volume of the only series in a folder, of the one with this number, or in a file."""
     library("pydicom")
     # Elements are decoded when they are first looked at, which may be anywhere in here.
-    with understood(str(path)):
+    with explained(str(path)):
         return _read(path, series)
 
 
@@ -71,7 +72,8 @@ def _read(path: Path, series: int | None) -> Volume:
     affine[:3, 2] = step
     affine[:3, 3] = first.position
     values = _values(slices, name)
-    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head)
+    burned_in = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in heads)
+    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head, burned_in)
 
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
@@ -106,7 +108,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
 def _head(file: Path) -> Any:
     """Everything but the pixels, or None for what is not DICOM."""
     pydicom = library("pydicom")
-    with understood(str(file)):
+    with explained(str(file)):
         try:
             return _dataset(file, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
@@ -149,7 +151,7 @@ def _about(heads: list[tuple[Path, Any]]) -> str:
 
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
-    with understood(str(file)):
+    with explained(str(file)):
         frames = int(head.get("NumberOfFrames", 1) or 1)
         groups = head.get("PerFrameFunctionalGroupsSequence")
         if frames > 1 and (groups is None or len(groups) != frames):
@@ -287,7 +289,7 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
 
 def _pixels(path: Path) -> np.ndarray:
     """The stored values of a file, decompressed; RGB for any kind of colour."""
-    with understood(str(path)):
+    with explained(str(path)):
         dataset = _dataset(path)
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)

@@ -19,7 +19,7 @@ from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_volume_output", "read_volume", "write_volume"]
+__all__ = ["check_volume_output", "read_volume", "volume_files", "write_volume"]
 
 _READERS = {
     ".nii": nifti.read,
@@ -63,6 +63,19 @@ def read_volume(source: Any, *, series: int | None = None, name: str | None = No
         f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
         "pass a path, or an array and its affine as a tuple"
     )
+
+
+def volume_files(path: Path) -> list[Path]:
+    """All files that a volume at this path may be read from."""
+    if path.is_dir():
+        return [path, *(file for file in path.rglob("*") if file.is_file())]
+    files = [path]
+    suffix = _suffix(path)
+    if suffix in (".hdr", ".img"):
+        files += [path.with_suffix(other) for other in (".hdr", ".img")]
+    elif suffix in (".nhdr", ".nrrd"):
+        files += nrrd.data_files(path)
+    return files
 
 
 def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None) -> None:

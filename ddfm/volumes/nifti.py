@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.storage.ours import MARK
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["from_image", "read", "write"]
@@ -25,7 +27,7 @@ def read(path: Path) -> Volume:
     """The volume in a file."""
     nibabel = library("nibabel")
     path = existing_file(path)
-    with understood(str(path)):
+    with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
             return from_image(image, str(path))
@@ -43,7 +45,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
     Args:
         packed: the file that it is unpacked from, where it is.
     """
-    with understood(name):
+    with explained(name):
         shape = tuple(int(side) for side in image.shape)
         # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
         while len(shape) > 3 and shape[3] == 1:
@@ -76,6 +78,7 @@ def write(path: Path, volume: Volume) -> None:
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     if max(volume.shape) > 32767:
         kind = nibabel.Nifti2Image
+    header["descrip"] = MARK
     header.set_data_dtype(values.dtype)
     image = kind(values, volume.affine, header)
     if values.dtype == np.uint16:
@@ -90,13 +93,12 @@ def write(path: Path, volume: Volume) -> None:
 def _clean_header(nibabel: Any, source: Any) -> Any:
     """The header of the source, without what it says in words, and of the values that it had."""
     if not isinstance(source, nibabel.Nifti1Header):  # which those of NIfTI-2 are, too
-        return nibabel.Nifti1Header()
+        source = nibabel.Nifti1Header()
     header = source.copy()
     header.extensions.clear()  # whole DICOM headers travel there, names and all
-    for field in ("descrip", "aux_file", "db_name", "intent_name"):
-        if field in header:
-            header[field] = b""
-    header["descrip"] = b"ddfm fusion"
+    for field in header.template_dtype.names:
+        if header.template_dtype[field].kind == "S" and field != "magic":
+            header[field] = b""  # anyone may have written anything there
     header["intent_code"] = 0
     header["cal_min"] = header["cal_max"] = 0
     header.set_slope_inter(None, None)

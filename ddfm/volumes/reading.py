@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, MissingExtra
-from ddfm.imaging.reading import explained
 
-__all__ = ["check_bytes", "finite", "library", "understood"]
+__all__ = ["check_bytes", "finite", "library"]
 
 _PACKAGES = {"nibabel": "nibabel", "nrrd": "pynrrd", "pydicom": "pydicom"}
 
@@ -30,20 +26,6 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise MissingExtra(_PACKAGES[name], "medical", "this kind of volume") from None
-
-
-@contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Whatever a library stumbles over becomes one line about the file; its warnings are held."""
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with explained(name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def check_bytes(

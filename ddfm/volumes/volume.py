@@ -36,6 +36,7 @@ class Volume:
         name: what to call it in messages.
         modality: DICOM's word for what it shows: "MR", "CT", "PT", "NM", ..., or "".
         source: the header that it came with, for those who write a volume like it.
+        burned_in: whether text may be part of the picture, such as the name of the patient.
     """
 
     values: np.ndarray
@@ -43,6 +44,7 @@ class Volume:
     name: str = "volume"
     modality: str = ""
     source: Any = None
+    burned_in: bool = False
 
     def __post_init__(self) -> None:
         check_shape(self.values.shape, self.name)

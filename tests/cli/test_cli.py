@@ -82,7 +82,7 @@ def test_options_are_the_arguments_of_a_fuser_with_the_same_defaults(pair, out, 
     defaults = {
         name: p.default
         for name, p in parameters.items()
-        if name not in ("options", "clean", "clip")  # of researchers, in Python
+        if name not in ("options", "clean", "clip", "look")  # of researchers, in Python
     }
     assert asked == defaults
 
@@ -387,14 +387,15 @@ def test_steps_of_another_fusion_are_removed_and_nothing_else(pair, out, tmp_pat
 
 
 def test_a_full_disk_leaves_what_was_there(pair, out, monkeypatch):
-    out.write_bytes(b"before")
+    assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--seed", 1).exit_code == 0
+    before = out.read_bytes()
 
     def full(self, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
 
     monkeypatch.setattr(Path, "write_bytes", full)
     refused(ddfm_run("fuse", *pair, "-o", out, *FAST), "cannot write", "No space left on device")
-    assert [p.read_bytes() for p in out.parent.iterdir()] == [b"before"]
+    assert [p.read_bytes() for p in out.parent.iterdir()] == [before]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

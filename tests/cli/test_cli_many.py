@@ -149,7 +149,9 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
-    refused(ddfm_run("fuse", file, other, "-o", out, "--celsius", 1, 2), "which come alone")
+    two = ("fuse", other, other, "-o", out)
+    refused(ddfm_run(*two, "--celsius", 1, 2), "are for files of FLIR cameras")
+    refused(ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"), "that come alone")
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "are for folders")

@@ -11,7 +11,8 @@ import torch
 from ddfm.diffusion.samplers import SAMPLERS, Noise, ddim, ddpm, dpm_solver, find_sampler, noised
 from ddfm.errors import DdfmError
 from ddfm.priors.gaussian import GaussianPrior
-from ddfm.priors.schedule import alphas_bar, timesteps
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.schedule import alphas_bar
 
 
 def white(seed: int):

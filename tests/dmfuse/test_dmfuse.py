@@ -290,7 +290,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_pat
 def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
     settings = Settings(**(QUICK | {"report_every": 15}), steps=30, lr=3e-3)
     weights = train_dmfuse(pairs, tmp_path, tiny_prior(), settings, progress=False)
-    history = json.loads((tmp_path / "history.json").read_text())
+    history = json.loads((tmp_path / "history.json").read_text())["history"]
     assert [entry["step"] for entry in history] == [15, 30]
     assert history[1]["aside"] < history[0]["aside"]
     assert (tmp_path / "curve.png").exists() and (tmp_path / "samples-000030.png").exists()

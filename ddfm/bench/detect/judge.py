@@ -31,7 +31,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture, eight_bit
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics.tables import as_csv, as_grid
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 
 __all__ = ["Score", "check_boxes", "detect"]
 
@@ -187,8 +187,7 @@ def _write(scores: Sequence[Score], out: Path) -> None:
         for s in scores
     ]  # fmt: skip
     for name, text in (("detections.csv", as_csv(head, lines)), ("detections.md", _tables(scores))):
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+        write_noted(out / name, text)
 
 
 def _tables(scores: Sequence[Score]) -> str:
