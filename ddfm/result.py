@@ -36,7 +36,7 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that the likelihood set by itself; see `Fuser.sharing`.
+        chosen: options that the likelihood set by itself; see `Fuser.with_shared_estimates`.
         words: warnings about the sources, a line each: that they do not lie on each other, say.
     """
 

@@ -77,7 +77,7 @@ class Transform:
         return Transform(np.linalg.inv(self.matrix), self.fixed, self.moving, self.model)
 
     def then(self, other: Transform) -> Transform:
-        """This one first, and the other one after it."""
+        """The transform that does its own part first, and that of the other one after it."""
         if self.fixed != other.moving:
             raise DdfmError(
                 f"a transform to pictures of {_words(self.fixed)} pixels is not followed by one "
