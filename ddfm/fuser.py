@@ -52,6 +52,7 @@ __all__ = ["Fuser", "Fusion", "check_number", "fuse"]
 Pictures = tuple[Picture, ...]  # of one scene, two or more
 Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 Part = str | Callable[..., Any]
+_RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
@@ -143,6 +144,14 @@ class Fuser:
         others = "".join(f", {name}={value!r}" for name, value in said.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
+    def __getattr__(self, name: str) -> Any:
+        """What had another name until 0.5."""
+        if name not in _RENAMED:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        message = f"Fuser.{name} is now Fuser.{_RENAMED[name]}; the old name goes with version 0.7"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(self, _RENAMED[name])
+
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior, where some of the configuration is different."""
         other = object.__new__(type(self))
@@ -168,16 +177,16 @@ class Fuser:
 
         Args:
             sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
-            first_guess: luminance (H, W) in [0, 1] that a loop which starts late begins with,
+            first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
         """
-        if first_guess is not None and not self.begins_late:
+        if first_guess is not None and not self.has_warm_start:
             raise DdfmError(
-                "first_guess (--warm) is for a loop that begins late: for likelihood default, or "
+                "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
                 "any with a start"
             )
         laid = self.registered(sources)
@@ -244,12 +253,12 @@ class Fuser:
         check_number(number, self.config)
 
     @property
-    def begins_late(self) -> bool:
+    def has_warm_start(self) -> bool:
         """Whether the loop starts from a first guess, which can then be given."""
         return self.resolved(self.config.usual_task).start is not None
 
     @by_annotation
-    def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
+    def with_shared_estimates(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
         What would be set image by image, the curve of the tone, is set to the median of what it

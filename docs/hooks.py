@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 from latex2mathml.converter import convert
+from markdown import Extension, Markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -43,11 +44,26 @@ from a clone as it stands: `python examples/fuse_pair.py`.
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+# A row for several arguments at once, of which the reference would say that they must be given.
+SEVERAL = re.compile(r"(<code>\w+, [^<]*</code>(?:(?!</tr>).)*?)<em>required</em>", re.DOTALL)
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc="?https?:'
     r'|<link\b(?=[^>]*\brel="?(?:stylesheet|preconnect|preload|icon))[^>]*\bhref="?https?:'
     r'|@import\s+(?:url\()?["\']?https?:|url\(["\']?https?:'
 )
+
+
+class AsElsewhere(Extension):
+    """Lists as others read them: what belongs to an item begins under its text."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.tab_length = 2
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts our extension before those of mkdocs.yml, which look at what it sets."""
+    config.markdown_extensions.insert(0, AsElsewhere())
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -92,14 +108,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    r"""Formulas, which arithmatex has put into \( \) or \[ \], as MathML."""
+    r"""Formulas, which arithmatex has put into \( \) or \[ \], as MathML; and tidier tables."""
 
     def formula(match: re.Match[str]) -> str:
         source = html.unescape(match[2]).strip()
         display = "block" if source.startswith(r"\[") else "inline"
         return convert(source[2:-2].strip(), display=display)
 
-    return FORMULA.sub(formula, content)
+    return SEVERAL.sub(r"\1", FORMULA.sub(formula, content))
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -549,7 +549,7 @@ def test_a_first_guess_is_a_keyword_of_fuse_and_refused_where_it_does_nothing(to
     guess = np.zeros((5, 6))
     given = fuse(a, b, first_guess=guess.tolist(), **settings).image
     assert not np.array_equal(given, fuse(a, b, **settings).image)
-    with pytest.raises(DdfmError, match="first_guess .* begins late"):
+    with pytest.raises(DdfmError, match="first_guess .* warm start"):
         fuse(a, b, first_guess=guess, prior="gaussian", **PLAIN)
 
 
@@ -558,7 +558,7 @@ def test_a_series_shares_its_contrast():
     pairs = [(factor * image(0) / 255, factor * image(1) / 255) for factor in (0.1, 0.7, 1)]
     fuser = Fuser("gaussian", steps=1, device="cpu")
     chosen = [fuser(a, b).chosen for a, b in pairs]
-    series = fuser.sharing(pairs)
+    series = fuser.with_shared_estimates(pairs)
     middle = np.median([one["curve"] for one in chosen], axis=0)
     assert (
         series.config.options == {"curve": pytest.approx(tuple(middle))}
@@ -566,8 +566,15 @@ def test_a_series_shares_its_contrast():
     )
     assert series(*pairs[0]).settings["options"]["curve"] == list(series.config.options["curve"])
     given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
-    assert given.sharing(pairs).config.options == {"curve": (-1, 0.5, 1)}
-    assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).config.options == {}
+    assert given.with_shared_estimates(pairs).config.options == {"curve": (-1, 0.5, 1)}
+    with pytest.warns(DeprecationWarning, match="sharing is now Fuser.with_shared_estimates"):
+        assert given.sharing(pairs).config.options == {"curve": (-1, 0.5, 1)}
+    assert (
+        Fuser("gaussian", likelihood="paper", device="cpu")
+        .with_shared_estimates(pairs)
+        .config.options
+        == {}
+    )
 
 
 def test_tone_is_a_step_after_the_fusion():

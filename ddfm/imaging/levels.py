@@ -35,7 +35,7 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
     if isinstance(levels, str) and levels == "full":
         return replace(picture, range=picture.range or _of_depth(picture))
     try:
-        low, high = map(float, levels)  # type: ignore[arg-type]
+        low, high = map(float, levels)
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

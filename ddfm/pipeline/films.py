@@ -104,7 +104,7 @@ def fuse_frames(
         steady: whether noise is averaged over time, where nothing has changed.
         warm: whether the loop begins with the result of the frame before. This makes nothing
             steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up; and a folder
-            of frames begins anew when it was interrupted. Only for a loop that begins late.
+            of frames begins anew when it was interrupted. Only for a loop with a warm start.
     """
     state = _State(Fuser() if fuser is None else fuser, steady, warm)
     for a, b in pairs:
@@ -115,9 +115,9 @@ class _State:
     """What a frame knows of those before it."""
 
     def __init__(self, fuser: Fuser, steady: bool, warm: bool) -> None:
-        if warm and not fuser.begins_late:
+        if warm and not fuser.has_warm_start:
             raise DdfmError(
-                "a warm start (--warm) is for a loop that begins late: for likelihood default, or "
+                "a warm start (--warm) is for a loop that has one: for likelihood default, or "
                 "any with a start (--start)"
             )
         self.fuser, self.given = fuser, dict(fuser.config.options)

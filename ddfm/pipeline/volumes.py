@@ -157,7 +157,7 @@ def _fuse_slices(
     # Where all sources are black, so is the result.
     busy = [k for k in range(len(stacks[0])) if any(stack[k].any() for stack in stacks)]
     sample = {round(k) for k in np.linspace(0, len(busy) - 1, SAMPLE)} if busy else ()
-    fuser = fuser.sharing([pair(busy[k]) for k in sorted(sample)])
+    fuser = fuser.with_shared_estimates([pair(busy[k]) for k in sorted(sample)])
     fused: np.ndarray | None = None
     disable = None if progress is None else not progress
     with tqdm(total=len(busy), unit="slice", disable=disable, leave=False) as bar:

@@ -465,7 +465,7 @@ def test_a_series_shares_its_curve(trained, tmp_path):
     spread = About(**(vars(about) | {"gains": (1.0, 3.0)}))
     save_head(path, head, spread)
     some = [scene(seed) for seed in range(3)]
-    shared = fuser(path).sharing(some)
+    shared = fuser(path).with_shared_estimates(some)
     curve = shared.config.options["curve"]
     assert curve[-1] - curve[0] > 2.01
     fused = [shared(*pair, progress=False) for pair in some]
