@@ -38,7 +38,8 @@ class Fusion:
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
         words: warnings about the sources, a line each: that they do not lie on each other, say.
-        chosen: options that the image set by itself, the curve of its tone; see `Fuser.with_shared_estimates`.
+        chosen: options that the image set by itself, the curve of its tone; see
+            `Fuser.with_shared_estimates`.
     """
 
     picture: Picture = field(repr=False)
