@@ -26,7 +26,7 @@ from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, in_color, read_sources
@@ -155,7 +155,7 @@ class Fuser:
             trajectory: whether the result keeps a snapshot of every step.
         """
         if first_guess is not None and not self.begins_late:
-            raise DdfmError(
+            raise InputError(
                 "first_guess (--warm) is for a loop that begins late: for likelihood default, or "
                 "any with a start"
             )
@@ -240,7 +240,7 @@ class Fuser:
         """Groups of one size, one number and one task, together."""
         self.check_number(len(groups[0]))
         if self.dmfuse is not None and watch.trajectory:
-            raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+            raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
         height, width = size = groups[0][0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
@@ -306,7 +306,7 @@ class Fuser:
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
         if guess.shape != size:
-            raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
+            raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
     def _evidence(self, pictures: Pictures, config: FusionConfig, prior: Prior) -> Evidence:
@@ -335,7 +335,7 @@ class Fuser:
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
-        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+        raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
 
 
@@ -348,7 +348,7 @@ def _check(config: FusionConfig, head: Any) -> None:
     check_tile(config.tile)
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
-        raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
+        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
 
 
 def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
@@ -357,7 +357,7 @@ def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
     if config.method == "dmfuse":
         return full
     if full.start is not None and not 0 <= full.start < length:
-        raise DdfmError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+        raise InputError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
     available = length if full.start is None else full.start + 1
     if config.steps is None and isinstance(full.steps, int):
         full = replace(full, steps=min(full.steps, available))

@@ -65,7 +65,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.likelihood.base import Chosen, Likelihood
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
@@ -151,18 +151,18 @@ class EvidenceLikelihood(Likelihood):
     ) -> None:
         super().__init__(*sources)
         if min(alpha, width, spread, edge, grain, knee) <= 0:
-            raise DdfmError(
+            raise InputError(
                 "alpha, width, spread, edge, grain and knee of the likelihood are positive"
             )
         if min(rivalry, contour, follow, faint, ease, learn, room, lam, noise) < 0:
-            raise DdfmError(
+            raise InputError(
                 "rivalry, contour, follow, faint, ease, learn, room, lam and noise of the "
                 "likelihood are not negative"
             )
         if not (0 <= light <= 1 and 0 <= even <= 1):
-            raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
+            raise InputError("light and even of the likelihood are shares, from 0 to 1")
         if rivalry > 10 or not (competition is None or 0.001 <= competition <= 1):
-            raise DdfmError("rivalry of the likelihood is at most 10, competition from 0.001 to 1")
+            raise InputError("rivalry of the likelihood is at most 10, competition from 0.001 to 1")
         self.alpha, self.rivalry, self.competition = alpha, rivalry, competition
         self.kappa, self.beta = kappa, beta
         self.width, self.contour = width, contour

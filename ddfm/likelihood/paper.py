@@ -35,7 +35,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.filters import per_image_mean
 from ddfm.numerics.fourier import GradientSolver, grad
@@ -59,7 +59,7 @@ class PaperLikelihood(Likelihood):
     ) -> None:
         super().__init__(i, v)
         if psi < 0 or eta <= 0 or eps <= 0:
-            raise DdfmError(
+            raise InputError(
                 f"psi must be 0 or more, eta and eps positive: psi={psi}, eta={eta}, eps={eps}"
             )
         self.psi = psi

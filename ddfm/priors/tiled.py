@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.priors.prior import Prior
 
 __all__ = ["Tiled", "check_tile", "in_tiles", "tile_for"]
@@ -24,7 +24,7 @@ OVERLAP = 64
 def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
     """Refuses tiles that leave no room between two overlaps; 0 (none) and None are fine."""
     if tile and tile < 2 * overlap:
-        raise DdfmError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
+        raise InputError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
 
 
 class Tiled(Prior):

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, MissingExtra, unknown
+from ddfm.errors import InputError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
@@ -98,7 +98,7 @@ def read_flir(
         kelvin = np.asarray(thermogram.kelvin, np.float64)
     degrees = kelvin - 273.15
     if not np.isfinite(degrees).any():
-        raise DdfmError(f"{path} is damaged: none of its temperatures is a number")
+        raise InputError(f"{path} is damaged: none of its temperatures is a number")
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
     visible = _photograph(thermogram, path)
@@ -119,9 +119,9 @@ def check_reading(
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before the work is done."""
     if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
-        raise DdfmError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
+        raise InputError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
 
@@ -150,7 +150,7 @@ def _segments(path: Path) -> list[bytes]:
 def _thermogram(path: Path) -> Any:
     container = b"".join(_segments(path))
     if not container:
-        raise DdfmError(
+        raise InputError(
             f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
         )
     try:
@@ -177,7 +177,7 @@ def _records(container: bytes, path: Path) -> dict[int, tuple[int, int, int, int
             records[kind] = (number, kind, offset, length)
     missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
     if missing:
-        raise DdfmError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
     return records
 
 
@@ -200,7 +200,7 @@ def _check_record_sizes(
             ask_pixels(width, height, str(path))
             ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
             if limit is not None and width * height > limit:
-                raise DdfmError(f"{path} is damaged: a sensor of {width} x {height} pixels")
+                raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")
 
 
 def _percentiles(degrees: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
@@ -217,7 +217,7 @@ def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
 
 def _photograph(thermogram: Any, path: Path) -> Picture:
     if thermogram.optical is None:
-        raise DdfmError(f"{path} has no visible photograph in it; pass one as a second image")
+        raise InputError(f"{path} has no visible photograph in it; pass one as a second image")
     return replace(from_array(thermogram.optical, f"{path} (visible)"), alpha=None)
 
 
@@ -236,7 +236,7 @@ def _field(
     seen = _overlap(box, (0, 0, visible[1], visible[0]))
     pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
-        raise DdfmError(
+        raise InputError(
             f"{path}: by the camera's own scale and offset the thermal image lies outside the "
             "photograph; read it without alignment"
         )
