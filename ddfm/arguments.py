@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -84,9 +84,9 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _path(name: str, value: Any) -> str | os.PathLike[str]:
-    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
-        if "\0" not in os.fspath(value):
-            return value
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(path, str) and "\0" not in path:
+        return value
     raise InputError(f"{name} must be a path, not {short(value)}")
 
 
@@ -105,13 +105,13 @@ def _two_numbers(name: str, value: Any) -> tuple[float, float]:
     raise InputError(f"{name} must be two numbers, not {short(value)}")
 
 
-def _function(name: str, value: Any) -> Callable[..., Any]:
+def _function(name: str, value: Any) -> Any:
     if callable(value):
         return value
     raise InputError(f"{name} must be a function, not {short(value)}")
 
 
-def _several(name: str, value: Any) -> Iterable[Any]:
+def _several(name: str, value: Any) -> Any:
     if not isinstance(value, str | bytes):
         with suppress(TypeError):
             iter(value)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ddfm.arguments import plain_options, text, whole_number
+from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import check_color, check_resize
+from ddfm.imaging.choices import check_color, check_crop, check_reference, check_resize
+from ddfm.priors.respacing import counts_of
+from ddfm.priors.tile_sizes import check_tile
+from ddfm.registration.transform import Transform, check_align
 
 __all__ = ["METHODS", "TASKS", "FusionConfig", "name_of"]
 
@@ -47,6 +51,13 @@ class FusionConfig:
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
         resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
+        align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
+            them on one another by the smallest model that explains them, where that is sure;
+            "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
+        align_to: the source that stays, "a" or "b"; None is "b", or whose size `resize` asks for.
+        transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
+        crop: "none" keeps the frame of the source that stays, "common" what all sources see.
+        look: whether sources that are not aligned are looked at, for a warning.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
         options: further options of the likelihood, or of `ddfm.dmfuse.fuse.DMFuse`.
 
@@ -64,6 +75,11 @@ class FusionConfig:
     seed: int = 3407
     color: str = "auto"
     resize: str = "error"
+    align: str = "none"
+    align_to: str | None = None
+    transform: Any = None
+    crop: str = "none"
+    look: bool = True
     tile: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +91,11 @@ class FusionConfig:
             "seed": _seed(self.seed),
             "color": check_color(text("color", self.color)),
             "resize": check_resize(text("resize", self.resize)),
+            "align": check_align(text("align", self.align)),
+            "align_to": check_reference(self.align_to),
+            "transform": _transform(self.transform),
+            "crop": check_crop(text("crop", self.crop)),
+            "look": bool(self.look),
             "options": plain_options(self.options),
         }
         if self.sampler is not None:
@@ -88,7 +109,7 @@ class FusionConfig:
             checked["tile"] = whole_number("tile", self.tile)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
-        _recipe(self.likelihood, "ir-visible")  # refuses names that there are not
+        self._check_names()
         self._check_method()
 
     @property
@@ -96,14 +117,15 @@ class FusionConfig:
         """The task; of "auto" the most usual."""
         return "ir-visible" if self.task == "auto" else self.task
 
-    def resolved(self, task: str) -> FusionConfig:
-        """This configuration for one task, its open places filled from the recipe."""
+    def resolved(self, task: str) -> ResolvedConfig:
+        """The configuration for one task, its open places filled from the recipe."""
         recipe = _recipe(self.likelihood, task)
         if self.method == "dmfuse":
             recipe = {"clean": recipe["clean"]}
         options = recipe.pop("options", {}) | dict(self.options)
-        filled = {name: value for name, value in recipe.items() if getattr(self, name) is None}
-        return replace(self, task=task, **filled, options=options)
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = {name: value for name, value in said.items() if value is not None}
+        return ResolvedConfig(**(recipe | said | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON, as a manifest has it."""
@@ -116,14 +138,43 @@ class FusionConfig:
         names = ("likelihood", "sampler")
         return values | {k: name_of(values[k]) for k in names if values[k] is not None}
 
+    def _check_names(self) -> None:
+        """Refuses likelihoods, samplers and respacings that there are not."""
+        _recipe(self.likelihood, "ir-visible")
+        if isinstance(self.sampler, str):
+            check_sampler(self.sampler)
+        if self.steps is not None:
+            counts_of(self.steps)
+
+    def found_transform(self) -> Transform | None:
+        """The transform that was given, if one was."""
+        return None if self.transform is None else Transform.from_dict(self.transform)
+
     def _check_method(self) -> None:
         """Refuses what dmfuse has no use for."""
         if self.method != "dmfuse":
+            check_tile(self.tile)
             return
         usual = FusionConfig()
         for name in ("likelihood", "sampler", "steps", "start"):
             if getattr(self, name) != getattr(usual, name):
                 raise InputError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+
+
+@dataclass(frozen=True)
+class ResolvedConfig(FusionConfig):
+    """A configuration for one task with nothing left open; as published, where no recipe differs.
+
+    Method dmfuse has no use for sampler, steps and clip, and nobody looks at them there.
+    """
+
+    sampler: str | Part = "ddim"
+    steps: int | str = 100
+    clean: float = math.inf
+    clip: bool = True
+
+    def _check_method(self) -> None:
+        """What a recipe fills in is no demand of the caller's."""
 
 
 def name_of(part: str | Part) -> str:
@@ -135,13 +186,6 @@ def name_of(part: str | Part) -> str:
 
 # The loop around each likelihood: the settings that nobody should have to know. A likelihood of
 # another package, or of the caller's, has such a table as its attribute `recipe`.
-PUBLISHED: dict[str, Any] = {
-    "sampler": "ddim",
-    "steps": 100,
-    "start": None,
-    "clean": math.inf,
-    "clip": True,
-}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {"steps": 3, "start": 120, "clean": 8 / 255, "clip": False},
     "paper": {},
@@ -228,12 +272,11 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     """The recipe of a likelihood for a task; a copy."""
     if task not in TASKS:
         raise unknown("task", task, [*TASKS, "auto"])
+    found: Any = likelihood
     if isinstance(likelihood, str):
-        likelihood = find_part("likelihood", likelihood, RECIPES)
-    own = likelihood if isinstance(likelihood, dict) else getattr(likelihood, "recipe", {})
-    if likelihood is RECIPES["default"]:
-        own = own | OF_TASK[task]
-    return PUBLISHED | own
+        found = find_part("likelihood", likelihood, RECIPES)
+    own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
 def _method(method: Any) -> str:
@@ -246,6 +289,14 @@ def _task(task: Any) -> str:
     if text("task", task) not in (*TASKS, "auto"):
         raise unknown("task", task, [*TASKS, "auto"])
     return str(task)
+
+
+def _transform(transform: Any) -> dict[str, Any] | None:
+    """Ready for JSON, of a transform or of what it was written as."""
+    if transform is None:
+        return None
+    given = isinstance(transform, Transform)
+    return (transform if given else Transform.from_dict(transform)).to_dict()
 
 
 def _part(kind: str, part: Any) -> Any:

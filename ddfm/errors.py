@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DdfmError",
+    "DdfmWarning",
     "DownloadError",
     "HostError",
     "InputError",
@@ -50,6 +51,10 @@ class StorageError(HostError, OSError):
 
 class DownloadError(HostError, OSError):
     """A file that the web does not give, or not whole."""
+
+
+class DdfmWarning(UserWarning):
+    """Of the input: the work is done, but perhaps not as the user would wish. One line."""
 
 
 class MissingExtra(HostError, ImportError):

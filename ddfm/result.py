@@ -37,12 +37,14 @@ class Fusion:
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
         chosen: options that the likelihood set by itself; see `Fuser.sharing`.
+        words: warnings about the sources, a line each: that they do not lie on each other, say.
     """
 
     picture: Picture = field(repr=False)
     settings: dict[str, Any]
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
     chosen: Chosen = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     @cached_property
     def image(self) -> np.ndarray:

@@ -200,6 +200,7 @@ def misuses(folder: Path) -> Iterator[tuple[str, str, str, Callable[[], Any]]]:
                 )
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values")  # by torch, of odd schedules
 def test_misuse_ends_in_a_result_or_one_error(folder, monkeypatch):
     monkeypatch.chdir(folder / "out" if (folder / "out").exists() else folder)
     bad = []

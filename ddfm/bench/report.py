@@ -58,11 +58,11 @@ def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) 
     table = means(dataset, summary)
     heads = "".join(f"<th>{_text(c.name)} {c.arrow}</th>" for c in table.columns)
     lines = [f"<tr><th>{_text(name)}</th>" for name, _ in table.rows]
-    for row in published(dataset):
-        lines.append(
-            f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
-            f"<small>{_text(row['source'])}</small></th>"
-        )
+    lines += [
+        f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
+        f"<small>{_text(row['source'])}</small></th>"
+        for row in published(dataset)
+    ]
     for c in table.columns:
         places = table.places(c) + [0] * len(table.quoted)
         values = [row.get(c.name) for _, row in (*table.rows, *table.quoted)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -24,10 +25,11 @@ from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
+from ddfm.cli.process import prepare
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.writing import say
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, DdfmWarning, unknown
 from ddfm.version import __version__
 
 __all__ = ["main"]
@@ -44,7 +46,10 @@ class Program(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
-        with _orderly_end():
+        prepare()
+        with _orderly_end(), warnings.catch_warnings():
+            warnings.simplefilter("always", DdfmWarning)
+            warnings.showwarning = _warn
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -136,6 +141,14 @@ def _closed_pipe() -> int:
     """`| head` has seen enough. Python flushes once more at its end, and needs a place to do so."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CLOSED_PIPE
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """What a user should know, in one line; of other warnings all that Python says."""
+    if issubclass(category, DdfmWarning):
+        say("ddfm: warning: " + " ".join(str(message).split()), err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
 
 
 def _fail(message: str, code: int = BAD_INPUT) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.alignment import align_options, alignment_settings, check_alignment_outputs
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["film", "fuse_film"]
@@ -45,6 +46,7 @@ __all__ = ["film", "fuse_film"]
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
 )
 @fuser_options
+@align_options
 @quiet_option
 def film(
     a: Path,
@@ -54,6 +56,11 @@ def film(
     rate: float | None,
     no_steady: bool,
     warm: bool,
+    align: str,
+    align_to: str | None,
+    transform_file: Path | None,
+    save_transform: Path | None,
+    crop: str,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -70,20 +77,36 @@ def film(
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
     """
+    settings |= alignment_settings(align, align_to, transform_file, crop)
     how = {"pattern": pattern, "rate": rate, "steady": not no_steady, "warm": warm}
-    fuse_film(a, b, output, settings, quiet, **how)
+    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
 
 
 def fuse_film(
-    a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
+    a: Path,
+    b: Path,
+    output: Path,
+    settings: dict[str, Any],
+    quiet: bool,
+    save_transform: Path | None = None,
+    **how: Any,
 ) -> None:
+    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
+    for source in (a, b):
+        check_sources([source])
+    checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
-    from ddfm.pipeline.films import fuse_sequence
+    from ddfm.pipeline.films import aligned_film, fuse_sequence
 
     check_film(output)
+    check_alignment_outputs(settings, save_transform)
     fuser = Fuser(**settings)
     began = time.monotonic()
+    if settings["align"] != "none":
+        fuser = aligned_film(fuser, a, b, how.get("pattern"))
+    if save_transform is not None:
+        fuser.save_transform(save_transform)
     count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
         say(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)

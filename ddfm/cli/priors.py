@@ -92,8 +92,8 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     prior = load_prior(name, device=where)
     if own:
         say(f"{name}: can be read, channels: {prior.channels}")
-        if photographs is None:
-            return
+    if photographs is None:
+        return
     from ddfm.training.yardstick import SIGMAS, compare
 
     scores = compare(prior, photographs, device=where, progress=False if quiet else None)

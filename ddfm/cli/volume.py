@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.errors import DdfmWarning
 
 __all__ = ["volume"]
 
@@ -75,6 +77,18 @@ __all__ = ["volume"]
     show_default=True,
     help="Slices that go through the network at once; more make a GPU faster.",
 )
+@click.option(
+    "--align",
+    default="none",
+    show_default=True,
+    help="Lay B on A by mutual information: rigid, or affine.",
+)
+@click.option(
+    "--save-transform",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
+)
 @fuser_options
 @quiet_option
 def volume(
@@ -92,6 +106,8 @@ def volume(
     keep_identity: bool,
     montage: Path | None,
     together: int,
+    align: str,
+    save_transform: Path | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -104,11 +120,17 @@ def volume(
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    from ddfm.fuser import Fuser
+    for source in (a, b):
+        check_sources([source])
+    checked(settings)
+    import numpy as np
+
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.registration.space import check_space_output, write_space_transform
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import check_volume_output, volume_files
@@ -116,15 +138,25 @@ def volume(
     # Some volumes lie in several files, of which only one is named.
     kept = protecting(*volume_files(a), *volume_files(b))
     click.get_current_context().with_resource(kept)
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    if save_transform is not None:
+        if align == "none":
+            raise click.UsageError("--save-transform needs --align, which finds one")
+        check_space_output(save_transform)
     check_volume_output(output)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
     first = read_volume(a, series=series_a)
+    second = read_volume(b, series=series_b)
     check_volume_output(output, grid=first)
+
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fusion = fuse_volumes(
         first,
-        read_volume(b, series=series_b),
+        second,
         Fuser(**settings),
         axis=axis,
         window_a=window_a,
@@ -132,6 +164,7 @@ def volume(
         percentiles=percentiles,
         colormap_a=colormap_a,
         colormap_b=colormap_b,
+        align=align,
         together=together,
         progress=False if quiet else None,
     )
@@ -144,6 +177,9 @@ def volume(
             "of the patient; so it may be in the result",
             err=True,
         )
+    if save_transform is not None:
+        matrix = fusion.settings["alignment"][0]["fixed_to_moving"]
+        write_space_transform(save_transform, np.array(matrix))
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

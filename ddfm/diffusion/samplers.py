@@ -22,10 +22,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from ddfm.diffusion import choices
 from ddfm.errors import InputError
 from ddfm.extensions import find_part
 
@@ -100,7 +102,7 @@ def ddim(
         eps = (x - alpha * x0) / sigma
         tau = eta * sigma_s / sigma * math.sqrt(1 - (alpha / alpha_s) ** 2)
         x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
-        if tau > 0:
+        if tau > 0 and noise is not None:
             x = x + tau * noise(x)
     return x
 
@@ -145,11 +147,9 @@ def dpm_solver(
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "dpm-solver": dpm_solver,
-}
+SAMPLERS: dict[str, Callable[..., Tensor]] = dict(
+    zip(choices.SAMPLERS, (ddim, ddpm, dpm_solver), strict=True)
+)
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -166,7 +166,7 @@ def _steps(
     timesteps: Sequence[int], alphas_bar: Tensor
 ) -> Iterator[tuple[int, tuple[float, float], tuple[float, float]]]:
     """Index of the step, (alpha, sigma) where it begins, (alpha, sigma) where it ends."""
-    falling = all(t > s for t, s in zip(timesteps, timesteps[1:], strict=False))
+    falling = all(t > s for t, s in pairwise(timesteps))
     if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
         raise InputError(
             f"timesteps of a sampler must fall and lie in 0 .. {len(alphas_bar) - 1}: {timesteps}"

@@ -20,7 +20,8 @@ from ddfm.errors import unknown
 from ddfm.likelihood.base import Chosen
 from ddfm.numerics.tone import along, fold, given_curve, good_curve, knots
 from ddfm.priors.prior import Prior
-from ddfm.priors.tiled import in_tiles, tile_for
+from ddfm.priors.tile_sizes import tile_for
+from ddfm.priors.tiled import in_tiles
 from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse", "check_options"]
@@ -78,7 +79,8 @@ class DMFuse:
             spread, gains, curve, knee: as in `EvidenceLikelihood`; gains None is what
                 suits the head.
         """
-        side = tile_for(tile, i.shape[-2:])
+        height, width = i.shape[-2:]
+        side = tile_for(tile, (height, width))
         planes = torch.cat([i, v, *self._noises(i, seed)], dim=1)
         fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
         own = good_curve(fused, spread, gains or self.about.gains)

@@ -9,6 +9,7 @@ network       the head's `HeadConfig`
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -99,14 +100,16 @@ def load_head(path: Path) -> tuple[Head, About]:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            weights = {key: file.get_tensor(key).float() for key in file.keys()}
+            names = file.keys()
+            weights = {name: file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read the head {path}: {error}") from None
     if text is None:
         raise InputError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers too narrow to have any weights
             head = Head(about.network)
         head.load_state_dict(weights, assign=True)
     except (ValueError, RuntimeError) as error:

@@ -1,8 +1,8 @@
 """Image files in and out, at their own depth, with their colour profile, alpha and orientation.
 
-Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000 and GIF, at 8 and 16 bits, and TIFF as
-floating point; see `ddfm.imaging.picture` for what becomes of values of any range. Colour beyond
-8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
+Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and
+TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of
+any range. Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
 
 Written, by suffix, at the depth of the source where the format carries it, else at the deepest
 that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
@@ -32,7 +32,9 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
+from ddfm.imaging.formats.tables import TABLES, read_table
 from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import explained
@@ -57,7 +59,7 @@ __all__ = [
 _SOFTWARE = 305  # of TIFF and EXIF
 
 # Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
-_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
+_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ _WRITABLE = {
     ".jp2": _JPEG2000,
     ".j2k": _JPEG2000,
 }
-SUFFIXES = frozenset(_WRITABLE) | {".gif"}  # of the images in a folder
+# Of the images in a folder; tables of text may be anything, and are to be named.
+SUFFIXES = frozenset(_WRITABLE) | {".gif", ".pgm", ".ppm", ".pfm", ".npy"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
@@ -92,7 +95,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @by_annotation
-def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
+def read_image(
+    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
+) -> Picture:
     """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
 
     Args:
@@ -100,7 +105,11 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
             (H, W) or (C, H, W). C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
         page: which page of a TIFF file, from 0.
         name: what to call it in messages, if not by its path or kind.
+        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
+            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
     """
+    if levels is not None:
+        return with_levels(read_image(source, page=page, name=name), levels)
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):
@@ -194,6 +203,8 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
         head = _head(path)
         if is_tiff(head):
             return _read_tiff(path, page, name)
+        if path.suffix.lower() in TABLES and not page:
+            return read_table(path, name)
         if page:
             raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
         if _is_deep_jpeg2000(path, head):

@@ -180,9 +180,10 @@ def _match(
 
 
 def _grouped(files: Iterable[Path], key: Key) -> dict[str, list[Path]]:
-    groups = defaultdict(list)
+    groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
-        groups[key(path)].append(path)
+        if (found := key(path)) is not None:
+            groups[found].append(path)
     return dict(groups)
 
 

@@ -6,6 +6,8 @@ Rules of depth, for arrays, tensors and files alike:
 - Floating-point values within [0, 1] are taken as they are. Any others (degrees, counts,
   [-1, 1]) are scaled by their own minimum and maximum, which `Picture.range` remembers; results
   are put back to that range. Other integer types (int16, int32, ...) are taken in this way too.
+- Where a picture has NaN, a masked array its mask, or a GeoTIFF its value for no data, it says
+  nothing: `Picture.mask` remembers it, and these places have no part in the scaling.
 - Three channels that are equal everywhere are grey, and are kept as one channel.
 """
 
@@ -42,9 +44,11 @@ class Picture:
         dtype: the depth that it came with: uint8, uint16 or float32.
         icc: the colour profile that it came with. Pixels are as stored, not converted by it.
         name: what to call it in a message.
-        range: the source's values at 0 and 1, where these are not 0 and the depth's white.
+        range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
+            of floating point go back to it; those of 8 and 16 bits use their whole depth.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
+        mask: True where it has something to say, of shape (H, W); None is everywhere.
     """
 
     pixels: np.ndarray
@@ -54,6 +58,7 @@ class Picture:
     name: str = "image"
     range: tuple[float, float] | None = None
     clipped_noise: float | None = None
+    mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.pixels)
@@ -71,12 +76,25 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = None) -> Picture:
-    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
-    refuse_mask(array, name)
+def from_array(
+    array: np.ndarray,
+    name: str = "array",
+    *,
+    icc: bytes | None = None,
+    nodata: float | None = None,
+) -> Picture:
+    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha.
+
+    Args:
+        nodata: the value that stands for none.
+    """
+    gaps = _gaps(array, nodata)
     array = np.asarray(array)
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
+    if gaps is not None:
+        array = array.copy()
+        array[gaps] = array[~gaps].min()
     _check(array, name)
     if array.ndim == 2:
         array = array[:, :, None]
@@ -92,7 +110,24 @@ def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = No
         dtype = np.dtype(np.float32)
         pixels, limits = _scale(color, name)
         alpha = None if alpha is None else _opacity(alpha)
-    return Picture(pixels, alpha, dtype, icc, name, limits)
+    return Picture(pixels, alpha, dtype, icc, name, limits, mask=None if gaps is None else ~gaps)
+
+
+def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
+    """Where the array has nothing to say, (H, W), if there is such a place and another one."""
+    values = np.asarray(array)
+    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
+        return None
+    channels = values if values.ndim == 3 else values[:, :, None]
+    gaps = np.zeros(channels.shape[:2], bool)
+    if isinstance(array, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(array)
+        gaps |= hidden if hidden.ndim == 2 else hidden.any(axis=2)
+    if values.dtype.kind == "f":
+        gaps |= np.isnan(channels).any(axis=2)
+    if nodata is not None:
+        gaps |= (channels == nodata).all(axis=2)
+    return gaps if gaps.any() and not gaps.all() else None
 
 
 def refuse_mask(array: object, name: str) -> None:
@@ -188,7 +223,7 @@ def _opacity(alpha: np.ndarray) -> np.ndarray:
 
 def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, float] | None]:
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32), None
     if max(-low, high) > float(np.finfo(np.float32).max) / 2:
         raise InputError(f"{name}: values from {low:g} to {high:g} are too large to work with")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
-from PIL import Image
+from PIL import Image, _imaging
 
 __all__ = ["quiet", "silence_libtiff"]
 
@@ -66,6 +66,6 @@ def silence_libtiff() -> None:
     as on Windows, nothing happens.
     """
     with suppress(AttributeError, OSError, TypeError):
-        handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
         handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
         handler(None)

@@ -93,7 +93,7 @@ class Likelihood(ABC):
 
     def first_guess(self) -> Tensor:
         """A fused image from the sources alone, from which a warm start begins."""
-        return sum(self.sources) / len(self.sources)
+        return sum(self.sources[1:], self.sources[0]) / len(self.sources)
 
     def finish(self, f: Tensor) -> Tensor:
         """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""

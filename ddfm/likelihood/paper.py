@@ -99,6 +99,8 @@ class PaperLikelihood(Likelihood):
         Two (smoothed) Laplace log-densities, and half of the penalties of (6) at k, u, gamma and
         rho as they stand after the last step.
         """
+        if self.k is None or self.u is None:
+            raise InputError("the objective is taken after a step: it needs the k and u of one")
         x, y = f - self.v.to(f), self.i.to(f) - self.v.to(f)
         k, u = self.k.to(f), self.u.to(f)
         penalty = (

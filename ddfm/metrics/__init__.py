@@ -132,8 +132,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     task: str | None = None,
 ) -> dict[str, float]:
-    """The metrics of a fused image in the order of `METRICS`: all that fit its sources, or those
-    named.
+    """The metrics of a fused image in the order of `METRICS`: all that fit, or those named.
 
     Those of `OF_TASK` are there when `task` is theirs, as `Fuser` names tasks; for "ir-visible" the
     infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published tables;

@@ -61,11 +61,8 @@ def evaluate_folders(
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
-            Args:
-                sources: two folders, or more where a scene has more than two images.
-        from ddfm.imaging.pairing import find_pairs, image_files
-        from ddfm.metrics import evaluate, known_metrics, pooled
-    from ddfm.metrics.tables import Table, column
+    Args:
+        sources: two folders, or more where a scene has more than two images.
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.likelihood.base import Chosen
 from ddfm.pipeline.film_files import open_film, writing
+from ddfm.pipeline.rig import SAMPLE, aligned_once
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import OneScale, Steady
 
-__all__ = ["fuse_frames", "fuse_sequence"]
+__all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
@@ -58,8 +60,11 @@ def fuse_sequence(
         progress: a bar; None shows one on a terminal.
     """
     keep_sources([out], [a, b])
+    fuser = Fuser() if fuser is None else fuser
+    if fuser.config.align != "none":
+        fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
-    state = _State(Fuser() if fuser is None else fuser, steady, warm)
+    state = _State(fuser, steady, warm)
     disable = None if progress is None else not progress
     count = 0
     with writing(out, film, state.settings(), rate) as result:
@@ -74,6 +79,14 @@ def fuse_sequence(
                 state.follow(kept["task"], plain_options(kept["chosen"]))
             count += 1
     return count
+
+
+def aligned_film(
+    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
+) -> Fuser:
+    """A fuser with one transform for all frames: what is found anew in each one trembles."""
+    first = islice(open_film(a, b, pattern).frames, SAMPLE)
+    return aligned_once(fuser, ((frame.a, frame.b) for frame in first))
 
 
 @by_annotation
@@ -143,7 +156,7 @@ class _State:
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         else:
             self.begun = True
-        self.fuser = self.fuser.with_config(task=task, options=self.given | free)
+        self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from tqdm import tqdm
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import DdfmError, why_failed
+from ddfm.errors import DdfmError, DdfmWarning, why_failed
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.formats.flir import check_reading, is_flir, read_flir
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
+from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.storage.manifest import Entry, Manifest, sources_entry
 from ddfm.storage.outputs import keep_sources
 
@@ -46,9 +48,11 @@ class Outcome:
     output: Path
     status: str
     error: str = ""
+    words: tuple[str, ...] = ()  # warnings about its sources
 
     def __str__(self) -> str:
-        return f"{self.output}: {self.status}" + (f": {self.error}" if self.error else "")
+        said = self.error or "; ".join(self.words)
+        return f"{self.output}: {self.status}" + (f": {said}" if said else "")
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        lines = [str(outcome) for outcome in self.of("failed")]
+        lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
         lines += self.pairing.leftovers()
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
@@ -126,6 +130,7 @@ def fuse_folders(
     pattern: str | None = None,
     suffix: str | None = None,
     dry_run: bool = False,
+    save_transform: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> Summary:
@@ -140,6 +145,7 @@ def fuse_folders(
         pattern: a name for the images of each folder, such as "{}_thermal.png:{}_rgb.jpg".
         suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
         dry_run: whether to say what would be done, and do nothing.
+        save_transform: where to write the one transform of all pairs (align="once").
         progress: a bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the thread that asked.
     """
@@ -158,7 +164,9 @@ def fuse_folders(
     if dry_run:
         return _planned(pairing, outputs, Path(out))
     fuser = fuser or Fuser()
-    return _fuse_all(pairing, outputs, Path(out), _Work(fuser), progress, callback)
+    return _fuse_all(
+        pairing, outputs, Path(out), _Work(fuser, save_transform=save_transform), progress, callback
+    )
 
 
 @by_annotation
@@ -169,6 +177,7 @@ def fuse_flir(
     *,
     suffix: str | None = None,
     dry_run: bool = False,
+    save_transform: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     **reading: Any,
@@ -179,7 +188,7 @@ def fuse_flir(
         folder, out: the folders. Each result is called by its file; other files are left out.
         reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
             temperature the same level in all of them.
-        fuser, suffix, dry_run, progress, callback: as for `fuse_folders`.
+        fuser, suffix, dry_run, save_transform, progress, callback: as for `fuse_folders`.
     """
     _check_apart(out, folder)
     check_reading(**reading)
@@ -197,7 +206,7 @@ def fuse_flir(
         thermal, visible = read_flir(*pair.files, **reading)
         return thermal, visible
 
-    work = _Work(fuser or Fuser(), open_flir, {"flir": reading})
+    work = _Work(fuser or Fuser(), open_flir, {"flir": reading}, save_transform)
     return _fuse_all(pairing, outputs, Path(out), work, progress, callback)
 
 
@@ -212,11 +221,13 @@ class _Work:
     Attributes:
         open: reads it.
         settings: of reading, that the results depend on.
+        save_transform: where the one transform of all pairs is written.
     """
 
     fuser: Fuser
     open: Open = _open
     settings: Entry = field(default_factory=dict)
+    save_transform: str | os.PathLike[str] | None = None
 
 
 def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
@@ -238,6 +249,11 @@ def _fuse_all(
 ) -> Summary:
     begin = time.monotonic()
     outcomes = []
+    if work.fuser.config.align == "once":
+        sample = (work.open(pair) for pair in spread(list(outputs)))
+        work = replace(work, fuser=aligned_once(work.fuser, sample))
+    if work.save_transform is not None:
+        work.fuser.save_transform(work.save_transform)
     with Manifest(out) as manifest:
         manifest.keep_others(outputs.values())
         for name in {Path(name).suffix: name for name in outputs.values()}.values():
@@ -272,14 +288,14 @@ def _run(outputs: dict[Pair, str], manifest: Manifest, work: _Work) -> Iterator[
         return _read(pair, outputs[pair], manifest, settings, work.open)
 
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    writing: deque[tuple[Pair, Future[None]]] = deque()
+    writing: deque[tuple[Pair, Future[None], tuple[str, ...]]] = deque()
 
-    def written(pair: Pair, future: Future[None]) -> Outcome:
+    def written(pair: Pair, future: Future[None], words: tuple[str, ...]) -> Outcome:
         try:
             future.result()
         except DdfmError as error:
             return outcome(pair, "failed", error)
-        return outcome(pair, "fused")
+        return replace(outcome(pair, "fused"), words=words)
 
     try:
         for pair, future in _ahead(reader, read, outputs):
@@ -289,14 +305,15 @@ def _run(outputs: dict[Pair, str], manifest: Manifest, work: _Work) -> Iterator[
                     yield outcome(pair, "skipped")
                     continue
                 begin = time.monotonic()
-                fusion = work.fuser(*job.pictures, progress=False)
+                with warnings.catch_warnings():  # they are in the summary
+                    warnings.simplefilter("ignore", DdfmWarning)
+                    fusion = work.fuser(*job.pictures, progress=False)
                 seconds = time.monotonic() - begin
             except (DdfmError, MemoryError, RuntimeError) as error:
                 yield outcome(pair, "failed", why_failed(error))
                 continue
-            writing.append(
-                (pair, writer.submit(_write, job, fusion, seconds, manifest, work.settings))
-            )
+            done = writer.submit(_write, job, fusion, seconds, manifest, work.settings)
+            writing.append((pair, done, fusion.words))
             while len(writing) > AHEAD or (writing and writing[0][1].done()):
                 yield written(*writing.popleft())
         while writing:

@@ -20,6 +20,7 @@ from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.picture import Picture
+from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
@@ -78,6 +79,7 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    align: str = "none",
     together: int = 1,
     progress: bool | None = None,
 ) -> VolumeFusion:
@@ -94,10 +96,13 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        align: "none" believes what both say of the patient's space, and warns where that is surely
+            wrong; "rigid" or "affine" corrects the second by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
         progress: a bar; None shows one on a terminal.
     """
     first, second = _read(a, "the first volume"), _read(b, "the second volume")
+    second, found = aligned(second, first, align)
     axis = find_axis(first, axis)
     windows, maps = (window_a, window_b), (colormap_a, colormap_b)
     sources, limits = [], []
@@ -107,7 +112,7 @@ def fuse_volumes(
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         limits.append(list(limit))
-    fuser = Fuser(task="medical") if fuser is None else fuser
+    fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
     swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
     order = (1, 0) if swap else (0, 1)
@@ -116,6 +121,8 @@ def fuse_volumes(
     fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
     settings = fuser.settings(fuser.config.usual_task) | {
         "axis": axis,
+        "align": align,
+        "alignment": [found],
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
     }

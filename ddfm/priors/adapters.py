@@ -9,7 +9,9 @@ None of these libraries is imported to recognise its objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,12 @@ GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
 
 
 def is_diffusers(x: Any) -> bool:
+    """Whether it is an object of diffusers, which need not be installed."""
     return any(kind.__module__.split(".")[0] == "diffusers" for kind in type(x).__mro__)
 
 
 def is_gaussian_diffusion(x: Any) -> bool:
+    """Whether it is the diffusion of guided-diffusion, or of a program made from it."""
     return hasattr(x, "alphas_cumprod") and hasattr(x, "model_mean_type")
 
 
@@ -199,7 +203,7 @@ def from_folder(
         raise InputError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
     config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
-        raise InputError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
+        raise InputError(f"{folder} holds a {short(network)[1:-1]}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
         raise InputError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
@@ -209,23 +213,10 @@ def from_folder(
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
-    scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
     try:
-        with torch.device("meta"):
-            plan = diffusers.UNet2DModel.from_config(config)
-        needed = sum(weight.numel() for weight in plan.parameters())
-        if needed > numbers:
-            raise InputError(
-                f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
-                f"and there are {numbers:,}"
-            )
-        model = diffusers.UNet2DModel.from_pretrained(
-            unet,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=weights.suffix == ".safetensors",
-            variant="fp16" if ".fp16." in weights.name else None,
-        )
+        with _held_tongue():
+            scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
+            model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
         raise
     except Exception as error:  # whatever a library makes of settings that do not fit
@@ -233,6 +224,39 @@ def from_folder(
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
+
+
+@contextmanager
+def _held_tongue() -> Iterator[None]:
+    """diffusers tells the terminal about settings that it does not know."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _model_in(
+    folder: Path, config: dict[str, Any], weights: Path, numbers: int, diffusers: Any
+) -> Any:
+    """The network of a folder, if it is not larger than its weights."""
+    with torch.device("meta"):
+        plan = diffusers.UNet2DModel.from_config(config)
+    needed = sum(weight.numel() for weight in plan.parameters())
+    if needed > numbers:
+        raise InputError(
+            f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
+            f"and there are {numbers:,}"
+        )
+    return diffusers.UNet2DModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+        use_safetensors=weights.suffix == ".safetensors",
+        variant="fp16" if ".fp16." in weights.name else None,
+    )
 
 
 def _weights_in(folder: Path) -> Path:
@@ -250,11 +274,8 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             name = str(config.get("_class_name"))
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
-                raise InputError(f"{file} names an unknown scheduler, {name}")
-            try:
-                return scheduler.from_config(config)
-            except Exception as error:
-                raise InputError(f"cannot make a {name} of {file}: {one_line(error)}") from None
+                raise InputError(f"{file} names an unknown scheduler, {short(name)}")
+            return scheduler.from_config(config)
     raise InputError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
 
@@ -263,10 +284,9 @@ def _config(file: Path) -> dict[str, Any]:
     config = json_object(read_text(file), str(file))
     for key, (most, longest) in SIZES.items():
         value = config.get(key)
-        several = isinstance(value, list)
-        numbers = value if several else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
-        if not fits or (several and not 1 <= len(numbers) <= longest):
+        if not fits or (numbers is value and not 1 <= len(numbers) <= longest):
             raise InputError(f"{key} of {file} makes no sense: {short(value)}")
     return config
 
@@ -279,8 +299,8 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
             "use a DDPMScheduler or DDIMScheduler"
         )
     prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction not in DIFFUSERS_KINDS:
-        raise InputError(f"the scheduler of {where} predicts {prediction}, which no prior does")
+    if not isinstance(prediction, str) or prediction not in DIFFUSERS_KINDS:
+        raise InputError(f"the scheduler of {where} predicts {short(prediction)}, no prior does")
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, HostError, InputError, unknown
+from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes, verify
-from ddfm.priors.settings import ADM
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
 from ddfm.storage.inputs import with_home
@@ -24,11 +24,13 @@ from ddfm.storage.ours import MARK, check_ours
 from ddfm.storage.shipped import shipped
 
 __all__ = [
+    "ADM",
     "ENTRIES",
     "Entry",
     "File",
     "cache_dir",
     "check",
+    "check_prior",
     "describe",
     "find",
     "get",
@@ -37,6 +39,15 @@ __all__ = [
     "of_file",
     "path_of",
 ]
+
+# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
+ADM = {
+    "kind": "eps",
+    "schedule": "linear",
+    "T": 1000,
+    "num_head_channels": 64,
+    "use_new_attention_order": False,
+}
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,7 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def names() -> list[str]:
+    """Of all entries, in the order of the catalogue."""
     return list(ENTRIES)
 
 
@@ -412,3 +424,14 @@ def _status(entry: Entry) -> str:
     if not entry.files:
         return "part of ddfm"
     return "in the cache" if path_of(entry.name) else "to download"
+
+
+def check_prior(text: str) -> None:
+    """Refuses what is neither the name of a prior nor a path of anything; torch is not imported."""
+    path = Path(text).expanduser()
+    named = any(text == entry.name or text in entry.aliases for entry in ENTRIES.values())
+    if named or path.exists() or text in brought("prior"):
+        return
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"no such file of weights: {path}")
+    raise unknown("prior", text, [*names(), *brought("prior")])

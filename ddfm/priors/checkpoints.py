@@ -183,7 +183,10 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def _pickle(path: Path) -> Any:
-    zipped = zipfile.is_zipfile(path)
+    try:
+        zipped = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive of several disks, says its damaged end
+        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
     if zipped:
         _refuse_bomb(path)
     for name in _asked_for(path, zipped):

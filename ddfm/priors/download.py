@@ -152,7 +152,10 @@ def _is_cut_off(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(8)
         if head[:4] == ZIP:
-            return not zipfile.is_zipfile(path)
+            try:
+                return not zipfile.is_zipfile(path)
+            except zipfile.BadZipFile:
+                return True
         if path.name.removesuffix(".part").endswith(".safetensors"):
             length = int.from_bytes(head, "little")
             try:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import InputError
-from ddfm.priors.settings import ADM, NETWORK, overlaid
+from ddfm.priors.catalog import ADM
+from ddfm.priors.settings import NETWORK, overlaid
 from ddfm.priors.unet import UNet, UNetConfig
 
 __all__ = ["build", "infer_settings", "missing_network"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def load_prior(
     elif adapters.is_diffusers(x) or scheduler is not None:
         prior = adapters.from_diffusers(x, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers model")
-    elif isinstance(x, Callable):
+    elif callable(x):
         prior = adapters.from_callable(x, name=name, **config)
     else:
         raise InputError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")

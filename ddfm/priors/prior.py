@@ -197,5 +197,5 @@ def _sha256_of_weights(network: nn.Module) -> str:
     for name, weight in network.state_dict().items():
         digest.update(name.encode())
         if isinstance(weight, Tensor):  # modules may keep other things there too
-            digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
+            digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

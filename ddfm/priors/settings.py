@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,6 @@ from ddfm.priors.schedule import alphas_bar_of_betas
 from ddfm.priors.unet import UNetConfig
 
 __all__ = [
-    "ADM",
     "DIFFUSION",
     "NETWORK",
     "SETTINGS",
@@ -37,15 +37,6 @@ __all__ = [
     "overlaid",
     "refuse_missing",
 ]
-
-# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
-ADM = {
-    "kind": "eps",
-    "schedule": "linear",
-    "T": 1000,
-    "num_head_channels": 64,
-    "use_new_attention_order": False,
-}
 
 NETWORK = {field.name: str(field.type) for field in fields(UNetConfig)}
 DIFFUSION = {
@@ -113,6 +104,8 @@ def _typed(key: str, value: Any, where: str) -> Any:
         return value
     if kind == "vector":
         with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
+                raise TypeError  # torch would drop the imaginary part with a warning
             vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
             if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
                 return vector

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ddfm.dmfuse.features import noise_like, read_features
+from ddfm.dmfuse.features import device_of, noise_like, read_features
 from ddfm.errors import InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
@@ -47,7 +47,7 @@ class Crops:
     @property
     def sha256(self) -> str:
         """Of both sources."""
-        return hashlib.sha256(self.planes[:, :2].contiguous().numpy()).hexdigest()
+        return hashlib.sha256(self.planes[:, :2].contiguous().numpy().data).hexdigest()
 
     def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Infrared, visible and level of some crops, (B, 1, size, size) each."""
@@ -134,7 +134,7 @@ class FeatureCache:
     def _compute(self, t: int, note: Path) -> None:
         """The note is written last: files without one are not whole."""
         remove(note)
-        device = next(iter(self.prior.network.parameters())).device
+        device = device_of(self.prior)
         maps: list[np.ndarray] = []
         steps = range(0, len(self.crops), AT_ONCE)
         with ExitStack() as files:

@@ -17,6 +17,8 @@ contrast between regions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,7 +30,7 @@ __all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
 
 LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
 # Of the likelihood only the levels: gradients count nothing. As the shipped head was trained.
-LEVELS_ONLY = {
+LEVELS_ONLY: dict[str, Any] = {
     "alpha": 1e4,
     "kappa": 14.0,
     "beta": 0.55,

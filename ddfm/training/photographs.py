@@ -89,7 +89,7 @@ class Photographs:
         top = rng.integers(picture.shape[0] - size + 1)
         left = rng.integers(picture.shape[1] - size + 1)
         crop = picture[top : top + size, left : left + size].astype(np.float32) / 127.5 - 1
-        crop = np.rot90(crop, rng.integers(4))
+        crop = np.rot90(crop, int(rng.integers(4)))
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         if rng.random() < 0.5:

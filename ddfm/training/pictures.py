@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ddfm.diffusion.samplers import ddim
 from ddfm.imaging.files import write_drawing
 from ddfm.priors.prior import Prior
-from ddfm.priors.schedule import timesteps
+from ddfm.priors.respacing import timesteps
 
 __all__ = ["draw_curve", "sample_sheet"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -60,9 +60,9 @@ class TrainingRun:
     `settings` is a dataclass with seed, steps, warmup, and how often to report, sample and save.
     """
 
-    colors: Mapping[str, str]  # of the lines of the curve, by what was measured
+    colors: ClassVar[Mapping[str, str]]  # of the lines of the curve, by what was measured
 
-    def __init__(self, settings: Any, out: Path, device: torch.device, **also: str) -> None:
+    def __init__(self, settings: Any, out: Path, device: torch.device, **also: str | None) -> None:
         """`also` is what else must be the same for a run to go on, a fingerprint of the prior."""
         torch.manual_seed(settings.seed)
         torch.set_flush_denormal(True)  # gradients near 1e-40 take long for nothing

@@ -109,7 +109,8 @@ def train_prior(
             prepare(out, settings, WEIGHTS)
         crops = Photographs(photographs, max(settings.crops), progress)
         run = PriorRun(settings, out, torch.device(device), rank, ranks)
-        run.resume() or run.start_from(init)
+        if not run.resume():
+            run.start_from(init)
         if validation and first:
             run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
         run.train(crops, progress, reports=first)
@@ -137,9 +138,8 @@ class PriorRun(TrainingRun):
     ) -> None:
         super().__init__(settings, out, device)
         self.rank, self.ranks = rank, ranks
-        layout = torch.channels_last  # the faster one for convolutions on CPU and GPU alike
-        self.net = UNet(settings.network).to(device, memory_format=layout)
-        self.average = UNet(settings.network).to(device, memory_format=layout).requires_grad_(False)
+        self.net = _network(settings, device)
+        self.average = _network(settings, device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.parallel = nn.parallel.DistributedDataParallel(self.net) if ranks > 1 else self.net
         self.optimizers = _optimizers(self.net, settings)
@@ -215,8 +215,8 @@ class PriorRun(TrainingRun):
 
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        mine, new = list(self.average.parameters()), list(self.net.parameters())
-        torch._foreach_lerp_(mine, [p.detach() for p in new], 1 - decay)
+        mine, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.net))
+        torch._foreach_lerp_(mine, new, 1 - decay)
 
     def measured(self) -> dict[str, float]:
         """Decibels of denoised photographs, by noise level."""
@@ -242,12 +242,19 @@ class PriorRun(TrainingRun):
         write_weights(self.out / WEIGHTS, weights, {"ddfm": json.dumps(about)})
 
 
+def _network(settings: Settings, device: torch.device) -> UNet:
+    """Laid out with the channels last, the faster way for convolutions on CPU and GPU alike."""
+    net = UNet(settings.network).to(device)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
+
+
 def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
     if s.optimizer not in ("muon", "adamw"):
         raise InputError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
     outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for p in net.parameters():
         inner = s.optimizer == "muon" and p.ndim >= 2 and id(p) not in outer
         (matrices if inner else others).append(p)

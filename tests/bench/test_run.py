@@ -95,7 +95,7 @@ def test_tables_and_plots_are_files(pairs, tmp_path):
     assert bench(pairs, "--out", out, *QUICK, "--baselines").exit_code == 0
     values = json.loads((out / "summary.json").read_text())
     markdown = (out / "tables.md").read_text()
-    head, rule, *rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    head, _, *rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert head.startswith("| method | pairs | s / pair ↓ | EN ↑ | SD ↑ | MI ↑ |")
     assert [row.split(" | ")[0].strip("| ") for row in rows] == list(values)
     best = max(values, key=lambda name: values[name]["set"]["metrics"]["SD"])

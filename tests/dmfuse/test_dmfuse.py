@@ -375,7 +375,7 @@ def test_metadata_that_make_no_sense_are_one_line(trained, tmp_path, change):
 
     with safe_open(trained, framework="pt") as file:
         about = json.loads(file.metadata()["ddfm-dmfuse"])
-        weights = {key: file.get_tensor(key) for key in file.keys()}
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     path = tmp_path / "head.safetensors"
     changed = {k: v for k, v in (about | change).items() if v is not DELETED}
     for text in (json.dumps(changed), "[" * 100_000):

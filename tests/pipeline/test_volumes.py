@@ -222,7 +222,7 @@ def test_luminance_of_a_colour_map_rises_with_the_activity(name):
     colors = colored(np.linspace(0, 1, 257, dtype=np.float32), name)
     luminance = colors @ [0.299, 0.587, 0.114]
     assert (np.diff(luminance) > 0).all() and luminance[0] < 0.01 and luminance[-1] > 0.95
-    assert 0 <= colors.min() and colors.max() <= 1
+    assert colors.min() >= 0 and colors.max() <= 1
 
 
 def head(shape=(20, 18, 6)) -> np.ndarray:
@@ -326,7 +326,8 @@ def test_montages(tmp_path, fuser):
     assert image.shape[:2] == (3 * height, 3 * width)
     assert image[:36, :20].max() > 50
     montage([fusion.volume], tmp_path / "all.png", axis="sagittal", count=99)
-    assert Image.open(tmp_path / "all.png").size == (20 * (18 + 2), 6 * 2 + 2)
+    with Image.open(tmp_path / "all.png") as image:
+        assert image.size == (20 * (18 + 2), 6 * 2 + 2)
 
 
 def test_arrays_that_are_no_volumes():

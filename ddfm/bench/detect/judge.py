@@ -191,8 +191,10 @@ def _write(scores: Sequence[Score], out: Path) -> None:
 
 
 def _tables(scores: Sequence[Score]) -> str:
-    """A table for each detector and group: AP50 in percent, its interval, and that of the mean's
-    difference from the first method."""
+    """A table for each detector and group.
+
+    AP50 in percent, its interval, and that of the mean's difference from the first method.
+    """
     tables = []
     for detector, group in dict.fromkeys((s.detector, s.group) for s in scores):
         some = [s for s in scores if (s.detector, s.group) == (detector, group)]

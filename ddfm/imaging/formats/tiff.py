@@ -33,7 +33,7 @@ __all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
 _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
-_FILL_ORDER, _ORIENTATION, _ICC = 266, 274, 34675
+_FILL_ORDER, _ORIENTATION, _ICC, _NODATA = 266, 274, 34675, 42113
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
 
@@ -77,10 +77,20 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         ask_bytes(_bytes_needed(sheet), name, opened.length)
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
+        nodata = _number(sheet.tags.valueof(_NODATA))
     array = _as_light(_with_true_alpha(array, sheet), sheet)
     array = orient(array, orientation if isinstance(orientation, int) else 1)
     keeps_profile = icc and sheet.photometric != _CMYK
-    return from_array(array, name, icc=bytes(icc) if keeps_profile else None)
+    icc = bytes(icc) if keeps_profile else None
+    return from_array(array, name, icc=icc, nodata=nodata)
+
+
+def _number(text: object) -> float | None:
+    """What GDAL writes as text: the value that stands for no data."""
+    try:
+        return float(str(text)) if text is not None else None
+    except ValueError:
+        return None
 
 
 def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
