@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 
 __all__ = ["by_annotation", "plain_options", "positive", "text", "whole_number"]
 
@@ -63,7 +63,7 @@ def _check_of(parameter: inspect.Parameter) -> Callable[[str, Any], Any] | None:
 def text(name: str, value: Any) -> str:
     """A word, such as the name of a task."""
     if not isinstance(value, str):
-        raise DdfmError(f"{name} must be a word, not {short(value)}")
+        raise InputError(f"{name} must be a word, not {short(value)}")
     return value
 
 
@@ -75,20 +75,20 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise DdfmError(f"{name} must be a whole number{bounds}, not {short(value)}")
+    raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
 
 
 def _flag(name: str, value: Any) -> bool:
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise DdfmError(f"{name} must be True or False, not {short(value)}")
+    raise InputError(f"{name} must be True or False, not {short(value)}")
 
 
 def _path(name: str, value: Any) -> str | os.PathLike[str]:
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(path, str) and "\0" not in path:
         return value
-    raise DdfmError(f"{name} must be a path, not {short(value)}")
+    raise InputError(f"{name} must be a path, not {short(value)}")
 
 
 def _a_number(name: str, value: Any) -> float:
@@ -96,20 +96,20 @@ def _a_number(name: str, value: Any) -> float:
         number = float(value)
         if not isinstance(value, str):
             return number
-    raise DdfmError(f"{name} must be a number, not {short(value)}")
+    raise InputError(f"{name} must be a number, not {short(value)}")
 
 
 def _two_numbers(name: str, value: Any) -> tuple[float, float]:
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return _a_number(name, value[0]), _a_number(name, value[1])
-    raise DdfmError(f"{name} must be two numbers, not {short(value)}")
+    raise InputError(f"{name} must be two numbers, not {short(value)}")
 
 
 def _function(name: str, value: Any) -> Any:
     if callable(value):
         return value
-    raise DdfmError(f"{name} must be a function, not {short(value)}")
+    raise InputError(f"{name} must be a function, not {short(value)}")
 
 
 def _several(name: str, value: Any) -> Any:
@@ -117,7 +117,7 @@ def _several(name: str, value: Any) -> Any:
         with suppress(TypeError):
             iter(value)
             return value
-    raise DdfmError(f"{name} must be several, in a list for instance, not {short(value)}")
+    raise InputError(f"{name} must be several, in a list for instance, not {short(value)}")
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -126,7 +126,7 @@ def _array(name: str, value: Any) -> np.ndarray:
             array = np.asarray(value)
             if array.dtype.kind in "buif" and array.size:
                 return array
-    raise DdfmError(f"{name} must be an array of real numbers, not {short(value)}")
+    raise InputError(f"{name} must be an array of real numbers, not {short(value)}")
 
 
 def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
@@ -136,7 +136,7 @@ def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
         acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
         if acts_alike or kind in (base.__name__ for base in type(value).__mro__):
             return value
-        raise DdfmError(f"{name} must be a {kind}, not {short(value)}")
+        raise InputError(f"{name} must be a {kind}, not {short(value)}")
 
     return check
 
@@ -171,7 +171,7 @@ def positive(name: str, value: Any, most: float = math.inf) -> float:
         if 0 < number <= most and number < math.inf and not isinstance(value, str):
             return number
     bounds = "" if most == math.inf else f" and up to {most:g}"
-    raise DdfmError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
+    raise InputError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
 
 
 def plain_options(options: Any) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def plain_options(options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise DdfmError(f"options must be a dictionary of names and numbers, not {short(options)}")
+        raise InputError(f"options must be a dictionary of names and numbers, not {short(options)}")
     return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
 
 
@@ -194,15 +194,15 @@ def _option(name: str, value: Any) -> float | str | tuple[float, ...] | None:
     numbers = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(numbers, Sequence) and 2 <= len(numbers) <= most:
         return tuple(_number(name, part) for part in numbers)
-    raise DdfmError(f"the option {name} must be {words}, not {short(value)}")
+    raise InputError(f"the option {name} must be {words}, not {short(value)}")
 
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
     if not isinstance(plain, (int, float)) or plain != plain:  # isnan would fail for 10**400
-        raise DdfmError(f"the option {name} must be a finite number, not {short(value)}")
+        raise InputError(f"the option {name} must be a finite number, not {short(value)}")
     if abs(plain) > LARGEST:
-        raise DdfmError(
+        raise InputError(
             f"the option {name} must be a number from -{LARGEST:,.0f} to {LARGEST:,.0f}"
         )
     return plain

@@ -13,7 +13,7 @@ from typing import Any
 
 from ddfm.arguments import plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
 from ddfm.imaging.choices import (
     check_color,
@@ -175,7 +175,7 @@ class FusionConfig:
         usual = FusionConfig()
         for name in ("likelihood", "sampler", "steps", "start"):
             if getattr(self, name) != getattr(usual, name):
-                raise DdfmError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+                raise InputError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
 
 
 @dataclass(frozen=True)
@@ -267,5 +267,5 @@ def _seed(value: Any) -> int:
     bounds = " from 0 to 2^63 - 1"
     seed = whole_number("the seed", value, bounds)
     if not 0 <= seed < 2**63:
-        raise DdfmError(f"the seed must be a whole number{bounds}, not {value}")
+        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
     return seed

@@ -28,7 +28,7 @@ from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
@@ -185,7 +185,7 @@ class Fuser:
             trajectory: whether the result keeps a snapshot of every step.
         """
         if first_guess is not None and not self.has_warm_start:
-            raise DdfmError(
+            raise InputError(
                 "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
                 "any with a start"
             )
@@ -199,7 +199,7 @@ class Fuser:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
         config = self.config
         if config.align == "once":
-            raise DdfmError("align=once (--align once) is for folders and films, not for one pair")
+            raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
         return lay(
@@ -241,7 +241,7 @@ class Fuser:
         """Writes the transform that every pair is laid by."""
         transform = self.config.found_transform()
         if transform is None:
-            raise DdfmError("this fuser has no transform of its own to be saved")
+            raise InputError("this fuser has no transform of its own to be saved")
         transform.save(path)
 
     def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
@@ -298,7 +298,7 @@ class Fuser:
         """Groups of one size, one number and one task, together."""
         self.check_number(len(groups[0].pictures))
         if self.dmfuse is not None and watch.trajectory:
-            raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+            raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
         height, width = size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
@@ -374,7 +374,7 @@ class Fuser:
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
         if guess.shape != size:
-            raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
+            raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
     def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
@@ -406,7 +406,7 @@ class Fuser:
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
-        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+        raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
 
 
@@ -418,7 +418,7 @@ def _check(config: FusionConfig, head: Any) -> None:
         return
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
-        raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
+        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
 
 
 def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
@@ -427,7 +427,7 @@ def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     if config.method == "dmfuse":
         return full
     if full.start is not None and not 0 <= full.start < length:
-        raise DdfmError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+        raise InputError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
     available = length if full.start is None else full.start + 1
     if config.steps is None and isinstance(full.steps, int):
         full = replace(full, steps=min(full.steps, available))

@@ -158,15 +158,15 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
 def check_sources(sources: Sequence[Path]) -> None:
     """Refuses sources that there are not, and folders beside files."""
-    from ddfm.errors import DdfmError
+    from ddfm.errors import InputError, StorageError
 
     for source in sources:
         if not source.exists():
-            raise DdfmError(f"cannot read {source}: there is no such file or folder")
+            raise StorageError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)
     if folders and others:
-        raise DdfmError(
+        raise InputError(
             f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
             f"folders, and {others} of the {len(sources)} sources "
             f"{'is' if others == 1 else 'are'} none"

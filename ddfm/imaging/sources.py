@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
@@ -45,9 +45,9 @@ def read_sources(
     """
     check_resize(resize)
     if not isinstance(sources, list | tuple):
-        raise DdfmError(f"what is fused is a tuple of images, not {short(sources)}")
+        raise InputError(f"what is fused is a tuple of images, not {short(sources)}")
     if len(sources) < 2:
-        raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
+        raise InputError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
@@ -60,7 +60,7 @@ def read_sources(
     for other in pictures[1:]:
         if other.size != first.size:
             (h, w), (h2, w2) = first.size, other.size
-            raise DdfmError(
+            raise InputError(
                 f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
                 "the first, b to that of the second; if they do not, align=auto (--align auto) "

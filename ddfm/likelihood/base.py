@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 
 __all__ = ["Likelihood"]
@@ -43,7 +43,7 @@ class Likelihood(ABC):
         shapes = {tuple(source.shape) for source in sources}
         shape = next(iter(shapes), ())
         if len(sources) < 2 or len(shapes) > 1 or len(shape) != 4 or shape[1] != 1:
-            raise DdfmError(
+            raise InputError(
                 "a likelihood needs two or more sources of one shape (B, 1, H, W), "
                 f"not {' and '.join(str(tuple(source.shape)) for source in sources)}"
             )
@@ -64,7 +64,7 @@ class Likelihood(ABC):
         """
         f = self.to_luma(x0)
         if f.shape != self.shape:
-            raise DdfmError(
+            raise InputError(
                 f"the estimate has the shape {tuple(f.shape)}, the sources {tuple(self.shape)}"
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32

@@ -38,7 +38,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.filters import smooth
@@ -94,9 +94,9 @@ class EvidenceLikelihood(Likelihood):
         if saliency not in SALIENCIES:
             raise unknown("saliency", saliency, SALIENCIES)
         if min(alpha, width, learn, edge) <= 0:
-            raise DdfmError("alpha, width, learn and edge of the likelihood are positive")
+            raise InputError("alpha, width, learn and edge of the likelihood are positive")
         if min(kappa, phi, faint, theta, lam) < 0:
-            raise DdfmError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+            raise InputError("kappa, phi, faint, theta and lam of the likelihood are not negative")
         self.saliency, self.alpha, self.width = saliency, alpha, width
         self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
         self.learn, self.faint, self.edge = learn, faint, edge
