@@ -120,8 +120,8 @@ def train_prior(
 
 
 def _check_apart(out: Path, *folders: str | Path | None) -> None:
-    for folder in filter(None, folders):
-        if out.resolve().is_relative_to(Path(folder).resolve()):
+    for folder in folders:
+        if folder is not None and out.resolve().is_relative_to(Path(folder).resolve()):
             raise InputError(
                 f"{out} lies in {folder}, where all pictures are trained or measured on, and those "
                 "of the run would be; choose another --out"
