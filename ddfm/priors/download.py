@@ -323,9 +323,9 @@ def _writing(target: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
 
 
-def _known(part: Part, url: str) -> dict[str, Any] | None:
-    """Of which version of the file the part is, if it is of this address."""
+def _known(part: Part, url: str) -> dict[str, Any]:
+    """Of which version of the file the part is; nothing if it is not of this address."""
     known = part.version or {}
     whole = all(isinstance(known.get(mark), str) for mark in MARKS)
     whole = whole and isinstance(known.get("length", 0), int | type(None))
-    return known if whole and "length" in known and known.get("url") == url else None
+    return known if whole and "length" in known and known.get("url") == url else {}
