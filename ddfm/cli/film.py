@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import fuser_options, quiet_option, verify_option
 
 __all__ = ["film", "fuse_film"]
 
@@ -36,13 +35,17 @@ __all__ = ["film", "fuse_film"]
     help="Frames per second of the result.  [default: of the videos; 25 for folders]",
 )
 @click.option(
-    "--no-steady", is_flag=True, help="Do not average noise over time where nothing moves."
+    "--no-temporal-denoising",
+    is_flag=True,
+    help="Do not average noise over time where nothing moves.",
 )
+@click.option("--no-steady", is_flag=True, hidden=True)  # its name before version 0.6
 @click.option(
     "--warm",
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
 )
+@verify_option
 @fuser_options
 @quiet_option
 def film(
@@ -51,8 +54,10 @@ def film(
     output: Path,
     pattern: str | None,
     rate: float | None,
+    no_temporal_denoising: bool,
     no_steady: bool,
     warm: bool,
+    verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -69,8 +74,11 @@ def film(
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
     """
-    how = {"pattern": pattern, "rate": rate, "steady": not no_steady, "warm": warm}
-    fuse_film(a, b, output, settings, quiet, **how)
+    if no_steady:
+        click.echo("ddfm: --no-steady is now called --no-temporal-denoising", err=True)
+    denoised = not (no_temporal_denoising or no_steady)
+    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
+    fuse_film(a, b, output, settings, quiet, temporal_denoising=denoised, **how)
 
 
 def fuse_film(
@@ -84,7 +92,7 @@ def fuse_film(
     keep_sources([output], [a, b])
     check_film(output)
     fuser = Fuser(**settings)
-    began = time.monotonic()
-    count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
+    summary = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
-        click.echo(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)
+        frames, seconds = len(summary.outcomes), summary.seconds
+        click.echo(f"{output}: {frames} frames, {seconds:.1f} s", err=True)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import fuser_options, quiet_option, verify_option
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -48,6 +48,7 @@ __all__ = ["fuse"]
     help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
+@verify_option
 @click.option(
     "--celsius",
     nargs=2,
@@ -75,6 +76,7 @@ def fuse(
     pattern: str | None,
     suffix: str | None,
     dry_run: bool,
+    verify: bool,
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
@@ -105,7 +107,7 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run}
+    folders = {"suffix": suffix, "dry_run": dry_run, "verify": verify}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
@@ -117,7 +119,7 @@ def fuse(
     if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
-        raise click.UsageError("--pattern, --format and --dry-run are for folders")
+        raise click.UsageError("--pattern, --format, --dry-run and --verify are for folders")
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")

@@ -7,12 +7,18 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["fuser_options", "quiet_option"]
+__all__ = ["fuser_options", "quiet_option", "verify_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+)
+
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Know what was done before by what is in the files, not by their sizes and times alone.",
 )
 
 _FUSER = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import fuser_options, quiet_option, verify_option
 
 __all__ = ["volume"]
 
@@ -78,6 +78,7 @@ __all__ = ["volume"]
     show_default=True,
     help="Slices that go through the network at once; more make a GPU faster.",
 )
+@verify_option
 @fuser_options
 @quiet_option
 def volume(
@@ -95,13 +96,15 @@ def volume(
     keep_identity: bool,
     montage: Path | None,
     together: int,
+    verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Fuse two registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, ...
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    B is brought there by what both say of the patient's space.
+    B is brought there by what both say of the patient's space. An interrupted run goes on where it
+    was: until the volume is written, its slices are kept in a hidden folder beside it.
 
     \b
     Examples:
@@ -111,7 +114,7 @@ def volume(
     """
     from ddfm.fuser import Fuser
     from ddfm.imaging.files import check_output
-    from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.pipeline.volumes import fuse_volumes, kept_slices
     from ddfm.storage.outputs import keep_sources
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import check_volume_output
@@ -123,22 +126,25 @@ def volume(
     began = time.monotonic()
     first = read_volume(a, series=series_a)
     check_volume_output(output, grid=first)
-    fusion = fuse_volumes(
-        first,
-        read_volume(b, series=series_b),
-        Fuser(**settings),
-        axis=axis,
-        window_a=window_a,
-        window_b=window_b,
-        percentiles=percentiles,
-        colormap_a=colormap_a,
-        colormap_b=colormap_b,
-        together=together,
-        progress=False if quiet else None,
-    )
-    fusion.save(output, keep_identity=keep_identity)
-    if montage is not None:
-        fusion.montage(montage)
+    with kept_slices(output) as kept:
+        fusion = fuse_volumes(
+            first,
+            read_volume(b, series=series_b),
+            Fuser(**settings),
+            axis=axis,
+            window_a=window_a,
+            window_b=window_b,
+            percentiles=percentiles,
+            colormap_a=colormap_a,
+            colormap_b=colormap_b,
+            together=together,
+            keep=kept,
+            verify=verify,
+            progress=False if quiet else None,
+        )
+        fusion.save(output, keep_identity=keep_identity)
+        if montage is not None:
+            fusion.montage(montage)
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

@@ -1,39 +1,66 @@
-"""Files and folders appear whole under their final name, or not at all."""
+"""Files and folders appear whole under their final name, or not at all.
+
+Until then they lie beside it under a temporary name, `.partial-...-HOST-...`, and are locked while
+the run lives that writes them. What a killed run has left is cleared by the next that writes the
+same file: if the run was on this host and its lock is gone, or, where locks or hosts do not tell,
+if nothing was done to it for a day.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
+import stat
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ddfm.errors import DdfmError
 
-__all__ = ["atomic_folder", "atomic_path"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["atomic_folder", "atomic_path", "claimed", "lock"]
 
 PREFIX = ".partial-"
+ABANDONED = 24 * 3600  # seconds after which a temporary file belongs to nobody
+
+_being_written: set[Path] = set()  # temporary paths of this process
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], prefix: str = PREFIX) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds."""
+def atomic_path(path: str | os.PathLike[str], prefix: str | None = None) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds.
+
+    Args:
+        prefix: of the temporary name, for a caller who clears those of killed runs.
+    """
     path = Path(path)
-    if path.name.startswith(PREFIX):
-        prefix = f"{path.stem}-"  # so that whoever finds it sees what it was a part of
+    if path in _being_written:  # whoever made that path moves it
+        yield path
+        return
     with _explained(path):
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=prefix, suffix="".join(path.suffixes[-2:])
-        )
-        os.close(handle)
-    temporary = Path(name)
+        if prefix is None:
+            prefix = _prefix_of(path)
+            _clear(path.parent, prefix)
+        handle, temporary = _locked_file(path, prefix)
+    _being_written.add(temporary)
     try:
         with _moved_at_the_end(temporary, path, 0o666):
             yield temporary
     finally:
+        _being_written.discard(temporary)
         with suppress(FileNotFoundError):
             temporary.unlink()
+        if handle is not None:
+            os.close(handle)
 
 
 @contextmanager
@@ -41,12 +68,93 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The same for a folder; at `path` is nothing, or an empty folder."""
     path = Path(path)
     with _explained(path):
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PREFIX))
+        prefix = _prefix_of(path)
+        _clear(path.parent, prefix)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{prefix}{_host()}-"))
+        handle = None if fcntl is None else os.open(temporary, os.O_RDONLY)
     try:
+        if handle is not None:
+            lock(handle)
         with _moved_at_the_end(temporary, path, 0o777):
             yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Locks an open file: True if it is ours, False if it is another's, None if there are no locks.
+
+    Some network file systems have none, others have them for the processes of one host only.
+    """
+    if fcntl is None:
+        return None
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+@contextmanager
+def claimed(temporary: Path) -> Iterator[bool]:
+    """Whether the run that wrote this has ended. Nobody else claims it while the block lasts."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        try:
+            handle = os.open(temporary, os.O_RDWR | flags)  # network file systems lock no others
+        except IsADirectoryError:
+            handle = os.open(temporary, os.O_RDONLY | flags)
+    except OSError:  # gone, a link, or not for us to change
+        yield False
+        return
+    try:
+        ours = f"-{_host()}-" in temporary.name
+        locked = lock(handle)
+        old = time.time() - os.fstat(handle).st_mtime > ABANDONED
+        yield locked is not False and (old or (ours and locked is True))
+    finally:
+        os.close(handle)
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    """Removes what killed runs have left under such names."""
+    for path in sorted(folder.glob(f"{prefix}*")):
+        with suppress(OSError):
+            kind = path.lstat().st_mode
+            with claimed(path) as abandoned:
+                if abandoned and stat.S_ISREG(kind):
+                    path.unlink()
+                elif abandoned and stat.S_ISDIR(kind):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _locked_file(path: Path, prefix: str) -> tuple[int | None, Path]:
+    """A new temporary file for this path, and the open file that holds its lock."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f"{prefix}{_host()}-", suffix="".join(path.suffixes[-2:])
+        )
+        if fcntl is None:  # Windows does not move what is open
+            os.close(handle)
+            return None, Path(name)
+        lock(handle, wait=True)
+        if os.path.lexists(name):  # else another run took it for abandoned, before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _prefix_of(path: Path) -> str:
+    """The same for all temporary names of one path, and for hardly any other."""
+    return f"{PREFIX}{zlib.crc32(os.fsencode(path.name)):08x}-"
+
+
+def _host() -> str:
+    return re.sub("[^A-Za-z0-9]", "_", socket.gethostname())[:32]
 
 
 @contextmanager
