@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ddfm import Fuser
 from ddfm.bench.datasets import Dataset, find_dataset
-from ddfm.config import find_recipe
+from ddfm.config import FusionConfig
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import grey
 from ddfm.likelihood import EvidenceLikelihood
@@ -69,7 +69,7 @@ def likelihoods(task: str) -> dict[str, Fuser]:
     """Only what this task has at all can be taken back."""
     own = signature(EvidenceLikelihood).parameters
     usual = {name: own[name].default for options in WITHOUT.values() for name in options}
-    usual |= find_recipe("default", task).options
+    usual |= FusionConfig().resolved(task).options
     return {
         name: Fuser(task=task, options=options)
         for name, options in WITHOUT.items()

@@ -59,8 +59,7 @@ def alone(frames: Frames, denoised: bool) -> Iterator[Fusion]:
 def alone_with_own_noise(frames: Frames, denoised: bool) -> Iterator[Fusion]:
     fuser = Fuser()
     for seed, pair in enumerate(frames):
-        fuser.seed = seed
-        yield fuser(*pair, progress=False)
+        yield fuser.with_config(seed=seed)(*pair, progress=False)
 
 
 def film(frames: Frames, denoised: bool) -> Iterator[Fusion]:

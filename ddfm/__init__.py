@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 from ddfm.version import __version__
 
 if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
     from ddfm.diffusion.watch import Snapshot
     from ddfm.errors import DdfmError
     from ddfm.fuser import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import Picture
+    from ddfm.likelihood import Likelihood
     from ddfm.pipeline.films import fuse_sequence
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.volumes import fuse_volumes
@@ -37,6 +39,8 @@ _ROOMS = {
     "DdfmError": "ddfm.errors",
     "Fuser": "ddfm.fuser",
     "Fusion": "ddfm.result",
+    "FusionConfig": "ddfm.config",
+    "Likelihood": "ddfm.likelihood",
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.diffusion.watch",
@@ -55,6 +59,8 @@ __all__ = [
     "DdfmError",
     "Fuser",
     "Fusion",
+    "FusionConfig",
+    "Likelihood",
     "Picture",
     "Prior",
     "Snapshot",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "unknown", "why_failed"]
+__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "one_line", "unknown", "why_failed"]
 
 
 class DdfmError(Exception):
@@ -25,6 +25,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> DdfmError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return DdfmError(f"unknown {kind} {name!r}; {hint}")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of any exception on one line of bearable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def why_failed(error: Exception) -> str:

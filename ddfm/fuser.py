@@ -9,9 +9,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -21,18 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.arguments import plain_options, text, whole_number
-from ddfm.config import Recipe, find_recipe
+from ddfm.config import FusionConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import check_color, check_resize, grey, in_color, read_sources
-from ddfm.likelihood import check_source_count, make_likelihood
-from ddfm.likelihood.base import Chosen
+from ddfm.imaging.sources import grey, in_color, read_sources
+from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
+from ddfm.likelihood.base import Chosen, Likelihood
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.priors import load_prior
@@ -43,12 +41,13 @@ from ddfm.priors.tiled import Tiled, check_tile
 from ddfm.result import Fusion
 from ddfm.version import __version__
 
-__all__ = ["METHODS", "Fuser", "Fusion", "check_number", "fuse"]
-
-METHODS = ("ddfm", "dmfuse")
+__all__ = ["Fuser", "Fusion", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
 Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found in each
+Part = str | Callable[..., Any]
+_PLAIN = FusionConfig().plain()
+_OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
@@ -64,24 +63,14 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
-            infrared and visible. It knows no likelihood, sampler, steps and start.
-        task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
-            are all in colour for exposures, and all else for infrared and visible.
-        likelihood: "default", "paper" or "reference".
-        sampler: "ddim", "ddpm" or "dpm-solver".
-        steps: network calls, or a respacing of the timesteps up to `start` in the notation of
-            guided-diffusion ("ddim13", "4,2").
-        start: timestep that the first guess is noised to before the loop begins there.
-            What is None of sampler, steps and start is as the likelihood's recipe has it.
-        seed: of the noise. The same seed gives the same pixels, alone or in a batch.
+        method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, tile,
+            options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
-        color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
-        resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
-        tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
-        options: further options of the likelihood, or of `ddfm.dmfuse.fuse.DMFuse`.
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
+
+    Attributes:
+        config: what was said, a `FusionConfig`; `with_config` makes a fuser with another one.
     """
 
     def __init__(
@@ -90,10 +79,12 @@ class Fuser:
         *,
         method: str = "ddfm",
         task: str = "auto",
-        likelihood: str = "default",
-        sampler: str | None = None,
+        likelihood: Part = "default",
+        sampler: Part | None = None,
         steps: int | str | None = None,
         start: int | None = None,
+        clean: float | None = None,
+        clip: bool | None = None,
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -103,24 +94,44 @@ class Fuser:
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.method, self.task = text("method", method), text("task", task)
-        self.likelihood = text("likelihood", likelihood)
-        self.sampler = None if sampler is None else text("sampler", sampler)
-        counted = not (steps is None or isinstance(steps, str))
-        self.steps = whole_number("steps", steps) if counted else steps
-        self.start = None if start is None else whole_number("start", start)
-        self.seed = _seed(seed)
-        self.color = check_color(text("color", color))
-        self.resize = check_resize(text("resize", resize))
-        self.tile = None if tile is None else whole_number("tile", tile)
-        self.options = plain_options(options)
-        self._recipe(task)  # names are checked before there is work
-        self._check_method(head)
+        config = FusionConfig(
+            method=method,
+            task=task,
+            likelihood=likelihood,
+            sampler=sampler,
+            steps=steps,
+            start=start,
+            clean=clean,
+            clip=clip,
+            seed=seed,
+            color=color,
+            resize=resize,
+            tile=tile,
+            options={} if options is None else options,
+        )
+        _check(config, head)  # before there is work
         self.device, self.dtype = find_device(device), find_dtype(dtype)
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
-        self.recipe(task)
+        self._set(config)
+
+    def __repr__(self) -> str:
+        said = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
+        others = "".join(f", {name}={value!r}" for name, value in said.items())
+        return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
+
+    def with_config(self, **changes: Any) -> Fuser:
+        """A fuser with the same prior, where some of the configuration is different."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._set(replace(self.config, **changes))
+        return other
+
+    def _set(self, config: FusionConfig) -> None:
+        self.config = config
+        self._resolved: dict[str, FusionConfig] = {}
+        self.resolved(config.usual_task)
 
     def __call__(
         self,
@@ -146,7 +157,7 @@ class Fuser:
                 "first_guess (--warm) is for a loop that begins late: for likelihood default, or "
                 "any with a start"
             )
-        pictures = read_sources(sources, self.resize)
+        pictures = read_sources(sources, self.config.resize)
         watch = Watch(progress, callback, trajectory)
         return self._fuse([pictures], self._task_of(pictures), watch, first_guess)[0]
 
@@ -171,19 +182,19 @@ class Fuser:
             together: how many neighbours of one size go through the network at once. More than 1
                 is faster on a GPU, whose kernels then differ in the last digits of a float.
         """
-        read = (read_sources(sources, self.resize) for sources in groups)
+        read = (read_sources(sources, self.config.resize) for sources in groups)
         for (task, *_), alike in groupby(read, lambda p: (self._task_of(p), len(p), p[0].size)):
             for some in _chunks(alike, together):
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
 
     def check_number(self, number: int) -> None:
         """Refuses more sources than are fused at a time."""
-        check_number(number, self.method, self.likelihood)
+        check_number(number, self.config)
 
     @property
     def begins_late(self) -> bool:
         """Whether the loop starts from a first guess, which can then be given."""
-        return self.dmfuse is None and self._recipe(self.task).start is not None
+        return self.resolved(self.config.usual_task).start is not None
 
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
@@ -191,51 +202,30 @@ class Fuser:
         What the likelihood would set by itself, image by image, is set to the median of what it
         sets for these sources. What the caller has set remains.
         """
-        chosen = [self._chosen(read_sources(sources, self.resize)) for sources in groups]
+        chosen = [self._chosen(read_sources(sources, self.config.resize)) for sources in groups]
         names = chosen[0] if chosen else ()
         medians = {k: np.median([one[k] for one in chosen], axis=0) for k in names}
-        fuser = copy.copy(self)
-        fuser.options = plain_options(medians) | self.options
-        return fuser
+        return self.with_config(options=medians | dict(self.config.options))
 
-    def recipe(self, task: str) -> Recipe:
-        """How this task is fused with this prior: the recipe, and what the caller set over it."""
-        recipe = self._recipe(task)
-        last = len(self.prior.alphas_bar) - 1
-        if recipe.start is not None and not 0 <= recipe.start <= last:
-            raise DdfmError(f"start must be a timestep from 0 to {last}, not {recipe.start}")
-        available = 1 + (last if recipe.start is None else recipe.start)
-        if self.steps is None and isinstance(recipe.steps, int):
-            recipe = replace(recipe, steps=min(recipe.steps, available))
-        timesteps(available, recipe.steps)
-        return recipe
+    def resolved(self, task: str) -> FusionConfig:
+        """The configuration for a task, nothing left open, and possible with this prior."""
+        if task not in self._resolved:
+            self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
+        return self._resolved[task]
 
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
-        recipe = self.recipe(task)
-        options = (recipe.options if self.dmfuse is None else self.options).items()
-        of_method = {
-            "likelihood": recipe.likelihood,
-            "sampler": recipe.sampler,
-            "steps": recipe.steps,
-            "start": recipe.start,
-        }
+        config = self.resolved(task).plain()
         if self.dmfuse is not None:
-            of_method = {"head": self.dmfuse.fingerprint}
+            config = {k: v for k, v in config.items() if k not in _OF_THE_LOOP}
+            config["head"] = self.dmfuse.fingerprint
         return {
             "ddfm": __version__,
-            "method": self.method,
             "prior": self.prior.name,
             "weights": self.weights,
-            "task": recipe.task,
-            **of_method,
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in options},
-            "seed": self.seed,
-            "color": self.color,
-            "resize": self.resize,
+            **config,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
-            "tile": self.tile,
         }
 
     @torch.no_grad()
@@ -246,22 +236,23 @@ class Fuser:
         self.check_number(len(groups[0]))
         if self.dmfuse is not None and watch.trajectory:
             raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
-        recipe = self.recipe(task)
+        config = self.resolved(task)
         height, width = size = groups[0][0].size
-        prior = Tiled.if_needed(self.prior, self.tile, size)
-        evidence = [self._evidence(pictures, recipe, prior) for pictures in groups]
+        prior = Tiled.if_needed(self.prior, config.tile, size)
+        evidence = [self._evidence(pictures, config, prior) for pictures in groups]
         s = [torch.cat(of_all) for of_all in zip(*(x for x, _ in evidence), strict=True)]
         with watch:
             if self.dmfuse is None:
-                guess = None if guess is None else self._guess(guess, size, prior)
-                fused, chosen = self._in_a_loop(s, recipe, prior, watch, guess)
+                first = None if guess is None else self._guess(guess, size, prior)
+                fused, chosen = self._in_a_loop(s, config, prior, watch, first, size)
             else:
-                options = _given(self.options)
-                fused, chosen = self.dmfuse(*s, seed=self.seed, tile=self.tile, **options)
-        fused = fused[:, 0, :height, :width].float().cpu().numpy()
+                options = _given(self.config.options)
+                f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
+                fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
+        planes = fused[:, 0].float().cpu().numpy()
         return [
             Fusion(
-                in_color(recipe.finished(fused[k]), pictures, self.color),
+                in_color(planes[k], pictures, config.color),
                 self.settings(task) | _about(pictures, evidence[k][1]),
                 watch.snapshots(k, size),
                 chosen[k],
@@ -270,35 +261,42 @@ class Fuser:
         ]
 
     def _in_a_loop(
-        self, s: list[Tensor], recipe: Recipe, prior: Prior, watch: Watch, guess: Tensor | None
+        self,
+        s: list[Tensor],
+        config: FusionConfig,
+        prior: Prior,
+        watch: Watch,
+        guess: Tensor | None,
+        size: tuple[int, int],
     ) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance in [-1, 1], by DDFM, and what the likelihood chose for each."""
-        likelihood = make_likelihood(recipe.likelihood, s, **_given(recipe.options))
-        draw = Noise([self.seed] * len(s[0]))
+        """Fused luminance in [0, 1], by DDFM, and what the likelihood chose for each."""
+        likelihood = make_likelihood(config.likelihood, s, **_given(config.options))
+        draw = Noise([config.seed] * len(s[0]))
         x = draw(_channels(s[0], prior))
-        start = len(prior.alphas_bar) - 1 if recipe.start is None else recipe.start
-        if recipe.start is not None:
+        start = len(prior.alphas_bar) - 1 if config.start is None else config.start
+        if config.start is not None:
             first = likelihood.first_guess() if guess is None else guess
             x = noised(_channels(first, prior), start, prior.alphas_bar, x)
-        x = find_sampler(recipe.sampler)(
-            GuidedDenoiser(prior, likelihood, clip=recipe.clip),
+        x = find_sampler(config.sampler)(
+            GuidedDenoiser(prior, likelihood, clip=config.clip),
             x,
-            timesteps(start + 1, recipe.steps),
+            timesteps(start + 1, config.steps),
             prior.alphas_bar,
             noise=draw,
             callback=watch,
         )
-        return likelihood.finish(luminance(x)), likelihood.chosen()
+        height, width = size
+        return likelihood.finish(luminance(x)[..., :height, :width]), likelihood.chosen()
 
     @torch.no_grad()
     def _chosen(self, pictures: Pictures) -> Chosen:
         """The options that the likelihood, or dmfuse, sets by itself for these sources."""
         if self.dmfuse is not None:
             return self._fuse([pictures], self._task_of(pictures), Watch(False))[0].chosen
-        recipe = self.recipe(self._task_of(pictures))
-        prior = Tiled.if_needed(self.prior, self.tile, pictures[0].size)
-        sources, _ = self._evidence(pictures, recipe, prior)
-        return make_likelihood(recipe.likelihood, sources, **_given(recipe.options)).chosen()[0]
+        config = self.resolved(self._task_of(pictures))
+        prior = Tiled.if_needed(self.prior, config.tile, pictures[0].size)
+        sources, _ = self._evidence(pictures, config, prior)
+        return make_likelihood(config.likelihood, sources, **_given(config.options)).chosen()[0]
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
@@ -306,70 +304,60 @@ class Fuser:
             raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, recipe: Recipe, prior: Prior) -> Evidence:
+    def _evidence(self, pictures: Pictures, config: FusionConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
+        prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
         sources, levels = [], []
         for picture in pictures:
             height, width = picture.size
-            x = padded(_plane(recipe.prepared(grey(picture))), prior.multiple).to(self.device)
+            x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
-            if level >= recipe.clean:
+            if level >= config.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
             clipped = level if picture.clipped_noise is None else picture.clipped_noise
-            if clipped >= recipe.clean:
+            if clipped >= config.clean:
                 x = unclipped(x, clipped)
             sources.append(x)
             levels.append(round(level, 5))
         return sources, levels
 
-    def _check_method(self, head: Any) -> None:
-        """Refuses what the method does not know."""
-        _check_known(self.method)
-        if self.method == "ddfm":
-            check_tile(self.tile)
-            if head is not None:
-                raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
-            return
-        check_tile(self.tile, OVERLAP)
-        check_options(self.options)
-        usual = {"likelihood": "default", "sampler": None, "steps": None, "start": None}
-        for name, value in usual.items():
-            if getattr(self, name) != value:
-                raise DdfmError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
-
-    def _recipe(self, task: str) -> Recipe:
-        """Without regard to the prior. "auto" stands for what is most usual."""
-        recipe = find_recipe(self.likelihood, "ir-visible" if task == "auto" else task)
-        given = {"sampler": self.sampler, "steps": self.steps, "start": self.start}
-        recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
-        find_sampler(recipe.sampler)
-        return replace(recipe, options=recipe.options | self.options)
-
     def _task_of(self, pictures: Pictures) -> str:
-        if self.task != "auto":
-            return self.task
+        if self.config.task != "auto":
+            return self.config.task
         return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
 
 
-def check_number(number: int, method: str, likelihood: str) -> None:
+def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
-    _check_known(method)
-    if method == "dmfuse" and number != 2:
+    if config.method == "dmfuse" and number != 2:
         raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
-    check_source_count(number, likelihood)
+    check_source_count(number, config.likelihood)
 
 
-def _check_known(method: str) -> None:
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
+def _check(config: FusionConfig, head: Any) -> None:
+    """Refuses what can be known to be wrong before a prior is loaded."""
+    if config.method == "dmfuse":
+        check_tile(config.tile, OVERLAP)
+        check_options(config.options)
+        return
+    check_tile(config.tile)
+    find_sampler(config.resolved(config.usual_task).sampler)
+    if head is not None:
+        raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
 
 
-def _seed(value: Any) -> int:
-    bounds = " from 0 to 2^63 - 1"
-    seed = whole_number("the seed", value, bounds)
-    if not 0 <= seed < 2**63:
-        raise DdfmError(f"the seed must be a whole number{bounds}, not {value}")
-    return seed
+def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
+    """The configuration for a task, with a prior of so many timesteps."""
+    full = config.resolved(task)
+    if config.method == "dmfuse":
+        return full
+    if full.start is not None and not 0 <= full.start < length:
+        raise DdfmError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+    available = length if full.start is None else full.start + 1
+    if config.steps is None and isinstance(full.steps, int):
+        full = replace(full, steps=min(full.steps, available))
+    timesteps(available, full.steps)
+    return full
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
@@ -379,7 +367,7 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     return load_prior(prior).at(device, dtype)
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """None leaves an option to whoever has it."""
     return {name: value for name, value in options.items() if value is not None}
 

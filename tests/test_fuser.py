@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from PIL import Image, ImageCms
 
 import ddfm
 from ddfm import DdfmError, Fuser, fuse, read_image
-from ddfm.config import RECIPES, TASKS, Recipe
+from ddfm.config import RECIPES, TASKS, FusionConfig
 from ddfm.diffusion.samplers import Noise
-from ddfm.likelihood import LIKELIHOODS, Likelihood
+from ddfm.likelihood import LIKELIHOODS, Likelihood, ReferenceLikelihood
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.prior import FunctionPrior
@@ -452,7 +451,8 @@ def test_the_reference_recipe_is_the_authors_whole_program(monkeypatch, steps):
     def eps(x, t):
         return 0.6 * x * (t.to(x) / 1000).view(-1, 1, 1, 1) + 0.05 * torch.sin(3 * x)
 
-    monkeypatch.setitem(RECIPES, "reference", replace(RECIPES["reference"], eight_bit=False))
+    monkeypatch.setattr(ReferenceLikelihood, "prepared", staticmethod(lambda plane: plane))
+    monkeypatch.setattr(ReferenceLikelihood, "finish", Likelihood.finish)
     monkeypatch.setattr(Noise, "__call__", lambda self, like: data["x_start"].to(like))
     seen = []
     infrared, visible = ((data[k][0, 0].numpy() + 1) / 2 for k in "VI")
@@ -485,13 +485,17 @@ def test_the_reference_recipe_rounds_its_sources_and_stretches_its_result(monkey
         np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
     grey = fuse(a, image(1), prior="gaussian", likelihood="reference", steps=3, device="cpu")
     assert grey.image.min() == 0 and grey.image.max() == 65535
-    assert fused.settings["sampler"] == "ddim" and RECIPES["reference"].steps == 100
+    assert (
+        fused.settings["sampler"] == "ddim"
+        and FusionConfig(likelihood="reference").resolved("medical").steps == 100
+    )
 
 
 class Toy(Likelihood):
     """Notes what it is given; its result is what its first guess says, one quarter brighter."""
 
     made: list[Toy] = []
+    recipe = {"steps": 4, "start": 250, "clip": False}
 
     def __init__(self, i, v):
         super().__init__(i, v)
@@ -504,20 +508,19 @@ class Toy(Likelihood):
         return f
 
     def finish(self, f):
-        return f + 0.5
+        return super().finish(f + 0.5)
 
 
 @pytest.fixture
-def toy(monkeypatch):
+def toy():
+    """A likelihood of the caller's, with a recipe of its own."""
     Toy.made.clear()
-    monkeypatch.setitem(LIKELIHOODS, "toy", Toy)
-    monkeypatch.setitem(RECIPES, "toy", Recipe("toy", steps=4, start=250, clip=False))
 
 
 def test_a_warm_start_begins_at_the_noised_first_guess(toy):
     prior, seen = GaussianPrior(), []
     a, b = image(0, dtype=np.float32), image(1, dtype=np.float32)
-    fused = fuse(a, b, prior=prior, likelihood="toy", device="cpu", callback=seen.append)
+    fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu", callback=seen.append)
     assert [step.t for step in seen] == [250, 167, 83, 0]
     abar = float(prior.alphas_bar[250])
     noise = Noise([3407])(torch.zeros(1, 1, 24, 20))[0, 0].numpy()
@@ -530,7 +533,7 @@ def test_a_warm_start_begins_at_the_noised_first_guess(toy):
 def test_a_first_guess_can_be_given(toy):
     """It matters where the loop starts late, and takes the place of the likelihood's own."""
     a, b = np.full((5, 6), 0.25), np.full((5, 6), 0.75)
-    fuser = Fuser("gaussian", start=20, steps=2, likelihood="toy", device="cpu")
+    fuser = Fuser("gaussian", start=20, steps=2, likelihood=Toy, device="cpu")
     own = fuser(a, b).image
     assert np.array_equal(fuser(a, b, first_guess=a).image, own), "the toy's own guess is a"
     assert not np.array_equal(fuser(a, b, first_guess=np.zeros((5, 6))).image, own)
@@ -540,7 +543,7 @@ def test_a_first_guess_can_be_given(toy):
 
 def test_a_first_guess_is_a_keyword_of_fuse_and_refused_where_it_does_nothing(toy):
     a, b = np.full((5, 6), 0.25), np.full((5, 6), 0.75)
-    settings = {"prior": "gaussian", "likelihood": "toy", "device": "cpu", "start": 20}
+    settings = {"prior": "gaussian", "likelihood": Toy, "device": "cpu", "start": 20}
     guess = np.zeros((5, 6))
     given = fuse(a, b, first_guess=guess.tolist(), **settings).image
     assert not np.array_equal(given, fuse(a, b, **settings).image)
@@ -555,24 +558,27 @@ def test_a_series_shares_its_contrast():
     chosen = [fuser(a, b).chosen for a, b in pairs]
     series = fuser.sharing(pairs)
     middle = np.median([one["curve"] for one in chosen], axis=0)
-    assert series.options == {"curve": pytest.approx(tuple(middle))} and fuser.options == {}
-    assert series(*pairs[0]).settings["options"]["curve"] == list(series.options["curve"])
+    assert (
+        series.config.options == {"curve": pytest.approx(tuple(middle))}
+        and fuser.config.options == {}
+    )
+    assert series(*pairs[0]).settings["options"]["curve"] == list(series.config.options["curve"])
     medical = Fuser("gaussian", steps=1, device="cpu", task="medical")
     pairs = [(factor * a, b) for factor, (a, b) in zip((0.2, 0.5, 1), pairs, strict=True)]
     chosen = [medical(a, b).chosen["competition"] for a, b in pairs]
     series = medical.sharing(pairs)
-    assert series.options["competition"] == sorted(chosen)[1] and len(set(chosen)) == 3
+    assert series.config.options["competition"] == sorted(chosen)[1] and len(set(chosen)) == 3
     options = series(*pairs[0]).settings["options"]
-    assert options["competition"] == series.options["competition"]
+    assert options["competition"] == series.config.options["competition"]
     given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
-    assert given.sharing(pairs).options == {"curve": (-1, 0.5, 1)}
-    assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).options == {}
+    assert given.sharing(pairs).config.options == {"curve": (-1, 0.5, 1)}
+    assert Fuser("gaussian", likelihood="paper", device="cpu").sharing(pairs).config.options == {}
 
 
 def test_steps_and_start_can_be_said(toy):
     def visited(**kwargs):
         seen = []
-        kwargs = {"likelihood": "toy", "device": "cpu", "callback": seen.append} | kwargs
+        kwargs = {"likelihood": Toy, "device": "cpu", "callback": seen.append} | kwargs
         fusion = fuse(image(0), image(1), prior="gaussian", **kwargs)
         assert fusion.settings["start"] == kwargs.get("start", 250)
         return [step.t for step in seen], fusion.settings["steps"]
@@ -591,7 +597,7 @@ def test_the_respacings_that_are_named_work_with_every_recipe():
     from ddfm.cli import main
 
     help_of_steps = next(o.help for o in main.commands["fuse"].params if o.name == "steps")
-    for text in (help_of_steps, Fuser.__doc__):
+    for text in (help_of_steps, FusionConfig.__doc__):
         named = re.findall(r"ddim\d+|\d+(?:,\d+)+", text)
         assert named
         for steps in named:
@@ -611,10 +617,10 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
         return found[len(sizes) - 1]
 
     monkeypatch.setattr("ddfm.fuser.noise_level", level)
-    monkeypatch.setitem(RECIPES, "toy", replace(RECIPES["toy"], clean=0.1))
+    monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()
-    fused = fuse(a, b, prior=prior, likelihood="toy", device="cpu")
+    fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu")
     assert sizes == [(1, 1, 10, 7)] * 2  # what is padded would not be noise
     assert fused.settings["source_noise"] == [0.2, 0.0]
     (made,) = Toy.made

@@ -1,14 +1,16 @@
 """Benchmarks: folders of pairs in; a table of results, a summary and one page to look at out.
 
-`ddfm.bench.datasets` finds the pairs, `ddfm.bench.methods` says what fuses them, `ddfm.bench.run`
-fuses and measures, and `ddfm.bench.report` draws the page.
+`datasets` finds the pairs and `methods` says what fuses them; `pairs` fuses and measures, and `run`
+fills the tables of `results`, from which `tables`, `report` and `sheets` write what they are
+called.
 """
 
 from __future__ import annotations
 
 from ddfm.bench.datasets import Dataset, find_dataset
 from ddfm.bench.methods import BASELINES, Method, baseline, configured, from_folder, read_configs
-from ddfm.bench.run import Bench, bench
+from ddfm.bench.results import Bench
+from ddfm.bench.run import bench
 
 __all__ = [
     "BASELINES",

@@ -75,13 +75,14 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
             where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
             loaded.append(load_prior(given.pop("prior", "default"), **where))
         fuser = Fuser(loaded[0], **({"task": task} | given))
+        task = fuser.config.task
         fuser.check_number(number)
-        settings = fuser.settings("ir-visible" if fuser.task == "auto" else fuser.task)
+        settings = fuser.settings(fuser.config.usual_task)
 
         def fuse(*pictures: Picture) -> Picture:
             return fuser(*pictures, progress=False).picture
 
-        return fuse, settings | {"task": fuser.task}
+        return fuse, settings | {"task": task}
 
     if given.get("task") == "auto":
         del given["task"]

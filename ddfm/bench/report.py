@@ -6,10 +6,10 @@ import base64
 import html
 import io
 import json
-import math
 import platform
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,66 +18,85 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ddfm.bench.compare import Comparison, compare
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.run import NOISE_METRICS, Bench, Row, summarise
+from ddfm.bench.plots import plots
+from ddfm.bench.results import NOISE_METRICS, Bench, Row, summarise
+from ddfm.bench.tables import means, published
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import LOWER_IS_BETTER, METRICS
 from ddfm.storage.atomic import atomic_path
 from ddfm.version import __version__
 
 __all__ = ["write_report"]
 
-COLORS = ("#0b6bcb", "#d1480f", "#2e7d32", "#7b3fa0", "#a8811a", "#c2185b", "#00838f", "#5d4037")
+CHANCE = 0.05
 WEBP_QUALITY = 92  # full size, and a page of all sets that a browser still opens
 
 
 def write_report(result: Bench, path: Path) -> None:
     """Writes the page."""
-    summary = summarise(result)
+    summary, comparisons = summarise(result), compare(result)
     parts = [_failures(result), _viewer(result)]
     for dataset in result.datasets:
         parts.append(f"<h2>{_text(dataset.name)}</h2>")
         parts.append(_table(dataset, summary, result))
+        parts.append(_differences(dataset, comparisons))
         parts.append(_noise(dataset, summary))
         parts.append(_plots(dataset, result))
     parts.append(_settings(result))
+    filled = {"body": "\n".join(parts), "pictures": _script(_pictures(result))}
     template = resources.files("ddfm.bench").joinpath("report.html").read_text("utf-8")
+    # In one pass, so that no name of a pair is taken for a place of the template.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], template)
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            template.replace("{{body}}", "\n".join(parts)).replace(
-                "{{pictures}}", _script(_pictures(result))
-            ),
-            encoding="utf-8",
-        )
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
     """Means over pairs, the best of those measured here in bold; below them what is published."""
-    entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
-    best = {name: _best(name, [e["metrics"][name] for e in entries.values()]) for name in METRICS}
-    head = "".join(f"<th>{name} {'↓' if name in LOWER_IS_BETTER else '↑'}</th>" for name in METRICS)
-    lines = []
-    for method, entry in entries.items():
-        cells = [_cell(entry["pairs"], "d"), _cell(entry["seconds_per_pair"])]
-        cells += [
-            _cell(v, best=v is not None and v == best[k]) for k, v in entry["metrics"].items()
-        ]
-        lines.append(f"<tr><th>{_text(method)}</th>{''.join(cells)}</tr>")
-    for row in _published():
-        if dataset.name in row["sets"]:
-            values = [_cell(row["metrics"].get(name), ".2f") for name in METRICS]
-            lines.append(
-                f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
-                f"<small>{_text(row['source'])}</small></th>"
-                f"{_cell(row['pairs'], 'd')}{_cell(None)}{''.join(values)}</tr>"
-            )
+    table = means(dataset, summary)
+    heads = "".join(f"<th>{_text(c.name)} {c.arrow}</th>" for c in table.columns)
+    lines = [f"<tr><th>{_text(name)}</th>" for name, _ in table.rows]
+    for row in published(dataset):
+        lines.append(
+            f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
+            f"<small>{_text(row['source'])}</small></th>"
+        )
+    for c in table.columns:
+        places = table.places(c) + [0] * len(table.quoted)
+        values = [row.get(c.name) for _, row in (*table.rows, *table.quoted)]
+        for k, (value, text) in enumerate(zip(values, table.shown(c), strict=True)):
+            lines[k] += _cell(value, text, places[k])
     return (
-        f"<p>{_text(dataset.task)}; means over pairs. SSIM with data range {result.ssim_range:g}. "
+        f"<p>{_text(dataset.task)}; means over pairs, of targets and lights over all of them. "
+        f"SSIM with data range {result.ssim_range:g}. Bold: the best, underlined: the second best. "
         "A click on a head sorts; published rows (in italics) are of the full test set, as printed."
-        "</p><div class=wide><table class=sortable><thead><tr><th>method</th><th>pairs</th>"
-        f"<th>s / pair ↓</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        "</p><div class=wide><table class=sortable><thead><tr><th>method</th>"
+        f"{heads}</tr></thead><tbody>{''.join(f'{line}</tr>' for line in lines)}</tbody></table>"
+        "</div>"
+    )
+
+
+def _differences(dataset: Dataset, comparisons: Sequence[Comparison]) -> str:
+    """Which differences are more than chance."""
+    clear: dict[str, list[str]] = defaultdict(list)
+    for c in comparisons:
+        if c.dataset == dataset.name and c.corrected < CHANCE and c.better:
+            other = c.b if c.better == c.a else c.a
+            clear[c.metric].append(f"{c.better} before {other} (p {c.corrected:.2g})")
+    if not clear:
+        return ""
+    lines = "".join(
+        f"<tr><th>{_text(metric)}</th><td>{_text('; '.join(some))}</td></tr>"
+        for metric, some in clear.items()
+    )
+    return (
+        "<details><summary>Differences that are more than chance</summary><p>Pair by pair, "
+        f"Wilcoxon's signed-rank test, p below {CHANCE} after Holm's correction for all pairs of "
+        f"methods. All of them are in comparisons.csv.</p><table class=clear>{lines}</table>"
+        "</details>"
     )
 
 
@@ -85,7 +104,10 @@ def _noise(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> str:
     lines = []
     for method, sets in summary.items():
         for level, values in sets.get(dataset.name, {}).get("noise", {}).items():
-            cells = "".join(_cell(values[name]) for name in NOISE_METRICS)
+            cells = "".join(
+                _cell(values[name], "" if values[name] is None else f"{values[name]:.4g}")
+                for name in NOISE_METRICS
+            )
             lines.append(f"<tr><th>{_text(method)}</th><td>{level}</td>{cells}</tr>")
     if not lines:
         return ""
@@ -98,53 +120,11 @@ def _noise(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> str:
 
 
 def _plots(dataset: Dataset, result: Bench) -> str:
-    """How the pairs are spread, a plot for each metric and one for time."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in result.rows:
-        if row.dataset == dataset.name:
-            rows[row.method].append(row)
-    seconds = {m: [(r.pair.name, r.seconds) for r in some] for m, some in rows.items()}
-    plots = [_plot("seconds per pair", seconds)]
-    for name in METRICS:
-        values = {m: [(r.pair.name, r.metrics.get(name)) for r in some] for m, some in rows.items()}
-        plots.append(_plot(name, values))
+    """How the pairs are spread."""
     return (
         "<details open><summary>Distributions: a dot per pair, a bar at the mean</summary>"
-        f"<div class=plots>{''.join(plots)}</div></details>"
+        f"<div class=plots>{''.join(plots(dataset, result).values())}</div></details>"
     )
-
-
-def _plot(title: str, values: dict[str, list[tuple[str, float | None]]]) -> str:
-    left, width, line = 120, 360, 16
-    finite = {
-        m: [(pair, v) for pair, v in some if v is not None and math.isfinite(v)]
-        for m, some in values.items()
-    }
-    every = [v for some in finite.values() for _, v in some]
-    if not every:
-        return ""
-    low, high = min(every), max(every)
-    span = (high - low) or 1.0
-    height = 22 + line * len(finite) + 16
-
-    def x(value: float) -> float:
-        return left + 6 + (value - low) / span * (width - left - 14)
-
-    parts = [f"<text x=4 y=14 class=title>{_text(title)}</text>"]
-    for k, (method, some) in enumerate(finite.items()):
-        y, color = 22 + line * k + line / 2, COLORS[k % len(COLORS)]
-        short = method if len(method) <= 18 else method[:17] + "…"
-        parts.append(f"<text x={left - 4} y={y + 4:g} text-anchor=end>{_text(short)}</text>")
-        parts.append(f"<path d='M{left} {y}H{width}' stroke='#8884'/>")
-        for pair, v in some:
-            label = f"<title>{_text(pair)}: {v:.4g}</title>"
-            parts.append(f"<circle cx={x(v):.1f} cy={y} r=3 fill='{color}'>{label}</circle>")
-        if some:
-            mean = x(float(np.mean([v for _, v in some])))
-            parts.append(f"<path d='M{mean:.1f} {y - 7}v14' stroke='{color}' stroke-width=2 />")
-    parts.append(f"<text x={left} y={height - 3}>{low:.4g}</text>")
-    parts.append(f"<text x={width - 2} y={height - 3} text-anchor=end>{high:.4g}</text>")
-    return f"<svg viewBox='0 0 {width} {height}' width={width}>{''.join(parts)}</svg>"
 
 
 def _viewer(result: Bench) -> str:
@@ -222,23 +202,11 @@ def _failures(result: Bench) -> str:
     )
 
 
-def _best(name: str, values: Iterable[float | None]) -> float | None:
-    numbers = [value for value in values if value is not None]
-    if len(numbers) < 2:
-        return None
-    return min(numbers) if name in LOWER_IS_BETTER else max(numbers)
-
-
-def _cell(value: float | None, form: str = ".4g", best: bool = False) -> str:
-    if value is None:
+def _cell(value: float | None, shown: str, place: int = 0) -> str:
+    if not shown:
         return "<td data-v=''>–</td>"
-    shown = format(value, form)
-    return f"<td data-v='{value}'>{f'<b>{shown}</b>' if best else shown}</td>"
-
-
-def _published() -> Sequence[dict[str, Any]]:
-    text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
-    return json.loads(text)["rows"]
+    tag = {0: "{}", 1: "<b>{}</b>", 2: "<u>{}</u>"}[place]
+    return f"<td data-v='{value}'>{tag.format(shown)}</td>"
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddfm.bench.run import Bench, Row
+from ddfm.bench.results import Bench, Row
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources

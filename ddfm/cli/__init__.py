@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from ddfm.cli.bench import bench
+from ddfm.cli.cite import cite
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -134,5 +135,5 @@ def main() -> None:
     """
 
 
-for command in (fuse, film, volume, metrics, bench, priors, train_prior, train_dmfuse):
+for command in (fuse, film, volume, metrics, bench, priors, train_prior, train_dmfuse, cite):
     main.add_command(command)

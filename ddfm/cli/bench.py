@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import fuser_options, quiet_option, verify_option
 
 __all__ = ["bench", "folder_names"]
 
@@ -41,6 +41,26 @@ __all__ = ["bench", "folder_names"]
     show_default=True,
     help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
+@click.option(
+    "--columns",
+    metavar="EN,VIF,...",
+    help="Metrics of tables.md and tables.tex.  [default: those that papers have, and the task's]",
+)
+@click.option(
+    "--detect",
+    "boxes",
+    type=click.Path(path_type=Path),
+    metavar="BOXES.csv",
+    help="Also what a detector finds of these boxes, in all results and in each source alone.",
+)
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="FILE",
+    help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
+)
+@verify_option
 @quiet_option
 def bench(
     folders: tuple[Path, ...],
@@ -52,10 +72,14 @@ def bench(
     subfolders: str | None,
     limit: int | None,
     ssim_range: float,
+    columns: str | None,
+    boxes: Path | None,
+    detectors: tuple[str, ...],
+    verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
-    """Fuse the pairs of each FOLDER, measure, and write results.csv, summary.json, report.html.
+    """Fuse the pairs of each FOLDER, measure, and write tables, plots and report.html.
 
     A FOLDER holds two subfolders of equally named files: ir and vi, CT and MRI, PET and MRI, SPECT
     and MRI, over and under, or others by --subfolders, two or more. An interrupted run goes on
@@ -67,8 +91,13 @@ def bench(
       ddfm bench TNO/ --out bench/ --config variants.toml --noise 15,25
       ddfm bench focus/ --subfolders near,middle,far --task multi-focus --out bench/
       ddfm bench TNO/ --out bench/ --also U2Fusion=u2fusion/
+      ddfm bench MSRS/ --out bench/ --baselines --detect boxes.csv --detector yolo.onnx
     """
     import ddfm.bench as room
+    from ddfm.bench import detect
+
+    if bool(detectors) != (boxes is not None):
+        raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
 
     names = folder_names(subfolders)
     levels = _levels(noise)
@@ -82,8 +111,23 @@ def bench(
     methods += [room.baseline(name) for name in room.BASELINES if baselines]
     methods += [room.from_folder(name, folder) for name, folder in others.items()]
     sets = [room.find_dataset(f, names, settings["task"], limit) for f in folders]
+    annotated = None if boxes is None else detect.read_boxes(boxes)
+    looking = dict(map(detect.load_detector, detectors))
+    if annotated is not None:
+        detect.check_boxes(annotated, sets)
     progress = False if quiet else None
-    result = room.bench(sets, methods, out, ssim_range=ssim_range, noise=levels, progress=progress)
+    result = room.bench(
+        sets,
+        methods,
+        out,
+        ssim_range=ssim_range,
+        noise=levels,
+        columns=None if columns is None else [name.strip() for name in columns.split(",")],
+        verify=verify,
+        progress=progress,
+    )
+    if annotated is not None:
+        detect.detect(result, annotated, looking, out)
     for method, dataset, pair, reason in result.failures:
         click.echo(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
     if not quiet:
@@ -104,7 +148,7 @@ def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | 
 
 def _levels(text: str | None) -> list[float]:
     try:
-        levels = [float(part) for part in text.split(",")] if text else []
+        levels = list(dict.fromkeys(map(float, text.split(",")))) if text else []
     except ValueError:
         levels = [-1.0]
     if not all(0 < level < 256 for level in levels):

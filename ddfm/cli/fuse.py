@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.options import checked, fuser_options, quiet_option, verify_option
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -191,7 +191,7 @@ def _fuse_folders(
     fuser = None if folders["dry_run"] else Fuser(**settings)
     if folders["dry_run"] and not alone:
         # No weights are read for a plan, and so there is no Fuser to do this.
-        check_number(len(sources), settings["method"], settings["likelihood"])
+        check_number(len(sources), checked(settings))
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(*sources, output, fuser, **folders, **flir)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json as to_json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ddfm.metrics.folders import FolderMetrics
 
 __all__ = ["metrics"]
 
@@ -16,12 +20,19 @@ __all__ = ["metrics"]
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
-@click.option("--json", is_flag=True, help="As JSON, with all digits.")
+@click.option("--json", "form", flag_value="json", help="As JSON, with all digits.")
+@click.option("--csv", "form", flag_value="csv", help="As CSV, with all digits, a line per pair.")
+@click.option("--markdown", "form", flag_value="markdown", help="As a table of Markdown.")
+@click.option("--latex", "form", flag_value="latex", help="As a table of LaTeX.")
 @click.option(
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="These only, with commas between.  [default: all]",
+    help="These only, with commas between.  [default: all that fit the sources]",
+)
+@click.option(
+    "--task",
+    help="ir-visible (A is infrared): also targets and lights. multi-exposure: also MEF-SSIM.",
 )
 @click.option(
     "--pattern",
@@ -38,8 +49,9 @@ __all__ = ["metrics"]
 def metrics(
     fused: Path,
     sources: tuple[Path, ...],
-    json: bool,
+    form: str | None,
     chosen: str | None,
+    task: str | None,
     pattern: str | None,
     ssim_range: float,
 ) -> int | None:
@@ -52,34 +64,45 @@ def metrics(
     Examples:
       ddfm metrics fused.png ir.png vis.png
       ddfm metrics fused.png near.png middle.png far.png --metrics Qabf,VIF,SSIM
-      ddfm metrics fused/ ir/ vis/ --json
+      ddfm metrics fused/ ir/ vis/ --csv > metrics.csv
+      ddfm metrics fused/ ir/ vis/ --task ir-visible
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
     from ddfm.metrics import evaluate
-    from ddfm.metrics.folders import evaluate_folders
+    from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 
     names = None if chosen is None else [name.strip() for name in chosen.split(",")]
-    if not fused.is_dir():
-        if pattern is not None:
-            raise click.UsageError("--pattern is for folders")
-        values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names)
-        click.echo(_json(_plain(values)) if json else _table(values))
-        return None
-    measured = evaluate_folders(
-        fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names
-    )
-    if json:
-        each = {name: _plain(values) for name, values in measured.pairs.items()}
-        click.echo(_json({"mean": _plain(measured.mean), "pairs": each}))
+    several = fused.is_dir()
+    if several:
+        measured = evaluate_folders(
+            fused, *sources, pattern=pattern, ssim_range=ssim_range, metrics=names, task=task
+        )
+    elif pattern is not None:
+        raise click.UsageError("--pattern is for folders")
     else:
-        click.echo(f"mean of {len(measured.pairs)} pairs\n{_table(measured.mean)}")
+        values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names, task=task)
+        measured = FolderMetrics({fused.stem: values})
+    click.echo(_printed(measured, several, form).rstrip("\n"))
     for line in measured.problems + measured.leftovers:
         click.echo(line, err=True)
     return 1 if measured.problems else None
 
 
-def _table(values: dict[str, float]) -> str:
-    return "\n".join(f"{name:20}{value:.6g}" for name, value in values.items())
+def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
+    """The metrics of one picture, or of a folder and their mean."""
+    from ddfm.metrics.tables import as_csv, as_latex, as_markdown
+
+    if form == "csv":
+        return as_csv(*measured.lines())
+    if form in ("markdown", "latex"):
+        table = measured.table(with_mean=several)
+        return as_markdown(table) if form == "markdown" else as_latex(table)
+    mean = measured.mean
+    if form == "json":
+        each = {name: _plain(values) for name, values in measured.pairs.items()}
+        return _json({"mean": _plain(mean), "pairs": each} if several else _plain(mean))
+    lines = [f"{name:20}{value:.6g}" for name, value in mean.items()]
+    return "\n".join([f"mean of {len(measured.pairs)} pairs", *lines] if several else lines)
 
 
 def _json(values: object) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["fuser_options", "quiet_option", "verify_option"]
+if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
+
+__all__ = ["checked", "fuser_options", "quiet_option", "verify_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -104,6 +108,14 @@ _FUSER = (
         "[default: by size]",
     ),
 )
+
+
+def checked(settings: dict[str, Any]) -> FusionConfig:
+    """The configuration that the options say, or an error; neither weights nor torch are read."""
+    from ddfm.config import FusionConfig
+
+    known = {field.name for field in fields(FusionConfig)}
+    return FusionConfig(**{name: value for name, value in settings.items() if name in known})
 
 
 def fuser_options(command: Command) -> Command:

@@ -1,20 +1,15 @@
-"""A denoiser guided by a likelihood is a denoiser: guided(x_t, t) = likelihood(prior(x_t, t)).
-
-The likelihood works on luminance. A grey prior hands it its image as it is; an RGB prior hands it
-the luminance of its image, and what the likelihood changes there is added to R, G and B alike,
-which leaves the chroma untouched.
-"""
+"""A denoiser guided by a likelihood is a denoiser: guided(x_t, t) = likelihood(prior(x_t, t))."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
 
-from ddfm.imaging.color import luminance
 from ddfm.priors.schedule import alpha_sigma
 
-__all__ = ["Denoiser", "GuidedDenoiser", "Proximal"]
+__all__ = ["GuidedDenoiser"]
 
 
 class Denoiser(Protocol):
@@ -26,30 +21,21 @@ class Denoiser(Protocol):
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
 
 
-class Proximal(Protocol):
-    """A likelihood, as it is seen from here.
-
-    Attributes:
-        luma: (gain, offset). What it is given, and gives back, is gain * luminance + offset.
-    """
-
-    @property
-    def luma(self) -> tuple[float, float]: ...
-
-    def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor: ...
-
-
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
 
-    The likelihood remembers, so it serves one run of a sampler.
+    Args:
+        likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
+            sampler.
+        clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
 
     Attributes:
-        clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
         x0_prior: the last x_0 before the likelihood.
     """
 
-    def __init__(self, prior: Denoiser, likelihood: Proximal, *, clip: bool = False) -> None:
+    def __init__(
+        self, prior: Denoiser, likelihood: Callable[[Tensor, Tensor], Tensor], *, clip: bool = False
+    ) -> None:
         self.prior = prior
         self.likelihood = likelihood
         self.clip = clip
@@ -61,7 +47,4 @@ class GuidedDenoiser:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
         alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x0)
-        gain, offset = self.likelihood.luma
-        luma = gain * luminance(x0) + offset
-        rectified = self.likelihood(luma, (sigma / alpha).flatten())
-        return x0 + (rectified - luma) / gain
+        return self.likelihood(x0, (sigma / alpha).flatten())

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError
+from ddfm.extensions import find_part
 
 __all__ = ["SAMPLERS", "Noise", "Step", "ddim", "ddpm", "dpm_solver", "find_sampler", "noised"]
 
@@ -151,11 +152,9 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def find_sampler(name: str) -> Callable[..., Tensor]:
-    """A sampler by its name."""
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
-    return SAMPLERS[name]
+def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A sampler by its name, ours or another package's; or the caller's own, as it is."""
+    return find_part("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
 
 
 def _level(alphas_bar: Tensor, t: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import torch
 
 from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, one_line
 from ddfm.priors.prior import Prior
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.shipped import shipped
@@ -76,8 +76,9 @@ def load_head(path: Path) -> tuple[Head, About]:
         head = Head(about.network)
         head.load_state_dict(weights)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        line = str(error).splitlines()[0]
-        raise DdfmError(f"the head {path} does not fit this version of ddfm: {line}") from None
+        raise DdfmError(
+            f"the head {path} does not fit this version of ddfm: {one_line(error)}"
+        ) from None
     if not all(torch.isfinite(weight).all() for weight in weights.values()):
         raise DdfmError(f"the head {path} has weights that are not numbers")
     return head.eval().requires_grad_(False), about

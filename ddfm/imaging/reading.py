@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, one_line
 from ddfm.imaging.quiet import quiet
 
 __all__ = ["BoundedFile", "check_pixels", "existing_file", "explained", "one_line"]
@@ -93,12 +93,6 @@ def _not_an_image(name: str) -> str:
     if name.lower().endswith(_VOLUMES):
         return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
     return "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF)"
-
-
-def one_line(error: Exception) -> str:
-    """The text of any exception on one line of bearable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _max_pixels() -> int | None:

@@ -16,29 +16,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError
+from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 
-__all__ = ["COLORS", "RESIZES", "check_color", "check_resize", "grey", "in_color", "read_sources"]
-
-COLORS = ("auto", "grey", "a", "b")
-RESIZES = ("error", "a", "b")
-
-
-def check_color(color: str) -> str:
-    """The colour mode itself, or an error that names those that exist."""
-    if color not in COLORS:
-        raise unknown("colour mode", color, COLORS)
-    return color
-
-
-def check_resize(resize: str) -> str:
-    """The way of resizing itself, or an error that names those that exist."""
-    if resize not in RESIZES:
-        raise unknown("way to resize", resize, RESIZES)
-    return resize
+__all__ = ["grey", "in_color", "read_sources"]
 
 
 def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ddfm.errors import DdfmError, unknown
+from ddfm.extensions import find_part
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.evidence import EvidenceLikelihood
 from ddfm.likelihood.paper import PaperLikelihood
@@ -21,6 +22,7 @@ __all__ = [
     "PaperLikelihood",
     "ReferenceLikelihood",
     "check_source_count",
+    "find_likelihood",
     "make_likelihood",
 ]
 
@@ -31,22 +33,39 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 
-def make_likelihood(name: str, sources: Sequence[Tensor], **options: Any) -> Likelihood:
-    """The likelihood of this name for a batch of pairs (or more sources), infrared first."""
-    check_source_count(len(sources), name)
-    cls = LIKELIHOODS[name]
-    parameters = inspect.signature(cls).parameters.values()
+def find_likelihood(likelihood: str | Callable[..., Any]) -> Callable[..., Any]:
+    """What makes a likelihood: ours or another package's by its name, or the caller's own."""
+    return (
+        find_part("likelihood", likelihood, LIKELIHOODS)
+        if isinstance(likelihood, str)
+        else likelihood
+    )
+
+
+def make_likelihood(
+    likelihood: str | Callable[..., Any], sources: Sequence[Tensor], **options: Any
+) -> Likelihood:
+    """A likelihood for a batch of pairs (or more sources), infrared first."""
+    check_source_count(len(sources), likelihood)
+    make = find_likelihood(likelihood)
+    name = getattr(make, "__name__", str(make)) if make is likelihood else likelihood
+    parameters = inspect.signature(make).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise unknown(f"option of the likelihood {name}", option, known)
-    return cls(*sources, **options)
+    made = make(*sources, **options)
+    if not isinstance(made, Likelihood):
+        raise DdfmError(
+            f"the likelihood {name} made a {type(made).__name__}; it must be a ddfm.Likelihood"
+        )
+    return made
 
 
-def check_source_count(number: int, name: str) -> None:
-    """Refuses more sources than the likelihood of this name takes."""
-    if name not in LIKELIHOODS:
-        raise unknown("likelihood", name, LIKELIHOODS)
-    parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
+def check_source_count(number: int, likelihood: str | Callable[..., Any]) -> None:
+    """Refuses more sources than the likelihood takes."""
+    make = find_likelihood(likelihood)
+    parameters = inspect.signature(make).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        name = getattr(make, "__name__", str(make)) if make is likelihood else likelihood
         raise DdfmError(f"the likelihood {name} needs two sources, not {number}")

@@ -1,6 +1,6 @@
 """What a likelihood is: a proximal step with memory.
 
-    likelihood(f, sigma) -> f
+    likelihood(x0, sigma) -> x0
 
 takes the denoised estimate of the fused image and returns one that agrees better with the
 sources. It is built for one batch of pairs and carries its state (latent weights,
@@ -10,11 +10,15 @@ hyper-parameters, splitting variables), image by image, from step to step.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.color import luminance
 
 __all__ = ["Chosen", "Likelihood"]
 
@@ -22,17 +26,18 @@ Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided b
 
 
 class Likelihood(ABC):
-    """Base of all likelihoods.
+    """Base of all likelihoods; `step` is all that one must have.
 
     Args:
         sources: two or more, luminance, (B, 1, H, W) in [-1, 1]. Of two the first is the infrared
             one (or MRI, ...), i in the paper's letters, and the second the visible one, v.
 
     Attributes:
-        luma: (gain, offset). What it is given, and gives back, is gain * luminance + offset.
+        recipe: how the loop around it is run where nobody says otherwise: sampler, steps, start,
+            clean and clip of `ddfm.FusionConfig`.
     """
 
-    luma: tuple[float, float] = (1.0, 0.0)
+    recipe: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, *sources: Tensor) -> None:
         shapes = {tuple(source.shape) for source in sources}
@@ -45,21 +50,38 @@ class Likelihood(ABC):
         self.sources = list(sources)
         self.shape = sources[0].shape
 
-    def __call__(self, f: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """One step, in the dtype and on the device of f (FFTs need at least float32).
+    def __call__(self, x0: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """One step, in the dtype and on the device of x0 (FFTs need at least float32).
+
+        It works on luminance. What it changes there is added to R, G and B of a colour image alike,
+        which leaves the chroma untouched.
 
         Args:
-            f: the estimate to rectify, (B, 1, H, W).
+            x0: the estimate to rectify, (B, C, H, W), grey or RGB.
             sigma: (B,), the noise that the prior removed, sigma_t / alpha_t. For likelihoods that
                 weigh their evidence by it.
         """
+        f = self.to_luma(x0)
         if f.shape != self.shape:
             raise DdfmError(
                 f"the estimate has the shape {tuple(f.shape)}, the sources {tuple(self.shape)}"
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
-        return self.step(f.to(dtype), sigma).to(f.dtype)
+        return x0 + self.from_luma(self.step(f.to(dtype), sigma).to(f.dtype) - f)
+
+    @staticmethod
+    def prepared(plane: np.ndarray) -> np.ndarray:
+        """A source's luminance in [0, 1] as the likelihood is to see it."""
+        return plane
+
+    def to_luma(self, x0: Tensor) -> Tensor:
+        """What `step` is given of an image."""
+        return luminance(x0)
+
+    def from_luma(self, change: Tensor) -> Tensor:
+        """What a change that `step` made means for R, G and B."""
+        return change
 
     @property
     def i(self) -> Tensor:
@@ -74,8 +96,8 @@ class Likelihood(ABC):
         return sum(self.sources) / len(self.sources)
 
     def finish(self, f: Tensor) -> Tensor:
-        """What is left to be done to the sampler's result, luminance (B, 1, H, W)."""
-        return f
+        """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""
+        return ((f + 1) / 2).clamp(0, 1)
 
     def chosen(self) -> list[Chosen]:
         """For each image, options that it set by itself; others of its series can share them."""

@@ -198,7 +198,7 @@ class EvidenceLikelihood(Likelihood):
         return self.f
 
     def finish(self, f: Tensor) -> Tensor:
-        return fold(f, self.knee)
+        return super().finish(fold(f, self.knee))
 
     def chosen(self) -> list[Chosen]:
         self._read_sources()

@@ -22,14 +22,18 @@ rho, lamb is psi, rho is eta, H is k, and (F1, F2) is u. What differs from the p
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ddfm.imaging.color import luminance
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.filters import per_image_mean
 from ddfm.numerics.fourier import GradientSolver
 
 __all__ = ["ReferenceLikelihood"]
+
+LUMA_GAIN, LUMA_OFFSET = 219 / 255, 16 / 255  # of studio range
 
 
 class ReferenceLikelihood(Likelihood):
@@ -42,8 +46,6 @@ class ReferenceLikelihood(Likelihood):
         rho: weight of the splitting.
     """
 
-    luma = (219 / 255, 16 / 255)
-
     def __init__(self, i: Tensor, v: Tensor, *, lamb: float = 0.5, rho: float = 0.001) -> None:
         super().__init__(i, v)
         self.lamb = lamb
@@ -52,6 +54,23 @@ class ReferenceLikelihood(Likelihood):
         self.tau_b: Tensor | float = 1.0
         self.F: Tensor | None = None
         self._solve = GradientSolver()
+
+    @staticmethod
+    def prepared(plane: np.ndarray) -> np.ndarray:
+        """Rounded to 256 grey levels: the program reads pictures of 8 bits."""
+        return np.rint(plane * 255) / 255
+
+    def to_luma(self, x0: Tensor) -> Tensor:
+        return LUMA_GAIN * luminance(x0) + LUMA_OFFSET
+
+    def from_luma(self, change: Tensor) -> Tensor:
+        return change / LUMA_GAIN
+
+    def finish(self, f: Tensor) -> Tensor:
+        """Stretched to its own minimum and maximum."""
+        low, high = f.amin((1, 2, 3), keepdim=True), f.amax((1, 2, 3), keepdim=True)
+        span = high - low
+        return (f - low) / torch.where(span == 0, 1, span)
 
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
         I, V = self.v, self.i  # noqa: E741

@@ -16,17 +16,33 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from ddfm.errors import DdfmError, unknown
+from ddfm.metrics.contrast import (
+    COUNTED_BY,
+    COUNTS,
+    lights,
+    lights_kept,
+    lights_lost,
+    targets,
+    targets_kept,
+    targets_lost,
+)
 from ddfm.metrics.edges import nabf, qabf
+from ddfm.metrics.exposure import mef_ssim
 from ddfm.metrics.features import fmi
 from ddfm.metrics.grey import Grey, ImageLike, as_grey, pair_up
 from ddfm.metrics.information import en, mi, nmi
 from ddfm.metrics.perception import qcb, qcv
+from ddfm.metrics.pooling import pooled
 from ddfm.metrics.statistics import ag, cc, mse, psnr, scd, sd, sf
 from ddfm.metrics.structure import ms_ssim, ssim, vif
+from ddfm.metrics.tables import LOWER_IS_BETTER
 
 __all__ = [
+    "COUNTED_BY",
+    "COUNTS",
     "LOWER_IS_BETTER",
     "METRICS",
+    "OF_TASK",
     "ag",
     "as_grey",
     "cc",
@@ -34,11 +50,16 @@ __all__ = [
     "evaluate",
     "fmi",
     "known_metrics",
+    "lights",
+    "lights_kept",
+    "lights_lost",
+    "mef_ssim",
     "mi",
     "ms_ssim",
     "mse",
     "nabf",
     "nmi",
+    "pooled",
     "psnr",
     "qabf",
     "qcb",
@@ -47,6 +68,9 @@ __all__ = [
     "sd",
     "sf",
     "ssim",
+    "targets",
+    "targets_kept",
+    "targets_lost",
     "vif",
 ]
 
@@ -72,9 +96,31 @@ METRICS: dict[str, Callable[..., float]] = {
     "FMI_gradient": partial(fmi, feature="gradient"),
     "QCB": qcb,
     "QCV": qcv,
+    "MEF-SSIM": mef_ssim,
+    "targets": targets,
+    "targets_kept": targets_kept,
+    "targets_lost": targets_lost,
+    "lights": lights,
+    "lights_kept": lights_kept,
+    "lights_lost": lights_lost,
 }
-LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV"})
 OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
+# What makes sense for one kind of sources only: asked for by its name, or by the task's.
+OF_TASK: dict[str, tuple[str, ...]] = {
+    "auto": (),
+    "ir-visible": (
+        "targets",
+        "targets_kept",
+        "targets_lost",
+        "lights",
+        "lights_kept",
+        "lights_lost",
+    ),
+    "medical": (),
+    "multi-exposure": ("MEF-SSIM",),
+    "multi-focus": (),
+}
+OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})
 
 
 def evaluate(
@@ -82,26 +128,40 @@ def evaluate(
     *sources: ImageLike,
     ssim_range: float = 2.0,
     metrics: Iterable[str] | None = None,
+    task: str | None = None,
 ) -> dict[str, float]:
-    """All metrics of a fused image in the order of `METRICS`, or those named.
+    """The metrics of a fused image in the order of `METRICS`: all that fit its sources, or those
+    named.
 
-    "SSIM" has the data range `ssim_range`, 2 as in published tables; both common ranges have
-    names of their own. SCD is defined for two sources and left out for more.
+    Those of `OF_TASK` are there when `task` is theirs, as `Fuser` names tasks; for "ir-visible" the
+    infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published tables;
+    both common ranges have names of their own. What is defined for two sources, such as SCD, is
+    left out for more.
     """
-    names = known_metrics(metrics)
+    names = known_metrics(metrics, task)
     if len(sources) < 2:
         raise DdfmError("a fused image has at least two sources; give them after it")
     f, greys = pair_up(fused, *sources)
-    if len(greys) > 2 and "SCD" in names:
-        if metrics is not None:
-            raise DdfmError("SCD is defined for two sources; leave it out")
-        names.remove("SCD")
+    if len(greys) > 2:
+        of_two = [name for name in names if name in OF_TWO_SOURCES]
+        if of_two and metrics is not None:
+            raise DdfmError(f"{of_two[0]} is defined for two sources; leave it out")
+        names = [name for name in names if name not in of_two]
     return {name: _value(name, f, greys, ssim_range) for name in names}
 
 
-def known_metrics(names: Iterable[str] | None = None) -> list[str]:
-    """These metrics as `METRICS` has them, or all of them."""
-    return [_known(name) for name in (METRICS if names is None else names)]
+def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -> list[str]:
+    """These metrics as `METRICS` has them, or all that fit the task.
+
+    A share of things comes after their number, whether or not that was named.
+    """
+    if task is not None and task not in OF_TASK:
+        raise unknown("task", task, OF_TASK)
+    if names is None:
+        others = {name for t, some in OF_TASK.items() if t != task for name in some}
+        return [name for name in METRICS if name not in others]
+    known = map(_known, names)
+    return list(dict.fromkeys(n for name in known for n in (COUNTED_BY.get(name, name), name)))
 
 
 def _known(name: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import find_pairs, image_files
-from ddfm.metrics import evaluate, known_metrics
+from ddfm.metrics import evaluate, known_metrics, pooled
+from ddfm.metrics.tables import Table, column
 
 __all__ = ["FolderMetrics", "evaluate_folders"]
 
@@ -29,9 +32,25 @@ class FolderMetrics:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Of each metric, over the pairs."""
-        each = list(self.pairs.values())
-        return {name: sum(values[name] for values in each) / len(each) for name in each[0]}
+        """Of each metric, over the pairs, or over the things that it is of."""
+        return pooled(self.pairs.values())
+
+    def lines(self) -> tuple[list[str], list[list[Any]]]:
+        """The heads and the lines of a CSV file: a line for each pair."""
+        names = self._names()
+        return ["pair", *names], [
+            [pair, *("" if isnan(values[name]) else values[name] for name in names)]
+            for pair, values in self.pairs.items()
+        ]
+
+    def table(self, with_mean: bool = True) -> Table:
+        """A row for each pair, and their mean."""
+        rows = [*self.pairs.items(), *([("mean", self.mean)] if with_mean else [])]
+        columns = [column(name) for name in self._names()]
+        return Table("Metrics of fused images", "pair", columns, rows, ranked=False)
+
+    def _names(self) -> list[str]:
+        return list(next(iter(self.pairs.values())))
 
 
 def evaluate_folders(
@@ -40,13 +59,15 @@ def evaluate_folders(
     pattern: str | None = None,
     ssim_range: float = 2.0,
     metrics: Iterable[str] | None = None,
+    task: str | None = None,
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
-    Args:
-        sources: two folders, or more where a scene has more than two images.
-        pattern: the names of a pair in each of them, as `ddfm.imaging.pairing` has it.
-        ssim_range, metrics: as `evaluate` has them.
+            Args:
+                sources: two folders, or more where a scene has more than two images.
+        from ddfm.imaging.pairing import find_pairs, image_files
+        from ddfm.metrics import evaluate, known_metrics, pooled
+    from ddfm.metrics.tables import Table, column
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
@@ -59,7 +80,7 @@ def evaluate_folders(
             if pair.name not in results:
                 raise DdfmError(f"{fused} holds no result called {pair.name}")
             measured.pairs[pair.name] = evaluate(
-                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names
+                results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names, task=task
             )
         except DdfmError as error:
             measured.problems.append(f"{pair.name}: {error}")

@@ -14,7 +14,7 @@ from ddfm.errors import DdfmError
 from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
-__all__ = ["ms_ssim", "ssim", "vif"]
+__all__ = ["SCALE_WEIGHTS", "check_size", "halve", "ms_ssim", "ssim", "vif"]
 
 FLAT = np.full(7, 1 / 7)
 SAMPLE = FLAT.size**2 / (FLAT.size**2 - 1)  # from the mean square to the sample variance
@@ -45,7 +45,7 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
     structural similarity, IEEE TIP 13, 2004.
     """
     f, greys = pair_up(fused, *sources)
-    _check_size(f, FLAT.size, "SSIM")
+    check_size(f, FLAT.size, "SSIM")
     return sum(f.shared(_ssim_of_two, s, float(data_range)) for s in greys)
 
 
@@ -59,7 +59,7 @@ def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) ->
     Asilomar 2003.
     """
     f, greys = pair_up(fused, *sources)
-    _check_size(f, ROUND.size, "MS-SSIM")
+    check_size(f, ROUND.size, "MS-SSIM")
     levels = _ms_ssim_pyramid(f)
     return sum(_ms_ssim_of_two(_ms_ssim_pyramid(s), levels, data_range) for s in greys)
 
@@ -75,12 +75,13 @@ def vif(fused: ImageLike, *sources: ImageLike) -> float:
     sources and calls it VIF or VIFF.
     """
     f, greys = pair_up(fused, *sources)
-    _check_size(f, VIF_SMALLEST, "VIF")
+    check_size(f, VIF_SMALLEST, "VIF")
     levels = _vif_pyramid(f)
     return sum(_vif_of_two(_vif_pyramid(s), levels) for s in greys)
 
 
-def _check_size(g: Grey, smallest: int, name: str) -> None:
+def check_size(g: Grey, smallest: int, name: str) -> None:
+    """Raise if an image is too small for the windows of a metric."""
     if min(g.pixels.shape) < smallest:
         height, width = g.pixels.shape
         raise DdfmError(
@@ -165,14 +166,14 @@ def _mean_similarity(s: Local, f: Local, covariance: Array, c1: float | None, c2
 def _ms_ssim_pyramid(g: Grey) -> list[Local]:
     pyramid = [_local(g.pixels, ROUND)]
     while len(pyramid) < len(SCALE_WEIGHTS):
-        image = _halve(pyramid[-1].image)
+        image = halve(pyramid[-1].image)
         if min(image.shape) < ROUND.size:
             break
         pyramid.append(_local(image, ROUND))
     return pyramid
 
 
-def _halve(image: Array) -> Array:
+def halve(image: Array) -> Array:
     """Means of 2x2 pixels; an odd last row or column is repeated."""
     image = np.pad(image, [(0, n % 2) for n in image.shape], mode="edge")
     rows = image[0::2] + image[1::2]

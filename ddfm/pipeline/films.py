@@ -1,14 +1,13 @@
 """Two films of one scene, fused frame by frame without flicker.
 
 Every frame gets the same noise. Its sources are denoised over time (see `ddfm.video.denoising`),
-since what flickers in a fusion is mostly what flickers in them. And the levels that the likelihood would
-spread anew for every frame follow the scene slowly, so that a bright thing that comes into view
-does not darken all else at once.
+since what flickers in a fusion is mostly what flickers in them. And the levels that the likelihood
+would spread anew for every frame follow the scene slowly, so that a bright thing that comes into
+view does not darken all else at once.
 """
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -102,12 +101,12 @@ class _FilmWork:
                 "a warm start (--warm) is for a loop that begins late: for likelihood default, or "
                 "any with a start (--start)"
             )
-        self.settings: Entry = fuser.settings(fuser.task) | {
-            "task": fuser.task,
+        self.settings: Entry = fuser.settings(fuser.config.usual_task) | {
+            "task": fuser.config.task,
             "temporal_denoising": temporal_denoising,
             "warm": warm,
         }
-        self.fuser, self.given = fuser, fuser.options  # as the next frame is fused, and at first
+        self.fuser, self.given = fuser, dict(fuser.config.options)
         self.warm = warm
         self.scales = CommonScale(), CommonScale()
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
@@ -145,17 +144,10 @@ class _FilmWork:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
         free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
-            task, now = self.fuser.task, self.fuser.options
+            task, now = self.fuser.config.task, self.fuser.config.options
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         self.begun = True
-        self.fuser = _variant(self.fuser, task, self.given | free)
-
-
-def _variant(fuser: Fuser, task: str, options: dict[str, Any]) -> Fuser:
-    """The same fuser for another task, with other options."""
-    variant = copy.copy(fuser)
-    variant.task, variant.options = task, options
-    return variant
+        self.fuser = self.fuser.with_config(task=task, options=self.given | free)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

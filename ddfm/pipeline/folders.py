@@ -1,8 +1,8 @@
 """Folders of pairs, or of more images a scene: fused each as it would be alone, and resumed.
 
 A pair that fails does not stop the others. A file that the manifest beside the results does not
-know is never replaced. See `ddfm.imaging.pairing` for which files are a pair, `ddfm.pipeline.runner`
-for what is done at the same time, `ddfm.storage.manifest` for what survives a kill at any moment.
+know is never replaced. `ddfm.imaging.pairing` says which files are a pair, `ddfm.pipeline.runner`
+what is done at the same time, `ddfm.storage.manifest` what survives a kill at any moment.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def fuse_folders(
         fuser.check_number(len(folders))
     if dry_run:
         return _planned(pairing, outputs, Path(out))
-    how = {"verify": verify, "progress": progress, "callback": callback, "engine": engine}
-    return _fuse_all(pairing, outputs, Path(out), _PairWork(fuser or Fuser()), **how)
+    work, how = _PairWork(fuser or Fuser()), _How(verify, progress, callback, engine)
+    return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
 def fuse_flir(
@@ -118,12 +118,22 @@ def fuse_flir(
         return thermal, visible
 
     work = _PairWork(fuser or Fuser(), open_flir, {"flir": reading})
-    how = {"verify": verify, "progress": progress, "callback": callback, "engine": engine}
-    return _fuse_all(pairing, outputs, Path(out), work, **how)
+    how = _How(verify, progress, callback, engine)
+    return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
 def _open(pair: Pair) -> tuple[Picture, ...]:
     return tuple(map(read_image, pair.files))
+
+
+@dataclass(frozen=True)
+class _How:
+    """What the caller said of the run as a whole."""
+
+    verify: bool
+    progress: bool | None
+    callback: Callable[[Outcome], object] | None
+    engine: Engine | None
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,8 @@ class _PairWork:
 
     def possible_settings(self) -> list[Entry]:
         """An automatic task may have become any task."""
-        tasks = TASKS if self.fuser.task == "auto" else (self.fuser.task,)
+        task = self.fuser.config.task
+        tasks = TASKS if task == "auto" else (task,)
         return [self.settings(task) for task in tasks]
 
     def load(self, item: Item) -> tuple[Picture, ...]:
@@ -179,13 +190,9 @@ def _fuse_all(
     outputs: dict[Pair, str],
     out: Path,
     work: _PairWork,
-    *,
-    verify: bool,
-    progress: bool | None,
-    callback: Callable[[Outcome], object] | None,
-    engine: Engine | None,
+    how: _How,
 ) -> Summary:
-    bar = progress_bar(progress, total=len(outputs), unit="pair")
+    bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out) as manifest, bar:
         manifest.keep_others(outputs.values())
         for name in {Path(name).suffix: name for name in outputs.values()}.values():
@@ -196,8 +203,10 @@ def _fuse_all(
             Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
             for pair, output in outputs.items()
         )
-        sink = FolderSink(manifest, work.possible_settings(), _save, verify)
-        summary = run(items, work, sink, stop=False, bar=bar, engine=engine, callback=callback)
+        sink = FolderSink(manifest, work.possible_settings(), _save, how.verify)
+        summary = run(
+            items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
+        )
     outcomes = sorted(summary.outcomes, key=lambda outcome: outcome.output.stem)
     return replace(summary, outcomes=outcomes, pairing=pairing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from ddfm.fuser import Fuser
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.storage.checksum import KnownData
-from ddfm.storage.manifest import NAME, Entry, Manifest
+from ddfm.storage.manifest import Entry, Manifest
 from ddfm.volumes.volume import Volume, slices
 
 __all__ = ["SliceWork", "kept_slices", "keeping"]
@@ -57,7 +57,7 @@ class SliceWork:
         last = len(self.busy) - 1
         sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
         self.fuser = fuser.sharing(self._pairs([self.busy[k] for k in sorted(sample)]))
-        self.settings: Entry = self.fuser.settings(self.fuser.task) | {
+        self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
             "together": together,
             "axis": axis,
             "shape": list(self.grid.shape),
@@ -115,7 +115,7 @@ def kept_slices(out: str | os.PathLike[str]) -> Iterator[Path]:
     yield folder
     if folder.is_dir():
         with Manifest(folder) as manifest:
-            _remove(manifest)
+            manifest.clear()
 
 
 @contextmanager
@@ -130,16 +130,7 @@ def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
             yield FolderSink(manifest, [work.settings], _save, verify)
         finally:
             if not manifest.entries:
-                _remove(manifest)
-
-
-def _remove(manifest: Manifest) -> None:
-    """What we have put there, and the folder, unless something else is in it."""
-    for name in manifest.entries:
-        (manifest.folder / name).unlink(missing_ok=True)
-    (manifest.folder / NAME).unlink()  # last: what it does not know is not ours
-    with suppress(OSError):
-        manifest.folder.rmdir()
+                manifest.clear()
 
 
 class _NoSink:

@@ -10,7 +10,6 @@ an interrupted run goes on where it was (see `kept_slices`).
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +121,7 @@ def fuse_volumes(
     bar = progress_bar(progress, total=len(work.busy), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar)
-    settings = work.fuser.settings(work.fuser.task) | {
+    settings = work.fuser.settings(work.fuser.config.usual_task) | {
         "axis": axis,
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
@@ -133,9 +132,8 @@ def fuse_volumes(
 
 def _with_color_of_the_other(fuser: Fuser) -> Fuser:
     """The caller's a and b, for sources that come in the other order."""
-    other = copy.copy(fuser)
-    other.color = {"a": "b", "b": "a"}.get(fuser.color, fuser.color)
-    return other
+    color = fuser.config.color
+    return fuser.with_config(color={"a": "b", "b": "a"}.get(color, color))
 
 
 def _read(source: Any, name: str) -> Volume:

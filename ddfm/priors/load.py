@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError
+from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog
 from ddfm.priors.checkpoints import load_checkpoint
@@ -94,7 +95,9 @@ def _from_text(
         _refuse(config, "a diffusers folder")
         return prior
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        raise unknown("prior", str(x), catalog.names())
+        # A function of another package, without arguments, that returns what `load_prior` takes.
+        make = find_part("prior", str(x), dict.fromkeys(catalog.names()))
+        return load_prior(make(), device=device, dtype=dtype, name=name or str(x), **config)
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )

@@ -139,6 +139,7 @@ class UNet(nn.Module):
         """The decoder's last feature maps of every scale, coarsest first."""
         emb = self.time_embed(timestep_embedding(t, self.config.model_channels).to(x.dtype))
         h = F.pixel_unshuffle(x, self.config.patch) if self.config.patch > 1 else x
+        h = _channels_last(h)
         skips = []
         for block in self.input_blocks:
             h = block(h, emb)
@@ -162,6 +163,15 @@ class Stage(nn.Sequential):
         return x
 
 
+def _channels_last(x: Tensor) -> Tensor:
+    """In the layout that processors convolve fastest; all layers keep to it.
+
+    Always a copy: an image of one channel has that layout already, but does not say so. GPUs have
+    group norms for the other layout only.
+    """
+    return x.clone(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 def _apply(layer: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
     return layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
 
@@ -174,10 +184,25 @@ class GroupNorm(nn.GroupNorm):
     """Statistics in at least float32, whatever the dtype of the network."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._normalised(x, self.weight, self.bias, self.num_groups)
+
+    def modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """norm(x) * (1 + scale) + shift with scale and shift (B, C), in one pass over x.
+
+        Each image of a batch has its own weights so, as if it were further channels of one image.
+        """
+        weight = torch.addcmul(self.weight, self.weight, scale).flatten()
+        bias = torch.addcmul(self.bias + shift, self.bias, scale).flatten()
+        if len(x) == 1:  # as it is: a reshaped one forgets its layout
+            return self._normalised(x, weight, bias, self.num_groups)
+        merged = x.reshape(1, -1, *x.shape[2:])
+        return self._normalised(merged, weight, bias, len(x) * self.num_groups).view(x.shape)
+
+    def _normalised(self, x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
         if x.dtype != torch.float16:
-            return super().forward(x)
-        weight, bias = self.weight.float(), self.bias.float()
-        return F.group_norm(x.float(), self.num_groups, weight, bias, self.eps).to(x.dtype)
+            return F.group_norm(x, groups, weight, bias, self.eps)
+        weight, bias = weight.float(), bias.float()
+        return F.group_norm(x.float(), groups, weight, bias, self.eps).to(x.dtype)
 
 
 class ResBlock(nn.Module):
@@ -203,26 +228,53 @@ class ResBlock(nn.Module):
         )
         nn.init.zeros_(self.out_layers[3].weight)
         nn.init.zeros_(self.out_layers[3].bias)
-        self.skip_connection = nn.Identity() if n_in == n_out else nn.Conv2d(n_in, n_out, 1)
+        self.skip_connection = nn.Identity() if n_in == n_out else Conv1x1(n_in, n_out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         norm, activation, conv = self.in_layers
-        h = conv(self._resized(activation(norm(x))))
-        emb = self.emb_layers(emb)[:, :, None, None]
+        h = activation(norm(x))
+        if self.resample == "up":
+            h, x = conv_of_doubled(conv, h), doubled(x)
+        elif self.resample == "down":
+            h, x = conv(F.avg_pool2d(h, 2)), F.avg_pool2d(x, 2)
+        else:
+            h = conv(h)
+        emb = self.emb_layers(emb)
         norm = self.out_layers[0]
         if self.scale_shift:
-            scale, shift = emb.chunk(2, dim=1)
-            h = torch.addcmul(shift, norm(h), 1 + scale)
+            h = norm.modulated(h, *emb.chunk(2, dim=1))
         else:
-            h = norm(h + emb)
-        return self.out_layers[1:](h).add_(self.skip_connection(self._resized(x)))
+            h = norm(h + emb[:, :, None, None])
+        return self.out_layers[1:](h).add_(self.skip_connection(x))
 
-    def _resized(self, x: Tensor) -> Tensor:
-        if self.resample == "down":
-            return F.avg_pool2d(x, 2)
-        if self.resample == "up":
-            return F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return x
+
+class Conv1x1(nn.Conv2d):
+    """A convolution with single pixels: a linear layer over the channels, and as fast as one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _linear(self, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _linear(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution with single pixels makes of their channels (..., C)."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Each pixel becomes four."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def conv_of_doubled(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """conv(doubled(x)) of a 3 x 3 convolution, with four ninths of the multiplications.
+
+    Of the nine pixels that the convolution sees many are the same one of x. With their weights
+    added up it is the transposed convolution with 4 x 4 weights and stride 2.
+    """
+    # Row r of the new weights adds up the old rows 2 - r and 3 - r, where there are such.
+    rows = conv.weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
+    weight = torch.einsum("rk,sl,oikl->iors", rows, rows, conv.weight.float()).to(x.dtype)
+    return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
 
 
 class Downsample(nn.Module):
@@ -246,8 +298,7 @@ class Upsample(nn.Module):
         self.learned = learned
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.conv(x) if self.learned else x
+        return conv_of_doubled(self.conv, x) if self.learned else doubled(x)
 
 
 class Attention(nn.Module):
@@ -266,13 +317,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, height, width = x.shape
-        flat = x.flatten(2)
-        qkv = self.qkv(self.norm(flat))
+        pixels = _linear(self.qkv, self.norm(x).permute(0, 2, 3, 1)).flatten(1, 2)
         per_head = c // self.heads
         if self.new_order:  # rows of the projection: (q, k, v), each split into heads
-            qkv = qkv.view(b, 3, self.heads, per_head, -1).unbind(1)
+            q, k, v = pixels.view(b, -1, 3, self.heads, per_head).unbind(2)
         else:  # legacy: (heads), each split into q, k, v
-            qkv = qkv.view(b, self.heads, 3, per_head, -1).unbind(2)
-        q, k, v = (part.transpose(-1, -2) for part in qkv)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, -1)
-        return (flat + self.proj_out(h)).view(b, c, height, width)
+            q, k, v = pixels.view(b, -1, self.heads, 3, per_head).unbind(3)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        h = _linear(self.proj_out, h.reshape(b, height, width, c))
+        return x + h.permute(0, 3, 1, 2)

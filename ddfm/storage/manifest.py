@@ -139,6 +139,11 @@ class Manifest:
                     "not know it; move it away, or name another folder"
                 )
 
+    def known(self, output: str) -> tuple[str, ...]:
+        """The sha256 of what was made here under this name."""
+        digest = self.entries.get(output, {}).get("sha256")
+        return (digest,) if isinstance(digest, str) else ()
+
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
@@ -163,6 +168,15 @@ class Manifest:
         self._append(*(e for name, e in self.entries.items() if main.get(name) != e))
         for path in shards:
             path.unlink()
+
+    def clear(self) -> None:
+        """Removes all files that it knows, then itself, and the folder if nothing else is in it."""
+        for output in self.entries:
+            (self.folder / output).unlink(missing_ok=True)
+        for path in self._manifests():  # last: what it does not know is not ours
+            path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _append(self, *entries: Entry) -> None:
         lines = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)

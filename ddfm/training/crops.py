@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.priors.prior import Prior
-from ddfm.progress import hidden
+from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.training.dmfuse_loss import levels
 
@@ -60,7 +59,8 @@ def choose_crops(
         kind: the loss, which says what level to aim at.
     """
     planes = []
-    for number, pair in enumerate(tqdm(pairs, desc="reading pairs", disable=hidden(progress))):
+    bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
+    for number, pair in enumerate(bar):
         share = count // len(pairs) + (number < count % len(pairs))
         whole = _read(pair) if share else torch.zeros(2, 0, 0)
         if min(whole.shape[-2:]) < size:
@@ -133,7 +133,8 @@ class FeatureCache:
         device = next(iter(self.prior.network.parameters())).device
         maps: list[np.ndarray] = []
         steps = range(0, len(self.crops), AT_ONCE)
-        for first in tqdm(steps, desc=f"features at t = {t}", disable=hidden(self.progress)):
+        desc = f"features at t = {t}"
+        for first in progress_bar(self.progress, steps, desc=desc, leave=True):
             some = self.crops.planes[first : first + AT_ONCE, :2]
             x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
             # A number of its own for each source of each crop, at each t.

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ddfm.errors import DdfmError
-from ddfm.progress import hidden
+from ddfm.errors import DdfmError, one_line
+from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.training.pictures import draw_curve
 
@@ -70,7 +69,8 @@ class TrainingRun:
     def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
         """All steps that are left. Of several processes only one reports."""
         steps = self.settings.steps
-        bar = tqdm(total=steps, initial=self.step, desc="training", disable=hidden(progress))
+        done = {"total": steps, "initial": self.step}
+        bar = progress_bar(progress, desc="training", leave=True, **done)
         while self.step < steps:
             loss = self.train_step(data)
             self.losses.append(loss)
@@ -138,8 +138,7 @@ class TrainingRun:
         try:
             state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
         except Exception as error:
-            line = str(error).splitlines()[0]
-            raise DdfmError(f"cannot go on from {self._checkpoint}: {line}") from None
+            raise DdfmError(f"cannot go on from {self._checkpoint}: {one_line(error)}") from None
         if json.loads(state["design"]) != self.design:
             raise DdfmError(
                 f"{self._checkpoint} was made with other settings or another prior; "

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
@@ -141,8 +141,7 @@ class PriorRun(TrainingRun):
             self.net.load_state_dict(weights)
             self.average.load_state_dict(weights)
         except Exception as error:
-            line = str(error).splitlines()[0]
-            raise DdfmError(f"cannot start from the weights {init}: {line}") from None
+            raise DdfmError(f"cannot start from the weights {init}: {one_line(error)}") from None
 
     @property
     def prior(self) -> FunctionPrior:

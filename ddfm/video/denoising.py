@@ -1,4 +1,4 @@
-r"""Frames of one camera, denoised over time: where nothing has changed, noise is averaged over time.
+r"""Frames of one camera, denoised over time: noise is averaged where nothing has changed.
 
 Per pixel, a Kalman filter for a level that stays: with s the new frame, m the mean of those
 before, noise of variance s2 in each frame, and P s2 the variance of m,

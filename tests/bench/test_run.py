@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 
 from command_line import ddfm_run
 from ddfm.bench import find_dataset
-from ddfm.bench.run import Row
+from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
 from ddfm.metrics import evaluate
 from ddfm.priors.checkpoints import save_checkpoint
@@ -74,6 +75,44 @@ def test_the_report_is_one_page_with_every_picture(pairs, tmp_path):
     assert "Qabf" in page and "default" in page
 
 
+def test_a_name_cannot_break_the_page_or_a_table(pairs, tmp_path):
+    for folder in ("ir", "vi"):
+        (pairs / folder / "one.png").rename(pairs / folder / "{{pictures}}<b>.png")
+        (pairs / folder / "two.png").rename(pairs / folder / "=cmd.png")
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, *QUICK).exit_code == 0
+    page = (out / "report.html").read_text()
+    assert page.count('"images":') == 2  # the data stands where it belongs, once for each pair
+    assert "{{pictures}}&lt;b&gt;" in page and "<b>.png" not in page
+    data = page.split('id="pictures">')[1].split("</script>")[0]
+    assert [p["name"] for p in json.loads(data)] == ["set / =cmd", "set / {{pictures}}<b>"]
+    with open(out / "results.csv", newline="") as file:
+        assert {row["pair"] for row in csv.DictReader(file)} == {"'=cmd", "{{pictures}}<b>"}
+
+
+def test_tables_and_plots_are_files(pairs, tmp_path):
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, *QUICK, "--baselines").exit_code == 0
+    values = json.loads((out / "summary.json").read_text())
+    markdown = (out / "tables.md").read_text()
+    head, rule, *rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert head.startswith("| method | pairs | s / pair ↓ | EN ↑ | SD ↑ | MI ↑ |")
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(values)
+    best = max(values, key=lambda name: values[name]["set"]["metrics"]["SD"])
+    marked = [row for row in rows if row.split(" | ")[4].startswith("**")]
+    assert len(marked) == 1 and best in marked[0]
+    with open(out / "comparisons.csv", newline="") as file:
+        tests = list(csv.DictReader(file))
+    assert {float(test["p (Holm)"]) for test in tests} == {1.0}  # two pairs are no evidence
+    svg = ElementTree.parse(out / "plots" / "set" / "EN.svg").getroot()
+    assert len(svg.findall("{http://www.w3.org/2000/svg}circle")) == 2 * len(values)
+    only = bench(pairs, "--out", out, *QUICK, "--columns", "qabf,Nabf")
+    assert only.exit_code == 0 and "| Qabf ↑ | Nabf ↓ |" in (out / "tables.md").read_text()
+    wrong = bench(pairs, "--out", tmp_path / "other", *QUICK, "--columns", "Qabff")
+    assert wrong.exit_code == 2 and "Qabf" in wrong.output
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
     out = tmp_path / "out"
     fused = out / "fused" / "default" / "set" / "one.png"
@@ -83,6 +122,31 @@ def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
     assert fused.stat().st_mtime_ns == before
     bench(pairs, "--out", out, "--prior", "gaussian", "--steps", "3")
     assert fused.stat().st_mtime_ns > before
+
+
+def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    assert first.exit_code == 0, first.output
+    tables = [(out / name).read_text() for name in ("results.csv", "summary.json")]
+    lines = (out / "fused" / "default" / "set" / "ddfm-manifest.jsonl").read_text().splitlines()
+    with open(out / "results.csv", newline="") as file:
+        for line, row in zip(map(json.loads, lines), csv.DictReader(file), strict=True):
+            assert line["output"] == f"{row['pair']}.png"
+            assert line["metrics"]["Qabf"] == float(row["Qabf"])
+
+    def never(*images, **keywords):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("ddfm.bench.pairs.evaluate", never)
+    monkeypatch.setattr("ddfm.bench.pairs.ssim", never)
+    again = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    assert again.exit_code == 0, again.output
+    assert tables == [(out / name).read_text() for name in ("results.csv", "summary.json")]
+    monkeypatch.undo()
+    bench(pairs, "--out", out, *QUICK, "--ssim-range", "255")
+    values = json.loads((out / "summary.json").read_text())["default"]["set"]["metrics"]
+    assert values["SSIM"] == values["SSIM_data_range_255"]  # another question is another answer
 
 
 def save_small_prior(file: Path, seed: int) -> None:
@@ -153,7 +217,7 @@ def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
+def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, monkeypatch):
     for k in range(8):
         for folder in ("ir", "vi"):
             shutil.copy(pairs / folder / "one.png", pairs / folder / f"{k}.png")
@@ -166,10 +230,13 @@ def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
         hashed[path] += 1
         return sha256_of(path)
 
-    monkeypatch.setattr("ddfm.storage.manifest.sha256_of", counted)
+    monkeypatch.setattr("ddfm.storage.checksum.sha256_of", counted)
     assert bench(*arguments).exit_code == 0
+    assert not hashed
+    assert bench(*arguments, "--verify").exit_code == 0
     results = list((out / "fused" / "default" / "set").glob("*.png"))
-    assert len(results) == 10 and all(hashed[path] <= 2 for path in results)
+    sources = [path for folder in ("ir", "vi") for path in (pairs / folder).iterdir()]
+    assert len(results) == 10 and hashed == Counter([*results, *sources])
 
 
 def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):

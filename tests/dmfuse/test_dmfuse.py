@@ -423,7 +423,7 @@ def test_a_series_shares_its_curve(trained, tmp_path):
     save_head(path, head, spread)
     some = [scene(seed) for seed in range(3)]
     shared = fuser(path).sharing(some)
-    curve = shared.options["curve"]
+    curve = shared.config.options["curve"]
     assert curve[-1] - curve[0] > 2.01
     fused = [shared(*pair, progress=False) for pair in some]
     assert all(one.settings["options"]["curve"] == list(curve) for one in fused)

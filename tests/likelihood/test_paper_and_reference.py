@@ -15,6 +15,7 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.color import luminance
 from ddfm.likelihood import (
     LIKELIHOODS,
+    Likelihood,
     PaperLikelihood,
     ReferenceLikelihood,
     make_likelihood,
@@ -39,7 +40,7 @@ def test_reference_follows_the_program_for_six_steps(dtype):
     likelihood = ReferenceLikelihood(GOLDEN["V"], GOLDEN["I"])
     f = GOLDEN["em_f_in"].to(dtype)
     for k in range(6):
-        f = likelihood(f)
+        f = likelihood.step(f, None)
         assert f.dtype == dtype
         assert float((f - GOLDEN["em_f_out"][k]).abs().max()) < 1e-5
         tau = torch.stack([likelihood.tau_a.flatten(), likelihood.tau_b.flatten()], 1)
@@ -48,7 +49,7 @@ def test_reference_follows_the_program_for_six_steps(dtype):
 
 def test_reference_with_other_weights():
     likelihood = ReferenceLikelihood(GOLDEN["V"], GOLDEN["I"], lamb=0.1, rho=0.01)
-    error = likelihood(GOLDEN["em_f_in"]) - GOLDEN["em_f_out_lamb0.1_rho0.01"]
+    error = likelihood.step(GOLDEN["em_f_in"], None) - GOLDEN["em_f_out_lamb0.1_rho0.01"]
     assert float(error.abs().max()) < 1e-5
 
 
@@ -235,7 +236,7 @@ def test_paper_is_finite_where_sources_and_estimate_agree():
         likelihood = cls(same, same)
         f = same.clone()
         for _ in range(5):
-            f = likelihood(f)
+            f = likelihood.step(f, None)
         assert bool(f.isfinite().all())
         assert float(f.abs().max()) < 1e-4
 
@@ -320,23 +321,30 @@ def test_everything_happens_on_the_device_of_the_estimate(name):
 # --- rectifying a prior -------------------------------------------------------------------------
 
 
-class Halfway:
-    """A likelihood that goes halfway to grey 0.5, and notes what it was given."""
+class Halfway(Likelihood):
+    """Goes halfway to grey 0.5, and notes what it was given."""
 
-    def __init__(self, luma=(1.0, 0.0)):
-        self.luma = luma
+    def __init__(self, like, luma=(1.0, 0.0)):
+        super().__init__(like[:, :1], like[:, :1])
+        self.gain, self.offset = luma
         self.given = []
 
-    def __call__(self, f, sigma):
+    def to_luma(self, x0):
+        return self.gain * super().to_luma(x0) + self.offset
+
+    def from_luma(self, change):
+        return change / self.gain
+
+    def step(self, f, sigma):
         self.given.append((f, sigma))
         return (f + 0.5) / 2
 
 
 def test_rgb_is_rectified_in_luminance_and_keeps_its_chroma():
     prior = FunctionPrior(lambda x, t: x, alphas_bar(), kind="x0")
-    likelihood = Halfway(luma=(0.8, 0.1))
-    rectified = GuidedDenoiser(prior, likelihood)
     x = 2 * torch.randn(2, 3, 4, 4)
+    likelihood = Halfway(x, luma=(0.8, 0.1))
+    rectified = GuidedDenoiser(prior, likelihood)
     t = torch.tensor([10, 900])
     out = rectified(x, t)
     luma, sigma = likelihood.given[0]
@@ -352,8 +360,8 @@ def test_grey_is_rectified_as_it_is_and_clipped_when_asked():
     prior = FunctionPrior(lambda x, t: x, alphas_bar(), kind="x0", channels=1)
     x = torch.tensor([-3.0, 0.0, 0.2, 5.0]).view(1, 1, 2, 2)
     t = torch.tensor([5])
-    torch.testing.assert_close(GuidedDenoiser(prior, Halfway())(x, t), (x + 0.5) / 2)
-    clipped = GuidedDenoiser(prior, Halfway(), clip=True)
+    torch.testing.assert_close(GuidedDenoiser(prior, Halfway(x))(x, t), (x + 0.5) / 2)
+    clipped = GuidedDenoiser(prior, Halfway(x), clip=True)
     torch.testing.assert_close(clipped(x, t), (x.clamp(-1, 1) + 0.5) / 2)
     seen = []
     ddim(clipped, x, [5], prior.alphas_bar, callback=seen.append)

@@ -112,13 +112,13 @@ def test_what_the_caller_has_set_remains(fuser):
     given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})
     options = [f.settings["options"] for f in fuse_frames([pair] * 3, given)]
     assert [o["curve"] for o in options] == [[-1, 0.9]] * 3
-    assert given.options == {"curve": (-1, 0.9)}
+    assert given.config.options == {"curve": (-1, 0.9)}
 
 
 def test_the_task_is_that_of_the_first_frame(fuser):
     grey, color = eight_bit(scene(0)), np.dstack([eight_bit(scene(k)) for k in range(3)])
     tasks = [f.settings["task"] for f in fuse_frames([(grey, color), (color, color)], fuser)]
-    assert tasks == ["ir-visible"] * 2 and fuser.task == "auto"
+    assert tasks == ["ir-visible"] * 2 and fuser.config.task == "auto"
 
 
 def test_a_warm_start_is_refused_where_it_would_do_nothing(monkeypatch):
@@ -306,7 +306,9 @@ def test_other_settings_fuse_all_again(tmp_path, fuser, folders, monkeypatch):
     out = tmp_path / "out"
     fuse_sequence(*folders, out, fuser)
     counting = Counting(monkeypatch)
-    for k, kwargs in enumerate(({}, {"temporal_denoising": False}, {"temporal_denoising": False}, {"warm": True})):
+    for k, kwargs in enumerate(
+        ({}, {"temporal_denoising": False}, {"temporal_denoising": False}, {"warm": True})
+    ):
         fuse_sequence(*folders, out, fuser, **kwargs)
         assert counting.count == (0, 6, 6, 12)[k]
 

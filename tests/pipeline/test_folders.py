@@ -203,7 +203,7 @@ def test_reading_and_writing_overlap_with_computing(tmp_path, fuser, monkeypatch
         return original(path)
 
     class Shim:
-        task = fuser.task
+        config = fuser.config
         settings = staticmethod(fuser.settings)
         check_number = staticmethod(fuser.check_number)
         __call__ = staticmethod(watched)

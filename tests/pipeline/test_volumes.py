@@ -302,7 +302,7 @@ def test_color_means_the_volumes_in_the_callers_order(fuser, first):
     for color in ("a", "b", "grey"):
         own = ddfm.Fuser(fuser.prior, likelihood="paper", steps=2, task="medical", color=color)
         shapes[color] = fuse_volumes(a, b, own, axis=2).values.shape
-        assert own.color == color  # as the caller has it
+        assert own.config.color == color  # as the caller has it
     colored, plain = ("b", "a") if first == "grey" else ("a", "b")
     assert shapes[colored] == (20, 18, 6, 3)
     assert shapes[plain] == shapes["grey"] == (20, 18, 6)

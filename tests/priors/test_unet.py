@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ddfm.priors.layout import build, infer_settings
-from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.priors.unet import GroupNorm, UNet, UNetConfig, conv_of_doubled
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -163,3 +163,42 @@ def test_scales_finer_than_wanted_are_left_out_and_not_computed(updown):
     assert not calls and len(coarser) == 2
     assert all(torch.equal(a, b) for a, b in zip(coarser, every[1:], strict=True))
     assert len(network.features(x, t, finest=64)) == 1  # the coarsest in any case
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_every_image_of_a_batch_is_modulated_by_its_own_numbers(dtype):
+    norm = GroupNorm(4, 8).to(dtype)
+    stir(norm)
+    x, scale, shift = torch.randn(3, 8, 5, 7), torch.randn(3, 8), torch.randn(3, 8)
+    x, scale, shift = (part.to(dtype) for part in (x, scale, shift))
+    expected = norm(x) * (1 + scale[..., None, None]) + shift[..., None, None]
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(norm.modulated(x, scale, shift), expected, rtol=0, atol=tolerance)
+    alone = [norm.modulated(*(part[k : k + 1] for part in (x, scale, shift))) for k in range(3)]
+    torch.testing.assert_close(torch.cat(alone), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (6, 4)])
+def test_a_convolution_of_doubled_pixels_is_done_before_they_are_doubled(size):
+    conv = torch.nn.Conv2d(3, 5, 3, padding=1)
+    x = torch.randn(2, 3, *size)
+    expected = conv(torch.nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+    torch.testing.assert_close(conv_of_doubled(conv, x), expected, rtol=0, atol=1e-6)
+
+
+def test_the_network_keeps_to_one_layout():
+    """Convolutions in channels last take two thirds of the time, unless a layer loses the layout.
+
+    Of what has more than one channel; one channel has either layout.
+    """
+    config = UNetConfig(1, 1, 32, (1, 2, 3), 1, attention=(), resblock_updown=False)
+    network = UNet(config).eval()
+    seen = []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda _, given, made: seen.extend([given[0], made]))
+    with torch.no_grad():
+        network(torch.randn(1, 1, 16, 24), torch.tensor([7]))
+    maps = [x for x in seen if x.shape[1] > 1]
+    assert len(maps) > 40
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)

@@ -1,0 +1,97 @@
+"""Whether one method is better than another, or was lucky with its pairs.
+
+Two methods are compared pair by pair, with Wilcoxon's signed-rank test (Wilcoxon, Individual
+comparisons by ranking methods, Biometrics Bulletin 1, 1945). Many tests find something by chance
+alone, so the p-values of one metric on one set are corrected together (Holm, A simple sequentially
+rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import median
+
+from scipy.stats import wilcoxon
+
+from ddfm.bench.datasets import Dataset
+from ddfm.bench.results import Bench
+from ddfm.metrics import COUNTS, LOWER_IS_BETTER, known_metrics
+
+__all__ = ["Comparison", "compare", "holm"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods in one metric on one set.
+
+    Attributes:
+        pairs: that both have fused, and for which the metric is a number.
+        difference: the median over pairs of the value of `a` less that of `b`.
+        p: how probable a difference at least so clear is between methods of one kind.
+        corrected: the same after Holm's correction.
+    """
+
+    dataset: str
+    metric: str
+    a: str
+    b: str
+    pairs: int
+    difference: float
+    p: float
+    corrected: float = math.nan
+
+    @property
+    def better(self) -> str:
+        """The method with the better median, or nothing where it is the same."""
+        if not self.difference:
+            return ""
+        return self.a if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else self.b
+
+
+def compare(result: Bench) -> list[Comparison]:
+    """Every two methods, in every metric, on every set."""
+    found = []
+    for dataset in result.datasets:
+        for metric in known_metrics(task=dataset.task):
+            if metric not in COUNTS:
+                found += _compared(result, dataset, metric)
+    return found
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's correction of p-values: the k-th smallest of n times n - k + 1, and never less than
+    one before it."""
+    corrected, least = [0.0] * len(values), 0.0
+    for k, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        least = max(least, min(1.0, values[index] * (len(values) - k)))
+        corrected[index] = least
+    return corrected
+
+
+def _compared(result: Bench, dataset: Dataset, metric: str) -> list[Comparison]:
+    """The methods two by two, p-values corrected together."""
+    values = {
+        method.name: {
+            row.pair.name: row.metrics[metric]
+            for row in result.of(method, dataset)
+            if math.isfinite(row.metrics.get(metric, math.nan))
+        }
+        for method in result.methods
+    }
+    some = []
+    for a, b in combinations(values, 2):
+        differences = [values[a][pair] - values[b][pair] for pair in values[a] if pair in values[b]]
+        if differences:
+            some.append(
+                Comparison(dataset.name, metric, a, b, len(differences), median(differences),
+                           _p_value(differences))
+            )  # fmt: skip
+    corrected = holm([one.p for one in some])
+    return [replace(one, corrected=p) for one, p in zip(some, corrected, strict=True)]
+
+
+def _p_value(differences: Sequence[float]) -> float:
+    return float(wilcoxon(differences).pvalue) if any(differences) else 1.0

@@ -1,0 +1,100 @@
+"""Boxes: those that were annotated, those that a detector found, and how far two overlap."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddfm.errors import DdfmError
+
+__all__ = ["Annotated", "Array", "Box", "overlaps", "read_boxes"]
+
+Array: TypeAlias = NDArray[Any]
+COLUMNS = ("pair", "class", "x0", "y0", "x1", "y1")
+
+
+@dataclass(frozen=True)
+class Box:
+    """Something in a picture, from x0, y0 to x1, y1 in pixels."""
+
+    kind: str
+    corners: tuple[float, float, float, float]
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What there is to find.
+
+    Attributes:
+        boxes: by the name of the pair.
+        groups: such as day and night, by the name of the pair; empty where they are not known.
+    """
+
+    boxes: dict[str, list[Box]]
+    groups: dict[str, str]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Everything that was annotated anywhere."""
+        return sorted({box.kind for some in self.boxes.values() for box in some})
+
+
+def read_boxes(path: Path) -> Annotated:
+    """A CSV file with the columns pair, class, x0, y0, x1, y1; in pixels.
+
+    A column `group` sorts pairs, as into day and night. A column `annotated_on` says in which
+    image a box was seen; then those that were seen in the fused one ("fusion") count. Names as in
+    MSRS, with D or N behind the number, are day and night without a column.
+    """
+    boxes: dict[str, list[Box]] = {}
+    groups: dict[str, str] = {}
+    for number, line in enumerate(_lines(path), 2):
+        if line.get("annotated_on", "fusion") != "fusion":
+            continue
+        name = line["pair"]
+        try:
+            x0, y0, x1, y1 = (float(line[key]) for key in COLUMNS[2:])
+        except (TypeError, ValueError):
+            raise DdfmError(f"{path}, line {number}: x0, y0, x1, y1 are numbers") from None
+        if not (x0 < x1 and y0 < y1):
+            raise DdfmError(f"{path}, line {number}: a box from {x0:g}, {y0:g} to {x1:g}, {y1:g}")
+        boxes.setdefault(name, []).append(Box(line["class"], (x0, y0, x1, y1)))
+        group = line.get("group") or _of_msrs(name)
+        if group:
+            groups[name] = group
+    if not boxes:
+        raise DdfmError(f"{path}: holds no box")
+    return Annotated(boxes, groups)
+
+
+def overlaps(boxes: Iterable[Box], others: Iterable[Box]) -> Array:
+    """Area of the intersection over that of the union, of each box with each of the others."""
+    a = np.array([box.corners for box in boxes]).reshape(-1, 1, 4)
+    b = np.array([box.corners for box in others]).reshape(1, -1, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    both = sides.clip(0).prod(-1)
+    areas = [(some[..., 2:] - some[..., :2]).prod(-1) for some in (a, b)]
+    return both / np.maximum(areas[0] + areas[1] - both, 1e-12)
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DdfmError(f"cannot read {path}: {error}") from None
+    missing = [name for name in COLUMNS if not lines or name not in lines[0]]
+    if missing:
+        raise DdfmError(f"{path}: has no column {missing[0]}; it takes {', '.join(COLUMNS)}")
+    return lines
+
+
+def _of_msrs(name: str) -> str:
+    return {"D": "day", "N": "night"}.get(name[-1:], "") if name[:-1].isdigit() else ""

@@ -1,0 +1,162 @@
+"""Detectors: a function of Python, or an ONNX file with a description beside it.
+
+A detector is called with a picture, (H, W, 3) of 8-bit RGB, and gives (class, score, (x0, y0, x1,
+y1)) for everything that it finds, in pixels.
+
+The description of `model.onnx` is `model.json`:
+
+    {"classes": ["person", "bicycle", "car"], "layout": "yolo", "divide": 255,
+     "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
+
+All but the classes may be left out. A pixel goes in as (value / divide - mean) / std, the picture
+is scaled to the model's input with its proportions kept, and grey fills the rest. Layouts:
+
+    yolo    one output (1, 4 + classes, N), or with the last two swapped: centre, width, height and
+            a score for each class; overlapping finds are thinned out here
+    lists   outputs boxes (N, 4), labels (N), scores (N), by these names or in this order
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddfm.bench.detect.boxes import Array, Box, overlaps
+from ddfm.errors import DdfmError, MissingExtra, one_line, unknown
+
+__all__ = ["Detector", "OnnxDetector", "load_detector"]
+
+Detector = Callable[[Array], Iterable[tuple[str, float, tuple[float, float, float, float]]]]
+LAYOUTS = ("yolo", "lists")
+SETTINGS = ("classes", "layout", "divide", "mean", "std", "order")
+FILL = 114  # grey, as such models are trained with
+FAINTEST = 0.01  # finds below it are not worth sorting
+SAME = 0.5  # overlap of two finds of one thing
+
+
+def load_detector(name: str) -> tuple[str, Detector]:
+    """What to call it, and the detector: of FILE.onnx, or of FILE.py:FUNCTION."""
+    file, _, function = name.rpartition(":")
+    if Path(file).suffix == ".py" and function:
+        return f"{Path(file).stem}:{function}", _of_python(Path(file), function)
+    if Path(name).suffix == ".onnx":
+        return Path(name).stem, OnnxDetector(Path(name))
+    raise DdfmError(f"a detector is FILE.onnx or FILE.py:FUNCTION, not {name}")
+
+
+def _of_python(file: Path, function: str) -> Detector:
+    if not file.is_file():
+        raise DdfmError(f"there is no file {file}")
+    names = runpy.run_path(str(file))
+    if not callable(names.get(function)):
+        raise DdfmError(f"{file} has no function {function}")
+    found: Detector = names[function]
+    return found
+
+
+class OnnxDetector:
+    """A model that ONNX Runtime runs, on the CPU."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtra("onnxruntime", "detect", "a detector in ONNX") from None
+        self.path, self.settings = path, _settings(path.with_suffix(".json"))
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its errors have no common kind
+            raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+        self._input = self._session.get_inputs()[0]
+
+    def __call__(self, picture: Array) -> list[tuple[str, float, tuple[float, ...]]]:
+        """What it finds."""
+        tensor, scale = self._prepared(picture)
+        names = [output.name for output in self._session.get_outputs()]
+        outputs = dict(zip(names, self._session.run(None, {self._input.name: tensor}), strict=True))
+        boxes = self._of_yolo(outputs) if self.settings["layout"] == "yolo" else (
+            self._of_lists(outputs)
+        )  # fmt: skip
+        return [(b.kind, b.score, tuple(c / scale for c in b.corners)) for b in boxes]
+
+    def _prepared(self, picture: Array) -> tuple[Array, float]:
+        """The input of the model, and by how much the picture was scaled for it."""
+        height, width = picture.shape[:2]
+        wanted = [side if isinstance(side, int) else None for side in self._input.shape[2:]]
+        room = [
+            side or -(-own // 32) * 32 for side, own in zip(wanted, (height, width), strict=True)
+        ]
+        scale = min(room[0] / height, room[1] / width) if None not in wanted else 1.0
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+        canvas = np.full((*room, 3), FILL, np.float32)
+        canvas[: size[1], : size[0]] = small
+        s = self.settings
+        canvas = (canvas / s["divide"] - np.float32(s["mean"])) / np.float32(s["std"])
+        canvas = canvas[..., ::-1] if s["order"] == "bgr" else canvas
+        kind = np.uint8 if "uint8" in self._input.type else np.float32
+        return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None]).astype(kind), scale
+
+    def _of_yolo(self, outputs: dict[str, Array]) -> list[Box]:
+        table = np.squeeze(next(iter(outputs.values())), 0)
+        rows = 4 + len(self.settings["classes"])
+        if rows not in table.shape:
+            raise DdfmError(f"{self.path}: output {table.shape} has no {rows} = 4 + classes")
+        centre, half, scores = np.split(table if table.shape[0] == rows else table.T, (2, 4))
+        best, score = scores.argmax(0), scores.max(0)
+        boxes = []
+        for k in np.flatnonzero(score >= FAINTEST):
+            x, y, w, h = float(centre[0, k]), float(centre[1, k]), *map(float, half[:, k] / 2)
+            kind = self.settings["classes"][best[k]]
+            boxes.append(Box(kind, (x - w, y - h, x + w, y + h), float(score[k])))
+        return _thinned(boxes)
+
+    def _of_lists(self, outputs: dict[str, Array]) -> list[Box]:
+        names = ("boxes", "labels", "scores")
+        given = [outputs.get(n) for n in names] if set(names) <= set(outputs) else outputs.values()
+        corners, labels, scores = (np.asarray(some) for some in given)
+        classes = self.settings["classes"]
+        return [
+            Box(classes[int(label)], tuple(map(float, c)), float(score))
+            for c, label, score in zip(
+                corners.reshape(-1, 4), labels.ravel(), scores.ravel(), strict=True
+            )
+            if score >= FAINTEST and 0 <= int(label) < len(classes)
+        ]
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DdfmError(
+            f"cannot read {path}, which says what the model's classes are: {error}"
+        ) from None
+    if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
+        raise DdfmError(f"{path}: give a list of the model's classes")
+    for key in given:
+        if key not in SETTINGS:
+            raise unknown(f"setting in {path}", key, SETTINGS)
+    usual = {"layout": "yolo", "divide": 255, "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
+    settings = usual | given
+    if settings["layout"] not in LAYOUTS:
+        raise unknown(f"layout in {path}", settings["layout"], LAYOUTS)
+    return settings
+
+
+def _thinned(boxes: list[Box]) -> list[Box]:
+    """Of finds of one kind that overlap, the one with the best score."""
+    kept: list[Box] = []
+    for box in sorted(boxes, key=lambda box: -box.score):
+        rivals = [other for other in kept if other.kind == box.kind]
+        if not rivals or overlaps([box], rivals).max() < SAME:
+            kept.append(box)
+    return kept

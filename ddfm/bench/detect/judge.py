@@ -1,0 +1,203 @@
+"""Every method of a benchmark, and each source alone, before one or more detectors.
+
+detections.csv    AP50 and recall by detector, group, kind and method, with intervals
+detections.md     AP50 in tables
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ddfm.bench.datasets import Dataset
+from ddfm.bench.detect.boxes import Annotated, Box
+from ddfm.bench.detect.detectors import Detector
+from ddfm.bench.detect.scores import (
+    Judged,
+    average_precision,
+    draws,
+    interval,
+    judged,
+    recall,
+)
+from ddfm.bench.results import Bench
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import Picture, eight_bit
+from ddfm.imaging.sources import read_sources
+from ddfm.metrics.tables import as_csv, as_grid
+from ddfm.storage.atomic import atomic_path
+
+__all__ = ["Score", "check_boxes", "detect"]
+
+EVERYTHING, MEAN = "all", "mean"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one method comes to, with intervals of 95 %.
+
+    Attributes:
+        kind: of boxes, or "mean" of all kinds.
+        difference: of AP50 from the first method's.
+    """
+
+    detector: str
+    group: str
+    kind: str
+    method: str
+    boxes: int
+    ap50: float
+    ap50_interval: tuple[float, float]
+    recall: float
+    difference: float
+    difference_interval: tuple[float, float]
+
+
+def check_boxes(annotated: Annotated, datasets: Sequence[Dataset]) -> None:
+    """Raise if no box is of any pair."""
+    if not _annotated_pairs(annotated, datasets):
+        name = next(iter(annotated.boxes))
+        raise DdfmError(f"no box is of a pair of these sets; the first one is of {name}")
+
+
+def detect(
+    result: Bench, annotated: Annotated, detectors: Mapping[str, Detector], out: Path
+) -> list[Score]:
+    """Runs the detectors on all results of annotated pairs, and writes both files into `out`."""
+    pairs = _annotated_pairs(annotated, result.datasets)
+    scores = []
+    for name, detector in detectors.items():
+        found = _found(result, pairs, detector)
+        for group, some in _groups(annotated, pairs).items():
+            scores += _scores(name, group, some, found, annotated)
+    _write(scores, out)
+    return scores
+
+
+Pair = tuple[str, str]  # the names of a set and of a pair in it
+
+
+def _annotated_pairs(annotated: Annotated, datasets: Sequence[Dataset]) -> list[Pair]:
+    return [(d.name, p.name) for d in datasets for p in d.pairs if p.name in annotated.boxes]
+
+
+def _groups(annotated: Annotated, pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    groups = {EVERYTHING: list(pairs)}
+    for pair in pairs:
+        if pair[1] in annotated.groups:
+            groups.setdefault(annotated.groups[pair[1]], []).append(pair)
+    return groups
+
+
+def _found(
+    result: Bench, pairs: Sequence[Pair], detector: Detector
+) -> dict[str, dict[Pair, list[Box]]]:
+    """What the detector finds, by method or source, for those that have a result of every pair."""
+    wanted = set(pairs)
+    found: dict[str, dict[Pair, list[Box]]] = {m.name: {} for m in result.methods}
+    for row in result.rows:
+        pair = row.dataset, row.pair.name
+        if pair in wanted:
+            found[row.method][pair] = _boxes(detector, read_image(row.file))
+    for dataset in result.datasets:
+        for own in dataset.pairs:
+            pair = dataset.name, own.name
+            if pair not in wanted:
+                continue
+            sources = read_sources(own.files, result.resize_of(dataset.name))
+            for folder, source in zip(dataset.subfolders, sources, strict=True):
+                found.setdefault(f"{folder} alone", {})[pair] = _boxes(detector, source)
+    return {name: boxes for name, boxes in found.items() if set(boxes) == wanted}
+
+
+def _boxes(detector: Detector, picture: Picture) -> list[Box]:
+    pixels = eight_bit(picture)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    found = detector(np.ascontiguousarray(pixels[..., :3]))
+    return [Box(str(kind), tuple(map(float, c)), float(score)) for kind, score, c in found]
+
+
+def _scores(
+    detector: str,
+    group: str,
+    pairs: Sequence[Pair],
+    found: Mapping[str, Mapping[Pair, list[Box]]],
+    annotated: Annotated,
+) -> list[Score]:
+    """Of every method in every kind, and in their mean."""
+    there = {pair: annotated.boxes[pair[1]] for pair in pairs}
+    kinds = [
+        k for k in annotated.kinds if any(b.kind == k for some in there.values() for b in some)
+    ]
+    drawn = draws(len(pairs))
+    first: dict[str, tuple[float, list[float]]] = {}
+    scores = []
+    for method, boxes in found.items():
+        of_kinds = {k: [judged(boxes[pair], there[pair], k) for pair in pairs] for k in kinds}
+        values = {k: _with_draws(pictures, drawn) for k, pictures in of_kinds.items()}
+        recalls = {k: recall(pictures) for k, pictures in of_kinds.items()}
+        counts = {k: sum(p.boxes for p in pictures) for k, pictures in of_kinds.items()}
+        values[MEAN] = _mean(list(values.values()))
+        recalls[MEAN] = float(np.mean(list(recalls.values())))
+        counts[MEAN] = sum(counts.values())
+        first = first or values
+        for kind, (ap50, of_draws) in values.items():
+            against, of_first = first[kind]
+            differences = [a - b for a, b in zip(of_draws, of_first, strict=True)]
+            scores.append(
+                Score(detector, group, kind, method, counts[kind], ap50, interval(of_draws),
+                      recalls[kind], ap50 - against, interval(differences))
+            )  # fmt: skip
+    return scores
+
+
+def _with_draws(pictures: Sequence[Judged], drawn: np.ndarray) -> tuple[float, list[float]]:
+    return average_precision(pictures), [
+        average_precision([pictures[k] for k in draw]) for draw in drawn
+    ]
+
+
+def _mean(values: Sequence[tuple[float, list[float]]]) -> tuple[float, list[float]]:
+    """Of all kinds; a draw without some kind is no draw."""
+    return float(np.mean([v for v, _ in values])), np.mean([d for _, d in values], axis=0).tolist()
+
+
+def _write(scores: Sequence[Score], out: Path) -> None:
+    head = ["detector", "group", "class", "method", "boxes", "AP50", "AP50 low", "AP50 high"]
+    head += ["recall", "difference", "difference low", "difference high"]
+    lines = [
+        [s.detector, s.group, s.kind, s.method, s.boxes, s.ap50, *s.ap50_interval, s.recall,
+         s.difference, *s.difference_interval]
+        for s in scores
+    ]  # fmt: skip
+    for name, text in (("detections.csv", as_csv(head, lines)), ("detections.md", _tables(scores))):
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def _tables(scores: Sequence[Score]) -> str:
+    """A table for each detector and group: AP50 in percent, its interval, and that of the mean's
+    difference from the first method."""
+    tables = []
+    for detector, group in dict.fromkeys((s.detector, s.group) for s in scores):
+        some = [s for s in scores if (s.detector, s.group) == (detector, group)]
+        kinds = {s.kind: s.boxes for s in some}
+        cells = [["method", *(f"{k} ({n})" for k, n in kinds.items()), "mean, less the first"]]
+        for method in dict.fromkeys(s.method for s in some):
+            own = [s for s in some if s.method == method]
+            cells.append([method, *(_percent(s.ap50, s.ap50_interval) for s in own),
+                          _percent(own[-1].difference, own[-1].difference_interval)])  # fmt: skip
+        tables.append(f"{detector}, {group}: AP50 in %, with intervals of 95 %\n\n{as_grid(cells)}")
+    return "\n".join(tables)
+
+
+def _percent(value: float, ends: tuple[float, float]) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"

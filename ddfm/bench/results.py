@@ -1,0 +1,98 @@
+"""What a benchmark has found, and its summary: read by whatever writes tables, pages and sheets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ddfm.bench.datasets import Dataset
+from ddfm.bench.methods import Method
+from ddfm.imaging.pairing import Pair
+from ddfm.metrics import known_metrics, pooled
+
+__all__ = ["NOISE_METRICS", "Bench", "Row", "level", "summarise"]
+
+NOISE_METRICS = ("PSNR", "SSIM")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair as one method fused it; `noise` has PSNR and SSIM by standard deviation."""
+
+    method: str
+    dataset: str
+    pair: Pair
+    file: Path
+    seconds: float | None
+    metrics: dict[str, float]
+    noise: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """All results, and what failed: (method, set, pair, reason).
+
+    Files that are in no pair are there too, with an empty name for the method.
+    """
+
+    datasets: list[Dataset]
+    methods: list[Method]
+    ssim_range: float
+    noise: tuple[float, ...]
+    rows: list[Row] = field(default_factory=list)
+    failures: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every pair could be fused and measured. Files in no pair are no pair."""
+        return not any(method for method, *_ in self.failures)
+
+    def of(self, method: Method, dataset: Dataset) -> list[Row]:
+        """What one method made of one set."""
+        return [r for r in self.rows if (r.method, r.dataset) == (method.name, dataset.name)]
+
+    def resize_of(self, dataset: str) -> str:
+        """How the sources of a set were brought to one size."""
+        used = (m.settings.get(dataset, {}).get("resize", "error") for m in self.methods)
+        return next((resize for resize in used if resize != "error"), "error")
+
+
+def level(sigma: float) -> str:
+    """What a noise level is called in tables and folders."""
+    return f"{sigma:g}"
+
+
+def summarise(result: Bench) -> dict[str, dict[str, Any]]:
+    """{method: {set: {"pairs": n, "seconds_per_pair": s, "metrics": {name: mean}}}}.
+
+    None where JSON has no number for it.
+    """
+    summary: dict[str, dict[str, Any]] = {m.name: {} for m in result.methods}
+    for method in result.methods:
+        for dataset in result.datasets:
+            rows = result.of(method, dataset)
+            if rows:
+                summary[method.name][dataset.name] = _entry(dataset, rows, result.noise)
+    return summary
+
+
+def _entry(dataset: Dataset, rows: Sequence[Row], noise: Sequence[float]) -> dict[str, Any]:
+    seconds = [{"s": row.seconds} for row in rows if row.seconds is not None]
+    means = _finite(pooled(row.metrics for row in rows))
+    noisy = {
+        name: _finite(pooled(row.noise[name] for row in rows if name in row.noise))
+        for name in map(level, noise)
+        if any(name in row.noise for row in rows)
+    }
+    return {
+        "pairs": len(rows),
+        "seconds_per_pair": _finite(pooled(seconds)).get("s"),
+        "metrics": {name: means.get(name) for name in known_metrics(task=dataset.task)},
+    } | ({"noise": noisy} if noisy else {})
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,125 @@
+"""The tables of a benchmark as files.
+
+results.csv          a row for each pair and method
+means.csv            a row for each method and set
+tables.md, .tex      the same, a table for each set, of some columns
+comparisons.csv      every two methods, in each metric and set, tested pair by pair
+failures.csv         what could not be done
+summary.json         the means with all digits
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ddfm.bench.compare import compare
+from ddfm.bench.datasets import Dataset
+from ddfm.bench.results import NOISE_METRICS, Bench, level, summarise
+from ddfm.metrics import METRICS, OF_TASK, known_metrics
+from ddfm.metrics.tables import Column, Table, as_csv, as_latex, as_markdown, column
+from ddfm.storage.atomic import atomic_path
+
+__all__ = ["means", "published", "write_tables"]
+
+IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
+SECONDS = Column("s / pair", -1)
+
+
+def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None) -> None:
+    """Writes all of them into `out`.
+
+    Args:
+        columns: the metrics of tables.md and tables.tex; else those that papers have, and those
+            of the set's task.
+    """
+    summary = summarise(result)
+    tables = [means(dataset, summary, columns or _usual(dataset)) for dataset in result.datasets]
+    _write(out / "results.csv", _of_pairs(result))
+    _write(out / "means.csv", _of_means(result, summary))
+    _write(out / "tables.md", "\n".join(map(as_markdown, tables)))
+    _write(out / "tables.tex", "\n".join(map(as_latex, tables)))
+    _write(out / "comparisons.csv", _comparisons(result))
+    head = ["configuration", "set", "pair", "reason"]
+    _write(out / "failures.csv", as_csv(head, result.failures))
+    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+
+
+def means(
+    dataset: Dataset, summary: dict[str, dict[str, Any]], columns: Sequence[str] | None = None
+) -> Table:
+    """A row for each method; below them those that are published. All metrics, or those named."""
+    entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
+    names = known_metrics(task=dataset.task) if columns is None else columns
+    rows = [
+        (method, {"pairs": e["pairs"], SECONDS.name: e["seconds_per_pair"], **e["metrics"]})
+        for method, e in entries.items()
+    ]
+    quoted = [
+        (f"{row['method']} ({row['source']})", {"pairs": row["pairs"], **row["metrics"]})
+        for row in published(dataset)
+    ]
+    heads = [Column("pairs"), SECONDS, *map(column, names)]
+    return Table(f"{dataset.name}, means", "method", heads, rows, quoted)
+
+
+def published(dataset: Dataset) -> list[dict[str, Any]]:
+    """What papers have printed of this set, each row with its source."""
+    text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
+    return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
+
+
+def _usual(dataset: Dataset) -> list[str]:
+    return [*IN_PAPERS, *OF_TASK[dataset.task]]
+
+
+def _of_pairs(result: Bench) -> str:
+    noise = [(level(s), name) for s in result.noise for name in NOISE_METRICS]
+    names = _all_names(result)
+    lines = [
+        [r.method, r.dataset, r.pair.name, _number(r.seconds)]
+        + [_number(r.metrics.get(name)) for name in names]
+        + [_number(r.noise.get(sigma, {}).get(name)) for sigma, name in noise]
+        for r in result.rows
+    ]
+    head = ["configuration", "set", "pair", "seconds", *names]
+    return as_csv(head + [f"noise {s}: {name}" for s, name in noise], lines)
+
+
+def _of_means(result: Bench, summary: dict[str, dict[str, Any]]) -> str:
+    names = _all_names(result)
+    lines = [
+        [method, dataset, entry["pairs"], _number(entry["seconds_per_pair"])]
+        + [_number(entry["metrics"].get(name)) for name in names]
+        for method, sets in summary.items()
+        for dataset, entry in sets.items()
+    ]
+    return as_csv(["configuration", "set", "pairs", "seconds", *names], lines)
+
+
+def _comparisons(result: Bench) -> str:
+    head = ["set", "metric", "a", "b", "pairs", "median of a - b", "better", "p", "p (Holm)"]
+    lines = [
+        [c.dataset, c.metric, c.a, c.b, c.pairs, c.difference, c.better, c.p, c.corrected]
+        for c in compare(result)
+    ]
+    return as_csv(head, lines)
+
+
+def _all_names(result: Bench) -> list[str]:
+    used = {name for dataset in result.datasets for name in known_metrics(task=dataset.task)}
+    return [name for name in METRICS if name in used]
+
+
+def _number(value: float | None) -> float | str:
+    """Empty where there is none: SCD is of two sources, and some pairs have no targets."""
+    return "" if value is None or math.isnan(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

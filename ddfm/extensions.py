@@ -1,0 +1,39 @@
+"""Parts that other packages bring: their entry points `ddfm.likelihoods`, `ddfm.samplers`, ...
+
+A package that has in its metadata
+
+    [project.entry-points."ddfm.likelihoods"]
+    poisson = "their_package.poisson:PoissonLikelihood"
+
+makes `likelihood="poisson"` work, in Python and on the command line. Its code is imported when the
+name is asked for, and not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = ["brought", "find_part"]
+
+
+def find_part(kind: str, name: str, ours: Mapping[str, Any]) -> Any:
+    """The part of this kind ("likelihood", "sampler", "prior") and name: ours goes first."""
+    if name in ours:
+        return ours[name]
+    others = brought(kind)
+    if name not in others:
+        raise unknown(kind, name, [*ours, *others])
+    try:
+        return others[name].load()
+    except Exception as error:
+        where = others[name].value
+        raise DdfmError(f"the {kind} {name} ({where}) cannot be imported: {error}") from error
+
+
+def brought(kind: str) -> dict[str, EntryPoint]:
+    """What the installed packages bring of a kind, by name."""
+    return {entry.name: entry for entry in entry_points(group=f"ddfm.{kind}s")}

@@ -1,0 +1,28 @@
+"""The metrics of many pictures in one row: means over pictures, or over what they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from ddfm.metrics.contrast import COUNTED_BY, COUNTS
+
+__all__ = ["pooled"]
+
+
+def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Of each metric its mean over the pictures that have it.
+
+    A share of things (`COUNTED_BY`) is a mean over all things: that of a picture weighs as many
+    times as there are things in it. The numbers of things are added up.
+    """
+    each = list(pictures)
+    row = {}
+    for name in dict.fromkeys(name for values in each for name in values):
+        having = [values for values in each if name in values]
+        weights = [values[COUNTED_BY[name]] if name in COUNTED_BY else 1.0 for values in having]
+        weighed = [(w, values[name]) for w, values in zip(weights, having, strict=True) if w]
+        total = sum(w * value for w, value in weighed)
+        divisor = 1.0 if name in COUNTS else sum(w for w, _ in weighed)
+        row[name] = total / divisor if divisor else math.nan
+    return row

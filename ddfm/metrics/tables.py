@@ -1,0 +1,165 @@
+"""Tables of metrics as text: CSV, Markdown, LaTeX. Arrows say where better values lie.
+
+Of several methods the best value of a column is bold, and the second best is in italics (Markdown)
+or underlined (LaTeX); values that look the same share their place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ddfm.metrics.contrast import COUNTS
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "Column",
+    "Table",
+    "as_csv",
+    "as_grid",
+    "as_latex",
+    "as_markdown",
+    "column",
+]
+
+LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV", "targets_lost", "lights_lost"})
+DIGITS = 4  # of the largest value of a column, of which at most one less behind the point
+PRINTED = 2  # digits behind the point in papers
+
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading; `better` is 1 where more is better, -1 where less is, 0 where neither."""
+
+    name: str
+    better: int = 0
+
+    @property
+    def arrow(self) -> str:
+        """Up, down, or nothing."""
+        return {1: "↑", -1: "↓", 0: ""}[self.better]
+
+
+def column(metric: str) -> Column:
+    """The column of a metric."""
+    return Column(metric, 0 if metric in COUNTS else -1 if metric in LOWER_IS_BETTER else 1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values by the names of the columns; what is missing, None or no number stays empty.
+
+    Attributes:
+        corner: the heading of the rows' names.
+        quoted: rows that others have printed, below the first ones and out of the ranking.
+        ranked: whether rows are rivals.
+    """
+
+    caption: str
+    corner: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Values]]
+    quoted: Sequence[tuple[str, Values]] = ()
+    ranked: bool = True
+
+    def shown(self, column: Column) -> list[str]:
+        """The column as it is printed, first of `rows`, then of `quoted`."""
+        rows = [(DIGITS - 1, row) for _, row in self.rows]
+        rows += [(PRINTED, row) for _, row in self.quoted]
+        values = [row.get(column.name) for _, row in rows]
+        finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
+        whole = all(v == round(v) for v in finite)
+        largest = max(finite, default=0.0)
+        before = math.floor(math.log10(largest)) + 1 if largest >= 1 else 1
+        digits = 0 if whole and not column.better else max(0, DIGITS - before)
+        return [
+            "" if v is None or math.isnan(v) else f"{v:.{min(digits, most)}f}"
+            for v, (most, _) in zip(values, rows, strict=True)
+        ]
+
+    def places(self, column: Column) -> list[int]:
+        """1 for the best of `rows`, 2 for the second best, 0 for all others."""
+        shown = self.shown(column)[: len(self.rows)]
+        values = {float(text) for text in shown if text}
+        if not self.ranked or not column.better or len(values) < 2:
+            return [0] * len(shown)
+        order = sorted(values, reverse=column.better > 0)[:2]
+        return [order.index(float(t)) + 1 if t and float(t) in order else 0 for t in shown]
+
+
+def as_csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """CSV, in which no cell is taken for a formula by a program that computes tables."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerows([_harmless(cell) for cell in line] for line in (head, *lines))
+    return file.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown below its caption."""
+    marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
+    head = [table.corner, *(f"{c.name} {c.arrow}".strip() for c in table.columns)]
+    lines = _cells(table, marks, _markdown)
+    ours, theirs = lines[: len(table.rows)], lines[len(table.rows) :]
+    theirs = [[f"*{line[0]}*", *line[1:]] for line in theirs]
+    return f"{_markdown(table.caption)}\n\n{_grid([list(map(_markdown, head)), *ours, *theirs])}"
+
+
+def as_grid(cells: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown with these texts, of which the first line is the head."""
+    return _grid([list(map(_markdown, line)) for line in cells])
+
+
+def as_latex(table: Table) -> str:
+    """A table environment that needs no package."""
+    marks = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
+    arrows = {1: r"~$\uparrow$", -1: r"~$\downarrow$", 0: ""}
+    head = [_latex(table.corner), *(_latex(c.name) + arrows[c.better] for c in table.columns)]
+    lines = [" & ".join(line) + r" \\" for line in _cells(table, marks, _latex)]
+    rules = [r"\hline", " & ".join(head) + r" \\", r"\hline", *lines[: len(table.rows)]]
+    if table.quoted:
+        rules += [r"\hline", *lines[len(table.rows) :]]
+    body = "\n".join([*rules, r"\hline"])
+    return (
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{{_latex(table.caption)}}}\n"
+        f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}\n{body}\n\\end{{tabular}}\n"
+        "\\end{table}\n"
+    )
+
+
+def _cells(table: Table, marks: Mapping[int, str], escaped: Any) -> list[list[str]]:
+    """A line for each row: its name, and its values with their marks."""
+    lines = [[escaped(name)] for name, _ in (*table.rows, *table.quoted)]
+    for c in table.columns:
+        places = table.places(c) + [0] * len(table.quoted)
+        for line, text, place in zip(lines, table.shown(c), places, strict=True):
+            line.append(marks[place].format(text) if text else "–")
+    return lines
+
+
+def _grid(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
+
+
+def _harmless(cell: Any) -> Any:
+    """Text that begins like a formula, after an apostrophe."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text.replace("\n", " "))
+
+
+def _latex(text: str) -> str:
+    named = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return re.sub(r"[\\~^&%$#_{}]", lambda m: named.get(m[0], "\\" + m[0]), text)

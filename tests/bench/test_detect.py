@@ -1,0 +1,201 @@
+"""Detectors before fused images: figures by hand, and a tiny detector that sees what is bright."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import ddfm_run, refused
+from ddfm.bench.detect.boxes import Box, overlaps, read_boxes
+from ddfm.bench.detect.detectors import load_detector
+from ddfm.bench.detect.scores import Judged, average_precision, draws, interval, judged, recall
+from ddfm.errors import DdfmError
+
+BRIGHT = """
+from scipy.ndimage import find_objects, label
+
+def bright(picture):
+    mask = picture.mean(axis=2) > 150
+    for rows, columns in find_objects(label(mask)[0]):
+        score = float(picture[rows, columns].mean()) / 255
+        yield "person", score, (columns.start, rows.start, columns.stop, rows.stop)
+"""
+PERSON = (10, 20, 20, 40)  # x0, y0, x1, y1
+
+
+def test_overlap_by_hand():
+    a, b = Box("car", (0, 0, 2, 2)), Box("car", (1, 1, 3, 3))
+    np.testing.assert_allclose(overlaps([a, b], [a, b]), [[1, 1 / 7], [1 / 7, 1]])
+    assert overlaps([], [a]).shape == (0, 1)
+
+
+def test_average_precision_by_hand():
+    """Right, wrong, right, wrong, right: precision 1, 2/3 and 3/5 where recall grows by a third."""
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.2])
+    right = np.array([True, False, True, False, True])
+    whole = [Judged(scores, right, 3)]
+    assert average_precision(whole) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
+    halves = [Judged(scores[1::2], right[1::2], 1), Judged(scores[::2], right[::2], 2)]
+    assert average_precision(halves) == pytest.approx(average_precision(whole))
+    assert recall(whole) == pytest.approx(2 / 3)  # the last one was not sure
+    assert math.isnan(average_precision([Judged(scores, right & False, 0)]))
+    better = Judged(np.array([0.9, 0.8]), np.array([False, True]), 1)  # monotone: 1/2, not less
+    assert average_precision([better]) == pytest.approx(1 / 2)
+
+
+def test_a_box_is_found_once_and_by_its_own_kind():
+    there = [Box("person", PERSON)]
+    finds = [Box("person", (10, 20, 20, 39), 0.9), Box("person", PERSON, 0.8),
+             Box("car", PERSON, 1.0), Box("person", (60, 20, 70, 40), 0.7)]  # fmt: skip
+    result = judged(finds, there, "person")
+    assert result.right.tolist() == [True, False, False] and result.boxes == 1
+    assert judged(finds, there, "car").boxes == 0
+
+
+def test_intervals_are_of_the_same_pictures_for_all():
+    drawn = draws(20)
+    np.testing.assert_array_equal(drawn, draws(20))
+    found = np.random.default_rng(0).random(20) < 0.5
+    low, high = interval([found[draw].mean() for draw in drawn])
+    half = 1.96 * math.sqrt(found.mean() * (1 - found.mean()) / 20)
+    assert (low + high) / 2 == pytest.approx(found.mean(), abs=0.03)
+    assert (high - low) / 2 == pytest.approx(half, abs=0.05)  # that of a share of twenty
+    assert interval([math.nan, 0.5, 0.5]) == (0.5, 0.5)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Persons whom infrared alone sees, by day and by night."""
+    for folder in ("ir", "vi"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    lines = ["pair,annotated_on,class,x0,y0,x1,y1"]
+    for k, name in enumerate(("00001D", "00002D", "00003N", "00004N")):
+        visible = np.random.default_rng(k).integers(40, 100, (64, 96), np.uint8)
+        infrared = visible // 2
+        infrared[20:40, 10 + k : 20 + k] = 230
+        Image.fromarray(infrared).save(tmp_path / "set" / "ir" / f"{name}.png")
+        Image.fromarray(visible).save(tmp_path / "set" / "vi" / f"{name}.png")
+        lines += [f"{name},fusion,person,{10 + k},20,{20 + k},40", f"{name},visible,car,1,1,9,9"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "tiny.py").write_text(BRIGHT)
+    return tmp_path
+
+
+def test_whoever_keeps_the_targets_has_them_found(pairs):
+    out = pairs / "out"
+    lost = f"lost={pairs / 'set' / 'vi'}"
+    result = ddfm_run(
+        "bench", pairs / "set", "--out", out, "--prior", "gaussian", "--steps", 1, "--baselines",
+        "--also", lost, "--detect", pairs / "boxes.csv",
+        "--detector", f"{pairs / 'tiny.py'}:bright",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with open(out / "detections.csv", newline="") as file:
+        rows = {(r["group"], r["class"], r["method"]): r for r in csv.DictReader(file)}
+    assert {group for group, _, _ in rows} == {"all", "day", "night"}
+    assert {kind for _, kind, _ in rows} == {"person", "mean"}  # the car was seen in one source
+    for group, boxes in (("all", 4), ("day", 2), ("night", 2)):
+        for method, share in (("ir alone", 1), ("maximum", 1), ("vi alone", 0), ("lost", 0)):
+            row = rows[group, "person", method]
+            assert (float(row["AP50"]), float(row["recall"])) == (share, share)
+            assert int(row["boxes"]) == boxes
+    ours, theirs = rows["all", "mean", "default"], rows["all", "mean", "lost"]
+    assert float(ours["difference low"]) == float(ours["difference high"]) == 0
+    assert float(theirs["difference"]) == -float(ours["AP50"])
+    assert "| lost | 0.0 (0.0 to 0.0) |" in (out / "detections.md").read_text()
+
+
+def cells(path: Path, side: int = 64) -> None:
+    """A model with YOLO's layout: a find for each cell of 16 pixels, its brightness the score."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    count = side // 16
+    x, y = np.meshgrid(np.arange(count) * 16 + 8.0, np.arange(count) * 16 + 8.0)
+    boxes = np.stack([x.ravel(), y.ravel(), *np.full((2, count**2), 16.0)])[None]
+    make, number = onnx.helper, onnx.TensorProto
+    graph = make.make_graph(
+        [
+            make.make_node("AveragePool", ["picture"], ["pooled"], kernel_shape=[16, 16],
+                           strides=[16, 16]),
+            make.make_node("Reshape", ["pooled", "shape"], ["scores"]),
+            make.make_node("Concat", ["boxes", "scores"], ["found"], axis=1),
+        ],
+        "cells",
+        [make.make_tensor_value_info("picture", number.FLOAT, [1, 3, side, side])],
+        [make.make_tensor_value_info("found", number.FLOAT, [1, 7, count**2])],
+        [onnx.numpy_helper.from_array(boxes.astype(np.float32), "boxes"),
+         onnx.numpy_helper.from_array(np.array([1, 3, -1]), "shape")],
+    )  # fmt: skip
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    path.with_suffix(".json").write_text(json.dumps({"classes": ["red", "green", "blue"]}))
+
+
+def test_an_onnx_file_finds_where_things_are_in_the_picture(tmp_path):
+    """The picture is twice as large as the model's input, and wider than high."""
+    cells(tmp_path / "cells.onnx")
+    name, detector = load_detector(str(tmp_path / "cells.onnx"))
+    picture = np.zeros((96, 128, 3), np.uint8)
+    picture[32:64, 64:96, 2] = 255  # a blue cell
+    [(kind, score, corners)] = [f for f in detector(picture) if f[1] > 0.8]
+    assert (name, kind, corners) == ("cells", "blue", (64.0, 32.0, 96.0, 64.0))
+    assert score == pytest.approx(1, abs=0.05)  # made smaller, its rim is not quite as blue
+
+
+def test_an_onnx_file_may_list_its_finds(tmp_path):
+    """By the names of its outputs, in whatever order; a picture of any size."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    make, types = onnx.helper, onnx.TensorProto
+    lists = {
+        "labels": np.array([1, 0, 7]),  # the last one is no class
+        "boxes": np.array([[1, 2, 3, 4], [5, 6, 7, 8], [0, 0, 9, 9]], np.float32),
+        "scores": np.array([0.9, 0.5, 0.8], np.float32),
+    }
+    constants = [onnx.numpy_helper.from_array(v, f"the {k}") for k, v in lists.items()]
+    kinds = {k: types.INT64 if k == "labels" else types.FLOAT for k in lists}
+    graph = make.make_graph(
+        [make.make_node("Identity", [f"the {k}"], [k]) for k in lists],
+        "lists",
+        [make.make_tensor_value_info("picture", types.FLOAT, [1, 3, "height", "width"])],
+        [make.make_tensor_value_info(k, kinds[k], lists[k].shape) for k in lists],
+        constants,
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "lists.onnx")
+    described = {"classes": ["person", "car"], "layout": "lists", "order": "bgr"}
+    (tmp_path / "lists.json").write_text(json.dumps(described))
+    _, detector = load_detector(str(tmp_path / "lists.onnx"))
+    found = detector(np.zeros((50, 70, 3), np.uint8))
+    assert [(kind, box) for kind, _, box in found] == [("car", (1, 2, 3, 4)),
+                                                       ("person", (5, 6, 7, 8))]  # fmt: skip
+    (tmp_path / "lists.json").write_text(json.dumps(described | {"layot": "yolo"}))
+    with pytest.raises(DdfmError, match="did you mean layout"):
+        load_detector(str(tmp_path / "lists.onnx"))
+    (tmp_path / "lists.onnx").write_bytes(b"no model")
+    with pytest.raises(DdfmError):
+        load_detector(str(tmp_path / "lists.onnx"))
+
+
+def test_what_is_wrong_with_boxes_or_detectors_is_one_line(pairs, tmp_path):
+    def bench(*arguments):
+        return ddfm_run("bench", pairs / "set", "--out", tmp_path / "no", *arguments)
+
+    boxes, tiny = pairs / "boxes.csv", f"{pairs / 'tiny.py'}:bright"
+    refused(bench("--detect", boxes), "--detector")
+    refused(bench("--detect", boxes, "--detector", f"{pairs / 'tiny.py'}:dark"), "dark")
+    refused(bench("--detect", boxes, "--detector", "model.pt"), "FILE.onnx")
+    refused(bench("--detect", tmp_path / "none.csv", "--detector", tiny), "none.csv")
+    (tmp_path / "other.csv").write_text("pair,class,x0,y0,x1,y1\nelsewhere,car,1,1,2,2\n")
+    refused(bench("--detect", tmp_path / "other.csv", "--detector", tiny), "elsewhere")
+    for line, word in (("one,car,3,1,2,2", "box from"), ("one,car,a,1,2,2", "numbers")):
+        (tmp_path / "bad.csv").write_text(f"pair,class,x0,y0,x1,y1\n{line}\n")
+        with pytest.raises(DdfmError, match=f"line 2: .*{word}"):
+            read_boxes(tmp_path / "bad.csv")
+    assert not (tmp_path / "no").exists()

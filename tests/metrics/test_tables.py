@@ -1,0 +1,83 @@
+"""Tables as text: what is marked, what is escaped, and that nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import ddfm_run
+from ddfm.metrics.tables import Table, as_csv, as_latex, as_markdown, column
+
+ROWS = [
+    ("ours", {"EN": 7.1234, "Nabf": 0.02, "targets": 12.0, "VIF": 0.9}),
+    ("theirs_2", {"EN": 7.1236, "Nabf": 0.04, "targets": 12.0, "VIF": math.nan}),
+    ("worst & last", {"EN": 6.0, "Nabf": 0.1, "targets": 12.0, "VIF": None}),
+]
+TABLE = Table(
+    "TNO", "method", [*map(column, ("EN", "Nabf", "targets", "VIF"))], ROWS, [("DDFM", {"EN": 9})]
+)
+
+
+def test_the_best_and_the_second_best_are_marked_and_nothing_else():
+    lines = as_markdown(TABLE).splitlines()
+    assert lines[2] == "| method | EN ↑ | Nabf ↓ | targets | VIF ↑ |"
+    assert lines[4] == "| ours | *7.123* | **0.020** | 12 | 0.900 |"
+    assert lines[5] == "| theirs\\_2 | **7.124** | *0.040* | 12 | – |"
+    assert lines[6] == "| worst & last | 6.000 | 0.100 | 12 | – |"
+    assert lines[7] == "| *DDFM* | 9.00 | – | – | – |"  # quoted, and out of the ranking
+
+
+def test_what_looks_the_same_is_equally_good():
+    rows = [("a", {"SD": 51.561}), ("b", {"SD": 51.562}), ("c", {"SD": 9.0})]
+    same = Table("", "", [column("SD")], rows)
+    assert same.places(column("SD")) == [1, 1, 2]
+    alike = Table("", "", [column("SD")], [("a", {"SD": 3.0}), ("b", {"SD": 3.0})])
+    assert alike.places(column("SD")) == [0, 0]
+
+
+def test_latex_compiles_names_as_text():
+    text = as_latex(TABLE)
+    assert r"theirs\_2 & \textbf{7.124} & \underline{0.040} & 12 & – \\" in text
+    assert r"worst \& last" in text and r"EN~$\uparrow$ & Nabf~$\downarrow$ & targets &" in text
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    lines = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert [line.count("&") - line.count(r"\&") for line in lines] == [4] * 5
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+49", "-a", "@sum", "\tx", "\rx"])
+def test_no_cell_of_csv_is_a_formula(cell):
+    head, line = csv.reader(io.StringIO(as_csv([cell], [[cell]]), newline=""))
+    assert head == line == [f"'{cell}"]
+    assert as_csv(["a"], [[-1.5]]).splitlines()[1] == "-1.5"  # a number is a number
+
+
+@pytest.fixture
+def folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("fused", "ir", "vis"):
+        (tmp_path / folder).mkdir()
+        for name in ("one", "=two"):
+            image = rng.integers(0, 256, (48, 50), np.uint8)
+            Image.fromarray(image).save(tmp_path / folder / f"{name}.png")
+    return [str(tmp_path / folder) for folder in ("fused", "ir", "vis")]
+
+
+def test_metrics_of_folders_in_every_form(folders):
+    chosen = ["--metrics", "EN,PSNR,targets_kept"]
+    values = json.loads(ddfm_run("metrics", *folders, *chosen, "--json").stdout)
+    table = ddfm_run("metrics", *folders, *chosen, "--csv").stdout
+    lines = list(csv.DictReader(io.StringIO(table)))
+    assert {line["pair"] for line in lines} == {"one", "'=two"}
+    for line in lines:
+        assert float(line["EN"]) == values["pairs"][line["pair"].lstrip("'")]["EN"]
+    markdown = ddfm_run("metrics", *folders, *chosen, "--markdown").stdout
+    assert f"| mean | {values['mean']['EN']:.3f} |" in markdown and "EN ↑" in markdown
+    assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
+    one = [f"{folder}/one.png" for folder in folders]
+    assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
