@@ -104,7 +104,9 @@ class VideoWriter:
         self.frames = 0
         self.stream: Any = None
         with self._explained():
-            self.container = _av().open(str(temporary.absolute()), "w")
+            # Without random numbers in it: the same film is to be the same file.
+            exact = {"fflags": "+bitexact"}
+            self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
 
     def __enter__(self) -> VideoWriter:
         return self
