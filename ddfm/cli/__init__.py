@@ -21,6 +21,7 @@ from ddfm.cli.cite import cite
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
+from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.train import train_prior
@@ -135,5 +136,16 @@ def main() -> None:
     """
 
 
-for command in (fuse, film, volume, metrics, bench, priors, train_prior, train_dmfuse, cite):
+for command in (
+    fuse,
+    film,
+    volume,
+    merge,
+    metrics,
+    bench,
+    priors,
+    train_prior,
+    train_dmfuse,
+    cite,
+):
     main.add_command(command)

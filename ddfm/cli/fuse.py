@@ -48,6 +48,12 @@ __all__ = ["fuse"]
     help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, "
+    "or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
+)
 @verify_option
 @click.option(
     "--celsius",
@@ -76,6 +82,7 @@ def fuse(
     pattern: str | None,
     suffix: str | None,
     dry_run: bool,
+    shard: str | None,
     verify: bool,
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
@@ -107,7 +114,7 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run, "verify": verify}
+    folders = {"suffix": suffix, "dry_run": dry_run, "verify": verify, "shard": shard}
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
@@ -119,7 +126,9 @@ def fuse(
     if all(source.is_dir() for source in sources):
         return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
     if pattern is not None or any(folders.values()):
-        raise click.UsageError("--pattern, --format, --dry-run and --verify are for folders")
+        raise click.UsageError(
+            "--pattern, --format, --dry-run, --shard and --verify are for folders"
+        )
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
@@ -180,6 +189,7 @@ def _fuse_folders(
     from ddfm.fuser import Fuser, check_number
     from ddfm.imaging.files import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.shards import find_shard
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")
@@ -188,6 +198,8 @@ def _fuse_folders(
         raise click.UsageError("--pattern is for two folders or more")
     if folders["suffix"] is not None:
         output_suffix(folders["suffix"])
+    if folders["shard"] is not None:
+        folders["shard"] = find_shard(folders["shard"])
     fuser = None if folders["dry_run"] else Fuser(**settings)
     if folders["dry_run"] and not alone:
         # No weights are read for a plan, and so there is no Fuser to do this.

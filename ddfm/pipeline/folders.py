@@ -22,7 +22,7 @@ from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_f
 from ddfm.pipeline.runner import Engine, FolderSink, Item, Made, Outcome, Summary, run
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.manifest import Entry, Manifest, Shard
 from ddfm.storage.outputs import keep_sources
 
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
@@ -41,6 +41,7 @@ def fuse_folders(
     suffix: str | None = None,
     dry_run: bool = False,
     verify: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     engine: Engine | None = None,
@@ -58,6 +59,7 @@ def fuse_folders(
         dry_run: whether to say what would be done, and do nothing.
         verify: whether what was done before is known by what is in the files, where their sizes and
             the times of their last change would do.
+        shard: the part of the pairs that this process fuses, while others do theirs.
         progress: a bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the thread that asked.
         engine: where the work is done; see `ddfm.pipeline.runner`.
@@ -71,12 +73,12 @@ def fuse_folders(
             f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
-    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
+    pairing, outputs = _planned_outputs(pairing, suffix, shard)
     if fuser is not None:
         fuser.check_number(len(folders))
     if dry_run:
         return _planned(pairing, outputs, Path(out))
-    work, how = _PairWork(fuser or Fuser()), _How(verify, progress, callback, engine)
+    work, how = _PairWork(fuser or Fuser()), _How(verify, shard, progress, callback, engine)
     return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
@@ -88,6 +90,7 @@ def fuse_flir(
     suffix: str | None = None,
     dry_run: bool = False,
     verify: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     engine: Engine | None = None,
@@ -99,7 +102,7 @@ def fuse_flir(
         folder, out: the folders. Each result is called by its file; other files are left out.
         reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
             temperature the same level in all of them.
-        fuser, suffix, dry_run, verify, progress, callback, engine: as for `fuse_folders`.
+        fuser, suffix, dry_run, verify, shard, progress, callback, engine: as for `fuse_folders`.
     """
     _check_apart(out, folder)
     check_reading(**reading)
@@ -109,7 +112,7 @@ def fuse_flir(
             f"no file of {folder} has radiometric data of a FLIR camera in it; "
             "folders of other images come in twos"
         )
-    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
+    pairing, outputs = _planned_outputs(pairing, suffix, shard)
     if dry_run:
         return _planned(pairing, outputs, Path(out))
 
@@ -118,7 +121,7 @@ def fuse_flir(
         return thermal, visible
 
     work = _PairWork(fuser or Fuser(), open_flir, {"flir": reading})
-    how = _How(verify, progress, callback, engine)
+    how = _How(verify, shard, progress, callback, engine)
     return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
@@ -131,6 +134,7 @@ class _How:
     """What the caller said of the run as a whole."""
 
     verify: bool
+    shard: Shard | None
     progress: bool | None
     callback: Callable[[Outcome], object] | None
     engine: Engine | None
@@ -193,7 +197,7 @@ def _fuse_all(
     how: _How,
 ) -> Summary:
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
-    with Manifest(out) as manifest, bar:
+    with Manifest(out, how.shard) as manifest, bar:
         manifest.keep_others(outputs.values())
         for name in {Path(name).suffix: name for name in outputs.values()}.values():
             check_output(out / name)  # one of each format
@@ -213,6 +217,16 @@ def _fuse_all(
 
 def _save(fusion: Fusion, path: Path) -> None:
     fusion.save(path)
+
+
+def _planned_outputs(
+    pairing: Pairing, suffix: str | None, shard: Shard | None
+) -> tuple[Pairing, dict[Pair, str]]:
+    """The pairs of this shard, and what their results are called."""
+    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
+    if shard is not None:
+        outputs = {pair: name for pair, name in outputs.items() if shard.has(name)}
+    return replace(pairing, pairs=list(outputs)), outputs
 
 
 def _suffix(pair: Pair, suffix: str | None) -> str:

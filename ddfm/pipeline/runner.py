@@ -152,7 +152,8 @@ class Summary:
         left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
         counts += [f"{left[0]} ambiguous names"] if left[0] else []
         counts += [f"{left[1]} files without a partner"] if left[1] else []
-        return "\n".join([*lines, f"{', '.join(counts)} in {self.seconds:.1f} s"])
+        what = ", ".join(counts) or "nothing to do"
+        return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])
 
 
 def run(

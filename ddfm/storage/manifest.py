@@ -32,10 +32,10 @@ from ddfm.errors import DdfmError
 from ddfm.storage.atomic import atomic_path, claimed, lock
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 
-__all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest"]
+__all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
-OF_SHARDS = re.compile(r"ddfm-manifest-\d+-of-\d+\.jsonl")
+OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 BEGIN, BEGINNING = b'{"output": "', 1 << 16
 
@@ -232,7 +232,13 @@ class Manifest:
 
 def is_manifest(name: str) -> bool:
     """Whether a file of a folder is called as a manifest is."""
-    return name == NAME or OF_SHARDS.fullmatch(name) is not None
+    return name == NAME or shard_of(name) is not None
+
+
+def shard_of(name: str) -> Shard | None:
+    """Whose manifest is called like this."""
+    match = OF_SHARD.fullmatch(name)
+    return Shard(int(match[1]), int(match[2])) if match else None
 
 
 def as_json(entry: Mapping[str, Any]) -> Entry:

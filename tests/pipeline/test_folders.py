@@ -118,6 +118,21 @@ def test_what_is_not_as_it_was_is_done_again(tmp_path, fuser):
     assert now.pop("002.png") != wanted.pop("002.png") and now == wanted
 
 
+def test_what_was_changed_behind_our_back_is_noticed_when_it_is_to_be_verified(tmp_path, fuser):
+    """Of equal size, and dated back."""
+    ir, vis = make_pairs(tmp_path, 2)
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    path = out / "001.png"
+    before, times = path.read_bytes(), path.stat()
+    path.write_bytes(before[::-1])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert len(fuse_folders(ir, vis, out, fuser).of("skipped")) == 2
+    summary = fuse_folders(ir, vis, out, fuser, verify=True)
+    assert [o.status for o in summary.outcomes] == ["skipped", "fused"]
+    assert path.read_bytes() == before
+
+
 def test_other_settings_do_it_again(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 1)
     out = tmp_path / "out"
