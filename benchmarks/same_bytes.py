@@ -92,7 +92,8 @@ def contents(path: Path) -> Iterator[np.ndarray]:
         import av
 
         with av.open(str(path)) as container:
-            yield from (frame.to_ndarray() for frame in container.decode(video=0))
+            frames = container.decode(video=0)
+            yield from (frame.to_ndarray(format="rgb48le") for frame in frames)
     else:
         with Image.open(path) as image:
             yield np.asarray(image)

@@ -19,10 +19,9 @@ from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import as_grey, evaluate, psnr, ssim
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, run
+from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, as_json
-from ddfm.storage.outputs import keep_sources
 from ddfm.version import __version__
 
 if TYPE_CHECKING:
@@ -121,10 +120,7 @@ def fuse_pairs(
     entries, failed = {}, {}
     items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
     with Manifest(folder) as manifest:
-        manifest.keep_others(item.output for item in items)
-        keep_sources(
-            (folder / item.output for item in items), (file for p in pairs for file in p.files)
-        )
+        check_outputs(manifest, items)
         sink = FolderSink(manifest, [work.settings], work.save, verify)
         # Seconds are those of the method alone.
         summary = run(items, work, sink, stop=False, bar=bar, engine=InTurn())

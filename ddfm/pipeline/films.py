@@ -22,7 +22,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.likelihood.base import Chosen
 from ddfm.pipeline.film_files import open_film, writing
-from ddfm.pipeline.runner import Item, Made, Summary, run
+from ddfm.pipeline.runner import Item, Made, Overlapping, Summary, run
 from ddfm.progress import progress_bar
 from ddfm.storage.manifest import Entry
 from ddfm.storage.outputs import keep_sources
@@ -68,7 +68,8 @@ def fuse_sequence(
     # The films end when one of them does, and the bar with them.
     bar = progress_bar(progress, total=film.count, unit="frame")
     with bar, writing(out, film, work.settings, rate, **how) as sink:
-        return run(film.frames, work, sink, stop=True, bar=bar)
+        # Frames may be large, and each that waits takes memory.
+        return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
 
 
 def fuse_frames(

@@ -19,11 +19,19 @@ from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.formats.flir import check_reading, is_flir, read_flir
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
-from ddfm.pipeline.runner import Engine, FolderSink, Item, Made, Outcome, Summary, run
+from ddfm.pipeline.runner import (
+    Engine,
+    FolderSink,
+    Item,
+    Made,
+    Outcome,
+    Summary,
+    check_outputs,
+    run,
+)
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard
-from ddfm.storage.outputs import keep_sources
 
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
@@ -198,15 +206,13 @@ def _fuse_all(
 ) -> Summary:
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out, how.shard) as manifest, bar:
-        manifest.keep_others(outputs.values())
-        for name in {Path(name).suffix: name for name in outputs.values()}.values():
-            check_output(out / name)  # one of each format
-        files = (path for pair in outputs for path in pair.files)
-        keep_sources((out / name for name in outputs.values()), files)
-        items = (
+        items = [
             Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
             for pair, output in outputs.items()
-        )
+        ]
+        check_outputs(manifest, items)
+        for name in {Path(name).suffix: name for name in outputs.values()}.values():
+            check_output(out / name)  # one of each format
         sink = FolderSink(manifest, work.possible_settings(), _save, how.verify)
         summary = run(
             items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback

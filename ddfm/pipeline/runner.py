@@ -15,15 +15,16 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ddfm.errors import DdfmError, why_failed
 from ddfm.imaging.pairing import Pairing
-from ddfm.storage.checksum import Source
+from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.manifest import Entry, Manifest, as_json
+from ddfm.storage.outputs import keep_sources
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -39,6 +40,7 @@ __all__ = [
     "Sink",
     "Summary",
     "Work",
+    "check_outputs",
     "run",
 ]
 
@@ -201,6 +203,7 @@ class Overlapping:
         try:
             for item, read in self._read_ahead(reader, iter(items), work, sink):
                 made = _tried(_make, item, read, work)
+                item = replace(item, given=None)  # which may be large
                 behind.append((item, writer.submit(_write, item, made, sink)))
                 failed = made.exception() is not None
                 while behind and (failed or len(behind) > self.ahead or behind[0][1].done()):
@@ -279,6 +282,14 @@ class FolderSink:
         entry = {"sources": sources} | made.entry
         with self.manifest.adding(item.output, entry) as temporary:
             entry |= self.save(made.result, temporary) or {}
+
+
+def check_outputs(manifest: Manifest, items: Sequence[Item]) -> None:
+    """Raise if a result would replace a source, or a file that was not made here."""
+    manifest.keep_others(item.output for item in items)
+    sources = (source for item in items for source in item.sources)
+    files = [source.path for source in sources if isinstance(source, KnownFile)]
+    keep_sources((manifest.folder / item.output for item in items), files)
 
 
 def _outcome(output: Path, status: Status, stop: bool) -> Outcome:

@@ -12,7 +12,7 @@ import numpy as np
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
 from ddfm.imaging.picture import Picture
-from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
+from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
 from ddfm.storage.manifest import Entry, Manifest
 from ddfm.volumes.volume import Volume, slices
@@ -125,7 +125,7 @@ def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
         yield _NoSink()
         return
     with Manifest(work.kept) as manifest:
-        manifest.keep_others(item.output for item in work.items())
+        check_outputs(manifest, list(work.items()))
         try:
             yield FolderSink(manifest, [work.settings], _save, verify)
         finally:
