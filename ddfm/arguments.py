@@ -5,25 +5,64 @@ Who calls from a notebook has NumPy's numbers, and who calls from a form has tex
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, short
 
-__all__ = ["plain_options", "text", "whole_number"]
+__all__ = ["by_annotation", "plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
 SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def by_annotation(function: Function) -> Function:
+    """The function, which looks at its arguments before it begins.
+
+    What an annotation says in few words is held: bool, int, float, str, a path, two numbers, a
+    function, several of something, each of them or None. NumPy's numbers become Python's. Whatever
+    else is annotated, the function knows best by itself.
+    """
+    signature = inspect.signature(function)
+    checks = {name: _check_of(p) for name, p in signature.parameters.items()}
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if (check := checks[name]) is not None:
+                bound.arguments[name] = check(name, value)
+        return function(*bound.args, **bound.kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+def _check_of(parameter: inspect.Parameter) -> Callable[[str, Any], Any] | None:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    annotation = str(parameter.annotation)
+    kind = annotation.removesuffix(" | None")
+    check = _CHECKS.get(kind) or _CHECKS.get(kind.partition("[")[0])
+    if check is None or kind == annotation:
+        return check
+    return lambda name, value: None if value is None else check(name, value)
+
+
 def text(name: str, value: Any) -> str:
     """A word, such as the name of a task."""
     if not isinstance(value, str):
-        raise DdfmError(f"{name} must be a word, not {value!r}")
+        raise DdfmError(f"{name} must be a word, not {short(value)}")
     return value
 
 
@@ -35,7 +74,102 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise DdfmError(f"{name} must be a whole number{bounds}, not {value!r}")
+    raise DdfmError(f"{name} must be a whole number{bounds}, not {short(value)}")
+
+
+def _flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise DdfmError(f"{name} must be True or False, not {short(value)}")
+
+
+def _path(name: str, value: Any) -> str | os.PathLike[str]:
+    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+        if "\0" not in os.fspath(value):
+            return value
+    raise DdfmError(f"{name} must be a path, not {short(value)}")
+
+
+def _a_number(name: str, value: Any) -> float:
+    with suppress(TypeError, ValueError, OverflowError, RuntimeError):
+        number = float(value)
+        if not isinstance(value, str):
+            return number
+    raise DdfmError(f"{name} must be a number, not {short(value)}")
+
+
+def _two_numbers(name: str, value: Any) -> tuple[float, float]:
+    several = isinstance(value, list | tuple) or np.ndim(value) == 1
+    if several and not isinstance(value, str | bytes) and len(value) == 2:
+        return _a_number(name, value[0]), _a_number(name, value[1])
+    raise DdfmError(f"{name} must be two numbers, not {short(value)}")
+
+
+def _function(name: str, value: Any) -> Callable[..., Any]:
+    if callable(value):
+        return value
+    raise DdfmError(f"{name} must be a function, not {short(value)}")
+
+
+def _several(name: str, value: Any) -> Iterable[Any]:
+    if not isinstance(value, str | bytes):
+        with suppress(TypeError):
+            iter(value)
+            return value
+    raise DdfmError(f"{name} must be several, in a list for instance, not {short(value)}")
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if not isinstance(value, str | bytes) and not isinstance(value, np.ma.MaskedArray):
+        with suppress(TypeError, ValueError, RuntimeError):
+            array = np.asarray(value)
+            if array.dtype.kind in "buif" and array.size:
+                return array
+    raise DdfmError(f"{name} must be an array of real numbers, not {short(value)}")
+
+
+def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
+    """An object of a class of ours, which is not imported to know it."""
+
+    def check(name: str, value: Any) -> Any:
+        if kind in (base.__name__ for base in type(value).__mro__):
+            return value
+        raise DdfmError(f"{name} must be a {kind}, not {short(value)}")
+
+    return check
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "bool": _flag,
+    "int": lambda name, value: whole_number(name, value),
+    "float": _a_number,
+    "str": lambda name, value: text(name, value),
+    "str | os.PathLike[str]": _path,
+    "Path": _path,
+    "tuple[float, float]": _two_numbers,
+    "Callable": _function,
+    "Callback": _function,
+    "Iterable": _several,
+    "Sequence": _several,
+    "Sequence[str | os.PathLike[str]]": lambda name, value: [
+        _path(name, each) for each in _several(name, value)
+    ],
+    "Iterable[str]": lambda name, value: [text(name, each) for each in _several(name, value)],
+    "int | str": lambda name, value: value if isinstance(value, str) else whole_number(name, value),
+    "np.ndarray": _array,
+    "Fuser": _one_of_ours("Fuser"),
+    "Picture": _one_of_ours("Picture"),
+}
+
+
+def positive(name: str, value: Any, most: float = math.inf) -> float:
+    """A finite number above 0, and up to `most`; NaN, too, is a number to Python."""
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(value)
+        if 0 < number <= most and number < math.inf and not isinstance(value, str):
+            return number
+    bounds = "" if most == math.inf else f" and up to {most:g}"
+    raise DdfmError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
 
 
 def plain_options(options: Any) -> dict[str, Any]:
@@ -43,7 +177,7 @@ def plain_options(options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise DdfmError(f"options must be a dictionary of names and numbers, not {options!r}")
+        raise DdfmError(f"options must be a dictionary of names and numbers, not {short(options)}")
     return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
 
 
@@ -56,13 +190,13 @@ def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
     numbers = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(numbers, Sequence) and 2 <= len(numbers) <= most:
         return tuple(_number(name, part) for part in numbers)
-    raise DdfmError(f"the option {name} must be {words}, not {value!r}")
+    raise DdfmError(f"the option {name} must be {words}, not {short(value)}")
 
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
     if not isinstance(plain, (int, float)) or plain != plain:  # isnan would fail for 10**400
-        raise DdfmError(f"the option {name} must be a finite number, not {value!r}")
+        raise DdfmError(f"the option {name} must be a finite number, not {short(value)}")
     if abs(plain) > LARGEST:
         raise DdfmError(
             f"the option {name} must be a number from -{LARGEST:,.0f} to {LARGEST:,.0f}"

@@ -79,7 +79,8 @@ class FusionConfig:
         }
         if self.sampler is not None:
             checked["sampler"] = _part("sampler", self.sampler)
-        if not (self.steps is None or isinstance(self.steps, str)):
+        respacing = isinstance(self.steps, str) and not self.steps.isdecimal()
+        if self.steps is not None and not respacing:
             checked["steps"] = whole_number("steps", self.steps)
         if self.start is not None:
             checked["start"] = whole_number("start", self.start)

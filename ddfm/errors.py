@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DdfmError", "MissingExtra", "is_out_of_memory", "one_line", "unknown", "why_failed"]
+__all__ = [
+    "DdfmError",
+    "MissingExtra",
+    "is_out_of_memory",
+    "one_line",
+    "short",
+    "unknown",
+    "why_failed",
+]
 
 
 class DdfmError(Exception):
@@ -24,13 +32,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> DdfmError:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return DdfmError(f"unknown {kind} {name!r}; {hint}")
-
-
-def one_line(error: BaseException) -> str:
-    """The text of any exception on one line of bearable length."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."
+    return DdfmError(f"unknown {kind} {short(name)}; {hint}")
 
 
 def why_failed(error: Exception) -> str:
@@ -50,3 +52,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
     )
+
+
+def one_line(error: BaseException) -> str:
+    """The text of any exception on one line of bearable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def short(value: object) -> str:
+    """What was given, for a message: of bearable length, whatever it is."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
@@ -133,6 +134,7 @@ class Fuser:
         self._resolved: dict[str, FusionConfig] = {}
         self.resolved(config.usual_task)
 
+    @by_annotation
     def __call__(
         self,
         *sources: Any,
@@ -165,6 +167,7 @@ class Fuser:
         """All results of `stream`, whose keywords it takes."""
         return list(self.stream(groups, **how))
 
+    @by_annotation
     def stream(
         self,
         groups: Iterable[Sequence[Any]],
@@ -196,6 +199,7 @@ class Fuser:
         """Whether the loop starts from a first guess, which can then be given."""
         return self.resolved(self.config.usual_task).start is not None
 
+    @by_annotation
     def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
@@ -213,6 +217,7 @@ class Fuser:
             self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
         return self._resolved[task]
 
+    @by_annotation
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
         config = self.resolved(task).plain()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddfm.arguments import by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import Picture, to_array, write_image
@@ -46,10 +47,12 @@ class Fusion:
         """(H, W), (H, W, 3), or with alpha as a last channel, at the sources' size and depth."""
         return to_array(self.picture.pixels, self.picture, self.picture.alpha)
 
+    @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the image in the format that the suffix names; the file appears whole."""
         write_image(path, self.picture.pixels, self.picture, self.picture.alpha)
 
+    @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:
         """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG.
 

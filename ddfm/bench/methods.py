@@ -12,7 +12,6 @@ The baselines see luminance and get their colour as every result of ddfm does:
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, in_color
 from ddfm.priors import load_prior
+from ddfm.storage.inputs import toml_table
 
 __all__ = ["BASELINES", "Method", "baseline", "configured", "from_folder", "read_configs"]
 
@@ -52,6 +52,8 @@ class Method:
 
     def result(self, dataset: str, name: str) -> Path:
         """The file that somebody else's method has made of a pair."""
+        if self.folder is None:
+            raise DdfmError(f"{self.name} has no folder of results")
         inside = self.folder / dataset
         folder = inside if inside.is_dir() else self.folder
         for path in image_files(folder):
@@ -91,14 +93,7 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
 
 def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a TOML file: keywords of `Fuser` by the name of the configuration."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DdfmError(f"cannot read {path}: {error}") from None
+    tables = toml_table(path)
     if not tables or not all(isinstance(table, dict) for table in tables.values()):
         raise DdfmError(f"{path}: give a table per configuration, such as [fast] steps = 3")
     return tables

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench, Row
-from ddfm.metrics import known_metrics, pooled
+from ddfm.metrics import COUNTS, known_metrics, pooled
 from ddfm.storage.atomic import atomic_path
 
 __all__ = ["plots", "write_plots"]
@@ -40,7 +40,8 @@ def plots(dataset: Dataset, result: Bench) -> dict[str, str]:
     """By the names of the metrics; those without any value are left out."""
     rows = {method.name: result.of(method, dataset) for method in result.methods}
     drawn = {}
-    for name in ("seconds", *known_metrics(task=dataset.task)):
+    metrics = (name for name in known_metrics(task=dataset.task) if name not in COUNTS)
+    for name in ("seconds", *metrics):
         spreads = {method: _spread(name, some) for method, some in rows.items()}
         if any(spread.pairs for spread in spreads.values()):
             drawn[name] = _plot(name, spreads)

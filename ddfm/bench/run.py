@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.bench.pairs import PairWork, against_clean, against_sources, fuse_pairs, metrics_of
@@ -54,6 +55,7 @@ def bench(
             the times of their last change would do.
     """
     columns = columns and known_metrics(columns)
+    positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))

@@ -11,7 +11,6 @@ summary.json         the means with all digits
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -81,9 +80,9 @@ def _of_pairs(result: Bench) -> str:
     noise = [(level(s), name) for s in result.noise for name in NOISE_METRICS]
     names = _all_names(result)
     lines = [
-        [r.method, r.dataset, r.pair.name, _number(r.seconds)]
-        + [_number(r.metrics.get(name)) for name in names]
-        + [_number(r.noise.get(sigma, {}).get(name)) for sigma, name in noise]
+        [r.method, r.dataset, r.pair.name, r.seconds]
+        + [r.metrics.get(name) for name in names]
+        + [r.noise.get(sigma, {}).get(name) for sigma, name in noise]
         for r in result.rows
     ]
     head = ["configuration", "set", "pair", "seconds", *names]
@@ -93,8 +92,8 @@ def _of_pairs(result: Bench) -> str:
 def _of_means(result: Bench, summary: dict[str, dict[str, Any]]) -> str:
     names = _all_names(result)
     lines = [
-        [method, dataset, entry["pairs"], _number(entry["seconds_per_pair"])]
-        + [_number(entry["metrics"].get(name)) for name in names]
+        [method, dataset, entry["pairs"], entry["seconds_per_pair"]]
+        + [entry["metrics"].get(name) for name in names]
         for method, sets in summary.items()
         for dataset, entry in sets.items()
     ]
@@ -113,11 +112,6 @@ def _comparisons(result: Bench) -> str:
 def _all_names(result: Bench) -> list[str]:
     used = {name for dataset in result.datasets for name in known_metrics(task=dataset.task)}
     return [name for name in METRICS if name in used]
-
-
-def _number(value: float | None) -> float | str:
-    """Empty where there is none: SCD is of two sources, and some pairs have no targets."""
-    return "" if value is None or math.isnan(value) else value
 
 
 def _write(path: Path, text: str) -> None:

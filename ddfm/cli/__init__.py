@@ -18,6 +18,7 @@ import click
 
 from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
+from ddfm.cli.defaults import read_defaults
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
@@ -26,7 +27,7 @@ from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, unknown
 from ddfm.version import __version__
 
 __all__ = ["main"]
@@ -44,6 +45,19 @@ class Program(click.Group):
         kwargs.setdefault("prog_name", "ddfm")
         with _orderly_end():
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        return super().make_context(*args, **{"default_map": read_defaults(self)} | kwargs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the command for whoever gives files alone."""
+        if args and args[0] not in self.commands and os.path.exists(args[0]):
+            sources = " ".join(args)
+            hint = sources if "-o" in args else f"{sources} -o fused.png"
+            raise click.UsageError(f"{args[0]} is no command; to fuse, say: ddfm fuse {hint}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -115,8 +129,12 @@ def _help_for(error: click.ClickException) -> str:
     return f" (see `{context.command_path} --help`)" if context else ""
 
 
-@click.group("ddfm", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.group(
+    "ddfm",
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DDFM"},
+)
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def main() -> None:
     """Fuse registered images of one scene with a pretrained diffusion prior.
 
@@ -127,6 +145,9 @@ def main() -> None:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz
       ddfm priors list
 
+    Defaults of options can be set in a file ddfm.toml of the folder ([fuse] task = "medical"), or
+    in the environment (DDFM_FUSE_TASK=medical).
+
     \b
     Exit codes:
       0    done
@@ -134,6 +155,38 @@ def main() -> None:
       2    bad input or usage, no result; one line on standard error says what, and what to do
       130  interrupted; 143 or 129 if told to end by SIGTERM or SIGHUP
     """
+
+
+@main.command("help", short_help="Show what a command does, as --help does.")
+@click.argument("command", required=False)
+@click.pass_context
+def show_help(ctx: click.Context, command: str | None) -> None:
+    """Show what ddfm does, or one of its commands."""
+    group = ctx.find_root()
+    if command is None:
+        click.echo(group.get_help())
+        return
+    if command not in main.commands:
+        raise unknown("command", command, main.commands)
+    found = main.commands[command]
+    click.echo(found.get_help(click.Context(found, group, command)))
+
+
+@main.command(short_help="Print what makes a shell complete ddfm's options.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that makes a shell complete commands and options.
+
+    \b
+    Examples:
+      ddfm completion bash >> ~/.bashrc
+      ddfm completion fish > ~/.config/fish/completions/ddfm.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    maker = get_completion_class(shell)
+    assert maker is not None, "click knows these three"
+    click.echo(maker(main, {}, "ddfm", "_DDFM_COMPLETE").source())
 
 
 for command in (

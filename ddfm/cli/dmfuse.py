@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import quiet_option, reading_options
 
 __all__ = ["train_dmfuse"]
 
@@ -42,6 +42,7 @@ __all__ = ["train_dmfuse"]
 )
 @click.option("--subfolders", metavar="A,B", help="Names of the subfolders, if not known.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@reading_options
 @quiet_option
 def train_dmfuse(
     folder: Path,

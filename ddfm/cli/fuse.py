@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from ddfm.cli.film import fuse_film
-from ddfm.cli.options import checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.options import (
+    checked,
+    echo_json,
+    fuser_options,
+    json_option,
+    quiet_option,
+    verify_option,
+)
 from ddfm.video.formats import is_video
 
 __all__ = ["fuse"]
@@ -34,6 +41,18 @@ __all__ = ["fuse"]
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Write the estimate of every step there, before and after the likelihood.",
+)
+@click.option(
+    "--show",
+    multiple=True,
+    metavar="VIEW",
+    help="Also write a picture to look at, beside the result: side-by-side, before-after or "
+    "overlay (temperatures in false colours). May be given several times.",
+)
+@click.option(
+    "--overlay",
+    metavar="MAP",
+    help="Colours of the overlay, which is then written: iron, ember, hot, ice or green.",
 )
 @click.option(
     "--pattern",
@@ -74,11 +93,14 @@ __all__ = ["fuse"]
     metavar="visible|thermal",
     help="FLIR: whose pixels the result has.  [default: visible]",
 )
+@json_option
 @quiet_option
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
     save_steps: Path | None,
+    show: tuple[str, ...],
+    overlay: str | None,
     pattern: str | None,
     suffix: str | None,
     dry_run: bool,
@@ -87,6 +109,7 @@ def fuse(
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
+    as_json: bool,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
@@ -109,7 +132,7 @@ def fuse(
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
-      ddfm fuse flir.jpg -o fused.png --celsius 15 40
+      ddfm fuse flir.jpg -o fused.png --celsius 15 40 --overlay iron
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
@@ -118,13 +141,22 @@ def fuse(
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     _check_sources(sources)
+    from ddfm.imaging.views import check_view, path_of, view
+
+    views = dict.fromkeys([*show, *(["overlay"] if overlay else [])])
+    for kind in views:
+        check_view(kind, overlay or "iron")
     alone = len(sources) == 1
     if not alone and flir:
         raise click.UsageError(
             "--celsius, --percentiles and --grid are for FLIR files, which come alone"
         )
+    if views and (sources[0].is_dir() or is_video(sources[0])):
+        raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
-        return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
+        return _fuse_folders(
+            sources, output, settings, quiet, save_steps, pattern, folders, flir, as_json
+        )
     if pattern is not None or any(folders.values()):
         raise click.UsageError(
             "--pattern, --format, --dry-run, --shard and --verify are for folders"
@@ -134,17 +166,21 @@ def fuse(
             raise click.UsageError("--save-steps is for images, not for films")
         return fuse_film(*sources, output, settings, quiet)
     from ddfm.fuser import Fuser
-    from ddfm.imaging.files import check_output
+    from ddfm.imaging.files import check_output, write_image
     from ddfm.imaging.formats.flir import read_flir
+    from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
     from ddfm.result import check_steps
     from ddfm.storage.outputs import keep_sources
 
-    keep_sources([output], sources)
-    check_output(output)
+    shown = {kind: path_of(output, kind) for kind in views}
+    keep_sources([output, *shown.values()], sources)
+    for path in (output, *shown.values()):
+        check_output(path)
     if save_steps is not None:
         check_steps(save_steps)
-    opened = tuple(read_flir(sources[0], **flir)) if alone else sources
+    pair = read_flir(sources[0], **flir) if alone else None
+    opened = sources if pair is None else tuple(pair)
     pictures = read_sources(opened, settings["resize"])
     check_output(output, pictures[0].size)
     fuser = Fuser(**settings)
@@ -153,9 +189,18 @@ def fuse(
     if save_steps is not None:
         fusion.save_steps(save_steps)
     fusion.save(output)
+    for kind, path in shown.items():
+        degrees = None if pair is None else pair.celsius
+        look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
+        write_image(path, look.pixels, look)
+    seconds = round(time.monotonic() - began, 3)
+    if as_json:
+        views_at = list(map(str, shown.values()))
+        about = {"output": str(output), "views": views_at, "seconds": seconds}
+        echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
         h, w = pictures[0].size
-        click.echo(f"{output}: {w} x {h} pixels, {time.monotonic() - began:.1f} s", err=True)
+        click.echo(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
 
 
@@ -185,6 +230,7 @@ def _fuse_folders(
     pattern: str | None,
     folders: dict[str, Any],
     flir: dict[str, Any],
+    as_json: bool,
 ) -> int | None:
     from ddfm.fuser import Fuser, check_number
     from ddfm.imaging.files import output_suffix
@@ -210,7 +256,9 @@ def _fuse_folders(
     else:
         a, b, *more = sources
         summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)
-    if folders["dry_run"]:
+    if as_json:
+        echo_json(summary.plain())
+    elif folders["dry_run"]:
         click.echo(summary.pairing)
     elif not quiet or not summary.ok:
         click.echo(summary, err=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ddfm.cli.options import reading_options
+
 if TYPE_CHECKING:
     from ddfm.metrics.folders import FolderMetrics
 
@@ -46,6 +48,7 @@ __all__ = ["metrics"]
     show_default=True,
     help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
+@reading_options
 def metrics(
     fused: Path,
     sources: tuple[Path, ...],

@@ -11,7 +11,15 @@ import click
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
-__all__ = ["checked", "fuser_options", "quiet_option", "verify_option"]
+__all__ = [
+    "checked",
+    "echo_json",
+    "fuser_options",
+    "json_option",
+    "quiet_option",
+    "reading_options",
+    "verify_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +31,30 @@ verify_option = click.option(
     "--verify",
     is_flag=True,
     help="Know what was done before by what is in the files, not by their sizes and times alone.",
+)
+
+
+def _limit_pixels(context: click.Context, _: click.Parameter, megapixels: float | None) -> None:
+    from ddfm.storage.budget import limited
+
+    context.with_resource(limited(megapixels))
+
+
+reading_options = click.option(
+    "--max-megapixels",
+    type=float,
+    metavar="NUMBER",
+    expose_value=False,
+    callback=_limit_pixels,
+    help="The most pixels of a picture, a frame or a slice, in millions; memory has a limit of "
+    "its own, DDFM_MAX_BYTES.  [default: 180]",
+)
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="On standard output, as JSON: what was done, and how.",
 )
 
 _FUSER = (
@@ -118,8 +150,16 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
     return FusionConfig(**{name: value for name, value in settings.items() if name in known})
 
 
+def echo_json(value: object) -> None:
+    """For programs: one JSON text on standard output."""
+    import json
+
+    click.echo(json.dumps(value, indent=1, default=str))
+
+
 def fuser_options(command: Command) -> Command:
-    """The arguments of `ddfm.Fuser` as options, by the same names."""
+    """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
+    command = reading_options(command)
     for option in reversed(_FUSER):
         command = option(command)
     return command

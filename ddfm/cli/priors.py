@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import echo_json, quiet_option
 
 __all__ = ["priors"]
 
@@ -25,11 +25,15 @@ def priors() -> None:
 
 
 @priors.command("list")
-def list_priors() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_priors(as_json: bool) -> None:
     """All priors that have a name."""
     from ddfm.priors import catalog
 
-    click.echo(catalog.listing())
+    if as_json:
+        echo_json(catalog.table())
+    else:
+        click.echo(catalog.listing())
 
 
 @priors.command()
@@ -44,14 +48,16 @@ def show(name: str) -> None:
 @priors.command()
 @click.argument("name")
 @click.option("--url", help="A mirror: the address of the file, or of the folder of several.")
-def get(name: str, url: str | None) -> None:
+@click.option("--sha256", metavar="DIGEST", help="Of the weights, where none is published.")
+@click.option("--trust", is_flag=True, help="Take weights of which no checksum is published.")
+def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
     """Download a prior, or the rest of it after an interruption, and verify it.
 
     It comes to $DDFM_CACHE, else to ddfm in $XDG_CACHE_HOME or ~/.cache.
     """
     from ddfm.priors import catalog
 
-    click.echo(catalog.get(name, url))
+    click.echo(catalog.get(name, url, sha256=sha256, trust=trust))
 
 
 @priors.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import quiet_option
+from ddfm.cli.options import quiet_option, reading_options
 
 __all__ = ["train_prior"]
 
@@ -42,6 +42,7 @@ __all__ = ["train_prior"]
 @click.option("--seed", type=int, help="Of everything random in the training.")
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@reading_options
 @quiet_option
 def train_prior(
     folder: Path,

@@ -14,11 +14,7 @@ from ddfm.cli.options import fuser_options, quiet_option, verify_option
 __all__ = ["volume"]
 
 
-# Volumes are medical, where images are not.
-@click.command(
-    short_help="Fuse two registered volumes.",
-    context_settings={"default_map": {"task": "medical"}},
-)
+@click.command(short_help="Fuse two registered volumes.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(

@@ -9,23 +9,58 @@ network       the head's `HeadConfig`
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ddfm.dmfuse.features import NOISES, shape_of_features
-from ddfm.dmfuse.network import Head, HeadConfig
-from ddfm.errors import DdfmError, one_line
+from ddfm.dmfuse.network import OUTPUTS, Head, HeadConfig
+from ddfm.errors import DdfmError, one_line, short
 from ddfm.priors.prior import Prior
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.inputs import existing_file, json_object
 from ddfm.storage.shipped import shipped
 
 __all__ = ["About", "check_prior", "load_head", "save_head", "shipped_head"]
 
 KEY = "ddfm-dmfuse"
+
+
+def _whole(most: int) -> Callable[[Any], bool]:
+    """Whether a value is a whole number from 1 to `most`."""
+    return lambda value: type(value) is int and 1 <= value <= most
+
+
+def _several(check: Callable[[Any], bool], most: int = 16) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, list) and 1 <= len(value) <= most and all(map(check, value))
+    )
+
+
+def _gain(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= 1000
+
+
+# What each of the metadata must be.
+_NETWORK: dict[str, Callable[[Any], bool]] = {
+    "channels": _several(_whole(100_000)),
+    "patch": _whole(64),
+    "width": _whole(10_000),
+    "attention": lambda value: type(value) is bool,
+    "plain": lambda value: type(value) is bool,
+    "output": lambda value: value in OUTPUTS,
+}
+_ABOUT: dict[str, Callable[[Any], bool]] = {
+    "t": _several(lambda value: type(value) is int and 0 <= value < 1_000_000),
+    "noise": lambda value: value in NOISES,
+    "prior": lambda value: isinstance(value, str),
+    "fingerprint": lambda value: value is None or isinstance(value, str),
+    "loss": lambda value: isinstance(value, str),
+    "gains": lambda value: _several(_gain, 2)(value) and len(value) == 2,
+}
 NOT_INSTALLED = "the weights of DMFuse are not installed; reinstall ddfm, or name some with head"
 
 
@@ -63,6 +98,7 @@ def load_head(path: Path) -> tuple[Head, About]:
     """A head in float32 on the CPU, ready to use."""
     from safetensors import SafetensorError, safe_open
 
+    path = existing_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -71,11 +107,12 @@ def load_head(path: Path) -> tuple[Head, About]:
         raise DdfmError(f"cannot read the head {path}: {error}") from None
     if text is None:
         raise DdfmError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
+    about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
-        about = _about(json.loads(text))
-        head = Head(about.network)
-        head.load_state_dict(weights)
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        with torch.device("meta"):
+            head = Head(about.network)
+        head.load_state_dict(weights, assign=True)
+    except (ValueError, RuntimeError) as error:
         raise DdfmError(
             f"the head {path} does not fit this version of ddfm: {one_line(error)}"
         ) from None
@@ -84,12 +121,23 @@ def load_head(path: Path) -> tuple[Head, About]:
     return head.eval().requires_grad_(False), about
 
 
-def _about(told: dict[str, Any]) -> About:
-    network = HeadConfig(**told.pop("network"))
-    about = About(network, tuple(told.pop("t")), gains=tuple(told.pop("gains")), **told)
-    if about.noise not in NOISES or not all(map(math.isfinite, about.gains)):
-        raise ValueError(f"noise {about.noise!r}, gains {about.gains}")
-    return about
+def _about(told: dict[str, Any], path: Path) -> About:
+    """What the metadata say, each of it of the kind that it must be, and nothing else."""
+    network = told.pop("network", None)
+    if not isinstance(network, dict):
+        raise DdfmError(f"the head {path} does not say what its network is")
+    for values, checks, made in ((network, _NETWORK, HeadConfig), (told, _ABOUT, About)):
+        for key, value in values.items():
+            if key not in checks or not checks[key](value):
+                raise DdfmError(
+                    f"the head {path} does not fit this version of ddfm: {short(key)} is "
+                    f"{short(value)}"
+                )
+        needed = {field.name for field in fields(made) if field.default is MISSING}
+        if missing := sorted(needed - values.keys() - {"network"}):
+            raise DdfmError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
+    told |= {key: tuple(told[key]) for key in ("t", "gains") if key in told}
+    return About(HeadConfig(**network), **told)
 
 
 def check_prior(prior: Prior, about: About) -> None:

@@ -26,14 +26,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ddfm.errors import DdfmError, unknown
-from ddfm.imaging.formats.pil import from_pil, from_pil_file
+from ddfm.arguments import by_annotation
+from ddfm.errors import DdfmError, one_line, unknown
+from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
-from ddfm.imaging.reading import BoundedFile, check_pixels, existing_file, explained, one_line
+from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.storage.outputs import check_writable
 
 __all__ = [
@@ -82,6 +85,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@by_annotation
 def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
     """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
 
@@ -110,6 +114,7 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
     )
 
 
+@by_annotation
 def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
     """The pages of a TIFF file one after the other, or the only image of any other file."""
     path = existing_file(path)
@@ -140,6 +145,7 @@ def output_suffix(text: str) -> str:
     return suffix
 
 
+@by_annotation
 def write_image(
     path: str | os.PathLike[str],
     pixels: np.ndarray,
@@ -155,6 +161,8 @@ def write_image(
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
     """
     path = Path(path)
+    if pixels.ndim not in (2, 3):
+        raise DdfmError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     check_output(path, pixels.shape[:2])
     form = _format_of(path)
     alpha = alpha if form.alpha else None
@@ -206,7 +214,8 @@ def _open(path: Path, page: int, name: str) -> Iterator[Image.Image]:
     with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
         if page:
             image.seek(page)
-        check_pixels(*image.size, name)
+        ask_pixels(*image.size, name)
+        ask_bytes(bytes_needed(image), name, file.length)
         yield image
 
 

@@ -18,7 +18,16 @@ import numpy as np
 
 from ddfm.errors import DdfmError
 
-__all__ = ["LUMA", "Picture", "eight_bit", "from_array", "inks_to_rgb", "orient", "to_array"]
+__all__ = [
+    "LUMA",
+    "Picture",
+    "eight_bit",
+    "from_array",
+    "inks_to_rgb",
+    "orient",
+    "refuse_mask",
+    "to_array",
+]
 
 LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
@@ -46,6 +55,11 @@ class Picture:
     range: tuple[float, float] | None = None
     clipped_noise: float | None = None
 
+    def __post_init__(self) -> None:
+        shape = np.shape(self.pixels)
+        if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
+            raise DdfmError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
+
     @property
     def is_color(self) -> bool:
         """Whether the channels differ anywhere; three equal ones count as grey."""
@@ -59,6 +73,7 @@ class Picture:
 
 def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = None) -> Picture:
     """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
+    refuse_mask(array, name)
     array = np.asarray(array)
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -78,6 +93,12 @@ def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = No
         pixels, limits = _scale(color, name)
         alpha = None if alpha is None else _opacity(alpha)
     return Picture(pixels, alpha, dtype, icc, name, limits)
+
+
+def refuse_mask(array: object, name: str) -> None:
+    """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise DdfmError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
 
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -155,7 +176,9 @@ def _equal_channels(color: np.ndarray) -> bool:
 
 def _fraction(values: np.ndarray) -> np.ndarray:
     # float32 tells 65536 levels apart with room to spare, so 16 bits survive the way and back.
-    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    fraction = values.astype(np.float32)
+    fraction /= np.float32(np.iinfo(values.dtype).max)
+    return fraction
 
 
 def _opacity(alpha: np.ndarray) -> np.ndarray:

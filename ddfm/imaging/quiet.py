@@ -1,4 +1,7 @@
-"""Decoders warn about files of others; those warnings are not for our users' terminal."""
+"""Decoders warn about files of others; those warnings are not for our users' terminal.
+
+Pillow's own limit of pixels, about which it warns as well, gives way to that of `storage.budget`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
+from PIL import Image
+
 __all__ = ["quiet", "silence_libtiff"]
 
 # Without a handler of its own, a library's logger falls back to standard error.
@@ -19,21 +24,24 @@ for _library in ("PIL", "tifffile"):
 _lock = threading.Lock()
 _inside = 0
 _saved: warnings.catch_warnings | None = None
+_saved_limit: int | None = None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back the warnings that Pillow, tifffile and flyr raise.
 
-    The warning filters belong to the whole process, so threads that decode at the same time
-    share one change of them: the first one in makes it and the last one out takes it back.
+    The warning filters belong to the whole process, as Pillow's limit does, so threads that decode
+    at the same time share one change of them: the first one in makes it and the last one out takes
+    it back.
     """
-    global _inside, _saved
+    global _inside, _saved, _saved_limit
     with _lock:
         if _inside == 0:
             _saved = warnings.catch_warnings()
             _saved.__enter__()
             warnings.filterwarnings("ignore", module=r"(PIL|tifffile|flyr)(\.|$)")
+            _saved_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         _inside += 1
     try:
         yield
@@ -43,6 +51,7 @@ def quiet() -> Iterator[None]:
             if _inside == 0 and _saved is not None:
                 _saved.__exit__(None, None, None)
                 _saved = None
+                Image.MAX_IMAGE_PIXELS = _saved_limit
 
 
 @cache
@@ -52,8 +61,6 @@ def silence_libtiff() -> None:
     It would also write them to standard error, past Python. Where Pillow does not let us at it,
     as on Windows, nothing happens.
     """
-    from PIL import Image
-
     with suppress(AttributeError, OSError, TypeError):
         handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
         handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
@@ -33,6 +33,8 @@ def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture
             ("a") or of the second ("b").
     """
     check_resize(resize)
+    if not isinstance(sources, list | tuple):
+        raise DdfmError(f"what is fused is a tuple of images, not {short(sources)}")
     if len(sources) < 2:
         raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
 from ddfm.metrics.contrast import (
     COUNTED_BY,
@@ -123,6 +124,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
 OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})
 
 
+@by_annotation
 def evaluate(
     fused: ImageLike,
     *sources: ImageLike,
@@ -150,6 +152,7 @@ def evaluate(
     return {name: _value(name, f, greys, ssim_range) for name in names}
 
 
+@by_annotation
 def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -> list[str]:
     """These metrics as `METRICS` has them, or all that fit the task.
 

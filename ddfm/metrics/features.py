@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
@@ -62,6 +63,7 @@ class Windows(NamedTuple):
     spread: Array  # sum of the differences of all pairs of cumulative sums
 
 
+@by_annotation
 def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
     """Feature mutual information, 0 to 1, the mean over windows and sources (see the module).
 

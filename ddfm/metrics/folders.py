@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import isnan
 from typing import Any
 
 from ddfm.errors import DdfmError
@@ -39,8 +38,7 @@ class FolderMetrics:
         """The heads and the lines of a CSV file: a line for each pair."""
         names = self._names()
         return ["pair", *names], [
-            [pair, *("" if isnan(values[name]) else values[name] for name in names)]
-            for pair, values in self.pairs.items()
+            [pair, *(values[name] for name in names)] for pair, values in self.pairs.items()
         ]
 
     def table(self, with_mean: bool = True) -> Table:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from ddfm.errors import DdfmError
+from ddfm.arguments import by_annotation
+from ddfm.errors import DdfmError, short
 from ddfm.imaging.files import read_image
-from ddfm.imaging.picture import LUMA, Picture, eight_bit
+from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,6 +59,7 @@ class Grey:
         return self._made[key]
 
 
+@by_annotation
 def as_grey(image: ImageLike, name: str = "image") -> Grey:
     """A `Grey` from a file, a PIL image, a `Picture`, a `Fusion`, or an array on the scale."""
     if isinstance(image, Grey):
@@ -67,7 +69,12 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
         name = os.fspath(image)
     if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
         image = eight_bit(read_image(image, name=name))
-    return Grey(_check_scale(_flatten_colour(np.asarray(image), name), name))
+    refuse_mask(image, name)
+    try:
+        pixels = np.asarray(image)
+    except (TypeError, ValueError, RuntimeError):  # of a tensor that has no plain numbers
+        raise DdfmError(f"{name} is no array of numbers: {short(image)}") from None
+    return Grey(_check_scale(_flatten_colour(pixels, name), name))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:

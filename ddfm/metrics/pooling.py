@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 
+from ddfm.arguments import by_annotation
+from ddfm.errors import DdfmError, short
 from ddfm.metrics.contrast import COUNTED_BY, COUNTS
 
 __all__ = ["pooled"]
 
 
+@by_annotation
 def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Of each metric its mean over the pictures that have it.
 
@@ -17,6 +21,11 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
     times as there are things in it. The numbers of things are added up.
     """
     each = list(pictures)
+    for values in each:
+        if not isinstance(values, Mapping) or not all(
+            isinstance(name, str) and isinstance(value, Real) for name, value in values.items()
+        ):
+            raise DdfmError(f"the metrics of a picture are names with numbers, not {short(values)}")
     row = {}
     for name in dict.fromkeys(name for values in each for name in values):
         having = [values for values in each if name in values]

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.metrics.grey import Array, Grey, ImageLike, as_grey, pair_up
 
@@ -55,6 +56,7 @@ def mse(fused: ImageLike, *sources: ImageLike) -> float:
     return float(np.mean([f.shared(_squared_error, s) for s in greys]))
 
 
+@by_annotation
 def psnr(fused: ImageLike, *sources: ImageLike, peak: float | None = None) -> float:
     """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / MSE), infinite without error.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddfm.arguments import by_annotation, positive
 from ddfm.errors import DdfmError
 from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
@@ -34,6 +35,7 @@ class Local(NamedTuple):
     variance: Array
 
 
+@by_annotation
 def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
     """Structural similarity, the sum over the sources of mean(SSIM(S_k, F)).
 
@@ -44,11 +46,13 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
     assumes -1 to 1. Source: Wang et al., Image quality assessment: from error visibility to
     structural similarity, IEEE TIP 13, 2004.
     """
+    data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
     check_size(f, FLAT.size, "SSIM")
-    return sum(f.shared(_ssim_of_two, s, float(data_range)) for s in greys)
+    return sum(f.shared(_ssim_of_two, s, data_range) for s in greys)
 
 
+@by_annotation
 def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
     """Multi-scale structural similarity, the sum over the sources of prod_j cs_j^w_j * ssim_5^w_5.
 
@@ -58,6 +62,7 @@ def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) ->
     Wang, Simoncelli and Bovik, Multi-scale structural similarity for image quality assessment,
     Asilomar 2003.
     """
+    data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
     check_size(f, ROUND.size, "MS-SSIM")
     levels = _ms_ssim_pyramid(f)

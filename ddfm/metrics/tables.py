@@ -95,10 +95,10 @@ class Table:
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """CSV, in which no cell is taken for a formula by a program that computes tables."""
+    """CSV. What is None or no number is empty, and no text is taken for a formula."""
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerows([_harmless(cell) for cell in line] for line in (head, *lines))
+    writer.writerows([_in_csv(cell) for cell in line] for line in (head, *lines))
     return file.getvalue()
 
 
@@ -151,8 +151,10 @@ def _grid(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
 
 
-def _harmless(cell: Any) -> Any:
-    """Text that begins like a formula, after an apostrophe."""
+def _in_csv(cell: Any) -> Any:
+    """Text that begins like a formula stands after an apostrophe."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell
 
 

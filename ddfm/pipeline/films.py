@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import plain_options
+from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
@@ -33,6 +33,7 @@ __all__ = ["fuse_frames", "fuse_sequence"]
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
 
+@by_annotation
 def fuse_sequence(
     a: str | os.PathLike[str],
     b: str | os.PathLike[str],
@@ -72,6 +73,7 @@ def fuse_sequence(
         return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
 
 
+@by_annotation
 def fuse_frames(
     pairs: Iterable[tuple[Any, Any]],
     fuser: Fuser | None = None,

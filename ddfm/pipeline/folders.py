@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser, Fusion
@@ -38,6 +39,7 @@ __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 Open = Callable[[Pair], tuple[Picture, ...]]
 
 
+@by_annotation
 def fuse_folders(
     dir_a: str | os.PathLike[str],
     dir_b: str | os.PathLike[str],
@@ -90,6 +92,7 @@ def fuse_folders(
     return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
+@by_annotation
 def fuse_flir(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -146,6 +147,27 @@ class Summary:
         """Whether none failed."""
         return not self.of("failed")
 
+    def plain(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        files = {pair.name: list(map(str, pair.files)) for pair in self.pairing.pairs}
+        outcomes = [
+            {
+                "name": one.output.stem,
+                "sources": files.get(one.output.stem, []),
+                "output": str(one.output),
+                "status": one.status,
+                **({"error": one.error} if one.error else {}),
+            }
+            for one in self.outcomes
+        ]
+        left = {name: list(map(str, some)) for name, some in self.pairing.ambiguous.items()}
+        return {
+            "outcomes": outcomes,
+            "ambiguous": left,
+            "unpaired": list(map(str, self.pairing.unpaired)),
+            "seconds": round(self.seconds, 3),
+        }
+
     def __str__(self) -> str:
         lines = [str(outcome) for outcome in self.of("failed")]
         lines += self.pairing.leftovers()
@@ -199,12 +221,13 @@ class Overlapping:
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        context = copy_context()  # what the caller has set for its own thread
         behind: deque[tuple[Item, Future[str]]] = deque()
         try:
             for item, read in self._read_ahead(reader, iter(items), work, sink):
                 made = _tried(_make, item, read, work)
                 item = replace(item, given=None)  # which may be large
-                behind.append((item, writer.submit(_write, item, made, sink)))
+                behind.append((item, writer.submit(context.run, _write, item, made, sink)))
                 failed = made.exception() is not None
                 while behind and (failed or len(behind) > self.ahead or behind[0][1].done()):
                     item, future = behind.popleft()
@@ -225,10 +248,11 @@ class Overlapping:
             item = next(items, None)
             return None if item is None else (item, _tried(_read, item, work, sink))
 
+        context = copy_context()
         waiting: deque[Future[tuple[Item, Future[Read]] | None]] = deque()
         while True:
             while len(waiting) <= self.ahead:
-                waiting.append(reader.submit(read))
+                waiting.append(reader.submit(context.run, read))
             found = waiting.popleft().result()
             if found is None:
                 return

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.fuser import Fuser
+from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.intensity import GREY, Window, colored, is_ct, scaled
+from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume, find_axis
@@ -53,10 +55,12 @@ class VolumeFusion:
         """(I, J, K) uint16, or (I, J, K, 3) uint8."""
         return self.volume.stored()
 
+    @by_annotation
     def save(self, path: str | os.PathLike[str], *, keep_identity: bool = False) -> None:
         """Writes .nii, .nii.gz, .nrrd, or a folder for a series of DICOM; see `write_volume`."""
         write_volume(path, self.volume, keep_identity=keep_identity)
 
+    @by_annotation
     def montage(
         self, path: str | os.PathLike[str], *, axis: int | str | None = None, count: int = 8
     ) -> None:
@@ -64,6 +68,7 @@ class VolumeFusion:
         montage([*self.sources, self.volume], path, axis=axis, count=count)
 
 
+@by_annotation
 def fuse_volumes(
     a: Any,
     b: Any,

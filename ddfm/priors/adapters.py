@@ -9,7 +9,6 @@ None of these libraries is imported to recognise its objects.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddfm.errors import DdfmError, MissingExtra
+from ddfm.errors import DdfmError, MissingExtra, one_line, short
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
@@ -32,6 +31,7 @@ from ddfm.priors.settings import (
 )
 from ddfm.priors.unet import UNet
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.inputs import json_object, read_text
 
 __all__ = [
     "from_callable",
@@ -44,6 +44,20 @@ __all__ = [
 
 DIFFUSERS_KINDS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 ENCODERS = ("vae", "vqvae", "text_encoder")  # of pipelines that diffuse something else than pixels
+# The largest value of a setting, and how many there may be where it is a list.
+SIZES = {
+    "layers_per_block": (64, 0),
+    "block_out_channels": (100_000, 16),
+    "attention_head_dim": (100_000, 16),
+    "norm_num_groups": (100_000, 0),
+    "sample_size": (1_000_000, 2),
+    "in_channels": (64, 0),
+    "out_channels": (64, 0),
+    "num_train_timesteps": (1_000_000, 0),
+    "trained_betas": (1.0, 1_000_000),
+    "beta_start": (1.0, 0),
+    "beta_end": (1.0, 0),
+}
 GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
 
 
@@ -179,23 +193,32 @@ def from_folder(
     The network is in unet/ or in the folder itself, the scheduler in scheduler/ or beside it.
     """
     folder = Path(folder)
-    index = _json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    index = _config(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     unet = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
     if not (unet / "config.json").is_file():
         raise DdfmError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
-    config = _json(unet / "config.json")
+    config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
         raise DdfmError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
         raise DdfmError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
-    read_state_dict(weights)  # refuses what is damaged, or would run a program
+    # Refuses what is damaged, or would run a program.
+    numbers = sum(tensor.numel() for tensor in read_state_dict(weights).values())
     try:
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
     scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
     try:
+        with torch.device("meta"):
+            plan = diffusers.UNet2DModel.from_config(config)
+        needed = sum(weight.numel() for weight in plan.parameters())
+        if needed > numbers:
+            raise DdfmError(
+                f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
+                f"and there are {numbers:,}"
+            )
         model = diffusers.UNet2DModel.from_pretrained(
             unet,
             local_files_only=True,
@@ -203,9 +226,10 @@ def from_folder(
             use_safetensors=weights.suffix == ".safetensors",
             variant="fp16" if ".fp16." in weights.name else None,
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DdfmError(f"cannot load the model in {folder}: {line}") from None
+    except DdfmError:
+        raise
+    except Exception as error:  # whatever a library makes of settings that do not fit
+        raise DdfmError(f"cannot load the model in {folder}: {one_line(error)}") from None
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
@@ -222,23 +246,29 @@ def _weights_in(folder: Path) -> Path:
 def _scheduler_in(folder: Path, diffusers: Any) -> Any:
     for place in (folder / "scheduler", folder):
         if (file := place / "scheduler_config.json").is_file():
-            config = _json(file)
+            config = _config(file)
             name = str(config.get("_class_name"))
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
                 raise DdfmError(f"{file} names an unknown scheduler, {name}")
-            return scheduler.from_config(config)
+            try:
+                return scheduler.from_config(config)
+            except Exception as error:
+                raise DdfmError(f"cannot make a {name} of {file}: {one_line(error)}") from None
     raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DdfmError(f"cannot read {file}: {error}") from None
-    if not isinstance(content, dict):
-        raise DdfmError(f"cannot read {file}: it is not a JSON object")
-    return content
+def _config(file: Path) -> dict[str, Any]:
+    """The settings in a file of diffusers, those that decide about sizes within reason."""
+    config = json_object(read_text(file), str(file))
+    for key, (most, longest) in SIZES.items():
+        value = config.get(key)
+        several = isinstance(value, list)
+        numbers = value if several else [value]
+        fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
+        if not fits or (several and not 1 <= len(numbers) <= longest):
+            raise DdfmError(f"{key} of {file} makes no sense: {short(value)}")
+    return config
 
 
 def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:

@@ -1,13 +1,15 @@
 """Priors by name: what there is, where it comes from, and its place on this disk.
 
 `get` brings the files of an entry into the cache, `check` compares what lies there with what
-should. Where nobody has published a checksum the catalogue has none; `get` then notes the one of
-the file that came (NAME.sha256, to be read by `sha256sum -c`), so that `check` sees later damage.
+should. Where nobody has published a checksum the catalogue has none: `get` then wants one, or to be
+told that the server is trusted, and notes the one of the file that came (NAME.sha256, to be read by
+`sha256sum -c`), so that `check` sees later damage.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,10 +223,15 @@ def path_of(name: str) -> Path | None:
     return first.parent if entry.folder else first
 
 
-def get(name: str, url: str | None = None) -> Path:
+def get(
+    name: str, url: str | None = None, *, sha256: str | None = None, trust: bool = False
+) -> Path:
     """Downloads what is missing or damaged of a prior, and says where it lies.
 
-    `url` is a mirror: the address of the file itself, or of the folder of several.
+    Args:
+        url: a mirror: the address of the file itself, or of the folder of several.
+        sha256: of the weights, where none is published.
+        trust: whether to take weights without any checksum.
     """
     entry = find(name)
     if not entry.files:
@@ -234,14 +241,23 @@ def get(name: str, url: str | None = None) -> Path:
         if path is None:
             raise DdfmError(f"nothing to download: the prior {entry.name} is part of ddfm")
         return path
+    if sha256 is not None and re.fullmatch("[0-9a-fA-F]{64}", sha256) is None:
+        raise DdfmError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
     for file in entry.files:
         place = _place(entry, file)
-        if _is_sound(place, file):
+        digest = file.sha256 or (None if _is_settings(file) else sha256)
+        if _is_sound(entry, place, file, digest):
             continue
+        if digest is None and not trust and not _is_settings(file):
+            raise DdfmError(
+                f"nobody has published a checksum of {file.name}; give one that you know with "
+                f"--sha256, or take what the server sends: ddfm priors get {entry.name} --trust"
+            )
         address = file.url
         if url is not None:
             address = f"{url.rstrip('/')}/{file.name}" if entry.folder else url
-        download(address, place, sha256=file.sha256, size=file.size)
+        least = _least(entry, file)
+        download(address, place, sha256=digest, size=file.size, least=least)
         _note_checksum(place)
     path = path_of(name)
     assert path is not None
@@ -267,23 +283,37 @@ def check(name: str) -> str:
     against = set()
     for file in entry.files:
         place = _place(entry, file)
-        verify(place, file.sha256 or _noted(place), file.size)
+        verify(place, file.sha256 or _noted(place), file.size, least=_least(entry, file))
+        if file.sha256 is None:
+            verify(place, None, None)  # is it what its name says?
         against.add(_checksum_kind(place, file))
     weakest = min(against, key=("complete", "noted", "published").index)
     says = {
         "published": "matches the published checksum",
-        "noted": "is as it was downloaded (no published checksum)",
+        "noted": "is as it was downloaded, on trust (no published checksum)",
         "complete": "is complete as far as can be seen (no published checksum)",
     }
     return f"{entry.name}: {path} {says[weakest]}"
 
 
+def table() -> list[dict[str, Any]]:
+    """What `listing` says, with a name for each column."""
+    return [
+        {
+            "name": entry.name,
+            "channels": entry.channels,
+            "size": _size(entry),
+            "status": _status(entry),
+            "description": entry.description,
+        }
+        for entry in ENTRIES.values()
+    ]
+
+
 def listing() -> str:
     """All priors, one a line: name, channels, size, where it is, what it is."""
     rows = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
-    for entry in ENTRIES.values():
-        about = (entry.name, str(entry.channels), _size(entry), _status(entry), entry.description)
-        rows.append(about)
+    rows += [tuple(str(value) for value in row.values()) for row in table()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]])
@@ -338,14 +368,23 @@ def _noted(place: Path) -> str | None:
         return None
 
 
-def _is_sound(place: Path, file: File) -> bool:
+def _is_sound(entry: Entry, place: Path, file: File, sha256: str | None) -> bool:
     if not place.is_file():
         return False
     try:
-        verify(place, file.sha256 or _noted(place), file.size)
+        verify(place, sha256 or _noted(place), file.size, least=_least(entry, file))
     except DdfmError:
         return False
     return True
+
+
+def _is_settings(file: File) -> bool:
+    return file.name.endswith(".json")
+
+
+def _least(entry: Entry, file: File) -> int:
+    """Bytes that a file must have: two a parameter, as half precision has."""
+    return 1 if _is_settings(file) else 2 * (entry.parameters or 0)
 
 
 def _checksum_kind(place: Path, file: File) -> str:

@@ -10,17 +10,19 @@ under "ddfm"). Arguments overrule the file beside, which overrules the metadata.
 from __future__ import annotations
 
 import json
+import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, one_line
 from ddfm.priors import catalog
 from ddfm.priors.layout import build, infer_settings, missing_network
 from ddfm.priors.network import UNetPrior
@@ -35,14 +37,23 @@ from ddfm.priors.settings import (
 )
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_text
 
 __all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
 
 MARK = "time_embed.0.weight"  # every network that we know has it
+LEGACY_PICKLES = 5  # before the numbers, in files from before PyTorch 1.6
 # Where training programs keep the weights; averages before what they are averages of.
 WRAPPERS = (
     *("ema", "ema_state_dict", "model_ema", "ema_model", "params_ema"),
     *("state_dict", "model_state_dict", "model", "net", "network", "unet", "params", "module"),
+)
+
+# What weights are made of. PyTorch would allow a little more, such as a bytearray of any size.
+HARMLESS = re.compile(
+    r"collections\.(OrderedDict|Counter)|builtins\.set|__builtin__\.set|_codecs\.encode"
+    r"|torch\.(Size|device|[a-z_]+[0-9]*|[A-Za-z0-9]+Storage)|torch\.storage\.\w+Storage"
+    r"|torch\.nn\.parameter\.Parameter|torch\._utils\._rebuild_\w+|torch\.serialization\._get_layout"
 )
 
 
@@ -111,14 +122,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         text = _metadata(path).get("ddfm")
         if text is not None:
-            settings = _parsed(text, f"the metadata of {path}")
+            where = f"the metadata of {path}"
+            settings = normalised(json_object(text, where), where)
     beside = path.with_name(path.name + ".json")
     if beside.is_file():
-        try:
-            text = beside.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DdfmError(f"cannot read {beside}: {error}") from None
-        settings = overlaid(settings, _parsed(text, str(beside)))
+        told = json_object(read_text(beside), str(beside))
+        settings = overlaid(settings, normalised(told, str(beside)))
     return settings
 
 
@@ -129,10 +138,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     average the average is taken.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise DdfmError(f"no such file of weights: {path}" + _hint(path))
     try:
-        path.open("rb").close()
+        existing_file(path).open("rb").close()
     except OSError as error:
         raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
@@ -140,6 +149,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     tensors = _without_prefix(found) if isinstance(found, Mapping) else {}
     if not tensors:
         raise DdfmError(f"{path} holds no weights of a network")
+    for key, tensor in tensors.items():
+        if (kind := _unfit(tensor)) is not None:
+            raise DdfmError(f"{path} was refused: {key} is {kind}, and weights are plain numbers")
     # Views of one number can pose as a tensor of any size. Copied, they would fill the memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
         raise DdfmError(f"{path} is damaged: it claims more numbers than it holds")
@@ -158,7 +170,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DdfmError(f"{path} is not a whole safetensors file: {_line(error)}") from None
+        raise DdfmError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -168,13 +180,16 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except SafetensorError as error:
-        raise DdfmError(f"{path} is not a whole safetensors file: {_line(error)}") from None
+        raise DdfmError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
 def _pickle(path: Path) -> Any:
     zipped = zipfile.is_zipfile(path)
     if zipped:
         _refuse_bomb(path)
+    for name in _asked_for(path, zipped):
+        if not HARMLESS.fullmatch(name):
+            raise _refusal(path, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -183,11 +198,52 @@ def _pickle(path: Path) -> Any:
     except Exception as error:
         asked = re.search(r"(?i)unsupported (?:global|class):? (?:global )?([\w.]+)", str(error))
         if asked:
-            raise DdfmError(
-                f"{path} was refused: it asks for {asked[1]}, and weights must not run programs; "
-                "save its state dict alone, best as .safetensors"
-            ) from None
+            raise _refusal(path, asked[1]) from None
         raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+
+
+def _refusal(path: Path, name: str) -> DdfmError:
+    return DdfmError(
+        f"{path} was refused: it asks for {name}, and weights must not run programs; "
+        "save its state dict alone, best as .safetensors"
+    )
+
+
+def _asked_for(path: Path, zipped: bool) -> list[str]:
+    """What the pickles of a file import, by name. They are looked through, and nothing is done.
+
+    Of a damaged one it is what comes before the damage; PyTorch gets no further either.
+    """
+    names: list[str] = []
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.namelist():
+                    if member.endswith(".pkl"):
+                        names.extend(_imports(archive.read(member)))
+        else:
+            with BoundedFile(path) as file:
+                for _ in range(LEGACY_PICKLES):
+                    names.extend(_imports(file))
+    return names
+
+
+def _imports(pickle: bytes | BoundedFile) -> Iterator[str]:
+    for code, argument, _ in pickletools.genops(pickle):
+        if code.name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".")
+
+
+def _unfit(tensor: Tensor) -> str | None:
+    """What a tensor is that cannot be a weight; None if it can."""
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.is_meta:
+        return "without its numbers"
+    return "complex" if tensor.is_complex() else None
 
 
 def _refuse_bomb(path: Path) -> None:
@@ -201,16 +257,18 @@ def _refuse_bomb(path: Path) -> None:
         raise DdfmError(f"{path} was refused: it would unpack to {unpacked} bytes")
 
 
-def _find(content: Any, depth: int = 4) -> Mapping[str, Any] | None:
-    """The first mapping, from outside in, that holds a network."""
-    if not isinstance(content, Mapping) or depth == 0:
+def _find(content: Any, depth: int = 4, seen: set[int] | None = None) -> Mapping[str, Any] | None:
+    """The first mapping, from outside in, that holds a network. None is looked into twice."""
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or depth == 0 or id(content) in seen:
         return None
+    seen.add(id(content))
     if any(isinstance(key, str) and key.endswith(MARK) for key in content):
         return content
     inner = [content[key] for key in WRAPPERS if key in content]
     inner += [value for key, value in content.items() if key not in WRAPPERS]
     for value in inner:
-        if (found := _find(value, depth - 1)) is not None:
+        if (found := _find(value, depth - 1, seen)) is not None:
             return found
     return None
 
@@ -228,18 +286,3 @@ def _without_prefix(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
     }
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DdfmError(f"{where} is not JSON: {_line(error)}") from None
-    if not isinstance(content, dict):
-        raise DdfmError(f"{where} must be a JSON object with settings such as num_heads")
-    return normalised(content, where)
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ from typing import Any
 
 from ddfm.errors import DdfmError
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.inputs import json_object, read_text
 from ddfm.version import __version__
 
 __all__ = ["download", "gigabytes", "verify"]
@@ -31,22 +33,48 @@ ATTEMPTS = 5  # in a row that bring no new byte
 BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
 TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
 CHUNK = 1 << 20
+ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # how files of weights begin
+MARKS = ("etag", "modified")
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """To other addresses of the web, and never from an encrypted one to one that is not."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        allowed = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
+        if not newurl.startswith(allowed):
+            raise DdfmError(
+                f"cannot download {req.full_url}: it leads to {newurl}, which is unsafe"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Interrupted(Exception):
     """Something that may go away by itself."""
 
 
-def download(url: str, target: Path, *, sha256: str | None = None, size: int | None = None) -> None:
-    """Brings `url` to `target`; an error leaves at most a .part file from which to go on."""
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    least: int = 0,
+) -> None:
+    """Brings `url` to `target`; an error leaves at most a .part file from which to go on.
+
+    What comes must be as `verify` has it.
+    """
     if not url.startswith(("https://", "http://")):
         raise DdfmError(f"cannot download {url}: only http and https addresses are possible")
     part = target.with_name(target.name + ".part")
     with _writing(target), _alone(part):
         resumed = _complete(url, part, sha256, size)
         try:
-            verify(part, sha256, size, origin=url)
+            verify(part, sha256, size, url, least)
         except DdfmError:
             _discard(part)
             if not resumed:
@@ -54,7 +82,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, size: int | N
             # Pieces of two versions may have met in one file. Once more, from the start.
             _complete(url, part, sha256, size)
             try:
-                verify(part, sha256, size, origin=url)
+                verify(part, sha256, size, url, least)
             except DdfmError:
                 _discard(part)
                 raise
@@ -62,8 +90,16 @@ def download(url: str, target: Path, *, sha256: str | None = None, size: int | N
         _note(part).unlink(missing_ok=True)
 
 
-def verify(path: Path, sha256: str | None, size: int | None, origin: str = "") -> None:
-    """Raises DdfmError where `path` is not the file that it should be."""
+def verify(
+    path: Path, sha256: str | None, size: int | None, origin: str = "", least: int = 0
+) -> None:
+    """Raises DdfmError where `path` is not the file that it should be.
+
+    Args:
+        sha256, size: as published, or None.
+        origin: what to call it in messages.
+        least: bytes that it must have in any case.
+    """
     what = origin or str(path)
     found = path.stat().st_size
     if size is not None and found != size:
@@ -72,8 +108,15 @@ def verify(path: Path, sha256: str | None, size: int | None, origin: str = "") -
         raise DdfmError(
             f"{what} has the sha256 {digest} where {sha256} is expected; it was not accepted"
         )
-    if sha256 is None and _is_cut_off(path):
-        raise DdfmError(f"{what} is not complete; it was not accepted")
+    if found < least:
+        raise DdfmError(
+            f"{what} has {found} bytes, and at least {least:,} are expected; it was not accepted"
+        )
+    if sha256 is None:
+        if _is_cut_off(path):
+            raise DdfmError(f"{what} is not complete; it was not accepted")
+        if not _looks_right(path):
+            raise DdfmError(f"{what} is not a file of weights or settings; it was not accepted")
 
 
 def gigabytes(size: int) -> str:
@@ -85,20 +128,35 @@ def gigabytes(size: int) -> str:
     return f"{size} bytes"
 
 
+def _looks_right(path: Path) -> bool:
+    """Whether a file begins as its name says: many a server answers with a page to log in."""
+    suffix = Path(path.name.removesuffix(".part")).suffix
+    if suffix == ".json":
+        try:
+            return bool(json_object(read_text(path), ""))
+        except DdfmError:
+            return False
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if suffix == ".safetensors":
+        return head[8:] == b"{"
+    return head[:4] == ZIP or head[:2] == PICKLE
+
+
 def _is_cut_off(path: Path) -> bool:
     """The little that can be seen without a checksum: archives and safetensors know their end."""
     with open(path, "rb") as file:
         head = file.read(8)
-        if head[:4] == b"PK\x03\x04":
+        if head[:4] == ZIP:
             return not zipfile.is_zipfile(path)
         if path.name.removesuffix(".part").endswith(".safetensors"):
             length = int.from_bytes(head, "little")
             try:
                 header = json.loads(file.read(min(length, 10**8)))
                 ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-            except (ValueError, TypeError, LookupError, AttributeError):
+                return path.stat().st_size != 8 + length + max(ends, default=0)
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 return True
-            return path.stat().st_size != 8 + length + max(ends, default=0)
     return path.stat().st_size == 0
 
 
@@ -133,6 +191,8 @@ def _attempt(url: str, part: Path, sha256: str | None, size: int | None) -> bool
         if strong or known["modified"]:
             headers["If-Range"] = strong or known["modified"]
     with _opened(url, headers, part) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise DdfmError(f"{url} answers with a web page, not with a file; it was not accepted")
         offered = _version_of(response, url)
         if response.status == 206:
             if not start or not _goes_on(response, start, known, offered):
@@ -155,9 +215,8 @@ def _attempt(url: str, part: Path, sha256: str | None, size: int | None) -> bool
 @contextmanager
 def _opened(url: str, headers: dict[str, str], part: Path) -> Iterator[Any]:
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-        )
+        opener = urllib.request.build_opener(_SafeRedirects)
+        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the part is longer than the file has become
@@ -185,7 +244,7 @@ def _version_of(response: Any, url: str) -> dict[str, Any]:
         "url": url,
         "etag": response.headers.get("ETag", ""),
         "modified": response.headers.get("Last-Modified", ""),
-        "length": int(length) if length and length.isdigit() else None,
+        "length": int(length) if re.fullmatch("[0-9]{1,18}", length or "") else None,
     }
 
 
@@ -194,7 +253,7 @@ def _goes_on(response: Any, start: int, known: dict[str, Any], offered: dict[str
     begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
     return begins and all(
         not (known[mark] and offered[mark]) or known[mark] == offered[mark]
-        for mark in ("etag", "modified", "length")
+        for mark in (*MARKS, "length")
     )
 
 
@@ -277,11 +336,12 @@ def _note(part: Path) -> Path:
 
 def _read_note(part: Path, url: str) -> dict[str, Any] | None:
     try:
-        known = json.loads(_note(part).read_text())
-    except (OSError, ValueError):
+        known = json_object(read_text(_note(part)), "")
+    except DdfmError:
         return None
-    whole = isinstance(known, dict) and {"url", "etag", "modified", "length"} <= known.keys()
-    return known if whole and known["url"] == url else None
+    whole = all(isinstance(known.get(mark), str) for mark in MARKS)
+    whole = whole and isinstance(known.get("length", 0), int | type(None))
+    return known if whole and "length" in known and known.get("url") == url else None
 
 
 def _length(part: Path) -> int:

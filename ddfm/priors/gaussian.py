@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma
@@ -35,6 +36,7 @@ class GaussianPrior(Prior):
         std: the standard deviation of a pixel under the default spectrum.
     """
 
+    @by_annotation
     def __init__(
         self,
         spectrum: Callable[[Tensor], Tensor] | None = None,

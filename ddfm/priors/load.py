@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
@@ -20,6 +21,7 @@ from ddfm.priors.settings import alphas_bar_of, normalised
 __all__ = ["load_prior"]
 
 
+@by_annotation
 def load_prior(
     x: Any,
     *,

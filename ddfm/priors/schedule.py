@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 
 __all__ = [
     "SCHEDULES",
@@ -126,7 +126,7 @@ def _count(part: str, text: str) -> int:
         count = 0
     if count < 1:
         raise DdfmError(
-            f"cannot read steps {text!r}: use a count from 1 on (100), "
+            f"cannot read steps {short(text)}: use a count from 1 on (100), "
             "counts of sections (10,15,20) or ddimN (ddim50)"
         )
     return count
@@ -134,7 +134,9 @@ def _count(part: str, text: str) -> int:
 
 def _spread(length: int, count: int, text: str) -> list[int]:
     if count > length:
-        raise DdfmError(f"steps {text!r} ask for {count} steps where the schedule has {length}")
+        raise DdfmError(
+            f"steps {short(text)} ask for {count} steps where the schedule has {length}"
+        )
     stride = (length - 1) / (count - 1) if count > 1 else 1.0
     # Summed up, not multiplied: at ties the rounding then falls as it does in guided-diffusion.
     steps, position = [], 0.0

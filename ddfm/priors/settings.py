@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 from ddfm.priors.prior import KINDS
 from ddfm.priors.schedule import alphas_bar as named_schedule
 from ddfm.priors.schedule import alphas_bar_of_betas
@@ -57,6 +57,10 @@ DIFFUSION = {
     "alphas_bar": "vector",
 }
 SETTINGS = NETWORK | DIFFUSION
+# Whole numbers and multipliers of a network lie between these: a million levels are no network.
+LEAST = {"num_head_channels": -1, "num_heads_upsample": -1}  # -1: as the number of heads says
+MOST = {"num_res_blocks": 64, "patch": 64, "T": 1_000_000}
+LARGEST = 100_000
 OTHER_NAMES = {
     "noise_schedule": "schedule",
     "diffusion_steps": "T",
@@ -88,13 +92,11 @@ def normalised(
         key = OTHER_NAMES.get(key, key)
         if only is not None and key not in only:
             raise unknown("setting", key, only)
-        if key in SETTINGS and (value is None or value == ""):
+        if key in SETTINGS and (value is None or (isinstance(value, str) and not value)):
             continue  # how guided-diffusion's flags say "by default"
         settings[key] = _typed(key, value, where) if key in SETTINGS else value
     if settings.get("kind", "eps") not in KINDS:
         raise unknown("prediction kind", str(settings["kind"]), KINDS)
-    if not 1 <= settings.get("T", 1) <= 1_000_000:
-        raise DdfmError(f"T of {where} must be from 1 to 1000000, not {settings['T']}")
     return settings
 
 
@@ -103,22 +105,26 @@ def _typed(key: str, value: Any, where: str) -> Any:
     if kind == "bool" and isinstance(value, bool):
         return value
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        least, most = LEAST.get(key, 1), MOST.get(key, LARGEST)
+        if not least <= value <= most:
+            raise DdfmError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
         return value
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "vector":
-        with suppress(TypeError, ValueError, RuntimeError):
-            return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+        with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+            if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
+                return vector
     if kind.startswith("tuple") and isinstance(value, str):
         with suppress(ValueError):
             value = [int(part) for part in value.split(",")]
     if kind.startswith("tuple") and isinstance(value, list | tuple):
-        if all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in value):
+        plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        if plain and len(value) <= 16 and all(0 < v <= LARGEST for v in value):
             return tuple(value)
     expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
-    raise DdfmError(f"{key} of {where} must be {expected}, not {value!r}")
+    raise DdfmError(f"{key} of {where} must be {expected}, not {short(value)}")
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:

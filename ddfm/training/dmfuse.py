@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ddfm.arguments import positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, save_head
@@ -62,6 +63,7 @@ class Settings:
             raise unknown("loss", self.loss, LOSSES)
         if self.noise not in NOISES:
             raise unknown("noise", self.noise, NOISES)
+        positive("lr", self.lr)
         if self.size < 32:
             raise DdfmError(f"crops have at least 32 pixels to a side, not {self.size}")
 

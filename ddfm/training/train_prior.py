@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ddfm.arguments import positive
 from ddfm.errors import DdfmError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
@@ -76,6 +77,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
+        positive("lr", self.lr)
+        positive("adam_lr", self.adam_lr)
+        if not 0 <= self.balance <= 1:  # NaN is in no order
+            raise DdfmError(f"balance must be from 0 to 1, not {self.balance}")
 
 
 def train_prior(

@@ -20,15 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, MissingExtra
+from ddfm.errors import DdfmError, MissingExtra, one_line
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
-from ddfm.imaging.reading import check_pixels, existing_file, explained, one_line
+from ddfm.imaging.reading import explained
+from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
+from ddfm.storage.inputs import existing_file
 from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
+from ddfm.video.whole import check_whole
 
 __all__ = ["RATE", "VideoReader", "VideoWriter", "check_video"]
 
 RATE = 25.0  # frames per second, where nobody says otherwise
+FRAME_BYTES = 32  # a pixel: decoded, as 16-bit RGB, in grey by float64, as float32
 COLORED = 12 / 255  # between channels; less is what compression makes of grey
 
 
@@ -39,10 +43,16 @@ class VideoReader:
         av = _av()
         self.path = existing_file(path)
         self.colored = False
+        with explained(str(path)):
+            check_whole(self.path)
+            # A frame may be larger than the film says it is; the decoder asks before it makes room.
+            most = min(max_pixels(), max_bytes(self.path.stat().st_size) / FRAME_BYTES, 2**31 - 1)
+            limits = {"max_pixels": f"{most:.0f}"}
+            self.most = most / 1e6
         try:
             # An absolute path, for FFmpeg takes what is before a colon for a protocol.
             self.container = av.open(
-                str(path.absolute()), options={"format_whitelist": ",".join(READ)}
+                str(path.absolute()), options={"format_whitelist": ",".join(READ)} | limits
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DdfmError(
@@ -56,22 +66,31 @@ class VideoReader:
             raise DdfmError(f"{path} is damaged, or a video of an unknown codec")
         with explained(str(path)):
             self.stream.thread_type = "AUTO"
+            self.stream.codec_context.options = limits
             self.rate = float(self.stream.average_rate or RATE)
             # Not all formats know; then it is near enough for a progress bar.
             seconds = (self.container.duration or 0) / 1e6
             self.count = self.stream.frames or round(seconds * self.rate) or None
-            check_pixels(self.stream.width, self.stream.height, str(path))
+            ask_pixels(self.stream.width, self.stream.height, str(path))
 
     def __iter__(self) -> Iterator[Picture]:
         with self.container:
             frames = self.container.decode(self.stream)
             for number in counting(1):
                 with explained(f"{self.path} frame {number}"):
-                    frame = next(frames, None)
+                    frame = self._next(frames, number)
                     if frame is None:
                         return
                     picture = from_array(self._array(frame), f"{self.path} frame {number}")
                 yield picture
+
+    def _next(self, frames: Iterator[Any], number: int) -> Any:
+        try:
+            return next(frames, None)
+        except _av().ArgumentError:
+            raise DdfmError(
+                f"{self.path} frame {number} is damaged, or has more than {self.most:g} megapixels"
+            ) from None
 
     def _array(self, frame: Any) -> np.ndarray:
         deep = frame.format.components[0].bits > 8

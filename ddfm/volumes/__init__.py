@@ -4,8 +4,9 @@
 `resample` brings one volume onto the grid of another, `intensity` knows windows and colour maps.
 """
 
+from ddfm.imaging.colormaps import COLORMAPS
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.intensity import COLORMAPS, WINDOWS
+from ddfm.volumes.intensity import WINDOWS
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import PLANES, Volume

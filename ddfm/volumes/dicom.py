@@ -8,6 +8,7 @@ for CT, activity for PET. DICOM's space is LPS; what is returned is RAS.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
-from ddfm.imaging.reading import BoundedFile, check_pixels, one_line
+from ddfm.errors import DdfmError, one_line
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume
 
 __all__ = ["LPS", "read"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
+_PIECE = 1 << 20  # bytes to look at, at once
+_COPIES = 4  # of what is stored: unpacked, as an array, rescaled
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     else:
-        files = [path]
+        files = [existing_file(path)]
     found: dict[str, list[tuple[Path, Any]]] = {}
     for file in files:
         head = _head(file)
@@ -110,8 +114,25 @@ def _head(file: Path) -> Any:
 
 
 def _dataset(file: Path, **options: Any) -> Any:
+    pydicom = library("pydicom")
     with BoundedFile(file) as bounded:
-        return library("pydicom").dcmread(bounded, **options)
+        _refuse_bomb(pydicom, bounded, file)
+        bounded.seek(0)
+        return pydicom.dcmread(bounded, **options)
+
+
+def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path) -> None:
+    """Where a file is deflated as a whole, pydicom unpacks all there is, even to read its head."""
+    reader = pydicom.filereader
+    reader.read_preamble(file, False)
+    meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return
+    inflater, data, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), b"", 0
+    while not inflater.eof and (data := data or file.read(_PIECE)):
+        unpacked += len(inflater.decompress(data, _PIECE))
+        data = inflater.unconsumed_tail
+        ask_bytes(_COPIES * unpacked, str(path), file.length)
 
 
 def _number(head: Any) -> int | None:
@@ -171,7 +192,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
     ):
         raise DdfmError(f"{file} is damaged: its position, orientation or spacing makes no sense")
     size = int(head.Rows), int(head.Columns)
-    check_pixels(size[1], size[0], str(file))
+    ask_pixels(size[1], size[0], str(file))
     thickness = get("PixelMeasuresSequence", "SliceThickness", 0)
     slope = get("PixelValueTransformationSequence", "RescaleSlope", 1)
     intercept = get("PixelValueTransformationSequence", "RescaleIntercept", 0)
@@ -239,6 +260,9 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
 
 def _values(slices: list[_Slice], name: str) -> np.ndarray:
     """(columns, rows, slices), or (..., 3) colours."""
+    whole = len(slices) * slices[0].size[0] * slices[0].size[1]
+    files = {one.path for one in slices}
+    ask_bytes(4 * whole, name, sum(file.stat().st_size for file in files))
     values = None
     pixels, loaded = None, None
     for k, one in enumerate(slices):
@@ -266,6 +290,7 @@ def _pixels(path: Path) -> np.ndarray:
     with understood(str(path)):
         dataset = _dataset(path)
         _check_syntax(dataset, path)
+        ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:
             pixels = dataset.pixel_array
         except Exception as error:
@@ -281,6 +306,13 @@ def _pixels(path: Path) -> np.ndarray:
                 np.int64
             )
         return pixels
+
+
+def _bytes_stored(dataset: Any) -> int:
+    sides = dataset.Rows, dataset.Columns, dataset.get("NumberOfFrames") or 1
+    rows, columns, frames = (int(side) for side in sides)
+    depth = int(dataset.get("SamplesPerPixel") or 1) * (int(dataset.BitsAllocated) + 7) // 8
+    return rows * columns * frames * depth
 
 
 def _check_syntax(dataset: Any, path: Path) -> None:

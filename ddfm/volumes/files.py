@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
+from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
@@ -32,6 +34,7 @@ _READERS = {
 _WRITABLE = (".nii", ".nii.gz", ".nrrd")
 
 
+@by_annotation
 def read_volume(source: Any, *, series: int | None = None, name: str | None = None) -> Volume:
     """A volume from wherever it is.
 
@@ -77,6 +80,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
         dicom_out.check_folder(path, grid)
 
 
+@by_annotation
 def write_volume(
     path: str | os.PathLike[str], volume: Volume, *, keep_identity: bool = False
 ) -> None:
@@ -104,6 +108,7 @@ def _suffix(path: Path) -> str:
 
 
 def _from_array(values: Any, affine: Any, name: str) -> Volume:
+    refuse_mask(values, name)
     values, affine = np.asarray(values), np.asarray(affine, np.float64)
     if values.dtype.kind not in "buif":
         raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")

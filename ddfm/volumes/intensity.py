@@ -1,19 +1,18 @@
-"""From a scanner's units to grey levels and colours.
+"""From a scanner's units to grey levels.
 
 CT has a unit, and is seen through a window: level - width / 2 is black, level + width / 2 white.
 MRI, PET and SPECT have none that lasts, and are scaled by percentiles of what is not background.
-An activity (PET, SPECT) may be put into colours by a map whose luminance rises with the activity,
-so that the fusion of luminances fuses the activity itself, and its colour goes with it.
+An activity (PET, SPECT) may then be put into colours, see `ddfm.imaging.colormaps`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, short, unknown
 from ddfm.volumes.volume import Volume
 
-__all__ = ["COLORMAPS", "WINDOWS", "Window", "colored", "find_window", "is_ct", "scaled"]
+__all__ = ["GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
 
 Window = tuple[float, float]  # level, width, in Hounsfield units or whatever the volume is in
 
@@ -26,18 +25,7 @@ WINDOWS: dict[str, Window] = {
     "lung": (-600, 1500),
 }
 
-# Colours at equal distances from 0 to 1, in between linear; luminance rises from black to white.
-_ANCHORS: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "hot": ((0, 0, 0), (0.33, 0, 0), (0.67, 0, 0), (1, 0, 0), (1, 0.33, 0), (1, 0.67, 0))
-    + ((1, 1, 0), (1, 1, 0.5), (1, 1, 1)),
-    "ember": ((0, 0, 0.02), (0.17, 0.04, 0.33), (0.42, 0.09, 0.43), (0.68, 0.18, 0.37))
-    + ((0.89, 0.33, 0.2), (0.98, 0.58, 0.1), (0.96, 0.83, 0.36), (1, 1, 0.75)),
-    "ice": ((0, 0, 0), (0, 0.12, 0.35), (0, 0.32, 0.68), (0.05, 0.56, 0.87), (0.4, 0.8, 0.95))
-    + ((1, 1, 1),),
-    "green": ((0, 0, 0), (0, 0.5, 0.1), (0.15, 0.95, 0.2), (1, 1, 1)),
-}
-COLORMAPS = tuple(_ANCHORS)
-GREY = "none"
+GREY = "none"  # in place of a colour map
 
 
 def is_ct(volume: Volume) -> bool:
@@ -61,7 +49,7 @@ def find_window(window: str | Window) -> Window:
     except (TypeError, ValueError):
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):
-        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {window!r}")
+        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {short(window)}")
     return level, width
 
 
@@ -88,18 +76,6 @@ def scaled(
         low, high = _percentiles(volume.values, percentiles)
     values = (volume.values - np.float32(low)) / np.float32((high - low) or 1)
     return np.clip(values, 0, 1, out=values), (low, high)
-
-
-def colored(values: np.ndarray, colormap: str) -> np.ndarray:
-    """Values from 0 to 1 in the colours of a map, (..., 3), float32."""
-    if colormap not in _ANCHORS:
-        raise unknown("colour map", colormap, [*COLORMAPS, GREY])
-    anchors = np.array(_ANCHORS[colormap], np.float32)
-    places = np.linspace(0, 1, len(anchors))
-    colors = np.empty((*values.shape, 3), np.float32)
-    for channel in range(3):
-        colors[..., channel] = np.interp(values, places, anchors[:, channel])
-    return colors
 
 
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:

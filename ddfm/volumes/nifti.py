@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import existing_file
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.budget import ask_bytes
+from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
@@ -23,11 +26,23 @@ def read(path: Path) -> Volume:
     nibabel = library("nibabel")
     path = existing_file(path)
     with understood(str(path)):
-        return from_image(nibabel.load(path), str(path))
+        image = nibabel.load(path)
+        if path.suffix.lower() not in (".gz", ".mgz"):
+            return from_image(image, str(path))
+        # nibabel stops where the last voxel ends, and never sees the checksum behind it.
+        with gzip.open(path) as stream:
+            image = type(image).from_file_map(image.make_file_map({"image": stream}))
+            volume = from_image(image, str(path), packed=path)
+            read_to_the_end(stream, str(path))
+        return volume
 
 
-def from_image(image: Any, name: str) -> Volume:
-    """The volume in an image of nibabel."""
+def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
+    """The volume in an image of nibabel.
+
+    Args:
+        packed: the file that it is unpacked from, where it is.
+    """
     with understood(name):
         shape = tuple(int(side) for side in image.shape)
         # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
@@ -39,7 +54,7 @@ def from_image(image: Any, name: str) -> Volume:
             raise DdfmError(
                 f"{name}: 3 volumes of {dtype}; colours are of uint8, or take one first"
             )
-        _check_file(image, dtype.itemsize, name)
+        _check_file(image, dtype.itemsize, name, packed)
         values = np.asarray(image.dataobj).reshape(shape)
         affine = np.asarray(image.affine, np.float64)
         header = image.header.copy()
@@ -88,9 +103,16 @@ def _clean_header(nibabel: Any, source: Any) -> Any:
     return header
 
 
-def _check_file(image: Any, itemsize: int, name: str) -> None:
-    holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
-    if holder is not None and holder.filename is not None and not image.in_memory:
-        path = Path(holder.filename)
-        packed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
-        check_bytes(image.shape, itemsize, path, compressed=packed, name=name)
+def _check_file(image: Any, itemsize: int, name: str, packed: Path | None) -> None:
+    path = packed
+    if path is None:
+        holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
+        if holder is None or holder.filename is None or image.in_memory:
+            return
+        path = existing_file(holder.filename)  # the .img beside an .hdr may be anything
+    # Some who load an image by themselves have it packed, too.
+    compressed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
+    check_bytes(image.shape, itemsize, path, compressed=compressed, name=name)
+    scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)
+    needed = itemsize + 4 + (8 if scaled else 0)  # as stored, scaled in float64, as float32
+    ask_bytes(prod(image.shape) * needed, name, path.stat().st_size)

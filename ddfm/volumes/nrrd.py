@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import zlib
+import gzip
+import os
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import existing_file
 from ddfm.storage.atomic import atomic_path
-from ddfm.volumes.reading import finite, library, understood
+from ddfm.storage.budget import ask_bytes
+from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
+from ddfm.volumes.reading import check_bytes, finite, library, understood
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["read", "write"]
 
-LONGEST = 8  # bytes of a value
-SLACK = 1 << 20  # bytes to skip before the values
-PIECE = 1 << 22  # bytes to look at, at once
+RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
+MOST_LINES = 1000  # to skip before the values
+MOST_BYTES = 1 << 20
 
 _SPACES = {
     "right-anterior-superior": (1, 1, 1),
@@ -37,12 +39,15 @@ def read(path: Path) -> Volume:
     nrrd = library("nrrd")
     path = existing_file(path)
     with understood(str(path)):
-        with open(path, "rb") as file:
+        with BoundedFile(path) as file:
             header = nrrd.read_header(file)
-            _check_header(header, path)
-            if "gz" in str(header.get("encoding")) and not _detached(header):
-                _refuse_bomb(file, header, path)
-        values, header = nrrd.read(str(path), index_order="F")
+            detached = header.get("data file", header.get("datafile"))
+            if detached is None:
+                values = _values(nrrd, header, file, path)
+            else:
+                data = existing_file(path.parent / str(detached))
+                with BoundedFile(data) as beside:
+                    values = _values(nrrd, header, beside, data)
     color = values.ndim == 4 and values.shape[0] == 3
     if color:
         values = np.moveaxis(values, 0, -1)
@@ -93,33 +98,46 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
     return affine
 
 
-def _check_header(header: dict[str, Any], path: Path) -> None:
-    """Refuse what would read without end: devices for data, skips past all reason, and bombs."""
+def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) -> np.ndarray:
+    """What the header promises and no more; the library would take all that the file unpacks to."""
     encoding = header.get("encoding", "raw")
-    if encoding not in ("raw", "gzip", "gz", "ascii", "ASCII", "text", "txt"):
+    if encoding not in RAW + PACKED + TEXT:
         raise DdfmError(f"{path}: cannot read the encoding {encoding}; save it as gzip")
-    if not 0 <= int(header.get("line skip", header.get("lineskip", 0))) <= 1000:
-        raise DdfmError(f"{path} is damaged: it skips more lines than a header has")
-    if detached := _detached(header):
-        data = existing_file(path.parent / detached)
-        if "gz" in str(encoding):
-            with open(data, "rb") as file:
-                _refuse_bomb(file, header, data)
-
-
-def _detached(header: dict[str, Any]) -> str:
-    """The file of the data, where it is not in that of the header."""
-    return str(header.get("data file", header.get("datafile", "")))
-
-
-def _refuse_bomb(file: BinaryIO, header: dict[str, Any], path: Path) -> None:
-    """The library unpacks all there is; so see, piece by piece, that it is no more than said."""
-    for _ in range(int(header.get("line skip", header.get("lineskip", 0)))):
+    dtype = np.dtype(nrrd.reader._determine_datatype(header))
+    sizes = [int(side) for side in header["sizes"]]
+    count, copies = prod(sizes), 1 if encoding in RAW else 2
+    if len(sizes) != header["dimension"]:
+        raise DdfmError(f"{path} is damaged: it has other than {header['dimension']} sizes")
+    if encoding in RAW + PACKED:
+        check_bytes(sizes, dtype.itemsize, path, compressed=encoding in PACKED)
+    ask_bytes(count * (copies * dtype.itemsize + 4), str(path), file.length)
+    lines, skipped = (_skip(header, "line"), _skip(header, "byte"))
+    if not (0 <= lines <= MOST_LINES and -1 <= skipped <= MOST_BYTES):
+        raise DdfmError(f"{path} is damaged: it skips more lines or bytes than a header has")
+    for _ in range(lines):
         file.readline()
-    room = LONGEST * prod(int(side) for side in header["sizes"]) + SLACK
-    inflater, data = zlib.decompressobj(zlib.MAX_WBITS | 16), b""
-    while not inflater.eof and (data := data or file.read(PIECE)):
-        room -= len(inflater.decompress(data, PIECE))
-        data = inflater.unconsumed_tail
-        if room < 0:
-            raise DdfmError(f"{path} was refused: it unpacks to more than its header says")
+    if encoding in PACKED:
+        values = np.frombuffer(_unpacked(file, count * dtype.itemsize, skipped, path), dtype)
+    else:
+        length = count * dtype.itemsize
+        file.seek(*((-length, os.SEEK_END) if skipped < 0 else (skipped, os.SEEK_CUR)))
+        values = np.fromfile(file, dtype, count, sep=" " if encoding in TEXT else "")
+    if values.size != count:
+        raise DdfmError(f"{path} is truncated: {values.size} of {count} values")
+    return values.reshape(sizes, order="F")
+
+
+def _skip(header: dict[str, Any], what: str) -> int:
+    return int(header.get(f"{what} skip", header.get(f"{what}skip", 0)))
+
+
+def _unpacked(file: BoundedFile, length: int, skipped: int, path: Path) -> bytes:
+    """So many bytes behind those that are skipped; -1 is whatever comes before the last ones."""
+    with gzip.GzipFile(fileobj=file) as stream:
+        if skipped < 0:
+            data = stream.read(length + MOST_BYTES)[-length:]
+        else:
+            stream.read(skipped)
+            data = stream.read(length)
+        read_to_the_end(stream, str(path))
+    return data

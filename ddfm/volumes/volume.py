@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, unknown
 
 __all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
@@ -98,6 +99,7 @@ def same_grid(a: Volume, b: Volume) -> bool:
     return a.shape == b.shape and bool(distance <= tolerance)
 
 
+@by_annotation
 def find_axis(volume: Volume, axis: int | str | None = None) -> int:
     """The index (0, 1 or 2) along which slices are stacked.
 

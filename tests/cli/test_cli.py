@@ -509,3 +509,13 @@ def test_a_closed_pipe_is_no_traceback():
     started.stdout.close()  # as `| head -0` would, long before it writes
     assert (started.stderr.read(), started.wait(60)) == ("", 141)
     started.stderr.close()
+
+
+def test_views_lie_beside_the_result(pair, out):
+    assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--show", "side-by-side").exit_code == 0
+    shown = out.with_name(f"{out.stem}.side-by-side.png")
+    assert Image.open(shown).width > 3 * Image.open(out).width
+    assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--overlay", "ice").exit_code == 0
+    assert out.with_name(f"{out.stem}.overlay.png").exists()
+    refused(ddfm_run("fuse", *pair, "-o", out, *FAST, "--show", "both"), "unknown view 'both'")
+    refused(ddfm_run("fuse", *pair, "-o", out, *FAST, "--overlay", "x"), "unknown colour map 'x'")

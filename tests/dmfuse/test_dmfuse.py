@@ -327,6 +327,9 @@ def test_a_head_of_other_weights_is_refused(trained):
         DMFuse(tiny_prior(1), trained)
 
 
+DELETED = object()
+
+
 @pytest.mark.parametrize("content", [b"", b"no weights", None])
 def test_files_that_are_no_heads_are_refused(content, tmp_path):
     path = tmp_path / "head.safetensors"
@@ -338,8 +341,48 @@ def test_files_that_are_no_heads_are_refused(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(DdfmError, match="head"):
         load_head(path)
-    with pytest.raises(DdfmError, match="cannot read the head"):
+    with pytest.raises(DdfmError, match="there is no such file"):
         load_head(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"t": "5"},
+        {"t": []},
+        {"t": [True]},
+        {"t": [1e9]},
+        {"noise": ["fixed"]},
+        {"gains": [1, 2, 3]},
+        {"gains": [1, "2"]},
+        {"prior": None},
+        {"prior": DELETED},
+        {"surprise": 1},
+        {"network": 3},
+        {"network": {"channels": []}},
+        {"network": {"channels": [0.5]}},
+        {"network": {"channels": [10**9]}},
+        {"network": {"channels": [32], "width": 0}},
+        {"network": {"channels": [32], "patch": -1}},
+        {"network": {"channels": [32], "output": "wishes"}},
+        {"network": {"channels": [32] * 1000}},
+        {"network": {}},
+    ],
+)
+def test_metadata_that_make_no_sense_are_one_line(trained, tmp_path, change):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(trained, framework="pt") as file:
+        about = json.loads(file.metadata()["ddfm-dmfuse"])
+        weights = {key: file.get_tensor(key) for key in file.keys()}
+    path = tmp_path / "head.safetensors"
+    changed = {k: v for k, v in (about | change).items() if v is not DELETED}
+    for text in (json.dumps(changed), "[" * 100_000):
+        save_file(weights, path, metadata={"ddfm-dmfuse": text})
+        with pytest.raises(DdfmError, match="head.safetensors") as caught:
+            load_head(path)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 # Through the front door
@@ -475,7 +518,7 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
     [
         (["--prior", "gaussian"], ["gaussian has no inner features"]),
         (["--steps", "5"], ["steps is for method ddfm"]),
-        (["--head", "none.safetensors"], ["cannot read the head none.safetensors"]),
+        (["--head", "none.safetensors"], ["cannot read none.safetensors: there is no such file"]),
     ],
 )
 def test_what_cannot_be_done_is_one_line(pairs, tmp_path, arguments, words):

@@ -54,7 +54,7 @@ def test_latex_compiles_names_as_text():
 def test_no_cell_of_csv_is_a_formula(cell):
     head, line = csv.reader(io.StringIO(as_csv([cell], [[cell]]), newline=""))
     assert head == line == [f"'{cell}"]
-    assert as_csv(["a"], [[-1.5]]).splitlines()[1] == "-1.5"  # a number is a number
+    assert as_csv(["a"], [[-1.5, None, math.nan]]).splitlines()[1] == "-1.5,,"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -191,42 +190,6 @@ def test_folders_that_will_not_do(tmp_path, fuser):
     with pytest.raises(DdfmError, match="cannot write"):
         fuse_folders(ir, vis, ir / "000_ir.png", fuser)
     assert not (tmp_path / "out").exists()
-
-
-def test_reading_and_writing_overlap_with_computing(tmp_path, fuser, monkeypatch):
-    """While a pair is computed, the next one has been read, and the one before gets written."""
-    ir, vis = make_pairs(tmp_path, 3)
-    read, written = threading.Event(), threading.Event()
-    calls = 0
-
-    def watched(a, b, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            assert read.wait(20), "the second pair was not read during the first"
-        if calls == 2:
-            assert written.wait(20), "the first result was not written during the second"
-        return type(fuser).__call__(fuser, a, b, **kwargs)
-
-    import ddfm.pipeline.folders as batch
-
-    original = batch.read_image
-
-    def reading(path):
-        if "001_vis" in str(path):
-            read.set()
-        return original(path)
-
-    class Shim:
-        config = fuser.config
-        settings = staticmethod(fuser.settings)
-        check_number = staticmethod(fuser.check_number)
-        __call__ = staticmethod(watched)
-
-    monkeypatch.setattr(batch, "read_image", reading)
-    save = ddfm.Fusion.save
-    monkeypatch.setattr(ddfm.Fusion, "save", lambda f, path: (save(f, path), written.set()))
-    assert fuse_folders(ir, vis, tmp_path / "out", Shim()).ok
 
 
 def _killed(*_: object) -> None:

@@ -10,9 +10,10 @@ from PIL import Image
 
 import ddfm
 from ddfm.errors import DdfmError
+from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.pipeline.volumes import fuse_volumes, kept_slices
 from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
-from ddfm.volumes.intensity import COLORMAPS, colored, find_window, scaled
+from ddfm.volumes.intensity import find_window, scaled
 from ddfm.volumes.volume import find_axis, slices
 
 nibabel = pytest.importorskip("nibabel")

@@ -176,15 +176,31 @@ class TestDiffusers:
         with pytest.raises(DdfmError, match="refused"):
             load_prior(tmp_path)
         torch.save({"conv_in.weight": torch.zeros(3)}, weights)
+        with pytest.raises(DdfmError, match="is for another network: its config.json asks for"):
+            load_prior(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        for key, value in {
+            "layers_per_block": 10**6,
+            "block_out_channels": [32] * 1000,
+            "attention_head_dim": 0,
+            "norm_num_groups": -4,
+        }.items():
+            (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
+            with pytest.raises(DdfmError, match=f"{key} of .* makes no sense"):
+                load_prior(tmp_path)
+        torch.save(unet.state_dict(), weights)
+        (tmp_path / "config.json").write_text(json.dumps(config | {"act_fn": "nonsense"}))
         with pytest.raises(DdfmError, match="cannot load the model") as caught:
             load_prior(tmp_path)
         assert "\n" not in str(caught.value)
-        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text("[" * 100_000)
+        with pytest.raises(DdfmError, match="config.json is nested too deeply"):
+            load_prior(tmp_path)
         (tmp_path / "config.json").write_text(json.dumps(config | {"_class_name": "VQModel"}))
         with pytest.raises(DdfmError, match="holds a VQModel"):
             load_prior(tmp_path)
         (tmp_path / "config.json").write_text("{")
-        with pytest.raises(DdfmError, match="cannot read"):
+        with pytest.raises(DdfmError, match="config.json is not JSON"):
             load_prior(tmp_path)
 
     def test_without_the_library_its_extra_is_named(self, diffusers, unet, tmp_path, monkeypatch):

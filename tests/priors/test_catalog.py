@@ -9,6 +9,7 @@ import random
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import pytest
 from ddfm.errors import DdfmError
 from ddfm.priors import catalog, download
 
-BODY = random.Random(0).randbytes(200_000)
-OTHER = random.Random(1).randbytes(200_000)
+BODY = b"\x80\x02" + random.Random(0).randbytes(199_998)  # begins as a file of weights does
+OTHER = b"\x80\x02" + random.Random(1).randbytes(199_998)
 
 
 class Server:
@@ -26,7 +27,7 @@ class Server:
 
     An entry is a dict: `cut` (close after so many bytes), `status` (an error), `length` (a false
     Content-Length), `ranges` (False: Range is ignored), `etag` (False: no mark of the version),
-    `body` (from now on another file).
+    `body` (from now on another file), `type` (a Content-Type), `to` (a redirect).
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,11 @@ class Server:
         if "status" in step:
             handler.send_error(step["status"])
             return
+        if "to" in step:
+            handler.send_response(302)
+            handler.send_header("Location", step["to"])
+            handler.end_headers()
+            return
         etag = f'"{hashlib.md5(self.body).hexdigest()}"'
         start = 0
         wanted = handler.headers.get("Range")
@@ -70,6 +76,8 @@ class Server:
             handler.send_response(200)
         rest = self.body[start:]
         handler.send_header("Content-Length", str(step.get("length", len(rest))))
+        if "type" in step:
+            handler.send_header("Content-Type", step["type"])
         if step.get("etag", True):
             handler.send_header("ETag", etag)
         handler.end_headers()
@@ -111,9 +119,9 @@ def add_entry(monkeypatch, server, *, sha256: bool = True, size: bool = True) ->
 def test_get_brings_the_file_and_asks_only_once(server, monkeypatch):
     place = add_entry(monkeypatch, server)
     assert catalog.path_of("test") is None
-    assert catalog.get("test") == place
+    assert catalog.get("test", trust=True) == place
     assert place.read_bytes() == BODY
-    assert catalog.get("test") == place
+    assert catalog.get("test", trust=True) == place
     assert len(server.requests) == 1
     assert sorted(p.name for p in place.parent.iterdir()) == ["weights.pt", "weights.pt.sha256"]
     assert catalog.check("test").endswith("matches the published checksum")
@@ -122,7 +130,7 @@ def test_get_brings_the_file_and_asks_only_once(server, monkeypatch):
 def test_a_cut_connection_is_resumed_where_it_ended(server, monkeypatch):
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 50_000}, {"status": 503}, {"cut": 60_000}]
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == BODY
     ranges = [request.get("Range") for request in server.requests]
     assert ranges == [None, "bytes=50000-", "bytes=50000-", "bytes=110000-"]
@@ -132,11 +140,11 @@ def test_a_later_run_resumes_the_part_of_an_earlier_one(server, monkeypatch):
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 80_000}] + [{"status": 503}] * 20
     with pytest.raises(DdfmError, match="503.*run it again to go on after 80 kB"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert not place.exists()
     server.script = []
     server.requests.clear()
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == BODY
     assert [request.get("Range") for request in server.requests] == ["bytes=80000-"]
 
@@ -145,10 +153,10 @@ def test_a_part_that_was_complete_already_is_not_downloaded_again(server, monkey
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 80_000}] + [{"status": 503}] * 20
     with pytest.raises(DdfmError):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     place.with_name("weights.pt.part").write_bytes(BODY)
     server.requests.clear()
-    assert catalog.get("test").read_bytes() == BODY
+    assert catalog.get("test", trust=True).read_bytes() == BODY
     assert server.requests == []
 
 
@@ -162,7 +170,7 @@ def test_a_file_that_changes_in_between_starts_anew(server, monkeypatch, etag, s
         entry = catalog.Entry("test", "a test", 3, "MIT", files=(wanted,))
         monkeypatch.setitem(catalog.ENTRIES, "test", entry)
     server.script = [{"cut": 50_000, "etag": etag}, {"body": OTHER, "etag": etag}, {"etag": etag}]
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == OTHER
 
 
@@ -177,7 +185,7 @@ def test_a_server_that_denies_the_change_is_caught_by_the_version_mark(server, m
 
     server.answer = ignores_if_range
     server.script = [{"cut": 50_000}, {"body": OTHER}]
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == OTHER
 
 
@@ -185,14 +193,14 @@ def test_a_file_that_shrinks_in_between_starts_anew(server, monkeypatch):
     place = add_entry(monkeypatch, server, sha256=False, size=False)
     short = OTHER[:20_000]
     server.script = [{"cut": 50_000, "etag": True}, {"body": short, "status": 416}]
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == short
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(server, monkeypatch):
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 50_000}, {"ranges": False}]
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert place.read_bytes() == BODY
 
 
@@ -200,7 +208,7 @@ def test_a_server_that_ignores_ranges_and_always_cuts_is_given_up(server, monkey
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 50_000, "ranges": False}] * 50
     with pytest.raises(DdfmError, match="ended after 50000 of 200000 bytes"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert not place.exists()
     assert len(server.requests) < 10
 
@@ -213,7 +221,7 @@ def test_wrong_bytes_are_refused_and_not_kept(server, monkeypatch, sha256):
     else:
         server.body, message = OTHER + b"x", "offers 200001 bytes where 200000 are expected"
     with pytest.raises(DdfmError, match=message):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert list(place.parent.iterdir()) == []
 
 
@@ -222,7 +230,7 @@ def test_a_length_that_is_too_long_does_not_pass(server, monkeypatch, size):
     place = add_entry(monkeypatch, server, sha256=False, size=size)
     server.script = [{"length": len(BODY) + 1000, "ranges": False}] * 50
     with pytest.raises(DdfmError, match="201000 bytes"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert not place.exists()
 
 
@@ -231,7 +239,7 @@ def test_a_length_that_is_too_short_does_not_pass(server, monkeypatch, sha256):
     place = add_entry(monkeypatch, server, sha256=sha256, size=not sha256)
     server.script = [{"length": 1000}] * 50
     with pytest.raises(DdfmError, match="sha256|offers 1000 bytes"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert not place.exists()
 
 
@@ -243,21 +251,21 @@ def test_an_archive_without_its_end_does_not_pass_even_without_a_checksum(server
     server.body = archive.getvalue()
     server.script = [{"length": 1000}]
     with pytest.raises(DdfmError, match="not complete"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert not place.exists()
-    assert catalog.get("test").read_bytes() == archive.getvalue()
+    assert catalog.get("test", trust=True).read_bytes() == archive.getvalue()
 
 
 def test_errors_of_the_server_are_one_clear_line(server, monkeypatch):
     add_entry(monkeypatch, server)
     server.script = [{"status": 404}]
     with pytest.raises(DdfmError, match="answered 404 Not Found") as caught:
-        catalog.get("test")
+        catalog.get("test", trust=True)
     assert "\n" not in str(caught.value)
     assert len(server.requests) == 1
     server.close()
     with pytest.raises(DdfmError, match="cannot download .*refused"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
 
 
 def test_a_mirror_takes_the_place_of_the_address(server, monkeypatch):
@@ -278,21 +286,85 @@ def test_a_folder_of_files_comes_whole(server, monkeypatch):
     files = tuple(catalog.File(name, f"{base}/{name}") for name in ("config.json", "w.bin"))
     entry = catalog.Entry("test", "a test", 3, "MIT", files=files, folder=True)
     monkeypatch.setitem(catalog.ENTRIES, "test", entry)
-    path = catalog.get("test")
-    assert path.is_dir() and (path / "config.json").read_bytes() == BODY
+    server.script = [{"body": b'{"sides": 3}'}, {"body": BODY}]
+    path = catalog.get("test", trust=True)
+    assert path.is_dir() and (path / "config.json").read_bytes() == b'{"sides": 3}'
+    assert (path / "w.bin").read_bytes() == BODY
     assert "no published checksum" in catalog.check("test")
+
+
+def test_without_a_published_checksum_one_is_asked_for(server, monkeypatch):
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    with pytest.raises(DdfmError, match="--sha256.*ddfm priors get test --trust"):
+        catalog.get("test")
+    assert server.requests == []
+    digest = hashlib.sha256(BODY).hexdigest()
+    with pytest.raises(DdfmError, match="64 hexadecimal digits"):
+        catalog.get("test", sha256="abc")
+    with pytest.raises(DdfmError, match="it was not accepted"):
+        catalog.get("test", sha256="0" * 64)
+    assert catalog.get("test", sha256=digest) == place
+    assert catalog.get("test") == place  # it is there, and nothing is asked any more
+    assert "on trust" in catalog.check("test")
+
+
+@pytest.mark.parametrize(
+    "step, words",
+    [
+        ({"body": b"<html>please log in</html>" * 5000}, "not a file of weights"),
+        ({"type": "text/html; charset=utf-8"}, "answers with a web page"),
+        ({"body": BODY[:1000]}, "1000 bytes, and at least 100,000 are expected"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_not_taken_on_trust(server, monkeypatch, step, words):
+    place = add_entry(monkeypatch, server, sha256=False, size=False)
+    entry = replace(catalog.ENTRIES["test"], parameters=50_000)
+    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    server.script = [step]
+    with pytest.raises(DdfmError, match=words):
+        catalog.get("test", trust=True)
+    assert not place.exists()
+    # Who has such a file from before is told so.
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"<html>please log in</html>")
+    with pytest.raises(DdfmError, match="26 bytes, and at least"):
+        catalog.check("test")
+
+
+def test_redirects_do_not_leave_the_encrypted_web(server, monkeypatch):
+    add_entry(monkeypatch, server)
+    server.script = [{"to": "ftp://127.0.0.1/weights.pt"}]
+    with pytest.raises(DdfmError, match="it leads to ftp://127.0.0.1/weights.pt, which is unsafe"):
+        catalog.get("test")
+    server.script = [{"to": server.url}]
+    assert catalog.get("test").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("note", ["[" * 100_000, '{"url": 3}', "[]", '{"length": "x", "etag": 1}'])
+def test_a_note_that_is_not_ours_starts_anew(server, monkeypatch, note):
+    place = add_entry(monkeypatch, server)
+    place.parent.mkdir(parents=True)
+    place.with_name("weights.pt.part").write_bytes(OTHER[:1000])
+    place.with_name("weights.pt.part.json").write_text(note)
+    assert catalog.get("test").read_bytes() == BODY
+
+
+def test_a_length_that_only_looks_like_a_number_is_none(server, monkeypatch):
+    add_entry(monkeypatch, server)
+    server.script = [{"length": "\u00b2"}]
+    assert catalog.get("test").read_bytes() == BODY
 
 
 def test_check_finds_damage(server, monkeypatch):
     place = add_entry(monkeypatch, server, sha256=False)
     with pytest.raises(DdfmError, match="ddfm priors get test"):
         catalog.check("test")
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert "as it was downloaded" in catalog.check("test")
     place.write_bytes(OTHER)
     with pytest.raises(DdfmError, match="sha256"):
         catalog.check("test")
-    assert catalog.get("test").read_bytes() == BODY  # get mends it
+    assert catalog.get("test", trust=True).read_bytes() == BODY  # get mends it
 
 
 def test_no_room_and_no_permission_say_so(server, monkeypatch, tmp_path):
@@ -301,11 +373,11 @@ def test_no_room_and_no_permission_say_so(server, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6, 100))
         with pytest.raises(DdfmError, match="200 kB are needed, 100 bytes free"):
-            catalog.get("test")
+            catalog.get("test", trust=True)
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("DDFM_CACHE", str(tmp_path / "file"))
     with pytest.raises(DdfmError, match="cannot write"):
-        catalog.get("test")
+        catalog.get("test", trust=True)
 
 
 def test_two_processes_do_not_write_one_part(server, monkeypatch):
@@ -315,13 +387,13 @@ def test_two_processes_do_not_write_one_part(server, monkeypatch):
     with open(place.with_name("weights.pt.part"), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(DdfmError, match="another process"):
-            catalog.get("test")
-    assert catalog.get("test") == place
+            catalog.get("test", trust=True)
+    assert catalog.get("test", trust=True) == place
 
 
 def test_no_bar_outside_of_a_terminal(server, monkeypatch, capfd):
     add_entry(monkeypatch, server)
-    catalog.get("test")
+    catalog.get("test", trust=True)
     assert capfd.readouterr() == ("", "")
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -308,6 +309,62 @@ def test_a_cut_off_file_is_refused(tmp_path, state, suffix):
 def test_what_holds_no_weights_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     assert "holds no weights" in error_of(tmp_path / "w.pt", **TOLD)
+
+
+WEIGHT = "time_embed.0.bias"
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        (lambda w: torch.eye(8).to_sparse(), "is sparse"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "is quantised"),
+        (lambda w: w.to("meta"), "is without its numbers"),
+        (lambda w: w.to(torch.complex64), "is complex"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # torch warns about the future of quantised tensors
+def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, state, kind, words):
+    torch.save(state | {WEIGHT: kind(state[WEIGHT])}, tmp_path / "w.pt")
+    message = error_of(tmp_path / "w.pt", **TOLD)
+    assert words in message or "not a checkpoint" in message
+
+
+def test_a_container_full_of_itself_is_looked_through_once(tmp_path):
+    inner: dict[str, object] = {"a": 1}
+    for _ in range(4):
+        inner = {str(k): inner for k in range(200)}
+    torch.save(inner, tmp_path / "w.pt")
+    assert "holds no weights" in error_of(tmp_path / "w.pt", **TOLD)  # within this life
+
+
+@pytest.mark.parametrize(
+    "told, words",
+    [
+        ('{"channel_mult": [1e999, 1]}', "channel_mult of .* must be a list of numbers"),
+        ('{"channel_mult": [NaN]}', "NaN is no number"),
+        ('{"channel_mult": ' + "[" * 50_000, "nested too deeply"),
+        ('{"alphas_bar": 0.5}', "alphas_bar of .* must be a list of numbers"),
+        ('{"alphas_bar": [[0.5], [0.4]]}', "alphas_bar of .* must be a list of numbers"),
+        ('{"betas": []}', "betas of .* must be a list of numbers"),
+        ('{"norm_groups": -4}', "norm_groups of .* must be from 1 to"),
+        ('{"patch": 0}', "patch of .* must be from 1 to 64"),
+        ('{"num_res_blocks": 1000000}', "num_res_blocks of .* must be from 1 to 64"),
+        ('{"T": 1' + "0" * 4000 + "}", "T of .* must be from 1 to 1000000, not 10*...$"),
+        ('{"num_heads": 0}', "num_heads of .* must be from 1 to"),
+        ('["kind"]', "must be a JSON object"),
+    ],
+)
+@pytest.mark.parametrize("place", ["beside", "within"])
+def test_settings_that_make_no_sense_are_one_line(tmp_path, state, told, words, place):
+    path = tmp_path / "w.safetensors"
+    if place == "within":
+        save_file(state, path, metadata={"ddfm": told})
+    else:
+        save_file(state, path)
+        path.with_name("w.safetensors.json").write_text(told)
+    message = error_of(path, **{k: v for k, v in TOLD.items() if k not in told})
+    assert re.search(words, message) and len(message) < 400
 
 
 class Payload:

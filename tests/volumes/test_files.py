@@ -166,3 +166,45 @@ def test_nrrd_files_that_are_no_volumes(tmp_path):
         path.write_bytes(head_ + b"\n\n" + data_)
         with pytest.raises(DdfmError, match=words):
             read_volume(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mgz", ".nrrd"])
+def test_a_flipped_bit_in_packed_values_is_noticed(tmp_path, suffix):
+    """Each flip is refused, or leaves every value as it was; gzip's header has bits for nothing."""
+    nibabel = pytest.importorskip("nibabel")
+    pytest.importorskip("nrrd")
+    sound = np.random.default_rng(0).integers(0, 1000, (9, 8, 7)).astype(np.float32)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".mgz":
+        nibabel.save(nibabel.MGHImage(sound, AFFINE), path)
+    else:
+        write_volume(path, Volume(sound, AFFINE))
+    data = path.read_bytes()
+    rng, found = np.random.default_rng(1), 0
+    for at in rng.integers(data.index(b"\x1f\x8b"), len(data), 60):
+        changed = bytearray(data)
+        changed[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        try:
+            assert np.array_equal(read_volume(path).values, sound)
+        except DdfmError as error:
+            found += 1
+            assert "\n" not in str(error)
+    assert found > 50
+
+
+def test_gzip_of_several_members_is_read_to_its_end(tmp_path):
+    pytest.importorskip("nibabel")
+    write_volume(tmp_path / "a.nii", Volume(values(), AFFINE))
+    data = (tmp_path / "a.nii").read_bytes()
+    parts = b"".join(gzip.compress(data[at : at + 500]) for at in range(0, len(data), 500))
+    (tmp_path / "b.nii.gz").write_bytes(parts)
+    assert np.array_equal(read_volume(tmp_path / "b.nii.gz").values, values())
+
+
+def test_a_masked_array_is_no_volume():
+    hidden = np.ma.masked_less(values(), 5)
+    with pytest.raises(DdfmError, match="is a masked array; say what is behind the mask"):
+        read_volume(hidden)
+    with pytest.raises(DdfmError, match="is a masked array"):
+        read_volume((hidden, AFFINE))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ddfm.errors import DdfmError
 
-__all__ = ["Annotated", "Array", "Box", "overlaps", "read_boxes"]
+__all__ = ["Annotated", "Array", "Box", "Corners", "corners", "overlaps", "read_boxes"]
 
 Array: TypeAlias = NDArray[Any]
+Corners: TypeAlias = tuple[float, float, float, float]
 COLUMNS = ("pair", "class", "x0", "y0", "x1", "y1")
 
 
@@ -24,7 +25,7 @@ class Box:
     """Something in a picture, from x0, y0 to x1, y1 in pixels."""
 
     kind: str
-    corners: tuple[float, float, float, float]
+    corners: Corners
     score: float = 1.0
 
 
@@ -74,14 +75,21 @@ def read_boxes(path: Path) -> Annotated:
     return Annotated(boxes, groups)
 
 
+def corners(values: Iterable[float]) -> Corners:
+    """Four numbers of any kind as x0, y0, x1, y1."""
+    x0, y0, x1, y1 = map(float, values)
+    return x0, y0, x1, y1
+
+
 def overlaps(boxes: Iterable[Box], others: Iterable[Box]) -> Array:
     """Area of the intersection over that of the union, of each box with each of the others."""
     a = np.array([box.corners for box in boxes]).reshape(-1, 1, 4)
     b = np.array([box.corners for box in others]).reshape(1, -1, 4)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    both = sides.clip(0).prod(-1)
+    both: Array = sides.clip(0).prod(-1)
     areas = [(some[..., 2:] - some[..., :2]).prod(-1) for some in (a, b)]
-    return both / np.maximum(areas[0] + areas[1] - both, 1e-12)
+    shares: Array = both / np.maximum(areas[0] + areas[1] - both, 1e-12)
+    return shares
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ddfm.bench.detect.boxes import Array, Box, overlaps
+from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
 from ddfm.errors import DdfmError, MissingExtra, one_line, unknown
 
 __all__ = ["Detector", "OnnxDetector", "load_detector"]
 
-Detector = Callable[[Array], Iterable[tuple[str, float, tuple[float, float, float, float]]]]
+Detector = Callable[[Array], Iterable[tuple[str, float, Corners]]]
 LAYOUTS = ("yolo", "lists")
 SETTINGS = ("classes", "layout", "divide", "mean", "std", "order")
 FILL = 114  # grey, as such models are trained with
@@ -77,7 +77,7 @@ class OnnxDetector:
             raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
         self._input = self._session.get_inputs()[0]
 
-    def __call__(self, picture: Array) -> list[tuple[str, float, tuple[float, ...]]]:
+    def __call__(self, picture: Array) -> list[tuple[str, float, Corners]]:
         """What it finds."""
         tensor, scale = self._prepared(picture)
         names = [output.name for output in self._session.get_outputs()]
@@ -85,7 +85,7 @@ class OnnxDetector:
         boxes = self._of_yolo(outputs) if self.settings["layout"] == "yolo" else (
             self._of_lists(outputs)
         )  # fmt: skip
-        return [(b.kind, b.score, tuple(c / scale for c in b.corners)) for b in boxes]
+        return [(b.kind, b.score, corners(c / scale for c in b.corners)) for b in boxes]
 
     def _prepared(self, picture: Array) -> tuple[Array, float]:
         """The input of the model, and by how much the picture was scaled for it."""
@@ -122,12 +122,12 @@ class OnnxDetector:
     def _of_lists(self, outputs: dict[str, Array]) -> list[Box]:
         names = ("boxes", "labels", "scores")
         given = [outputs.get(n) for n in names] if set(names) <= set(outputs) else outputs.values()
-        corners, labels, scores = (np.asarray(some) for some in given)
+        places, labels, scores = (np.asarray(some) for some in given)
         classes = self.settings["classes"]
         return [
-            Box(classes[int(label)], tuple(map(float, c)), float(score))
+            Box(classes[int(label)], corners(c), float(score))
             for c, label, score in zip(
-                corners.reshape(-1, 4), labels.ravel(), scores.ravel(), strict=True
+                places.reshape(-1, 4), labels.ravel(), scores.ravel(), strict=True
             )
             if score >= FAINTEST and 0 <= int(label) < len(classes)
         ]
@@ -148,7 +148,7 @@ def _settings(path: Path) -> dict[str, Any]:
     usual = {"layout": "yolo", "divide": 255, "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
     settings = usual | given
     if settings["layout"] not in LAYOUTS:
-        raise unknown(f"layout in {path}", settings["layout"], LAYOUTS)
+        raise unknown(f"layout in {path}", str(settings["layout"]), LAYOUTS)
     return settings
 
 

@@ -7,6 +7,7 @@ detections.md     AP50 in tables
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.detect.boxes import Annotated, Box
+from ddfm.bench.detect.boxes import Annotated, Box, corners
 from ddfm.bench.detect.detectors import Detector
 from ddfm.bench.detect.scores import (
     Judged,
@@ -35,6 +36,7 @@ from ddfm.storage.atomic import atomic_path
 __all__ = ["Score", "check_boxes", "detect"]
 
 EVERYTHING, MEAN = "all", "mean"
+FEW = 10  # boxes: kinds with fewer of them in all say more of chance than of a method
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Score:
     """What one method comes to, with intervals of 95 %.
 
     Attributes:
-        kind: of boxes, or "mean" of all kinds.
+        kind: of boxes, or "mean" of the kinds that are not rare.
         difference: of AP50 from the first method's.
     """
 
@@ -74,7 +76,7 @@ def detect(
     for name, detector in detectors.items():
         found = _found(result, pairs, detector)
         for group, some in _groups(annotated, pairs).items():
-            scores += _scores(name, group, some, found, annotated)
+            scores += _scores(name, group, some, found, annotated, _common(annotated, pairs))
     _write(scores, out)
     return scores
 
@@ -92,6 +94,12 @@ def _groups(annotated: Annotated, pairs: Sequence[Pair]) -> dict[str, list[Pair]
         if pair[1] in annotated.groups:
             groups.setdefault(annotated.groups[pair[1]], []).append(pair)
     return groups
+
+
+def _common(annotated: Annotated, pairs: Sequence[Pair]) -> set[str]:
+    """The kinds that a mean is taken of: those of which there are not few, or else all."""
+    counts = Counter(box.kind for pair in pairs for box in annotated.boxes[pair[1]])
+    return {kind for kind, count in counts.items() if count >= FEW} or set(counts)
 
 
 def _found(
@@ -120,7 +128,7 @@ def _boxes(detector: Detector, picture: Picture) -> list[Box]:
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     found = detector(np.ascontiguousarray(pixels[..., :3]))
-    return [Box(str(kind), tuple(map(float, c)), float(score)) for kind, score, c in found]
+    return [Box(str(kind), corners(c), float(score)) for kind, score, c in found]
 
 
 def _scores(
@@ -129,6 +137,7 @@ def _scores(
     pairs: Sequence[Pair],
     found: Mapping[str, Mapping[Pair, list[Box]]],
     annotated: Annotated,
+    common: set[str],
 ) -> list[Score]:
     """Of every method in every kind, and in their mean."""
     there = {pair: annotated.boxes[pair[1]] for pair in pairs}
@@ -143,9 +152,10 @@ def _scores(
         values = {k: _with_draws(pictures, drawn) for k, pictures in of_kinds.items()}
         recalls = {k: recall(pictures) for k, pictures in of_kinds.items()}
         counts = {k: sum(p.boxes for p in pictures) for k, pictures in of_kinds.items()}
-        values[MEAN] = _mean(list(values.values()))
-        recalls[MEAN] = float(np.mean(list(recalls.values())))
-        counts[MEAN] = sum(counts.values())
+        usual = [k for k in kinds if k in common] or kinds
+        values[MEAN] = _mean([values[k] for k in usual])
+        recalls[MEAN] = float(np.mean([recalls[k] for k in usual]))
+        counts[MEAN] = sum(counts[k] for k in usual)
         first = first or values
         for kind, (ap50, of_draws) in values.items():
             against, of_first = first[kind]
@@ -164,7 +174,7 @@ def _with_draws(pictures: Sequence[Judged], drawn: np.ndarray) -> tuple[float, l
 
 
 def _mean(values: Sequence[tuple[float, list[float]]]) -> tuple[float, list[float]]:
-    """Of all kinds; a draw without some kind is no draw."""
+    """Of several kinds; a draw without some of them is no draw."""
     return float(np.mean([v for v, _ in values])), np.mean([d for _, d in values], axis=0).tolist()
 
 

@@ -24,15 +24,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
-from ddfm.imaging.reading import check_pixels, existing_file, explained
+from ddfm.imaging.reading import explained
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import existing_file
 
 __all__ = ["FlirPair", "check_reading", "is_flir", "read_flir"]
 
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
 _HEAD, _ENTRY = 64, 32  # bytes of the container's head, and of an entry of its directory
 _LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
+_PHOTOGRAPH_BYTES = 8  # a sample: decoded, copied, cut out, as float32
 _GRIDS = ("visible", "thermal")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -59,6 +63,7 @@ class FlirPair:
         return iter((self.thermal, self.visible))
 
 
+@by_annotation
 def is_flir(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a JPEG with radiometric data of a FLIR camera in it."""
     path = existing_file(path)
@@ -66,6 +71,7 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
         return bool(_segments(path))
 
 
+@by_annotation
 def read_flir(
     path: str | os.PathLike[str],
     *,
@@ -103,6 +109,7 @@ def read_flir(
     return FlirPair(thermal, visible, celsius, aligned=field is not None)
 
 
+@by_annotation
 def check_reading(
     *,
     celsius: tuple[float, float] | None = None,
@@ -190,7 +197,8 @@ def _check_record_sizes(
             with Image.open(BytesIO(embedded), formats=["PNG", "JPEG"]) as image:
                 sizes.append(image.size)
         for width, height in sizes:
-            check_pixels(width, height, str(path))
+            ask_pixels(width, height, str(path))
+            ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
             if limit is not None and width * height > limit:
                 raise DdfmError(f"{path} is damaged: a sensor of {width} x {height} pixels")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 
-__all__ = ["from_pil", "from_pil_file"]
+__all__ = ["bytes_needed", "from_pil", "from_pil_file"]
 
 _ORIENTATION = 274
 _SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
@@ -35,6 +35,13 @@ _TARGET = {  # the mode that holds what is in a mode, and the one if a colour is
     "YCbCr": ("RGB", "RGB"),
     "HSV": ("RGB", "RGB"),
 }
+
+
+def bytes_needed(image: Image.Image) -> int:
+    """What the file behind an image takes: decoded, copied out of Pillow, and as float32."""
+    channels = 4 if image.mode.startswith("P") else len(image.getbands())
+    stored = 4 if image.mode in ("I", "F") else 2 if "16" in image.mode + _raw_mode(image) else 1
+    return image.width * image.height * channels * (2 * stored + 4)
 
 
 def from_pil(image: Image.Image, name: str) -> Picture:

@@ -21,7 +21,8 @@ from PIL import Image
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 from ddfm.imaging.quiet import silence_libtiff
-from ddfm.imaging.reading import BoundedFile, check_pixels
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import BoundedFile
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -33,6 +34,7 @@ _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _FILL_ORDER, _ORIENTATION, _ICC = 266, 274, 34675
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
+_MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
 
 
 def is_tiff(head: bytes) -> bool:
@@ -53,6 +55,8 @@ def page_count(path: Path) -> int:
             if offset in seen:
                 raise DdfmError(f"{path} is damaged: its pages form a loop")
             seen.add(offset)
+            if len(seen) > _MOST_PAGES:
+                raise DdfmError(f"{path} was refused: it has more than {_MOST_PAGES:,} pages")
             entries = _integer(_bytes_at(file, offset, count), order)
             offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
     return len(seen)
@@ -65,10 +69,11 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
         sheet = file.pages[page]
         _check_numbers(sheet, name)
-        check_pixels(sheet.imagewidth, sheet.imagelength, name)
+        ask_pixels(sheet.imagewidth, sheet.imagelength, name)
         if not _is_ours(sheet):
             return None
         _check_layout(sheet, name)
+        ask_bytes(_bytes_needed(sheet), name, opened.length)
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
     array = _as_light(_with_true_alpha(array, sheet), sheet)
@@ -134,7 +139,13 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
     if 0 in sheet.shape:
         raise DdfmError(f"{name}: the image is empty, {sheet.imagewidth} x {sheet.imagelength}")
     if sheet.is_tiled:
-        check_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
+        ask_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
+
+
+def _bytes_needed(sheet: TiffPage) -> int:
+    """For the page, a strip of it packed and unpacked, and the page as float32."""
+    samples = sheet.imagewidth * sheet.imagelength * sheet.samplesperpixel
+    return samples * (3 * sheet.dtype.itemsize + 4)
 
 
 def _unpack(sheet: TiffPage, name: str) -> np.ndarray:

@@ -1,0 +1,58 @@
+"""Defaults of options that the user sets once: a file `ddfm.toml`, and the environment.
+
+    [fuse]
+    task = "medical"
+    overlay = "iron"
+
+stands for `ddfm fuse --task medical --overlay iron`, and what is said on the command line goes
+before it. The file lies in the folder where ddfm is started, or where $DDFM_CONFIG says. In the
+environment every option has the name DDFM_COMMAND_OPTION (DDFM_FUSE_TASK), which goes before the
+file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.errors import DdfmError, unknown
+
+__all__ = ["read_defaults"]
+
+NAME = "ddfm.toml"
+OWN = {"volume": {"task": "medical"}}  # volumes are medical, where images are not
+
+
+def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
+    """The defaults of each command of a group, by the names of its options."""
+    said = os.environ.get("DDFM_CONFIG")
+    path = Path(said or NAME)
+    if said is None and not path.is_file():
+        return OWN
+    from ddfm.storage.inputs import toml_table
+
+    tables = toml_table(path)
+    read = {name: _options(group, name, table, path) for name, table in tables.items()}
+    return {name: OWN.get(name, {}) | read.get(name, {}) for name in (*OWN, *read)}
+
+
+def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str, Any]:
+    """The options of one command, by the names of its parameters."""
+    command = group.commands.get(name)
+    if command is None:
+        raise DdfmError(f"{path}: {unknown('command', name, group.commands)}")
+    if not isinstance(table, dict):
+        raise DdfmError(f"{path}: [{name}] is a table of options, such as task = 'medical'")
+    known = {
+        spelling.lstrip("-"): parameter.name
+        for parameter in command.params
+        for spelling in parameter.opts
+        if spelling.startswith("--")
+    }
+    for option in table:
+        if option not in known:
+            raise DdfmError(f"{path}: {unknown(f'option of {name}', option, known)}")
+    return {str(known[option]): value for option, value in table.items()}

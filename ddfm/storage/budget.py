@@ -1,0 +1,117 @@
+"""How much a file may unpack to. Every reader asks here before it makes room for anything.
+
+A file of one kilobyte can claim gigabytes, and most that do are damaged or meant to harm. Two
+limits hold, both of the environment, so that every process that this one starts has them too:
+
+- DDFM_MAX_MEGAPIXELS (--max-megapixels): of a picture, a page, a frame or a slice.
+- DDFM_MAX_BYTES: what one file may take in memory, unpacked and as numbers to compute with.
+  Unless said, a quarter of the machine's memory; and beyond a gigabyte no more than `RATIO` times
+  the size of the file, which no real photograph or scan comes near.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+from ddfm.errors import DdfmError
+
+__all__ = ["ask_bytes", "ask_pixels", "limited", "max_bytes", "max_pixels"]
+
+PIXELS, BYTES = "DDFM_MAX_MEGAPIXELS", "DDFM_MAX_BYTES"
+MEGAPIXELS = 180.0
+SHARE = 1 / 4  # of the machine's memory
+ALWAYS = 2**30  # bytes that any file may take, however small it is
+RATIO = 200
+UNKNOWN_MEMORY = 8 * 2**30  # bytes, where the system does not tell
+
+
+def max_pixels() -> float:
+    """How many pixels a picture may have."""
+    return 1e6 * (_said(PIXELS) or MEGAPIXELS)
+
+
+def max_bytes(packed: int | None = None) -> float:
+    """How many bytes of memory a file may take.
+
+    Args:
+        packed: the size of the file, where it is known.
+    """
+    said = _said(BYTES)
+    if said is not None:
+        return said
+    limit = SHARE * _memory()
+    return limit if packed is None else min(limit, max(ALWAYS, RATIO * packed))
+
+
+def ask_pixels(width: int, height: int, name: str) -> None:
+    """Refuse a picture of too many pixels."""
+    if width * height > max_pixels():
+        raise DdfmError(
+            f"{name} says it has {width} x {height} pixels, more than the limit of "
+            f"{max_pixels() / 1e6:g} megapixels that guards against decompression bombs; if you "
+            f"trust it, raise the limit with --max-megapixels or {PIXELS}"
+        )
+
+
+def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
+    """Refuse what would take too much memory.
+
+    Args:
+        needed: bytes, unpacked and as numbers to compute with.
+        packed: the size of the file, where it is known.
+    """
+    limit = max_bytes(packed)
+    if needed > limit:
+        raise DdfmError(
+            f"{name} would take {_megabytes(needed)} of memory, more than the limit of "
+            f"{_megabytes(limit)} that guards against decompression bombs; if you trust it, raise "
+            f"the limit with {BYTES}={needed:.0f}"
+        )
+
+
+@contextmanager
+def limited(megapixels: float | None) -> Iterator[None]:
+    """Another limit of pixels for as long as the block lasts; None leaves it as it is."""
+    before = os.environ.get(PIXELS)
+    if megapixels is not None:
+        os.environ[PIXELS] = f"{megapixels:g}"
+    try:
+        max_pixels()  # what makes no sense is said at once
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(PIXELS, None)
+        else:
+            os.environ[PIXELS] = before
+
+
+def _said(variable: str) -> float | None:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    with suppress(ValueError):
+        number = float(text)
+        if number > 0 and not math.isnan(number):
+            return number
+    raise DdfmError(f"{variable} must be a number above 0, such as 4e9, not {text!r}")
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+@cache
+def _memory() -> int:
+    """Of the machine, or of the container that we are in, in bytes."""
+    found = [UNKNOWN_MEMORY]
+    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            found.append(int(Path("/sys/fs/cgroup", place).read_text()))
+    return min(found)

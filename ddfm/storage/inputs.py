@@ -1,0 +1,118 @@
+"""What may be read: files that are there, are files, and hold no more than they say."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ddfm.errors import DdfmError, one_line
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "BoundedFile",
+    "existing_file",
+    "json_object",
+    "read_text",
+    "read_to_the_end",
+    "toml_table",
+]
+
+MOST_TEXT = 64 * 2**20  # bytes of a file of settings
+PIECE = 2**20
+SLACK = 2**20  # bytes that may follow what a header promises
+
+
+class BoundedFile(io.BufferedReader):
+    """A file to read that never asks for more memory than it has bytes.
+
+    Formats say how long their parts are, and a damaged one may say four gigabytes. Python would
+    make room for all of it before it finds that the file is shorter.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        raw = io.FileIO(path)
+        self.length = os.fstat(raw.fileno()).st_size
+        super().__init__(raw)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(self.length - self.tell(), 0)))
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there, or an error that says what is instead.
+
+    Pipes and devices are refused before they are opened: reading them may never end.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DdfmError(f"cannot read {path}: it is a folder, not a file")
+        if not path.exists():
+            raise DdfmError(f"cannot read {path}: there is no such file")
+        if not path.is_file():
+            raise DdfmError(f"cannot read {path}: it is not a regular file")
+    except (OSError, ValueError) as error:
+        raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+    return path
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A small text file in UTF-8."""
+    path = existing_file(path)
+    try:
+        if path.stat().st_size > MOST_TEXT:
+            raise DdfmError(f"cannot read {path}: it is too large for a file of settings")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+
+
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """The object that a JSON text is. Numbers that JSON does not have, such as NaN, are refused."""
+    try:
+        content = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise DdfmError(f"{where} is nested too deeply") from None
+    except ValueError as error:
+        raise DdfmError(f"{where} is not JSON: {one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise DdfmError(f"{where} must be a JSON object: names with their values")
+    return content
+
+
+def toml_table(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a TOML file says."""
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise DdfmError(f"{path} is nested too deeply") from None
+    except ValueError as error:
+        raise DdfmError(f"{path} is not TOML: {one_line(error)}") from None
+
+
+def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
+    """Read what is left of a packed stream: only at its end the checksum is compared.
+
+    Little may follow what was read before; a stream that goes on and on is refused.
+    """
+    left = SLACK
+    while data := stream.read(PIECE):
+        left -= len(data)
+        if left < 0:
+            raise DdfmError(f"{name} was refused: it unpacks to more than its header says")
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")

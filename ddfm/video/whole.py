@@ -1,0 +1,72 @@
+"""Whether a video is all there. FFmpeg takes a file that was cut off for a shorter film.
+
+Three families of containers say how long their outermost parts are: Matroska (WebM), whose segment
+is an EBML element; MP4 and MOV, a row of boxes; AVI, one or more RIFF chunks. Where such a part
+goes on behind the end of the file, the rest of it was lost. The others do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ddfm.errors import DdfmError
+
+__all__ = ["check_whole"]
+
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_MOST_PARTS = 1_000_000
+
+
+def check_whole(path: Path) -> None:
+    """Raise if the file was cut off, as far as its format tells."""
+    length = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(12)
+        file.seek(0)
+        if head[:4] == _EBML:
+            parts = _elements(file)
+        elif head[:4] == b"RIFF":
+            parts = _chunks(file)
+        elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            parts = _boxes(file)
+        else:
+            return
+        for _, end in zip(range(_MOST_PARTS), parts, strict=False):
+            if end > length:
+                raise DdfmError(f"{path} is truncated: {length:,} of its {end:,} bytes are there")
+            file.seek(end)
+
+
+def _elements(file: BinaryIO) -> Iterator[int]:
+    """Where each element ends, up to the segment; one that was written live has no length."""
+    name = b""
+    while name != _SEGMENT:
+        name, first = file.read(4), file.read(1)
+        if len(name) < 4 or not first or not first[0]:
+            return
+        # As many bytes follow as there are zeros before the first one; all ones is unknown.
+        more = 8 - first[0].bit_length()
+        size = int.from_bytes(bytes([first[0] & (127 >> more)]) + file.read(more), "big")
+        if size == (1 << 7 * (more + 1)) - 1:
+            return
+        yield file.tell() + size
+
+
+def _boxes(file: BinaryIO) -> Iterator[int]:
+    while len(head := file.read(16)) >= 8:
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:  # the true one comes behind the name
+            size = int.from_bytes(head[8:], "big")
+        if size < 8:  # 0: up to the end of the file
+            return
+        yield file.tell() - len(head) + size
+
+
+def _chunks(file: BinaryIO) -> Iterator[int]:
+    while len(head := file.read(8)) == 8 and head[:4] == b"RIFF":
+        size = int.from_bytes(head[4:], "little")
+        if not size:  # who was killed while recording leaves a 0
+            return
+        yield file.tell() + size + size % 2

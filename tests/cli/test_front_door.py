@@ -1,0 +1,109 @@
+"""What a newcomer types first, and defaults that are set once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm.cli import main
+
+
+@pytest.fixture
+def pair(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_version_and_help_in_every_spelling():
+    assert ddfm_run("-V").stdout == ddfm_run("--version").stdout != ""
+    assert ddfm_run("help").stdout == ddfm_run("--help").stdout
+    assert "--save-steps" in ddfm_run("help", "fuse").stdout
+    refused(ddfm_run("help", "fus"), "unknown command 'fus'", "did you mean fuse")
+
+
+def test_files_without_a_command_are_told_which_one(pair):
+    line = refused(ddfm_run(*pair), "is no command")
+    assert f"ddfm fuse {pair[0]} {pair[1]} -o fused.png" in line
+    refused(ddfm_run("no-such-file.png"), "No such command")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell):
+    assert "_DDFM_COMPLETE" in ddfm_run("completion", shell).stdout
+    typed = {"COMP_WORDS": "ddfm fuse --over", "COMP_CWORD": "2"}
+    if shell == "fish":
+        typed = {"COMP_WORDS": "ddfm fuse", "COMP_CWORD": "--over"}
+    found = subprocess.run(
+        [sys.executable, "-c", "from ddfm.cli import main; main(prog_name='ddfm')"],
+        env=os.environ | typed | {"_DDFM_COMPLETE": f"{shell}_complete"},
+        capture_output=True,
+        text=True,
+    )
+    assert "--overlay" in found.stdout
+
+
+def test_a_file_of_defaults_goes_before_ours_and_behind_the_command_line(
+    pair, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ddfm.toml").write_text('[fuse]\ntask = "medical"\nseed = 7\nsave-steps = "s"\n')
+    result = ddfm_run("fuse", *pair, "-o", "fused.png", *FAST, "--seed", "8", "--json")
+    told = json.loads(result.stdout)["settings"]
+    assert (told["task"], told["seed"]) == ("medical", 8)
+    assert len(list((tmp_path / "s").iterdir())) == 4
+    monkeypatch.setenv("DDFM_FUSE_TASK", "ir-visible")
+    told = json.loads(ddfm_run("fuse", *pair, "-o", "fused.png", *FAST, "--json").stdout)
+    assert (told["settings"]["task"], told["settings"]["seed"]) == ("ir-visible", 7)
+
+
+def test_volumes_stay_medical_whatever_else_the_file_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ddfm.toml").write_text("[volume]\nseed = 7\n")
+    context = main.make_context("ddfm", ["volume", "--help"])
+    assert context.default_map["volume"] == {"task": "medical", "seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[fuse]\ntaks = "medical"', ("ddfm.toml", "unknown option of fuse 'taks'", "task")),
+        ("[fus]\nseed = 1", ("ddfm.toml", "unknown command 'fus'", "fuse")),
+        ("fuse = 1", ("ddfm.toml", "[fuse] is a table")),
+        ("[fuse", ("ddfm.toml is not TOML",)),
+    ],
+)
+def test_mistakes_in_the_file_are_one_line(tmp_path, monkeypatch, text, words):
+    path = tmp_path / "my ddfm.toml"
+    path.write_text(text)
+    monkeypatch.setenv("DDFM_CONFIG", str(path))
+    refused(ddfm_run("priors", "list"), *words)
+
+
+def test_a_file_that_is_named_must_be_there(monkeypatch):
+    monkeypatch.setenv("DDFM_CONFIG", "no-such.toml")
+    refused(ddfm_run("priors", "list"), "no-such.toml")
+
+
+def test_programs_are_told_in_json(pair, tmp_path):
+    told = json.loads(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--json").stdout)
+    assert told["output"] == str(tmp_path / "f.png") and told["settings"]["steps"] == 2
+    names = [prior["name"] for prior in json.loads(ddfm_run("priors", "list", "--json").stdout)]
+    assert "default" in names and all(name in ddfm_run("priors", "list").stdout for name in names)
+    for folder, path in zip(("a", "b"), pair, strict=True):
+        (tmp_path / folder).mkdir()
+        path.rename(tmp_path / folder / f"x_{path.name}")
+    command = ("fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out", *FAST, "--json")
+    plan = json.loads(ddfm_run(*command, "--dry-run").stdout)
+    assert [one["status"] for one in plan["outcomes"]] == ["planned"]
+    done = json.loads(ddfm_run(*command).stdout)["outcomes"]
+    assert [one["status"] for one in done] == ["fused"] and os.path.exists(done[0]["output"])
