@@ -36,6 +36,7 @@ __all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shar
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
+LONGEST = 255  # bytes of a file's name
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 BEGIN, BEGINNING = b'{"output": "', 1 << 16
 
@@ -147,7 +148,7 @@ class Manifest:
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
-        with atomic_path(self.folder / output, PREFIX) as temporary:
+        with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
             entry = {"output": output, **KnownFile(temporary).noted(), **entry}
             self._append(entry)
@@ -300,6 +301,6 @@ def _entry(line: bytes) -> Entry | None:
     with suppress(ValueError, RecursionError):
         entry = json.loads(line)
         name = entry.get("output") if isinstance(entry, dict) else None
-        if isinstance(name, str) and name and name == Path(name).name:
-            return entry
+        if isinstance(name, str) and 0 < len(os.fsencode(name)) <= LONGEST:
+            return entry if name == Path(name).name else None
     return None
