@@ -51,33 +51,33 @@ class Film:
 Method = Callable[[Frames, bool], Iterator[Fusion]]
 
 
-def alone(frames: Frames, steady: bool) -> Iterator[Fusion]:
+def alone(frames: Frames, denoised: bool) -> Iterator[Fusion]:
     fuser = Fuser()
     return (fuser(*pair, progress=False) for pair in frames)
 
 
-def alone_with_own_noise(frames: Frames, steady: bool) -> Iterator[Fusion]:
+def alone_with_own_noise(frames: Frames, denoised: bool) -> Iterator[Fusion]:
     fuser = Fuser()
     for seed, pair in enumerate(frames):
         yield fuser.with_config(seed=seed)(*pair, progress=False)
 
 
-def film(frames: Frames, steady: bool) -> Iterator[Fusion]:
-    return fuse_frames(frames, steady=steady)
+def film(frames: Frames, denoised: bool) -> Iterator[Fusion]:
+    return fuse_frames(frames, temporal_denoising=denoised)
 
 
-def film_not_steadied(frames: Frames, steady: bool) -> Iterator[Fusion]:
-    return fuse_frames(frames, steady=False)
+def film_not_denoised(frames: Frames, denoised: bool) -> Iterator[Fusion]:
+    return fuse_frames(frames, temporal_denoising=False)
 
 
-def warm_film(frames: Frames, steady: bool) -> Iterator[Fusion]:
-    return fuse_frames(frames, steady=steady, warm=True)
+def warm_film(frames: Frames, denoised: bool) -> Iterator[Fusion]:
+    return fuse_frames(frames, temporal_denoising=denoised, warm=True)
 
 
 METHODS: dict[str, Method] = {
     "each frame by itself, with noise of its own": alone_with_own_noise,
     "each frame by itself (`ddfm fuse`)": alone,
-    "`ddfm film --no-steady`": film_not_steadied,
+    "`ddfm film --no-temporal-denoising`": film_not_denoised,
     "`ddfm film`": film,
     "`ddfm film --warm`": warm_film,
 }
@@ -118,9 +118,9 @@ def error(fused: np.ndarray, sequence: Film, method: Method, name: str) -> float
     return float(np.sqrt(np.mean((fused - truth)[lately] ** 2)))
 
 
-def run(method: Method, frames: Frames, steady: bool, name: str) -> np.ndarray:
+def run(method: Method, frames: Frames, denoised: bool, name: str) -> np.ndarray:
     """Luminance of all results, (N, H, W), from 0 to 255."""
-    bar = tqdm(method(frames, steady), desc=name, total=len(frames), leave=False)
+    bar = tqdm(method(frames, denoised), desc=name, total=len(frames), leave=False)
     return 255 * np.stack([grey(fusion.picture) for fusion in bar])
 
 

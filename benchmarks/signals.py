@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kill_folder import make_pairs
+from kill import make_sources as make_pairs
 
 __all__ = ["COMMANDS", "Command", "try_command"]
 
@@ -66,21 +66,21 @@ class Command:
 COMMANDS = {
     "fuse": Command(
         lambda given, out: [
-            "fuse", given / "ir/000_ir.png", given / "vis/000_vis.png", "-o", out / "f.png", *FAST,
+            "fuse", given / "ir/000.png", given / "vi/000.png", "-o", out / "f.png", *FAST,
             "--save-steps", out / "steps",
         ]
     ),
     "folders": Command(
-        lambda given, out: ["fuse", given / "ir", given / "vis", "-o", out / "fused", *FAST]
+        lambda given, out: ["fuse", given / "ir", given / "vi", "-o", out / "fused", *FAST]
     ),
     "film-mkv": Command(
-        lambda given, out: ["film", given / "ir", given / "vis", "-o", out / "f.mkv", *FAST]
+        lambda given, out: ["film", given / "ir", given / "vi", "-o", out / "f.mkv", *FAST]
     ),
     "film-mp4": Command(
-        lambda given, out: ["film", given / "ir", given / "vis", "-o", out / "f.mp4", *FAST]
+        lambda given, out: ["film", given / "ir", given / "vi", "-o", out / "f.mp4", *FAST]
     ),
     "film-frames": Command(
-        lambda given, out: ["film", given / "ir", given / "vis", "-o", out / "frames", *FAST]
+        lambda given, out: ["film", given / "ir", given / "vi", "-o", out / "frames", *FAST]
     ),
     "volume": Command(
         lambda given, out: [
@@ -95,12 +95,12 @@ COMMANDS = {
     ),
     "metrics": Command(
         lambda given, out: [
-            "metrics", given / "ir/000_ir.png", given / "ir/001_ir.png", given / "vis/000_vis.png"
+            "metrics", given / "ir/000.png", given / "ir/001.png", given / "vi/000.png"
         ]
     ),
     "bench": Command(
         lambda given, out: [
-            "bench", given, "--subfolders", "ir,vis", "--out", out / "bench", "--noise", "20",
+            "bench", given, "--subfolders", "ir,vi", "--out", out / "bench", "--noise", "20",
             "--prior", "gaussian", "--steps", "2", "--device", "cpu",
         ]
     ),
@@ -114,7 +114,7 @@ COMMANDS = {
     ),
     "train-dmfuse": Command(
         lambda given, out: [
-            "train-dmfuse", given, "--subfolders", "ir,vis", "--out", out / "run", "--steps", "4",
+            "train-dmfuse", given, "--subfolders", "ir,vi", "--out", out / "run", "--steps", "4",
             "--batch", "1", "--crops", "2", "--size", "32", "--device", "cpu",
         ]
     ),

@@ -1,7 +1,8 @@
 """Benchmarks: folders of pairs in; a table of results, a summary and one page to look at out.
 
-`datasets` finds the pairs and `methods` says what fuses them; `run` fuses and measures, and fills
-the tables of `results`, from which `tables`, `report` and `sheets` write what they are called.
+`datasets` finds the pairs and `methods` says what fuses them; `pairs` fuses and measures, and `run`
+fills the tables of `results`, from which `tables`, `report` and `sheets` write what they are
+called.
 """
 
 from __future__ import annotations

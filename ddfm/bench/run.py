@@ -11,39 +11,30 @@ run, to all sources, and measures how far their fusion is from that of the clean
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import time
-import zlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
+from ddfm.bench.pairs import PairWork, against_clean, against_sources, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row, level
 from ddfm.bench.sheets import write_sheets
 from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
-from ddfm.imaging.files import read_image, write_image
-from ddfm.imaging.pairing import Pair
-from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import as_grey, evaluate, known_metrics, psnr, ssim
+from ddfm.metrics import known_metrics
+from ddfm.progress import progress_bar
 from ddfm.storage.files import make_folder
-from ddfm.storage.manifest import Manifest, sources_entry
+from ddfm.storage.manifest import Entry
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
-from ddfm.version import __version__
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["bench"]
 
@@ -58,12 +49,15 @@ def bench(
     ssim_range: float = 2.0,
     noise: Sequence[float] = (),
     columns: Sequence[str] | None = None,
+    verify: bool = False,
     progress: bool | None = None,
 ) -> Bench:
     """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
     Args:
         columns: the metrics of the tables for papers.
+        verify: whether what was done before is known by what is in the files, where their sizes and
+            the times of their last change would do.
     """
     columns = columns and known_metrics(columns)
     positive("ssim_range (--ssim-range)", ssim_range)
@@ -78,7 +72,7 @@ def bench(
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
-        _run(result, made, out, progress)
+        _run(result, made, out, verify, progress)
         write_tables(result, out, columns)
         write_report(result, out / REPORT)
         write_plots(result, out / "plots")
@@ -103,17 +97,25 @@ def _check_outputs(result: Bench, out: Path) -> None:
 
 
 def _run(
-    result: Bench, made: dict[tuple[str, str], Fuse], out: Path, progress: bool | None
+    result: Bench,
+    made: dict[tuple[str, str], Fuse],
+    out: Path,
+    verify: bool,
+    progress: bool | None,
 ) -> None:
     """All methods on all sets."""
-    methods, datasets = result.methods, result.datasets
-    total = len(methods) * sum(len(d.pairs) for d in datasets)
-    disable = None if progress is None else not progress
-    with tqdm(total=total, unit="pair", disable=disable, leave=False) as bar:
+    methods, datasets, noise = result.methods, result.datasets, result.noise
+    pairs = sum(len(d.pairs) for d in datasets)
+    total = pairs * sum(1 if method.make is None else 1 + len(noise) for method in methods)
+    with progress_bar(progress, total=total, unit="pair") as bar:
         for method in methods:
             for dataset in datasets:
                 bar.set_description(printable(f"{method.name}, {dataset.name}"))
-                _run_set(method, dataset, out, result, made.get((method.name, dataset.name)), bar)
+                fuse = made.get((method.name, dataset.name))
+                if fuse is None:
+                    _measure_others(method, dataset, result, bar)
+                else:
+                    _run_set(method, dataset, fuse, result, out, verify, bar)
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
@@ -135,125 +137,56 @@ def _folder(out: Path, sigma: float, method: Method, dataset: Dataset) -> Path:
 
 
 def _run_set(
-    method: Method, dataset: Dataset, out: Path, result: Bench, fuse: Fuse | None, bar: tqdm
-) -> None:
-    # A baseline, or somebody else, takes sources of the size that those beside it take.
-    settings = {"resize": result.resize_of(dataset.name)} | method.settings.get(dataset.name, {})
-    with ExitStack() as opened:
-        manifests: dict[float, Manifest] = {}
-        for sigma in (0.0, *result.noise) if fuse is not None else ():
-            manifest = Manifest(_folder(out, sigma, method, dataset))
-            manifests[sigma] = opened.enter_context(manifest)
-        for pair in dataset.pairs:
-            try:
-                row = _run_pair(method, dataset, pair, result, fuse, settings, manifests)
-                result.rows.append(row)
-            except (DdfmError, MemoryError, RuntimeError) as error:
-                why = why_failed(error)
-                result.failures.append((method.name, dataset.name, pair.name, why))
-            bar.update()
-
-
-def _run_pair(
     method: Method,
     dataset: Dataset,
-    pair: Pair,
-    result: Bench,
-    fuse: Fuse | None,
-    settings: dict[str, Any],
-    manifests: dict[float, Manifest],
-) -> Row:
-    """One result: somebody else's file, or fused here, with its entry in a manifest by noise."""
-    pictures = read_sources(pair.files, settings["resize"])
-    measure = _against_sources(pictures, dataset.task, result.ssim_range)
-    if fuse is None:
-        file = method.result(dataset.name, pair.name)
-        return Row(method.name, dataset.name, pair, file, None, measure.values(file))
-    entry = _fused(manifests[0.0], pair, pictures, fuse, settings, measure)
-    file = manifests[0.0].folder / entry["output"]
-    row = Row(method.name, dataset.name, pair, file, entry["seconds"], _metrics(entry))
-    clean = _against_clean(file, entry["sha256"])
-    for sigma in result.noise:
-        noisy = tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
-        with_noise = settings | {"noise": sigma}
-        row.noise[level(sigma)] = _metrics(
-            _fused(manifests[sigma], pair, noisy, fuse, with_noise, clean)
-        )
-    return row
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured of a result, and all that its values depend on beside the pictures."""
-
-    how: dict[str, Any]
-    values: Callable[[Path], dict[str, float]]
-
-    def entry(self, file: Path) -> dict[str, Any]:
-        """For the manifest. JSON has no infinite PSNR, and no share of no targets."""
-        values = self.values(file).items()
-        return {
-            "measured": self.how,
-            "metrics": {name: v if math.isfinite(v) else str(v) for name, v in values},
-        }
-
-
-def _metrics(entry: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in entry["metrics"].items()}
-
-
-def _against_sources(pictures: tuple[Picture, ...], task: str, ssim_range: float) -> Measure:
-    def values(file: Path) -> dict[str, float]:
-        greys = [as_grey(picture) for picture in (read_image(file), *pictures)]
-        return evaluate(*greys, ssim_range=ssim_range, task=task)
-
-    return Measure({"version": __version__, "task": task, "ssim_range": ssim_range}, values)
-
-
-def _against_clean(clean: Path, digest: str) -> Measure:
-    """How near the fusion of noisy sources is to that of clean ones."""
-
-    def values(file: Path) -> dict[str, float]:
-        fused, target = as_grey(file), as_grey(clean)
-        return {
-            "PSNR": psnr(fused, target, peak=255),
-            "SSIM": ssim(fused, target, data_range=255),
-        }
-
-    return Measure({"version": __version__, "clean": digest}, values)
-
-
-def _fused(
-    manifest: Manifest,
-    pair: Pair,
-    pictures: tuple[Picture, ...],
     fuse: Fuse,
-    settings: dict[str, Any],
-    measure: Measure,
-) -> dict[str, Any]:
-    """The line of the result in the manifest: its seconds and metrics, of now or an earlier run."""
-    output = f"{pair.name}.png"
-    wanted = json.loads(json.dumps({"sources": sources_entry(pair.files), "settings": settings}))
-    entry = manifest.get(output)
-    if entry is None or {key: entry.get(key) for key in wanted} != wanted:
-        begin = time.perf_counter()
-        fused = fuse(*pictures)
-        entry = wanted | {"seconds": round(time.perf_counter() - begin, 4)}
-        with manifest.adding(output, entry) as temporary:
-            write_image(temporary, fused.pixels, replace(fused, range=None), None)
-            with suppress(DdfmError):  # what cannot be measured is a result all the same
-                entry |= measure.entry(temporary)
-        entry = manifest.entries[output]
-    if entry.get("measured") != measure.how:
-        entry = entry | measure.entry(manifest.folder / output)
-    return entry
+    result: Bench,
+    out: Path,
+    verify: bool,
+    bar: tqdm[Any],
+) -> None:
+    """One method on one set; with noise, too, whatever was possible without."""
+    settings = _settings(method, dataset, result)
+    measure = against_sources(dataset.task, result.ssim_range)
+    work = PairWork(fuse, settings, lambda pair: measure)
+    folder = _folder(out, 0.0, method, dataset)
+    entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar)
+    pairs = [pair for pair in dataset.pairs if pair.name in entries]
+    clean = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
+    noise: dict[str, dict[str, dict[str, float]]] = {pair.name: {} for pair in pairs}
+    for sigma in result.noise:
+        noisy = settings | {"noise": sigma}
+        work = PairWork(fuse, noisy, lambda pair: against_clean(*clean[pair.name]))
+        noisy_folder = _folder(out, sigma, method, dataset)
+        of_noise, failed_too = fuse_pairs(pairs, work, noisy_folder, verify, bar)
+        failed |= failed_too
+        for name, entry in of_noise.items():
+            noise[name][level(sigma)] = metrics_of(entry)
+    result.failures += [(method.name, dataset.name, *why) for why in failed.items()]
+    for pair in pairs:
+        if pair.name not in failed:
+            file, entry = clean[pair.name][0], entries[pair.name]
+            row = method.name, dataset.name, pair, file, entry.get("seconds"), metrics_of(entry)
+            result.rows.append(Row(*row, noise[pair.name]))
 
 
-def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
-    """Noise that depends on the pair's name and the source alone."""
-    rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
-    noise = rng.standard_normal(picture.pixels.shape, np.float32)
-    return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
+def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:
+    """What somebody else's method has made of a set."""
+    resize = _settings(method, dataset, result)["resize"]
+    measure = against_sources(dataset.task, result.ssim_range)
+    for pair in dataset.pairs:
+        try:
+            file = method.result(dataset.name, pair.name)
+            values = measure.values(file, read_sources(pair.files, resize))
+            result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
+        except (DdfmError, MemoryError, RuntimeError) as error:
+            result.failures.append((method.name, dataset.name, pair.name, why_failed(error)))
+        bar.update()
+
+
+def _settings(method: Method, dataset: Dataset, result: Bench) -> Entry:
+    """A baseline, or somebody else, takes sources of the size that those beside it take."""
+    return {"resize": result.resize_of(dataset.name)} | method.settings.get(dataset.name, {})
 
 
 def _check_names(kind: str, names: list[str]) -> None:

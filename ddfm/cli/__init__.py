@@ -23,6 +23,7 @@ from ddfm.cli.defaults import read_defaults
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
+from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.process import prepare
@@ -221,5 +222,16 @@ def completion(shell: str) -> None:
     click.echo(maker(main, {}, "ddfm", "_DDFM_COMPLETE").source())
 
 
-for command in (fuse, film, volume, metrics, bench, priors, train_prior, train_dmfuse, cite):
+for command in (
+    fuse,
+    film,
+    volume,
+    merge,
+    metrics,
+    bench,
+    priors,
+    train_prior,
+    train_dmfuse,
+    cite,
+):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option
+from ddfm.cli.options import fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["bench", "folder_names"]
@@ -59,6 +59,7 @@ __all__ = ["bench", "folder_names"]
     metavar="FILE",
     help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
 )
+@verify_option
 @quiet_option
 def bench(
     folders: tuple[Path, ...],
@@ -73,6 +74,7 @@ def bench(
     columns: str | None,
     boxes: Path | None,
     detectors: tuple[str, ...],
+    verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> int | None:
@@ -120,6 +122,7 @@ def bench(
         ssim_range=ssim_range,
         noise=levels,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
+        verify=verify,
         progress=progress,
     )
     if annotated is not None:

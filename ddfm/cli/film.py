@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_alignment_outputs
-from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["film", "fuse_film"]
@@ -38,13 +37,17 @@ __all__ = ["film", "fuse_film"]
     help="Frames per second of the result.  [default: of the videos; 25 for folders]",
 )
 @click.option(
-    "--no-steady", is_flag=True, help="Do not average noise over time where nothing moves."
+    "--no-temporal-denoising",
+    is_flag=True,
+    help="Do not average noise over time where nothing moves.",
 )
+@click.option("--no-steady", is_flag=True, hidden=True)  # its name before version 0.6
 @click.option(
     "--warm",
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
 )
+@verify_option
 @fuser_options
 @align_options
 @quiet_option
@@ -54,8 +57,10 @@ def film(
     output: Path,
     pattern: str | None,
     rate: float | None,
+    no_temporal_denoising: bool,
     no_steady: bool,
     warm: bool,
+    verify: bool,
     align: str,
     align_to: str | None,
     transform_file: Path | None,
@@ -77,8 +82,11 @@ def film(
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
     """
+    if no_steady:
+        say("ddfm: --no-steady is now called --no-temporal-denoising", err=True)
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    how = {"pattern": pattern, "rate": rate, "steady": not no_steady, "warm": warm}
+    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
+    how |= {"temporal_denoising": not (no_temporal_denoising or no_steady)}
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
 
 
@@ -104,11 +112,11 @@ def fuse_film(
     check_film(output)
     check_alignment_outputs(settings, save_transform)
     fuser = Fuser(**settings)
-    began = time.monotonic()
     if settings["align"] != "none":
         fuser = aligned_film(fuser, a, b, how.get("pattern"))
     if save_transform is not None:
         fuser.save_transform(save_transform)
-    count = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
+    summary = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
-        say(f"{output}: {count} frames, {time.monotonic() - began:.1f} s", err=True)
+        frames, seconds = len(summary.outcomes), summary.seconds
+        say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)

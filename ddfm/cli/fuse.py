@@ -24,6 +24,7 @@ from ddfm.cli.options import (
     fuser_options,
     json_option,
     quiet_option,
+    verify_option,
 )
 from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.cli.writing import OutputPath, say
@@ -90,6 +91,13 @@ __all__ = ["fuse"]
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
 @range_options
 @click.option(
+    "--shard",
+    metavar="I/N",
+    help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, "
+    "or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
+)
+@verify_option
+@click.option(
     "--celsius",
     nargs=2,
     type=float,
@@ -125,6 +133,8 @@ def fuse(
     pattern: str | None,
     suffix: str | None,
     dry_run: bool,
+    shard: str | None,
+    verify: bool,
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
@@ -159,7 +169,12 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders: dict[str, Any] = {"suffix": suffix, "dry_run": dry_run, "as_json": as_json}
+    folders: dict[str, Any] = {
+        "suffix": suffix,
+        "dry_run": dry_run,
+        "verify": verify,
+        "shard": shard,
+    }
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
     check_sources(sources)
@@ -186,9 +201,13 @@ def fuse(
                 "--check is for one pair, as is --save-transform without --align once"
             )
         folders |= {"save_transform": save_transform}
-        return _fuse_folders(sources, output, settings, quiet, save_steps, pattern, folders, flir)
-    if pattern is not None or suffix is not None or dry_run:
-        raise click.UsageError("--pattern, --format and --dry-run are for folders")
+        return _fuse_folders(
+            sources, output, settings, quiet, save_steps, pattern, folders, flir, as_json
+        )
+    if pattern is not None or any(folders.values()):
+        raise click.UsageError(
+            "--pattern, --format, --dry-run, --shard and --verify are for folders"
+        )
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
@@ -288,10 +307,12 @@ def _fuse_folders(
     pattern: str | None,
     folders: dict[str, Any],
     flir: dict[str, Any],
+    as_json: bool,
 ) -> int | None:
     from ddfm.fuser import Fuser, check_number
     from ddfm.imaging.files import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.shards import find_shard
 
     if save_steps is not None:
         raise click.UsageError("--save-steps is for images, not for folders")
@@ -300,11 +321,12 @@ def _fuse_folders(
         raise click.UsageError("--pattern is for two folders or more")
     if folders["suffix"] is not None:
         output_suffix(folders["suffix"])
+    if folders["shard"] is not None:
+        folders["shard"] = find_shard(folders["shard"])
     fuser = None if folders["dry_run"] else Fuser(**settings)
     if folders["dry_run"] and not alone:
         # No weights are read for a plan, and so there is no Fuser to do this.
         check_number(len(sources), checked(settings))
-    as_json = folders.pop("as_json")
     folders |= {"progress": False if quiet else None}
     if alone:
         summary = fuse_flir(sources[0], output, fuser, **folders, **flir)

@@ -20,12 +20,19 @@ __all__ = [
     "json_option",
     "quiet_option",
     "reading_options",
+    "verify_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+)
+
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    help="Know what was done before by what is in the files, not by their sizes and times alone.",
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 
@@ -89,6 +89,7 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
+@verify_option
 @fuser_options
 @quiet_option
 def volume(
@@ -108,13 +109,15 @@ def volume(
     together: int,
     align: str,
     save_transform: Path | None,
+    verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
     """Fuse two registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, ...
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    B is brought there by what both say of the patient's space.
+    B is brought there by what both say of the patient's space. An interrupted run goes on where it
+    was: until the volume is written, its slices are kept in a hidden folder beside it.
 
     \b
     Examples:
@@ -129,7 +132,7 @@ def volume(
     import numpy as np
 
     from ddfm.imaging.files import check_output
-    from ddfm.pipeline.volumes import fuse_volumes
+    from ddfm.pipeline.volumes import fuse_volumes, kept_slices
     from ddfm.registration.space import check_space_output, write_space_transform
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
@@ -154,23 +157,26 @@ def volume(
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    fusion = fuse_volumes(
-        first,
-        second,
-        Fuser(**settings),
-        axis=axis,
-        window_a=window_a,
-        window_b=window_b,
-        percentiles=percentiles,
-        colormap_a=colormap_a,
-        colormap_b=colormap_b,
-        align=align,
-        together=together,
-        progress=False if quiet else None,
-    )
-    fusion.save(output, keep_identity=keep_identity)
-    if montage is not None:
-        fusion.montage(montage)
+    with kept_slices(output) as folder:
+        fusion = fuse_volumes(
+            first,
+            second,
+            Fuser(**settings),
+            axis=axis,
+            window_a=window_a,
+            window_b=window_b,
+            percentiles=percentiles,
+            colormap_a=colormap_a,
+            colormap_b=colormap_b,
+            align=align,
+            together=together,
+            keep=folder,
+            verify=verify,
+            progress=False if quiet else None,
+        )
+        fusion.save(output, keep_identity=keep_identity)
+        if montage is not None:
+            fusion.montage(montage)
     if fusion.volume.burned_in and not quiet:
         say(
             f"{output}: a source says that text is burned into its pixels, which may be the name "

@@ -8,10 +8,10 @@ from types import TracebackType
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ddfm.diffusion.samplers import Step
 from ddfm.imaging.color import luminance
+from ddfm.progress import progress_bar
 
 __all__ = ["Callback", "Snapshot", "Watch"]
 
@@ -44,8 +44,7 @@ class Watch:
     trajectory: bool = False
 
     def __enter__(self) -> Watch:
-        disable = None if self.progress is None else not self.progress
-        self.bar = tqdm(desc="fusing", unit="step", delay=1, disable=disable, leave=False)
+        self.bar = progress_bar(self.progress, desc="fusing", unit="step", delay=1)
         self._steps: list[tuple[int, int, list[np.ndarray]]] = []
         return self
 

@@ -1,1 +1,1 @@
-"""Many fusions: folders, films and volumes, each resumed where it was interrupted."""
+"""Many fusions over one runner: folders, films and volumes, resumed where they were interrupted."""

@@ -1,49 +1,32 @@
 """Films in files: folders of frames, and videos (see `ddfm.video.files`).
 
-A folder of results has a manifest (see `ddfm.storage.manifest`), and an interrupted film goes on
-where it was: a frame is kept if it and all before it were made with these settings from these
-sources, since each depends on those before it. A video appears when it is whole, or not at all.
+An interrupted folder goes on where it was: a frame is kept if it and all before it are what they
+would become now, since each depends on those before it. A video appears when it is whole, or not
+at all.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from itertools import count as counting
 from pathlib import Path
-from typing import Any, Protocol
 
 from ddfm.errors import DdfmError, unknown
 from ddfm.imaging.pairing import find_pairs
+from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
-from ddfm.storage.checksum import sha256_of
-from ddfm.storage.manifest import NAME, Entry, Manifest
+from ddfm.storage.checksum import KnownFile
+from ddfm.storage.manifest import NAME, Entry, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
 
-__all__ = ["Film", "Frame", "check_film", "open_film", "writing"]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of both films.
-
-    Attributes:
-        name: what its result is called.
-        a, b: paths or pictures.
-        sources: tells what it is made from, as a manifest has it.
-    """
-
-    name: str
-    a: Any
-    b: Any
-    sources: Callable[[], list[Entry]]
+__all__ = ["Film", "check_film", "open_film", "writing"]
 
 
 @dataclass(frozen=True)
@@ -51,25 +34,16 @@ class Film:
     """Two films of one scene, to be read once.
 
     Attributes:
-        frames: in their order.
+        frames: in their order. What each is given is a path or a picture of both films.
         rate: frames per second.
         count: about how many there are, where that is known.
-        names: of all frames, where these are known.
+        outputs: the names of all results, where these are known.
     """
 
-    frames: Iterable[Frame]
+    frames: Iterable[Item]
     rate: float
     count: int | None
-    names: frozenset[str] | None = None
-
-
-class Writer(Protocol):
-    """Where the results go to, frame by frame."""
-
-    def kept(self, frame: Frame) -> Entry | None:
-        """What made this frame's result, if it is there already and is what it would become."""
-
-    def write(self, frame: Frame, fusion: Fusion) -> None: ...
+    outputs: frozenset[str] | None = None
 
 
 def open_film(
@@ -105,9 +79,20 @@ def check_film(out: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def writing(
-    out: str | os.PathLike[str], film: Film, settings: Entry, rate: float | None = None
-) -> Iterator[Writer]:
-    """Takes the results of a film, made with these settings. A video appears when it is whole."""
+    out: str | os.PathLike[str],
+    film: Film,
+    settings: Entry,
+    rate: float | None = None,
+    *,
+    resume: bool = True,
+    verify: bool = False,
+) -> Iterator[Sink]:
+    """Takes the results of a film, made with these settings. A video appears when it is whole.
+
+    Args:
+        resume: whether frames that are there already are kept.
+        verify: see `FolderSink`.
+    """
     out = Path(out)
     check_film(out)
     if rate is not None and not out.suffix:
@@ -117,53 +102,53 @@ def writing(
         raise DdfmError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
         with atomic_path(out) as temporary, VideoWriter(temporary, out, rate) as video:
-            yield _ToVideo(video)
+            yield _VideoSink(out, video)
             video.finish()
         return
-    if film.names is not None:  # of frames that are files
-        frames = list(film.frames)
-        sources = (path for frame in frames for path in (frame.a, frame.b))
-        keep_sources((out / f"{frame.name}.png" for frame in frames), sources)
+    if film.outputs is not None:  # of frames that are files
+        sources = (path for frame in list(film.frames) for path in frame.given)
+        keep_sources((out / output for output in film.outputs), sources)
     with Manifest(out) as manifest:
-        yield _ToFolder(manifest, settings, film.names)
+        _check_other_films(manifest, film.outputs)
+        yield _FramesSink(manifest, settings, resume, verify)
 
 
-class _ToVideo:
-    def __init__(self, video: VideoWriter) -> None:
-        self.video = video
+class _VideoSink:
+    def __init__(self, out: Path, video: VideoWriter) -> None:
+        self.out, self.video = out, video
 
-    def kept(self, frame: Frame) -> Entry | None:
+    def path(self, item: Item) -> Path:
+        return self.out
+
+    def find(self, item: Item) -> Entry | None:
         return None
 
-    def write(self, frame: Frame, fusion: Fusion) -> None:
-        self.video.write(fusion.picture, frame.name)
+    def write(self, item: Item, made: Made) -> None:
+        self.video.write(made.result.picture, Path(item.output).stem)
 
 
-class _ToFolder:
-    def __init__(self, manifest: Manifest, settings: Entry, names: frozenset[str] | None) -> None:
-        self.manifest, self.settings = manifest, settings
-        self.unbroken = True  # all frames so far were there already
-        for path in sorted(manifest.folder.iterdir()):
-            known = path.name in manifest.entries and (names is None or path.stem in names)
-            if not known and path.name != NAME and not path.name.startswith("."):
-                raise _other_film(manifest.folder, path.name)
+class _FramesSink(FolderSink):
+    def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
+        super().__init__(manifest, [settings], _save, verify)
+        self.unbroken = resume  # all frames so far were there already
 
-    def kept(self, frame: Frame) -> Entry | None:
-        entry = self.manifest.get(f"{frame.name}.png") if self.unbroken else None
-        same = entry is not None and entry.get("film") == self.settings
-        whole = same and "task" in entry and isinstance(entry.get("chosen"), dict)
-        self.unbroken = whole and entry.get("sources") == frame.sources()
+    def known(self, item: Item) -> Entry | None:
+        entry = super().known(item) if self.unbroken else None
+        self.unbroken = (
+            entry is not None and "task" in entry and isinstance(entry.get("chosen"), dict)
+        )
         return entry if self.unbroken else None
 
-    def write(self, frame: Frame, fusion: Fusion) -> None:
-        entry = {
-            "sources": frame.sources(),
-            "film": self.settings,
-            "task": fusion.settings["task"],
-            "chosen": fusion.chosen,
-        }
-        with self.manifest.adding(f"{frame.name}.png", entry) as temporary:
-            fusion.save(temporary)
+
+def _save(fusion: Fusion, path: Path) -> None:
+    fusion.save(path)
+
+
+def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> None:
+    for path in sorted(manifest.folder.iterdir()):
+        known = path.name in manifest.entries and (outputs is None or path.name in outputs)
+        if not known and not is_manifest(path.name) and not path.name.startswith("."):
+            raise _other_film(manifest.folder, path.name)
 
 
 def _other_film(out: Path, name: str) -> DdfmError:
@@ -184,8 +169,8 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
         )
         raise DdfmError(f"{which}; a pattern such as 'ir_{{}}.png:vis_{{}}.png' tells who is whose")
     pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
-    frames = [Frame(p.name, *p.files, lambda p=p: _entries(*p.files)) for p in pairs]
-    return Film(frames, RATE, len(frames), frozenset(frame.name for frame in frames))
+    frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
+    return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames))
 
 
 def _videos(a: Path, b: Path) -> Film:
@@ -197,15 +182,11 @@ def _videos(a: Path, b: Path) -> Film:
             "bring them to one rate first"
         )
     counts = [film.count for film in films if film.count]
-    sources = cache(lambda: _entries(a, b))  # a video is long to read
+    sources = KnownFile(a), KnownFile(b)  # for all frames: a video is long to read
     # Cameras that were stopped by hand differ by some frames at the end.
     pairs = zip(counting(1), *films, strict=False)
-    frames = (Frame(f"{k:06d}", first, second, sources) for k, first, second in pairs)
+    frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
     return Film(frames, rates[0], min(counts, default=None))
-
-
-def _entries(a: Path, b: Path) -> list[Entry]:
-    return [{"name": path.name, "sha256": sha256_of(path)} for path in (a, b)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,21 +1,19 @@
 """Two films of one scene, fused frame by frame without flicker.
 
-Every frame gets the same noise. Its sources are steadied (see `ddfm.video.denoising`), since what
-flickers in a fusion is mostly what flickers in them. And the tone, which would spread levels anew
-for every frame, follows the scene slowly, so that a bright thing that comes into view does not
-darken all else at once.
+Every frame gets the same noise. Its sources are denoised over time (see `ddfm.video.denoising`),
+since what flickers in a fusion is mostly what flickers in them. And the tone, which would spread
+levels anew for every frame, follows the scene slowly, so that a bright thing that comes into view
+does not darken all else at once.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmError
@@ -25,9 +23,12 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.pipeline.film_files import open_film, writing
 from ddfm.pipeline.rig import SAMPLE, aligned_once
+from ddfm.pipeline.runner import Item, Made, Overlapping, Summary, run
+from ddfm.progress import progress_bar
 from ddfm.result import Chosen
+from ddfm.storage.manifest import Entry
 from ddfm.storage.outputs import keep_sources
-from ddfm.video.denoising import OneScale, Steady
+from ddfm.video.denoising import CommonScale, TemporalDenoiser
 
 __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
@@ -43,11 +44,12 @@ def fuse_sequence(
     *,
     pattern: str | None = None,
     rate: float | None = None,
-    steady: bool = True,
+    temporal_denoising: bool = True,
     warm: bool = False,
+    verify: bool = False,
     progress: bool | None = None,
-) -> int:
-    """Fuses two films, and writes the result as a film. Returns how many frames it has.
+) -> Summary:
+    """Fuses two films, and writes the result as a film. Returns what became of each frame.
 
     Args:
         a, b: video files, or folders of frames, which belong together by name as in `find_pairs`.
@@ -56,7 +58,9 @@ def fuse_sequence(
         fuser: None is `Fuser()`.
         pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
-        steady, warm: as for `fuse_frames`.
+        temporal_denoising, warm: as for `fuse_frames`.
+        verify: whether frames that were done before are known by what is in the files, where their
+            sizes and the times of their last change would do.
         progress: a bar; None shows one on a terminal.
     """
     keep_sources([out], [a, b])
@@ -64,21 +68,14 @@ def fuse_sequence(
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
-    state = _State(fuser, steady, warm)
-    disable = None if progress is None else not progress
-    count = 0
-    with writing(out, film, state.settings(), rate) as result:
-        # The films end when one of them does, and the bar with them.
-        frames = tqdm(film.frames, total=film.count, unit="frame", disable=disable, leave=False)
-        for frame in frames:
-            pair = state.seen(frame.a, frame.b)
-            kept = None if warm else result.kept(frame)  # what is kept is not as exact as a guess
-            if kept is None:
-                result.write(frame, state.fused(pair))
-            else:
-                state.follow(kept["task"], plain_options(kept["chosen"]))
-            count += 1
-    return count
+    work = _FilmWork(fuser, temporal_denoising, warm)
+    # What is kept is not as exact as the guess of a warm start.
+    how = {"resume": not warm, "verify": verify}
+    # The films end when one of them does, and the bar with them.
+    bar = progress_bar(progress, total=film.count, unit="frame")
+    with bar, writing(out, film, work.settings, rate, **how) as sink:
+        # Frames may be large, and each that waits takes memory.
+        return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
 
 
 def aligned_film(
@@ -86,7 +83,7 @@ def aligned_film(
 ) -> Fuser:
     """A fuser with one transform for all frames: what is found anew in each one trembles."""
     first = islice(open_film(a, b, pattern).frames, SAMPLE)
-    return aligned_once(fuser, ((frame.a, frame.b) for frame in first))
+    return aligned_once(fuser, (frame.given for frame in first))
 
 
 @by_annotation
@@ -94,68 +91,78 @@ def fuse_frames(
     pairs: Iterable[tuple[Any, Any]],
     fuser: Fuser | None = None,
     *,
-    steady: bool = True,
+    temporal_denoising: bool = True,
     warm: bool = False,
 ) -> Iterator[Fusion]:
     """Fuses frames as they come; each may be anything that a `Fuser` takes.
 
     Args:
         pairs: frames of both films, in their order.
-        steady: whether noise is averaged over time, where nothing has changed.
+        temporal_denoising: whether noise is averaged over time, where nothing has changed.
         warm: whether the loop begins with the result of the frame before. This makes nothing
             steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up; and a folder
             of frames begins anew when it was interrupted. Only for a loop with a warm start.
     """
-    state = _State(Fuser() if fuser is None else fuser, steady, warm)
+    work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
     for a, b in pairs:
-        yield state.fused(state.seen(a, b))
+        yield work.fused(read_image(a), read_image(b))
 
 
-class _State:
-    """What a frame knows of those before it."""
+class _FilmWork:
+    """Fuses frames in their order, and remembers what a frame is to know of those before it."""
 
-    def __init__(self, fuser: Fuser, steady: bool, warm: bool) -> None:
+    def __init__(self, fuser: Fuser, temporal_denoising: bool, warm: bool) -> None:
         if warm and not fuser.has_warm_start:
             raise DdfmError(
                 "a warm start (--warm) is for a loop that has one: for likelihood default, or "
                 "any with a start (--start)"
             )
+        self.settings: Entry = fuser.settings(fuser.config.usual_task) | {
+            "task": fuser.config.task,
+            "temporal_denoising": temporal_denoising,
+            "warm": warm,
+        }
         self.fuser, self.given = fuser, dict(fuser.config.options)
-        self.steady, self.warm = steady, warm
-        self.scales = OneScale(), OneScale()
-        self.filters = Steady(), Steady()
+        self.warm = warm
+        self.scales = CommonScale(), CommonScale()
+        self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
         self.begun = False
         self.guess: np.ndarray | None = None
 
-    def settings(self) -> dict[str, Any]:
-        """All that the results depend on beside the sources, as JSON gives it back."""
-        config = self.fuser.config
-        settings = self.fuser.settings(config.usual_task)
-        settings |= {"task": config.task, "steady": self.steady, "warm": self.warm}
-        return json.loads(json.dumps(settings))
+    def load(self, item: Item) -> tuple[Picture, Picture]:
+        a, b = item.given
+        return read_image(a), read_image(b)
 
-    def seen(self, a: Any, b: Any) -> tuple[Picture, Picture]:
-        """Both frames as they are to be fused."""
-        first, second = (
-            scale(read_image(source)) for scale, source in zip(self.scales, (a, b), strict=True)
-        )
-        return (self.filters[0](first), self.filters[1](second)) if self.steady else (first, second)
+    def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
+        fusion = self.fused(*loaded)
+        found = {"task": fusion.settings["task"], "chosen": fusion.chosen}
+        return Made(fusion, {"settings": self.settings, **found})
 
-    def fused(self, pair: tuple[Picture, Picture]) -> Fusion:
-        fusion = self.fuser(*pair, progress=False, first_guess=self.guess)
-        self.follow(fusion.settings["task"], fusion.chosen)
+    def recall(self, item: Item, entry: Entry) -> None:
+        self._seen(*self.load(item))
+        self._follow(entry["task"], plain_options(entry["chosen"]))
+
+    def fused(self, a: Picture, b: Picture) -> Fusion:
+        fusion = self.fuser(*self._seen(a, b), progress=False, first_guess=self.guess)
+        self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)
         return fusion
 
-    def follow(self, task: str, chosen: Chosen) -> None:
+    def _seen(self, *pair: Picture) -> list[Picture]:
+        """Both frames as they are to be fused."""
+        scaled = [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
+        if self.denoisers is None:
+            return scaled
+        return [denoise(frame) for denoise, frame in zip(self.denoisers, scaled, strict=True)]
+
+    def _follow(self, task: str, chosen: Chosen) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""
         free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
-            now = self.fuser.config.options
+            task, now = self.fuser.config.task, self.fuser.config.options
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
-        else:
-            self.begun = True
+        self.begun = True
         self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
 
 

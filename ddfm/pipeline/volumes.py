@@ -3,33 +3,35 @@
 The second volume is brought onto the grid of the first. Both are scaled as whole volumes, every
 slice gets the same noise, and the contrast, and weights, that the likelihood would choose for each
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
+
+The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
+an interrupted run goes on where it was (see `kept_slices`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.picture import Picture
+from ddfm.pipeline.runner import run
+from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
+from ddfm.progress import progress_bar
 from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
 from ddfm.volumes.resample import resampled
-from ddfm.volumes.volume import Volume, find_axis, slices
+from ddfm.volumes.volume import Volume, find_axis
 
-__all__ = ["VolumeFusion", "fuse_volumes"]
+__all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
-SAMPLE = 9  # slices that say what contrast the volume is to have
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
 
 
@@ -81,6 +83,8 @@ def fuse_volumes(
     colormap_b: str | None = None,
     align: str = "none",
     together: int = 1,
+    keep: str | os.PathLike[str] | None = None,
+    verify: bool = False,
     progress: bool | None = None,
 ) -> VolumeFusion:
     """Fuses two volumes, registered with one another, on the grid of the first.
@@ -99,6 +103,10 @@ def fuse_volumes(
         align: "none" believes what both say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the second by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
+        keep: a folder that slices are kept in as they are made, and an interrupted run goes on
+            from; None keeps none.
+        verify: whether kept slices are known by what is in their files, where sizes and times of
+            their last change would do.
         progress: a bar; None shows one on a terminal.
     """
     first, second = _read(a, "the first volume"), _read(b, "the second volume")
@@ -118,8 +126,12 @@ def fuse_volumes(
     order = (1, 0) if swap else (0, 1)
     if swap:
         fuser = _with_color_of_the_other(fuser)
-    fuser, values = _fuse_slices(fuser, [sources[k] for k in order], axis, together, progress)
-    settings = fuser.settings(fuser.config.usual_task) | {
+    kept = None if keep is None else Path(keep)
+    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept)
+    bar = progress_bar(progress, total=len(work.busy), unit="slice")
+    with bar, keeping(work, verify) as sink:
+        run(work.items(), work, sink, stop=True, bar=bar)
+    settings = work.fuser.settings(work.fuser.config.usual_task) | {
         "axis": axis,
         "align": align,
         "alignment": [found],
@@ -127,7 +139,7 @@ def fuse_volumes(
         "black_and_white": [limits[k] for k in order],
     }
     fused = Volume(
-        values,
+        work.volume(),
         first.affine,
         "the fused volume",
         source=first.source,
@@ -140,46 +152,6 @@ def _with_color_of_the_other(fuser: Fuser) -> Fuser:
     """The caller's a and b, for sources that come in the other order."""
     color = fuser.config.color
     return fuser.with_config(color={"a": "b", "b": "a"}.get(color, color))
-
-
-def _fuse_slices(
-    fuser: Fuser, sources: Sequence[Volume], axis: int, together: int, progress: bool | None
-) -> tuple[Fuser, np.ndarray]:
-    """The fuser as it was used, and (I, J, K) uint16 or (I, J, K, 3) float32."""
-    if together < 1:
-        raise DdfmError(f"at least 1 slice goes through the network at once, not {together}")
-    grid = sources[0]
-    stacks = [slices(source.values, grid.affine, axis) for source in sources]
-
-    def pair(k: int) -> tuple[Picture, Picture]:
-        return _picture(stacks[0][k]), _picture(stacks[1][k])
-
-    # Where all sources are black, so is the result.
-    busy = [k for k in range(len(stacks[0])) if any(stack[k].any() for stack in stacks)]
-    sample = {round(k) for k in np.linspace(0, len(busy) - 1, SAMPLE)} if busy else ()
-    fuser = fuser.with_shared_estimates([pair(busy[k]) for k in sorted(sample)])
-    fused: np.ndarray | None = None
-    disable = None if progress is None else not progress
-    with tqdm(total=len(busy), unit="slice", disable=disable, leave=False) as bar:
-        for begin in range(0, len(busy), together):
-            some = busy[begin : begin + together]
-            pairs = [pair(k) for k in some]
-            fusions = fuser.stream(pairs, together=together, progress=False)
-            for k, fusion in zip(some, fusions, strict=True):
-                pixels = fusion.picture.pixels
-                if fused is None:
-                    color = pixels.shape[2] == 3
-                    shape, dtype = (3,) if color else (), np.float32 if color else np.uint16
-                    fused = np.zeros((*grid.shape, *shape), dtype)
-                    into = slices(fused, grid.affine, axis)
-                into[k] = pixels if color else np.rint(pixels[..., 0] * 65535)
-            bar.update(len(some))
-    return fuser, np.zeros(grid.shape, np.uint16) if fused is None else fused
-
-
-def _picture(plane: np.ndarray) -> Picture:
-    pixels = plane if plane.ndim == 3 else plane[..., None]
-    return Picture(np.ascontiguousarray(pixels, np.float32), dtype=np.dtype(np.float32))
 
 
 def _read(source: Any, name: str) -> Volume:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.errors import InputError
+from ddfm.errors import InputError, one_line
 from ddfm.priors.catalog import ADM
 from ddfm.priors.settings import NETWORK, overlaid
 from ddfm.priors.unet import UNet, UNetConfig
@@ -120,9 +120,9 @@ def build(
         with torch.device("meta"):
             unet = UNet(config)
     except (ArithmeticError, ValueError, RuntimeError) as error:
-        message = str(error).splitlines()[0]
         raise InputError(
-            f"{where} does not fit its settings (norm_groups={config.norm_groups}): {message}"
+            f"{where} does not fit its settings (norm_groups={config.norm_groups}): "
+            f"{one_line(error)}"
         ) from None
     expected = unet.state_dict()
     for key, tensor in expected.items():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 from ddfm.errors import StorageError
 
-__all__ = ["sha256_of"]
+__all__ = ["KnownData", "KnownFile", "Source", "sha256_of"]
 
 CHUNK = 1 << 20
 
@@ -22,3 +25,69 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     return digest.hexdigest()
+
+
+class Source(Protocol):
+    """What something is made of, and how a manifest knows it again."""
+
+    name: str
+
+    def noted(self) -> dict[str, Any]:
+        """What to keep, ready for JSON."""
+
+    def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:
+        """Whether this is what the note was made of, which may come from a damaged file."""
+
+
+class KnownFile:
+    """A file by its size, the time of its last change, and its content, each looked up once.
+
+    Equal sizes and times are taken for equal contents, unless these are to be verified.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+
+    def noted(self) -> dict[str, Any]:
+        size, time = self._size_and_time  # before its content: a change meanwhile is seen later
+        return {"sha256": self._sha256, "size": size, "mtime_ns": time}
+
+    def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:
+        if not isinstance(note, dict) or not self.path.is_file():
+            return False
+        size, time = self._size_and_time
+        if note.get("size", size) != size:
+            return False
+        if not verify and note.get("mtime_ns") == time:
+            return True
+        return self._sha256 == note.get("sha256")
+
+    @cached_property
+    def _size_and_time(self) -> tuple[int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise StorageError(f"cannot read {self.path}: {error.strerror or error}") from None
+        return found.st_size, found.st_mtime_ns
+
+    @cached_property
+    def _sha256(self) -> str:
+        return sha256_of(self.path)
+
+
+class KnownData:
+    """What is in memory, by its content."""
+
+    def __init__(self, name: str, *parts: bytes | memoryview) -> None:
+        self.name = name
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+        self._sha256 = digest.hexdigest()
+
+    def noted(self) -> dict[str, Any]:
+        return {"sha256": self._sha256}
+
+    def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:
+        return isinstance(note, dict) and note.get("sha256") == self._sha256

@@ -1,12 +1,17 @@
 """What made each file of a folder: `ddfm-manifest.jsonl` beside them, a line of JSON per file.
 
-    {"output": "0001.png", "sha256": ..., "sources": [{"name": ..., "sha256": ...}, ...],
+    {"output": "0001.png", "sha256": ..., "size": ..., "mtime_ns": ...,
+     "sources": [{"name": ..., "sha256": ..., "size": ..., "mtime_ns": ...}, ...],
      "settings": {...}, "seconds": 1.3}
 
 A line is on the disk before its file is moved to its final name. So every file has a line, and one
 that has none is somebody else's. A line may be without its file for a moment, and when that moment
 is the last of the process, the next one finds the file under its temporary name, and moves it. A
 line that was cut off is forgotten. When one file has several lines, the last one holds.
+
+A folder may be filled by several processes, on several machines: each is a `Shard` with a manifest
+of its own, `ddfm-manifest-2-of-8.jsonl`. Each process knows the lines of all manifests, the newest
+of each file, and writes to its own. `Manifest.merge` makes one of them.
 """
 
 from __future__ import annotations
@@ -14,75 +19,117 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+import stat
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ddfm.errors import DdfmError
-from ddfm.storage.atomic import atomic_path
-from ddfm.storage.checksum import sha256_of
+from ddfm.storage.atomic import atomic_path, claimed, lock
+from ddfm.storage.checksum import KnownFile, Source, sha256_of
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["NAME", "Manifest", "sources_entry"]
+__all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
+OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
 LONGEST = 255  # bytes of a file's name
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
+BEGIN, BEGINNING = b'{"output": "', 1 << 16
 
 Entry = dict[str, Any]
 
 
-def sources_entry(files: Iterable[Path]) -> list[Entry]:
-    """What a line says of the sources: their names, and what is in them."""
-    return [{"name": path.name, "sha256": sha256_of(path)} for path in files]
+@dataclass(frozen=True)
+class Shard:
+    """One part of many: that of process `index`, from 1 to `count`."""
+
+    index: int
+    count: int
+
+    def has(self, output: str) -> bool:
+        """Whether this file is made by this process; every file by exactly one."""
+        return zlib.crc32(output.encode()) % self.count == self.index - 1
+
+    @property
+    def manifest(self) -> str:
+        return f"ddfm-manifest-{self.index}-of-{self.count}.jsonl"
 
 
 class Manifest:
     """The manifest of a folder, which it makes where there is none. One process at a time.
 
+    Args:
+        folder: of the results.
+        shard: the part of the work that this process does, while others do theirs.
+
     Attributes:
         entries: the line of each file, by the file's name.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], shard: Shard | None = None) -> None:
         self.folder = Path(folder)
-        path = self.folder / NAME
+        self._open: list[BinaryIO] = []
+        self.entries: dict[str, Entry] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b", buffering=0)
         except OSError as error:
-            raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+            raise DdfmError(f"cannot write {self.folder}: {error.strerror or error}") from None
         try:
-            self._lock()
-            self._file.seek(0)
-            data = self._file.read()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                self._file.truncate(whole)
-            entries = map(_entry, data[:whole].splitlines())
-            self.entries = {entry["output"]: entry for entry in entries if entry is not None}
+            # Many shards at a time, or one run of the whole.
+            self._file = self._opened(self.folder / NAME, shared=shard is not None)
+            if shard is not None:
+                self._file = self._opened(self.folder / shard.manifest)
+            for path in self._manifests():
+                self._learn(path)
             self._finish_moves()
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        for file in self._open:
+            file.close()
 
-    def get(self, output: str) -> Entry | None:
+    def get(self, output: str, *, verify: bool = False) -> Entry | None:
         """What made a file, if it is there as it was made."""
         entry = self.entries.get(output)
-        path = self.folder / output
-        whole = entry is not None and path.is_file() and sha256_of(path) == entry.get("sha256")
-        return entry if whole else None
+        if entry is None:
+            return None
+        return entry if KnownFile(self.folder / output).is_as_noted(entry, verify=verify) else None
+
+    def find(
+        self,
+        output: str,
+        sources: Sequence[Source],
+        settings: Sequence[Entry],
+        *,
+        verify: bool = False,
+    ) -> Entry | None:
+        """What made a file, if that is what would make it now: the one rule of resuming.
+
+        Args:
+            sources: of which it would be made.
+            settings: with which it would be made, as JSON has them; any of these will do.
+            verify: whether to compare what is in the files, where equal sizes and times of their
+                last change would do.
+        """
+        entry = self.entries.get(output)
+        if entry is None or entry.get("settings") not in settings:
+            return None
+        made_of = entry.get("sources")
+        if not isinstance(made_of, list) or len(made_of) != len(sources):
+            return None
+        for source, note in zip(sources, made_of, strict=True):
+            if not source.is_as_noted(note, verify=verify) or note.get("name") != source.name:
+                return None
+        return self.get(output, verify=verify)
 
     def keep_others(self, outputs: Iterable[str]) -> None:
         """Raise if one of these is there already, and no line says that it was made here."""
@@ -103,39 +150,150 @@ class Manifest:
         """A temporary path to write the file to; then its line, then the file are in place."""
         with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
-            entry = {"output": output, "sha256": sha256_of(temporary)} | entry
-            self._append(json.dumps(entry).encode() + b"\n")
+            entry = {"output": output, **KnownFile(temporary).noted(), **entry}
+            self._append(entry)
         self.entries[output] = entry
 
-    def _append(self, line: bytes) -> None:
+    def note(self, output: str, more: Entry) -> None:
+        """A new line for a file that stays as it is."""
+        entry = self.entries[output] | more
+        self._append(entry)
+        self.entries[output] = entry
+
+    def merge(self) -> None:
+        """Takes the lines of all shards into this manifest, and removes theirs."""
+        shards = [path for path in self._manifests() if path.name != NAME]
+        for path in shards:
+            self._opened(path)  # unless its run goes on
+        main = _entries(_data(self._file))
+        self._append(*(e for name, e in self.entries.items() if main.get(name) != e))
+        for path in shards:
+            path.unlink()
+
+    def clear(self) -> None:
+        """Removes all files that it knows, then itself, and the folder if nothing else is in it."""
+        for output in self.entries:
+            (self.folder / output).unlink(missing_ok=True)
+        for path in self._manifests():  # last: what it does not know is not ours
+            path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _append(self, *entries: Entry) -> None:
+        lines = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
         length = self._file.seek(0, os.SEEK_END)
-        if self._file.write(line) != len(line):  # how a disk says that it is filling up
+        if length < len(BEGIN):  # what was cut off so early is no line
+            self._file.truncate(length := 0)
+        else:  # what was cut off later is left as a line of its own
+            self._file.seek(length - 1)
+            lines = lines if self._file.read(1) == b"\n" else b"\n" + lines
+        written = self._file.write(lines)
+        if written != len(lines):  # how a disk says that it is filling up
             self._file.truncate(length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file.fileno())
 
-    def _lock(self) -> None:
-        if fcntl is None:
-            return
-        with suppress(OSError):  # some network file systems have no locks
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DdfmError(f"another run is writing to {self.folder}; wait for it") from None
+    def _opened(self, path: Path, *, shared: bool = False) -> BinaryIO:
+        """A manifest of ours, locked; closed with this one."""
+        file = _open_ours(path)
+        self._open.append(file)
+        if lock(file.fileno(), shared=shared) is False:
+            raise DdfmError(f"another run is writing to {self.folder}; wait for it")
+        return file
+
+    def _manifests(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if is_manifest(path.name))
+
+    def _learn(self, path: Path) -> None:
+        """The lines of one manifest, where they are newer than those known."""
+        with _open_ours(path) as file:
+            for name, entry in _entries(_data(file)).items():
+                if _time(entry) >= _time(self.entries.get(name, {})):
+                    self.entries[name] = entry
 
     def _finish_moves(self) -> None:
         """Files that a killed run had written, but not moved; what it had not written is waste."""
-        for path in list(self.folder.glob(f"{PREFIX}*")):
+        for path in sorted(self.folder.glob(f"{PREFIX}*")):
             if path.is_symlink() or not path.is_file():
                 continue
-            digest = sha256_of(path)
-            same = (name for name, e in self.entries.items() if e.get("sha256") == digest)
-            name = next((name for name in same if self.get(name) is None), None)
-            if name is None:
-                path.unlink(missing_ok=True)
-            else:
-                with atomic_path(self.folder / name, PREFIX) as temporary:
-                    os.replace(path, temporary)
+            with claimed(path) as abandoned, suppress(FileNotFoundError):
+                if abandoned:
+                    self._finish_move(path)
+
+    def _finish_move(self, path: Path) -> None:
+        digest = sha256_of(path)
+        same = (name for name, e in self.entries.items() if e.get("sha256") == digest)
+        name = next((name for name in same if self.get(name) is None), None)
+        if name is None:
+            path.unlink()
+        else:
+            with atomic_path(self.folder / name, PREFIX) as temporary:
+                os.replace(path, temporary)
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file of a folder is called as a manifest is."""
+    return name == NAME or shard_of(name) is not None
+
+
+def shard_of(name: str) -> Shard | None:
+    """Whose manifest is called like this."""
+    match = OF_SHARD.fullmatch(name)
+    return Shard(int(match[1]), int(match[2])) if match else None
+
+
+def as_json(entry: Mapping[str, Any]) -> Entry:
+    """As a line gives it back."""
+    plain: Entry = json.loads(json.dumps(entry))
+    return plain
+
+
+def _open_ours(path: Path) -> BinaryIO:
+    """A manifest, made where there is none, never what is somebody else's, or behind a link."""
+    if path.is_symlink():
+        raise _foreign(path, "it is a symbolic link")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+        regular = stat.S_ISREG(os.fstat(handle).st_mode)
+        beginning = os.read(handle, BEGINNING) if regular else b""
+    except OSError as error:
+        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+    if not regular or not _is_ours(beginning):
+        os.close(handle)
+        raise _foreign(path, "it is no manifest of ddfm" if regular else "it is no regular file")
+    return open(handle, "a+b", buffering=0)
+
+
+def _foreign(path: Path, why: str) -> DdfmError:
+    return DdfmError(f"cannot use {path}: {why}; move it away, or name another folder")
+
+
+def _is_ours(beginning: bytes) -> bool:
+    """Whether a manifest begins like this; it may be empty, or cut off in its first line."""
+    line, whole, _ = beginning.partition(b"\n")
+    if not whole:
+        return line.startswith(BEGIN[: len(line)])
+    entry = _entry(line)
+    return line.startswith(BEGIN) and (entry is None or isinstance(entry.get("sha256"), str))
+
+
+def _time(entry: Entry) -> int:
+    """When its file was written, where it says so."""
+    time = entry.get("mtime_ns")
+    return time if isinstance(time, int) else 0
+
+
+def _data(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _entries(data: bytes) -> dict[str, Entry]:
+    entries = map(_entry, data[: data.rfind(b"\n") + 1].splitlines())
+    return {entry["output"]: entry for entry in entries if entry is not None}
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -143,7 +301,6 @@ def _entry(line: bytes) -> Entry | None:
     with suppress(ValueError, RecursionError):
         entry = json.loads(line)
         name = entry.get("output") if isinstance(entry, dict) else None
-        possible = isinstance(name, str) and name and len(os.fsencode(name)) <= LONGEST
-        if possible and name == Path(name).name:
-            return entry
+        if isinstance(name, str) and 0 < len(os.fsencode(name)) <= LONGEST:
+            return entry if name == Path(name).name else None
     return None

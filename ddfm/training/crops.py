@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ddfm.dmfuse.features import device_of, noise_like, read_features
 from ddfm.errors import InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.priors.prior import Prior
-from ddfm.progress import hidden
+from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.files import make_folder, remove, write_json
 from ddfm.storage.ours import MARK
@@ -64,7 +63,8 @@ def choose_crops(
         kind: the loss, which says what level to aim at.
     """
     planes = []
-    for number, pair in enumerate(tqdm(pairs, desc="reading pairs", disable=hidden(progress))):
+    bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
+    for number, pair in enumerate(bar):
         share = count // len(pairs) + (number < count % len(pairs))
         whole = _read(pair) if share else torch.zeros(2, 0, 0)
         if min(whole.shape[-2:]) < size:
@@ -137,8 +137,9 @@ class FeatureCache:
         device = device_of(self.prior)
         maps: list[np.ndarray] = []
         steps = range(0, len(self.crops), AT_ONCE)
+        desc = f"features at t = {t}"
         with ExitStack() as files:
-            for first in tqdm(steps, desc=f"features at t = {t}", disable=hidden(self.progress)):
+            for first in progress_bar(self.progress, steps, desc=desc, leave=True):
                 some = self.crops.planes[first : first + AT_ONCE, :2]
                 x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
                 # A number of its own for each source of each crop, at each t.

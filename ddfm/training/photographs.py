@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.files import SUFFIXES, read_image
 from ddfm.imaging.picture import eight_bit
-from ddfm.progress import hidden
+from ddfm.progress import progress_bar
 
 __all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
 
@@ -55,7 +54,8 @@ class Photographs:
 
     def __init__(self, files: Iterable[Path], smallest: int, progress: bool | None = None) -> None:
         self.levels: list[list[np.ndarray]] = [[] for _ in SCALES]
-        for path in tqdm(list(files), desc="reading photographs", disable=hidden(progress)):
+        desc = "reading photographs"
+        for path in progress_bar(progress, list(files), desc=desc, leave=True):
             full = read_photograph(path)
             for level, scale in zip(self.levels, SCALES, strict=True):
                 size = (round(full.width * scale), round(full.height * scale))

@@ -17,11 +17,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ddfm.arguments import whole_number
 from ddfm.errors import InputError, one_line
-from ddfm.progress import hidden
+from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.ours import JSON_MARK
@@ -93,7 +92,8 @@ class TrainingRun:
     def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
         """All steps that are left. Of several processes only one reports."""
         steps = self.settings.steps
-        bar = tqdm(total=steps, initial=self.step, desc="training", disable=hidden(progress))
+        done = {"total": steps, "initial": self.step}
+        bar = progress_bar(progress, desc="training", leave=True, **done)
         while self.step < steps:
             loss = self.train_step(data)
             self.losses.append(loss)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ddfm.priors.denoise import denoise, noisy, padded, psnr
 from ddfm.priors.prior import Prior
+from ddfm.progress import progress_bar
 from ddfm.training.photographs import find_photographs, read_photograph
 
 __all__ = ["compare", "middle_crops"]
@@ -45,8 +45,8 @@ def compare(
         **_classical(),
     }
     scores: dict[str, list[float]] = {name: [] for name in methods}
-    disable = None if progress is None else not progress
-    with tqdm(total=len(sigmas) * len(crops), desc="denoising", disable=disable) as bar:
+    total = len(sigmas) * len(crops)
+    with progress_bar(progress, total=total, desc="denoising", leave=True) as bar:
         for sigma in (2 * sigma / 255 for sigma in sigmas):
             gained = np.zeros(len(methods))
             for seed, clean in enumerate(crops):

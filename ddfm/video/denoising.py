@@ -1,4 +1,4 @@
-r"""Frames of one camera, steadied: where nothing has changed, noise is averaged over time.
+r"""Frames of one camera, denoised over time: noise is averaged where nothing has changed.
 
 Per pixel, a Kalman filter for a level that stays: with s the new frame, m the mean of those
 before, noise of variance s2 in each frame, and P s2 the variance of m,
@@ -28,7 +28,7 @@ from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
 
-__all__ = ["OneScale", "Steady"]
+__all__ = ["CommonScale", "TemporalDenoiser"]
 
 FLOOR = 0.1
 STILL, MOVED = 1.6, 3.2
@@ -36,7 +36,7 @@ REACH = 1.5  # pixels, of the smoothing of e
 LEAST = 0.3 / 255  # noise of rounding; without it nothing that changes would count as still
 
 
-class OneScale:
+class CommonScale:
     """Brings frames of degrees or counts, each scaled by its own least and greatest, on one scale.
 
     Called with the frames of one camera, in their order. The scale widens where a frame goes
@@ -70,7 +70,7 @@ class OneScale:
         return spread(frame, self.range)
 
 
-class Steady:
+class TemporalDenoiser:
     """The filter of one camera. Called with its frames, in their order."""
 
     def __init__(self) -> None:

@@ -138,8 +138,8 @@ def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
     def never(*images, **keywords):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("ddfm.bench.run.evaluate", never)
-    monkeypatch.setattr("ddfm.bench.run.ssim", never)
+    monkeypatch.setattr("ddfm.bench.pairs.evaluate", never)
+    monkeypatch.setattr("ddfm.bench.pairs.ssim", never)
     again = bench(pairs, "--out", out, *QUICK, "--noise", "20")
     assert again.exit_code == 0, again.output
     assert tables == [(out / name).read_text() for name in ("results.csv", "summary.json")]
@@ -217,7 +217,7 @@ def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
+def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, monkeypatch):
     for k in range(8):
         for folder in ("ir", "vi"):
             shutil.copy(pairs / folder / "one.png", pairs / folder / f"{k}.png")
@@ -230,10 +230,13 @@ def test_every_result_is_hashed_a_few_times_only(pairs, tmp_path, monkeypatch):
         hashed[path] += 1
         return sha256_of(path)
 
-    monkeypatch.setattr("ddfm.storage.manifest.sha256_of", counted)
+    monkeypatch.setattr("ddfm.storage.checksum.sha256_of", counted)
     assert bench(*arguments).exit_code == 0
     results = list((out / "fused" / "default" / "set").glob("*.png"))
-    assert len(results) == 10 and all(hashed[path] <= 2 for path in results)
+    files = [*results, *(path for folder in ("ir", "vi") for path in (pairs / folder).iterdir())]
+    assert len(results) == 10 and not any(hashed[path] for path in files)
+    assert bench(*arguments, "--verify").exit_code == 0
+    assert [hashed[path] for path in files] == [1] * 30
 
 
 def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):

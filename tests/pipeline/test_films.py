@@ -18,7 +18,7 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
-from ddfm.video.denoising import OneScale, Steady
+from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.files import VideoReader, VideoWriter
 
 H, W = 48, 64
@@ -74,7 +74,7 @@ def test_a_noisy_still_film_flickers_less_than_its_frames_by_themselves(fuser):
         return rms(np.diff([levels(f) for f in list(fusions)[4:]], axis=0))
 
     alone = flicker(fuser(*pair) for pair in pairs)
-    assert flicker(fuse_frames(pairs, fuser, steady=False)) < 1.02 * alone
+    assert flicker(fuse_frames(pairs, fuser, temporal_denoising=False)) < 1.02 * alone
     assert flicker(fuse_frames(pairs, fuser)) < alone / 3
 
 
@@ -135,8 +135,8 @@ def test_a_warm_start_begins_with_the_frame_before():
 
 
 def steadied(frames) -> list[np.ndarray]:
-    steady = Steady()
-    return [255 * steady(from_array(frame)).pixels.squeeze() for frame in frames]
+    denoise = TemporalDenoiser()
+    return [255 * denoise(from_array(frame)).pixels.squeeze() for frame in frames]
 
 
 @pytest.mark.parametrize("sigma", [3, 12])
@@ -203,17 +203,17 @@ def test_degrees_have_one_scale_in_all_frames():
     clean = scene(0, 10, 20)
     hot = clean.copy()
     hot[:10, :10] = 60
-    scale = OneScale()
+    scale = CommonScale()
     frames = [scale(from_array(degrees)) for degrees in (clean, hot, clean)]
     assert frames[1].range == frames[2].range == (10, 60)
     for frame, degrees in zip(frames, (clean, hot, clean), strict=True):
         low, high = frame.range
         assert np.allclose(low + frame.pixels[..., 0] * (high - low), degrees, atol=1e-4)
     rng = np.random.default_rng(0)
-    scale, steady = OneScale(), Steady()
+    scale, denoise = CommonScale(), TemporalDenoiser()
     for k in range(12):
         degrees = (hot if k == 8 else clean) + rng.normal(0, 0.3, clean.shape)
-        frame = steady(scale(from_array(degrees)))
+        frame = denoise(scale(from_array(degrees)))
     low, high = frame.range
     assert rms(low + frame.pixels[..., 0] * (high - low) - clean) < 0.2
 
@@ -253,7 +253,7 @@ class Counting:
 
 def test_frames_are_fused_in_the_order_of_their_numbers(tmp_path, fuser, folders):
     names = ["1", "2", "3", "10", "11", "20"]
-    assert fuse_sequence(*folders, tmp_path / "out", fuser) == 6
+    assert len(fuse_sequence(*folders, tmp_path / "out", fuser).outcomes) == 6
     paths = [tuple(d / f"{d.name}_{name}.png" for d in folders) for name in names]
     for name, fusion in zip(names, fuse_frames(paths, fuser), strict=True):
         assert np.array_equal(Image.open(tmp_path / "out" / f"{name}.png"), fusion.image)
@@ -272,7 +272,7 @@ def test_an_interrupted_folder_goes_on_and_ends_as_if_it_had_not_been(
         assert len(contents(out)) == stops
         with monkeypatch.context() as patch:
             counting = Counting(patch)
-            assert fuse_sequence(*folders, out, fuser) == 6
+            assert len(fuse_sequence(*folders, out, fuser).outcomes) == 6
             assert counting.count == 6 - stops
         assert contents(out) == contents(tmp_path / "whole")
 
@@ -297,7 +297,9 @@ def test_other_settings_fuse_all_again(tmp_path, fuser, folders, monkeypatch):
     out = tmp_path / "out"
     fuse_sequence(*folders, out, fuser)
     counting = Counting(monkeypatch)
-    for k, kwargs in enumerate(({}, {"steady": False}, {"steady": False}, {"warm": True})):
+    for k, kwargs in enumerate(
+        ({}, {"temporal_denoising": False}, {"temporal_denoising": False}, {"warm": True})
+    ):
         fuse_sequence(*folders, out, fuser, **kwargs)
         assert counting.count == (0, 6, 6, 12)[k]
 
@@ -334,7 +336,7 @@ def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folder
     with pytest.raises(DdfmError, match="holds 20.png, which is not of this film"):
         fuse_sequence(*folders, out, fuser)
     (out / "20.png").unlink()
-    assert fuse_sequence(*folders, out, fuser) == 5
+    assert len(fuse_sequence(*folders, out, fuser).outcomes) == 5
 
 
 def test_folders_that_will_not_do(tmp_path, fuser, folders):
@@ -452,7 +454,7 @@ def test_a_film_that_was_held_upright_is_upright(tmp_path, av):
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
     out = tmp_path / f"fused{suffix}"
-    assert fuse_sequence(*videos, out, fuser) == 4
+    assert len(fuse_sequence(*videos, out, fuser).outcomes) == 4
     fused, sources = VideoReader(out), [list(VideoReader(path)) for path in videos]
     assert fused.rate == 25
     expected = fuse_frames(zip(*sources, strict=True), fuser)
@@ -464,7 +466,7 @@ def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
 def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
     frames = [np.full((20, 24), 9 * k, np.uint8) for k in range(9)]
     longer = write_video(tmp_path / "long.mp4", frames)
-    assert fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7) == 4
+    assert len(fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7).outcomes) == 4
     assert VideoReader(tmp_path / "x.mkv").rate == 7
 
 
@@ -576,12 +578,20 @@ def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
     result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST)
     assert (result.exit_code, result.output) == (0, "")
     assert contents(tmp_path / "out") == contents(tmp_path / "expected")
-    fuse_sequence(*folders, tmp_path / "plain", fuser, steady=False)
+    fuse_sequence(*folders, tmp_path / "plain", fuser, temporal_denoising=False)
     pattern = "ir_{}.png:vis_{}.png"
-    options = ["--no-steady", "--pattern", pattern]
+    options = ["--no-temporal-denoising", "--pattern", pattern]
     assert ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, *options).exit_code == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
-    assert json.loads((tmp_path / "out" / NAME).read_text().splitlines()[-1])["film"]["seed"]
+    assert json.loads((tmp_path / "out" / NAME).read_text().splitlines()[-1])["settings"]["seed"]
+
+
+def test_the_old_name_of_an_option_still_works(tmp_path, fuser, folders):
+    fuse_sequence(*folders, tmp_path / "expected", fuser, temporal_denoising=False)
+    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, "--no-steady")
+    assert result.exit_code == 0
+    assert result.stderr == "ddfm: --no-steady is now called --no-temporal-denoising\n"
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
 
 
 def test_both_commands_take_videos(tmp_path, videos):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from PIL import Image
 import ddfm
 from ddfm.errors import DdfmError
 from ddfm.imaging.colormaps import COLORMAPS, colored
-from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.pipeline.volumes import fuse_volumes, kept_slices
 from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
 from ddfm.volumes.intensity import find_window, scaled
 from ddfm.volumes.volume import find_axis, slices
@@ -315,6 +317,109 @@ def hue(rgb: np.ndarray) -> np.ndarray:
     y = 0.299 * r + 0.587 * g + 0.114 * b
     chroma = (b - y) / 1.772 + 1j * (r - y) / 1.402
     return chroma / np.maximum(np.abs(chroma), 1e-9)
+
+
+class Stopping:
+    """Counts the slices that are fused, and stops when it is told to."""
+
+    def __init__(self, monkeypatch, stop: int | None = None) -> None:
+        self.count, stream = 0, ddfm.Fuser.stream
+
+        def counted(fuser, groups, **how):
+            if self.count == stop:
+                raise KeyboardInterrupt
+            for fusion in stream(fuser, groups, **how):
+                self.count += 1
+                yield fusion
+
+        monkeypatch.setattr(ddfm.Fuser, "stream", counted)
+
+
+@pytest.mark.parametrize("colors", [False, True])
+@pytest.mark.parametrize("together", [1, 4])
+def test_an_interrupted_volume_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path, fuser, monkeypatch, colors, together
+):
+    sources = head((10, 12, 9)), np.roll(head((10, 12, 9)), 1, 1)
+    how = {"axis": 2, "together": together, "colormap_b": "hot" if colors else None}
+    whole = fuse_volumes(*sources, fuser, **how).values
+    kept = tmp_path / "kept"
+    with monkeypatch.context() as patch:
+        Stopping(patch, stop=4)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_volumes(*sources, fuser, keep=kept, **how)
+    assert len(list(kept.glob("*.npy"))) == 4 // together
+    counting = Stopping(monkeypatch)
+    resumed = fuse_volumes(*sources, fuser, keep=kept, **how)
+    assert counting.count == 3, "of 7 slices that are not black, 4 were there"
+    np.testing.assert_array_equal(resumed.values, whole)
+
+
+def test_slices_of_other_sources_or_settings_are_fused_again(tmp_path, fuser, monkeypatch):
+    mri, other = head((10, 12, 9)), np.roll(head((10, 12, 9)), 1, 1)
+    counting, counts = Stopping(monkeypatch), []
+    changed = mri.copy()
+    changed[5, 5, 4] += 9
+    three = ddfm.Fuser("gaussian", likelihood="paper", steps=3, device="cpu", task="medical")
+    for a, own, together in (
+        (mri, fuser, 1), (mri, fuser, 1), (changed, fuser, 1), (changed, three, 1),
+        (changed, three, 2), (changed, three, 2),
+    ):  # fmt: skip
+        before = counting.count
+        fuse_volumes(a, other, own, axis=2, together=together, keep=tmp_path / "kept")
+        counts.append(counting.count - before)
+    assert counts == [7, 0, 1, 7, 7, 0]
+
+
+def test_a_kept_slice_that_is_damaged_is_noticed(tmp_path, fuser, monkeypatch):
+    mri, kept = head((10, 12, 9)), tmp_path / "kept"
+    whole = fuse_volumes(mri, mri, fuser, axis=2, keep=kept).values
+    path = min(kept.glob("*.npy"))
+    path.write_bytes(path.read_bytes()[9:])
+    np.testing.assert_array_equal(fuse_volumes(mri, mri, fuser, axis=2, keep=kept).values, whole)
+    data, times = path.read_bytes(), path.stat()
+    path.write_bytes(data[:9] + b"?" * 9 + data[18:])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # by which it is known
+    with pytest.raises(DdfmError, match="cannot go on from .*npy"):
+        fuse_volumes(mri, mri, fuser, axis=2, keep=kept)
+    again = fuse_volumes(mri, mri, fuser, axis=2, keep=kept, verify=True)
+    np.testing.assert_array_equal(again.values, whole)
+
+
+def test_kept_slices_are_gone_when_the_volume_is_there(tmp_path, fuser, monkeypatch):
+    out = tmp_path / "out.nii.gz"
+
+    def write() -> None:
+        with kept_slices(out) as folder:
+            fuse_volumes(head(), head(), fuser, axis=2, keep=folder).save(out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ddfm.pipeline.volumes.write_volume", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write()
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == ".ddfm-slices-out.nii.gz"
+    counting = Stopping(monkeypatch)
+    write()
+    assert counting.count == 0 and list(tmp_path.iterdir()) == [out]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Stopping(patch, stop=0)
+        with kept_slices(tmp_path / "other.nii.gz") as folder:
+            fuse_volumes(head(), head(), fuser, axis=2, keep=folder)
+    assert list(tmp_path.iterdir()) == [out], "no slice was fused, so none is kept"
+
+
+def test_what_lies_among_kept_slices_stays(tmp_path, fuser):
+    mri = head()
+    with kept_slices(tmp_path / "out.nii.gz") as folder:
+        folder.mkdir()
+        (folder / "note.txt").write_text("mine")
+        fuse_volumes(mri, mri, fuser, axis=2, keep=folder)
+    assert [path.name for path in folder.iterdir()] == ["note.txt"]
+    (folder / "000001.npy").write_bytes(b"mine")
+    with pytest.raises(DdfmError, match="000001.npy: it is there already"):
+        fuse_volumes(mri, mri, fuser, axis=2, keep=folder)
+    assert (folder / "000001.npy").read_bytes() == b"mine"
 
 
 def test_montages(tmp_path, fuser):

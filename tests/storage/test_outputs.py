@@ -108,7 +108,7 @@ def test_frames_of_an_earlier_fusion_are_not_replaced_by_the_next(tmp_path, fuse
     before = contents(tmp_path)
     for source in (first, tmp_path / "links"):
         with pytest.raises(DdfmError, match="source"):
-            fuse_sequence(source, tmp_path / "vis", first, fuser, steady=False)
+            fuse_sequence(source, tmp_path / "vis", first, fuser, temporal_denoising=False)
     assert contents(tmp_path) == before
 
 

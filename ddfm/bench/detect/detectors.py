@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import InputError, MissingExtra, unknown
+from ddfm.errors import InputError, MissingExtra, one_line, unknown
 
 __all__ = ["Detector", "OnnxDetector", "load_detector"]
 
@@ -74,8 +74,7 @@ class OnnxDetector:
                 str(path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors have no common kind
-            reason = str(error).splitlines()[0]
-            raise InputError(f"cannot read {path}: {reason}") from None
+            raise InputError(f"cannot read {path}: {one_line(error)}") from None
         self._input = self._session.get_inputs()[0]
 
     def __call__(self, picture: Array) -> list[tuple[str, float, Corners]]:

@@ -1,0 +1,165 @@
+"""The slices of two volumes on one grid: fused, and kept until their volume is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ddfm.errors import DdfmError
+from ddfm.fuser import Fuser
+from ddfm.imaging.picture import Picture
+from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
+from ddfm.storage.checksum import KnownData
+from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.ours import MARK
+from ddfm.volumes.volume import Volume, slices
+
+__all__ = ["SliceWork", "keeping", "kept_slices"]
+
+SAMPLE = 9  # slices that say what contrast the volume is to have
+
+Pairs = list[tuple[Picture, Picture]]
+
+
+class SliceWork:
+    """Fuses slices, some together, into a volume.
+
+    Args:
+        fuser: what fuses the slices.
+        sources: both volumes, as they are to be fused.
+        axis: the index along which the slices are stacked.
+        together: how many go through the network at once.
+        kept: the folder where slices of an earlier run are.
+
+    Attributes:
+        fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
+        settings: all that a slice depends on beside its sources.
+    """
+
+    def __init__(
+        self,
+        fuser: Fuser,
+        sources: Sequence[Volume],
+        axis: int,
+        together: int,
+        kept: Path | None = None,
+    ) -> None:
+        if together < 1:
+            raise DdfmError(f"at least 1 slice goes through the network at once, not {together}")
+        self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
+        self.stacks = [slices(source.values, self.grid.affine, axis) for source in sources]
+        # Where all sources are black, so is the result.
+        count = len(self.stacks[0])
+        self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
+        last = len(self.busy) - 1
+        sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
+        of_sample = self._pairs([self.busy[k] for k in sorted(sample)])
+        self.fuser = fuser.with_shared_estimates(of_sample)
+        self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
+            "together": together,
+            "axis": axis,
+            "shape": list(self.grid.shape),
+        }
+        self._fused: np.ndarray | None = None
+
+    def items(self) -> Iterator[Item]:
+        """Those slices that are not black, as many at a time as go through the network."""
+        for begin in range(0, len(self.busy), self.together):
+            some = self.busy[begin : begin + self.together]
+            sources = [
+                KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
+                for name, stack in zip("ab", self.stacks, strict=True)
+            ]
+            yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
+
+    def load(self, item: Item) -> Pairs:
+        return self._pairs(item.given)
+
+    def fuse(self, item: Item, loaded: Pairs) -> Made:
+        fusions = self.fuser.stream(loaded, together=self.together, progress=False)
+        planes = np.stack([_stored(fusion.picture.pixels) for fusion in fusions])
+        self._put(item.given, planes)
+        return Made(planes, {"settings": self.settings})
+
+    def recall(self, item: Item, entry: Entry) -> None:
+        assert self.kept is not None
+        path = self.kept / item.output
+        try:
+            self._put(item.given, np.load(path, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise DdfmError(f"cannot go on from {path}, remove it: {error}") from None
+
+    def volume(self) -> np.ndarray:
+        """(I, J, K) uint16, or (I, J, K, 3) float32."""
+        return np.zeros(self.grid.shape, np.uint16) if self._fused is None else self._fused
+
+    def _put(self, indices: list[int], planes: np.ndarray) -> None:
+        if self._fused is None:
+            self._fused = np.zeros((*self.grid.shape, *planes.shape[3:]), planes.dtype)
+        slices(self._fused, self.grid.affine, self.axis)[indices] = planes
+
+    def _pairs(self, indices: Sequence[int]) -> Pairs:
+        return [(_picture(self.stacks[0][k]), _picture(self.stacks[1][k])) for k in indices]
+
+
+@contextmanager
+def kept_slices(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """A hidden folder beside the volume to be, for `fuse_volumes`; gone when the block succeeds.
+
+    After an error, or a kill, it stays for the next run to go on from.
+    """
+    out = Path(out)
+    folder = out.parent / f".ddfm-slices-{out.name}"
+    yield folder
+    if folder.is_dir():
+        with Manifest(folder) as manifest:
+            manifest.clear()
+
+
+@contextmanager
+def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
+    """Takes the slices to the folder of the work, where it has one."""
+    if work.kept is None:
+        yield _NoSink()
+        return
+    with Manifest(work.kept) as manifest:
+        check_outputs(manifest, list(work.items()))
+        try:
+            yield FolderSink(manifest, [work.settings], _save, verify)
+        finally:
+            if not manifest.entries:
+                manifest.clear()
+
+
+class _NoSink:
+    """Nothing is kept but the volume itself."""
+
+    def path(self, item: Item) -> Path:
+        return Path(item.output)
+
+    def find(self, item: Item) -> Entry | None:
+        return None
+
+    def write(self, item: Item, made: Made) -> None:
+        pass
+
+
+def _save(planes: np.ndarray, temporary: Path) -> None:
+    """Behind the slices lies an array that says whose the file is."""
+    with open(temporary, "wb") as file:
+        np.save(file, planes, allow_pickle=False)
+        np.save(file, np.array(MARK.encode()))
+
+
+def _stored(pixels: np.ndarray) -> np.ndarray:
+    """Grey as whole numbers, as volumes are stored; colours as they are."""
+    return pixels if pixels.shape[2] == 3 else np.rint(pixels[..., 0] * 65535).astype(np.uint16)
+
+
+def _picture(plane: np.ndarray) -> Picture:
+    pixels = plane if plane.ndim == 3 else plane[..., None]
+    return Picture(np.ascontiguousarray(pixels, np.float32), dtype=np.dtype(np.float32))

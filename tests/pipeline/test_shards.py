@@ -1,0 +1,130 @@
+"""Many processes fill one folder: all of it, nothing twice, and as one would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from command_line import ddfm_run
+from ddfm.errors import DdfmError
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.pipeline.shards import find_shard, merge_shards
+from ddfm.storage.manifest import NAME, Manifest, Shard
+
+FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", likelihood="paper", steps=1, device="cpu")
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for word in ("ir", "vis"):
+        (tmp_path / word).mkdir()
+        for k in range(9):
+            image = rng.integers(0, 256, (12, 10), np.uint8)
+            Image.fromarray(image).save(tmp_path / word / f"{k}.png")
+    return tmp_path / "ir", tmp_path / "vis"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.glob("*.png")}
+
+
+def test_all_shards_together_make_what_one_run_makes(tmp_path, fuser, folders):
+    fuse_folders(*folders, tmp_path / "one", fuser)
+    out, done = tmp_path / "many", []
+    for k in (3, 1, 2):
+        summary = fuse_folders(*folders, out, fuser, shard=Shard(k, 3))
+        assert summary.ok and len(summary.pairing.pairs) == len(summary.of("fused"))
+        done += [outcome.output.name for outcome in summary.outcomes]
+    assert sorted(done) == [f"{k}.png" for k in range(9)]
+    assert contents(out) == contents(tmp_path / "one")
+    again = fuse_folders(*folders, out, fuser, shard=Shard(1, 2))  # of another number
+    assert again.outcomes and len(again.of("skipped")) == len(again.outcomes)
+
+
+def test_a_run_of_the_whole_makes_what_shards_have_left(tmp_path, fuser, folders):
+    out = tmp_path / "out"
+    part = fuse_folders(*folders, out, fuser, shard=Shard(1, 3))
+    whole = fuse_folders(*folders, out, fuser)
+    assert len(whole.of("skipped")) == len(part.of("fused")) > 0
+    assert len(whole.of("fused")) == 9 - len(part.outcomes)
+
+
+def test_merging_says_what_is_missing(tmp_path, fuser, folders):
+    out = tmp_path / "out"
+    for k in (1, 2):
+        fuse_folders(*folders, out, fuser, shard=Shard(k, 3))
+    merged = merge_shards(out)
+    assert merged.silent == [Shard(3, 3)] and not merged.missing and not merged.ok
+    fuse_folders(*folders, out, fuser, shard=Shard(3, 3))
+    (out / "0.png").unlink()
+    (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])
+    result = ddfm_run("merge", out)
+    assert result.exit_code == 1 and "0.png: is not there as it was made" in result.stderr
+    assert "7 results, 2 missing" in result.stderr
+    assert fuse_folders(*folders, out, fuser).ok
+    result = ddfm_run("merge", out, "--verify")
+    assert (result.exit_code, result.stderr) == (0, "9 results, 0 missing\n")
+    assert [path.name for path in out.glob("*.jsonl")] == [NAME]
+
+
+def test_merging_leaves_other_folders_and_running_shards_alone(tmp_path, folders):
+    with pytest.raises(DdfmError, match="nothing was made there by ddfm"):
+        merge_shards(folders[0])
+    with pytest.raises(DdfmError, match="nothing was made there"):
+        merge_shards(tmp_path / "nowhere")
+    assert not list(folders[0].glob("*.jsonl")) and not (tmp_path / "nowhere").exists()
+    with Manifest(tmp_path, Shard(1, 2)), pytest.raises(DdfmError, match="another run"):
+        merge_shards(tmp_path)
+
+
+def test_the_command_takes_its_part(tmp_path, folders, monkeypatch):
+    out = tmp_path / "out"
+    command = ["fuse", *folders, "-o", out, *FAST]
+    assert ddfm_run(*command, "--shard", "1/2").exit_code == 0
+    some = set(contents(out))
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    plan = ddfm_run(*command, "--shard", "auto/2", "--dry-run")
+    assert f"{9 - len(some)} pairs" in plan.output
+    assert ddfm_run(*command, "--shard", "auto/2").exit_code == 0
+    assert 0 < len(some) < len(contents(out)) == 9
+
+
+SLURM = {
+    "SLURM_ARRAY_TASK_ID": "15",
+    "SLURM_ARRAY_TASK_MIN": "5",
+    "SLURM_ARRAY_TASK_STEP": "5",
+    "SLURM_ARRAY_TASK_COUNT": "4",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "shard"),
+    [
+        ("3/8", {}, (3, 8)),
+        ("auto", SLURM, (3, 4)),
+        ("auto/9", SLURM, (3, 9)),
+        ("auto/9", {"SLURM_ARRAY_TASK_ID": "4"}, (5, 9)),
+        ("auto/2", {"JOB_COMPLETION_INDEX": "0"}, (1, 2)),
+    ],
+)
+def test_a_shard_is_said_by_the_caller_or_by_the_cluster(text, environment, shard):
+    assert find_shard(text, environment) == Shard(*shard)
+
+
+@pytest.mark.parametrize("text", ["0/8", "9/8", "3", "3/", "/8", "a/b", "-1/8", "auto", "auto/x"])
+def test_what_is_no_shard(text):
+    environment = {"JOB_COMPLETION_INDEX": "1"}
+    with pytest.raises(DdfmError, match="--shard"):
+        find_shard(text, environment)
+    with pytest.raises(DdfmError):
+        find_shard(text, {"SLURM_ARRAY_TASK_ID": "one"})
