@@ -1,7 +1,8 @@
 """Fuse registered images of one scene: the algorithm's story.
 
     sources -> luminance -> a first guess, noised -> the prior's sampling loop, its every estimate
-    rectified by the likelihood -> luminance of the result -> colour, depth and size of the sources
+    rectified by the likelihood -> tone -> luminance of the result -> colour, depth and size of the
+    sources
 
 `Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call. Method
 "dmfuse" has one pass of a trained head in place of first guess and loop; all else is the same.
@@ -22,19 +23,20 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import FusionConfig, ResolvedConfig
+from ddfm.config import MIXED, FusionConfig, ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, in_color, read_sources
+from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
-from ddfm.likelihood.base import Chosen, Likelihood
+from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.prior import Prior
@@ -42,13 +44,13 @@ from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
 from ddfm.registration.pictures import Registered, lay, reference_of
-from ddfm.result import Fusion
+from ddfm.result import Chosen, Fusion
 from ddfm.version import __version__
 
 __all__ = ["Fuser", "Fusion", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
-Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found in each
+Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 Part = str | Callable[..., Any]
 _RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
@@ -70,7 +72,7 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        seed, color, resize, align, align_to, transform, crop, look, tile, options: likewise.
+        seed, tone, color, resize, align, align_to, transform, crop, look, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -96,6 +98,7 @@ class Fuser:
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
+        tone: str = "auto",
         color: str = "auto",
         resize: str = "error",
         align: str = "none",
@@ -117,6 +120,7 @@ class Fuser:
             clean=clean,
             clip=clip,
             seed=seed,
+            tone=tone,
             color=color,
             resize=resize,
             align=align,
@@ -181,7 +185,7 @@ class Fuser:
             trajectory: whether the result keeps a snapshot of every step.
         """
         if first_guess is not None and not self.has_warm_start:
-            raise DdfmError(
+            raise InputError(
                 "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
                 "any with a start"
             )
@@ -195,7 +199,7 @@ class Fuser:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
         config = self.config
         if config.align == "once":
-            raise DdfmError("align=once (--align once) is for folders and films, not for one pair")
+            raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
         return lay(
@@ -237,7 +241,7 @@ class Fuser:
         """Writes the transform that every pair is laid by."""
         transform = self.config.found_transform()
         if transform is None:
-            raise DdfmError("this fuser has no transform of its own to be saved")
+            raise InputError("this fuser has no transform of its own to be saved")
         transform.save(path)
 
     def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
@@ -257,8 +261,8 @@ class Fuser:
     def with_shared_estimates(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
-        What the likelihood would estimate for each image is set to the median of its estimates for
-        these sources. What the caller has set remains.
+        What would be set image by image, the curve of the tone, is set to the median of what it
+        is for these sources. What the caller has set remains.
         """
         chosen = [self._chosen(self.registered(sources)) for sources in groups]
         names = chosen[0] if chosen else ()
@@ -294,24 +298,29 @@ class Fuser:
         """Groups of one size, one number and one task, together."""
         self.check_number(len(groups[0].pictures))
         if self.dmfuse is not None and watch.trajectory:
-            raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+            raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
         height, width = size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
         evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _ in evidence), strict=True)]
+        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+        shares: Tensor | None = None
         with watch:
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
-                fused, chosen = self._in_a_loop(s, config, prior, watch, first, size)
+                noise = [left for _, _, left in evidence]
+                fused, shares = self._in_a_loop(s, noise, config, prior, watch, first, size)
+                fused, chosen = Tone.among(config.options)(fused)
             else:
-                options = _given(self.config.options)
+                options = _given(config.options)
                 f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
                 fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
         planes = fused[:, 0].float().cpu().numpy()
         return [
             Fusion(
-                in_color(planes[k], laid.pictures, config.color),
+                in_color(
+                    planes[k], laid.pictures, config.color, None if shares is None else shares[k]
+                ),
                 self.settings(task) | _about(laid, evidence[k][1]),
                 watch.snapshots(k, size),
                 chosen[k],
@@ -323,14 +332,17 @@ class Fuser:
     def _in_a_loop(
         self,
         s: list[Tensor],
+        noise: list[float],
         config: ResolvedConfig,
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
         size: tuple[int, int],
-    ) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance in [0, 1], by DDFM, and what the likelihood chose for each."""
-        likelihood = make_likelihood(config.likelihood, s, **_given(config.options))
+    ) -> tuple[Tensor, Tensor | None]:
+        """Fused luminance in [0, 1], by DDFM, and the shares that mix colours, if any do."""
+        options = _given(Tone.others(config.options))
+        likelihood = make_likelihood(config.likelihood, s, **options)
+        likelihood.noise = torch.tensor(noise)
         draw = Noise([config.seed] * len(s[0]))
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if config.start is None else config.start
@@ -346,52 +358,55 @@ class Fuser:
             callback=watch,
         )
         height, width = size
-        return likelihood.finish(luminance(x)[..., :height, :width]), likelihood.chosen()
+        shares = likelihood.shares() if config.task in MIXED else None
+        if shares is not None:
+            shares = shares[..., :height, :width].float().cpu()
+        return likelihood.finish(luminance(x)[..., :height, :width]), shares
 
     @torch.no_grad()
     def _chosen(self, laid: Registered) -> Chosen:
-        """The options that the likelihood, or dmfuse, sets by itself for these sources."""
-        pictures = laid.pictures
-        if self.dmfuse is not None:
-            return self._fuse([laid], self._task_of(pictures), Watch(False))[0].chosen
-        config = self.resolved(self._task_of(pictures))
-        prior = Tiled.if_needed(self.prior, config.tile, pictures[0].size)
-        sources, _ = self._evidence(pictures, config, prior)
-        return make_likelihood(config.likelihood, sources, **_given(config.options)).chosen()[0]
+        """The options that would be set for these sources alone."""
+        task = self._task_of(laid.pictures)
+        if self.dmfuse is None and not Tone.among(self.resolved(task).options).spread:
+            return {}
+        return self._fuse([laid], task, Watch(False))[0].chosen
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
         if guess.shape != size:
-            raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
+            raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
     def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
-        sources, levels = [], []
+        sources, levels, left = [], [], 0.0
         for picture in pictures:
             height, width = picture.size
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= config.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
+                left = max(left, float(noise_level(x[..., :height, :width])))
             clipped = level if picture.clipped_noise is None else picture.clipped_noise
             if clipped >= config.clean:
                 x = unclipped(x, clipped)
             sources.append(x)
             levels.append(round(level, 5))
-        return sources, levels
+        return sources, levels, left
 
     def _task_of(self, pictures: Pictures) -> str:
         if self.config.task != "auto":
             return self.config.task
-        return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
+        if not all(p.is_color for p in pictures):
+            return "ir-visible"
+        return "multi-focus" if equally_bright(pictures) else "multi-exposure"
 
 
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
-        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+        raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
 
 
@@ -403,7 +418,7 @@ def _check(config: FusionConfig, head: Any) -> None:
         return
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
-        raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
+        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
 
 
 def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
@@ -412,7 +427,7 @@ def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     if config.method == "dmfuse":
         return full
     if full.start is not None and not 0 <= full.start < length:
-        raise DdfmError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+        raise InputError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
     available = length if full.start is None else full.start + 1
     if config.steps is None and isinstance(full.steps, int):
         full = replace(full, steps=min(full.steps, available))

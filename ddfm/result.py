@@ -17,12 +17,13 @@ from ddfm.arguments import by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
 from ddfm.imaging.files import Picture, to_array, write_image
-from ddfm.likelihood.base import Chosen
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
 
-__all__ = ["Fusion", "check_steps"]
+__all__ = ["Chosen", "Fusion", "check_steps"]
+
+Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
@@ -36,8 +37,9 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that the likelihood set by itself; see `Fuser.with_shared_estimates`.
         words: warnings about the sources, a line each: that they do not lie on each other, say.
+        chosen: options that the image set by itself, the curve of its tone; see
+            `Fuser.with_shared_estimates`.
     """
 
     picture: Picture = field(repr=False)

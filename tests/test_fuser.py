@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from scipy.ndimage import gaussian_filter
 
 import ddfm
 from ddfm import DdfmError, Fuser, fuse, read_image
@@ -23,7 +24,7 @@ from ddfm.priors.network import UNetPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from places import DATA, ROOT
+from places import DATA, EXAMPLES, ROOT
 
 PLAIN = {"likelihood": "paper", "steps": 4, "device": "cpu"}
 
@@ -564,13 +565,6 @@ def test_a_series_shares_its_contrast():
         and fuser.config.options == {}
     )
     assert series(*pairs[0]).settings["options"]["curve"] == list(series.config.options["curve"])
-    medical = Fuser("gaussian", steps=1, device="cpu", task="medical")
-    pairs = [(factor * a, b) for factor, (a, b) in zip((0.2, 0.5, 1), pairs, strict=True)]
-    chosen = [medical(a, b).chosen["competition"] for a, b in pairs]
-    series = medical.with_shared_estimates(pairs)
-    assert series.config.options["competition"] == sorted(chosen)[1] and len(set(chosen)) == 3
-    options = series(*pairs[0]).settings["options"]
-    assert options["competition"] == series.config.options["competition"]
     given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
     assert given.with_shared_estimates(pairs).config.options == {"curve": (-1, 0.5, 1)}
     with pytest.warns(DeprecationWarning, match="sharing is now Fuser.with_shared_estimates"):
@@ -581,6 +575,56 @@ def test_a_series_shares_its_contrast():
         .config.options
         == {}
     )
+
+
+def test_tone_is_a_step_after_the_fusion():
+    dull = 0.5 * image(0) / 255, 0.5 * image(1) / 255
+    fused = {tone: fuse(*dull, prior="gaussian", tone=tone) for tone in ("auto", "none")}
+    low, high = fused["auto"].chosen["curve"]
+    assert fused["none"].chosen == {} and "spread" not in fused["none"].settings["options"]
+    levels = {tone: fusion.picture.pixels[..., 0] for tone, fusion in fused.items()}
+    gain, offset = (high - low) / 2, (1 + low) / 2
+    np.testing.assert_allclose(levels["auto"], gain * levels["none"] + offset, atol=1e-5)
+    assert gain > 1.1
+    medical = {tone: fuse(*dull, prior="gaussian", tone=tone, task="medical") for tone in fused}
+    assert np.array_equal(medical["auto"].image, medical["none"].image)
+
+
+def counting_prior(calls: list[int]) -> GaussianPrior:
+    class Counting(GaussianPrior):
+        def __call__(self, x_t, t):
+            calls.append(len(x_t))
+            return super().__call__(x_t, t)
+
+    return Counting()
+
+
+def test_a_clean_pair_asks_no_prior_and_a_noisy_one_does():
+    calls: list[int] = []
+    pair = image(0), image(1)
+    fuser = Fuser(counting_prior(calls), device="cpu")
+    steps = []
+    clean = fuser(*pair, callback=steps.append)
+    assert calls == [] and len(steps) == 3
+    assert np.array_equal(clean.image, Fuser("gaussian", device="cpu")(*pair).image)
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(s + rng.normal(0, 20, s.shape), 0, 255).astype(np.uint8) for s in pair]
+    alone = fuser(*noisy)
+    assert len(calls) == 2 + 3  # each source is cleaned, and every step asks
+    together = list(fuser.stream([pair, noisy], together=2))
+    assert np.array_equal(together[0].image, clean.image)
+    assert np.array_equal(together[1].image, alone.image)
+
+
+def test_a_focus_stack_in_colour_is_told_from_exposures():
+    scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:260, 100:300]
+    blurred = gaussian_filter(scene.astype(float), (3, 3, 0)).astype(np.uint8)
+    left, right = scene.copy(), scene.copy()
+    left[:, 100:], right[:, :100] = blurred[:, 100:], blurred[:, :100]
+    dark = (0.5 * scene).astype(np.uint8)
+    fuser = Fuser("gaussian", steps=1, device="cpu")
+    tasks = [fuser(*pair).settings["task"] for pair in ((left, right), (scene, dark))]
+    assert tasks == ["multi-focus", "multi-exposure"]
 
 
 def test_steps_and_start_can_be_said(toy):
@@ -617,19 +661,19 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     """By the prior, of the noise that was found; and the result tells how much that was."""
     from ddfm.priors.denoise import denoise, unclipped
 
-    found = {0: 0.2, 1: 0.0}
+    found = {0: 0.2, 2: 0.0}  # the first is measured once more, when it is clean
     sizes = []
 
     def level(x):
         sizes.append(tuple(x.shape))
-        return found[len(sizes) - 1]
+        return found.get(len(sizes) - 1, 0.05)
 
     monkeypatch.setattr("ddfm.fuser.noise_level", level)
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()
     fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu", dtype="float32")
-    assert sizes == [(1, 1, 10, 7)] * 2  # what is padded would not be noise
+    assert sizes == [(1, 1, 10, 7)] * 3  # what is padded would not be noise
     assert fused.settings["source_noise"] == [0.2, 0.0]
     (made,) = Toy.made
     padded = np.pad(a, ((0, 2), (0, 1)), mode="reflect")
@@ -688,12 +732,9 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ),
         ({"options": [1]}, "options must be a dictionary"),
         ({"likelihood": "default", "options": {"alpha": 0}}, "of the likelihood are positive"),
-        ({"likelihood": "default", "options": {"contour": -1}}, "not negative"),
-        ({"likelihood": "default", "options": {"competition": 0}}, "from 0.001 to 1"),
-        ({"likelihood": "default", "options": {"competition": 2}}, "from 0.001 to 1"),
-        ({"likelihood": "default", "options": {"rivalry": 11}}, "at most 10"),
-        ({"likelihood": "default", "options": {"rivalry": -1}}, "not negative"),
-        ({"likelihood": "default", "options": {"even": 2}}, "light and even of the likelihood are"),
+        ({"likelihood": "default", "options": {"kappa": -1}}, "not negative"),
+        ({"likelihood": "default", "options": {"saliency": 2}}, "saliency must be a word, not 2"),
+        ({"tone": "nice"}, "unknown tone 'nice'; did you mean none?"),
         ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),
         ({"seed": None}, "the seed must be a whole number"),
         ({"seed": 1.5}, "the seed must be a whole number"),
@@ -719,11 +760,11 @@ def test_wrong_arguments_are_named(wrong, message):
 
 def test_numbers_of_numpy_and_of_text_become_plain_ones():
     given = {"steps": np.int64(3), "start": "50", "seed": np.uint8(7), "tile": np.int32(0)}
-    options = {"alpha": np.float32(0.5), "gains": np.array([1.0, 1.25]), "anchor": None}
+    options = {"alpha": np.float32(0.5), "gains": np.array([1.0, 1.25]), "phi": None}
     settings = Fuser("gaussian", device="cpu", options=options, **given).settings("ir-visible")
     assert json.loads(json.dumps(settings)) == settings
     assert (settings["steps"], settings["start"], settings["seed"]) == (3, 50, 7)
-    assert settings["options"] == {"alpha": 0.5, "gains": [1.0, 1.25], "anchor": None}
+    assert settings["options"] == {"alpha": 0.5, "gains": [1.0, 1.25], "phi": None, "spread": 0.48}
     plain = {"alpha": 0.5, "gains": (1.0, 1.25)}
     expected = fuse(image(0), image(1), prior="gaussian", steps=3, start=50, seed=7, options=plain)
     assert np.array_equal(fuse(image(0), image(1), **again(settings)).image, expected.image)

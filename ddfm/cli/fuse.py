@@ -268,7 +268,7 @@ def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
             continue  # degrees have a range of their own
         if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
             low, high = picture.range
-            click.echo(
+            say(
                 f"{picture.name}: its values, {low:g} to {high:g}, are a small part of 16 bits, "
                 f"and were spread over all of it; {option} full leaves them as they are",
                 err=True,

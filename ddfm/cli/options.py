@@ -75,7 +75,7 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
-        "exposures, all others infrared and visible.",
+        "exposures, or a focus stack if all are equally bright; all others infrared and visible.",
     ),
     click.option(
         "--likelihood",
@@ -118,6 +118,12 @@ _FUSER = (
         "has instructions for it and it makes no difference to be seen.",
     ),
     click.option(
+        "--tone",
+        default="auto",
+        show_default=True,
+        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
+    ),
+    click.option(
         "--color",
         default="auto",
         show_default=True,
@@ -152,15 +158,15 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
 def check_sources(sources: Sequence[Path]) -> None:
     """Refuses sources that there are not, and folders beside files."""
-    from ddfm.errors import DdfmError
+    from ddfm.errors import InputError, StorageError
 
     for source in sources:
         if not source.exists():
-            raise DdfmError(f"cannot read {source}: there is no such file or folder")
+            raise StorageError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)
     if folders and others:
-        raise DdfmError(
+        raise InputError(
             f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
             f"folders, and {others} of the {len(sources)} sources "
             f"{'is' if others == 1 else 'are'} none"

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ddfm.diffusion import choices
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.extensions import find_part
 
 __all__ = ["SAMPLERS", "Noise", "Step", "ddim", "ddpm", "dpm_solver", "find_sampler", "noised"]
@@ -61,7 +61,7 @@ class Noise:
     def __call__(self, like: Tensor) -> Tensor:
         """The next noise for a batch (B, C, H, W), in its dtype and on its device."""
         if len(like) != len(self.generators):
-            raise DdfmError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
+            raise InputError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
         shape = like.shape[1:]
         images = [torch.randn(shape, generator=generator) for generator in self.generators]
         return torch.stack(images).to(like.dtype).to(like.device)
@@ -96,7 +96,7 @@ def ddim(
         callback: is called with a `Step` after each denoising.
     """
     if eta > 0 and noise is None:
-        raise DdfmError("a stochastic sampler (eta > 0) needs a source of noise")
+        raise InputError("a stochastic sampler (eta > 0) needs a source of noise")
     for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):
         x0 = _denoise(denoiser, x, step, timesteps, callback)
         eps = (x - alpha * x0) / sigma
@@ -168,7 +168,7 @@ def _steps(
     """Index of the step, (alpha, sigma) where it begins, (alpha, sigma) where it ends."""
     falling = all(t > s for t, s in pairwise(timesteps))
     if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
-        raise DdfmError(
+        raise InputError(
             f"timesteps of a sampler must fall and lie in 0 .. {len(alphas_bar) - 1}: {timesteps}"
         )
     levels = [_level(alphas_bar, t) for t in timesteps] + [(1.0, 0.0)]

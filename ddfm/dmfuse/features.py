@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ddfm.diffusion.samplers import noised
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.priors.prior import Prior
 
 __all__ = [
@@ -84,7 +84,7 @@ def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
     maps = read_features(prior, x, (0,), (x,))
     sides = [f.shape[-1] for f in maps]
     if any(fine != 2 * coarse for fine, coarse in pairwise(sides)):
-        raise DdfmError(f"the features of the prior {prior.name} do not halve from scale to scale")
+        raise InputError(f"the features of the prior {prior.name} do not halve from scale to scale")
     return tuple(f.shape[1] for f in maps), side // sides[0]
 
 
@@ -93,5 +93,5 @@ def check_timesteps(prior: Prior, timesteps: Iterable[int]) -> tuple[int, ...]:
     chosen = tuple(sorted(set(timesteps)))
     last = len(prior.alphas_bar) - 1
     if not chosen or not 0 <= chosen[0] <= chosen[-1] <= last:
-        raise DdfmError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
+        raise InputError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
     return chosen

@@ -29,7 +29,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, one_line, unknown
+from ddfm.errors import InputError, StorageError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tables import TABLES, read_table
@@ -123,7 +123,7 @@ def read_image(
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         return _from_tensor(source, name or "tensor")
-    raise DdfmError(
+    raise InputError(
         f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
         "pass a path, a PIL image, a NumPy array or a tensor"
     )
@@ -148,7 +148,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
     path = Path(path)
     form = _format_of(path)
     if size is not None and max(size) > form.side:
-        raise DdfmError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+        raise InputError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
     check_writable(path)
 
 
@@ -177,7 +177,7 @@ def write_image(
     """
     path = Path(path)
     if pixels.ndim not in (2, 3):
-        raise DdfmError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
+        raise InputError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     check_output(path, pixels.shape[:2])
     form = _format_of(path)
     alpha = alpha if form.alpha else None
@@ -206,9 +206,9 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
         if path.suffix.lower() in TABLES and not page:
             return read_table(path, name)
         if page:
-            raise DdfmError(f"{name} has one page, so there is no page {page} (they count from 0)")
+            raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
         if _is_deep_jpeg2000(path, head):
-            raise DdfmError(
+            raise InputError(
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
                 "convert it to PNG or TIFF first"
             )
@@ -218,7 +218,9 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
 def _read_tiff(path: Path, page: int, name: str) -> Picture:
     pages = page_count(path)
     if not 0 <= page < max(pages, 1):
-        raise DdfmError(f"{name} has {pages} pages, so there is no page {page} (they count from 0)")
+        raise InputError(
+            f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
+        )
     picture = read_page(path, page, name)
     if picture is not None:
         return picture
@@ -226,7 +228,7 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     try:
         return from_pil_file(lambda: _open(path, page, name), name)
     except UnidentifiedImageError:
-        raise DdfmError(
+        raise InputError(
             f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
         ) from None
 
@@ -245,7 +247,7 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
     import torch
 
     if tensor.ndim not in (2, 3):
-        raise DdfmError(
+        raise InputError(
             f"{name}: an image has shape (H, W) or (C, H, W), not {tuple(tensor.shape)}; "
             "pass one image at a time"
         )
@@ -256,7 +258,7 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
         array = tensor.numpy()
     if array.ndim == 3:
         if not 1 <= array.shape[0] <= 4:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
                 "image; in tensors the channels come first"
             )
@@ -286,7 +288,7 @@ def _format_of(path: Path) -> _Format:
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
-            raise DdfmError(f"cannot write {path}: its suffix says the format; try {path}.png")
+            raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
         raise unknown("output suffix", suffix, _WRITABLE)
     return _WRITABLE[suffix]
 
@@ -320,7 +322,7 @@ def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> byte
                 options |= {"icc_profile": icc} if icc else {}
                 Image.fromarray(array).save(file, format=form, **options)
     except Exception as error:
-        raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     return file.getvalue()
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
 __all__ = ["spread", "used", "with_levels"]
@@ -39,7 +39,7 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise DdfmError(f"a range is LOW HIGH, full or auto, not {short(levels)}")
+        raise InputError(f"a range is LOW HIGH, full or auto, not {short(levels)}")
     return spread(picture, (low, high))
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = [
     "LUMA",
@@ -63,7 +63,7 @@ class Picture:
     def __post_init__(self) -> None:
         shape = np.shape(self.pixels)
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-            raise DdfmError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
+            raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
 
     @property
     def is_color(self) -> bool:
@@ -133,7 +133,7 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
 def refuse_mask(array: object, name: str) -> None:
     """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
     if isinstance(array, np.ma.MaskedArray):
-        raise DdfmError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
+        raise InputError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
 
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -146,12 +146,12 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
-        raise DdfmError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
+        raise InputError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
     result = _at_depth(pixels, like.dtype, like.range)
     if alpha is None:
         return result
     if alpha.shape != pixels.shape[:2]:
-        raise DdfmError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
+        raise InputError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
     return np.dstack([result, _at_depth(alpha, like.dtype, None)])
 
 
@@ -183,23 +183,23 @@ def inks_to_rgb(inks: np.ndarray) -> np.ndarray:
 
 def _check(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in "uif":
-        raise DdfmError(f"{name}: values of type {array.dtype} are not an image's")
+        raise InputError(f"{name}: values of type {array.dtype} are not an image's")
     if array.ndim not in (2, 3):
-        raise DdfmError(
+        raise InputError(
             f"{name}: an image has shape (H, W) or (H, W, channels), not {array.shape}; "
             "pass one image at a time"
         )
     if array.ndim == 3 and not 1 <= array.shape[2] <= 4:
         hint = "; in NumPy arrays the channels come last" if array.shape[0] in (1, 3, 4) else ""
-        raise DdfmError(
+        raise InputError(
             f"{name}: {array.shape[2]} channels (shape {array.shape}), but 1 to 4 make an image"
             + hint
         )
     if array.size == 0:
-        raise DdfmError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
+        raise InputError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
-        raise DdfmError(
+        raise InputError(
             f"{name}: {bad} of {array.size} values are NaN or infinite; replace them first"
         )
 
@@ -226,7 +226,7 @@ def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, floa
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32), None
     if max(-low, high) > float(np.finfo(np.float32).max) / 2:
-        raise DdfmError(f"{name}: values from {low:g} to {high:g} are too large to work with")
+        raise InputError(f"{name}: values from {low:g} to {high:g} are too large to work with")
     width = (high - low) or 1.0
     pixels = np.empty(values.shape, np.float32)
     for rows in _bands(values):
@@ -238,7 +238,7 @@ def _at_depth(
     values: np.ndarray, dtype: np.dtype, limits: tuple[float, float] | None
 ) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise DdfmError("the result has values that are not numbers; nothing is written")
+        raise InputError("the result has values that are not numbers; nothing is written")
     whole = dtype.kind == "u"
     low, high = (0, np.iinfo(dtype).max) if whole else limits or (0.0, 1.0)
     result = np.empty(values.shape, dtype)

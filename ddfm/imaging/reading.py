@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PIL import UnidentifiedImageError
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.quiet import quiet
 
 __all__ = ["explained"]
@@ -37,15 +37,15 @@ def explained(name: str) -> Iterator[None]:
     except DdfmError:
         raise
     except UnidentifiedImageError:
-        raise DdfmError(f"{name} {_not_an_image(name)}") from None
+        raise InputError(f"{name} {_not_an_image(name)}") from None
     except MemoryError:
-        raise DdfmError(f"cannot read {name}: there is not enough memory for it") from None
+        raise HostError(f"cannot read {name}: there is not enough memory for it") from None
     except OSError as error:
         if error.errno is not None:
-            raise DdfmError(f"cannot read {name}: {error.strerror or error}") from None
-        raise DdfmError(f"{name} is truncated or damaged: {one_line(error)}") from None
+            raise StorageError(f"cannot read {name}: {error.strerror or error}") from None
+        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
     except Exception as error:
-        raise DdfmError(f"{name} is truncated or damaged: {one_line(error)}") from None
+        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
 
 
 def _not_an_image(name: str) -> str:

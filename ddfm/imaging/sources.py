@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
@@ -26,7 +27,10 @@ from ddfm.imaging.picture import Picture
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["grey", "in_color", "read_sources"]
+__all__ = ["equally_bright", "grey", "in_color", "read_sources"]
+
+FIELDS = 8  # along each side, by which levels of pictures are compared
+EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
 def read_sources(
@@ -41,9 +45,9 @@ def read_sources(
     """
     check_resize(resize)
     if not isinstance(sources, list | tuple):
-        raise DdfmError(f"what is fused is a tuple of images, not {short(sources)}")
+        raise InputError(f"what is fused is a tuple of images, not {short(sources)}")
     if len(sources) < 2:
-        raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
+        raise InputError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
@@ -56,7 +60,7 @@ def read_sources(
     for other in pictures[1:]:
         if other.size != first.size:
             (h, w), (h2, w2) = first.size, other.size
-            raise DdfmError(
+            raise InputError(
                 f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
                 "the first, b to that of the second; if they do not, align=auto (--align auto) "
@@ -88,13 +92,32 @@ def grey(picture: Picture) -> np.ndarray:
     return luminance(_tensor(picture.pixels))[0, 0].numpy()
 
 
-def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto") -> Picture:
+def equally_bright(pictures: Sequence[Picture]) -> bool:
+    """Whether pictures have the same levels, details aside.
+
+    Then they differ in focus, and not in exposure.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    planes = [_tensor(grey(picture)[..., None]) for picture in pictures]
+    coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
+
+
+def in_color(
+    fused: np.ndarray,
+    pictures: Sequence[Picture],
+    color: str = "auto",
+    shares: torch.Tensor | None = None,
+) -> Picture:
     """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
 
     It is of the deepest depth among them, with the profile and the alpha of whoever gave colour.
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
+        shares: of all pictures in the fused levels (K, H, W), where their colours are mixed so.
     """
     import torch
 
@@ -106,7 +129,8 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
     if colored:
         y = 2 * _tensor(pixels) - 1
         chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        cb, cr = fuse_chroma(chromas).split(1, 1)
+        mixed = shares is not None and len(colored) == len(pictures)
+        cb, cr = fuse_chroma(chromas, shares[None] if mixed else None).split(1, 1)
         rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
         pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     return replace(_like(colored or pictures, pictures), pixels=pixels)
@@ -130,7 +154,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 def _read(source: Any, name: str) -> Picture:
     path = isinstance(source, (str, os.PathLike))
-    if path and os.path.isfile(source) and is_flir(source):
+    if path and Path(source).is_file() and is_flir(source):
         return read_thermal(source)  # not its rendering, with a logo and numbers in it
     named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.imaging.picture import LUMA, Picture, eight_bit
 
@@ -102,7 +102,7 @@ def overlay(
     level = level @ _WEIGHTS if level.ndim == 3 else level
     grey = _rgb(fused).astype(np.float32) / 255 @ _WEIGHTS
     if level.shape != grey.shape:
-        raise DdfmError(f"{thermal.name} and the fusion differ in size; an overlay needs one")
+        raise InputError(f"{thermal.name} and the fusion differ in size; an overlay needs one")
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
@@ -153,7 +153,7 @@ def _rgb(picture: Picture) -> np.ndarray:
 
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:
     if len({panel.shape for panel in panels}) > 1:
-        raise DdfmError("pictures of several sizes cannot be shown beside each other")
+        raise InputError("pictures of several sizes cannot be shown beside each other")
 
 
 def _line(width: int) -> int:

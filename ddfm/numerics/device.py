@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import HostError, InputError, short, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
     import torch
 
     if not isinstance(name, str | torch.device):
-        raise DdfmError(f"a device is named, as cpu is, or auto, not {short(name)}")
+        raise InputError(f"a device is named, as cpu is, or auto, not {short(name)}")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -37,7 +37,7 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise DdfmError(f"there is no device {short(str(name))} here; use auto or cpu") from None
+        raise HostError(f"there is no device {short(str(name))} here; use auto or cpu") from None
     return device
 
 
@@ -46,7 +46,7 @@ def find_dtype(name: str | torch.dtype = "auto", usual: torch.dtype | None = Non
     import torch
 
     if not isinstance(name, str | torch.dtype):
-        raise DdfmError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
+        raise InputError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
     name = check_dtype(str(name).removeprefix("torch."))
     return (usual or torch.float32) if name == "auto" else getattr(torch, name)
 

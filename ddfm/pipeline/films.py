@@ -1,9 +1,9 @@
 """Two films of one scene, fused frame by frame without flicker.
 
 Every frame gets the same noise. Its sources are steadied (see `ddfm.video.denoising`), since what
-flickers in a fusion is mostly what flickers in them. And the levels that the likelihood would
-spread anew for every frame follow the scene slowly, so that a bright thing that comes into view
-does not darken all else at once.
+flickers in a fusion is mostly what flickers in them. And the tone, which would spread levels anew
+for every frame, follows the scene slowly, so that a bright thing that comes into view does not
+darken all else at once.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.likelihood.base import Chosen
 from ddfm.pipeline.film_files import open_film, writing
 from ddfm.pipeline.rig import SAMPLE, aligned_once
+from ddfm.result import Chosen
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import OneScale, Steady
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes, verify
 from ddfm.storage.checksum import sha256_of
@@ -250,19 +250,19 @@ def get(
     if not entry.files:
         path = path_of(name)
         if entry.name == "default" and path is None:
-            raise DdfmError(NOT_INSTALLED)
+            raise HostError(NOT_INSTALLED)
         if path is None:
-            raise DdfmError(f"nothing to download: the prior {entry.name} is part of ddfm")
+            raise InputError(f"nothing to download: the prior {entry.name} is part of ddfm")
         return path
     if sha256 is not None and re.fullmatch("[0-9a-fA-F]{64}", sha256) is None:
-        raise DdfmError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
+        raise InputError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
     for file in entry.files:
         place = _place(entry, file)
         digest = file.sha256 or (None if _is_settings(file) else sha256)
         if _is_sound(entry, place, file, digest):
             continue
         if digest is None and not trust and not _is_settings(file):
-            raise DdfmError(
+            raise InputError(
                 f"nobody has published a checksum of {file.name}; give one that you know with "
                 f"--sha256, or take what the server sends: ddfm priors get {entry.name} --trust"
             )
@@ -286,13 +286,13 @@ def check(name: str) -> str:
     if not entry.files:
         path = path_of(name)
         if entry.name == "default" and path is None:
-            raise DdfmError(NOT_INSTALLED)
+            raise HostError(NOT_INSTALLED)
         if path is not None:
             verify(path, None, None)
         return f"{entry.name}: part of ddfm" + (f", {path}" if path else "")
     path = path_of(name)
     if path is None:
-        raise DdfmError(
+        raise HostError(
             f"the prior {entry.name} is not in {cache_dir()}; `ddfm priors get {entry.name}` "
             "brings it"
         )
@@ -433,5 +433,5 @@ def check_prior(text: str) -> None:
     if named or path.exists() or text in brought("prior"):
         return
     if path.suffix or len(path.parts) > 1:
-        raise DdfmError(f"no such file of weights: {path}")
+        raise InputError(f"no such file of weights: {path}")
     raise unknown("prior", text, [*names(), *brought("prior")])

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma
 from ddfm.priors.schedule import alphas_bar as named_schedule
@@ -49,7 +49,7 @@ class GaussianPrior(Prior):
         name: str = "gaussian",
     ) -> None:
         if not std > 0:
-            raise DdfmError(f"std of a Gaussian prior must be positive, not {std}")
+            raise InputError(f"std of a Gaussian prior must be positive, not {std}")
         super().__init__(
             named_schedule("linear") if alphas_bar is None else alphas_bar,
             channels=channels,
@@ -94,7 +94,7 @@ def _checked(power: Any, f: Tensor) -> Tensor:
     """What a spectrum of the caller's gives for the frequencies f."""
     power = torch.as_tensor(power, dtype=f.dtype)
     if power.shape != f.shape or not bool((power.isfinite() & (power >= 0)).all()):
-        raise DdfmError(
+        raise InputError(
             "spectrum of a Gaussian prior must give a finite power, 0 or more, for every "
             "frequency, f = 0 included"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog
@@ -74,7 +74,7 @@ def load_prior(
     elif callable(x):
         prior = adapters.from_callable(x, name=name, **config)
     else:
-        raise DdfmError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
+        raise InputError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
     return prior if device is None and dtype is None else prior.to(device, dtype)
 
 
@@ -122,4 +122,4 @@ def _gaussian(config: dict[str, Any]) -> GaussianPrior:
 
 def _refuse(config: dict[str, Any], what: str) -> None:
     if config:
-        raise DdfmError(f"{what} takes no {next(iter(config))}: it says so itself")
+        raise InputError(f"{what} takes no {next(iter(config))}: it says so itself")

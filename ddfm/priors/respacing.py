@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 
 __all__ = ["counts_of", "timesteps"]
 
@@ -21,7 +21,7 @@ def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
     For a warm start at t0 ask for `timesteps(t0 + 1, steps)`.
     """
     if T < 1:
-        raise DdfmError(f"there must be at least 1 timestep, not T = {T}")
+        raise InputError(f"there must be at least 1 timestep, not T = {T}")
     if respacing is None:
         return list(range(T))[::-1]
     text = str(respacing).strip()
@@ -52,7 +52,7 @@ def _count(part: str, text: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise DdfmError(
+        raise InputError(
             f"cannot read steps {short(text)}: use a count from 1 on (100), "
             "counts of sections (10,15,20) or ddimN (ddim50)"
         )
@@ -61,7 +61,7 @@ def _count(part: str, text: str) -> int:
 
 def _spread(length: int, count: int, text: str) -> list[int]:
     if count > length:
-        raise DdfmError(
+        raise InputError(
             f"steps {short(text)} ask for {count} steps where the schedule has {length}"
         )
     stride = (length - 1) / (count - 1) if count > 1 else 1.0
@@ -77,4 +77,4 @@ def _strided(T: int, count: int) -> list[int]:
     for stride in range(1, T):
         if len(range(0, T, stride)) == count:
             return list(range(0, T, stride))
-    raise DdfmError(f"no integer stride gives {count} of {T} timesteps; use {count} without ddim")
+    raise InputError(f"no integer stride gives {count} of {T} timesteps; use {count} without ddim")

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 
 __all__ = [
     "SCHEDULES",
@@ -50,7 +50,7 @@ def alphas_bar(schedule: str = "linear", T: int = 1000) -> Tensor:
     if schedule not in SCHEDULES:
         raise unknown("noise schedule", schedule, SCHEDULES)
     if T < 1:
-        raise DdfmError(f"a noise schedule needs at least 1 timestep, not T = {T}")
+        raise InputError(f"a noise schedule needs at least 1 timestep, not T = {T}")
     return alphas_bar_of_betas(SCHEDULES[schedule](T))
 
 
@@ -58,7 +58,7 @@ def alphas_bar_of_betas(betas: Tensor) -> Tensor:
     """abar_t of betas, which must be a vector with values in (0, 1]."""
     betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
     if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas <= 1)).all()):
-        raise DdfmError("betas of a noise schedule must be a vector with values in (0, 1]")
+        raise InputError("betas of a noise schedule must be a vector with values in (0, 1]")
     return torch.cumprod(1 - betas, dim=0)
 
 
@@ -81,6 +81,6 @@ def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Te
 def t_of_sigma(alphas_bar: Tensor, sigma: float) -> int:
     """The timestep whose sigma_t / alpha_t (noise beside an unscaled image) is nearest to sigma."""
     if not 0 <= sigma < math.inf:
-        raise DdfmError(f"a noise level must be a finite number from 0 on, not {sigma}")
+        raise InputError(f"a noise level must be a finite number from 0 on, not {sigma}")
     ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
     return int((ratio - sigma).abs().argmin())

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import InputError, short, unknown
 from ddfm.priors.prior import KINDS
 from ddfm.priors.schedule import alphas_bar as named_schedule
 from ddfm.priors.schedule import alphas_bar_of_betas
@@ -98,7 +98,7 @@ def _typed(key: str, value: Any, where: str) -> Any:
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         least, most = LEAST.get(key, 1), MOST.get(key, LARGEST)
         if not least <= value <= most:
-            raise DdfmError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
+            raise InputError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
         return value
     if kind == "str" and isinstance(value, str):
         return value
@@ -117,7 +117,7 @@ def _typed(key: str, value: Any, where: str) -> Any:
         if plain and len(value) <= 16 and all(0 < v <= LARGEST for v in value):
             return tuple(value)
     expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
-    raise DdfmError(f"{key} of {where} must be {expected}, not {short(value)}")
+    raise InputError(f"{key} of {where} must be {expected}, not {short(value)}")
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,4 +170,4 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     missing = list(missing)
     if missing:
         said = ", ".join(examples.get(key, key) for key in missing)
-        raise DdfmError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")
+        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = ["LARGEST_UNTILED", "OVERLAP", "TILE", "check_tile", "spans", "tile_for"]
 
@@ -14,7 +14,7 @@ OVERLAP = 64
 def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
     """Refuses tiles that leave no room between two overlaps; 0 (none) and None are fine."""
     if tile and tile < 2 * overlap:
-        raise DdfmError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
+        raise InputError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
 
 
 def tile_for(tile: int | None, size: tuple[int, int]) -> int:

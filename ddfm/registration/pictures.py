@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check
@@ -65,7 +65,7 @@ def lay(
     """
     fixed = pictures[reference]
     if transform is not None and len(pictures) != 2:
-        raise DdfmError("a transform is of a pair; sources of three or more are aligned each")
+        raise InputError("a transform is of a pair; sources of three or more are aligned each")
     done, insides, about, words = [], [], [], []
     for k, picture in enumerate(pictures):
         inside = np.ones(fixed.size, bool)
@@ -76,7 +76,7 @@ def lay(
                 use = found.transform if applied else Transform.framed(picture.size, fixed.size)
                 picture, inside = warped(picture, use)
                 if not inside.any():
-                    raise DdfmError(f"{picture.name} would lie outside of {fixed.name}")
+                    raise InputError(f"{picture.name} would lie outside of {fixed.name}")
                 picture = filled(picture, inside, grey(fixed))
             about.append(_about(k, found, applied))
             words += _words(found, picture.name, fixed.name, how, transform)
@@ -85,7 +85,7 @@ def lay(
     if crop:
         box = common_box(insides)
         if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
-            raise DdfmError("what all sources see is too little to be fused")
+            raise InputError("what all sources see is too little to be fused")
         done = [cropped(picture, box) for picture in done]
     return Registered(tuple(done), about, tuple(words))
 
@@ -95,12 +95,12 @@ def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -
     found = []
     for pictures in groups:
         if len(pictures) != 2:
-            raise DdfmError("one transform for all (align=once) is found for pairs")
+            raise InputError("one transform for all (align=once) is found for pairs")
         result = align(pictures[reference], pictures[1 - reference], model)
         if result.sure:
             found.append(result.transform)
     if not found:
-        raise DdfmError(
+        raise InputError(
             "no pair was aligned surely, so no transform is common to them; "
             "give one (--transform), or leave them as they are (--align none)"
         )

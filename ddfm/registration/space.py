@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from scipy import ndimage, optimize
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.storage.files import write_json, write_text
 from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
@@ -112,7 +112,7 @@ def align_space(
 def check_space_output(path: str | os.PathLike[str]) -> None:
     """Raise what `write_space_transform` would raise about a path, before the work is done."""
     if Path(path).suffix.lower() not in (".json", ".tfm"):
-        raise DdfmError(f"a transform of volumes is written as .json or .tfm, not as {path}")
+        raise InputError(f"a transform of volumes is written as .json or .tfm, not as {path}")
     check_writable(Path(path))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
 
@@ -56,9 +56,9 @@ class Transform:
             raise unknown("model of a transform", self.model, MODELS)
         matrix = np.array(self.matrix, np.float64)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            raise DdfmError("a transform is a matrix of 3 x 3 finite numbers")
+            raise InputError("a transform is a matrix of 3 x 3 finite numbers")
         if not _in_front(matrix, self.moving) or abs(np.linalg.det(matrix)) < 1e-12:
-            raise DdfmError("a transform must map the whole picture, and have an inverse")
+            raise InputError("a transform must map the whole picture, and have an inverse")
         object.__setattr__(self, "matrix", matrix / matrix[2, 2])
 
     @classmethod
@@ -77,9 +77,9 @@ class Transform:
         return Transform(np.linalg.inv(self.matrix), self.fixed, self.moving, self.model)
 
     def then(self, other: Transform) -> Transform:
-        """The transform that does its own part first, and that of the other one after it."""
+        """The transform that does this one first, and the other one after it."""
         if self.fixed != other.moving:
-            raise DdfmError(
+            raise InputError(
                 f"a transform to pictures of {_words(self.fixed)} pixels is not followed by one "
                 f"from {_words(other.moving)}"
             )
@@ -131,7 +131,7 @@ class Transform:
                 raise ValueError
             matrix = np.array(entry["matrix"], np.float64)
         except (TypeError, KeyError, ValueError):
-            raise DdfmError(f"{name} is not a transform that ddfm wrote") from None
+            raise InputError(f"{name} is not a transform that ddfm wrote") from None
         return cls(matrix, moving, fixed, str(entry.get("model", "homography")))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -153,7 +153,7 @@ def common_transform(transforms: Sequence[Transform]) -> Transform:
     They are of one camera, and of its first picture's sizes. A few that are wrong change nothing.
     """
     if not transforms:
-        raise DdfmError("no pair was aligned surely, so there is nothing common to find")
+        raise InputError("no pair was aligned surely, so there is nothing common to find")
     first = transforms[0]
     moved = [t.at(first.moving, first.fixed)._corners() for t in transforms]
     model = max((t.model for t in transforms), key=MODELS.index)

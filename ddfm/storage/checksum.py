@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from ddfm.errors import DdfmError
+from ddfm.errors import StorageError
 
 __all__ = ["sha256_of"]
 
@@ -20,5 +20,5 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     return digest.hexdigest()

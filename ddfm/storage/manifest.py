@@ -31,6 +31,7 @@ except ImportError:  # Windows
 __all__ = ["NAME", "Manifest", "sources_entry"]
 
 NAME = "ddfm-manifest.jsonl"
+LONGEST = 255  # bytes of a file's name
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 
 Entry = dict[str, Any]
@@ -139,9 +140,10 @@ class Manifest:
 
 def _entry(line: bytes) -> Entry | None:
     """None for what is no line of a manifest, or names a file outside of its folder."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         entry = json.loads(line)
         name = entry.get("output") if isinstance(entry, dict) else None
-        if isinstance(name, str) and name and name == Path(name).name:
+        possible = isinstance(name, str) and name and len(os.fsencode(name)) <= LONGEST
+        if possible and name == Path(name).name:
             return entry
     return None

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddfm.dmfuse.features import device_of, noise_like, read_features
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.priors.prior import Prior
@@ -74,7 +74,7 @@ def choose_crops(
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
     if not planes:
-        raise DdfmError(f"no pair has {size} x {size} pixels to train on")
+        raise InputError(f"no pair has {size} x {size} pixels to train on")
     return Crops(torch.stack(planes))
 
 

@@ -20,7 +20,7 @@ from ddfm.arguments import positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, save_head
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.imaging.files import write_drawing
 from ddfm.imaging.pairing import Pair
 from ddfm.priors.prior import Prior
@@ -69,7 +69,7 @@ class Settings:
         check_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
-            raise DdfmError(f"crops have at least 32 pixels to a side, not {self.size}")
+            raise InputError(f"crops have at least 32 pixels to a side, not {self.size}")
 
 
 def train_dmfuse(

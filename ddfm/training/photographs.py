@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.files import SUFFIXES, read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.progress import hidden
@@ -28,7 +28,7 @@ def find_photographs(folder: str | Path) -> list[Path]:
     """All picture files below a folder, sorted. What is hidden is left out, as everywhere."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise DdfmError(f"{folder} is not a folder of photographs")
+        raise StorageError(f"{folder} is not a folder of photographs")
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -37,7 +37,7 @@ def find_photographs(folder: str | Path) -> list[Path]:
         and path.is_file()
     )
     if not files:
-        raise DdfmError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
     return files
 
 
@@ -46,7 +46,7 @@ def read_photograph(path: Path, channels: int = 1) -> Image.Image:
     try:
         image = Image.fromarray(eight_bit(read_image(path))).convert("RGB")
     except DdfmError as error:
-        raise DdfmError(f"{error}; repair it, or take it out of the folder") from None
+        raise InputError(f"{error}; repair it, or take it out of the folder") from None
     return image.convert("L") if channels == 1 else image
 
 
@@ -62,7 +62,7 @@ class Photographs:
                 if min(size) >= smallest:
                     level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
         if not self.levels[0]:
-            raise DdfmError(f"no photograph is at least {smallest} pixels wide and high")
+            raise InputError(f"no photograph is at least {smallest} pixels wide and high")
         self.megapixels = sum(a.size for a in self.levels[0]) / 1e6
         # A photograph is drawn as often as it has pixels, so that every crop is as likely.
         self._chances = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
@@ -85,7 +85,7 @@ def _geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     directions = (affine[:3, :3] / spacing).T
     if abs(directions[0] @ directions[1]) > 1e-4:
-        raise DdfmError(
+        raise InputError(
             f"{volume.name}: DICOM has no slices with rows and columns that are not at right "
             "angles; write .nii.gz instead"
         )

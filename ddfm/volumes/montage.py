@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.files import write_drawing
 from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 
@@ -32,7 +32,7 @@ def montage(
         axis: as for `find_axis`.
     """
     if count < 1:
-        raise DdfmError(f"a montage has at least 1 slice, not {count}")
+        raise InputError(f"a montage has at least 1 slice, not {count}")
     first = volumes[0]
     axis = find_axis(first, axis)
     stacks = [slices(volume.values, first.affine, axis) for volume in volumes]

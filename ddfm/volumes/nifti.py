@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError, StorageError
 from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
@@ -53,7 +53,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
         dtype = image.get_data_dtype()
         check_shape(shape, name)
         if len(shape) == 4 and dtype != np.uint8:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: 3 volumes of {dtype}; colours are of uint8, or take one first"
             )
         _check_file(image, dtype.itemsize, name, packed)
@@ -62,7 +62,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
         header = image.header.copy()
     if values.dtype.names is not None:
         if not {"R", "G", "B"} <= set(values.dtype.names):
-            raise DdfmError(f"{name}: values of type {dtype} are not a volume's")
+            raise InputError(f"{name}: values of type {dtype} are not a volume's")
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header)
@@ -87,7 +87,7 @@ def write(path: Path, volume: Volume) -> None:
         with atomic_path(path) as temporary:
             nibabel.save(image, temporary)
     except (TypeError, ValueError) as error:
-        raise DdfmError(f"cannot write {path}: {error}") from None
+        raise StorageError(f"cannot write {path}: {error}") from None
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, MissingExtra
+from ddfm.errors import InputError, MissingExtra
 
 __all__ = ["check_bytes", "finite", "library"]
 
@@ -36,7 +36,7 @@ def check_bytes(
     if min(shape, default=1) < 0 or promised > path.stat().st_size * (
         _DEFLATE if compressed else 1
     ):
-        raise DdfmError(
+        raise InputError(
             f"{name or path} is truncated or damaged: its header says {' x '.join(map(str, shape))}"
             f" voxels, more than the file can hold"
         )
@@ -45,13 +45,13 @@ def check_bytes(
 def finite(values: np.ndarray, name: str) -> np.ndarray:
     """float32, with the lowest value where there was none: masked volumes have NaN outside."""
     if values.dtype.kind not in "buif":
-        raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")
+        raise InputError(f"{name}: values of type {values.dtype} are not a volume's")
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     good = np.isfinite(values)
     if good.all():
         return values
     if not good.any():
-        raise DdfmError(f"{name}: none of its values is a number")
+        raise InputError(f"{name}: none of its values is a number")
     values[~good] = values[good].min()
     return values

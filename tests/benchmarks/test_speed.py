@@ -32,7 +32,7 @@ def test_lines_take_turns_and_are_compared_with_the_first_of_their_group(monkeyp
 
 
 def test_a_process_is_measured_from_outside_or_tells_what_it_took(tmp_path):
-    (tmp_path / "something.py").write_text("block = bytearray(60_000_000)")
+    (tmp_path / "something.py").write_text("block = b'x' * 60_000_000")
     code = "import something, time; time.sleep(0.3); print('seconds 0.25 0.125')"
     whole = speed.Contestant("g", "whole", (sys.executable, "-c", code), tmp_path)
     seconds, work, memory = whole.run()

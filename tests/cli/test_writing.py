@@ -104,7 +104,7 @@ def make_volumes(folder: Path) -> None:
         str(folder / "b.nhdr"), values, {"encoding": "raw", "spacings": [1, 1, 1]},
         detached_header=True,
     )  # fmt: skip
-    assert sorted(os.listdir(folder)) == ["a.hdr", "a.img", "b.nhdr", "b.raw"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.hdr", "a.img", "b.nhdr", "b.raw"]
 
 
 def make_series(folder: Path) -> None:

@@ -106,7 +106,7 @@ def hold(picture) -> None:
 
 def originals() -> list[Original]:
     """Small files of every format and of many layouts."""
-    files = [*_by_pillow(), *_by_us(), *_by_tifffile()]
+    files = [*_by_pillow(), *_by_us(), *_by_tifffile(), *_tables()]
     found = [Original(name, suffix, data, read_picture) for name, suffix, data in files]
     found += [
         Original(f"{one.name} pages", one.suffix, one.data, read_all_pages)
@@ -201,6 +201,17 @@ def _by_tifffile() -> Iterator[tuple[str, str, bytes]]:
         yield f"tiff {name}", ".tif", file.getvalue()
 
 
+def _tables() -> Iterator[tuple[str, str, bytes]]:
+    degrees = _content(1, np.float32) * 30 - 5
+    file = BytesIO()
+    np.save(file, degrees)
+    yield "npy", ".npy", file.getvalue()
+    yield "csv", ".csv", "\n".join(";".join(map(str, row)) for row in degrees[:9]).encode()
+    yield "pgm", ".pgm", b"P5 23 19 65535\n" + _content(1, np.uint16).astype(">u2").tobytes()
+    yield "ppm", ".ppm", b"P6 23 19 255\n" + _content(3, np.uint8).tobytes()
+    yield "pfm", ".pfm", b"Pf\n23 19\n-1.0\n" + degrees.astype("<f4").tobytes()
+
+
 def _thermal() -> list[Original]:
     try:
         import flyr  # noqa: F401
@@ -210,7 +221,9 @@ def _thermal() -> list[Original]:
     from flir_files import flir_jpeg
 
     raw = 17000 + _content(1, np.uint8).astype(np.uint16)
-    data = [flir_jpeg(raw, _content(3, np.uint8), (1.3, 2, -1), png=png) for png in (False, True)]
+    kinds = [{}, {"png": True}, {"order": "big"}, {"order": "big", "png": True}]
+    kinds += [{"directory": "little"}, {"ycbcr": True}]
+    data = [flir_jpeg(raw, _content(3, np.uint8), (1.3, 2, -1), **kind) for kind in kinds]
     return [Original(f"flir {k}", ".jpg", d, read_thermal) for k, d in enumerate(data)]
 
 

@@ -358,3 +358,18 @@ def test_outputs_are_checked_beforehand(tmp_path):
     ]:
         with pytest.raises(DdfmError, match=words):
             write_volume(path, volume)
+
+
+def test_thin_volumes(tmp_path, fuser):
+    """Down to a single voxel, along any axis, turned any way."""
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        shape = [int(rng.choice([1, 1, 2, 5])) for _ in range(3)]
+        affine = np.eye(4)
+        affine[:3, :3] = np.diag(rng.choice([-4, -1, 1, 4], 3))[rng.permutation(3)]
+        sources = [(rng.integers(1, 900, shape).astype(np.int16), affine) for _ in range(2)]
+        axis = (None, 0, 1, 2)[number % 4]
+        fusion = fuse_volumes(*sources, fuser, axis=axis, progress=False)
+        assert fusion.values.shape == tuple(shape)
+        fusion.save(tmp_path / "f.nii.gz")
+        fusion.montage(tmp_path / "m.png")

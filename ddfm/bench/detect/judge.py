@@ -26,7 +26,7 @@ from ddfm.bench.detect.scores import (
     recall,
 )
 from ddfm.bench.results import Bench
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture, eight_bit
 from ddfm.imaging.sources import read_sources
@@ -64,7 +64,7 @@ def check_boxes(annotated: Annotated, datasets: Sequence[Dataset]) -> None:
     """Raise if no box is of any pair."""
     if not _annotated_pairs(annotated, datasets):
         name = next(iter(annotated.boxes))
-        raise DdfmError(f"no box is of a pair of these sets; the first one is of {name}")
+        raise InputError(f"no box is of a pair of these sets; the first one is of {name}")
 
 
 def detect(

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, MissingExtra, unknown
+from ddfm.errors import InputError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
@@ -136,7 +136,7 @@ def _thermal(
     with explained(str(path)):
         degrees = np.asarray(thermogram.kelvin, np.float64) - 273.15
     if not np.isfinite(degrees).any():
-        raise DdfmError(f"{path} is damaged: none of its temperatures is a number")
+        raise InputError(f"{path} is damaged: none of its temperatures is a number")
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
@@ -153,9 +153,9 @@ def check_reading(
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before the work is done."""
     if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
-        raise DdfmError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
+        raise InputError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
 
@@ -199,13 +199,13 @@ def _opened(path: Path) -> tuple[bytes, Records]:
     """The container of a file, its numbers in the order that flyr expects, and its records."""
     container = _container(path)
     if not container and _is_dji(path):
-        raise DdfmError(
+        raise InputError(
             f"{path} is a radiometric file of DJI, which only DJI's own Thermal SDK can read; "
             "export its temperatures (dji_irp -a measure), and pass these as TIFF or NPY with the "
             "photograph"
         )
     if not container:
-        raise DdfmError(
+        raise InputError(
             f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
         )
     records = _records(container, path)
@@ -268,7 +268,7 @@ def _records(container: bytes, path: Path) -> Records:
             records[kind] = (number, kind, offset, length)
     missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
     if missing:
-        raise DdfmError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
     return records
 
 
@@ -289,7 +289,7 @@ def _check_record_sizes(container: bytes, records: Records, path: Path) -> None:
             ask_pixels(width, height, str(path))
             ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
             if limit is not None and width * height > limit:
-                raise DdfmError(f"{path} is damaged: a sensor of {width} x {height} pixels")
+                raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")
 
 
 def _percentiles(degrees: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
@@ -306,7 +306,7 @@ def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
 
 def _photograph(container: bytes, records: Records, path: Path) -> Picture:
     if _PHOTOGRAPH not in records:
-        raise DdfmError(f"{path} has no visible photograph in it; pass one as a second image")
+        raise InputError(f"{path} has no visible photograph in it; pass one as a second image")
     _, _, offset, length = records[_PHOTOGRAPH]
     embedded = BytesIO(container[offset + 32 : offset + length])
     with Image.open(embedded, formats=["PNG", "JPEG"]) as image:
@@ -355,7 +355,7 @@ def _field(
     seen = _overlap(box, (0, 0, visible[1], visible[0]))
     pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
-        raise DdfmError(
+        raise InputError(
             f"{path}: by the camera's own scale and offset the thermal image lies outside the "
             "photograph; read it without alignment"
         )

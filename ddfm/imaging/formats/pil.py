@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 
 __all__ = ["bytes_needed", "from_pil", "from_pil_file"]
@@ -64,7 +64,7 @@ def from_pil_file(
             _load_as(image, "RGBA")
             return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
         if raw not in _SWAPPED:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: 16-bit samples laid out as {raw} cannot be read without loss; "
                 "save it as a PNG or an uncompressed TIFF first"
             )
@@ -105,7 +105,7 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
     if mode == "CMYK":
         return inks_to_rgb(np.asarray(image))
     if mode not in _TARGET:
-        raise DdfmError(f"{name}: images of mode {mode} are not supported; convert it to RGB")
+        raise InputError(f"{name}: images of mode {mode} are not supported; convert it to RGB")
     target = _TARGET[mode]["transparency" in image.info]
     return np.asarray(image if mode == target else image.convert(target))
 

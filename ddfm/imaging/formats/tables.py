@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, read_text
@@ -33,11 +33,11 @@ def _npy(path: Path, name: str) -> np.ndarray:
         read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
         shape, _, dtype = read(file)
         if dtype.hasobject or len(shape) not in (2, 3):
-            raise DdfmError(f"{name} is no picture: numbers of shape (H, W) or (H, W, C) are")
+            raise InputError(f"{name} is no picture: numbers of shape (H, W) or (H, W, C) are")
         ask_pixels(shape[1], shape[0], name)
         needed = prod(shape) * dtype.itemsize
         if needed > file.length:
-            raise DdfmError(f"{name} is truncated: its header says {shape} numbers")
+            raise InputError(f"{name} is truncated: its header says {shape} numbers")
         ask_bytes(3 * needed, name, file.length)
         file.seek(0)
         return np.load(file, allow_pickle=False)
@@ -52,7 +52,7 @@ def _csv(text: str, name: str) -> np.ndarray:
     width = max(set(widths), key=widths.count, default=0)
     table = [row for row in rows if len(row) == width and np.isfinite(row).sum() * 2 > width]
     if width < 2 or len(table) < 2:
-        raise DdfmError(f"{name} is no table of numbers, such as temperatures, row by row")
+        raise InputError(f"{name} is no table of numbers, such as temperatures, row by row")
     return np.array(table, np.float32)
 
 
