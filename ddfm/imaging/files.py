@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
@@ -234,7 +234,7 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
 
 
 @contextmanager
-def _open(path: Path, page: int, name: str) -> Iterator[Image.Image]:
+def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
     with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
         if page:
             image.seek(page)
