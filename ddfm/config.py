@@ -106,7 +106,9 @@ class FusionConfig:
             "color": check_color(text("color", self.color)),
             "resize": check_resize(text("resize", self.resize)),
             "align": check_align(text("align", self.align)),
-            "align_to": check_reference(self.align_to),
+            "align_to": check_reference(
+                None if self.align_to is None else text("align_to", self.align_to)
+            ),
             "transform": _transform(self.transform),
             "crop": check_crop(text("crop", self.crop)),
             "look": bool(self.look),

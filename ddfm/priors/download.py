@@ -186,7 +186,7 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
 
 def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
     """One connection. True if it went on from an earlier one."""
-    known = _known(part, url)
+    known = _known(part, url) or {}
     # Without a checksum and without a mark of the version nothing would tell two versions apart.
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:

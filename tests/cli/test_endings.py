@@ -43,7 +43,8 @@ def test_closed_standard_streams_change_nothing(pair, tmp_path):
     """Were their numbers free, the result would be opened under that of standard output."""
     done = shell('"$@" <&- >&-', "fuse", *pair, "-o", tmp_path / "f.png", *FAST)
     assert (done.returncode, done.stderr) == (0, "")
-    assert Image.open(tmp_path / "f.png").size == (44, 44)
+    with Image.open(tmp_path / "f.png") as written:
+        assert written.size == (44, 44)
 
 
 SWALLOWS = """

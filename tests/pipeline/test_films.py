@@ -521,7 +521,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
     other = write_video(tmp_path / "other.mkv", [np.zeros((9, 9), np.uint8)] * 3)
     fails("9 x 9 pixels and .*24 x 20", a=other)
     fails("videos need none", pattern="{}:{}")
-    fails("at most 1000 frames per second", rate=0)
+    fails("from 0.001 to 1000 frames per second", rate=0)
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")
