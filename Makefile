@@ -1,6 +1,8 @@
 # make demo   fuse the two example pairs into out/
-# make test   everything that CI checks
-# make lint   style
+# make test   everything that CI checks: style, types, floors, tests
+# make lint   style (ruff) and floors (import-linter)
+# make types  types (mypy)
+# make docs   the site, into site/
 # Each sets up .venv first, if need be; nothing but Python 3.10 or later is expected.
 
 PYTHON ?= python3
@@ -8,22 +10,29 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA = examples/data
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint types docs clean
 
 demo: $(VENV)/.core
 	@mkdir -p out
 	@$(call fuse,olinda_infrared,olinda_visible,out/olinda.png,)
 	@$(call fuse,brain_t1,brain_pd,out/brain.png,--task medical)
 
-test: $(VENV)/.test
+test: lint types $(VENV)/.test
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) out site build dist *.egg-info
 
 # Fuse $(1) and $(2) into $(3), and say so.
 define fuse
@@ -46,4 +55,8 @@ $(VENV)/.test: $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/.core
 	$(BIN)/python -m pip install -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install -e '.[docs]'
 	touch $@

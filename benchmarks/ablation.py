@@ -1,17 +1,20 @@
 """What the prior, and each choice of the default likelihood, brings.
 
-    python benchmarks/ablation.py FOLDER... [--pairs N] [--noise SIGMA]
+    python benchmarks/ablation.py FOLDER... [--pairs N] [--split NAME] [--noise SIGMA]
 
-Folders are sets as `ddfm bench` takes them, and the task is that of the set.
+Folders are sets as `ddfm bench` takes them, and the task is that of the set. Of the sets that
+splits.toml names, the pairs are those that settings may be chosen on, unless --split says report.
 
-Without --noise: the six metrics of the published tables, a row a variant. With it: how close the
-fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
+Without --noise: the six metrics of the published tables, and for infrared and visible what is kept
+of targets and lights, a row for each number of docs/algorithm.md. With it: how close the fusion of
+noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
 """
 
 from __future__ import annotations
 
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,25 +28,28 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import grey
 from ddfm.likelihood import EvidenceLikelihood
 from ddfm.metrics import evaluate, psnr, ssim
+from ddfm.metrics.contrast import COUNTED_BY
+from ddfm.metrics.pooling import pooled
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
+from ddfm.storage.inputs import toml_table
 
+SPLITS = Path(__file__).with_name("splits.toml")
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
-WITHOUT = {  # a choice of the likelihood: the option that takes it back
-    "no E-step (labels keep their priors)": {"learn": 0.0, "room": 0.0},
-    "levels weigh the same in all pairs": {"rivalry": 0.0},
-    "texture of the darker, too": {"follow": 0.0},
-    "all gradients give way alike": {"ease": 0.0},
-    "no faint texture beside the chosen": {"faint": 0.0},
-    "no heed of white and black": {"room": 0.0},
-    "no restored energy": {"restore": 0.0, "detail": 1.0},
-    "no hot targets": {"hot": 0.0},
-    "regions without contours": {"contour": 0.0, "width": 0.22},
-    "nothing of the brighter level": {"light": 0.0},
-    "levels not evened out": {"even": 0.0},
-    "levels neither evened out nor spread": {"even": 0.0, "gains": (1.0, 1.0)},
-    "levels only (no gradients)": {"alpha": 1e4},
+OF_THINGS = ("targets_kept", "targets_lost", "lights_kept", "lights_lost")  # infrared and visible
+WITHOUT: dict[str, dict[str, Any]] = {  # a number of the default: what takes its effect back
+    "alpha: levels hardly weigh": {"alpha": 1e-4},
+    "kappa: regions have the levels of all sources": {"kappa": 0.0},
+    "beta: no preference for brightness": {"beta": 0.0},
+    "width: regions are as wide as they are": {"width": 20.0},
+    "edge: no contours, and strong edges hold": {"edge": 1.0},
+    "p: gradients belong to all sources alike": {"p": 0.0},
+    "phi: texture of the darker, too": {"phi": 0.0},
+    "learn: labels keep their priors (no EM)": {"learn": 1e-6},
+    "faint: nothing of the other sources": {"faint": 0.0},
+    "theta: no targets": {"theta": 0.0},
+    "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
 
 
@@ -67,13 +73,13 @@ def priors(task: str) -> dict[str, Fuser]:
 
 def likelihoods(task: str) -> dict[str, Fuser]:
     """Only what this task has at all can be taken back."""
-    own = signature(EvidenceLikelihood).parameters
-    usual = {name: own[name].default for options in WITHOUT.values() for name in options}
+    parameters = signature(EvidenceLikelihood).parameters
+    usual: dict[str, Any] = {k: p.default for k, p in parameters.items()}
     usual |= FusionConfig().resolved(task).options
     return {
         name: Fuser(task=task, options=options)
         for name, options in WITHOUT.items()
-        if all(usual[option] != value for option, value in options.items())
+        if all(usual.get(option, value) != value for option, value in options.items())
     }
 
 
@@ -86,24 +92,34 @@ def likelihoods(task: str) -> dict[str, Fuser]:
     show_default=True,
     help="Pairs of each folder, evenly chosen.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["choose", "report", "all"]),
+    default="choose",
+    show_default=True,
+    help="Which pairs of a set that splits.toml names.",
+)
 @click.option("--noise", type=float, help="Standard deviation in grey levels, on both sources.")
-def main(folders: tuple[Path, ...], pairs: int, noise: float | None) -> None:
+def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None) -> None:
     """The tables of docs/benchmark.md that tell what brings what."""
     for folder in folders:
         dataset = find_dataset(folder)
-        sources = some_pairs(dataset, pairs)
+        sources = some_pairs(dataset, pairs, split)
         if noise is None:
             fusers = priors(dataset.task) | likelihoods(dataset.task)
-            rows = {n: metrics_of(f, sources, n) for n, f in fusers.items()}
-            print_table(f"{folder.name}, {len(sources)} pairs", COLUMNS, rows)
+            columns = COLUMNS + (OF_THINGS if dataset.task == "ir-visible" else ())
+            rows = {n: metrics_of(f, sources, n, columns) for n, f in fusers.items()}
+            print_table(f"{folder.name}, {len(sources)} pairs", columns, rows)
         else:
             rows = {n: _robustness(f, sources, noise, n) for n, f in priors(dataset.task).items()}
             print_table(f"{folder.name}, noise {noise:g}", ("PSNR", "SSIM"), rows)
 
 
-def some_pairs(dataset: Dataset, count: int) -> list[list[np.ndarray]]:
-    """Grey levels of pairs evenly chosen."""
-    pairs = dataset.pairs
+def some_pairs(dataset: Dataset, count: int, split: str = "all") -> list[list[np.ndarray]]:
+    """Grey levels of pairs evenly chosen, of those on one side of the split."""
+    splits = toml_table(SPLITS)
+    names = splits.get(dataset.name, {}).get(split)
+    pairs = [p for p in dataset.pairs if names is None or p.files[0].stem in names]
     some = pairs[:: max(1, len(pairs) // count)][:count]
     return [[grey_plane(file) for file in pair.files] for pair in some]
 
@@ -112,12 +128,20 @@ def grey_plane(path: Path) -> np.ndarray:
     return np.rint(grey(read_image(path)) * 255).astype(np.uint8)
 
 
-def metrics_of(fuser: Fuser, sources: list, name: str) -> np.ndarray:
+def metrics_of(
+    fuser: Fuser,
+    sources: list[list[np.ndarray]],
+    name: str,
+    columns: tuple[str, ...] = COLUMNS,
+) -> np.ndarray:
+    """Means over the pairs; of targets and lights, over all that the pairs have."""
+    counts = {COUNTED_BY[column] for column in columns if column in COUNTED_BY}
     rows = []
     for pair in tqdm(sources, desc=name, leave=False):
-        values = evaluate(fuser(*pair, progress=False).image, *pair, metrics=COLUMNS)
-        rows.append([values[column] for column in COLUMNS])
-    return np.mean(rows, axis=0)
+        fused = fuser(*pair, progress=False).image
+        rows.append(evaluate(fused, *pair, metrics=[*columns, *counts]))
+    row = pooled(rows)
+    return np.array([row[column] for column in columns])
 
 
 def _robustness(fuser: Fuser, sources: list, noise: float, name: str) -> np.ndarray:

@@ -90,7 +90,7 @@ def main(photographs: Path, validation: Path, out: Path, steps: int, only: tuple
     for (name, settings), seconds in zip(chosen.items(), times[1:], strict=True):
         run = out / f"{name.replace(' ', '-')}-{steps}"
         train_prior(photographs, run, settings, validation=validation)
-        last = json.loads((run / "history.json").read_text())[-1]
+        last = json.loads((run / "history.json").read_text())["history"][-1]
         figures = " | ".join(f"{last[f'psnr_{sigma}']:.2f}" for sigma in SIGMAS)
         size = sum(p.numel() for p in UNet(settings.network).parameters()) / 1e6
         click.echo(f"| {name} | {figures} | {size:.1f} | {seconds / times[0]:.1f} |")

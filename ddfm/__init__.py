@@ -22,7 +22,14 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
     from ddfm.diffusion.watch import Snapshot
-    from ddfm.errors import DdfmError
+    from ddfm.errors import (
+        DdfmError,
+        DownloadError,
+        HostError,
+        InputError,
+        MissingExtra,
+        StorageError,
+    )
     from ddfm.fuser import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.formats.flir import read_flir
@@ -33,23 +40,30 @@ if TYPE_CHECKING:
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.priors import Prior, load_prior
     from ddfm.result import Fusion
+    from ddfm.storage.ours import overwriting
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
     "DdfmError": "ddfm.errors",
+    "DownloadError": "ddfm.errors",
     "Fuser": "ddfm.fuser",
     "Fusion": "ddfm.result",
     "FusionConfig": "ddfm.config",
+    "HostError": "ddfm.errors",
+    "InputError": "ddfm.errors",
     "Likelihood": "ddfm.likelihood",
+    "MissingExtra": "ddfm.errors",
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.diffusion.watch",
+    "StorageError": "ddfm.errors",
     "fuse": "ddfm.fuser",
     "fuse_flir": "ddfm.pipeline.folders",
     "fuse_folders": "ddfm.pipeline.folders",
     "fuse_sequence": "ddfm.pipeline.films",
     "fuse_volumes": "ddfm.pipeline.volumes",
     "load_prior": "ddfm.priors",
+    "overwriting": "ddfm.storage.ours",
     "read_flir": "ddfm.imaging.formats.flir",
     "read_image": "ddfm.imaging.files",
     "write_image": "ddfm.imaging.files",
@@ -57,13 +71,18 @@ _ROOMS = {
 
 __all__ = [
     "DdfmError",
+    "DownloadError",
     "Fuser",
     "Fusion",
     "FusionConfig",
+    "HostError",
+    "InputError",
     "Likelihood",
+    "MissingExtra",
     "Picture",
     "Prior",
     "Snapshot",
+    "StorageError",
     "__version__",
     "fuse",
     "fuse_flir",
@@ -71,6 +90,7 @@ __all__ = [
     "fuse_sequence",
     "fuse_volumes",
     "load_prior",
+    "overwriting",
     "read_flir",
     "read_image",
     "write_image",

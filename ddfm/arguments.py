@@ -9,18 +9,19 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 
 __all__ = ["by_annotation", "plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
+WORDS = ("saliency",)  # options that are words
 SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
@@ -62,7 +63,7 @@ def _check_of(parameter: inspect.Parameter) -> Callable[[str, Any], Any] | None:
 def text(name: str, value: Any) -> str:
     """A word, such as the name of a task."""
     if not isinstance(value, str):
-        raise DdfmError(f"{name} must be a word, not {short(value)}")
+        raise InputError(f"{name} must be a word, not {short(value)}")
     return value
 
 
@@ -74,20 +75,20 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
             return number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise DdfmError(f"{name} must be a whole number{bounds}, not {short(value)}")
+    raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
 
 
 def _flag(name: str, value: Any) -> bool:
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise DdfmError(f"{name} must be True or False, not {short(value)}")
+    raise InputError(f"{name} must be True or False, not {short(value)}")
 
 
 def _path(name: str, value: Any) -> str | os.PathLike[str]:
-    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
-        if "\0" not in os.fspath(value):
-            return value
-    raise DdfmError(f"{name} must be a path, not {short(value)}")
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if isinstance(path, str) and "\0" not in path:
+        return value
+    raise InputError(f"{name} must be a path, not {short(value)}")
 
 
 def _a_number(name: str, value: Any) -> float:
@@ -95,28 +96,28 @@ def _a_number(name: str, value: Any) -> float:
         number = float(value)
         if not isinstance(value, str):
             return number
-    raise DdfmError(f"{name} must be a number, not {short(value)}")
+    raise InputError(f"{name} must be a number, not {short(value)}")
 
 
 def _two_numbers(name: str, value: Any) -> tuple[float, float]:
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return _a_number(name, value[0]), _a_number(name, value[1])
-    raise DdfmError(f"{name} must be two numbers, not {short(value)}")
+    raise InputError(f"{name} must be two numbers, not {short(value)}")
 
 
-def _function(name: str, value: Any) -> Callable[..., Any]:
+def _function(name: str, value: Any) -> Any:
     if callable(value):
         return value
-    raise DdfmError(f"{name} must be a function, not {short(value)}")
+    raise InputError(f"{name} must be a function, not {short(value)}")
 
 
-def _several(name: str, value: Any) -> Iterable[Any]:
+def _several(name: str, value: Any) -> Any:
     if not isinstance(value, str | bytes):
         with suppress(TypeError):
             iter(value)
             return value
-    raise DdfmError(f"{name} must be several, in a list for instance, not {short(value)}")
+    raise InputError(f"{name} must be several, in a list for instance, not {short(value)}")
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -125,16 +126,17 @@ def _array(name: str, value: Any) -> np.ndarray:
             array = np.asarray(value)
             if array.dtype.kind in "buif" and array.size:
                 return array
-    raise DdfmError(f"{name} must be an array of real numbers, not {short(value)}")
+    raise InputError(f"{name} must be an array of real numbers, not {short(value)}")
 
 
 def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
     """An object of a class of ours, which is not imported to know it."""
 
     def check(name: str, value: Any) -> Any:
-        if kind in (base.__name__ for base in type(value).__mro__):
+        acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
+        if acts_alike or kind in (base.__name__ for base in type(value).__mro__):
             return value
-        raise DdfmError(f"{name} must be a {kind}, not {short(value)}")
+        raise InputError(f"{name} must be a {kind}, not {short(value)}")
 
     return check
 
@@ -169,36 +171,38 @@ def positive(name: str, value: Any, most: float = math.inf) -> float:
         if 0 < number <= most and number < math.inf and not isinstance(value, str):
             return number
     bounds = "" if most == math.inf else f" and up to {most:g}"
-    raise DdfmError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
+    raise InputError(f"{name} must be a finite number above 0{bounds}, not {short(value)}")
 
 
 def plain_options(options: Any) -> dict[str, Any]:
-    """Names with numbers, several numbers where these belong, or None."""
+    """Names with numbers, with several numbers or words where these belong, or None."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise DdfmError(f"options must be a dictionary of names and numbers, not {short(options)}")
+        raise InputError(f"options must be a dictionary of names and numbers, not {short(options)}")
     return {text("the name of an option", k): _option(k, v) for k, v in options.items()}
 
 
-def _option(name: str, value: Any) -> float | tuple[float, ...] | None:
+def _option(name: str, value: Any) -> float | str | tuple[float, ...] | None:
     if value is None:
         return None
+    if name in WORDS:
+        return text(f"the option {name}", value)
     if name not in SEVERAL:
         return _number(name, value)
     most, words = SEVERAL[name]
     numbers = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(numbers, Sequence) and 2 <= len(numbers) <= most:
         return tuple(_number(name, part) for part in numbers)
-    raise DdfmError(f"the option {name} must be {words}, not {short(value)}")
+    raise InputError(f"the option {name} must be {words}, not {short(value)}")
 
 
 def _number(name: str, value: Any) -> float:
     plain = value.item() if hasattr(value, "item") and np.size(value) == 1 else value
     if not isinstance(plain, (int, float)) or plain != plain:  # isnan would fail for 10**400
-        raise DdfmError(f"the option {name} must be a finite number, not {short(value)}")
+        raise InputError(f"the option {name} must be a finite number, not {short(value)}")
     if abs(plain) > LARGEST:
-        raise DdfmError(
+        raise InputError(
             f"the option {name} must be a number from -{LARGEST:,.0f} to {LARGEST:,.0f}"
         )
     return plain

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ddfm.arguments import plain_options, text, whole_number
-from ddfm.errors import DdfmError, unknown
+from ddfm.diffusion.choices import check_sampler
+from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import check_color, check_resize
+from ddfm.imaging.choices import (
+    check_color,
+    check_crop,
+    check_reference,
+    check_resize,
+    check_tone,
+)
+from ddfm.priors.respacing import counts_of
+from ddfm.priors.tile_sizes import check_tile
+from ddfm.registration.transform import Transform, check_align
 
-__all__ = ["METHODS", "TASKS", "FusionConfig", "name_of"]
+__all__ = ["METHODS", "MIXED", "TASKS", "FusionConfig", "name_of"]
 
 METHODS = ("ddfm", "dmfuse")
 TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
+
+MIXED = TASKS[2:]  # their sources share the colour as they share the levels
 
 Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
 
@@ -32,7 +44,8 @@ class FusionConfig:
         method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
             infrared and visible. It knows no likelihood, sampler, steps and start.
         task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
-            are all in colour for exposures, and all else for infrared and visible.
+            are all in colour for exposures, or, if all are equally bright, for pictures of
+            differing focus, and all else for infrared and visible.
         likelihood: "default", "paper", "reference", the name of one that another package brings,
             or a subclass of `ddfm.Likelihood`.
         sampler: "ddim", "ddpm", "dpm-solver", a name of another package's, or a function like
@@ -45,10 +58,20 @@ class FusionConfig:
             is removed by the prior first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
+        tone: "auto" spreads the levels of the result, where the task has a use for it; "none"
+            leaves them as they were fused.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
         resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
+        align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
+            them on one another by the smallest model that explains them, where that is sure;
+            "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
+        align_to: the source that stays, "a" or "b"; None is "b", or whose size `resize` asks for.
+        transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
+        crop: "none" keeps the frame of the source that stays, "common" what all sources see.
+        look: whether sources that are not aligned are looked at, for a warning.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
-        options: further options of the likelihood, or of `ddfm.dmfuse.fuse.DMFuse`.
+        options: further options of the likelihood and of the tone, or of
+            `ddfm.dmfuse.fuse.DMFuse`.
 
     What is None of sampler, steps, start, clean and clip is as the recipe has it.
     """
@@ -62,8 +85,14 @@ class FusionConfig:
     clean: float | None = None
     clip: bool | None = None
     seed: int = 3407
+    tone: str = "auto"
     color: str = "auto"
     resize: str = "error"
+    align: str = "none"
+    align_to: str | None = None
+    transform: Any = None
+    crop: str = "none"
+    look: bool = True
     tile: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,8 +102,14 @@ class FusionConfig:
             "task": _task(self.task),
             "likelihood": _part("likelihood", self.likelihood),
             "seed": _seed(self.seed),
+            "tone": check_tone(text("tone", self.tone)),
             "color": check_color(text("color", self.color)),
             "resize": check_resize(text("resize", self.resize)),
+            "align": check_align(text("align", self.align)),
+            "align_to": check_reference(self.align_to),
+            "transform": _transform(self.transform),
+            "crop": check_crop(text("crop", self.crop)),
+            "look": bool(self.look),
             "options": plain_options(self.options),
         }
         if self.sampler is not None:
@@ -88,7 +123,7 @@ class FusionConfig:
             checked["tile"] = whole_number("tile", self.tile)
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
-        _recipe(self.likelihood, "ir-visible")  # refuses names that there are not
+        self._check_names()
         self._check_method()
 
     @property
@@ -96,14 +131,18 @@ class FusionConfig:
         """The task; of "auto" the most usual."""
         return "ir-visible" if self.task == "auto" else self.task
 
-    def resolved(self, task: str) -> FusionConfig:
-        """This configuration for one task, its open places filled from the recipe."""
+    def resolved(self, task: str) -> ResolvedConfig:
+        """The configuration for one task, its open places filled from the recipe."""
         recipe = _recipe(self.likelihood, task)
         if self.method == "dmfuse":
-            recipe = {"clean": recipe["clean"]}
-        options = recipe.pop("options", {}) | dict(self.options)
-        filled = {name: value for name, value in recipe.items() if getattr(self, name) is None}
-        return replace(self, task=task, **filled, options=options)
+            recipe = {"clean": recipe["clean"], "tone": NO_GAIN}
+        of_tone = recipe.pop("tone", {})
+        if (self.tone == "auto") == (self.method == "dmfuse"):  # which has a gain of its own
+            of_tone = {}
+        options = recipe.pop("options", {}) | of_tone | dict(self.options)
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = {name: value for name, value in said.items() if value is not None}
+        return ResolvedConfig(**(recipe | said | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON, as a manifest has it."""
@@ -116,14 +155,43 @@ class FusionConfig:
         names = ("likelihood", "sampler")
         return values | {k: name_of(values[k]) for k in names if values[k] is not None}
 
+    def _check_names(self) -> None:
+        """Refuses likelihoods, samplers and respacings that there are not."""
+        _recipe(self.likelihood, "ir-visible")
+        if isinstance(self.sampler, str):
+            check_sampler(self.sampler)
+        if self.steps is not None:
+            counts_of(self.steps)
+
+    def found_transform(self) -> Transform | None:
+        """The transform that was given, if one was."""
+        return None if self.transform is None else Transform.from_dict(self.transform)
+
     def _check_method(self) -> None:
         """Refuses what dmfuse has no use for."""
         if self.method != "dmfuse":
+            check_tile(self.tile)
             return
         usual = FusionConfig()
         for name in ("likelihood", "sampler", "steps", "start"):
             if getattr(self, name) != getattr(usual, name):
-                raise DdfmError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+                raise InputError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+
+
+@dataclass(frozen=True)
+class ResolvedConfig(FusionConfig):
+    """A configuration for one task with nothing left open; as published, where no recipe differs.
+
+    Method dmfuse has no use for sampler, steps and clip, and nobody looks at them there.
+    """
+
+    sampler: str | Part = "ddim"
+    steps: int | str = 100
+    clean: float = math.inf
+    clip: bool = True
+
+    def _check_method(self) -> None:
+        """What a recipe fills in is no demand of the caller's."""
 
 
 def name_of(part: str | Part) -> str:
@@ -135,105 +203,39 @@ def name_of(part: str | Part) -> str:
 
 # The loop around each likelihood: the settings that nobody should have to know. A likelihood of
 # another package, or of the caller's, has such a table as its attribute `recipe`.
-PUBLISHED: dict[str, Any] = {
-    "sampler": "ddim",
-    "steps": 100,
-    "start": None,
-    "clean": math.inf,
-    "clip": True,
-}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {"steps": 3, "start": 120, "clean": 8 / 255, "clip": False},
     "paper": {},
     "reference": {},
 }
 
-# What a task changes in the default recipe; "ir-visible" is what the likelihood is set for itself.
+# What a task changes in the default recipe, which is set for infrared and visible. In the other
+# tasks sources show one thing: none has targets, and none is foreign where it is darker.
+ALIKE = {"phi": 0.0, "theta": 0.0, "edge": 0.1}
+LOCAL = ALIKE | {"width": 0.008}  # levels pixel by pixel
 OF_TASK: dict[str, dict[str, Any]] = {
-    "ir-visible": {},
+    "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": {
-            "alpha": 0.42,
-            "rivalry": 2.0,  # CT has edges of its own, PET and SPECT are smooth beside MRI
-            "kappa": 80.0,
-            "beta": 0.1,
-            "hot": 0.0,
-            "width": 0.0036,
-            "contour": 0.0,
-            "p": 0.132,
-            "follow": 0.0,
-            "faint": 0.0034,
-            "restore": 0.0,
-            "detail": 0.9876,
-            "grain": 0.626,
-            "ease": 10.0,
-            "learn": 6.45,
-            "room": 150.0,
-            "knee": 0.025,
-            "gains": (1.0, 1.0),
-            "even": 0.08,
-            "light": 0.0,
-        },
+        "options": LOCAL | {"alpha": 0.05},
     },
     "multi-exposure": {
-        "options": {
-            "anchor": 0.0,
-            "alpha": 0.3,
-            "kappa": -6.0,
-            "beta": 0.0,
-            "hot": 0.0,
-            "width": 0.02,
-            "contour": 0.0,
-            "gains": (1.0, 1.0),
-            "even": 0.0,
-            "light": 0.0,
-            "p": 0.02,
-            "follow": 0.0,
-            "faint": 0.002,
-            "restore": 0.3,
-            "detail": 1.03,
-            "grain": 1.1,
-            "ease": 0.0,
-            "learn": 9.0,
-            "room": 150.0,
-            "knee": 0.05,
-        }
+        "options": ALIKE | {"saliency": "exposed", "kappa": 2.0, "alpha": 0.002},
     },
-    "multi-focus": {
-        "options": {
-            "kappa": 0.0,
-            "contour": 0.0,
-            "hot": 0.0,
-            "sharp": 3.0,
-            "gains": (1.0, 1.0),
-            "even": 0.0,
-            "light": 0.0,
-            "alpha": 0.3,
-            "p": 3.0,
-            "grain": 2.0,
-            "follow": 0.0,
-            "ease": 0.0,
-            "learn": 0.0,
-            "room": 0.0,
-            "faint": 0.0,
-            "restore": 0.0,
-            "detail": 1.0,
-        }
-    },
+    "multi-focus": {"options": LOCAL | {"saliency": "sharp", "alpha": 0.3}},
 }
+NO_GAIN = {"gains": (1.0, 1.0)}
 
 
 def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
     """The recipe of a likelihood for a task; a copy."""
     if task not in TASKS:
         raise unknown("task", task, [*TASKS, "auto"])
+    found: Any = likelihood
     if isinstance(likelihood, str):
-        likelihood = find_part("likelihood", likelihood, RECIPES)
-    own = likelihood if isinstance(likelihood, dict) else getattr(likelihood, "recipe", {})
-    if likelihood is RECIPES["default"]:
-        own = own | OF_TASK[task]
-    return PUBLISHED | own
+        found = find_part("likelihood", likelihood, RECIPES)
+    own = found if isinstance(found, dict) else getattr(found, "recipe", {})
+    return own | (OF_TASK[task] if found is RECIPES["default"] else {})
 
 
 def _method(method: Any) -> str:
@@ -248,6 +250,14 @@ def _task(task: Any) -> str:
     return str(task)
 
 
+def _transform(transform: Any) -> dict[str, Any] | None:
+    """Ready for JSON, of a transform or of what it was written as."""
+    if transform is None:
+        return None
+    given = isinstance(transform, Transform)
+    return (transform if given else Transform.from_dict(transform)).to_dict()
+
+
 def _part(kind: str, part: Any) -> Any:
     """A name, or something to call."""
     return part if callable(part) else text(kind, part)
@@ -257,5 +267,5 @@ def _seed(value: Any) -> int:
     bounds = " from 0 to 2^63 - 1"
     seed = whole_number("the seed", value, bounds)
     if not 0 <= seed < 2**63:
-        raise DdfmError(f"the seed must be a whole number{bounds}, not {value}")
+        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
     return seed

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 
 __all__ = ["brought", "find_part"]
 
@@ -31,7 +31,7 @@ def find_part(kind: str, name: str, ours: Mapping[str, Any]) -> Any:
         return others[name].load()
     except Exception as error:
         where = others[name].value
-        raise DdfmError(f"the {kind} {name} ({where}) cannot be imported: {error}") from error
+        raise InputError(f"the {kind} {name} ({where}) cannot be imported: {error}") from error
 
 
 def brought(kind: str) -> dict[str, EntryPoint]:

@@ -1,7 +1,8 @@
 """Fuse registered images of one scene: the algorithm's story.
 
     sources -> luminance -> a first guess, noised -> the prior's sampling loop, its every estimate
-    rectified by the likelihood -> luminance of the result -> colour, depth and size of the sources
+    rectified by the likelihood -> tone -> luminance of the result -> colour, depth and size of the
+    sources
 
 `Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call. Method
 "dmfuse" has one pass of a trained head in place of first guess and loop; all else is the same.
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -21,32 +23,36 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import FusionConfig
+from ddfm.config import MIXED, FusionConfig, ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, in_color, read_sources
+from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
-from ddfm.likelihood.base import Chosen, Likelihood
-from ddfm.numerics.device import find_device, find_dtype
+from ddfm.likelihood.base import Likelihood
+from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
 from ddfm.priors.denoise import denoise, padded, unclipped
 from ddfm.priors.prior import Prior
-from ddfm.priors.schedule import timesteps
-from ddfm.priors.tiled import Tiled, check_tile
-from ddfm.result import Fusion
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.tile_sizes import check_tile
+from ddfm.priors.tiled import Tiled
+from ddfm.registration.pictures import Registered, lay, reference_of
+from ddfm.result import Chosen, Fusion
 from ddfm.version import __version__
 
 __all__ = ["Fuser", "Fusion", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
-Evidence = tuple[list[Tensor], list[float]]  # the sources, and the noise found in each
+Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 Part = str | Callable[..., Any]
+_RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
@@ -64,10 +70,13 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method, task, likelihood, sampler, steps, start, clean, clip, seed, color, resize, tile,
-            options: as in `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
+        method, task, likelihood, sampler, steps, start, clean, clip, seed, tone, color, resize,
+            align, align_to, transform, crop, look, tile, options: as in `ddfm.FusionConfig`.
+            Likelihood and sampler may be the caller's own.
         device: "auto", "cpu", "cuda", "mps", ...
-        dtype: of the network: "auto" (float32), "float32", "bfloat16", "float16".
+        dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
+            no difference to be seen, which is bfloat16 on processors with instructions for it, and
+            float32 elsewhere, for dmfuse, and for loops that begin with pure noise.
         head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
 
     Attributes:
@@ -89,8 +98,14 @@ class Fuser:
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
+        tone: str = "auto",
         color: str = "auto",
         resize: str = "error",
+        align: str = "none",
+        align_to: str | None = None,
+        transform: Any = None,
+        crop: str = "none",
+        look: bool = True,
         tile: int | None = None,
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
@@ -105,13 +120,20 @@ class Fuser:
             clean=clean,
             clip=clip,
             seed=seed,
+            tone=tone,
             color=color,
             resize=resize,
+            align=align,
+            align_to=align_to,
+            transform=transform,
+            crop=crop,
+            look=look,
             tile=tile,
             options={} if options is None else options,
         )
         _check(config, head)  # before there is work
-        self.device, self.dtype = find_device(device), find_dtype(dtype)
+        self.device = find_device(device)
+        self.dtype = find_dtype(dtype, usual=_usual_dtype(config, self.device))
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
@@ -122,6 +144,14 @@ class Fuser:
         others = "".join(f", {name}={value!r}" for name, value in said.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
+    def __getattr__(self, name: str) -> Any:
+        """What had another name until 0.5."""
+        if name not in _RENAMED:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        message = f"Fuser.{name} is now Fuser.{_RENAMED[name]}; the old name goes with version 0.7"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(self, _RENAMED[name])
+
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior, where some of the configuration is different."""
         other = object.__new__(type(self))
@@ -131,7 +161,7 @@ class Fuser:
 
     def _set(self, config: FusionConfig) -> None:
         self.config = config
-        self._resolved: dict[str, FusionConfig] = {}
+        self._resolved: dict[str, ResolvedConfig] = {}
         self.resolved(config.usual_task)
 
     @by_annotation
@@ -147,21 +177,39 @@ class Fuser:
 
         Args:
             sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
-            first_guess: luminance (H, W) in [0, 1] that a loop which starts late begins with,
+            first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
         """
-        if first_guess is not None and not self.begins_late:
-            raise DdfmError(
-                "first_guess (--warm) is for a loop that begins late: for likelihood default, or "
+        if first_guess is not None and not self.has_warm_start:
+            raise InputError(
+                "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
                 "any with a start"
             )
-        pictures = read_sources(sources, self.config.resize)
+        laid = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
-        return self._fuse([pictures], self._task_of(pictures), watch, first_guess)[0]
+        for word in laid.words:
+            warnings.warn(word, DdfmWarning, stacklevel=2)
+        return self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
+
+    def registered(self, sources: Sequence[Any]) -> Registered:
+        """The sources as they are fused: read, of one size, and aligned where that is asked for."""
+        config = self.config
+        if config.align == "once":
+            raise InputError("align=once (--align once) is for folders and films, not for one pair")
+        transform = config.found_transform()
+        moves = transform is not None or config.align != "none"
+        return lay(
+            read_sources(sources, config.resize, alike=not moves),
+            config.align,
+            transform=transform,
+            reference=reference_of(config.align_to, config.resize),
+            crop=config.crop == "common",
+            look=config.look,
+        )
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
         """All results of `stream`, whose keywords it takes."""
@@ -185,33 +233,43 @@ class Fuser:
             together: how many neighbours of one size go through the network at once. More than 1
                 is faster on a GPU, whose kernels then differ in the last digits of a float.
         """
-        read = (read_sources(sources, self.config.resize) for sources in groups)
-        for (task, *_), alike in groupby(read, lambda p: (self._task_of(p), len(p), p[0].size)):
+        for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
             for some in _chunks(alike, together):
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
+
+    def save_transform(self, path: str | os.PathLike[str]) -> None:
+        """Writes the transform that every pair is laid by."""
+        transform = self.config.found_transform()
+        if transform is None:
+            raise InputError("this fuser has no transform of its own to be saved")
+        transform.save(path)
+
+    def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
+        """What groups must share to go through the network together."""
+        return self._task_of(laid.pictures), len(laid.pictures), laid.pictures[0].size
 
     def check_number(self, number: int) -> None:
         """Refuses more sources than are fused at a time."""
         check_number(number, self.config)
 
     @property
-    def begins_late(self) -> bool:
+    def has_warm_start(self) -> bool:
         """Whether the loop starts from a first guess, which can then be given."""
         return self.resolved(self.config.usual_task).start is not None
 
     @by_annotation
-    def sharing(self, groups: Iterable[Sequence[Any]]) -> Fuser:
+    def with_shared_estimates(self, groups: Iterable[Sequence[Any]]) -> Fuser:
         """A fuser for a series of images, slices or frames, that are all fused alike.
 
-        What the likelihood would set by itself, image by image, is set to the median of what it
-        sets for these sources. What the caller has set remains.
+        What would be set image by image, the curve of the tone, is set to the median of what it
+        is for these sources. What the caller has set remains.
         """
-        chosen = [self._chosen(read_sources(sources, self.config.resize)) for sources in groups]
+        chosen = [self._chosen(self.registered(sources)) for sources in groups]
         names = chosen[0] if chosen else ()
         medians = {k: np.median([one[k] for one in chosen], axis=0) for k in names}
         return self.with_config(options=medians | dict(self.config.options))
 
-    def resolved(self, task: str) -> FusionConfig:
+    def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for a task, nothing left open, and possible with this prior."""
         if task not in self._resolved:
             self._resolved[task] = _possible(self.config, task, len(self.prior.alphas_bar))
@@ -235,47 +293,56 @@ class Fuser:
 
     @torch.no_grad()
     def _fuse(
-        self, groups: Sequence[Pictures], task: str, watch: Watch, guess: np.ndarray | None = None
+        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
-        self.check_number(len(groups[0]))
+        self.check_number(len(groups[0].pictures))
         if self.dmfuse is not None and watch.trajectory:
-            raise DdfmError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+            raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
-        height, width = size = groups[0][0].size
+        height, width = size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
-        evidence = [self._evidence(pictures, config, prior) for pictures in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _ in evidence), strict=True)]
+        evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
+        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+        shares: Tensor | None = None
         with watch:
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
-                fused, chosen = self._in_a_loop(s, config, prior, watch, first, size)
+                noise = [left for _, _, left in evidence]
+                fused, shares = self._in_a_loop(s, noise, config, prior, watch, first, size)
+                fused, chosen = Tone.among(config.options)(fused)
             else:
-                options = _given(self.config.options)
+                options = _given(config.options)
                 f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
                 fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
         planes = fused[:, 0].float().cpu().numpy()
         return [
             Fusion(
-                in_color(planes[k], pictures, config.color),
-                self.settings(task) | _about(pictures, evidence[k][1]),
+                in_color(
+                    planes[k], laid.pictures, config.color, None if shares is None else shares[k]
+                ),
+                self.settings(task) | _about(laid, evidence[k][1]),
                 watch.snapshots(k, size),
                 chosen[k],
+                laid.words,
             )
-            for k, pictures in enumerate(groups)
+            for k, laid in enumerate(groups)
         ]
 
     def _in_a_loop(
         self,
         s: list[Tensor],
-        config: FusionConfig,
+        noise: list[float],
+        config: ResolvedConfig,
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
         size: tuple[int, int],
-    ) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance in [0, 1], by DDFM, and what the likelihood chose for each."""
-        likelihood = make_likelihood(config.likelihood, s, **_given(config.options))
+    ) -> tuple[Tensor, Tensor | None]:
+        """Fused luminance in [0, 1], by DDFM, and the shares that mix colours, if any do."""
+        options = _given(Tone.others(config.options))
+        likelihood = make_likelihood(config.likelihood, s, **options)
+        likelihood.noise = torch.tensor(noise)
         draw = Noise([config.seed] * len(s[0]))
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if config.start is None else config.start
@@ -291,51 +358,55 @@ class Fuser:
             callback=watch,
         )
         height, width = size
-        return likelihood.finish(luminance(x)[..., :height, :width]), likelihood.chosen()
+        shares = likelihood.shares() if config.task in MIXED else None
+        if shares is not None:
+            shares = shares[..., :height, :width].float().cpu()
+        return likelihood.finish(luminance(x)[..., :height, :width]), shares
 
     @torch.no_grad()
-    def _chosen(self, pictures: Pictures) -> Chosen:
-        """The options that the likelihood, or dmfuse, sets by itself for these sources."""
-        if self.dmfuse is not None:
-            return self._fuse([pictures], self._task_of(pictures), Watch(False))[0].chosen
-        config = self.resolved(self._task_of(pictures))
-        prior = Tiled.if_needed(self.prior, config.tile, pictures[0].size)
-        sources, _ = self._evidence(pictures, config, prior)
-        return make_likelihood(config.likelihood, sources, **_given(config.options)).chosen()[0]
+    def _chosen(self, laid: Registered) -> Chosen:
+        """The options that would be set for these sources alone."""
+        task = self._task_of(laid.pictures)
+        if self.dmfuse is None and not Tone.among(self.resolved(task).options).spread:
+            return {}
+        return self._fuse([laid], task, Watch(False))[0].chosen
 
     def _guess(self, guess: np.ndarray, size: tuple[int, int], prior: Prior) -> Tensor:
         guess = np.asarray(guess)
         if guess.shape != size:
-            raise DdfmError(f"the first guess has the shape {guess.shape}, the sources {size}")
+            raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, config: FusionConfig, prior: Prior) -> Evidence:
+    def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
-        sources, levels = [], []
+        sources, levels, left = [], [], 0.0
         for picture in pictures:
             height, width = picture.size
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= config.clean:
                 x = luminance(denoise(prior, _channels(x, prior), level))
+                left = max(left, float(noise_level(x[..., :height, :width])))
             clipped = level if picture.clipped_noise is None else picture.clipped_noise
             if clipped >= config.clean:
                 x = unclipped(x, clipped)
             sources.append(x)
             levels.append(round(level, 5))
-        return sources, levels
+        return sources, levels, left
 
     def _task_of(self, pictures: Pictures) -> str:
         if self.config.task != "auto":
             return self.config.task
-        return "multi-exposure" if all(p.is_color for p in pictures) else "ir-visible"
+        if not all(p.is_color for p in pictures):
+            return "ir-visible"
+        return "multi-focus" if equally_bright(pictures) else "multi-exposure"
 
 
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
-        raise DdfmError(f"dmfuse fuses two images, infrared and visible, not {number}")
+        raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
 
 
@@ -345,24 +416,29 @@ def _check(config: FusionConfig, head: Any) -> None:
         check_tile(config.tile, OVERLAP)
         check_options(config.options)
         return
-    check_tile(config.tile)
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
-        raise DdfmError("a head is for method dmfuse; give --method dmfuse with it")
+        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
 
 
-def _possible(config: FusionConfig, task: str, length: int) -> FusionConfig:
+def _possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     """The configuration for a task, with a prior of so many timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":
         return full
     if full.start is not None and not 0 <= full.start < length:
-        raise DdfmError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+        raise InputError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
     available = length if full.start is None else full.start + 1
     if config.steps is None and isinstance(full.steps, int):
         full = replace(full, steps=min(full.steps, available))
     timesteps(available, full.steps)
     return full
+
+
+def _usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
+    """For few steps from a first guess; long loops, and trained heads, make rounding visible."""
+    late = config.resolved(config.usual_task).start is not None
+    return fast_dtype(device) if late and config.method == "ddfm" else torch.float32
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
@@ -377,10 +453,10 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _chunks(groups: Iterable[Pictures], size: int) -> Iterator[list[Pictures]]:
-    some: list[Pictures] = []
-    for pictures in groups:
-        some.append(pictures)
+def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
+    some: list[Registered] = []
+    for laid in groups:
+        some.append(laid)
         if len(some) >= size:
             yield some
             some = []
@@ -398,5 +474,8 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
     return x.expand(-1, prior.channels, -1, -1)
 
 
-def _about(pictures: Pictures, noise: list[float]) -> dict[str, Any]:
-    return {"sources": [picture.name for picture in pictures], "source_noise": noise}
+def _about(laid: Registered, noise: list[float]) -> dict[str, Any]:
+    names = [picture.name for picture in laid.pictures]
+    about = {"sources": names, "source_noise": noise, "alignment": laid.about}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
+    return about | ({"levels": levels} if any(levels) else {})

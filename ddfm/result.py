@@ -15,12 +15,15 @@ from PIL import Image
 
 from ddfm.arguments import by_annotation
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError, StorageError
 from ddfm.imaging.files import Picture, to_array, write_image
-from ddfm.likelihood.base import Chosen
+from ddfm.storage.files import make_folder, remove
+from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
 
-__all__ = ["Fusion", "check_steps"]
+__all__ = ["Chosen", "Fusion", "check_steps"]
+
+Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
@@ -34,13 +37,16 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        chosen: options that the likelihood set by itself; see `Fuser.sharing`.
+        words: warnings about the sources, a line each: that they do not lie on each other, say.
+        chosen: options that the image set by itself, the curve of its tone; see
+            `Fuser.with_shared_estimates`.
     """
 
     picture: Picture = field(repr=False)
     settings: dict[str, Any]
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
     chosen: Chosen = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -59,13 +65,10 @@ class Fusion:
         The steps of another fusion that lie there are removed, and nothing else.
         """
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                if STEP.fullmatch(path.name):
-                    path.unlink()
-        except OSError as error:
-            raise DdfmError(f"cannot make the folder {folder}: {error.strerror}") from None
+        check_steps(folder)
+        make_folder(folder)
+        for path in _steps(folder):
+            remove(path)
         for shot in self.trajectory:
             for name, x in (("prior", shot.x0_prior), ("rectified", shot.x0)):
                 pixels = (np.clip(x, -1, 1) + 1) / 2
@@ -80,10 +83,24 @@ class Fusion:
         return buffer.getvalue()
 
 
-def check_steps(folder: str | os.PathLike[str]) -> None:
-    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done."""
-    step = Path(folder) / "step.png"
+def check_steps(
+    folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done.
+
+    Args:
+        output: where the result itself goes to; it would be taken for a step, if called like one.
+    """
+    if output is not None and STEP.fullmatch(Path(output).name):
+        raise InputError(f"cannot write {output}: only steps are called so; name another output")
+    step = Path(folder) / "step-0"
     there = next((path for path in step.parents if path.exists()), Path())
     if not there.is_dir():
-        raise DdfmError(f"cannot make the folder {folder}: {there} is a file")
+        raise StorageError(f"cannot make the folder {folder}: {there} is a file")
     check_writable(there / step.name)
+    for path in _steps(Path(folder)):
+        check_ours(path)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("step-*") if STEP.fullmatch(path.name)]

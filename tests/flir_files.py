@@ -10,6 +10,7 @@ from PIL import Image
 
 # Constants of a usual camera. With emissivity 1, distance 0 and no window, the temperature of a
 # raw value S is B / ln(R1 / (R2 (S + O)) + F), and nothing else plays a part.
+_SIGNS = {"little": "<", "big": ">"}
 PLANCK = {"R1": 14906.216, "R2": 0.010956882, "B": 1396.5, "F": 1.0, "O": -7261}
 
 
@@ -29,21 +30,30 @@ def flir_jpeg(
     placing: tuple[float, int, int] | None = None,
     *,
     png: bool = False,
+    ycbcr: bool = False,
+    order: str = "little",
+    directory: str = "big",
     segment: int = 65000,
     spare: int = 0,
 ) -> bytes:
     """`placing` is Real2IR, OffsetX and OffsetY; `png` stores raw values as some cameras do.
 
+    `ycbcr` stores the photograph in luminance and differences; `order` is that of the numbers in
+    the records, `directory` of those outside.
+
     The directory ends in `spare` empty entries. Cameras leave some, and flyr needs two.
     """
-    records = [(32, camera()), (1, _raw(raw, png))]
+    records = [(32, camera(order)), (1, _raw(raw, png, order))]
     if photograph is not None:
         stored = BytesIO()
-        Image.fromarray(photograph).save(stored, "PNG")
+        image = Image.fromarray(photograph)
+        if ycbcr:
+            image = Image.fromarray(np.asarray(image.convert("YCbCr")), "RGB")
+        image.save(stored, "PNG")
         records.append((14, sized(photograph, stored.getvalue())))
     if placing is not None:
         records.append((42, struct.pack("<fhh4h", *placing, 0, 0, 0, 0)))
-    return in_segments(container(records + [(0, b"")] * spare), segment)
+    return in_segments(container(records + [(0, b"")] * spare, directory), segment)
 
 
 def in_segments(data: bytes, segment: int = 65000) -> bytes:
@@ -62,33 +72,43 @@ def in_segments(data: bytes, segment: int = 65000) -> bytes:
     return preview.getvalue()[:2] + app1 + preview.getvalue()[2:]
 
 
-def container(records: list[tuple[int, bytes]]) -> bytes:
+def container(records: list[tuple[int, bytes]], order: str = "big") -> bytes:
     """Records of (type, data) behind a head and a directory."""
     offset = 64 + 32 * len(records)
     directory = body = b""
+    sign = ">" if order == "big" else "<"
     for kind, data in records:
-        place = struct.pack(">HHIIIIIII", kind, 2, 100, 1, offset + len(body), len(data), 0, 0, 0)
+        place = struct.pack(
+            f"{sign}HHIIIIIII", kind, 2, 100, 1, offset + len(body), len(data), 0, 0, 0
+        )
         directory += place
         body += data
-    head = b"FFF\0" + b"CAMCTRL".ljust(16, b"\0") + struct.pack(">III", 100, 64, len(records))
+    head = b"FFF\0" + b"CAMCTRL".ljust(16, b"\0") + struct.pack(f"{sign}III", 100, 64, len(records))
     return head.ljust(64, b"\0") + directory + body
 
 
-def sized(array: np.ndarray, data: bytes) -> bytes:
+def sized(array: np.ndarray, data: bytes, order: str = "little") -> bytes:
     """The data of an image record: its size comes first."""
-    return struct.pack("<HHH", 2, array.shape[1], array.shape[0]).ljust(32, b"\0") + data
+    return (
+        struct.pack(f"{_SIGNS[order]}HHH", 2, array.shape[1], array.shape[0]).ljust(32, b"\0")
+        + data
+    )
 
 
-def _raw(raw: np.ndarray, png: bool) -> bytes:
+def _raw(raw: np.ndarray, png: bool, order: str) -> bytes:
     values = raw.astype("<u2")
+    if order == "big" and not png:
+        return sized(raw, values.byteswap().tobytes(), order)
+    if order == "big":  # whose PNG is as it should be
+        values = values.byteswap()
     if not png:
         return sized(raw, values.tobytes())
     stored = BytesIO()
     Image.fromarray(values.byteswap()).save(stored, "PNG")  # in the wrong order, as they do
-    return sized(raw, stored.getvalue())
+    return sized(raw, stored.getvalue(), order)
 
 
-def camera() -> bytes:
+def camera(order: str = "little") -> bytes:
     """The record of the camera's constants."""
     data = bytearray(900)
     for at, value in {
@@ -109,6 +129,6 @@ def camera() -> bytes:
         128: 1.9,
         780: PLANCK["R2"],
     }.items():
-        struct.pack_into("<f", data, at, value)
-    struct.pack_into("<i", data, 776, PLANCK["O"])
+        struct.pack_into(f"{_SIGNS[order]}f", data, at, value)
+    struct.pack_into(f"{_SIGNS[order]}i", data, 776, PLANCK["O"])
     return bytes(data)

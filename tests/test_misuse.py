@@ -115,7 +115,7 @@ def calls(folder: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             lambda groups, **k: fuser.batch(groups, **k),
             {"groups": [(GREY, OTHER)], "together": 1},
         ),
-        "Fuser.sharing": (fuser.sharing, {"groups": [(GREY, OTHER)]}),
+        "Fuser.with_shared_estimates": (fuser.with_shared_estimates, {"groups": [(GREY, OTHER)]}),
         "Fuser.settings": (fuser.settings, {"task": "medical"}),
         "Fusion.save": (lambda path: fusion.save(path), {"path": new(".png")}),
         "Fusion.save_steps": (lambda folder: fusion.save_steps(folder), {"folder": new("")}),
@@ -200,6 +200,7 @@ def misuses(folder: Path) -> Iterator[tuple[str, str, str, Callable[[], Any]]]:
                 )
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex values")  # by torch, of odd schedules
 def test_misuse_ends_in_a_result_or_one_error(folder, monkeypatch):
     monkeypatch.chdir(folder / "out" if (folder / "out").exists() else folder)
     bad = []

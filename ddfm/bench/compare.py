@@ -62,8 +62,10 @@ def compare(result: Bench) -> list[Comparison]:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Holm's correction of p-values: the k-th smallest of n times n - k + 1, and never less than
-    one before it."""
+    """Holm's correction of p-values.
+
+    The k-th smallest of n times n - k + 1, and never less than one before it.
+    """
     corrected, least = [0.0] * len(values), 0.0
     for k, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         least = max(least, min(1.0, values[index] * (len(values) - k)))

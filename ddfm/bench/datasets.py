@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError, StorageError
 from ddfm.imaging.pairing import Pair, find_pairs
 
 __all__ = ["KINDS", "Dataset", "find_dataset"]
@@ -58,7 +58,7 @@ def find_dataset(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DdfmError(f"there is no folder {folder}")
+        raise StorageError(f"there is no folder {folder}")
     names = _subfolders(folder) if subfolders is None else tuple(subfolders)
     ends = names[0], names[-1]  # over, normal, under are exposures too
     found = next((kind for *words, kind in KINDS if _fits(ends, words)), "auto")
@@ -69,7 +69,7 @@ def find_dataset(
         problems[name] = f"several files are called so: {', '.join(map(str, files))}"
     if not pairing.pairs:
         others = " and ".join(str(folder / name) for name in names[1:])
-        raise DdfmError(f"no image of {folder / names[0]} has a partner of its name in {others}")
+        raise InputError(f"no image of {folder / names[0]} has a partner of its name in {others}")
     return Dataset(
         folder.resolve().name,
         found if task == "auto" else task,
@@ -91,7 +91,7 @@ def _subfolders(folder: Path) -> tuple[str, str]:
     if len(fits) == 1:
         return fits[0]
     known = ", ".join(f"{first[0]} + {second[0]}" for first, second, _ in KINDS)
-    raise DdfmError(
+    raise InputError(
         f"{folder}: cannot tell which two of its subfolders ({', '.join(names) or 'none'}) hold "
         f"the pairs; known are {known}; name others with --subfolders A,B"
     )

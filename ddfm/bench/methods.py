@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, StorageError, unknown
 from ddfm.fuser import Fuser
 from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
@@ -50,16 +50,20 @@ class Method:
     folder: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)  # by set, as they were used
 
+    def files(self) -> list[Path]:
+        """All files that others have made."""
+        return [p for p in self.folder.rglob("*") if p.is_file()] if self.folder else []
+
     def result(self, dataset: str, name: str) -> Path:
         """The file that somebody else's method has made of a pair."""
         if self.folder is None:
-            raise DdfmError(f"{self.name} has no folder of results")
+            raise InputError(f"{self.name} has no folder of results")
         inside = self.folder / dataset
         folder = inside if inside.is_dir() else self.folder
         for path in image_files(folder):
             if path.stem == name:
                 return path
-        raise DdfmError(f"{folder} holds no result called {name}")
+        raise InputError(f"{folder} holds no result called {name}")
 
 
 def configured(name: str, settings: dict[str, Any]) -> Method:
@@ -95,14 +99,14 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a TOML file: keywords of `Fuser` by the name of the configuration."""
     tables = toml_table(path)
     if not tables or not all(isinstance(table, dict) for table in tables.values()):
-        raise DdfmError(f"{path}: give a table per configuration, such as [fast] steps = 3")
+        raise InputError(f"{path}: give a table per configuration, such as [fast] steps = 3")
     return tables
 
 
 def from_folder(name: str, folder: Path) -> Method:
     """Results of another method: FOLDER/SET/PAIR.png, or FOLDER/PAIR.png."""
     if not folder.is_dir():
-        raise DdfmError(f"there is no folder {folder} with the results of {name}")
+        raise StorageError(f"there is no folder {folder} with the results of {name}")
     return Method(name, "folder", folder=folder)
 
 

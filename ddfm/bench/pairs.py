@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -153,6 +154,6 @@ def _is_whole(metrics: Any) -> bool:
 
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
     """Noise that depends on the pair's name and the source alone."""
-    rng = np.random.default_rng([zlib.crc32(name.encode()), which])
+    rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
     noise = rng.standard_normal(picture.pixels.shape, np.float32)
     return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))

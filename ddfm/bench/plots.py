@@ -11,9 +11,9 @@ from typing import NamedTuple
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import Bench, Row
 from ddfm.metrics import COUNTS, known_metrics, pooled
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 
-__all__ = ["plots", "write_plots"]
+__all__ = ["plot_names", "plots", "write_plots"]
 
 COLORS = ("#0b6bcb", "#d1480f", "#2e7d32", "#7b3fa0", "#a8811a", "#c2185b", "#00838f", "#5d4037")
 LEFT, WIDTH, TOP, LINE, BOTTOM = 120, 360, 22, 16, 16  # pixels
@@ -30,18 +30,24 @@ class Spread(NamedTuple):
 def write_plots(result: Bench, folder: Path) -> None:
     """Writes folder/SET/METRIC.svg."""
     for dataset in result.datasets:
-        (folder / dataset.name).mkdir(parents=True, exist_ok=True)
         for name, svg in plots(dataset, result).items():
-            with atomic_path(folder / dataset.name / f"{name}.svg") as temporary:
-                temporary.write_text(svg, encoding="utf-8")
+            write_noted(folder / dataset.name / f"{name}.svg", svg)
+
+
+def plot_names(dataset: Dataset) -> list[str]:
+    """The files that there may be for a set."""
+    return [f"{name}.svg" for name in _shown(dataset)]
+
+
+def _shown(dataset: Dataset) -> list[str]:
+    return ["seconds", *(n for n in known_metrics(task=dataset.task) if n not in COUNTS)]
 
 
 def plots(dataset: Dataset, result: Bench) -> dict[str, str]:
     """By the names of the metrics; those without any value are left out."""
     rows = {method.name: result.of(method, dataset) for method in result.methods}
     drawn = {}
-    metrics = (name for name in known_metrics(task=dataset.task) if name not in COUNTS)
-    for name in ("seconds", *metrics):
+    for name in _shown(dataset):
         spreads = {method: _spread(name, some) for method, some in rows.items()}
         if any(spread.pairs for spread in spreads.values()):
             drawn[name] = _plot(name, spreads)

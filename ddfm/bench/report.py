@@ -26,7 +26,7 @@ from ddfm.bench.tables import means, published
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 from ddfm.version import __version__
 
 __all__ = ["write_report"]
@@ -50,8 +50,7 @@ def write_report(result: Bench, path: Path) -> None:
     template = resources.files("ddfm.bench").joinpath("report.html").read_text("utf-8")
     # In one pass, so that no name of a pair is taken for a place of the template.
     page = re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], template)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_noted(path, page)
 
 
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
@@ -59,11 +58,11 @@ def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) 
     table = means(dataset, summary)
     heads = "".join(f"<th>{_text(c.name)} {c.arrow}</th>" for c in table.columns)
     lines = [f"<tr><th>{_text(name)}</th>" for name, _ in table.rows]
-    for row in published(dataset):
-        lines.append(
-            f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
-            f"<small>{_text(row['source'])}</small></th>"
-        )
+    lines += [
+        f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
+        f"<small>{_text(row['source'])}</small></th>"
+        for row in published(dataset)
+    ]
     for c in table.columns:
         places = table.places(c) + [0] * len(table.quoted)
         values = [row.get(c.name) for _, row in (*table.rows, *table.quoted)]

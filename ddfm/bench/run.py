@@ -19,21 +19,26 @@ from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.methods import Fuse, Method
 from ddfm.bench.pairs import PairWork, against_clean, against_sources, fuse_pairs, metrics_of
-from ddfm.bench.plots import write_plots
+from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
 from ddfm.bench.results import Bench, Row, level
 from ddfm.bench.sheets import write_sheets
-from ddfm.bench.tables import write_tables
-from ddfm.errors import DdfmError, why_failed
+from ddfm.bench.tables import TABLES, write_tables
+from ddfm.errors import DdfmError, InputError, printable, why_failed
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
 from ddfm.progress import progress_bar
+from ddfm.storage.files import make_folder
 from ddfm.storage.manifest import Entry
+from ddfm.storage.noted import check_noted
+from ddfm.storage.ours import check_no_source, check_ours, protecting
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 __all__ = ["bench"]
+
+REPORT = "report.html"
 
 
 def bench(
@@ -58,27 +63,59 @@ def bench(
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    result = Bench(list(datasets), list(methods), ssim_range, tuple(noise))
+    levels = tuple({level(sigma): sigma for sigma in noise}.values())  # each once
+    result = Bench(list(datasets), list(methods), ssim_range, levels)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
-    made = _made(result)
-    _make_folder(out)
+    sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
+    others = [file for method in methods for file in method.files()]
+    with protecting(*sources, *others):
+        made = _made(result)
+        _check_outputs(result, out)
+        _run(result, made, out, verify, progress)
+        write_tables(result, out, columns)
+        write_report(result, out / REPORT)
+        write_plots(result, out / "plots")
+        write_sheets(result, out / "sheets")
+    return result
+
+
+def _check_outputs(result: Bench, out: Path) -> None:
+    """Raise where a file of the run would replace a source, or somebody else's."""
+    make_folder(out)
+    for name in (*TABLES, REPORT):
+        check_noted(out / name)
+    for dataset in result.datasets:
+        for name in plot_names(dataset):
+            check_noted(out / "plots" / dataset.name / name)
+    for method in result.methods:
+        for dataset in result.datasets:
+            check_ours(out / "sheets" / method.name / f"{dataset.name}.jpg")
+            for folder in [_folder(out, sigma, method, dataset) for sigma in (0.0, *result.noise)]:
+                for pair in dataset.pairs:
+                    check_no_source(folder / f"{pair.name}.png")
+
+
+def _run(
+    result: Bench,
+    made: dict[tuple[str, str], Fuse],
+    out: Path,
+    verify: bool,
+    progress: bool | None,
+) -> None:
+    """All methods on all sets."""
+    methods, datasets, noise = result.methods, result.datasets, result.noise
     pairs = sum(len(d.pairs) for d in datasets)
     total = pairs * sum(1 if method.make is None else 1 + len(noise) for method in methods)
     with progress_bar(progress, total=total, unit="pair") as bar:
         for method in methods:
             for dataset in datasets:
-                bar.set_description(f"{method.name}, {dataset.name}")
+                bar.set_description(printable(f"{method.name}, {dataset.name}"))
                 fuse = made.get((method.name, dataset.name))
                 if fuse is None:
                     _measure_others(method, dataset, result, bar)
                 else:
                     _run_set(method, dataset, fuse, result, out, verify, bar)
-    write_tables(result, out, columns)
-    write_report(result, out / "report.html")
-    write_plots(result, out / "plots")
-    write_sheets(result, out / "sheets")
-    return result
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
@@ -94,11 +131,9 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     return made
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DdfmError(f"cannot make the folder {out}: {error.strerror or error}") from None
+def _folder(out: Path, sigma: float, method: Method, dataset: Dataset) -> Path:
+    """Where results are, of clean sources, or of noisy ones."""
+    return out / (f"noise-{level(sigma)}" if sigma else "fused") / method.name / dataset.name
 
 
 def _run_set(
@@ -111,10 +146,10 @@ def _run_set(
     bar: tqdm[Any],
 ) -> None:
     """One method on one set; with noise, too, whatever was possible without."""
-    settings, place = _settings(method, dataset, result), Path(method.name) / dataset.name
+    settings = _settings(method, dataset, result)
     measure = against_sources(dataset.task, result.ssim_range)
     work = PairWork(fuse, settings, lambda pair: measure)
-    folder = out / "fused" / place
+    folder = _folder(out, 0.0, method, dataset)
     entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar)
     pairs = [pair for pair in dataset.pairs if pair.name in entries]
     clean = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
@@ -122,8 +157,8 @@ def _run_set(
     for sigma in result.noise:
         noisy = settings | {"noise": sigma}
         work = PairWork(fuse, noisy, lambda pair: against_clean(*clean[pair.name]))
-        folder = out / f"noise-{level(sigma)}" / place
-        of_noise, failed_too = fuse_pairs(pairs, work, folder, verify, bar)
+        noisy_folder = _folder(out, sigma, method, dataset)
+        of_noise, failed_too = fuse_pairs(pairs, work, noisy_folder, verify, bar)
         failed |= failed_too
         for name, entry in of_noise.items():
             noise[name][level(sigma)] = metrics_of(entry)
@@ -157,6 +192,6 @@ def _settings(method: Method, dataset: Dataset, result: Bench) -> Entry:
 def _check_names(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise DdfmError(f"two of one name: {kind} {name}; rename one")
+            raise InputError(f"two of one name: {kind} {name}; rename one")
         if not name or name in (".", "..") or "/" in name or "\\" in name:
-            raise DdfmError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
+            raise InputError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddfm.bench.results import Bench, Row
-from ddfm.imaging.files import read_image
+from ddfm.imaging.files import read_image, write_drawing
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import make_folder
 
 __all__ = ["ranked", "write_sheets"]
 
@@ -33,9 +33,8 @@ def write_sheets(result: Bench, folder: Path) -> None:
             if not rows:
                 continue
             path = folder / method.name / f"{dataset.name}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                _sheet(rows, result.resize_of(dataset.name)).save(temporary, quality=88)
+            make_folder(path.parent)
+            write_drawing(path, _sheet(rows, result.resize_of(dataset.name)))
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:

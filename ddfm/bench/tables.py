@@ -21,10 +21,14 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.results import NOISE_METRICS, Bench, level, summarise
 from ddfm.metrics import METRICS, OF_TASK, known_metrics
 from ddfm.metrics.tables import Column, Table, as_csv, as_latex, as_markdown, column
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 
-__all__ = ["means", "published", "write_tables"]
+__all__ = ["TABLES", "means", "published", "write_tables"]
 
+TABLES = (
+    *("results.csv", "means.csv", "tables.md", "tables.tex"),
+    *("comparisons.csv", "failures.csv", "summary.json"),
+)
 IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 SECONDS = Column("s / pair", -1)
 
@@ -38,14 +42,14 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None)
     """
     summary = summarise(result)
     tables = [means(dataset, summary, columns or _usual(dataset)) for dataset in result.datasets]
-    _write(out / "results.csv", _of_pairs(result))
-    _write(out / "means.csv", _of_means(result, summary))
-    _write(out / "tables.md", "\n".join(map(as_markdown, tables)))
-    _write(out / "tables.tex", "\n".join(map(as_latex, tables)))
-    _write(out / "comparisons.csv", _comparisons(result))
+    write_noted(out / "results.csv", _of_pairs(result))
+    write_noted(out / "means.csv", _of_means(result, summary))
+    write_noted(out / "tables.md", "\n".join(map(as_markdown, tables)))
+    write_noted(out / "tables.tex", "\n".join(map(as_latex, tables)))
+    write_noted(out / "comparisons.csv", _comparisons(result))
     head = ["configuration", "set", "pair", "reason"]
-    _write(out / "failures.csv", as_csv(head, result.failures))
-    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_noted(out / "failures.csv", as_csv(head, result.failures))
+    write_noted(out / "summary.json", json.dumps(summary, indent=1) + "\n")
 
 
 def means(
@@ -112,8 +116,3 @@ def _comparisons(result: Bench) -> str:
 def _all_names(result: Bench) -> list[str]:
     used = {name for dataset in result.datasets for name in known_metrics(task=dataset.task)}
     return [name for name in METRICS if name in used]
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")

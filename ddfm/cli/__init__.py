@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -25,13 +26,16 @@ from ddfm.cli.fuse import fuse
 from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
+from ddfm.cli.process import prepare
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
-from ddfm.errors import DdfmError, unknown
+from ddfm.cli.writing import say
+from ddfm.errors import DdfmError, DdfmWarning, unknown
 from ddfm.version import __version__
 
 __all__ = ["main"]
 
+_AS_FOUND = (signal.SIG_DFL, signal.default_int_handler)
 DONE, BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 OUT_OF_MEMORY = (
     "not enough memory; try smaller tiles (--tile 256), --dtype bfloat16, or another --device"
@@ -43,7 +47,10 @@ class Program(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
-        with _orderly_end():
+        prepare()
+        with _orderly_end(), warnings.catch_warnings():
+            warnings.simplefilter("always", DdfmWarning)
+            warnings.showwarning = _warn
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -68,7 +75,8 @@ class Program(click.Group):
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-            sys.stdout.flush()  # a closed pipe may show only here
+            if sys.stdout is not None:  # `>&-`
+                sys.stdout.flush()  # a closed pipe may show only here
             return code if isinstance(code, int) else DONE
         except BrokenPipeError:
             return _closed_pipe()
@@ -94,17 +102,29 @@ class Program(click.Group):
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Who is told to end, or whose terminal is closed, still takes away what is half written."""
+    """Who is told to end, or whose terminal is closed, still takes away what is half written.
+
+    And ends at once: an exception could be swallowed by whatever is going on, imports above all.
+    """
+    before: dict[int, Any] = {}
 
     def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # whoever says it twice is in no more hurry
+        if number == signal.SIGINT:
+            with suppress(OSError):
+                os.write(2, f"{_new_line()}ddfm: error: interrupted\n".encode())
+        # Nothing is imported here: it may be this import that was interrupted.
+        discard = getattr(sys.modules.get("ddfm.storage.atomic"), "discard_all", None)
+        if discard is not None:
+            discard()
+        os._exit(128 + number)
 
-    before: dict[int, Any] = {}
     with suppress(ValueError):  # not in the main thread, where signals are somebody else's matter
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows has one of them
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has two of them
             # Not where `nohup`, or a program that calls this one, has a wish of its own.
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            if number is not None and signal.getsignal(number) in _AS_FOUND:
                 before[number] = signal.signal(number, end)
     try:
         yield
@@ -113,14 +133,27 @@ def _orderly_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _new_line() -> str:
+    """Behind a bar, if there may be one."""
+    return "\n" if sys.stderr is not None and sys.stderr.isatty() else ""
+
+
 def _closed_pipe() -> int:
     """`| head` has seen enough. Python flushes once more at its end, and needs a place to do so."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CLOSED_PIPE
 
 
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """What a user should know, in one line; of other warnings all that Python says."""
+    if issubclass(category, DdfmWarning):
+        say("ddfm: warning: " + " ".join(str(message).split()), err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
+
+
 def _fail(message: str, code: int = BAD_INPUT) -> int:
-    click.echo("ddfm: error: " + " ".join(message.split()), err=True)
+    say("ddfm: error: " + " ".join(message.split()), err=True)
     return code
 
 

@@ -8,15 +8,14 @@ from typing import Any
 import click
 
 from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["bench", "folder_names"]
 
 
-@click.command(short_help="Fuse sets of pairs, measure, and write a report.")
+@click.command(cls=WritingCommand, short_help="Fuse sets of pairs, measure, and write a report.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to."
-)
+@click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="Where to.")
 @fuser_options
 @click.option(
     "--config",
@@ -129,9 +128,9 @@ def bench(
     if annotated is not None:
         detect.detect(result, annotated, looking, out)
     for method, dataset, pair, reason in result.failures:
-        click.echo(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
+        say(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
     if not quiet:
-        click.echo(out / "report.html")
+        say(out / "report.html")
     return None if result.ok else 1
 
 

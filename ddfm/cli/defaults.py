@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 
 __all__ = ["read_defaults"]
 
@@ -43,9 +43,9 @@ def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str,
     """The options of one command, by the names of its parameters."""
     command = group.commands.get(name)
     if command is None:
-        raise DdfmError(f"{path}: {unknown('command', name, group.commands)}")
+        raise InputError(f"{path}: {unknown('command', name, group.commands)}")
     if not isinstance(table, dict):
-        raise DdfmError(f"{path}: [{name}] is a table of options, such as task = 'medical'")
+        raise InputError(f"{path}: [{name}] is a table of options, such as task = 'medical'")
     known = {
         spelling.lstrip("-"): parameter.name
         for parameter in command.params
@@ -54,5 +54,5 @@ def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str,
     }
     for option in table:
         if option not in known:
-            raise DdfmError(f"{path}: {unknown(f'option of {name}', option, known)}")
+            raise InputError(f"{path}: {unknown(f'option of {name}', option, known)}")
     return {str(known[option]): value for option, value in table.items()}

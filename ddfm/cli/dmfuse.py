@@ -8,16 +8,21 @@ from typing import Any
 import click
 
 from ddfm.cli.options import quiet_option, reading_options
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["train_dmfuse"]
 
 
-@click.command("train-dmfuse", short_help="Train the head of DMFuse on a folder of pairs.")
+@click.command(
+    "train-dmfuse",
+    cls=WritingCommand,
+    short_help="Train the head of DMFuse on a folder of pairs.",
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Weights, checkpoints, sheets, the learning curve; a run found there goes on.",
 )
@@ -36,7 +41,7 @@ __all__ = ["train_dmfuse"]
 @click.option("--seed", type=int, help="Of everything random in the training.")
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Where the features are kept, for several runs.  [default: DIR/features]",
 )
@@ -87,7 +92,7 @@ def train_dmfuse(
         device=find_device(device),
         progress=False if quiet else None,
     )
-    click.echo(weights)
+    say(weights)
 
 
 def _timesteps(text: str) -> tuple[int, ...]:

@@ -8,19 +8,21 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.alignment import align_options, alignment_settings, check_alignment_outputs
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["film", "fuse_film"]
 
 
-@click.command(short_help="Fuse two registered films.")
+@click.command(cls=WritingCommand, short_help="Fuse two registered films.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to: .mp4 or .mov (H.264), .mkv (without loss), or, without a suffix, a folder of "
     "frames.",
 )
@@ -47,6 +49,7 @@ __all__ = ["film", "fuse_film"]
 )
 @verify_option
 @fuser_options
+@align_options
 @quiet_option
 def film(
     a: Path,
@@ -58,6 +61,11 @@ def film(
     no_steady: bool,
     warm: bool,
     verify: bool,
+    align: str,
+    align_to: str | None,
+    transform_file: Path | None,
+    save_transform: Path | None,
+    crop: str,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -75,24 +83,38 @@ def film(
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
     """
     if no_steady:
-        click.echo("ddfm: --no-steady is now called --no-temporal-denoising", err=True)
-    denoised = not (no_temporal_denoising or no_steady)
+        say("ddfm: --no-steady is now called --no-temporal-denoising", err=True)
+    settings |= alignment_settings(align, align_to, transform_file, crop)
     how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
-    fuse_film(a, b, output, settings, quiet, temporal_denoising=denoised, **how)
+    how |= {"temporal_denoising": not (no_temporal_denoising or no_steady)}
+    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
 
 
 def fuse_film(
-    a: Path, b: Path, output: Path, settings: dict[str, Any], quiet: bool, **how: Any
+    a: Path,
+    b: Path,
+    output: Path,
+    settings: dict[str, Any],
+    quiet: bool,
+    save_transform: Path | None = None,
+    **how: Any,
 ) -> None:
+    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
+    for source in (a, b):
+        check_sources([source])
+    checked(settings)
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
-    from ddfm.pipeline.films import fuse_sequence
-    from ddfm.storage.outputs import keep_sources
+    from ddfm.pipeline.films import aligned_film, fuse_sequence
 
-    keep_sources([output], [a, b])
     check_film(output)
+    check_alignment_outputs(settings, save_transform)
     fuser = Fuser(**settings)
+    if settings["align"] != "none":
+        fuser = aligned_film(fuser, a, b, how.get("pattern"))
+    if save_transform is not None:
+        fuser.save_transform(save_transform)
     summary = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
     if not quiet and sys.stderr.isatty():
         frames, seconds = len(summary.outcomes), summary.seconds
-        click.echo(f"{output}: {frames} frames, {seconds:.1f} s", err=True)
+        say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)

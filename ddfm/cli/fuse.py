@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.cli.alignment import (
+    align_options,
+    alignment_settings,
+    check_alignment_outputs,
+    write_alignment,
+)
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import (
+    check_sources,
     checked,
     echo_json,
     fuser_options,
@@ -18,12 +26,18 @@ from ddfm.cli.options import (
     quiet_option,
     verify_option,
 )
+from ddfm.cli.ranges import RangeCommand, range_options
+from ddfm.cli.writing import OutputPath, say
+from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
+
+if TYPE_CHECKING:
+    from ddfm.imaging.picture import Picture
 
 __all__ = ["fuse"]
 
 
-@click.command(short_help="Fuse registered images.")
+@click.command(cls=RangeCommand, short_help="Fuse registered images.")
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
@@ -31,14 +45,22 @@ __all__ = ["fuse"]
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
     "For folders, a folder.",
 )
 @fuser_options
+@align_options
+@click.option(
+    "--check",
+    "sheet",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
 @click.option(
     "--save-steps",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Write the estimate of every step there, before and after the likelihood.",
 )
@@ -67,6 +89,7 @@ __all__ = ["fuse"]
     help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
+@range_options
 @click.option(
     "--shard",
     metavar="I/N",
@@ -98,6 +121,12 @@ __all__ = ["fuse"]
 def fuse(
     sources: tuple[Path, ...],
     output: Path,
+    align: str,
+    align_to: str | None,
+    transform_file: Path | None,
+    save_transform: Path | None,
+    crop: str,
+    sheet: Path | None,
     save_steps: Path | None,
     show: tuple[str, ...],
     overlay: str | None,
@@ -109,6 +138,8 @@ def fuse(
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
     grid: str | None,
+    range_a: str | tuple[float, float] | None,
+    range_b: str | tuple[float, float] | None,
     as_json: bool,
     quiet: bool,
     **settings: Any,
@@ -129,6 +160,7 @@ def fuse(
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
       ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
@@ -137,23 +169,38 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders = {"suffix": suffix, "dry_run": dry_run, "verify": verify, "shard": shard}
+    folders: dict[str, Any] = {
+        "suffix": suffix,
+        "dry_run": dry_run,
+        "verify": verify,
+        "shard": shard,
+    }
     flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
     flir = {name: value for name, value in flir.items() if value is not None}
-    _check_sources(sources)
+    check_sources(sources)
+    checked(settings)
     from ddfm.imaging.views import check_view, path_of, view
 
     views = dict.fromkeys([*show, *(["overlay"] if overlay else [])])
     for kind in views:
         check_view(kind, overlay or "iron")
     alone = len(sources) == 1
-    if not alone and flir:
-        raise click.UsageError(
-            "--celsius, --percentiles and --grid are for FLIR files, which come alone"
-        )
+    if not alone and (grid is not None or (flir and sources[0].is_dir())):
+        raise click.UsageError("--grid is for FLIR files that come alone, and so is their folder")
+    ranges = (range_a, range_b)
+    if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
+        raise click.UsageError("--range-a and --range-b are for two images or more")
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    settings |= alignment_settings(align, align_to, transform_file, crop)
     if views and (sources[0].is_dir() or is_video(sources[0])):
         raise click.UsageError("--show and --overlay are for images, not for folders and films")
     if all(source.is_dir() for source in sources):
+        if sheet is not None or (save_transform is not None and align != "once"):
+            raise click.UsageError(
+                "--check is for one pair, as is --save-transform without --align once"
+            )
+        folders |= {"save_transform": save_transform}
         return _fuse_folders(
             sources, output, settings, quiet, save_steps, pattern, folders, flir, as_json
         )
@@ -164,31 +211,38 @@ def fuse(
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
-        return fuse_film(*sources, output, settings, quiet)
-    from ddfm.fuser import Fuser
+        return fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
     from ddfm.imaging.files import check_output, write_image
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
-    from ddfm.result import check_steps
-    from ddfm.storage.outputs import keep_sources
 
     shown = {kind: path_of(output, kind) for kind in views}
-    keep_sources([output, *shown.values()], sources)
     for path in (output, *shown.values()):
         check_output(path)
+    check_alignment_outputs(settings, save_transform, sheet)
     if save_steps is not None:
-        check_steps(save_steps)
+        from ddfm.result import check_steps
+
+        check_steps(save_steps, output)
     pair = read_flir(sources[0], **flir) if alone else None
-    opened = sources if pair is None else tuple(pair)
-    pictures = read_sources(opened, settings["resize"])
-    check_output(output, pictures[0].size)
+    opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
+    moves = align != "none" or transform_file is not None
+    pictures = read_sources(opened, settings["resize"], alike=not moves)
+    if not quiet:
+        _say_levels(pictures, ranges)
+    check_output(output, pictures[1 if moves else 0].size)
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
     fuser = Fuser(**settings)
     began = time.monotonic()
     fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
     if save_steps is not None:
         fusion.save_steps(save_steps)
     fusion.save(output)
+    write_alignment(fusion.settings["alignment"], pictures, save_transform, sheet)
+    if shown and moves:
+        pictures = fuser.registered(pictures).pictures
     for kind, path in shown.items():
         degrees = None if pair is None else pair.celsius
         look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
@@ -199,26 +253,45 @@ def fuse(
         about = {"output": str(output), "views": views_at, "seconds": seconds}
         echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
-        h, w = pictures[0].size
-        click.echo(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
+        h, w = fusion.picture.size
+        say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
 
 
-def _check_sources(sources: tuple[Path, ...]) -> None:
-    """Before anything else: what an output must be depends on whether these are folders."""
-    from ddfm.errors import DdfmError
+def _opened(
+    sources: tuple[Path, ...], ranges: tuple[Any, ...], flir: dict[str, Any]
+) -> tuple[Any, ...]:
+    """What was said about a source is done to it; the rest is left to whoever fuses."""
+    from ddfm.imaging.files import read_image
+    from ddfm.imaging.formats.flir import is_flir, read_thermal
 
-    for source in sources:
-        if not source.exists():
-            raise DdfmError(f"cannot read {source}: there is no such file or folder")
-    folders = [source for source in sources if source.is_dir()]
-    others = len(sources) - len(folders)
-    if folders and others:
-        raise DdfmError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
-        )
+    opened: list[Any] = list(sources)
+    if flir:
+        thermal = [k for k, source in enumerate(sources) if is_flir(source)]
+        if not thermal:
+            raise click.UsageError("--celsius and --percentiles are for files of FLIR cameras")
+        for k in thermal:
+            opened[k] = read_thermal(sources[k], **flir)
+    for k, levels in enumerate(ranges[: len(sources)]):
+        if isinstance(levels, tuple) and is_flir(sources[k]):
+            opened[k] = read_thermal(sources[k], celsius=levels)  # whose values are degrees
+        elif levels is not None:
+            opened[k] = read_image(opened[k], levels=levels)
+    return tuple(opened)
+
+
+def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
+    """Of a picture that was spread though nobody said so."""
+    for picture, said, option in zip(pictures, ranges, ("--range-a", "--range-b"), strict=False):
+        if picture.name.endswith("(thermal)"):
+            continue  # degrees have a range of their own
+        if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
+            low, high = picture.range
+            say(
+                f"{picture.name}: its values, {low:g} to {high:g}, are a small part of 16 bits, "
+                f"and were spread over all of it; {option} full leaves them as they are",
+                err=True,
+            )
 
 
 def _fuse_folders(
@@ -259,7 +332,7 @@ def _fuse_folders(
     if as_json:
         echo_json(summary.plain())
     elif folders["dry_run"]:
-        click.echo(summary.pairing)
+        say(summary.pairing)
     elif not quiet or not summary.ok:
-        click.echo(summary, err=True)
+        say(summary, err=True)
     return None if summary.ok else 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ddfm.cli.options import reading_options
+from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
     from ddfm.metrics.folders import FolderMetrics
@@ -85,9 +86,9 @@ def metrics(
     else:
         values = evaluate(fused, *sources, ssim_range=ssim_range, metrics=names, task=task)
         measured = FolderMetrics({fused.stem: values})
-    click.echo(_printed(measured, several, form).rstrip("\n"))
+    say(_printed(measured, several, form).rstrip("\n"))
     for line in measured.problems + measured.leftovers:
-        click.echo(line, err=True)
+        say(line, err=True)
     return 1 if measured.problems else None
 
 

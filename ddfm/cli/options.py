@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
 __all__ = [
+    "check_sources",
     "checked",
     "echo_json",
     "fuser_options",
@@ -80,7 +82,7 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
-        "exposures, all others infrared and visible.",
+        "exposures, or a focus stack if all are equally bright; all others infrared and visible.",
     ),
     click.option(
         "--likelihood",
@@ -119,7 +121,14 @@ _FUSER = (
         "--dtype",
         default="auto",
         show_default=True,
-        help="Of the network: float32 (auto), bfloat16 or float16.",
+        help="Of the network: float32, bfloat16, float16, or auto: bfloat16 where the processor "
+        "has instructions for it and it makes no difference to be seen.",
+    ),
+    click.option(
+        "--tone",
+        default="auto",
+        show_default=True,
+        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
     ),
     click.option(
         "--color",
@@ -145,9 +154,30 @@ _FUSER = (
 def checked(settings: dict[str, Any]) -> FusionConfig:
     """The configuration that the options say, or an error; neither weights nor torch are read."""
     from ddfm.config import FusionConfig
+    from ddfm.numerics.device import check_dtype
+    from ddfm.priors.catalog import check_prior
 
+    check_dtype(settings["dtype"])
+    check_prior(settings["prior"])
     known = {field.name for field in fields(FusionConfig)}
     return FusionConfig(**{name: value for name, value in settings.items() if name in known})
+
+
+def check_sources(sources: Sequence[Path]) -> None:
+    """Refuses sources that there are not, and folders beside files."""
+    from ddfm.errors import InputError, StorageError
+
+    for source in sources:
+        if not source.exists():
+            raise StorageError(f"cannot read {source}: there is no such file or folder")
+    folders = [source for source in sources if source.is_dir()]
+    others = len(sources) - len(folders)
+    if folders and others:
+        raise InputError(
+            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
+            f"folders, and {others} of the {len(sources)} sources "
+            f"{'is' if others == 1 else 'are'} none"
+        )
 
 
 def echo_json(value: object) -> None:

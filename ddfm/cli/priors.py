@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ddfm.cli.options import echo_json, quiet_option
+from ddfm.cli.writing import WritingCommand, say
 
 __all__ = ["priors"]
 
@@ -33,7 +34,7 @@ def list_priors(as_json: bool) -> None:
     if as_json:
         echo_json(catalog.table())
     else:
-        click.echo(catalog.listing())
+        say(catalog.listing())
 
 
 @priors.command()
@@ -42,10 +43,10 @@ def show(name: str) -> None:
     """Everything that is known of a prior: licence, source, size, checksum, settings."""
     from ddfm.priors import catalog
 
-    click.echo(catalog.describe(name))
+    say(catalog.describe(name))
 
 
-@priors.command()
+@priors.command(cls=WritingCommand)
 @click.argument("name")
 @click.option("--url", help="A mirror: the address of the file, or of the folder of several.")
 @click.option("--sha256", metavar="DIGEST", help="Of the weights, where none is published.")
@@ -57,7 +58,7 @@ def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
     """
     from ddfm.priors import catalog
 
-    click.echo(catalog.get(name, url, sha256=sha256, trust=trust))
+    say(catalog.get(name, url, sha256=sha256, trust=trust))
 
 
 @priors.command()
@@ -81,7 +82,7 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
 
     own = name not in catalog.names() and Path(name).exists()
     if not own:
-        click.echo(catalog.check(name))
+        say(catalog.check(name))
         if photographs is None:
             return
     from ddfm.numerics.device import find_device
@@ -90,12 +91,12 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     where = find_device(device)
     prior = load_prior(name, device=where)
     if own:
-        click.echo(f"{name}: can be read, channels: {prior.channels}")
-        if photographs is None:
-            return
+        say(f"{name}: can be read, channels: {prior.channels}")
+    if photographs is None:
+        return
     from ddfm.training.yardstick import SIGMAS, compare
 
     scores = compare(prior, photographs, device=where, progress=False if quiet else None)
-    click.echo(" " * 18 + "".join(f"sigma {sigma:<5}" for sigma in SIGMAS))
+    say(" " * 18 + "".join(f"sigma {sigma:<5}" for sigma in SIGMAS))
     for method, values in scores.items():
-        click.echo(f"{method:18}" + "".join(f"{value:<11.2f}" for value in values))
+        say(f"{method:18}" + "".join(f"{value:<11.2f}" for value in values))

@@ -8,16 +8,19 @@ from typing import Any
 import click
 
 from ddfm.cli.options import quiet_option, reading_options
+from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["train_prior"]
 
 
-@click.command("train-prior", short_help="Train a prior on a folder of photographs.")
+@click.command(
+    "train-prior", cls=WritingCommand, short_help="Train a prior on a folder of photographs."
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="DIR",
     help="Weights, checkpoints, samples and the learning curve; a run found there goes on.",
 )
@@ -78,4 +81,4 @@ def train_prior(
         device=str(find_device(device)),
         progress=False if quiet else None,
     )
-    click.echo(weights)
+    say(weights)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.errors import DdfmWarning
 
 __all__ = ["volume"]
 
 
-@click.command(short_help="Fuse two registered volumes.")
+@click.command(cls=WritingCommand, short_help="Fuse two registered volumes.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
 )
 @click.option(
@@ -63,7 +66,7 @@ __all__ = ["volume"]
 )
 @click.option(
     "--montage",
-    type=click.Path(path_type=Path),
+    type=OutputPath(),
     metavar="FILE",
     help="Also write an image of some slices: both sources above, the result below.",
 )
@@ -73,6 +76,18 @@ __all__ = ["volume"]
     default=1,
     show_default=True,
     help="Slices that go through the network at once; more make a GPU faster.",
+)
+@click.option(
+    "--align",
+    default="none",
+    show_default=True,
+    help="Lay B on A by mutual information: rigid, or affine.",
+)
+@click.option(
+    "--save-transform",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
 @verify_option
 @fuser_options
@@ -92,6 +107,8 @@ def volume(
     keep_identity: bool,
     montage: Path | None,
     together: int,
+    align: str,
+    save_transform: Path | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -106,26 +123,44 @@ def volume(
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    from ddfm.fuser import Fuser
+    for source in (a, b):
+        check_sources([source])
+    checked(settings)
+    import numpy as np
+
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
-    from ddfm.storage.outputs import keep_sources
+    from ddfm.registration.space import check_space_output, write_space_transform
+    from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output
+    from ddfm.volumes.files import check_volume_output, volume_files
 
-    keep_sources([output, montage], [a, b])
+    # Some volumes lie in several files, of which only one is named.
+    kept = protecting(*volume_files(a), *volume_files(b))
+    click.get_current_context().with_resource(kept)
+    if quiet:
+        warnings.simplefilter("ignore", DdfmWarning)
+    if save_transform is not None:
+        if align == "none":
+            raise click.UsageError("--save-transform needs --align, which finds one")
+        check_space_output(save_transform)
     check_volume_output(output)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
     first = read_volume(a, series=series_a)
+    second = read_volume(b, series=series_b)
     check_volume_output(output, grid=first)
-    with kept_slices(output) as kept:
+
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
+    with kept_slices(output) as folder:
         fusion = fuse_volumes(
             first,
-            read_volume(b, series=series_b),
+            second,
             Fuser(**settings),
             axis=axis,
             window_a=window_a,
@@ -133,14 +168,24 @@ def volume(
             percentiles=percentiles,
             colormap_a=colormap_a,
             colormap_b=colormap_b,
+            align=align,
             together=together,
-            keep=kept,
+            keep=folder,
             verify=verify,
             progress=False if quiet else None,
         )
         fusion.save(output, keep_identity=keep_identity)
         if montage is not None:
             fusion.montage(montage)
+    if fusion.volume.burned_in and not quiet:
+        say(
+            f"{output}: a source says that text is burned into its pixels, which may be the name "
+            "of the patient; so it may be in the result",
+            err=True,
+        )
+    if save_transform is not None:
+        matrix = fusion.settings["alignment"][0]["fixed_to_moving"]
+        write_space_transform(save_transform, np.array(matrix))
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
-        click.echo(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+        say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)

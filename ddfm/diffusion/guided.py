@@ -24,9 +24,11 @@ class Denoiser(Protocol):
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
 
+    Where the likelihood says that the prior's x_0 weighs nothing, the prior is not asked.
+
     Args:
         likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
-            sampler.
+            sampler. One without need of the prior has `needs_prior` False.
         clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
 
     Attributes:
@@ -42,9 +44,11 @@ class GuidedDenoiser:
         self.x0_prior: Tensor | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        x0 = self.prior(x_t, t)
+        alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
+        noise = (sigma / alpha).flatten()
+        asked = getattr(self.likelihood, "needs_prior", True)
+        x0 = self.prior(x_t, t) if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)
         self.x0_prior = x0
-        alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x0)
-        return self.likelihood(x0, (sigma / alpha).flatten())
+        return self.likelihood(x0, noise)

@@ -22,11 +22,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.diffusion import choices
+from ddfm.errors import InputError
 from ddfm.extensions import find_part
 
 __all__ = ["SAMPLERS", "Noise", "Step", "ddim", "ddpm", "dpm_solver", "find_sampler", "noised"]
@@ -59,7 +61,7 @@ class Noise:
     def __call__(self, like: Tensor) -> Tensor:
         """The next noise for a batch (B, C, H, W), in its dtype and on its device."""
         if len(like) != len(self.generators):
-            raise DdfmError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
+            raise InputError(f"{len(self.generators)} seeds for a batch of {len(like)} images")
         shape = like.shape[1:]
         images = [torch.randn(shape, generator=generator) for generator in self.generators]
         return torch.stack(images).to(like.dtype).to(like.device)
@@ -94,13 +96,13 @@ def ddim(
         callback: is called with a `Step` after each denoising.
     """
     if eta > 0 and noise is None:
-        raise DdfmError("a stochastic sampler (eta > 0) needs a source of noise")
+        raise InputError("a stochastic sampler (eta > 0) needs a source of noise")
     for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):
         x0 = _denoise(denoiser, x, step, timesteps, callback)
         eps = (x - alpha * x0) / sigma
         tau = eta * sigma_s / sigma * math.sqrt(1 - (alpha / alpha_s) ** 2)
         x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
-        if tau > 0:
+        if tau > 0 and noise is not None:
             x = x + tau * noise(x)
     return x
 
@@ -145,11 +147,9 @@ def dpm_solver(
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "ddim": ddim,
-    "ddpm": ddpm,
-    "dpm-solver": dpm_solver,
-}
+SAMPLERS: dict[str, Callable[..., Tensor]] = dict(
+    zip(choices.SAMPLERS, (ddim, ddpm, dpm_solver), strict=True)
+)
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -166,9 +166,9 @@ def _steps(
     timesteps: Sequence[int], alphas_bar: Tensor
 ) -> Iterator[tuple[int, tuple[float, float], tuple[float, float]]]:
     """Index of the step, (alpha, sigma) where it begins, (alpha, sigma) where it ends."""
-    falling = all(t > s for t, s in zip(timesteps, timesteps[1:], strict=False))
+    falling = all(t > s for t, s in pairwise(timesteps))
     if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
-        raise DdfmError(
+        raise InputError(
             f"timesteps of a sampler must fall and lie in 0 .. {len(alphas_bar) - 1}: {timesteps}"
         )
     levels = [_level(alphas_bar, t) for t in timesteps] + [(1.0, 0.0)]

@@ -9,18 +9,20 @@ head learns to look through it, results depend on no seed, and films do not flic
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ddfm.diffusion.samplers import noised
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.priors.prior import Prior
 
 __all__ = [
     "NOISES",
     "PERIOD",
     "check_timesteps",
+    "device_of",
     "noise_like",
     "read_features",
     "shape_of_features",
@@ -65,19 +67,24 @@ def read_features(
     return [torch.cat(scale, dim=1).float() for scale in zip(*at_each, strict=True)]
 
 
+def device_of(prior: Prior) -> torch.device:
+    """Where the weights of a prior's network are; the CPU, if it has none."""
+    network = getattr(prior, "network", None)
+    parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
+
+
 def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
     """Channels of each scale, finest first, and by how much the finest is coarser than the image.
 
     An error says so if the prior has no features, or none that the head can use.
     """
-    parameter = next(iter(getattr(prior, "network", torch.nn.Module()).parameters()), None)
-    device = "cpu" if parameter is None else parameter.device
     side = 2 * prior.multiple
-    x = torch.zeros(1, 1, side, side, device=device)
+    x = torch.zeros(1, 1, side, side, device=device_of(prior))
     maps = read_features(prior, x, (0,), (x,))
     sides = [f.shape[-1] for f in maps]
-    if any(fine != 2 * coarse for fine, coarse in zip(sides, sides[1:], strict=False)):
-        raise DdfmError(f"the features of the prior {prior.name} do not halve from scale to scale")
+    if any(fine != 2 * coarse for fine, coarse in pairwise(sides)):
+        raise InputError(f"the features of the prior {prior.name} do not halve from scale to scale")
     return tuple(f.shape[1] for f in maps), side // sides[0]
 
 
@@ -86,5 +93,5 @@ def check_timesteps(prior: Prior, timesteps: Iterable[int]) -> tuple[int, ...]:
     chosen = tuple(sorted(set(timesteps)))
     last = len(prior.alphas_bar) - 1
     if not chosen or not 0 <= chosen[0] <= chosen[-1] <= last:
-        raise DdfmError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
+        raise InputError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
     return chosen

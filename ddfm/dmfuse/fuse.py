@@ -1,8 +1,8 @@
 """DMFuse at work: read the features of both sources, and let the head make one image of them.
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
-prior are. Last, as in the default likelihood, the levels are spread upwards from the darkest to a
-good contrast: by a straight curve, the same for the whole image.
+prior are. Last is the tone: levels are spread upwards from the darkest to a good contrast, by a
+straight curve, the same for the whole image.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.weights import check_prior, load_head, shipped_head
 from ddfm.errors import unknown
-from ddfm.likelihood.base import Chosen
-from ddfm.numerics.tone import along, fold, given_curve, good_curve, knots
+from ddfm.numerics.tone import given_curve, good_curve, toned
 from ddfm.priors.prior import Prior
-from ddfm.priors.tiled import in_tiles, tile_for
+from ddfm.priors.tile_sizes import tile_for
+from ddfm.priors.tiled import in_tiles
+from ddfm.result import Chosen
 from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse", "check_options"]
@@ -28,7 +29,7 @@ __all__ = ["OVERLAP", "DMFuse", "check_options"]
 # What the prior and the head see beyond a pixel, as far as it matters: the deepest features reach
 # farther, and attention along the rows and columns of a tile, but both change slowly.
 OVERLAP = 128
-OPTIONS = ("curve", "gains", "knee", "spread")
+OPTIONS = ("curve", "gains", "spread")
 
 
 def check_options(names: Iterable[str]) -> None:
@@ -68,25 +69,22 @@ class DMFuse:
         spread: float = 0.455,
         gains: tuple[float, float] | None = None,
         curve: Sequence[float] | None = None,
-        knee: float = 0.05,
     ) -> tuple[Tensor, list[Chosen]]:
         """Fused luminance of (B, 1, H, W) in [-1, 1], and the curve of each image's levels.
 
         Args:
             seed: of the noise, where the head was trained with a random one.
             tile: side of the tiles; None chooses it by size, 0 never tiles.
-            spread, gains, curve, knee: as in `EvidenceLikelihood`; gains None is what
-                suits the head.
+            spread, gains, curve: of the tone, see `ddfm.numerics.tone`; gains None is what suits
+                the head.
         """
-        side = tile_for(tile, i.shape[-2:])
+        height, width = i.shape[-2:]
+        side = tile_for(tile, (height, width))
         planes = torch.cat([i, v, *self._noises(i, seed)], dim=1)
         fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
         own = good_curve(fused, spread, gains or self.about.gains)
-        taken = given_curve(curve, own)
         # What needs no spreading stays as the head made it, white included.
-        moves = (taken - knots(taken.shape[-1], taken)).abs().amax(dim=1) > 1e-6
-        spread_out = fold(along(taken, fused), knee)
-        fused = torch.where(moves.view(-1, 1, 1, 1), spread_out, fused)
+        fused = toned(fused, given_curve(curve, own))
         return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]
 
     def _noises(self, like: Tensor, seed: int) -> list[Tensor]:

@@ -81,7 +81,7 @@ class Head(nn.Module):
             nn.ModuleList(Encoder(n, c.width) for n in c.channels) for _ in range(2)
         )
         self.attention = nn.ModuleList(
-            CrissCross(c.width) if c.attention else None for _ in c.channels
+            CrissCross(c.width) if c.attention else nn.Identity() for _ in c.channels
         )
         finer = len(c.channels) - 1
         self.enlarge = nn.ModuleList(_conv(wide, wide) for _ in range(finer))
@@ -99,9 +99,7 @@ class Head(nn.Module):
         x = None
         for level in reversed(range(len(scales))):
             encode_i, encode_v, attend, f_i, f_v = scales[level]
-            both = torch.cat([encode_i(f_i), encode_v(f_v)])
-            if attend is not None:
-                both = attend(both)
+            both = attend(torch.cat([encode_i(f_i), encode_v(f_v)]))
             both = torch.cat(both.chunk(2), dim=1)
             if x is not None:
                 x = self.enlarge[level](F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -116,10 +114,10 @@ class Head(nn.Module):
 
     def normalise(self, features: Sequence[Tensor]) -> None:
         """Lets the encoders expect features of these means and deviations, channel by channel."""
-        for encoders in self.encoders:
-            for encoder, f in zip(encoders, features, strict=True):
-                encoder.mean.copy_(f.mean(dim=(0, 2, 3)).view(1, -1, 1, 1))
-                encoder.deviation.copy_(f.std(dim=(0, 2, 3)).clamp(min=1e-3).view(1, -1, 1, 1))
+        encoders = [part for part in self.encoders.modules() if isinstance(part, Encoder)]
+        for encoder, f in zip(encoders, [*features, *features], strict=True):
+            encoder.mean.copy_(f.mean(dim=(0, 2, 3)).view(1, -1, 1, 1))
+            encoder.deviation.copy_(f.std(dim=(0, 2, 3)).clamp(min=1e-3).view(1, -1, 1, 1))
 
 
 def _conv(n_in: int, n_out: int) -> nn.Sequential:
@@ -128,6 +126,9 @@ def _conv(n_in: int, n_out: int) -> nn.Sequential:
 
 class Encoder(nn.Module):
     """3 x 3 convolution, ReLU, squeeze-and-excitation of channels and of pixels."""
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()

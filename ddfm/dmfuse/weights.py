@@ -9,6 +9,7 @@ network       the head's `HeadConfig`
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -18,9 +19,9 @@ import torch
 
 from ddfm.dmfuse.features import NOISES, shape_of_features
 from ddfm.dmfuse.network import OUTPUTS, Head, HeadConfig
-from ddfm.errors import DdfmError, one_line, short
+from ddfm.errors import HostError, InputError, one_line, short
 from ddfm.priors.prior import Prior
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import existing_file, json_object
 from ddfm.storage.shipped import shipped
 
@@ -81,17 +82,14 @@ def shipped_head() -> Path:
     """The head that comes with ddfm."""
     path = shipped("dmfuse.safetensors")
     if path is None:
-        raise DdfmError(NOT_INSTALLED)
+        raise HostError(NOT_INSTALLED)
     return path
 
 
 def save_head(path: Path, head: Head, about: About) -> None:
     """Weights and metadata; the file appears whole."""
-    from safetensors.torch import save_file
-
     weights = {k: v.half().contiguous().cpu() for k, v in head.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(weights, temporary, metadata={KEY: json.dumps(asdict(about))})
+    write_weights(path, weights, {KEY: json.dumps(asdict(about))})
 
 
 def load_head(path: Path) -> tuple[Head, About]:
@@ -102,22 +100,24 @@ def load_head(path: Path) -> tuple[Head, About]:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            weights = {key: file.get_tensor(key).float() for key in file.keys()}
+            names = file.keys()
+            weights = {name: file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:
-        raise DdfmError(f"cannot read the head {path}: {error}") from None
+        raise InputError(f"cannot read the head {path}: {error}") from None
     if text is None:
-        raise DdfmError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
+        raise InputError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers too narrow to have any weights
             head = Head(about.network)
         head.load_state_dict(weights, assign=True)
     except (ValueError, RuntimeError) as error:
-        raise DdfmError(
+        raise InputError(
             f"the head {path} does not fit this version of ddfm: {one_line(error)}"
         ) from None
     if not all(torch.isfinite(weight).all() for weight in weights.values()):
-        raise DdfmError(f"the head {path} has weights that are not numbers")
+        raise InputError(f"the head {path} has weights that are not numbers")
     return head.eval().requires_grad_(False), about
 
 
@@ -125,17 +125,17 @@ def _about(told: dict[str, Any], path: Path) -> About:
     """What the metadata say, each of it of the kind that it must be, and nothing else."""
     network = told.pop("network", None)
     if not isinstance(network, dict):
-        raise DdfmError(f"the head {path} does not say what its network is")
+        raise InputError(f"the head {path} does not say what its network is")
     for values, checks, made in ((network, _NETWORK, HeadConfig), (told, _ABOUT, About)):
         for key, value in values.items():
             if key not in checks or not checks[key](value):
-                raise DdfmError(
+                raise InputError(
                     f"the head {path} does not fit this version of ddfm: {short(key)} is "
                     f"{short(value)}"
                 )
         needed = {field.name for field in fields(made) if field.default is MISSING}
         if missing := sorted(needed - values.keys() - {"network"}):
-            raise DdfmError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
+            raise InputError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
     told |= {key: tuple(told[key]) for key in ("t", "gains") if key in told}
     return About(HeadConfig(**network), **told)
 
@@ -144,13 +144,13 @@ def check_prior(prior: Prior, about: About) -> None:
     """Refuses a prior that has no features, or others than the head was trained on."""
     if about.network.plain:
         if prior.multiple % about.network.multiple:
-            raise DdfmError(f"the prior {prior.name} works on too fine a grid for this head")
+            raise InputError(f"the prior {prior.name} works on too fine a grid for this head")
         return
     channels, patch = shape_of_features(prior)
     expected = tuple(n * len(about.t) for n in channels), patch
     same = prior.fingerprint == about.fingerprint
     if not same or expected != (about.network.channels, about.network.patch):
-        raise DdfmError(
+        raise InputError(
             f"this head of DMFuse was trained on features of the prior {about.prior} "
             f"({_short(about.fingerprint)}), not on those of {prior.name} "
             f"({_short(prior.fingerprint)}); train one with ddfm train-dmfuse --prior"

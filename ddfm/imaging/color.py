@@ -25,6 +25,7 @@ __all__ = [
     "ycbcr_to_rgb",
 ]
 
+PALE = 0.003  # chroma of half a level of 255
 _KR, _KG, _KB = LUMA
 _CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
 
@@ -49,19 +50,25 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     return torch.stack([y + offset for offset in _offsets_from_grey(cb, cr)], 1)
 
 
-def fuse_chroma(chromas: Sequence[Tensor]) -> Tensor:
+def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tensor:
     """One chroma for several colour sources: at each pixel their mean, weighted by saturation.
 
     Args:
         chromas: Cb and Cr of each source, (B, 2, H, W), zero at grey.
+        shares: of the sources in the fused levels, (B, K, H, W); None is the same for all.
 
     Source k has weight sqrt(Cb_k^2 + Cr_k^2). So a grey source leaves the other's colour
     alone, equals are averaged, and where all are grey the result is grey. Both planes share the
-    weight, which keeps the result between the colours that it is made of.
+    weight, which keeps the result between the colours that it is made of. Beside shares, a grey
+    source counts `PALE`, so that it is not coloured by the noise of what was too dark to see.
     """
     stack = torch.stack(list(chromas))
-    # The floor is far below a level of 16 bits, and keeps the quotient finite where all is grey.
-    weight = torch.linalg.vector_norm(stack, dim=2, keepdim=True) + 1e-6
+    weight = torch.linalg.vector_norm(stack, dim=2, keepdim=True)
+    if shares is None:
+        # Far below a level of 16 bits; keeps the quotient finite where all is grey.
+        weight = weight + 1e-6
+    else:
+        weight = shares.transpose(0, 1).unsqueeze(2) * (weight + PALE) + 1e-6
     return (weight * stack).sum(0) / weight.sum(0)
 
 

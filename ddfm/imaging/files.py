@@ -1,14 +1,15 @@
 """Image files in and out, at their own depth, with their colour profile, alpha and orientation.
 
-Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000 and GIF, at 8 and 16 bits, and TIFF as
-floating point; see `ddfm.imaging.picture` for what becomes of values of any range. Colour beyond
-8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
+Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and
+TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of
+any range. Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
 
 Written, by suffix, at the depth of the source where the format carries it, else at the deepest
 that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
 JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless, JPEG
 is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour profile by all
-but BMP and JPEG 2000, provided that the profile is for as many channels as are written.
+but BMP and JPEG 2000, provided that the profile is for as many channels as are written. All but
+BMP say that ddfm wrote them (see `ddfm.storage.ours`).
 """
 
 from __future__ import annotations
@@ -25,18 +26,22 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, one_line, unknown
+from ddfm.errors import InputError, StorageError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
+from ddfm.imaging.formats.tables import TABLES, read_table
 from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import explained
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 
 __all__ = [
@@ -47,11 +52,14 @@ __all__ = [
     "read_image",
     "read_pages",
     "to_array",
+    "write_drawing",
     "write_image",
 ]
 
+_SOFTWARE = 305  # of TIFF and EXIF
+
 # Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
-_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
+_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ _WRITABLE = {
     ".jp2": _JPEG2000,
     ".j2k": _JPEG2000,
 }
-SUFFIXES = frozenset(_WRITABLE) | {".gif"}  # of the images in a folder
+# Of the images in a folder; tables of text may be anything, and are to be named.
+SUFFIXES = frozenset(_WRITABLE) | {".gif", ".pgm", ".ppm", ".pfm", ".npy"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
@@ -86,7 +95,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @by_annotation
-def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Picture:
+def read_image(
+    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
+) -> Picture:
     """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
 
     Args:
@@ -94,7 +105,11 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
             (H, W) or (C, H, W). C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
         page: which page of a TIFF file, from 0.
         name: what to call it in messages, if not by its path or kind.
+        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
+            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
     """
+    if levels is not None:
+        return with_levels(read_image(source, page=page, name=name), levels)
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):
@@ -108,7 +123,7 @@ def read_image(source: Any, *, page: int = 0, name: str | None = None) -> Pictur
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         return _from_tensor(source, name or "tensor")
-    raise DdfmError(
+    raise InputError(
         f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
         "pass a path, a PIL image, a NumPy array or a tensor"
     )
@@ -133,7 +148,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
     path = Path(path)
     form = _format_of(path)
     if size is not None and max(size) > form.side:
-        raise DdfmError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+        raise InputError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
     check_writable(path)
 
 
@@ -162,7 +177,7 @@ def write_image(
     """
     path = Path(path)
     if pixels.ndim not in (2, 3):
-        raise DdfmError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
+        raise InputError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     check_output(path, pixels.shape[:2])
     form = _format_of(path)
     alpha = alpha if form.alpha else None
@@ -171,9 +186,14 @@ def write_image(
         like = replace(like, dtype=depth, range=None)
     array = to_array(pixels, like, alpha)
     icc = _fitting_profile(like.icc, array) if form.icc else None
-    data = _encode(path, array, form.name, icc)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    write_bytes(path, _encode(path, array, form.name, icc))
+
+
+def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
+    """Write what was drawn to be looked at: a curve, a sheet, samples."""
+    path = Path(path)
+    check_output(path, (drawing.height, drawing.width))
+    write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name, None))
 
 
 def _read_file(path: Path, page: int, name: str | None) -> Picture:
@@ -183,10 +203,12 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
         head = _head(path)
         if is_tiff(head):
             return _read_tiff(path, page, name)
+        if path.suffix.lower() in TABLES and not page:
+            return read_table(path, name)
         if page:
-            raise DdfmError(f"{name} has one page, so there is no page {page} (they count from 0)")
+            raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
         if _is_deep_jpeg2000(path, head):
-            raise DdfmError(
+            raise InputError(
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
                 "convert it to PNG or TIFF first"
             )
@@ -196,7 +218,9 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
 def _read_tiff(path: Path, page: int, name: str) -> Picture:
     pages = page_count(path)
     if not 0 <= page < max(pages, 1):
-        raise DdfmError(f"{name} has {pages} pages, so there is no page {page} (they count from 0)")
+        raise InputError(
+            f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
+        )
     picture = read_page(path, page, name)
     if picture is not None:
         return picture
@@ -204,7 +228,7 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
     try:
         return from_pil_file(lambda: _open(path, page, name), name)
     except UnidentifiedImageError:
-        raise DdfmError(
+        raise InputError(
             f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
         ) from None
 
@@ -223,7 +247,7 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
     import torch
 
     if tensor.ndim not in (2, 3):
-        raise DdfmError(
+        raise InputError(
             f"{name}: an image has shape (H, W) or (C, H, W), not {tuple(tensor.shape)}; "
             "pass one image at a time"
         )
@@ -234,7 +258,7 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
         array = tensor.numpy()
     if array.ndim == 3:
         if not 1 <= array.shape[0] <= 4:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
                 "image; in tensors the channels come first"
             )
@@ -264,7 +288,7 @@ def _format_of(path: Path) -> _Format:
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
-            raise DdfmError(f"cannot write {path}: its suffix says the format; try {path}.png")
+            raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
         raise unknown("output suffix", suffix, _WRITABLE)
     return _WRITABLE[suffix]
 
@@ -294,8 +318,22 @@ def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> byte
             elif form == "PNG" and array.dtype == np.uint16:
                 write_png16(file, array, icc)
             else:
-                options = _OPTIONS.get(form, {}) | ({"icc_profile": icc} if icc else {})
+                options = _OPTIONS.get(form, {}) | _mark(form)
+                options |= {"icc_profile": icc} if icc else {}
                 Image.fromarray(array).save(file, format=form, **options)
     except Exception as error:
-        raise DdfmError(f"cannot write {path}: {one_line(error)}") from None
+        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     return file.getvalue()
+
+
+def _mark(form: str) -> dict[str, Any]:
+    """What has Pillow write into the file that it is ours, where the format has a place for it."""
+    if form == "PNG":
+        note = PngInfo()
+        note.add_text("Software", MARK)
+        return {"pnginfo": note}
+    if form == "WEBP":
+        exif = Image.Exif()
+        exif[_SOFTWARE] = MARK
+        return {"exif": exif}
+    return {"comment": MARK} if form in ("JPEG", "JPEG2000") else {}

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.files import SUFFIXES
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files"]
@@ -102,7 +102,7 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
         return _each_once(_match(files, keys)[0], pattern)
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
-            raise DdfmError(
+            raise InputError(
                 f"{path} is {'both' if len(paths) == 2 else 'two of the'} folders; a pattern such "
                 "as '{}_ir.png:{}_vis.png' tells first and second images of one folder apart"
             )
@@ -120,7 +120,7 @@ def _each_once(pairing: Pairing, pattern: str) -> Pairing:
     """A file that fits two names of the pattern, `x_rgb.png` a mere `{}.png`, is listed once."""
     for pair in pairing.pairs:
         if len(set(map(_place, pair.files))) < len(pair.files):
-            raise DdfmError(
+            raise InputError(
                 f"the pattern {pattern!r} makes {pair.files[0]} a pair with itself; "
                 "its names must tell the images of one folder apart"
             )
@@ -151,11 +151,13 @@ def _files(folder: Path) -> list[Path]:
     """Hidden files are left out: what a system or an unfinished run has left is not meant."""
     try:
         if not folder.is_dir():
-            raise DdfmError(f"there is no folder {folder}")
+            raise StorageError(f"there is no folder {folder}")
         names = (path for path in folder.iterdir() if not path.name.startswith("."))
         return sorted(path for path in names if path.is_file())
+    except DdfmError:
+        raise
     except OSError as error:
-        raise DdfmError(f"cannot read the folder {folder}: {error.strerror or error}") from None
+        raise StorageError(f"cannot read the folder {folder}: {error.strerror or error}") from None
 
 
 def _match(
@@ -178,9 +180,10 @@ def _match(
 
 
 def _grouped(files: Iterable[Path], key: Key) -> dict[str, list[Path]]:
-    groups = defaultdict(list)
+    groups: defaultdict[str, list[Path]] = defaultdict(list)
     for path in files:
-        groups[key(path)].append(path)
+        if (found := key(path)) is not None:
+            groups[found].append(path)
     return dict(groups)
 
 
@@ -198,7 +201,7 @@ def _keys_of(pattern: str, count: int) -> list[Key]:
     parts = pattern.split(":")
     if len(parts) != count or any(part.count("{}") != 1 for part in parts):
         number = {2: "two", 3: "three"}.get(count, str(count))
-        raise DdfmError(
+        raise InputError(
             f"cannot read the pattern {pattern!r}: it is {number} names with a colon between, one "
             "{} in each, such as '{}_thermal.png:{}_rgb.jpg'"
         )

@@ -6,6 +6,8 @@ Rules of depth, for arrays, tensors and files alike:
 - Floating-point values within [0, 1] are taken as they are. Any others (degrees, counts,
   [-1, 1]) are scaled by their own minimum and maximum, which `Picture.range` remembers; results
   are put back to that range. Other integer types (int16, int32, ...) are taken in this way too.
+- Where a picture has NaN, a masked array its mask, or a GeoTIFF its value for no data, it says
+  nothing: `Picture.mask` remembers it, and these places have no part in the scaling.
 - Three channels that are equal everywhere are grey, and are kept as one channel.
 """
 
@@ -16,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = [
     "LUMA",
@@ -42,9 +44,11 @@ class Picture:
         dtype: the depth that it came with: uint8, uint16 or float32.
         icc: the colour profile that it came with. Pixels are as stored, not converted by it.
         name: what to call it in a message.
-        range: the source's values at 0 and 1, where these are not 0 and the depth's white.
+        range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
+            of floating point go back to it; those of 8 and 16 bits use their whole depth.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
+        mask: True where it has something to say, of shape (H, W); None is everywhere.
     """
 
     pixels: np.ndarray
@@ -54,11 +58,12 @@ class Picture:
     name: str = "image"
     range: tuple[float, float] | None = None
     clipped_noise: float | None = None
+    mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.pixels)
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
-            raise DdfmError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
+            raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
 
     @property
     def is_color(self) -> bool:
@@ -71,12 +76,25 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = None) -> Picture:
-    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
-    refuse_mask(array, name)
+def from_array(
+    array: np.ndarray,
+    name: str = "array",
+    *,
+    icc: bytes | None = None,
+    nodata: float | None = None,
+) -> Picture:
+    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha.
+
+    Args:
+        nodata: the value that stands for none.
+    """
+    gaps = _gaps(array, nodata)
     array = np.asarray(array)
     if array.dtype == bool:
         array = array.astype(np.uint8) * np.uint8(255)
+    if gaps is not None:
+        array = array.copy()
+        array[gaps] = array[~gaps].min()
     _check(array, name)
     if array.ndim == 2:
         array = array[:, :, None]
@@ -92,13 +110,30 @@ def from_array(array: np.ndarray, name: str = "array", *, icc: bytes | None = No
         dtype = np.dtype(np.float32)
         pixels, limits = _scale(color, name)
         alpha = None if alpha is None else _opacity(alpha)
-    return Picture(pixels, alpha, dtype, icc, name, limits)
+    return Picture(pixels, alpha, dtype, icc, name, limits, mask=None if gaps is None else ~gaps)
+
+
+def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
+    """Where the array has nothing to say, (H, W), if there is such a place and another one."""
+    values = np.asarray(array)
+    if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
+        return None
+    channels = values if values.ndim == 3 else values[:, :, None]
+    gaps = np.zeros(channels.shape[:2], bool)
+    if isinstance(array, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(array)
+        gaps |= hidden if hidden.ndim == 2 else hidden.any(axis=2)
+    if values.dtype.kind == "f":
+        gaps |= np.isnan(channels).any(axis=2)
+    if nodata is not None:
+        gaps |= (channels == nodata).all(axis=2)
+    return gaps if gaps.any() and not gaps.all() else None
 
 
 def refuse_mask(array: object, name: str) -> None:
     """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
     if isinstance(array, np.ma.MaskedArray):
-        raise DdfmError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
+        raise InputError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
 
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -111,12 +146,12 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
-        raise DdfmError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
+        raise InputError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
     result = _at_depth(pixels, like.dtype, like.range)
     if alpha is None:
         return result
     if alpha.shape != pixels.shape[:2]:
-        raise DdfmError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
+        raise InputError(f"alpha of shape {alpha.shape} does not fit pixels of {pixels.shape[:2]}")
     return np.dstack([result, _at_depth(alpha, like.dtype, None)])
 
 
@@ -148,23 +183,23 @@ def inks_to_rgb(inks: np.ndarray) -> np.ndarray:
 
 def _check(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in "uif":
-        raise DdfmError(f"{name}: values of type {array.dtype} are not an image's")
+        raise InputError(f"{name}: values of type {array.dtype} are not an image's")
     if array.ndim not in (2, 3):
-        raise DdfmError(
+        raise InputError(
             f"{name}: an image has shape (H, W) or (H, W, channels), not {array.shape}; "
             "pass one image at a time"
         )
     if array.ndim == 3 and not 1 <= array.shape[2] <= 4:
         hint = "; in NumPy arrays the channels come last" if array.shape[0] in (1, 3, 4) else ""
-        raise DdfmError(
+        raise InputError(
             f"{name}: {array.shape[2]} channels (shape {array.shape}), but 1 to 4 make an image"
             + hint
         )
     if array.size == 0:
-        raise DdfmError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
+        raise InputError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
-        raise DdfmError(
+        raise InputError(
             f"{name}: {bad} of {array.size} values are NaN or infinite; replace them first"
         )
 
@@ -188,10 +223,10 @@ def _opacity(alpha: np.ndarray) -> np.ndarray:
 
 def _scale(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, float] | None]:
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and 0 <= low and high <= 1:
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
         return values.astype(np.float32), None
     if max(-low, high) > float(np.finfo(np.float32).max) / 2:
-        raise DdfmError(f"{name}: values from {low:g} to {high:g} are too large to work with")
+        raise InputError(f"{name}: values from {low:g} to {high:g} are too large to work with")
     width = (high - low) or 1.0
     pixels = np.empty(values.shape, np.float32)
     for rows in _bands(values):
@@ -203,7 +238,7 @@ def _at_depth(
     values: np.ndarray, dtype: np.dtype, limits: tuple[float, float] | None
 ) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise DdfmError("the result has values that are not numbers; nothing is written")
+        raise InputError("the result has values that are not numbers; nothing is written")
     whole = dtype.kind == "u"
     low, high = (0, np.iinfo(dtype).max) if whole else limits or (0.0, 1.0)
     result = np.empty(values.shape, dtype)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
-from PIL import Image
+from PIL import Image, _imaging
 
 __all__ = ["quiet", "silence_libtiff"]
 
@@ -21,15 +21,19 @@ __all__ = ["quiet", "silence_libtiff"]
 for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
+# It writes to standard error by itself, of what is odd in a header.
+logging.getLogger("nibabel.global").addFilter(lambda _: _inside == 0)
+
 _lock = threading.Lock()
 _inside = 0
+_DECODERS = r"(PIL|tifffile|flyr|nibabel|nrrd|pydicom|ddfm\.volumes)(\.|$)"
 _saved: warnings.catch_warnings | None = None
 _saved_limit: int | None = None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the warnings that Pillow, tifffile and flyr raise.
+    """Hold back the warnings of whatever decodes files.
 
     The warning filters belong to the whole process, as Pillow's limit does, so threads that decode
     at the same time share one change of them: the first one in makes it and the last one out takes
@@ -40,7 +44,7 @@ def quiet() -> Iterator[None]:
         if _inside == 0:
             _saved = warnings.catch_warnings()
             _saved.__enter__()
-            warnings.filterwarnings("ignore", module=r"(PIL|tifffile|flyr)(\.|$)")
+            warnings.filterwarnings("ignore", module=_DECODERS)
             _saved_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         _inside += 1
     try:
@@ -62,6 +66,6 @@ def silence_libtiff() -> None:
     as on Windows, nothing happens.
     """
     with suppress(AttributeError, OSError, TypeError):
-        handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
         handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
         handler(None)

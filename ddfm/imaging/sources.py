@@ -3,6 +3,8 @@
 The rules of colour: luminance is fused. The chroma comes from whichever source has any; weighted by
 saturation at each pixel, where several are in colour; from none where all are grey. Chroma that the
 fused luminance leaves no room for is drawn towards grey.
+
+Pictures are read without torch, which takes longer to import than most of them to read.
 """
 
 from __future__ import annotations
@@ -10,71 +12,125 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.imaging.choices import RESIZES, check_color, check_resize
-from ddfm.imaging.color import fuse_chroma, limit_chroma, luminance, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.flir import is_flir, read_thermal
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
 
-__all__ = ["grey", "in_color", "read_sources"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["equally_bright", "grey", "in_color", "read_sources"]
+
+FIELDS = 8  # along each side, by which levels of pictures are compared
+EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
-def read_sources(sources: Sequence[Any], resize: str = "error") -> tuple[Picture, ...]:
+def read_sources(
+    sources: Sequence[Any], resize: str = "error", *, alike: bool = True
+) -> tuple[Picture, ...]:
     """Pictures of one size, from whatever `read_image` takes.
 
     Args:
         resize: what to do where sizes differ: "error", or bring all to the size of the first
             ("a") or of the second ("b").
+        alike: whether they are to be of one size; if not, they are left as they come.
     """
     check_resize(resize)
     if not isinstance(sources, list | tuple):
-        raise DdfmError(f"what is fused is a tuple of images, not {short(sources)}")
+        raise InputError(f"what is fused is a tuple of images, not {short(sources)}")
     if len(sources) < 2:
-        raise DdfmError(f"two or more images are needed to fuse, not {len(sources)}")
+        raise InputError(f"two or more images are needed to fuse, not {len(sources)}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(map(_read, sources, names))
+    pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    if not alike:
+        return pictures
     if resize != "error":
         size = pictures[RESIZES.index(resize) - 1].size
-        return tuple(p if p.size == size else _resized(p, size) for p in pictures)
+        return _filled(tuple(p if p.size == size else _resized(p, size) for p in pictures))
     first = pictures[0]
     for other in pictures[1:]:
         if other.size != first.size:
             (h, w), (h2, w2) = first.size, other.size
-            raise DdfmError(
+            raise InputError(
                 f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
                 "same scene to the same borders, resize=a (--resize a) brings all to the size of "
-                "the first, b to that of the second"
+                "the first, b to that of the second; if they do not, align=auto (--align auto) "
+                "finds how one lies on the other"
             )
-    return pictures
+    return _filled(pictures)
+
+
+def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
+    """Where a picture has nothing to say it agrees with the others, and so it has no say."""
+    if all(p.mask is None for p in pictures):
+        return pictures
+    planes = np.stack([grey(p) for p in pictures])
+    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
+    count = says.sum(axis=0)
+    agreed = (planes * says).sum(axis=0) / np.maximum(count, 1)
+    done = []
+    for picture, own in zip(pictures, says, strict=True):
+        gaps = ~own & (count > 0)
+        pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
+        done.append(replace(picture, pixels=pixels))
+    return tuple(done)
 
 
 def grey(picture: Picture) -> np.ndarray:
     """Luminance of a picture, (H, W) in [0, 1]."""
+    from ddfm.imaging.color import luminance
+
     return luminance(_tensor(picture.pixels))[0, 0].numpy()
 
 
-def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto") -> Picture:
+def equally_bright(pictures: Sequence[Picture]) -> bool:
+    """Whether pictures have the same levels, details aside.
+
+    Then they differ in focus, and not in exposure.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    planes = [_tensor(grey(picture)[..., None]) for picture in pictures]
+    coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
+    return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
+
+
+def in_color(
+    fused: np.ndarray,
+    pictures: Sequence[Picture],
+    color: str = "auto",
+    shares: torch.Tensor | None = None,
+) -> Picture:
     """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
 
     It is of the deepest depth among them, with the profile and the alpha of whoever gave colour.
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
+        shares: of all pictures in the fused levels (K, H, W), where their colours are mixed so.
     """
+    import torch
+
+    from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]
     pixels = fused[..., None]
     if colored:
         y = 2 * _tensor(pixels) - 1
         chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        cb, cr = fuse_chroma(chromas).split(1, 1)
+        mixed = shares is not None and len(colored) == len(pictures)
+        cb, cr = fuse_chroma(chromas, shares[None] if mixed else None).split(1, 1)
         rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
         pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     return replace(_like(colored or pictures, pictures), pixels=pixels)
@@ -82,25 +138,31 @@ def in_color(fused: np.ndarray, pictures: Sequence[Picture], color: str = "auto"
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
     """Depth, range, profile and alpha of a result that has the colour of `models`."""
-    ranges = [p.range for p in pictures]
+    ranges = [p.range for p in pictures if p.range and p.dtype.kind == "f"]
     return replace(
         models[0],
         dtype=max((p.dtype for p in pictures), key=lambda dtype: dtype.itemsize),
         # Counts beside degrees have no scale in common, nor have either beside grey levels; but
         # two sources of [-1, 1], or of 0 to 255 as floats, expect a result of that range.
-        range=(min(r[0] for r in ranges), max(r[1] for r in ranges)) if all(ranges) else None,
+        range=(min(r[0] for r in ranges), max(r[1] for r in ranges))
+        if len(ranges) == len(pictures)
+        else None,
         icc=next((p.icc for p in models if p.icc), None),
         alpha=next((p.alpha for p in [*models, *pictures] if p.alpha is not None), None),
     )
 
 
 def _read(source: Any, name: str) -> Picture:
-    named = isinstance(source, (str, os.PathLike)) or getattr(source, "filename", "")
+    path = isinstance(source, (str, os.PathLike))
+    if path and Path(source).is_file() and is_flir(source):
+        return read_thermal(source)  # not its rendering, with a logo and numbers in it
+    named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
     """Bicubic; what becomes smaller is smoothed first, so that no pattern appears."""
+    import torch.nn.functional as F
 
     def resized(array: np.ndarray) -> np.ndarray:
         x = F.interpolate(_tensor(array), size, mode="bicubic", antialias=True)
@@ -111,9 +173,19 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
         picture,
         pixels=resized(picture.pixels),
         alpha=None if alpha is None else resized(alpha[..., None])[..., 0],
+        mask=None if picture.mask is None else _whole(resized(picture.mask[..., None])[..., 0]),
     )
+
+
+def _whole(mask: np.ndarray) -> np.ndarray:
+    """Where a mask that was resized is true all over the pixel, up to rounding."""
+    return mask > 0.99
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     """(H, W, C) -> (1, C, H, W), float32."""
+    if min(array.strides) < 0:  # a row of one pixel may have been turned round
+        array = array.copy()
+    import torch
+
     return torch.from_numpy(np.asarray(array, np.float32)).permute(2, 0, 1)[None]

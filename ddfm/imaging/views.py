@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.imaging.picture import LUMA, Picture, eight_bit
 
@@ -20,6 +20,7 @@ __all__ = ["VIEWS", "before_after", "check_view", "overlay", "path_of", "side_by
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
 TICKS = 5  # numbers on a scale
+_WEIGHTS = np.asarray(LUMA, np.float32)
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 
@@ -98,19 +99,19 @@ def overlay(
             image's own numbers (counts), or, where it has none, percent.
     """
     level = eight_bit(thermal).astype(np.float32) / 255
-    level = level @ np.float32(LUMA) if level.ndim == 3 else level
-    grey = _rgb(fused).astype(np.float32) / 255 @ np.float32(LUMA)
+    level = level @ _WEIGHTS if level.ndim == 3 else level
+    grey = _rgb(fused).astype(np.float32) / 255 @ _WEIGHTS
     if level.shape != grey.shape:
-        raise DdfmError(f"{thermal.name} and the fusion differ in size; an overlay needs one")
+        raise InputError(f"{thermal.name} and the fusion differ in size; an overlay needs one")
     colors = colored(level, colormap)
-    wanted = (colors @ np.float32(LUMA) + grey) / 2
+    wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
     return np.hstack([shown, _scale(shown.shape[0], thermal.range, colormap, celsius)])
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     """Colours of that luminance and the same hue, as uint8; paler where there is no room."""
-    own = colors @ np.float32(LUMA)
+    own = colors @ _WEIGHTS
     chroma = colors - own[..., None]
     room = np.where(chroma > 0, 1 - luminance[..., None], luminance[..., None])
     fits = (room / np.maximum(np.abs(chroma), 1e-6)).min(-1, keepdims=True).clip(0, 1)
@@ -152,7 +153,7 @@ def _rgb(picture: Picture) -> np.ndarray:
 
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:
     if len({panel.shape for panel in panels}) > 1:
-        raise DdfmError("pictures of several sizes cannot be shown beside each other")
+        raise InputError("pictures of several sizes cannot be shown beside each other")
 
 
 def _line(width: int) -> int:

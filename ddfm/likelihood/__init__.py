@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.evidence import EvidenceLikelihood
@@ -56,7 +56,7 @@ def make_likelihood(
             raise unknown(f"option of the likelihood {name}", option, known)
     made = make(*sources, **options)
     if not isinstance(made, Likelihood):
-        raise DdfmError(
+        raise InputError(
             f"the likelihood {name} made a {type(made).__name__}; it must be a ddfm.Likelihood"
         )
     return made
@@ -68,4 +68,4 @@ def check_source_count(number: int, likelihood: str | Callable[..., Any]) -> Non
     parameters = inspect.signature(make).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         name = getattr(make, "__name__", str(make)) if make is likelihood else likelihood
-        raise DdfmError(f"the likelihood {name} needs two sources, not {number}")
+        raise InputError(f"the likelihood {name} needs two sources, not {number}")

@@ -17,12 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 
-__all__ = ["Chosen", "Likelihood"]
-
-Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
+__all__ = ["Likelihood"]
 
 
 class Likelihood(ABC):
@@ -35,6 +33,8 @@ class Likelihood(ABC):
     Attributes:
         recipe: how the loop around it is run where nobody says otherwise: sampler, steps, start,
             clean and clip of `ddfm.FusionConfig`.
+        noise: (B,), the standard deviation of the noise that is left in the sources, 0 where they
+            are clean. For likelihoods that weigh the prior by it.
     """
 
     recipe: ClassVar[Mapping[str, Any]] = {}
@@ -43,12 +43,13 @@ class Likelihood(ABC):
         shapes = {tuple(source.shape) for source in sources}
         shape = next(iter(shapes), ())
         if len(sources) < 2 or len(shapes) > 1 or len(shape) != 4 or shape[1] != 1:
-            raise DdfmError(
+            raise InputError(
                 "a likelihood needs two or more sources of one shape (B, 1, H, W), "
                 f"not {' and '.join(str(tuple(source.shape)) for source in sources)}"
             )
         self.sources = list(sources)
         self.shape = sources[0].shape
+        self.noise = torch.zeros(self.shape[0])
 
     def __call__(self, x0: Tensor, sigma: Tensor | None = None) -> Tensor:
         """One step, in the dtype and on the device of x0 (FFTs need at least float32).
@@ -63,7 +64,7 @@ class Likelihood(ABC):
         """
         f = self.to_luma(x0)
         if f.shape != self.shape:
-            raise DdfmError(
+            raise InputError(
                 f"the estimate has the shape {tuple(f.shape)}, the sources {tuple(self.shape)}"
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
@@ -93,15 +94,20 @@ class Likelihood(ABC):
 
     def first_guess(self) -> Tensor:
         """A fused image from the sources alone, from which a warm start begins."""
-        return sum(self.sources) / len(self.sources)
+        return sum(self.sources[1:], self.sources[0]) / len(self.sources)
 
     def finish(self, f: Tensor) -> Tensor:
         """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""
         return ((f + 1) / 2).clamp(0, 1)
 
-    def chosen(self) -> list[Chosen]:
-        """For each image, options that it set by itself; others of its series can share them."""
-        return [{} for _ in range(self.shape[0])]
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the prior's estimate weighs anything; where not, the prior is not asked."""
+        return True
+
+    def shares(self) -> Tensor | None:
+        """Of the sources in the fused levels, (B, K, H, W), where it knows them."""
+        return None
 
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:

@@ -1,301 +1,236 @@
 r"""The default likelihood: evidence in levels and in gradients, and latent choices between sources.
 
-Each pixel of the fused image f has a level and a gradient. Which of the K sources s_k explains them
-is not known: two latent labels, one for the level and one for the gradient, with responsibilities
-r_k and z_k that sum to 1 over k. Given them,
+Of the fused image f, of labels z that tell from pixel to pixel which of the K sources has its
+gradients, and of the prior's estimate x0, the log-posterior is
 
-    f        ~ N(b, a^-1),        b = T(u),  u = (1 - light) sum_k r_k s_k + light max_k s_k (1)
-                                  a = alpha c^rivalry,
-                                  c = max(LEAST, K / (K - 1) (1 - max_k E_k / sum_k E_k))
-    grad f   ~ N(g, W^-1),        g = q sum_k (z_k + m_k (1 - z_k) / (K - 1)) grad s_k       (2)
-    f        ~ N(x0, rho^-1),     the prior's estimate x0, rho = lam noise^2 / sigma^2       (3)
+    log p(f, z) = - sum a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
+                        + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2                   (1)
 
-What is bright in one source is never wholly dark. T is a curve of each image that evens out its
-levels and spreads them, from the darkest upwards; gradients keep their strength: it is for contrast
-of regions, not of edges. E_k is the energy of all gradients of s_k: c is 1 where all sources have
-the same, and small where one has nearly all of it; the gradients chosen then are those of one
-image, agree with each other, and need little to hold them together. m_k is the probability that a
-detail of s_k is there whoever the gradient belongs to. Edges compete; faint texture does not, and
-lies over what the other source has. W = (1 + ease^2 e)^(-1/2), with e the contrast as in (7):
-gradients chosen from several sources belong to no image, and what has to give way does so at strong
-edges, where it matters least.
+The labels are probabilities, sum_k z_k = 1, S smooths over a pixel, and the last term keeps f
+within black and white. Each pass of EM climbs it, first to its maximum in z, then up in f:
 
-The labels have priors that the sources give once, from what stands out in them:
+    E:  z_k  proportional to  pi_k exp(-S (W |grad f - g_k|^2) / t)                           (2)
+    M:  (a + rho + grad' W grad) f = a u + rho x0 + grad' W sum_k (S z)_k g_k                 (3)
 
-    log r_k = kappa smooth_w(|s_k - a_k| + beta s_k)
-              + hot smooth_2((s_k - mean s_k) / std s_k - 1.5)_+
-              + sharp log smooth_4(|grad s_k|^2) + const                                     (4)
-    log z_k = p log e_k - follow h_k edge / (edge + sqrt e) + const,                         (5)
-              e_k = smooth_1(|grad s_k|^2),  h_k = (u - s_k)^2 / (u^2 + s_k^2) if s_k < u, else 0
-    m_k = faint / (faint + sqrt e_k)                                                         (6)
+and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
+last f on, less far where all the way would not climb. All else the sources s_k give once:
 
-(a_k is the median of s_k, or mid-grey for exposures, where kappa is negative: there the better
-exposed source has the say. smooth_w is wide, and stops at the contours of the sources, so that a
-region as a whole takes its level from one source; smooth_1 reaches about a pixel. The second term
-of (4) is for what is far brighter than the rest of its source, a person in the cold: small, and not
-to be outvoted by the region around it. The third is for pictures of differing focus, where detail
-tells who is right. h_k, of levels from 0 to 1 plus DARK, is how far a source is darker than the
-level chosen there, as a ratio: before something bright, texture of what is dark is foreign; edges
-stand on their own, and so do lights before something dark.)
+    u = sum_k r_k s_k,   r = softmax_k(kappa R(saliency_k))        levels, region by region   (4)
+    g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
+    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2) + T_k,     T = sum_k T_k          (5)
+    W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
 
-A step is one pass of EM:
+e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
+and such that no g_k is stronger than the strongest source. T_k is the probability that a pixel
+belongs to a target of source k (`ddfm.likelihood.targets`). On those of the first source W is 1 and
+a is 0: there only its contrast counts, and what is around it gives way. Elsewhere strong edges give
+way, which shows least, where gradients of several sources make no image. What a source leaves
+unexplained is judged by the contrast that is there (t), and texture of what is darker than the
+level chosen is foreign (phi). R smooths widely, within contours of the sources, so that a region
+has the level of one of them; or, for pictures of one thing in two ways, narrowly.
 
-    E:  z_k  proportional to  prior z_k  exp(-learn smooth_1(|grad f - grad s_k|^2) / e
-                                             - room o |s_k - b|)                             (7)
-        e = max_k e_k: what is not explained is judged by the contrast that is there
-        o = (o + smooth_8(max(|f| - 1, -SLACK)))_+, from 0 on: where gradients lead beyond white
-        or black, those of a source that is far from the level there lose; a multiplier of |f| <= 1
-    M:  (a + rho + grad' W grad) f = a b + rho x0 + grad' W g                                (8)
-
-(8) is a screened Poisson equation: a few conjugate gradients, from the last f on (the first from
-the solution for W = 1), with the exact solution for an even W, in the cosine domain, as
-preconditioner. The sum in (2) is weaker than either source where it mixes details that differ, and
-stronger where all have the same; q restores part of the energy that the strongest has and lets
-nothing go beyond it, smoothed over a pixel, and times `detail`. f may leave [-1, 1] inside the
-loop; `finish` folds what lies beyond white back smoothly, by a curve that is the same for every
-image.
-
-docs/algorithm.md derives this, and tells which parts are the paper's and what each of ours brings.
+rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
+it is 0, and the prior need not be asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
-from ddfm.likelihood.base import Chosen, Likelihood
+from ddfm.errors import InputError, unknown
+from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
-from ddfm.numerics.regions import smooth_regions
-from ddfm.numerics.tone import along, fold, given_curve, good_curve
+from ddfm.numerics.regions import GRID, smooth_regions
 
-__all__ = ["EvidenceLikelihood"]
+__all__ = ["SALIENCIES", "EvidenceLikelihood"]
 
-TINY = 4e-7  # keeps quotients of gradient energies finite where both sources are flat
-MOST = 16.0  # times more energy than the mixture has: where sources cancel there is none to restore
-DARK = 0.02  # what is added to levels from 0 to 1 before they are compared as ratios
-LEAST = 0.15  # of c: where a small thing glows in one source, its level must not float either
+SALIENCIES = ("stands out", "exposed", "sharp")
+TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
+GRAIN = 0.86  # of S, pixels
+STIFF = 0.3
 PASSES = 3  # of the conjugate gradients, which go on from the last f
-SLACK = 0.01  # the most that a pass takes back from o where f is within white and black
 
 
 class EvidenceLikelihood(Likelihood):
-    """Evidence in levels and gradients of any number of sources.
+    """Evidence in levels and gradients of any number of sources, a target's source first.
 
     Args:
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
-        alpha: weight of the levels beside the gradients.
-        rivalry: exponent of c: how much less levels weigh the less the sources compete for edges.
-        competition: c, where images of one series are to have the same; None is the image's own.
-        kappa: how sharply a region is given to the source that stands out in it.
-        beta: how much brightness counts beside distance from a_k.
-        anchor: a_k, one level for all sources; None is the median of each.
-        hot: how sharply the pixels are given to a source that is far brighter there than elsewhere.
-        sharp: how sharply the pixels are given to the source with more detail around them.
-        width: of smooth_w, as a fraction of the shorter side.
-        contour: size of an edge that half stops smooth_w; with 0 none does, and it is a Gaussian.
-        light: how much of the brightest source there is in every level.
-        even: how far T evens out levels, 0 to 1.
-        spread: standard deviation that levels are to have; a gain in T gives it to them.
-        gains: the least and the greatest gain.
-        curve: T, as what levels evenly spaced from black to white become, where images of one
-            series are to have the same; None is the image's own, see `chosen`.
-        p: how sharply gradients are given to the source with more of them.
-        follow: how strongly faint gradients lose where their source is darker than the level
-            chosen; edge: size of a gradient from which on they rather do not.
-        faint: size of a gradient that is as likely there as not where it was not chosen, in (6).
-        restore: how much of the energy lost in mixing gradients is restored, 0 to 1.
-        detail: a factor on all gradients.
-        grain: standard deviation of smooth_1 in pixels.
-        ease: how much sooner strong edges give way than faint texture; 0 is not at all.
-        learn: weight of what f says in (7); with 0, and room 0, labels keep their priors.
-        room: weight of what lies beyond white or black in (7).
-        lam: weight of the prior; noise: standard deviation of what is not explained in the sources.
-        knee: width of the curve that folds levels back below white.
+        saliency: what gives a source the level: that it stands out from its median, with `beta` of
+            preference for brightness; that it is well exposed; or that it is sharp.
+        alpha: a, the weight of levels beside gradients.
+        width: reach of R, as a fraction of the shorter side.
+        kappa: how sharply regions choose their level.
+        beta: preference for brightness.
+        p: how sharply gradients belong to the source with more of them.
+        phi: how foreign texture is that is darker than the level chosen.
+        learn: how much the labels follow what f leaves unexplained.
+        faint: size of gradients that are kept from all sources.
+        edge: size of gradients that bound regions, and that rather give way than others.
+        theta: how many deviations a target stands out; 0 is for sources without targets.
+        lam: weight of the prior; with 0 it is never asked.
     """
 
     def __init__(
         self,
         *sources: Tensor,
-        alpha: float = 0.0012,
-        rivalry: float = 0.0,
-        competition: float | None = None,
+        saliency: str = "stands out",
+        alpha: float = 0.004,
+        width: float = 2.0,
         kappa: float = 46.0,
-        beta: float = 0.7,
-        anchor: float | None = None,
-        hot: float = 18.0,
-        sharp: float = 0.0,
-        width: float = 1.25,
-        contour: float = 0.03,
-        light: float = 0.078,
-        even: float = 0.2,
-        spread: float = 0.479,
-        gains: tuple[float, float] = (1.0, 1.324),
-        curve: Sequence[float] | None = None,
-        p: float = 0.06,
-        follow: float = 18.5,
-        edge: float = 0.0083,
-        faint: float = 0.0036,
-        restore: float = 0.095,
-        detail: float = 1.055,
-        grain: float = 0.86,
-        ease: float = 35.0,
-        learn: float = 4.4,
-        room: float = 300.0,
+        beta: float = 0.5,
+        p: float = 0.6,
+        phi: float = 4.0,
+        learn: float = 2.5,
+        faint: float = 0.004,
+        edge: float = 0.01,
+        theta: float = 1.4,
         lam: float = 1.0,
-        noise: float = 0.002,
-        knee: float = 0.01,
     ) -> None:
         super().__init__(*sources)
-        if min(alpha, width, spread, edge, grain, knee) <= 0:
-            raise DdfmError(
-                "alpha, width, spread, edge, grain and knee of the likelihood are positive"
-            )
-        if min(rivalry, contour, follow, faint, ease, learn, room, lam, noise) < 0:
-            raise DdfmError(
-                "rivalry, contour, follow, faint, ease, learn, room, lam and noise of the "
-                "likelihood are not negative"
-            )
-        if not (0 <= light <= 1 and 0 <= even <= 1):
-            raise DdfmError("light and even of the likelihood are shares, from 0 to 1")
-        if rivalry > 10 or not (competition is None or 0.001 <= competition <= 1):
-            raise DdfmError("rivalry of the likelihood is at most 10, competition from 0.001 to 1")
-        self.alpha, self.rivalry, self.competition = alpha, rivalry, competition
-        self.kappa, self.beta = kappa, beta
-        self.width, self.contour = width, contour
-        self.anchor, self.hot, self.sharp = anchor, hot, sharp
-        self.light, self.even = light, even
-        self.spread, self.gains, self.curve = spread, gains, curve
-        self.p, self.follow, self.edge, self.faint = p, follow, edge, faint
-        self.grain, self.restore, self.detail, self.ease = grain, restore, detail, ease
-        self.learn, self.room = learn, room
-        self.lam, self.noise, self.knee = lam, noise, knee
-        self.b: Tensor | None = None
+        if saliency not in SALIENCIES:
+            raise unknown("saliency", saliency, SALIENCIES)
+        if min(alpha, width, learn, edge) <= 0:
+            raise InputError("alpha, width, learn and edge of the likelihood are positive")
+        if min(kappa, phi, faint, theta, lam) < 0:
+            raise InputError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+        self.saliency, self.alpha, self.width = saliency, alpha, width
+        self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
+        self.learn, self.faint, self.edge = learn, faint, edge
+        self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
-        self._first: Tensor | None = None
-        self.beyond = torch.zeros(())  # o of (7)
+        self.z: Tensor | None = None
+        self.u: Tensor | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
-        """What the sources say without any prior."""
+        """What the sources say without any prior, labels being as they are expected to be."""
         self._read_sources()
-        if self._first is None:
-            self._first = self._maximised(self.log_z.softmax(dim=1), None, None, 0.0)
-        return self._first
+        right, below = self._gradients(self.pi)
+        f = self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))  # as if W were 1
+        nothing = torch.zeros_like(self.u[..., :1, :1])
+        return self._m_step(self.pi, f, f, nothing)
+
+    @property
+    def needs_prior(self) -> bool:
+        return self.lam > 0 and bool((self.noise > 0).any())
 
     def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
-        rho = 0.0
+        self._read_sources()
+        f = self.first_guess() if self.f is None else self.f.to(x0)
+        rho = torch.zeros_like(self.u[..., :1, :1])
         if sigma is not None:
-            rho = (self.lam * self.noise**2 / sigma.clamp(min=1e-3) ** 2).to(x0).view(-1, 1, 1, 1)
+            noise = self.noise.to(x0)
+            rho = (self.lam * (noise / sigma.clamp(min=1e-3)) ** 2).to(x0).view_as(rho)
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
-        self.f = self.first_guess() if self.f is None else self.f.to(x0)
-        self._read_sources()
-        self.f = self._maximised(self._responsibilities(self.f), self.f, x0, rho)
+        self.z = self._e_step(f)
+        self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
-    def finish(self, f: Tensor) -> Tensor:
-        return super().finish(fold(f, self.knee))
+    def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+        """The log-posterior (1) per image, rho being (B, 1, 1, 1)."""
+        misfit = (smooth(z, GRAIN) * self._misfits(f)).sum(dim=1, keepdim=True)
+        surprise = self.t * (z * (z.clamp(min=1e-30) / self.pi).log()).sum(1, keepdim=True)
+        return -(self._of_levels(f, x0, rho) + misfit + surprise).sum(dim=(1, 2, 3))
 
-    def chosen(self) -> list[Chosen]:
+    def shares(self) -> Tensor:
         self._read_sources()
-        chosen: list[Chosen] = [{"curve": tuple(curve)} for curve in self.own_curve.tolist()]
-        if self.rivalry:
-            for of_one, c in zip(chosen, self.own_competition.flatten().tolist(), strict=True):
-                of_one["competition"] = c
-        return chosen
+        return self.r
 
     def _read_sources(self) -> None:
-        """What the sources give once: levels (1), gradients, W of (2), priors of labels (4) to (6).
+        """All that the sources give once, (4) to (6).
 
-        Anew only where the sources have been moved to another device or dtype.
+        Anew only where they have been moved to another device or dtype.
         """
         like = self.sources[0]
-        if self.b is not None and self.b.device == like.device and self.b.dtype == like.dtype:
+        if self.u is not None and self.u.device == like.device and self.u.dtype == like.dtype:
             return
-        self._first = None
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
-        a = self.anchor
-        if a is None:
-            a = s.flatten(2).median(dim=-1).values[..., None, None]
-        stands_out = (s - a).abs() + self.beta * s
-        log_r = self.kappa * self._over_regions(stands_out, s)
-        if self.hot:
-            log_r = log_r + self.hot * smooth(_outlying(s), 2.0)
-        self.right, self.below = grad(s)
-        square = self.right**2 + self.below**2
-        if self.sharp:
-            log_r = log_r + self.sharp * (smooth(square, 4.0) + TINY).log()
-        r = log_r.softmax(dim=1)
-        u = (r * s).sum(1, keepdim=True)
-        u = u + self.light * (s.amax(1, keepdim=True) - u)
-        self.own_curve = good_curve(u, self.spread, self.gains, self.even)
-        self.b = along(given_curve(self.curve, self.own_curve), u)
-        self.own_competition = _competition(square)
-        c = self.own_competition if self.competition is None else self.competition
-        self.a = self.alpha * c**self.rivalry
-        energy = smooth(square, self.grain) + TINY
-        self.strongest = energy.amax(1, keepdim=True)
-        texture = self.edge / (self.edge + self.strongest.sqrt())
-        self.log_z = self.p * energy.log() - self.follow * texture * _darker(s, u)
-        self.m = self.faint / (self.faint + energy.sqrt())
-        self.weight = (1 + self.ease**2 * self.strongest).rsqrt()
+        right, below = grad(s)
+        energy = smooth(right**2 + below**2, GRAIN) + TINY
+        strongest = energy.amax(dim=1, keepdim=True)
+        self.r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
+        self.u = (self.r * s).sum(dim=1, keepdim=True)
+        log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
+        self.pi = log_pi.softmax(dim=1)
+        self.a = torch.full_like(self.u, self.alpha)
+        self.W = (1 + strongest / self.edge**2).rsqrt()
+        if self.theta:
+            targets = find_targets(s, self.theta, self._solve)
+            first = targets[:, :1]
+            none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
+            self.pi = none * self.pi + targets
+            self.a = self.a * (1 - first)
+            self.W = self.W * (1 - first) + first
+        self.pi = self.pi.clamp(min=1e-6)
+        self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
+        self.t = self.W * strongest / self.learn
+        m = self.faint / (self.faint + energy.sqrt())
+        right, below = _with_others(right, m), _with_others(below, m)
+        q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
+        self.right, self.below = q * right, q * below
+
+    def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
+        if self.saliency == "exposed":
+            return self._over_regions(-(s**2) / 2, s)
+        if self.saliency == "sharp":
+            return self._over_regions(energy, s).clamp(min=TINY).log()
+        median = s.flatten(2).median(dim=-1).values[..., None, None]
+        return self._over_regions((s - median).abs() + self.beta * s, s)
 
     def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
-        """smooth_w of (4)."""
-        if self.contour:
-            return smooth_regions(x, s, self.width, self.contour)
-        return self._solve.blur(x, self.width * min(x.shape[-2:]))
+        """R: below the grid that regions are found on it is a Gaussian."""
+        if self.width * GRID < 1:
+            return smooth(x, max(self.width * min(x.shape[-2:]), 0.3))
+        return smooth_regions(x, s, self.width, self.edge)
 
-    def _responsibilities(self, f: Tensor) -> Tensor:
-        """The E-step (7): z from the gradients of f, and from what is beyond white or black."""
-        if self.learn == self.room == 0:
-            return self.log_z.softmax(dim=1)
+    def _gradients(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What grad f is expected to be, sum_k (S z)_k g_k."""
+        z = smooth(z, GRAIN)
+        right = (z * self.right).sum(dim=1, keepdim=True)
+        return right, (z * self.below).sum(dim=1, keepdim=True)
+
+    def _misfits(self, f: Tensor) -> Tensor:
+        """W |grad f - g_k|^2 of each source."""
         right, below = grad(f)
-        misfit = smooth((right - self.right) ** 2 + (below - self.below) ** 2, self.grain)
-        beyond = smooth((f.abs() - 1).clamp(min=-SLACK), 8.0)
-        self.beyond = (self.beyond.to(beyond) + beyond).clamp(min=0)
-        apart = (torch.cat(self.sources, dim=1) - self.b).abs()
-        against = self.learn * misfit / self.strongest + self.room * self.beyond * apart
-        return (self.log_z - against).softmax(dim=1)
+        return self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)
 
-    def _maximised(
-        self, z: Tensor, f: Tensor | None, x0: Tensor | None, rho: Tensor | float
-    ) -> Tensor:
-        """The M-step, (2) and (8), from the last f on."""
-        there = z + self.m * (1 - z) / (z.shape[1] - 1)
-        right = (there * self.right).sum(1, keepdim=True)
-        below = (there * self.below).sum(1, keepdim=True)
-        ratio = self.strongest / (smooth(right**2 + below**2, self.grain) + TINY)
-        q = self.detail * ratio.clamp(max=1).sqrt() * ratio.clamp(1, MOST) ** (self.restore / 2)
-        right, below = q * right, q * below
-        hold, W = self.a + rho, self.weight
-        levels = self.a * self.b + (0.0 if x0 is None else rho * x0)
-        if f is None or not self.ease:
-            f = self._solve(hold, levels + adjoint(right, below))  # as if W were 1
-        if self.ease:
-            f = self._solve.weighted(hold, W, levels + adjoint(W * right, W * below), f, PASSES)
-        return f
+    def _e_step(self, f: Tensor) -> Tensor:
+        """(2)."""
+        return (self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t).softmax(dim=1)
 
+    def _m_step(self, z: Tensor, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+        """(3), from f on."""
+        right, below = self._gradients(z)
+        beyond = STIFF * (f.abs() > 1)
+        levels = self.a * self.u + rho * x0 + beyond * f.sign()
+        right_side = levels + adjoint(self.W * right, self.W * below)
+        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES) - f
 
-def _competition(square: Tensor) -> Tensor:
-    """c of (1)."""
-    energy = square.mean(dim=(2, 3), keepdim=True) + TINY
-    most = energy.amax(1, keepdim=True) / energy.sum(1, keepdim=True)
-    return ((1 - most) * square.shape[1] / (square.shape[1] - 1)).clamp(min=LEAST)
+        def lost(f: Tensor) -> Tensor:
+            """What of (1) depends on f, its sign reversed."""
+            across, down = grad(f)
+            gradients = self.W * ((across - right) ** 2 + (down - below) ** 2)
+            total = self._of_levels(f, x0, rho) + gradients
+            return total.sum(dim=(1, 2, 3), keepdim=True)
 
+        # What was within black and white may be beyond now, which (3) did not know.
+        before, best = lost(f), f
+        for length in (0.25, 0.5, 1.0):
+            there = f + length * way
+            best = torch.where(lost(there) <= before, there, best)
+        return best
 
-def _outlying(s: Tensor) -> Tensor:
-    """How far a pixel exceeds mean + 1.5 deviations of its source, in deviations."""
-    mean = s.mean(dim=(2, 3), keepdim=True)
-    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1e-3)
-    return ((s - mean) / deviation - 1.5).clamp(min=0)
+    def _of_levels(self, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
+        beyond = (f.abs() - 1).clamp(min=0)
+        return self.a * (f - self.u) ** 2 + rho * (f - x0) ** 2 + STIFF * beyond**2
 
 
-def _darker(s: Tensor, u: Tensor) -> Tensor:
-    """h_k of (5): towards 1 where the levels s are far darker than u, 0 where they are not."""
-    s, u = (((x + 1) / 2).clamp(min=0) + DARK for x in (s, u))
-    return (u - s).clamp(min=0) ** 2 / (u**2 + s**2)
+def _with_others(part: Tensor, m: Tensor) -> Tensor:
+    """A gradient of each source, with the faint ones of the others laid over."""
+    faint = m * part
+    return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)

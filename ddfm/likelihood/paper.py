@@ -35,7 +35,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.filters import per_image_mean
 from ddfm.numerics.fourier import GradientSolver, grad
@@ -59,7 +59,7 @@ class PaperLikelihood(Likelihood):
     ) -> None:
         super().__init__(i, v)
         if psi < 0 or eta <= 0 or eps <= 0:
-            raise DdfmError(
+            raise InputError(
                 f"psi must be 0 or more, eta and eps positive: psi={psi}, eta={eta}, eps={eps}"
             )
         self.psi = psi
@@ -99,6 +99,8 @@ class PaperLikelihood(Likelihood):
         Two (smoothed) Laplace log-densities, and half of the penalties of (6) at k, u, gamma and
         rho as they stand after the last step.
         """
+        if self.k is None or self.u is None:
+            raise InputError("the objective is taken after a step: it needs the k and u of one")
         x, y = f - self.v.to(f), self.i.to(f) - self.v.to(f)
         k, u = self.k.to(f), self.u.to(f)
         penalty = (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.metrics.contrast import (
     COUNTED_BY,
     COUNTS,
@@ -132,8 +132,7 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     task: str | None = None,
 ) -> dict[str, float]:
-    """The metrics of a fused image in the order of `METRICS`: all that fit its sources, or those
-    named.
+    """The metrics of a fused image in the order of `METRICS`: all that fit, or those named.
 
     Those of `OF_TASK` are there when `task` is theirs, as `Fuser` names tasks; for "ir-visible" the
     infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published tables;
@@ -142,12 +141,12 @@ def evaluate(
     """
     names = known_metrics(metrics, task)
     if len(sources) < 2:
-        raise DdfmError("a fused image has at least two sources; give them after it")
+        raise InputError("a fused image has at least two sources; give them after it")
     f, greys = pair_up(fused, *sources)
     if len(greys) > 2:
         of_two = [name for name in names if name in OF_TWO_SOURCES]
         if of_two and metrics is not None:
-            raise DdfmError(f"{of_two[0]} is defined for two sources; leave it out")
+            raise InputError(f"{of_two[0]} is defined for two sources; leave it out")
         names = [name for name in names if name not in of_two]
     return {name: _value(name, f, greys, ssim_range) for name in names}
 

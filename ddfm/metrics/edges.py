@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.metrics.filters import bands, sobel
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
@@ -89,7 +89,7 @@ def nabf(fused: ImageLike, *sources: ImageLike) -> float:
 def _mirrored_edges(g: Grey) -> Edges:
     """Edges of the image mirrored at its border."""
     if min(g.pixels.shape) < 2:
-        raise DdfmError("Qabf and Nabf need images of at least 2x2 pixels")
+        raise InputError("Qabf and Nabf need images of at least 2x2 pixels")
     padded = np.pad(g.pixels, 1, mode="reflect")
     edges = Edges(np.empty_like(g.pixels), np.empty_like(g.pixels))
     for rows in bands(g.pixels):

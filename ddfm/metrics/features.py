@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
 __all__ = ["fmi"]
@@ -76,7 +76,7 @@ def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
         raise unknown("feature", feature, FEATURES)
     f, greys = pair_up(fused, *sources)
     if min(f.pixels.shape) < SIDE:
-        raise DdfmError(f"FMI needs images of at least {SIDE}x{SIDE} pixels")
+        raise InputError(f"FMI needs images of at least {SIDE}x{SIDE} pixels")
     q_map, *p_maps = (FEATURES[feature](g) for g in (f, *greys))
     total, count = 0.0, 0
     for rows in _strips(*q_map.shape):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError
 from ddfm.imaging.pairing import find_pairs, image_files
 from ddfm.metrics import evaluate, known_metrics, pooled
 from ddfm.metrics.tables import Table, column
@@ -61,22 +61,19 @@ def evaluate_folders(
 ) -> FolderMetrics:
     """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
 
-            Args:
-                sources: two folders, or more where a scene has more than two images.
-        from ddfm.imaging.pairing import find_pairs, image_files
-        from ddfm.metrics import evaluate, known_metrics, pooled
-    from ddfm.metrics.tables import Table, column
+    Args:
+        sources: two folders, or more where a scene has more than two images.
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
-        raise DdfmError("a folder of results has two folders of sources, or more")
+        raise InputError("a folder of results has two folders of sources, or more")
     results = {path.stem: path for path in image_files(fused)}
     pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:
             if pair.name not in results:
-                raise DdfmError(f"{fused} holds no result called {pair.name}")
+                raise InputError(f"{fused} holds no result called {pair.name}")
             measured.pairs[pair.name] = evaluate(
                 results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names, task=task
             )
@@ -84,5 +81,5 @@ def evaluate_folders(
             measured.problems.append(f"{pair.name}: {error}")
     if not measured.pairs:
         reasons = measured.problems + measured.leftovers
-        raise DdfmError(next(iter(reasons), f"no pairs in {' and '.join(map(str, sources))}"))
+        raise InputError(next(iter(reasons), f"no pairs in {' and '.join(map(str, sources))}"))
     return measured

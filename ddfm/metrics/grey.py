@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
 
@@ -73,20 +73,20 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     try:
         pixels = np.asarray(image)
     except (TypeError, ValueError, RuntimeError):  # of a tensor that has no plain numbers
-        raise DdfmError(f"{name} is no array of numbers: {short(image)}") from None
+        raise InputError(f"{name} is no array of numbers: {short(image)}") from None
     return Grey(_check_scale(_flatten_colour(pixels, name), name))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     """The fused image and its sources as `Grey`, all of one size."""
     if not sources:
-        raise DdfmError("this metric compares with the sources: give at least one")
+        raise InputError("this metric compares with the sources: give at least one")
     f = as_grey(fused, "fused")
     greys = [as_grey(source, f"source {k}") for k, source in enumerate(sources, 1)]
     for k, source in enumerate(greys, 1):
         if source.pixels.shape != f.pixels.shape:
             sizes = [f"{g.pixels.shape[1]}x{g.pixels.shape[0]}" for g in (source, f)]
-            raise DdfmError(
+            raise InputError(
                 f"source {k} is {sizes[0]} pixels and the fused image {sizes[1]}: "
                 "metrics need registered images of one size"
             )
@@ -95,7 +95,7 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
 
 def _flatten_colour(pixels: Array, name: str) -> Array:
     if pixels.dtype.kind not in "uif":
-        raise DdfmError(f"{name}: pixels of type {pixels.dtype}; give uint8 or float, 0 to 255")
+        raise InputError(f"{name}: pixels of type {pixels.dtype}; give uint8 or float, 0 to 255")
     deep = pixels.dtype == np.uint16
     pixels = pixels.astype(np.float64)
     if deep:
@@ -105,18 +105,18 @@ def _flatten_colour(pixels: Array, name: str) -> Array:
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or not pixels.size:
-        raise DdfmError(f"{name}: shape {pixels.shape}; give (H, W), (H, W, 3) or (H, W, 4)")
+        raise InputError(f"{name}: shape {pixels.shape}; give (H, W), (H, W, 3) or (H, W, 4)")
     return pixels
 
 
 def _check_scale(pixels: Array, name: str) -> Array:
     low, high = pixels.min(), pixels.max()
     if not np.isfinite(low + high):
-        raise DdfmError(f"{name}: has pixels that are not numbers")
+        raise InputError(f"{name}: has pixels that are not numbers")
     if low < -0.5 or high > 255.5:
-        raise DdfmError(
+        raise InputError(
             f"{name}: values from {low:g} to {high:g}; metrics are defined on the 0..255 scale"
         )
     if high <= 1 and np.any(pixels != np.rint(pixels)):
-        raise DdfmError(f"{name}: values from {low:g} to {high:g}; multiply by 255")
+        raise InputError(f"{name}: values from {low:g} to {high:g}; multiply by 255")
     return pixels

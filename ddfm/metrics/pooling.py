@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, short
+from ddfm.errors import InputError, short
 from ddfm.metrics.contrast import COUNTED_BY, COUNTS
 
 __all__ = ["pooled"]
@@ -25,7 +25,9 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
         if not isinstance(values, Mapping) or not all(
             isinstance(name, str) and isinstance(value, Real) for name, value in values.items()
         ):
-            raise DdfmError(f"the metrics of a picture are names with numbers, not {short(values)}")
+            raise InputError(
+                f"the metrics of a picture are names with numbers, not {short(values)}"
+            )
     row = {}
     for name in dict.fromkeys(name for values in each for name in values):
         having = [values for values in each if name in values]

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.metrics.grey import Array, Grey, ImageLike, as_grey, pair_up
 
 __all__ = ["ag", "cc", "mse", "psnr", "scd", "sd", "sf"]
@@ -45,7 +45,7 @@ def ag(fused: ImageLike) -> float:
     """
     f = as_grey(fused, "fused").pixels
     if min(f.shape) < 2:
-        raise DdfmError("AG needs an image of at least 2x2 pixels")
+        raise InputError("AG needs an image of at least 2x2 pixels")
     fy, fx = np.gradient(f)
     return float(np.mean(np.sqrt((fx * fx + fy * fy) / 2)))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddfm.arguments import by_annotation, positive
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.metrics.filters import bands, gaussian, smooth
 from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 
@@ -89,7 +89,7 @@ def check_size(g: Grey, smallest: int, name: str) -> None:
     """Raise if an image is too small for the windows of a metric."""
     if min(g.pixels.shape) < smallest:
         height, width = g.pixels.shape
-        raise DdfmError(
+        raise InputError(
             f"{name} needs images of at least {smallest}x{smallest} pixels, not {width}x{height}; "
             "for smaller ones choose among the others (metrics=[...], --metrics)"
         )

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import HostError, InputError, short, unknown
 
-__all__ = ["DTYPES", "find_device", "find_dtype"]
+if TYPE_CHECKING:
+    import torch
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+__all__ = ["check_dtype", "fast_dtype", "find_device", "find_dtype"]
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_dtype(name: str) -> str:
+    """The name itself, or an error that says which there are; torch is not imported."""
+    if name not in ("auto", *DTYPES):
+        raise unknown("dtype", name, ["auto", *DTYPES])
+    return name
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
     """A device that works here; "auto" takes CUDA or Apple's GPU where there is one."""
+    import torch
+
     if not isinstance(name, str | torch.device):
-        raise DdfmError(f"a device is named, as cpu is, or auto, not {short(name)}")
+        raise InputError(f"a device is named, as cpu is, or auto, not {short(name)}")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
+        if not isinstance(name, str | torch.device):
+            raise TypeError
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise DdfmError(f"there is no device {short(str(name))} here; use auto or cpu") from None
+        raise HostError(f"there is no device {short(str(name))} here; use auto or cpu") from None
     return device
 
 
-def find_dtype(name: str | torch.dtype = "auto") -> torch.dtype:
-    """The dtype of a network; "auto" is float32."""
+def find_dtype(name: str | torch.dtype = "auto", usual: torch.dtype | None = None) -> torch.dtype:
+    """The dtype of a network; "auto" is the usual one, float32 if none is given."""
+    import torch
+
     if not isinstance(name, str | torch.dtype):
-        raise DdfmError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
-    if name == "auto":
-        return torch.float32
-    name = str(name).removeprefix("torch.")
-    if name not in DTYPES:
-        raise unknown("dtype", name, ["auto", *DTYPES])
-    return DTYPES[name]
+        raise InputError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
+    name = check_dtype(str(name).removeprefix("torch."))
+    return (usual or torch.float32) if name == "auto" else getattr(torch, name)
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor multiplies it, else float32.
+
+    What the processor says of itself decides, and no measurement: the same machine always gives
+    the same pixels. Without such instructions bfloat16 is slower than float32.
+    """
+    import torch
+
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch 2.4 and later have them
+    if device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in tests):
+        return torch.bfloat16
+    return torch.float32

@@ -73,12 +73,16 @@ class PoissonSolver:
     def weighted(
         self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
     ) -> Tensor:
-        """f of (a + grad' weight grad) f = right_side, from a first f on, image by image."""
+        """f of (a + grad' weight grad) f = right_side, from a first f on, image by image.
+
+        a is one number, one per image, or one per pixel; the preconditioner has its mean.
+        """
         mean = per_image_mean(weight)
+        level = per_image_mean(a) if isinstance(a, Tensor) else a
         rest = right_side - _applied(a, weight, f)
         way, gain = torch.zeros_like(f), None
         for _ in range(passes):
-            towards = self(a / mean, rest / mean)
+            towards = self(level / mean, rest / mean)
             before, gain = gain, _dot(rest, towards)
             way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
             applied = _applied(a, weight, way)

@@ -38,6 +38,6 @@ def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> 
     x, sources = (F.interpolate(part, size=coarse, mode="area") for part in (x, sources))
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
-    a = x.new_tensor(width * min(coarse)) ** -2
+    a = (width * min(coarse)) ** -2
     y = PoissonSolver().weighted(a, V, a * x, x.mean(dim=(2, 3), keepdim=True).expand_as(x), PASSES)
     return F.interpolate(y, size=size, mode="bilinear")

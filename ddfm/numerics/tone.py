@@ -1,20 +1,58 @@
-"""Levels of grey that use the range well: a curve that spreads them, and one that folds them back.
+"""Tone: levels of grey that use the range well, after the fusion and apart from it.
 
+One curve spreads the levels of an image, and another folds back what is beyond white.
 A curve is two or more numbers: what as many levels, evenly spaced from black to white, become.
 Between them it is straight, and beyond black and white it goes on as it ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["along", "fold", "given_curve", "good_curve", "knots"]
+__all__ = ["Tone", "along", "fold", "given_curve", "good_curve", "knots", "toned"]
 
-KNOTS = 33  # of a curve that is found here
-CROWDED = 1.5  # times as many pixels as on average: what more there are is spread over all levels
+KNEE = 0.05  # width of the curve that folds levels back below white
+
+
+@dataclass(frozen=True)
+class Tone:
+    """The step after a fusion.
+
+    Attributes:
+        spread: standard deviation that levels are to have; 0 leaves all as it is.
+        gains: the least and the greatest gain.
+        curve: for all images of a series; None is the image's own.
+    """
+
+    spread: float = 0.0
+    gains: tuple[float, float] = (1.0, 1.33)
+    curve: Sequence[float] | None = None
+
+    @classmethod
+    def among(cls, options: Mapping[str, Any]) -> Tone:
+        """The tone that is among the options of a fusion."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{k: v for k, v in options.items() if k in names and v is not None})
+
+    @classmethod
+    def others(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a fusion that are not of the tone."""
+        names = [field.name for field in fields(cls)]
+        return {k: v for k, v in options.items() if k not in names}
+
+    def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+        """Luminance (B, 1, H, W) in [0, 1], its levels spread, and each image's own curve."""
+        if not self.spread and self.curve is None:
+            return fused, [{} for _ in fused]
+        f = 2 * fused - 1
+        own = good_curve(f, self.spread, self.gains)
+        f = toned(f, given_curve(self.curve, own))
+        return ((f + 1) / 2).clamp(0, 1), [{"curve": tuple(curve)} for curve in own.tolist()]
 
 
 def knots(count: int, like: Tensor) -> Tensor:
@@ -31,26 +69,20 @@ def along(curve: Tensor, u: Tensor) -> Tensor:
     return (before + (at - left) * (after - before)).view_as(u)
 
 
-def good_curve(u: Tensor, spread: float, gains: tuple[float, float], even: float = 0.0) -> Tensor:
-    """The curve (B, KNOTS) that spreads the levels u of each image, and keeps them in the range.
+def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
+    """The straight curve (B, 2) that spreads the levels u of each image, and keeps them in range.
 
-    First they are evened out: by a share `even`, levels that many pixels have are drawn apart, at
-    the cost of those that few have. Then a gain gives them the standard deviation `spread`, as far
-    as `gains` and the range allow. The darkest stay where they are, unless the brightest would go
-    beyond white.
+    A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
+    darkest stay where they are, unless the brightest would go beyond white.
     """
     step = 1 + max(u.shape[-2:]) // 1024  # a part of the pixels tells about a large image
     part = u[..., ::step, ::step].flatten(1)
     low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
-    curve = knots(KNOTS, u).expand(len(u), -1)
-    if even:
-        curve = curve + even * (_equalising(part, low, high) - curve)
-        part, low, high = (along(curve, x) for x in (part, low, high))
     deviation = part.std(dim=1, keepdim=True, correction=0)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
     # Where there is no gain, there is no offset, but for what is beyond white.
-    return gain * curve + torch.minimum((1 - gain) * low, 1 - gain * high)
+    return gain * knots(2, u) + torch.minimum((1 - gain) * low, 1 - gain * high)
 
 
 def given_curve(curve: Sequence[float] | None, own: Tensor) -> Tensor:
@@ -58,26 +90,10 @@ def given_curve(curve: Sequence[float] | None, own: Tensor) -> Tensor:
     return own if curve is None else own.new_tensor(curve).expand(len(own), -1)
 
 
-def _equalising(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The curve that makes levels from low to high about equally frequent, and keeps both ends.
-
-    Contrast-limited histogram equalisation (Pizer et al. 1987), of whole images: what is cut off
-    at CROWDED is given back to all levels alike.
-    """
-    bins = KNOTS - 1
-    at = ((u.clamp(low, high) + 1) / 2 * bins).long().clamp(0, bins - 1)
-    count = torch.zeros(len(u), bins, dtype=torch.long, device=u.device)
-    share = count.scatter_add(1, at, torch.ones_like(at)).to(u) / at.shape[1]
-    edges = knots(KNOTS, u)
-    inside = (edges[1:].minimum(high) - edges[:-1].maximum(low)).clamp(min=0)
-    width = inside / inside.sum(dim=1, keepdim=True).clamp(min=1e-6)
-    share = share.minimum(CROWDED * width)
-    share = share + width * (1 - share.sum(dim=1, keepdim=True))
-    # A bin at an end has its pixels in a part of it only, and rises there as steeply.
-    slope = (high - low) * share / inside.clamp(min=1e-6)
-    rise = slope * (2 / bins)
-    curve = torch.cat([torch.zeros_like(low), rise.cumsum(dim=1)], dim=1)
-    return curve + low - along(curve, low)
+def toned(f: Tensor, curve: Tensor) -> Tensor:
+    """f (B, 1, H, W) by the curve of each image; by one that changes nothing, f as it is."""
+    moves = (curve - knots(curve.shape[-1], curve)).abs().amax(dim=1) > 1e-6
+    return torch.where(moves.view(-1, 1, 1, 1), fold(along(curve, f), KNEE), f)
 
 
 def fold(f: Tensor, knee: float) -> Tensor:

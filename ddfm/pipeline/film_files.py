@@ -98,8 +98,8 @@ def writing(
     if rate is not None and not out.suffix:
         raise DdfmError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
-    if not 0 < rate <= 1000:
-        raise DdfmError(f"a film has more than 0 and at most 1000 frames per second, not {rate:g}")
+    if not 0.001 <= rate <= 1000:
+        raise DdfmError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
         with atomic_path(out) as temporary, VideoWriter(temporary, out, rate) as video:
             yield _VideoSink(out, video)

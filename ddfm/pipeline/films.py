@@ -1,15 +1,16 @@
 """Two films of one scene, fused frame by frame without flicker.
 
 Every frame gets the same noise. Its sources are denoised over time (see `ddfm.video.denoising`),
-since what flickers in a fusion is mostly what flickers in them. And the levels that the likelihood
-would spread anew for every frame follow the scene slowly, so that a bright thing that comes into
-view does not darken all else at once.
+since what flickers in a fusion is mostly what flickers in them. And the tone, which would spread
+levels anew for every frame, follows the scene slowly, so that a bright thing that comes into view
+does not darken all else at once.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.likelihood.base import Chosen
 from ddfm.pipeline.film_files import open_film, writing
+from ddfm.pipeline.rig import SAMPLE, aligned_once
 from ddfm.pipeline.runner import Item, Made, Overlapping, Summary, run
 from ddfm.progress import progress_bar
+from ddfm.result import Chosen
 from ddfm.storage.manifest import Entry
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
 
-__all__ = ["fuse_frames", "fuse_sequence"]
+__all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
@@ -62,8 +64,11 @@ def fuse_sequence(
         progress: a bar; None shows one on a terminal.
     """
     keep_sources([out], [a, b])
+    fuser = Fuser() if fuser is None else fuser
+    if fuser.config.align != "none":
+        fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
-    work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
+    work = _FilmWork(fuser, temporal_denoising, warm)
     # What is kept is not as exact as the guess of a warm start.
     how = {"resume": not warm, "verify": verify}
     # The films end when one of them does, and the bar with them.
@@ -71,6 +76,14 @@ def fuse_sequence(
     with bar, writing(out, film, work.settings, rate, **how) as sink:
         # Frames may be large, and each that waits takes memory.
         return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
+
+
+def aligned_film(
+    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
+) -> Fuser:
+    """A fuser with one transform for all frames: what is found anew in each one trembles."""
+    first = islice(open_film(a, b, pattern).frames, SAMPLE)
+    return aligned_once(fuser, (frame.given for frame in first))
 
 
 @by_annotation
@@ -88,7 +101,7 @@ def fuse_frames(
         temporal_denoising: whether noise is averaged over time, where nothing has changed.
         warm: whether the loop begins with the result of the frame before. This makes nothing
             steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up; and a folder
-            of frames begins anew when it was interrupted. Only for a loop that begins late.
+            of frames begins anew when it was interrupted. Only for a loop with a warm start.
     """
     work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
     for a, b in pairs:
@@ -99,9 +112,9 @@ class _FilmWork:
     """Fuses frames in their order, and remembers what a frame is to know of those before it."""
 
     def __init__(self, fuser: Fuser, temporal_denoising: bool, warm: bool) -> None:
-        if warm and not fuser.begins_late:
+        if warm and not fuser.has_warm_start:
             raise DdfmError(
-                "a warm start (--warm) is for a loop that begins late: for likelihood default, or "
+                "a warm start (--warm) is for a loop that has one: for likelihood default, or "
                 "any with a start (--start)"
             )
         self.settings: Entry = fuser.settings(fuser.config.usual_task) | {
@@ -150,7 +163,7 @@ class _FilmWork:
             task, now = self.fuser.config.task, self.fuser.config.options
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         self.begun = True
-        self.fuser = self.fuser.with_config(task=task, options=self.given | free)
+        self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ what is done at the same time, `ddfm.storage.manifest` what survives a kill at a
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.formats.flir import check_reading, is_flir, read_flir
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
+from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.pipeline.runner import (
     Engine,
     FolderSink,
@@ -52,6 +54,7 @@ def fuse_folders(
     dry_run: bool = False,
     verify: bool = False,
     shard: Shard | None = None,
+    save_transform: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     engine: Engine | None = None,
@@ -70,6 +73,7 @@ def fuse_folders(
         verify: whether what was done before is known by what is in the files, where their sizes and
             the times of their last change would do.
         shard: the part of the pairs that this process fuses, while others do theirs.
+        save_transform: where to write the one transform of all pairs (align="once").
         progress: a bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the thread that asked.
         engine: where the work is done; see `ddfm.pipeline.runner`.
@@ -83,13 +87,14 @@ def fuse_folders(
             f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
+    sample = spread(pairing.pairs)
     pairing, outputs = _planned_outputs(pairing, suffix, shard)
     if fuser is not None:
         fuser.check_number(len(folders))
     if dry_run:
         return _planned(pairing, outputs, Path(out))
-    work, how = _PairWork(fuser or Fuser()), _How(verify, shard, progress, callback, engine)
-    return _fuse_all(pairing, outputs, Path(out), work, how)
+    how = _How(verify, shard, progress, callback, engine, sample, save_transform)
+    return _fuse_all(pairing, outputs, Path(out), _PairWork(fuser or Fuser()), how)
 
 
 @by_annotation
@@ -102,6 +107,7 @@ def fuse_flir(
     dry_run: bool = False,
     verify: bool = False,
     shard: Shard | None = None,
+    save_transform: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     engine: Engine | None = None,
@@ -113,7 +119,8 @@ def fuse_flir(
         folder, out: the folders. Each result is called by its file; other files are left out.
         reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
             temperature the same level in all of them.
-        fuser, suffix, dry_run, verify, shard, progress, callback, engine: as for `fuse_folders`.
+        fuser, suffix, dry_run, verify, shard, save_transform, progress, callback, engine: as for
+            `fuse_folders`.
     """
     _check_apart(out, folder)
     check_reading(**reading)
@@ -123,6 +130,7 @@ def fuse_flir(
             f"no file of {folder} has radiometric data of a FLIR camera in it; "
             "folders of other images come in twos"
         )
+    sample = spread(pairing.pairs)
     pairing, outputs = _planned_outputs(pairing, suffix, shard)
     if dry_run:
         return _planned(pairing, outputs, Path(out))
@@ -132,7 +140,7 @@ def fuse_flir(
         return thermal, visible
 
     work = _PairWork(fuser or Fuser(), open_flir, {"flir": reading})
-    how = _How(verify, shard, progress, callback, engine)
+    how = _How(verify, shard, progress, callback, engine, sample, save_transform)
     return _fuse_all(pairing, outputs, Path(out), work, how)
 
 
@@ -142,13 +150,20 @@ def _open(pair: Pair) -> tuple[Picture, ...]:
 
 @dataclass(frozen=True)
 class _How:
-    """What the caller said of the run as a whole."""
+    """What the caller said of the run as a whole.
+
+    Attributes:
+        sample: of all pairs, whichever shard they are of, for one transform (align="once").
+        save_transform: where that is written.
+    """
 
     verify: bool
     shard: Shard | None
     progress: bool | None
     callback: Callable[[Outcome], object] | None
     engine: Engine | None
+    sample: list[Pair]
+    save_transform: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -182,9 +197,12 @@ class _PairWork:
         return pictures
 
     def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
-        fusion = self.fuser(*loaded, progress=False)
-        noise = {"source_noise": fusion.settings["source_noise"]}
-        return Made(fusion, {"settings": self.settings(fusion.settings["task"]), **noise})
+        with warnings.catch_warnings():  # they are in the summary
+            warnings.simplefilter("ignore", DdfmWarning)
+            fusion = self.fuser(*loaded, progress=False)
+        settings = self.settings(fusion.settings["task"])
+        found = {k: v for k, v in fusion.settings.items() if k not in (*settings, "sources")}
+        return Made(fusion, {"settings": settings, **found}, fusion.words)
 
     def recall(self, item: Item, entry: Entry) -> None:
         """No pair knows of another."""
@@ -207,6 +225,12 @@ def _fuse_all(
     work: _PairWork,
     how: _How,
 ) -> Summary:
+    fuser = work.fuser
+    if fuser.config.align == "once":
+        fuser = aligned_once(fuser, map(work.open, how.sample))
+        work = replace(work, fuser=fuser)
+    if how.save_transform is not None:
+        fuser.save_transform(how.save_transform)
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out, how.shard) as manifest, bar:
         items = [
@@ -214,7 +238,8 @@ def _fuse_all(
             for pair, output in outputs.items()
         ]
         check_outputs(manifest, items)
-        for name in {Path(name).suffix: name for name in outputs.values()}.values():
+        new = (name for name in outputs.values() if not os.path.lexists(out / name))
+        for name in {Path(name).suffix: name for name in new}.values():
             check_output(out / name)  # one of each format
         sink = FolderSink(manifest, work.possible_settings(), _save, how.verify)
         summary = run(

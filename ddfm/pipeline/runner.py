@@ -46,8 +46,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Status = Callable[[], str]  # waits for an item; "fused" or "skipped", or raises why not
-Done = Generator[tuple["Item", Status], None, None]
+# Waits for an item, and gives what was made, or None if that was there before; or raises why not.
+Wait = Callable[[], "Made | None"]
+Done = Generator[tuple["Item", Wait], None, None]
 Read = tuple["Entry | None", Any]  # what is noted of the result that is there, or what was loaded
 
 
@@ -70,10 +71,16 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A result, and what a manifest is to say of it: at least its settings."""
+    """A result.
+
+    Attributes:
+        entry: what a manifest is to say of it: at least its settings.
+        words: warnings about its sources, for the summary.
+    """
 
     result: Any
     entry: Entry
+    words: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -119,9 +126,11 @@ class Outcome:
     output: Path
     status: str
     error: str = ""
+    words: tuple[str, ...] = ()  # warnings about its sources
 
     def __str__(self) -> str:
-        return f"{self.output}: {self.status}" + (f": {self.error}" if self.error else "")
+        said = self.error or "; ".join(self.words)
+        return f"{self.output}: {self.status}" + (f": {said}" if said else "")
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,7 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        lines = [str(outcome) for outcome in self.of("failed")]
+        lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
         lines += self.pairing.leftovers()
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
@@ -201,8 +210,8 @@ def run(
     begin = time.monotonic()
     outcomes = []
     with closing((engine or Overlapping()).run(items, work, sink)) as done:
-        for item, status in done:
-            outcomes.append(_outcome(sink.path(item), status, stop))
+        for item, wait in done:
+            outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
             if callback is not None:
                 callback(outcomes[-1])
@@ -222,7 +231,7 @@ class Overlapping:
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         context = copy_context()  # what the caller has set for its own thread
-        behind: deque[tuple[Item, Future[str]]] = deque()
+        behind: deque[tuple[Item, Future[Made | None]]] = deque()
         try:
             for item, read in self._read_ahead(reader, iter(items), work, sink):
                 made = _tried(_make, item, read, work)
@@ -316,9 +325,12 @@ def check_outputs(manifest: Manifest, items: Sequence[Item]) -> None:
     keep_sources((manifest.folder / item.output for item in items), files)
 
 
-def _outcome(output: Path, status: Status, stop: bool) -> Outcome:
+def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
     try:
-        return Outcome(output, status())
+        made = wait()
+        if made is None:
+            return Outcome(output, "skipped")
+        return Outcome(output, "fused", words=made.words)
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise
@@ -339,15 +351,16 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
     begin = time.perf_counter()
     made = work.fuse(item, loaded)
     seconds = round(time.perf_counter() - begin, 4)
-    return Made(made.result, made.entry | {"seconds": seconds})
+    return replace(made, entry=made.entry | {"seconds": seconds})
 
 
-def _write(item: Item, made: Future[Made | None], sink: Sink) -> str:
+def _write(item: Item, made: Future[Made | None], sink: Sink) -> Made | None:
+    """What was made, but without what takes memory."""
     result = made.result()
     if result is None:
-        return "skipped"
+        return None
     sink.write(item, result)
-    return "fused"
+    return replace(result, result=None)
 
 
 def _tried(function: Callable[..., T], *args: Any) -> Future[T]:

@@ -15,9 +15,10 @@ from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
 from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.ours import MARK
 from ddfm.volumes.volume import Volume, slices
 
-__all__ = ["SliceWork", "kept_slices", "keeping"]
+__all__ = ["SliceWork", "keeping", "kept_slices"]
 
 SAMPLE = 9  # slices that say what contrast the volume is to have
 
@@ -52,11 +53,12 @@ class SliceWork:
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
         self.stacks = [slices(source.values, self.grid.affine, axis) for source in sources]
         # Where all sources are black, so is the result.
-        indices = range(len(self.stacks[0]))
-        self.busy = [k for k in indices if any(stack[k].any() for stack in self.stacks)]
+        count = len(self.stacks[0])
+        self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
         last = len(self.busy) - 1
         sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
-        self.fuser = fuser.sharing(self._pairs([self.busy[k] for k in sorted(sample)]))
+        of_sample = self._pairs([self.busy[k] for k in sorted(sample)])
+        self.fuser = fuser.with_shared_estimates(of_sample)
         self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
             "together": together,
             "axis": axis,
@@ -146,8 +148,11 @@ class _NoSink:
         pass
 
 
-def _save(planes: np.ndarray, path: Path) -> None:
-    np.save(path, planes, allow_pickle=False)
+def _save(planes: np.ndarray, temporary: Path) -> None:
+    """Behind the slices lies an array that says whose the file is."""
+    with open(temporary, "wb") as file:
+        np.save(file, planes, allow_pickle=False)
+        np.save(file, np.array(MARK.encode()))
 
 
 def _stored(pixels: np.ndarray) -> np.ndarray:

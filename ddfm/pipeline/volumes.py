@@ -23,6 +23,7 @@ from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
+from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import montage
@@ -80,6 +81,7 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    align: str = "none",
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
@@ -98,6 +100,8 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        align: "none" believes what both say of the patient's space, and warns where that is surely
+            wrong; "rigid" or "affine" corrects the second by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
         keep: a folder that slices are kept in as they are made, and an interrupted run goes on
             from; None keeps none.
@@ -106,6 +110,7 @@ def fuse_volumes(
         progress: a bar; None shows one on a terminal.
     """
     first, second = _read(a, "the first volume"), _read(b, "the second volume")
+    second, found = aligned(second, first, align)
     axis = find_axis(first, axis)
     windows, maps = (window_a, window_b), (colormap_a, colormap_b)
     sources, limits = [], []
@@ -115,7 +120,7 @@ def fuse_volumes(
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         limits.append(list(limit))
-    fuser = Fuser(task="medical") if fuser is None else fuser
+    fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
     swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
     order = (1, 0) if swap else (0, 1)
@@ -128,10 +133,18 @@ def fuse_volumes(
         run(work.items(), work, sink, stop=True, bar=bar)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {
         "axis": axis,
+        "align": align,
+        "alignment": [found],
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
     }
-    fused = Volume(work.volume(), first.affine, "the fused volume", source=first.source)
+    fused = Volume(
+        work.volume(),
+        first.affine,
+        "the fused volume",
+        source=first.source,
+        burned_in=first.burned_in or second.burned_in,
+    )
     return VolumeFusion(fused, settings, (sources[0], sources[1]))
 
 

@@ -9,14 +9,16 @@ None of these libraries is imported to recognise its objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ddfm.errors import DdfmError, MissingExtra, one_line, short
+from ddfm.errors import DdfmError, InputError, MissingExtra, one_line, short
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.network import OwnTimes, UNetPrior
@@ -62,10 +64,12 @@ GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
 
 
 def is_diffusers(x: Any) -> bool:
+    """Whether it is an object of diffusers, which need not be installed."""
     return any(kind.__module__.split(".")[0] == "diffusers" for kind in type(x).__mro__)
 
 
 def is_gaussian_diffusion(x: Any) -> bool:
+    """Whether it is the diffusion of guided-diffusion, or of a program made from it."""
     return hasattr(x, "alphas_cumprod") and hasattr(x, "model_mean_type")
 
 
@@ -101,7 +105,7 @@ def from_guided_diffusion(
     """
     mean_type = getattr(diffusion.model_mean_type, "name", str(diffusion.model_mean_type))
     if mean_type not in GUIDED_KINDS:
-        raise DdfmError(f"a process with model_mean_type {mean_type} predicts neither eps nor x0")
+        raise InputError(f"a process with model_mean_type {mean_type} predicts neither eps nor x0")
     kind = kind or GUIDED_KINDS[mean_type]
     alphas_bar = torch.as_tensor(diffusion.alphas_cumprod, dtype=torch.float64)
     times = _times_of(diffusion, len(alphas_bar))
@@ -110,9 +114,9 @@ def from_guided_diffusion(
         network = _our_unet(model, f"the model {type(model).__name__}")
         return UNetPrior(network, alphas_bar, kind=kind, times=times, name=name)
     if getattr(model, "num_classes", None) is not None:
-        raise DdfmError(f"the model {name} has class conditioning; a prior must be unconditional")
+        raise InputError(f"the model {name} has class conditioning; a prior must be unconditional")
     if (channels := getattr(model, "in_channels", None)) is None:
-        raise DdfmError(f"the model {name} does not tell its in_channels")
+        raise InputError(f"the model {name} does not tell its in_channels")
     prior = FunctionPrior(
         model if times is None else OwnTimes(model, times),
         alphas_bar,
@@ -166,11 +170,11 @@ def from_diffusers(
     scheduler = scheduler if scheduler is not None else getattr(x, "scheduler", None)
     where = name or type(x).__name__
     if any(getattr(x, part, None) is not None for part in ENCODERS):
-        raise DdfmError(f"the pipeline {where} does not work on pixels; a prior must")
+        raise InputError(f"the pipeline {where} does not work on pixels; a prior must")
     if "UNet2DModel" not in [kind.__name__ for kind in type(unet).__mro__]:
-        raise DdfmError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
+        raise InputError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
     if scheduler is None:
-        raise DdfmError(f"{where} comes without its noise schedule; give scheduler=...")
+        raise InputError(f"{where} comes without its noise schedule; give scheduler=...")
     _refuse_conditioning(unet.config, where)
     alphas_bar, own_kind = _schedule_of(scheduler, where)
     prior = FunctionPrior(
@@ -196,12 +200,12 @@ def from_folder(
     index = _config(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     unet = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
     if not (unet / "config.json").is_file():
-        raise DdfmError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
+        raise InputError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
     config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
-        raise DdfmError(f"{folder} holds a {network}; a prior needs a UNet2DModel")
+        raise InputError(f"{folder} holds a {short(network)[1:-1]}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
-        raise DdfmError(f"the pipeline in {folder} does not work on pixels; a prior must")
+        raise InputError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
     # Refuses what is damaged, or would run a program.
     numbers = sum(tensor.numel() for tensor in read_state_dict(weights).values())
@@ -209,30 +213,50 @@ def from_folder(
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
-    scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
     try:
-        with torch.device("meta"):
-            plan = diffusers.UNet2DModel.from_config(config)
-        needed = sum(weight.numel() for weight in plan.parameters())
-        if needed > numbers:
-            raise DdfmError(
-                f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
-                f"and there are {numbers:,}"
-            )
-        model = diffusers.UNet2DModel.from_pretrained(
-            unet,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=weights.suffix == ".safetensors",
-            variant="fp16" if ".fp16." in weights.name else None,
-        )
+        with _held_tongue():
+            scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
+            model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
         raise
     except Exception as error:  # whatever a library makes of settings that do not fit
-        raise DdfmError(f"cannot load the model in {folder}: {one_line(error)}") from None
+        raise InputError(f"cannot load the model in {folder}: {one_line(error)}") from None
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
+
+
+@contextmanager
+def _held_tongue() -> Iterator[None]:
+    """diffusers tells the terminal about settings that it does not know."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _model_in(
+    folder: Path, config: dict[str, Any], weights: Path, numbers: int, diffusers: Any
+) -> Any:
+    """The network of a folder, if it is not larger than its weights."""
+    with torch.device("meta"):
+        plan = diffusers.UNet2DModel.from_config(config)
+    needed = sum(weight.numel() for weight in plan.parameters())
+    if needed > numbers:
+        raise InputError(
+            f"{folder} is for another network: its config.json asks for {needed:,} numbers, "
+            f"and there are {numbers:,}"
+        )
+    return diffusers.UNet2DModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+        use_safetensors=weights.suffix == ".safetensors",
+        variant="fp16" if ".fp16." in weights.name else None,
+    )
 
 
 def _weights_in(folder: Path) -> Path:
@@ -240,7 +264,7 @@ def _weights_in(folder: Path) -> Path:
     for name in ("model.safetensors", "model.bin", "model.fp16.safetensors", "model.fp16.bin"):
         if (file := folder / f"diffusion_pytorch_{name}").is_file():
             return file
-    raise DdfmError(f"{folder} has no weights: no diffusion_pytorch_model.safetensors or .bin")
+    raise InputError(f"{folder} has no weights: no diffusion_pytorch_model.safetensors or .bin")
 
 
 def _scheduler_in(folder: Path, diffusers: Any) -> Any:
@@ -250,12 +274,9 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
             name = str(config.get("_class_name"))
             scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
             if scheduler is None:
-                raise DdfmError(f"{file} names an unknown scheduler, {name}")
-            try:
-                return scheduler.from_config(config)
-            except Exception as error:
-                raise DdfmError(f"cannot make a {name} of {file}: {one_line(error)}") from None
-    raise DdfmError(f"{folder} has no scheduler_config.json; give scheduler=...")
+                raise InputError(f"{file} names an unknown scheduler, {short(name)}")
+            return scheduler.from_config(config)
+    raise InputError(f"{folder} has no scheduler_config.json; give scheduler=...")
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -263,33 +284,32 @@ def _config(file: Path) -> dict[str, Any]:
     config = json_object(read_text(file), str(file))
     for key, (most, longest) in SIZES.items():
         value = config.get(key)
-        several = isinstance(value, list)
-        numbers = value if several else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
-        if not fits or (several and not 1 <= len(numbers) <= longest):
-            raise DdfmError(f"{key} of {file} makes no sense: {short(value)}")
+        if not fits or (numbers is value and not 1 <= len(numbers) <= longest):
+            raise InputError(f"{key} of {file} makes no sense: {short(value)}")
     return config
 
 
 def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
     alphas_bar = getattr(scheduler, "alphas_cumprod", None)
     if alphas_bar is None:
-        raise DdfmError(
+        raise InputError(
             f"the scheduler {type(scheduler).__name__} of {where} is none of discrete timesteps; "
             "use a DDPMScheduler or DDIMScheduler"
         )
     prediction = scheduler.config.get("prediction_type", "epsilon")
-    if prediction not in DIFFUSERS_KINDS:
-        raise DdfmError(f"the scheduler of {where} predicts {prediction}, which no prior does")
+    if not isinstance(prediction, str) or prediction not in DIFFUSERS_KINDS:
+        raise InputError(f"the scheduler of {where} predicts {short(prediction)}, no prior does")
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
 
 
 def _refuse_conditioning(config: Any, where: str) -> None:
     conditioned = config.get("class_embed_type") or config.get("num_class_embeds")
     if conditioned:
-        raise DdfmError(f"{where} has class conditioning; a prior must be unconditional")
+        raise InputError(f"{where} has class conditioning; a prior must be unconditional")
     if config.in_channels not in (1, 3):
-        raise DdfmError(f"{where} takes {config.in_channels} channels; a prior has 1 or 3")
+        raise InputError(f"{where} takes {config.in_channels} channels; a prior has 1 or 3")
 
 
 class _DiffusersNetwork(nn.Module):

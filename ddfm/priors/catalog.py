@@ -14,19 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, HostError, InputError, unknown
+from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes, verify
-from ddfm.priors.settings import ADM
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.files import write_text
+from ddfm.storage.inputs import with_home
+from ddfm.storage.ours import MARK, check_ours
 from ddfm.storage.shipped import shipped
 
 __all__ = [
+    "ADM",
     "ENTRIES",
     "Entry",
     "File",
     "cache_dir",
     "check",
+    "check_prior",
     "describe",
     "find",
     "get",
@@ -35,6 +39,15 @@ __all__ = [
     "of_file",
     "path_of",
 ]
+
+# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
+ADM = {
+    "kind": "eps",
+    "schedule": "linear",
+    "T": 1000,
+    "num_head_channels": 64,
+    "use_new_attention_order": False,
+}
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,7 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def names() -> list[str]:
+    """Of all entries, in the order of the catalogue."""
     return list(ENTRIES)
 
 
@@ -204,9 +218,8 @@ def of_file(path: Path) -> Entry | None:
 def cache_dir() -> Path:
     """$DDFM_CACHE, else ddfm in $XDG_CACHE_HOME, else ~/.cache/ddfm."""
     if own := os.environ.get("DDFM_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "ddfm"
+        return with_home(own)
+    return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddfm"
 
 
 def path_of(name: str) -> Path | None:
@@ -237,19 +250,19 @@ def get(
     if not entry.files:
         path = path_of(name)
         if entry.name == "default" and path is None:
-            raise DdfmError(NOT_INSTALLED)
+            raise HostError(NOT_INSTALLED)
         if path is None:
-            raise DdfmError(f"nothing to download: the prior {entry.name} is part of ddfm")
+            raise InputError(f"nothing to download: the prior {entry.name} is part of ddfm")
         return path
     if sha256 is not None and re.fullmatch("[0-9a-fA-F]{64}", sha256) is None:
-        raise DdfmError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
+        raise InputError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
     for file in entry.files:
         place = _place(entry, file)
         digest = file.sha256 or (None if _is_settings(file) else sha256)
         if _is_sound(entry, place, file, digest):
             continue
         if digest is None and not trust and not _is_settings(file):
-            raise DdfmError(
+            raise InputError(
                 f"nobody has published a checksum of {file.name}; give one that you know with "
                 f"--sha256, or take what the server sends: ddfm priors get {entry.name} --trust"
             )
@@ -257,7 +270,10 @@ def get(
         if url is not None:
             address = f"{url.rstrip('/')}/{file.name}" if entry.folder else url
         least = _least(entry, file)
-        download(address, place, sha256=digest, size=file.size, least=least)
+        check_ours(_receipt(place))
+        # A receipt says that what is damaged came from here; nothing says so of other files.
+        known = (sha256_of(place),) if place.is_file() and _noted(place) else ()
+        download(address, place, sha256=digest, size=file.size, least=least, known=known)
         _note_checksum(place)
     path = path_of(name)
     assert path is not None
@@ -270,13 +286,13 @@ def check(name: str) -> str:
     if not entry.files:
         path = path_of(name)
         if entry.name == "default" and path is None:
-            raise DdfmError(NOT_INSTALLED)
+            raise HostError(NOT_INSTALLED)
         if path is not None:
             verify(path, None, None)
         return f"{entry.name}: part of ddfm" + (f", {path}" if path else "")
     path = path_of(name)
     if path is None:
-        raise DdfmError(
+        raise HostError(
             f"the prior {entry.name} is not in {cache_dir()}; `ddfm priors get {entry.name}` "
             "brings it"
         )
@@ -356,16 +372,15 @@ def _receipt(place: Path) -> Path:
 
 
 def _note_checksum(place: Path) -> None:
-    line = f"{sha256_of(place)}  {place.name}\n"
-    with atomic_path(_receipt(place)) as temporary:
-        temporary.write_text(line)
+    write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 
 def _noted(place: Path) -> str | None:
     try:
-        return _receipt(place).read_text().split()[0]
-    except (OSError, IndexError, ValueError):
+        found = re.search("^[0-9a-f]{64}(?=  )", _receipt(place).read_text(), re.MULTILINE)
+    except (OSError, ValueError):
         return None
+    return found and found[0]
 
 
 def _is_sound(entry: Entry, place: Path, file: File, sha256: str | None) -> bool:
@@ -409,3 +424,14 @@ def _status(entry: Entry) -> str:
     if not entry.files:
         return "part of ddfm"
     return "in the cache" if path_of(entry.name) else "to download"
+
+
+def check_prior(text: str) -> None:
+    """Refuses what is neither the name of a prior nor a path of anything; torch is not imported."""
+    path = Path(text).expanduser()
+    named = any(text == entry.name or text in entry.aliases for entry in ENTRIES.values())
+    if named or path.exists() or text in brought("prior"):
+        return
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"no such file of weights: {path}")
+    raise unknown("prior", text, [*names(), *brought("prior")])

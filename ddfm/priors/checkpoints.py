@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.errors import DdfmError, InputError, StorageError, one_line
 from ddfm.priors import catalog
 from ddfm.priors.layout import build, infer_settings, missing_network
 from ddfm.priors.network import UNetPrior
@@ -35,8 +35,8 @@ from ddfm.priors.settings import (
     overlaid,
     refuse_missing,
 )
-from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.files import write_weights
 from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_text
 
 __all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
@@ -106,14 +106,11 @@ def save_checkpoint(
     path: str | Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> None:
     """Weights with their settings in one safetensors file, for `load_checkpoint` to read."""
-    from safetensors.torch import save_file
-
     settings = normalised(settings, str(path))
     refuse_missing(missing_diffusion(settings), "a prior without them", "give its settings")
     plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in settings.items()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"ddfm": json.dumps(plain)})
+    write_weights(path, tensors, {"ddfm": json.dumps(plain)})
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -139,22 +136,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.exists():
-        raise DdfmError(f"no such file of weights: {path}" + _hint(path))
+        raise InputError(f"no such file of weights: {path}" + _hint(path))
     try:
         existing_file(path).open("rb").close()
+    except DdfmError:
+        raise
     except OSError as error:
-        raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
     found = _find(content) or content
     tensors = _without_prefix(found) if isinstance(found, Mapping) else {}
     if not tensors:
-        raise DdfmError(f"{path} holds no weights of a network")
+        raise InputError(f"{path} holds no weights of a network")
     for key, tensor in tensors.items():
         if (kind := _unfit(tensor)) is not None:
-            raise DdfmError(f"{path} was refused: {key} is {kind}, and weights are plain numbers")
+            raise InputError(f"{path} was refused: {key} is {kind}, and weights are plain numbers")
     # Views of one number can pose as a tensor of any size. Copied, they would fill the memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
-        raise DdfmError(f"{path} is damaged: it claims more numbers than it holds")
+        raise InputError(f"{path} is damaged: it claims more numbers than it holds")
     return tensors
 
 
@@ -170,7 +169,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise DdfmError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
+        raise InputError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -180,11 +179,14 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
     except SafetensorError as error:
-        raise DdfmError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
+        raise InputError(f"{path} is not a whole safetensors file: {one_line(error)}") from None
 
 
 def _pickle(path: Path) -> Any:
-    zipped = zipfile.is_zipfile(path)
+    try:
+        zipped = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive of several disks, says its damaged end
+        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
     if zipped:
         _refuse_bomb(path)
     for name in _asked_for(path, zipped):
@@ -199,11 +201,11 @@ def _pickle(path: Path) -> Any:
         asked = re.search(r"(?i)unsupported (?:global|class):? (?:global )?([\w.]+)", str(error))
         if asked:
             raise _refusal(path, asked[1]) from None
-        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
 
 
 def _refusal(path: Path, name: str) -> DdfmError:
-    return DdfmError(
+    return InputError(
         f"{path} was refused: it asks for {name}, and weights must not run programs; "
         "save its state dict alone, best as .safetensors"
     )
@@ -252,9 +254,9 @@ def _refuse_bomb(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise DdfmError(f"{path} is not a checkpoint, or is damaged") from None
+        raise InputError(f"{path} is not a checkpoint, or is damaged") from None
     if unpacked > path.stat().st_size:
-        raise DdfmError(f"{path} was refused: it would unpack to {unpacked} bytes")
+        raise InputError(f"{path} was refused: it would unpack to {unpacked} bytes")
 
 
 def _find(content: Any, depth: int = 4, seen: set[int] | None = None) -> Mapping[str, Any] | None:

@@ -1,14 +1,14 @@
 """A file from the web: whole and checked under its final name, or not there at all.
 
 While it comes it is called NAME.part, and NAME.part.json remembers which version of the file that
-is. After an interruption the next attempt, in this run or a later one, goes on where the last one
-ended (HTTP Range), unless the file on the server has changed in between: then it starts anew.
+is (see `ddfm.storage.part`). After an interruption the next attempt, in this run or a later one,
+goes on where the last one ended (HTTP Range), unless the file on the server has changed in between:
+then it starts anew.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -16,15 +16,17 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DownloadError, StorageError
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text
+from ddfm.storage.ours import check_ours
+from ddfm.storage.part import Part
 from ddfm.version import __version__
 
 __all__ = ["download", "gigabytes", "verify"]
@@ -46,7 +48,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     ) -> Any:
         allowed = ("https://",) if req.full_url.startswith("https://") else ("https://", "http://")
         if not newurl.startswith(allowed):
-            raise DdfmError(
+            raise DownloadError(
                 f"cannot download {req.full_url}: it leads to {newurl}, which is unsafe"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -63,31 +65,31 @@ def download(
     sha256: str | None = None,
     size: int | None = None,
     least: int = 0,
+    known: Collection[str] = (),
 ) -> None:
     """Brings `url` to `target`; an error leaves at most a .part file from which to go on.
 
-    What comes must be as `verify` has it.
+    What comes must be as `verify` has it. What it replaces is ours, or its sha256 is `known`.
     """
     if not url.startswith(("https://", "http://")):
-        raise DdfmError(f"cannot download {url}: only http and https addresses are possible")
-    part = target.with_name(target.name + ".part")
-    with _writing(target), _alone(part):
+        raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
+    check_ours(target, known)
+    with _writing(target), Part(target) as part:
         resumed = _complete(url, part, sha256, size)
         try:
-            verify(part, sha256, size, url, least)
+            verify(part.path, sha256, size, url, least)
         except DdfmError:
-            _discard(part)
+            part.discard()
             if not resumed:
                 raise
             # Pieces of two versions may have met in one file. Once more, from the start.
             _complete(url, part, sha256, size)
             try:
-                verify(part, sha256, size, url, least)
+                verify(part.path, sha256, size, url, least)
             except DdfmError:
-                _discard(part)
+                part.discard()
                 raise
-        os.replace(part, target)
-        _note(part).unlink(missing_ok=True)
+        part.finish(known)
 
 
 def verify(
@@ -103,20 +105,22 @@ def verify(
     what = origin or str(path)
     found = path.stat().st_size
     if size is not None and found != size:
-        raise DdfmError(f"{what} has {found} bytes where {size} are expected; it was not accepted")
+        raise DownloadError(
+            f"{what} has {found} bytes where {size} are expected; it was not accepted"
+        )
     if sha256 is not None and (digest := sha256_of(path)) != sha256.lower():
-        raise DdfmError(
+        raise DownloadError(
             f"{what} has the sha256 {digest} where {sha256} is expected; it was not accepted"
         )
     if found < least:
-        raise DdfmError(
+        raise DownloadError(
             f"{what} has {found} bytes, and at least {least:,} are expected; it was not accepted"
         )
     if sha256 is None:
         if _is_cut_off(path):
-            raise DdfmError(f"{what} is not complete; it was not accepted")
+            raise DownloadError(f"{what} is not complete; it was not accepted")
         if not _looks_right(path):
-            raise DdfmError(f"{what} is not a file of weights or settings; it was not accepted")
+            raise DownloadError(f"{what} is not a file of weights or settings; it was not accepted")
 
 
 def gigabytes(size: int) -> str:
@@ -148,7 +152,10 @@ def _is_cut_off(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(8)
         if head[:4] == ZIP:
-            return not zipfile.is_zipfile(path)
+            try:
+                return not zipfile.is_zipfile(path)
+            except zipfile.BadZipFile:
+                return True
         if path.name.removesuffix(".part").endswith(".safetensors"):
             length = int.from_bytes(head, "little")
             try:
@@ -160,28 +167,28 @@ def _is_cut_off(path: Path) -> bool:
     return path.stat().st_size == 0
 
 
-def _complete(url: str, part: Path, sha256: str | None, size: int | None) -> bool:
+def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
     """Attempts until the file is complete; True if pieces of several connections make it up."""
-    failures, furthest = 0, _length(part)
+    failures, furthest = 0, part.length
     while True:
         try:
             return _attempt(url, part, sha256, size)
         except _Interrupted as error:
-            if _length(part) > furthest:
-                failures, furthest = 0, _length(part)
+            if part.length > furthest:
+                failures, furthest = 0, part.length
             failures += 1
             if failures >= ATTEMPTS:
-                kept = _length(part)
+                kept = part.length
                 hint = f"; run it again to go on after {gigabytes(kept)}" if kept else ""
-                raise DdfmError(f"cannot download {url}: {error}{hint}") from None
+                raise DownloadError(f"cannot download {url}: {error}{hint}") from None
             time.sleep(BACKOFF * 2 ** (failures - 1))
 
 
-def _attempt(url: str, part: Path, sha256: str | None, size: int | None) -> bool:
+def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
     """One connection. True if it went on from an earlier one."""
-    known = _read_note(part, url)
+    known = _known(part, url)
     # Without a checksum and without a mark of the version nothing would tell two versions apart.
-    start = _length(part) if known and (sha256 or known["etag"] or known["modified"]) else 0
+    start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
         return True
     headers = {"User-Agent": f"ddfm/{__version__}", "Accept-Encoding": "identity"}
@@ -192,45 +199,51 @@ def _attempt(url: str, part: Path, sha256: str | None, size: int | None) -> bool
             headers["If-Range"] = strong or known["modified"]
     with _opened(url, headers, part) as response:
         if response.headers.get_content_type() == "text/html":
-            raise DdfmError(f"{url} answers with a web page, not with a file; it was not accepted")
+            raise DownloadError(
+                f"{url} answers with a web page, not with a file; it was not accepted"
+            )
         offered = _version_of(response, url)
         if response.status == 206:
             if not start or not _goes_on(response, start, known, offered):
-                _discard(part)
+                part.discard()
                 raise _Interrupted("the file changed on the server")
         else:
             start = 0
         total = offered["length"] if offered["length"] is not None else size
         if size is not None and total != size:
-            _discard(part)
-            raise DdfmError(f"{url} offers {total} bytes where {size} are expected: another file")
+            part.discard()
+            raise DownloadError(
+                f"{url} offers {total} bytes where {size} are expected: another file"
+            )
         _check_room(part, (total or 0) - start)
         if not start:
-            _discard(part)
-        _note(part).write_text(json.dumps(offered))
+            part.discard()
+        part.begin(offered)
         _copy(response, part, start, total)
     return start > 0
 
 
 @contextmanager
-def _opened(url: str, headers: dict[str, str], part: Path) -> Iterator[Any]:
+def _opened(url: str, headers: dict[str, str], part: Part) -> Iterator[Any]:
     try:
         opener = urllib.request.build_opener(_SafeRedirects)
         response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the part is longer than the file has become
-            _discard(part)
+            part.discard()
             raise _Interrupted("the file changed on the server") from None
         answer = f"the server answered {error.code} {error.reason}"
         if error.code in TRY_AGAIN:
             raise _Interrupted(answer) from None
-        raise DdfmError(f"cannot download {url}: {answer}") from None
+        raise DownloadError(f"cannot download {url}: {answer}") from None
+    except DdfmError:
+        raise
     except (OSError, HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise _Interrupted(str(reason)) from None
     except ValueError as error:
-        raise DdfmError(f"cannot download {url}: {error}") from None
+        raise DownloadError(f"cannot download {url}: {error}") from None
     with response:
         yield response
 
@@ -257,7 +270,7 @@ def _goes_on(response: Any, start: int, known: dict[str, Any], offered: dict[str
     )
 
 
-def _copy(response: Any, part: Path, start: int, total: int | None) -> None:
+def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
     from tqdm import tqdm
 
     done = start
@@ -266,12 +279,11 @@ def _copy(response: Any, part: Path, start: int, total: int | None) -> None:
         initial=start,
         unit="B",
         unit_scale=True,
-        desc=part.name.removesuffix(".part"),
+        desc=part.target.name,
         disable=not sys.stderr.isatty(),
     )
-    with bar, open(part, "r+b") as file:
-        file.seek(start)
-        file.truncate()
+    with bar:
+        part.go_on_after(start)
         while True:
             try:
                 chunk = response.read(CHUNK)
@@ -281,7 +293,7 @@ def _copy(response: Any, part: Path, start: int, total: int | None) -> None:
                     raise _Interrupted(f"the connection broke after {done} bytes") from None
             if not chunk:
                 break
-            file.write(chunk)
+            part.write(chunk)
             done += len(chunk)
             bar.update(len(chunk))
             if total is not None and done > total:
@@ -290,11 +302,12 @@ def _copy(response: Any, part: Path, start: int, total: int | None) -> None:
         raise _Interrupted(f"the connection ended after {done} of {total} bytes")
 
 
-def _check_room(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
+def _check_room(part: Part, needed: int) -> None:
+    folder = part.path.parent
+    free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DdfmError(
-            f"no room in {part.parent}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
+        raise StorageError(
+            f"no room in {folder}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
             "set DDFM_CACHE to a folder on another disk"
         )
 
@@ -303,56 +316,16 @@ def _check_room(part: Path, needed: int) -> None:
 def _writing(target: Path) -> Iterator[None]:
     """What the disk refuses is an error about the disk, not about the network."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise DdfmError(f"cannot write {target}: {error.strerror or error}") from None
-
-
-@contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Two processes that write one .part file would spoil it (where the system has locks)."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with open(part, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DdfmError(f"{part} is being downloaded by another process") from None
-        try:
-            yield
-        finally:
-            if part.exists() and not _length(part):
-                part.unlink()
-                _note(part).unlink(missing_ok=True)
-
-
-def _note(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _read_note(part: Path, url: str) -> dict[str, Any] | None:
-    try:
-        known = json_object(read_text(_note(part)), "")
     except DdfmError:
-        return None
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
+
+
+def _known(part: Part, url: str) -> dict[str, Any] | None:
+    """Of which version of the file the part is, if it is of this address."""
+    known = part.version or {}
     whole = all(isinstance(known.get(mark), str) for mark in MARKS)
     whole = whole and isinstance(known.get("length", 0), int | type(None))
     return known if whole and "length" in known and known.get("url") == url else None
-
-
-def _length(part: Path) -> int:
-    try:
-        return part.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _discard(part: Path) -> None:
-    """Empties the part, which keeps the lock on it."""
-    _note(part).unlink(missing_ok=True)
-    with open(part, "wb"):
-        pass

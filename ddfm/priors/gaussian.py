@@ -14,12 +14,13 @@ of natural images falls as 1 / f^2.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import alpha_sigma
 from ddfm.priors.schedule import alphas_bar as named_schedule
@@ -48,7 +49,7 @@ class GaussianPrior(Prior):
         name: str = "gaussian",
     ) -> None:
         if not std > 0:
-            raise DdfmError(f"std of a Gaussian prior must be positive, not {std}")
+            raise InputError(f"std of a Gaussian prior must be positive, not {std}")
         super().__init__(
             named_schedule("linear") if alphas_bar is None else alphas_bar,
             channels=channels,
@@ -65,7 +66,7 @@ class GaussianPrior(Prior):
         if (h, w) not in self._powers:
             fy = torch.fft.fftfreq(h, dtype=torch.float64)[:, None]
             f = torch.hypot(fy, torch.fft.fftfreq(w, dtype=torch.float64))
-            power = self._one_over_f2(f) if self.spectrum is None else self._given(f)
+            power = self._one_over_f2(f) if self.spectrum is None else _checked(self.spectrum(f), f)
             self._powers[h, w] = power[:, : w // 2 + 1]
         return self._powers[h, w]
 
@@ -73,15 +74,6 @@ class GaussianPrior(Prior):
         # The constant wave has f = 0; half of the longest wave's frequency stands in for it.
         power = 1 / f.clamp(min=0.5 / max(f.shape)) ** 2
         return power * (self.std**2 / power.mean())
-
-    def _given(self, f: Tensor) -> Tensor:
-        power = torch.as_tensor(self.spectrum(f), dtype=f.dtype)
-        if power.shape != f.shape or not bool((power.isfinite() & (power >= 0)).all()):
-            raise DdfmError(
-                "spectrum of a Gaussian prior must give a finite power, 0 or more, for every "
-                "frequency, f = 0 included"
-            )
-        return power
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         h, w = x_t.shape[-2:]
@@ -96,3 +88,14 @@ class GaussianPrior(Prior):
         white = torch.randn(n, self.channels, h, w, generator=generator, dtype=torch.float64)
         waves = self.power(h, w).sqrt() * torch.fft.rfft2(white)
         return (self.mean + torch.fft.irfft2(waves, s=(h, w))).float()
+
+
+def _checked(power: Any, f: Tensor) -> Tensor:
+    """What a spectrum of the caller's gives for the frequencies f."""
+    power = torch.as_tensor(power, dtype=f.dtype)
+    if power.shape != f.shape or not bool((power.isfinite() & (power >= 0)).all()):
+        raise InputError(
+            "spectrum of a Gaussian prior must give a finite power, 0 or more, for every "
+            "frequency, f = 0 included"
+        )
+    return power

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, one_line
-from ddfm.priors.settings import ADM, NETWORK, overlaid
+from ddfm.errors import InputError, one_line
+from ddfm.priors.catalog import ADM
+from ddfm.priors.settings import NETWORK, overlaid
 from ddfm.priors.unet import UNet, UNetConfig
 
 __all__ = ["build", "infer_settings", "missing_network"]
@@ -73,7 +74,7 @@ def _refuse_contradiction(
 
     for key, value in shape.items():
         if key in settings and meaning(key, settings[key]) != meaning(key, value):
-            raise DdfmError(
+            raise InputError(
                 f"{where} is for another network: its weights have {key}={value}, "
                 f"not {key}={settings[key]}"
             )
@@ -119,22 +120,22 @@ def build(
         with torch.device("meta"):
             unet = UNet(config)
     except (ArithmeticError, ValueError, RuntimeError) as error:
-        raise DdfmError(
+        raise InputError(
             f"{where} does not fit its settings (norm_groups={config.norm_groups}): "
             f"{one_line(error)}"
         ) from None
     expected = unet.state_dict()
     for key, tensor in expected.items():
         if key not in state:
-            raise DdfmError(f"{where} is for another network: it lacks {key}")
+            raise InputError(f"{where} is for another network: it lacks {key}")
         if state[key].shape != tensor.shape:
-            raise DdfmError(
+            raise InputError(
                 f"{where} is for another network: {key} has the shape "
                 f"{tuple(state[key].shape)} where {tuple(tensor.shape)} is expected"
             )
     for key in state:
         if key not in expected:
-            raise DdfmError(f"{where} is for another network: nothing there takes {key}")
+            raise InputError(f"{where} is for another network: nothing there takes {key}")
     weights = {key: state[key].detach().to(device=device, dtype=dtype) for key in expected}
     unet.load_state_dict(weights, assign=True)
     return unet.eval().requires_grad_(False)
@@ -147,7 +148,7 @@ def _check_heads(config: UNetConfig, where: str) -> None:
     for level in [*levels, -1] if config.mid_attention else levels:
         channels = int(config.channel_mult[level] * config.model_channels)
         if divisor < 1 or channels % divisor:
-            raise DdfmError(
+            raise InputError(
                 f"{name}={divisor} does not divide the {channels} channels of an attention "
                 f"in {where}"
             )
@@ -155,30 +156,30 @@ def _check_heads(config: UNetConfig, where: str) -> None:
 
 def _refuse_others(state: State, where: str) -> None:
     if "label_emb.weight" in state:
-        raise DdfmError(
+        raise InputError(
             f"{where} has class conditioning (label_emb.weight, {len(state['label_emb.weight'])} "
             "classes); a prior must be unconditional"
         )
     if any(key.startswith(("down_blocks.", "conv_in.")) for key in state):
-        raise DdfmError(
+        raise InputError(
             f"{where} holds a diffusers network; give the folder with its config.json instead"
         )
     if "time_embed.0.weight" not in state:
         first = next(iter(state), "nothing")
-        raise DdfmError(
+        raise InputError(
             f"{where} holds no network of guided-diffusion: it has no time_embed.0.weight among "
             f"its {len(state)} tensors, the first of which is {first}"
         )
     if not any(key.startswith("output_blocks.") for key in state):
-        raise DdfmError(f"{where} has no output_blocks: a classifier, not a prior")
+        raise InputError(f"{where} has no output_blocks: a classifier, not a prior")
 
 
 def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     def shape(key: str, ndim: int) -> torch.Size:
         if key not in state:
-            raise DdfmError(f"{where} is not complete: it lacks {key}")
+            raise InputError(f"{where} is not complete: it lacks {key}")
         if state[key].ndim != ndim or not state[key].numel():
-            raise DdfmError(f"{where} is damaged: {key} has the shape {tuple(state[key].shape)}")
+            raise InputError(f"{where} is damaged: {key} has the shape {tuple(state[key].shape)}")
         return state[key].shape
 
     def has(pattern: str) -> set[int]:
@@ -190,22 +191,22 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
     pixels = settings.get("patch", 1) ** 2
     taken, answered = shape("input_blocks.0.0.weight", 4)[1], shape("out.2.weight", 4)[0]
     if taken not in (pixels, 3 * pixels):
-        raise DdfmError(
+        raise InputError(
             f"{where} takes {taken} channels where a prior has 1 or 3"
             + (f" in patches of {settings['patch']}" if pixels > 1 else "; or say its patch size")
         )
     if answered not in (taken, 2 * taken):
-        raise DdfmError(f"{where} answers {taken} channels with {answered}: not a denoiser")
+        raise InputError(f"{where} answers {taken} channels with {answered}: not a denoiser")
 
     down, up = has(r"input_blocks\.(\d{1,6})\..*"), has(r"output_blocks\.(\d{1,6})\.0\..*")
     by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
     by_convolution = has(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
     if up != set(range(len(up))) or max(down) + 1 != len(up):
-        raise DdfmError(f"{where} is not complete: blocks of its way down or up are missing")
+        raise InputError(f"{where} is not complete: blocks of its way down or up are missing")
     by_mean = up - down  # halving by the mean of four pixels leaves no weights
     levels = 1 + len(by_block or by_convolution or by_mean)
     if len(up) % levels or len(up) < 2 * levels:
-        raise DdfmError(f"{where} is not complete: {len(up)} output_blocks for {levels} levels")
+        raise InputError(f"{where} is not complete: {len(up)} output_blocks for {levels} levels")
     per_level = len(up) // levels
 
     mults, attention = [], []

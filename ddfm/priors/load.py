@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog
@@ -17,6 +16,7 @@ from ddfm.priors.checkpoints import load_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
 from ddfm.priors.settings import alphas_bar_of, normalised
+from ddfm.storage.inputs import with_home
 
 __all__ = ["load_prior"]
 
@@ -71,10 +71,10 @@ def load_prior(
     elif adapters.is_diffusers(x) or scheduler is not None:
         prior = adapters.from_diffusers(x, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers model")
-    elif isinstance(x, Callable):
+    elif callable(x):
         prior = adapters.from_callable(x, name=name, **config)
     else:
-        raise DdfmError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
+        raise InputError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
     return prior if device is None and dtype is None else prior.to(device, dtype)
 
 
@@ -91,7 +91,7 @@ def _from_text(
             return _gaussian(config)
         name = name or entry.name
         x = catalog.path_of(entry.name) or catalog.get(entry.name)
-    path = Path(x).expanduser()
+    path = with_home(x)
     if path.is_dir():
         prior = adapters.from_folder(path, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers folder")
@@ -122,4 +122,4 @@ def _gaussian(config: dict[str, Any]) -> GaussianPrior:
 
 def _refuse(config: dict[str, Any], what: str) -> None:
     if config:
-        raise DdfmError(f"{what} takes no {next(iter(config))}: it says so itself")
+        raise InputError(f"{what} takes no {next(iter(config))}: it says so itself")

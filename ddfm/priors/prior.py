@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.priors.schedule import alpha_sigma
 
 __all__ = ["KINDS", "FunctionPrior", "Prior", "x0_from"]
@@ -51,11 +51,11 @@ class Prior(ABC):
         alphas_bar = torch.as_tensor(alphas_bar, dtype=torch.float64, device="cpu")
         falling = alphas_bar.ndim == 1 and bool((alphas_bar.diff() <= 0).all())
         if not falling or not bool(((alphas_bar >= 0) & (alphas_bar < 1)).all()):
-            raise DdfmError(
+            raise InputError(
                 "alphas_bar of a prior must be a falling vector with values from 0 to below 1"
             )
         if channels not in (1, 3):
-            raise DdfmError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
+            raise InputError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
         self.alphas_bar = alphas_bar
         self.channels = channels
         self.multiple = multiple
@@ -104,7 +104,7 @@ class Prior(ABC):
 
         Finest scale first; scales finer than 1 / `finest` of the image are left out.
         """
-        raise DdfmError(f"the prior {self.name} has no inner features; use a U-Net prior")
+        raise InputError(f"the prior {self.name} has no inner features; use a U-Net prior")
 
 
 def x0_from(
@@ -152,7 +152,7 @@ class FunctionPrior(Prior):
         if prediction.shape[1] == 2 * self.channels:
             prediction = prediction[:, : self.channels]
         if prediction.shape != x_t.shape:
-            raise DdfmError(
+            raise InputError(
                 f"the prior {self.name} answers {tuple(x_t.shape)} with {tuple(prediction.shape)}; "
                 "it must keep the shape, or double the channels"
             )
@@ -197,5 +197,5 @@ def _sha256_of_weights(network: nn.Module) -> str:
     for name, weight in network.state_dict().items():
         digest.update(name.encode())
         if isinstance(weight, Tensor):  # modules may keep other things there too
-            digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
+            digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import InputError, unknown
 
 __all__ = [
     "SCHEDULES",
@@ -27,7 +27,6 @@ __all__ = [
     "linear_betas",
     "per_image",
     "t_of_sigma",
-    "timesteps",
 ]
 
 
@@ -51,7 +50,7 @@ def alphas_bar(schedule: str = "linear", T: int = 1000) -> Tensor:
     if schedule not in SCHEDULES:
         raise unknown("noise schedule", schedule, SCHEDULES)
     if T < 1:
-        raise DdfmError(f"a noise schedule needs at least 1 timestep, not T = {T}")
+        raise InputError(f"a noise schedule needs at least 1 timestep, not T = {T}")
     return alphas_bar_of_betas(SCHEDULES[schedule](T))
 
 
@@ -59,7 +58,7 @@ def alphas_bar_of_betas(betas: Tensor) -> Tensor:
     """abar_t of betas, which must be a vector with values in (0, 1]."""
     betas = torch.as_tensor(betas, dtype=torch.float64, device="cpu")
     if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas <= 1)).all()):
-        raise DdfmError("betas of a noise schedule must be a vector with values in (0, 1]")
+        raise InputError("betas of a noise schedule must be a vector with values in (0, 1]")
     return torch.cumprod(1 - betas, dim=0)
 
 
@@ -82,72 +81,6 @@ def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Te
 def t_of_sigma(alphas_bar: Tensor, sigma: float) -> int:
     """The timestep whose sigma_t / alpha_t (noise beside an unscaled image) is nearest to sigma."""
     if not 0 <= sigma < math.inf:
-        raise DdfmError(f"a noise level must be a finite number from 0 on, not {sigma}")
+        raise InputError(f"a noise level must be a finite number from 0 on, not {sigma}")
     ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
     return int((ratio - sigma).abs().argmin())
-
-
-def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
-    """Which of T timesteps to visit, from the noisiest to the cleanest.
-
-    By the rules of guided-diffusion's `timestep_respacing`:
-
-    100, "100"      so many steps, evenly spaced over 0 .. T-1, both ends kept, rounded;
-    "10,15,20"      T in equal sections, from the clean end to the noisy one, so many steps in each;
-    "ddim50"        an integer stride from 0 that gives exactly so many steps;
-    None            every step.
-
-    One departure: a single step is T-1, the end that sampling starts from (theirs is 0).
-    For a warm start at t0 ask for `timesteps(t0 + 1, steps)`.
-    """
-    if T < 1:
-        raise DdfmError(f"there must be at least 1 timestep, not T = {T}")
-    if respacing is None:
-        return list(range(T))[::-1]
-    text = str(respacing).strip()
-    if text.startswith("ddim"):
-        return _strided(T, _count(text[4:], text))[::-1]
-    counts = [_count(part, text) for part in text.split(",")]
-    if counts == [1]:
-        return [T - 1]
-    steps: list[int] = []
-    size, extra = divmod(T, len(counts))
-    for section, count in enumerate(counts):
-        length = size + (section < extra)
-        start = section * size + min(section, extra)
-        steps += [start + step for step in _spread(length, count, text)]
-    return steps[::-1]
-
-
-def _count(part: str, text: str) -> int:
-    try:
-        count = int(part)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise DdfmError(
-            f"cannot read steps {short(text)}: use a count from 1 on (100), "
-            "counts of sections (10,15,20) or ddimN (ddim50)"
-        )
-    return count
-
-
-def _spread(length: int, count: int, text: str) -> list[int]:
-    if count > length:
-        raise DdfmError(
-            f"steps {short(text)} ask for {count} steps where the schedule has {length}"
-        )
-    stride = (length - 1) / (count - 1) if count > 1 else 1.0
-    # Summed up, not multiplied: at ties the rounding then falls as it does in guided-diffusion.
-    steps, position = [], 0.0
-    for _ in range(count):
-        steps.append(round(position))
-        position += stride
-    return steps
-
-
-def _strided(T: int, count: int) -> list[int]:
-    for stride in range(1, T):
-        if len(range(0, T, stride)) == count:
-            return list(range(0, T, stride))
-    raise DdfmError(f"no integer stride gives {count} of {T} timesteps; use {count} without ddim")

@@ -16,17 +16,17 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import InputError, short, unknown
 from ddfm.priors.prior import KINDS
 from ddfm.priors.schedule import alphas_bar as named_schedule
 from ddfm.priors.schedule import alphas_bar_of_betas
 from ddfm.priors.unet import UNetConfig
 
 __all__ = [
-    "ADM",
     "DIFFUSION",
     "NETWORK",
     "SETTINGS",
@@ -37,15 +37,6 @@ __all__ = [
     "overlaid",
     "refuse_missing",
 ]
-
-# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
-ADM = {
-    "kind": "eps",
-    "schedule": "linear",
-    "T": 1000,
-    "num_head_channels": 64,
-    "use_new_attention_order": False,
-}
 
 NETWORK = {field.name: str(field.type) for field in fields(UNetConfig)}
 DIFFUSION = {
@@ -107,12 +98,14 @@ def _typed(key: str, value: Any, where: str) -> Any:
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
         least, most = LEAST.get(key, 1), MOST.get(key, LARGEST)
         if not least <= value <= most:
-            raise DdfmError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
+            raise InputError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
         return value
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "vector":
         with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
+                raise TypeError  # torch would drop the imaginary part with a warning
             vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
             if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
                 return vector
@@ -124,7 +117,7 @@ def _typed(key: str, value: Any, where: str) -> Any:
         if plain and len(value) <= 16 and all(0 < v <= LARGEST for v in value):
             return tuple(value)
     expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
-    raise DdfmError(f"{key} of {where} must be {expected}, not {short(value)}")
+    raise InputError(f"{key} of {where} must be {expected}, not {short(value)}")
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,4 +170,4 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     missing = list(missing)
     if missing:
         said = ", ".join(examples.get(key, key) for key in missing)
-        raise DdfmError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")
+        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")

@@ -11,20 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError
 from ddfm.priors.prior import Prior
+from ddfm.priors.tile_sizes import OVERLAP, check_tile, spans, tile_for
 
-__all__ = ["Tiled", "check_tile", "in_tiles", "tile_for"]
-
-LARGEST_UNTILED = 1024 * 1024  # pixels; the shipped network needs about 1 GB for so many
-TILE = 768
-OVERLAP = 64
-
-
-def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
-    """Refuses tiles that leave no room between two overlaps; 0 (none) and None are fine."""
-    if tile and tile < 2 * overlap:
-        raise DdfmError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
+__all__ = ["Tiled", "in_tiles"]
 
 
 class Tiled(Prior):
@@ -64,14 +54,7 @@ class Tiled(Prior):
 
     def spans(self, side: int) -> list[tuple[int, int]]:
         """Where tiles begin and end along one side."""
-        return _spans(side, self.tile, self.overlap, self.prior.multiple)
-
-
-def tile_for(tile: int | None, size: tuple[int, int]) -> int:
-    """The side of tiles for an image of this size: as asked for, or 0 where none are needed."""
-    if tile is None:
-        tile = TILE if size[0] * size[1] > LARGEST_UNTILED else 0
-    return tile if tile and max(size) > tile else 0
+        return spans(side, self.tile, self.overlap, self.prior.multiple)
 
 
 def in_tiles(
@@ -85,7 +68,7 @@ def in_tiles(
     if not tile:
         return function(x)
     tile, overlap = (-(-side // grid) * grid for side in (tile, overlap))
-    rows, columns = (_spans(side, tile, overlap, grid) for side in x.shape[-2:])
+    rows, columns = (spans(side, tile, overlap, grid) for side in x.shape[-2:])
     total, weights = None, torch.zeros_like(x[:1, :1])
     for row in rows:
         for column in columns:
@@ -97,16 +80,6 @@ def in_tiles(
             total[part] += weight * y
             weights[part] += weight
     return total / weights
-
-
-def _spans(side: int, tile: int, overlap: int, grid: int) -> list[tuple[int, int]]:
-    """Tiles along one side: as few as will do, as short as so few can be, on the grid."""
-    if side <= tile:
-        return [(0, side)]
-    count = -(-(side - overlap) // (tile - overlap))
-    step = -(-(side - overlap) // (count * grid)) * grid
-    begins = [*range(0, (count - 1) * step, step), side - step - overlap]
-    return [(begin, begin + step + overlap) for begin in begins]
 
 
 def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:

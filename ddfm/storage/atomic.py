@@ -4,6 +4,10 @@ Until then they lie beside it under a temporary name, `.partial-...-HOST-...`, a
 the run lives that writes them. What a killed run has left is cleared by the next that writes the
 same file: if the run was on this host and its lock is gone, or, where locks or hosts do not tell,
 if nothing was done to it for a day.
+
+This is the door of all writers: what they replace is a file of ours, or nothing (the rule stands in
+`ddfm.storage.ours`). Outside of this room nobody opens a file to write to it, moves one or removes
+one, but at the temporary paths that are given out here.
 """
 
 from __future__ import annotations
@@ -16,47 +20,53 @@ import stat
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, StorageError
+from ddfm.storage.ours import being_written, check_folder, check_ours
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_folder", "atomic_path", "claimed", "lock"]
+__all__ = ["atomic_folder", "atomic_path", "claimed", "discard_all", "lock"]
 
 PREFIX = ".partial-"
 ABANDONED = 24 * 3600  # seconds after which a temporary file belongs to nobody
 
-_being_written: set[Path] = set()  # temporary paths of this process
-
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], prefix: str | None = None) -> Iterator[Path]:
+def atomic_path(
+    path: str | os.PathLike[str], prefix: str | None = None, known: Collection[str] = ()
+) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds.
 
     Args:
         prefix: of the temporary name, for a caller who clears those of killed runs.
+        known: the sha256 of contents that may be replaced though nothing in them says so.
     """
     path = Path(path)
-    if path in _being_written:  # whoever made that path moves it
+    if path in being_written:  # whoever made that path moves it
         yield path
         return
+    check_ours(path, known)
     with _explained(path):
         if prefix is None:
             prefix = _prefix_of(path)
             _clear(path.parent, prefix)
         handle, temporary = _locked_file(path, prefix)
-    _being_written.add(temporary)
+    being_written.add(temporary)
     try:
-        with _moved_at_the_end(temporary, path, 0o666):
+        with _explained(path):
             yield temporary
+            _give_mode(temporary, 0o666)
+            check_ours(path, known)  # which may have changed since
+            os.replace(temporary, path)
     finally:
-        _being_written.discard(temporary)
+        being_written.discard(temporary)
         with suppress(FileNotFoundError):
             temporary.unlink()
         if handle is not None:
@@ -65,19 +75,24 @@ def atomic_path(path: str | os.PathLike[str], prefix: str | None = None) -> Iter
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The same for a folder; at `path` is nothing, or an empty folder."""
+    """The same for a folder, in place of nothing, or of a folder with files of ours alone."""
     path = Path(path)
+    check_folder(path)
     with _explained(path):
         prefix = _prefix_of(path)
         _clear(path.parent, prefix)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{prefix}{_host()}-"))
         handle = None if fcntl is None else os.open(temporary, os.O_RDONLY)
+    being_written.add(temporary)
     try:
         if handle is not None:
             lock(handle)
-        with _moved_at_the_end(temporary, path, 0o777):
+        with _explained(path):
             yield temporary
+            _give_mode(temporary, 0o777)
+            _replace_folder(temporary, path)
     finally:
+        being_written.discard(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
         if handle is not None:
             os.close(handle)
@@ -157,20 +172,43 @@ def _host() -> str:
     return re.sub("[^A-Za-z0-9]", "_", socket.gethostname())[:32]
 
 
-@contextmanager
-def _moved_at_the_end(temporary: Path, path: Path, mode: int) -> Iterator[None]:
+def _give_mode(temporary: Path, mode: int) -> None:
     """What is made as temporary is private; it gets the mode that anything new would have."""
-    with _explained(path):
-        yield
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, mode & ~mask)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, mode & ~mask)
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    check_folder(path)
+    if not path.is_dir() or not any(path.iterdir()):
         os.replace(temporary, path)
+        return
+    # No system call exchanges two folders everywhere; so for a moment there is none.
+    old = temporary.with_name(f"{temporary.name}-old")
+    path.rename(old)
+    temporary.rename(path)
+    for each in list(old.iterdir()):
+        check_ours(each)
+        each.unlink()
+    old.rmdir()
+
+
+def discard_all() -> None:
+    """Removes all that is half written, for a process that is told to end."""
+    for path in list(being_written):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except DdfmError:
+        raise
     except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None

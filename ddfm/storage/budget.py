@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = ["ask_bytes", "ask_pixels", "limited", "max_bytes", "max_pixels"]
 
@@ -51,7 +51,7 @@ def max_bytes(packed: int | None = None) -> float:
 def ask_pixels(width: int, height: int, name: str) -> None:
     """Refuse a picture of too many pixels."""
     if width * height > max_pixels():
-        raise DdfmError(
+        raise InputError(
             f"{name} says it has {width} x {height} pixels, more than the limit of "
             f"{max_pixels() / 1e6:g} megapixels that guards against decompression bombs; if you "
             f"trust it, raise the limit with --max-megapixels or {PIXELS}"
@@ -67,7 +67,7 @@ def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
     """
     limit = max_bytes(packed)
     if needed > limit:
-        raise DdfmError(
+        raise InputError(
             f"{name} would take {_megabytes(needed)} of memory, more than the limit of "
             f"{_megabytes(limit)} that guards against decompression bombs; if you trust it, raise "
             f"the limit with {BYTES}={needed:.0f}"
@@ -98,7 +98,7 @@ def _said(variable: str) -> float | None:
         number = float(text)
         if number > 0 and not math.isnan(number):
             return number
-    raise DdfmError(f"{variable} must be a number above 0, such as 4e9, not {text!r}")
+    raise InputError(f"{variable} must be a number above 0, such as 4e9, not {text!r}")
 
 
 def _megabytes(count: float) -> str:

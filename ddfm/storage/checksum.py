@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ddfm.errors import DdfmError
+from ddfm.errors import StorageError
 
 __all__ = ["KnownData", "KnownFile", "Source", "sha256_of"]
 
@@ -23,7 +23,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise DdfmError(f"cannot read {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     return digest.hexdigest()
 
 
@@ -68,7 +68,7 @@ class KnownFile:
         try:
             found = self.path.stat()
         except OSError as error:
-            raise DdfmError(f"cannot read {self.path}: {error.strerror or error}") from None
+            raise StorageError(f"cannot read {self.path}: {error.strerror or error}") from None
         return found.st_size, found.st_mtime_ns
 
     @cached_property

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.errors import DdfmError, InputError, StorageError, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +24,7 @@ __all__ = [
     "read_text",
     "read_to_the_end",
     "toml_table",
+    "with_home",
 ]
 
 MOST_TEXT = 64 * 2**20  # bytes of a file of settings
@@ -57,14 +58,24 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     try:
         if path.is_dir():
-            raise DdfmError(f"cannot read {path}: it is a folder, not a file")
+            raise StorageError(f"cannot read {path}: it is a folder, not a file")
         if not path.exists():
-            raise DdfmError(f"cannot read {path}: there is no such file")
+            raise StorageError(f"cannot read {path}: there is no such file")
         if not path.is_file():
-            raise DdfmError(f"cannot read {path}: it is not a regular file")
+            raise StorageError(f"cannot read {path}: it is not a regular file")
+    except DdfmError:
+        raise
     except (OSError, ValueError) as error:
-        raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+        raise StorageError(f"cannot read {path}: {one_line(error)}") from None
     return path
+
+
+def with_home(path: str | os.PathLike[str]) -> Path:
+    """The path, with `~` and `~name` at its beginning as the folders that they stand for."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"cannot find the home folder that {path} begins with") from None
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -72,10 +83,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
     path = existing_file(path)
     try:
         if path.stat().st_size > MOST_TEXT:
-            raise DdfmError(f"cannot read {path}: it is too large for a file of settings")
+            raise InputError(f"cannot read {path}: it is too large for a file of settings")
         return path.read_text(encoding="utf-8")
+    except DdfmError:
+        raise
     except (OSError, ValueError) as error:
-        raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+        raise StorageError(f"cannot read {path}: {one_line(error)}") from None
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
@@ -83,11 +96,11 @@ def json_object(text: str, where: str) -> dict[str, Any]:
     try:
         content = json.loads(text, parse_constant=_no_number)
     except RecursionError:
-        raise DdfmError(f"{where} is nested too deeply") from None
+        raise InputError(f"{where} is nested too deeply") from None
     except ValueError as error:
-        raise DdfmError(f"{where} is not JSON: {one_line(error)}") from None
+        raise InputError(f"{where} is not JSON: {one_line(error)}") from None
     if not isinstance(content, dict):
-        raise DdfmError(f"{where} must be a JSON object: names with their values")
+        raise InputError(f"{where} must be a JSON object: names with their values")
     return content
 
 
@@ -97,9 +110,9 @@ def toml_table(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise DdfmError(f"{path} is nested too deeply") from None
+        raise InputError(f"{path} is nested too deeply") from None
     except ValueError as error:
-        raise DdfmError(f"{path} is not TOML: {one_line(error)}") from None
+        raise InputError(f"{path} is not TOML: {one_line(error)}") from None
 
 
 def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
@@ -111,7 +124,7 @@ def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
     while data := stream.read(PIECE):
         left -= len(data)
         if left < 0:
-            raise DdfmError(f"{name} was refused: it unpacks to more than its header says")
+            raise InputError(f"{name} was refused: it unpacks to more than its header says")
 
 
 def _no_number(text: str) -> float:

@@ -31,11 +31,13 @@ from typing import Any, BinaryIO
 from ddfm.errors import DdfmError
 from ddfm.storage.atomic import atomic_path, claimed, lock
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
+from ddfm.storage.ours import may_overwrite
 
 __all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
+LONGEST = 255  # bytes of a file's name
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
 BEGIN, BEGINNING = b'{"output": "', 1 << 16
 
@@ -132,11 +134,11 @@ class Manifest:
 
     def keep_others(self, outputs: Iterable[str]) -> None:
         """Raise if one of these is there already, and no line says that it was made here."""
-        for output in outputs:
+        for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
                 raise DdfmError(
                     f"cannot write {self.folder / output}: it is there already, and {NAME} does "
-                    "not know it; move it away, or name another folder"
+                    "not know it; move it away, name another folder, or allow it (--overwrite)"
                 )
 
     def known(self, output: str) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ class Manifest:
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
-        with atomic_path(self.folder / output, PREFIX) as temporary:
+        with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
             entry = {"output": output, **KnownFile(temporary).noted(), **entry}
             self._append(entry)
@@ -300,6 +302,6 @@ def _entry(line: bytes) -> Entry | None:
     with suppress(ValueError, RecursionError):
         entry = json.loads(line)
         name = entry.get("output") if isinstance(entry, dict) else None
-        if isinstance(name, str) and name and name == Path(name).name:
-            return entry
+        if isinstance(name, str) and 0 < len(os.fsencode(name)) <= LONGEST:
+            return entry if name == Path(name).name else None
     return None

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.dmfuse.features import noise_like, read_features
-from ddfm.errors import DdfmError
+from ddfm.dmfuse.features import device_of, noise_like, read_features
+from ddfm.errors import InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import make_folder, remove, write_json
+from ddfm.storage.ours import MARK
 from ddfm.training.dmfuse_loss import levels
 
 __all__ = ["Crops", "FeatureCache", "choose_crops"]
@@ -42,7 +46,7 @@ class Crops:
     @property
     def sha256(self) -> str:
         """Of both sources."""
-        return hashlib.sha256(self.planes[:, :2].contiguous().numpy()).hexdigest()
+        return hashlib.sha256(self.planes[:, :2].contiguous().numpy().data).hexdigest()
 
     def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Infrared, visible and level of some crops, (B, 1, size, size) each."""
@@ -70,7 +74,7 @@ def choose_crops(
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
     if not planes:
-        raise DdfmError(f"no pair has {size} x {size} pixels to train on")
+        raise InputError(f"no pair has {size} x {size} pixels to train on")
     return Crops(torch.stack(planes))
 
 
@@ -106,7 +110,7 @@ class FeatureCache:
             "noise": noise,
             "seed": seed if noise == "random" else None,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def batch(self, index: Sequence[int], timesteps: Sequence[int]) -> tuple[list[Tensor], ...]:
         """Features of both sources of some crops, timesteps side by side, finest scale first."""
@@ -120,41 +124,57 @@ class FeatureCache:
     def _at(self, t: int) -> list[np.ndarray]:
         if t not in self._maps:
             note = self.folder / f"t{t}.json"
-            if not note.exists() or json.loads(note.read_text())["of"] != self._of:
+            if _read_note(note).get("of") != self._of:
                 self._compute(t, note)
             files = sorted(self.folder.glob(f"t{t}-scale*.npy"))
-            files = files[: json.loads(note.read_text())["scales"]]
+            files = files[: _read_note(note)["scales"]]
             self._maps[t] = [np.load(file, mmap_mode="r") for file in files]
         return self._maps[t]
 
     def _compute(self, t: int, note: Path) -> None:
         """The note is written last: files without one are not whole."""
-        note.unlink(missing_ok=True)
-        device = next(iter(self.prior.network.parameters())).device
+        remove(note)
+        device = device_of(self.prior)
         maps: list[np.ndarray] = []
         steps = range(0, len(self.crops), AT_ONCE)
         desc = f"features at t = {t}"
-        for first in progress_bar(self.progress, steps, desc=desc, leave=True):
-            some = self.crops.planes[first : first + AT_ONCE, :2]
-            x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
-            # A number of its own for each source of each crop, at each t.
-            numbers = range(2 * first, 2 * first + len(x))
-            noise = noise_like(x, self.noise, [_seed(self.seed, t, n) for n in numbers])
-            features = read_features(self.prior, x, (t,), (noise,))
-            for scale, f in enumerate(features):
-                f = f.unflatten(0, (-1, 2)).half().cpu().numpy()
-                if scale == len(maps):
-                    file = self.folder / f"t{t}-scale{scale}.npy"
-                    shape = (len(self.crops), *f.shape[1:])
-                    maps.append(
-                        np.lib.format.open_memmap(file, "w+", dtype=np.float16, shape=shape)
-                    )
-                maps[scale][first : first + AT_ONCE] = f
-        for array in maps:
-            array.flush()
-        with atomic_path(note) as temporary:
-            temporary.write_text(json.dumps({"of": self._of, "scales": len(maps)}))
+        with ExitStack() as files:
+            for first in progress_bar(self.progress, steps, desc=desc, leave=True):
+                some = self.crops.planes[first : first + AT_ONCE, :2]
+                x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
+                # A number of its own for each source of each crop, at each t.
+                numbers = range(2 * first, 2 * first + len(x))
+                noise = noise_like(x, self.noise, [_seed(self.seed, t, n) for n in numbers])
+                features = read_features(self.prior, x, (t,), (noise,))
+                for scale, f in enumerate(features):
+                    f = f.unflatten(0, (-1, 2)).half().cpu().numpy()
+                    if scale == len(maps):
+                        file = self.folder / f"t{t}-scale{scale}.npy"
+                        shape = (len(self.crops), *f.shape[1:])
+                        maps.append(files.enter_context(_new_array(file, shape)))
+                    maps[scale][first : first + AT_ONCE] = f
+        write_json(note, {"of": self._of, "scales": len(maps)})
+
+
+@contextmanager
+def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """An array on disk, to be filled. Behind it lies another, which says whose the file is."""
+    with atomic_path(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", dtype=np.float16, shape=shape)
+        yield array
+        array.flush()
+        with open(temporary, "ab") as file:
+            np.save(file, np.array(MARK.encode()))
 
 
 def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    """What features were computed of; nothing where there is no such note."""
+    with suppress(OSError, ValueError):
+        told = json.loads(note.read_text())
+        if isinstance(told, dict):
+            return told
+    return {}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,17 +20,20 @@ from ddfm.arguments import positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, save_head
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
+from ddfm.imaging.files import write_drawing
 from ddfm.imaging.pairing import Pair
 from ddfm.priors.prior import Prior
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
-from ddfm.training.run import TrainingRun
+from ddfm.training.run import TrainingRun, check_seed, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
+Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the level to aim at
 PUBLISHED_TIMESTEPS = (5, 50, 100)
+WEIGHTS = "dmfuse.safetensors"
 ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
 SHOWN = 6  # crops on a sheet
 # How far levels may be spread afterwards. The published method has nothing of the kind.
@@ -63,9 +66,10 @@ class Settings:
             raise unknown("loss", self.loss, LOSSES)
         if self.noise not in NOISES:
             raise unknown("noise", self.noise, NOISES)
+        check_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
-            raise DdfmError(f"crops have at least 32 pixels to a side, not {self.size}")
+            raise InputError(f"crops have at least 32 pixels to a side, not {self.size}")
 
 
 def train_dmfuse(
@@ -87,19 +91,21 @@ def train_dmfuse(
     """
     s = settings or Settings()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
-    pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
-    train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
-    run.resume() or run.normalise(train)
-    run.train(train, progress)
-    about = About(
-        run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
-    )
-    save_head(out / "dmfuse.safetensors", run.head, about)
-    return out / "dmfuse.safetensors"
+    with protecting(*(path for pair in pairs for path in pair.files)):
+        prepare(out, s, WEIGHTS)
+        run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
+        pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
+        train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
+        if not run.resume():
+            run.normalise(train)
+        run.train(train, progress)
+        about = About(
+            run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
+        )
+        save_head(out / WEIGHTS, run.head, about)
+    return out / WEIGHTS
 
 
 def _network(s: Settings, prior: Prior) -> HeadConfig:
@@ -133,9 +139,10 @@ class Data:
         self.timesteps = () if run.settings.plain else run.settings.t
         self.device = run.device
 
-    def at(self, index: Sequence[int]) -> tuple[list[Tensor], tuple[list[Tensor], ...]]:
+    def at(self, index: Sequence[int]) -> tuple[Images, tuple[list[Tensor], ...]]:
         """(i, v, u) in [0, 1], and the features of i and of v."""
-        images = [x.to(self.device) for x in self.crops.at(index)]
+        i, v, u = (x.to(self.device) for x in self.crops.at(index))
+        images = i, v, u
         if not self.timesteps:
             return images, ([], [])
         features = self.cache.batch(index, self.timesteps)
@@ -145,7 +152,7 @@ class Data:
 class HeadRun(TrainingRun):
     """A head and its optimiser."""
 
-    colors = {"aside": "#2166ac", "loss": "#666666"}
+    colors: ClassVar[dict[str, str]] = {"aside": "#2166ac", "loss": "#666666"}
     aside: Data  # what is not trained on
 
     def __init__(
@@ -161,7 +168,9 @@ class HeadRun(TrainingRun):
     def normalise(self, data: Data) -> None:
         """Tells the head how large the features are, once, before the first step."""
         if data.timesteps:
-            some = np.linspace(0, len(data.crops) - 1, min(64, len(data.crops))).astype(int)
+            some = (
+                np.linspace(0, len(data.crops) - 1, min(64, len(data.crops))).astype(int).tolist()
+            )
             _, (of_i, of_v) = data.at(some)
             self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
 
@@ -169,7 +178,8 @@ class HeadRun(TrainingRun):
         with self.timed():
             s = self.settings
             rng = np.random.default_rng([s.seed, 1, self.step])
-            images, features = data.at(rng.choice(len(data.crops), min(s.batch, len(data.crops))))
+            some = rng.choice(len(data.crops), min(s.batch, len(data.crops)))
+            images, features = data.at(some.tolist())
             value = self._loss(images, features)
             self.optimizer.zero_grad()
             value.backward()
@@ -179,10 +189,10 @@ class HeadRun(TrainingRun):
             self.optimizer.step()
         return float(value.detach())
 
-    def _loss(self, images: list[Tensor], features: tuple[list[Tensor], ...]) -> Tensor:
+    def _loss(self, images: Images, features: tuple[list[Tensor], ...]) -> Tensor:
         return loss(self._fused(images, features), *images, self.settings.loss)
 
-    def _fused(self, images: list[Tensor], features: tuple[list[Tensor], ...]) -> Tensor:
+    def _fused(self, images: Images, features: tuple[list[Tensor], ...]) -> Tensor:
         i, v, _ = images
         return (self.head(2 * i - 1, 2 * v - 1, *features) + 1) / 2
 
@@ -200,10 +210,9 @@ class HeadRun(TrainingRun):
     def draw(self, path: Path) -> None:
         """Infrared, visible, the level aimed at and the result, a column a crop."""
         data = self.aside
-        index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int)
+        index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int).tolist()
         images, features = data.at(index)
         shown = [*images, self._fused(images, features)]
         rows = [torch.cat(list(x[:, 0]), dim=1) for x in shown]
         pixels = (torch.cat(rows).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        with atomic_path(path) as temporary:
-            Image.fromarray(pixels).save(temporary)
+        write_drawing(path, Image.fromarray(pixels))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.files import SUFFIXES, read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.progress import progress_bar
@@ -27,7 +27,7 @@ def find_photographs(folder: str | Path) -> list[Path]:
     """All picture files below a folder, sorted. What is hidden is left out, as everywhere."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise DdfmError(f"{folder} is not a folder of photographs")
+        raise StorageError(f"{folder} is not a folder of photographs")
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -36,7 +36,7 @@ def find_photographs(folder: str | Path) -> list[Path]:
         and path.is_file()
     )
     if not files:
-        raise DdfmError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
     return files
 
 
@@ -45,7 +45,7 @@ def read_photograph(path: Path, channels: int = 1) -> Image.Image:
     try:
         image = Image.fromarray(eight_bit(read_image(path))).convert("RGB")
     except DdfmError as error:
-        raise DdfmError(f"{error}; repair it, or take it out of the folder") from None
+        raise InputError(f"{error}; repair it, or take it out of the folder") from None
     return image.convert("L") if channels == 1 else image
 
 
@@ -62,7 +62,7 @@ class Photographs:
                 if min(size) >= smallest:
                     level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
         if not self.levels[0]:
-            raise DdfmError(f"no photograph is at least {smallest} pixels wide and high")
+            raise InputError(f"no photograph is at least {smallest} pixels wide and high")
         self.megapixels = sum(a.size for a in self.levels[0]) / 1e6
         # A photograph is drawn as often as it has pixels, so that every crop is as likely.
         self._chances = [
@@ -89,7 +89,7 @@ class Photographs:
         top = rng.integers(picture.shape[0] - size + 1)
         left = rng.integers(picture.shape[1] - size + 1)
         crop = picture[top : top + size, left : left + size].astype(np.float32) / 127.5 - 1
-        crop = np.rot90(crop, rng.integers(4))
+        crop = np.rot90(crop, int(rng.integers(4)))
         if rng.random() < 0.5:
             crop = crop[:, ::-1]
         if rng.random() < 0.5:

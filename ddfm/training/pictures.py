@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from ddfm.diffusion.samplers import ddim
+from ddfm.imaging.files import write_drawing
 from ddfm.priors.prior import Prior
-from ddfm.priors.schedule import timesteps
-from ddfm.storage.atomic import atomic_path
+from ddfm.priors.respacing import timesteps
 
 __all__ = ["draw_curve", "sample_sheet"]
 
@@ -46,8 +46,7 @@ def draw_curve(
         now = points[-1][1]
         text = f"{name}: {now:.3f}  (from {low:.3f} to {high:.3f})"
         pen.text((margin + (row % 2) * 320, 8 + row // 2 * 16), text, fill=color)
-    with atomic_path(path) as temporary:
-        picture.save(temporary)
+    write_drawing(path, picture)
 
 
 @torch.no_grad()
@@ -65,5 +64,4 @@ def sample_sheet(
     for index, sample in enumerate(pixels):
         tile = Image.fromarray(sample[..., 0] if prior.channels == 1 else sample)
         sheet.paste(tile, (index % 4 * size, index // 4 * size))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary)
+    write_drawing(path, sheet)

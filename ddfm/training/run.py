@@ -13,19 +13,42 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.arguments import whole_number
+from ddfm.errors import InputError, one_line
 from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import make_folder, write_json
+from ddfm.storage.ours import JSON_MARK
+from ddfm.storage.outputs import check_writable
 from ddfm.training.pictures import draw_curve
 
-__all__ = ["TrainingRun"]
+__all__ = ["TrainingRun", "check_seed", "prepare"]
 
+HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
 REPORTING = ("report_every", "sample_every", "save_every")  # these may change within a run
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless all that draws random numbers takes this seed."""
+    if not 0 <= whole_number("seed", seed) < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed}")
+
+
+def prepare(out: Path, settings: Any, weights: str) -> None:
+    """Makes the folder of a run, and raises where a file of its would replace another's."""
+    make_folder(out)
+    drawn = {*range(settings.sample_every, settings.steps, settings.sample_every), settings.steps}
+    for name in (HISTORY, CURVE, CHECKPOINT, weights, *map(_samples, sorted(drawn))):
+        check_writable(out / name)
+
+
+def _samples(step: int) -> str:
+    return f"samples-{step:06d}.png"
 
 
 class TrainingRun:
@@ -36,9 +59,9 @@ class TrainingRun:
     `settings` is a dataclass with seed, steps, warmup, and how often to report, sample and save.
     """
 
-    colors: Mapping[str, str]  # of the lines of the curve, by what was measured
+    colors: ClassVar[Mapping[str, str]]  # of the lines of the curve, by what was measured
 
-    def __init__(self, settings: Any, out: Path, device: torch.device, **also: str) -> None:
+    def __init__(self, settings: Any, out: Path, device: torch.device, **also: str | None) -> None:
         """`also` is what else must be the same for a run to go on, a fingerprint of the prior."""
         torch.manual_seed(settings.seed)
         torch.set_flush_denormal(True)  # gradients near 1e-40 take long for nothing
@@ -104,11 +127,10 @@ class TrainingRun:
             }
             self.history.append(entry | self.measured())
             self.losses.clear()
-            with atomic_path(self.out / "history.json") as path:
-                path.write_text(json.dumps(self.history, indent=1))
-            draw_curve(self.history, self.out / "curve.png", self.colors)
+            write_json(self.out / HISTORY, {"history": self.history})
+            draw_curve(self.history, self.out / CURVE, self.colors)
         if self._due(self.settings.sample_every):
-            self.draw(self.out / f"samples-{self.step:06d}.png")
+            self.draw(self.out / _samples(self.step))
         if self._due(self.settings.save_every):
             self.save()
 
@@ -117,10 +139,10 @@ class TrainingRun:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.out / "checkpoint.pt"
+        return self.out / CHECKPOINT
 
     def save(self) -> None:
-        state = {
+        state = JSON_MARK | {
             "design": json.dumps(self.design),
             "step": self.step,
             "seconds": self.seconds,
@@ -128,8 +150,8 @@ class TrainingRun:
             "losses": self.losses,
             "parts": {name: part.state_dict() for name, part in self.parts().items()},
         }
-        with atomic_path(self._checkpoint) as path:
-            torch.save(state, path)
+        with atomic_path(self._checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def resume(self) -> bool:
         """Goes on from the checkpoint, if there is one."""
@@ -137,15 +159,24 @@ class TrainingRun:
             return False
         try:
             state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise DdfmError(f"cannot go on from {self._checkpoint}: {one_line(error)}") from None
-        if json.loads(state["design"]) != self.design:
-            raise DdfmError(
+            design = json.loads(state["design"])
+        except Exception as error:  # it may be anybody's file
+            raise InputError(
+                f"cannot go on from {self._checkpoint}: it is no checkpoint of this program "
+                f"({one_line(error)}); choose another --out"
+            ) from None
+        if design != self.design:
+            raise InputError(
                 f"{self._checkpoint} was made with other settings or another prior; "
                 "choose another --out"
             )
-        for name, part in self.parts().items():
-            part.load_state_dict(state["parts"][name])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.history, self.losses = state["history"], state["losses"]
+        try:
+            for name, part in self.parts().items():
+                part.load_state_dict(state["parts"][name])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.history, self.losses = list(state["history"]), list(state["losses"])
+        except Exception as error:
+            raise InputError(
+                f"cannot go on from {self._checkpoint}: {one_line(error)}; choose another --out"
+            ) from None
         return True

@@ -19,24 +19,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ddfm.arguments import positive
-from ddfm.errors import DdfmError, one_line, unknown
+from ddfm.errors import InputError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
 from ddfm.priors.schedule import alpha_sigma, alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.files import write_weights
+from ddfm.storage.ours import protecting
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import COLORS, sample_sheet
-from ddfm.training.run import TrainingRun
+from ddfm.training.run import TrainingRun, check_seed, prepare
 from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
+
+WEIGHTS = "prior.safetensors"
 
 # The design of the shipped prior: at full resolution, narrow, no attention (any size works alike).
 SHIPPED = UNetConfig(
@@ -77,10 +79,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
+        check_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)
         if not 0 <= self.balance <= 1:  # NaN is in no order
-            raise DdfmError(f"balance must be from 0 to 1, not {self.balance}")
+            raise InputError(f"balance must be from 0 to 1, not {self.balance}")
 
 
 def train_prior(
@@ -96,19 +99,33 @@ def train_prior(
     """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with _processes(device) as (rank, ranks, device):
+    photographs = find_photographs(folder)
+    aside = find_photographs(validation) if validation else []
+    _check_apart(out, folder, validation)
+    with protecting(*photographs, *aside, init), _processes(device) as (rank, ranks, device):
         first = rank == 0
         progress = progress if first else False
-        crops = Photographs(find_photographs(folder), max(settings.crops), progress)
+        if first:
+            prepare(out, settings, WEIGHTS)
+        crops = Photographs(photographs, max(settings.crops), progress)
         run = PriorRun(settings, out, torch.device(device), rank, ranks)
-        run.resume() or run.start_from(init)
+        if not run.resume():
+            run.start_from(init)
         if validation and first:
             run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
         run.train(crops, progress, reports=first)
         if first:
             run.write_weights()
-    return out / "prior.safetensors"
+    return out / WEIGHTS
+
+
+def _check_apart(out: Path, *folders: str | Path | None) -> None:
+    for folder in folders:
+        if folder and out.resolve().is_relative_to(Path(folder).resolve()):
+            raise InputError(
+                f"{out} lies in {folder}, where all pictures are trained or measured on, and those "
+                "of the run would be; choose another --out"
+            )
 
 
 class PriorRun(TrainingRun):
@@ -121,9 +138,8 @@ class PriorRun(TrainingRun):
     ) -> None:
         super().__init__(settings, out, device)
         self.rank, self.ranks = rank, ranks
-        layout = torch.channels_last  # the faster one for convolutions on CPU and GPU alike
-        self.net = UNet(settings.network).to(device, memory_format=layout)
-        self.average = UNet(settings.network).to(device, memory_format=layout).requires_grad_(False)
+        self.net = _network(settings, device)
+        self.average = _network(settings, device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.parallel = nn.parallel.DistributedDataParallel(self.net) if ranks > 1 else self.net
         self.optimizers = _optimizers(self.net, settings)
@@ -146,7 +162,7 @@ class PriorRun(TrainingRun):
             self.net.load_state_dict(weights)
             self.average.load_state_dict(weights)
         except Exception as error:
-            raise DdfmError(f"cannot start from the weights {init}: {one_line(error)}") from None
+            raise InputError(f"cannot start from the weights {init}: {one_line(error)}") from None
 
     @property
     def prior(self) -> FunctionPrior:
@@ -199,8 +215,8 @@ class PriorRun(TrainingRun):
 
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        mine, new = list(self.average.parameters()), list(self.net.parameters())
-        torch._foreach_lerp_(mine, [p.detach() for p in new], 1 - decay)
+        mine, new = ([p.detach() for p in net.parameters()] for net in (self.average, self.net))
+        torch._foreach_lerp_(mine, new, 1 - decay)
 
     def measured(self) -> dict[str, float]:
         """Decibels of denoised photographs, by noise level."""
@@ -223,16 +239,22 @@ class PriorRun(TrainingRun):
             "timesteps": len(self.alphas_bar),
         }
         weights = {k: v.half().contiguous().cpu() for k, v in self.average.state_dict().items()}
-        with atomic_path(self.out / "prior.safetensors") as path:
-            save_file(weights, path, metadata={"ddfm": json.dumps(about)})
+        write_weights(self.out / WEIGHTS, weights, {"ddfm": json.dumps(about)})
+
+
+def _network(settings: Settings, device: torch.device) -> UNet:
+    """Laid out with the channels last, the faster way for convolutions on CPU and GPU alike."""
+    net = UNet(settings.network).to(device)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
 
 
 def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
     if s.optimizer not in ("muon", "adamw"):
-        raise DdfmError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
+        raise InputError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
     outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for p in net.parameters():
         inner = s.optimizer == "muon" and p.ndim >= 2 and id(p) not in outer
         (matrices if inner else others).append(p)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from ddfm.imaging.levels import spread, used, with_levels
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
@@ -45,16 +46,28 @@ class CommonScale:
 
     def __init__(self) -> None:
         self.range: tuple[float, float] | None = None
+        self.first = True
 
     def __call__(self, frame: Picture) -> Picture:
         if frame.dtype.kind != "f":
-            return frame
+            return self._spread(frame)
         own = frame.range or (0.0, 1.0)
         known = self.range or own
         self.range = min(own[0], known[0]), max(own[1], known[1])
         if self.range == own:
             return frame
         return replace(frame, pixels=_rescaled(frame.pixels, own, self.range), range=self.range)
+
+    def _spread(self, frame: Picture) -> Picture:
+        """16 bits of which the first frame uses little: as one image, but on one scale."""
+        own = used(frame)
+        if self.first:
+            self.first, self.range = False, own
+        if self.range is None:
+            return with_levels(frame, "full")
+        if own is not None:
+            self.range = min(own[0], self.range[0]), max(own[1], self.range[1])
+        return spread(frame, self.range)
 
 
 class TemporalDenoiser:

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, MissingExtra, one_line
+from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 from ddfm.video.whole import check_whole
@@ -55,15 +56,15 @@ class VideoReader:
                 str(path.absolute()), options={"format_whitelist": ",".join(READ)} | limits
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise DdfmError(
+            raise InputError(
                 f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
                 f"{one_line(error)}"
             ) from None
         if not self.container.streams.video:
-            raise DdfmError(f"{path} has no video in it")
+            raise InputError(f"{path} has no video in it")
         self.stream = self.container.streams.video[0]
         if self.stream.codec_context is None:
-            raise DdfmError(f"{path} is damaged, or a video of an unknown codec")
+            raise InputError(f"{path} is damaged, or a video of an unknown codec")
         with explained(str(path)):
             self.stream.thread_type = "AUTO"
             self.stream.codec_context.options = limits
@@ -88,7 +89,7 @@ class VideoReader:
         try:
             return next(frames, None)
         except _av().ArgumentError:
-            raise DdfmError(
+            raise InputError(
                 f"{self.path} frame {number} is damaged, or has more than {self.most:g} megapixels"
             ) from None
 
@@ -126,6 +127,7 @@ class VideoWriter:
             # Without random numbers in it: the same film is to be the same file.
             exact = {"fflags": "+bitexact"}
             self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
+        self.container.metadata["comment"] = MARK
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -156,7 +158,7 @@ class VideoWriter:
         if self.stream is None:
             self._begin(size, deep)
         elif (self.stream.height, self.stream.width) != size:
-            raise DdfmError(
+            raise InputError(
                 f"{self.path}: frame {name} has {size[1]} x {size[0]} pixels, and those before it "
                 f"{self.stream.width} x {self.stream.height}; frames of a video have one size"
             )
@@ -168,7 +170,7 @@ class VideoWriter:
     def finish(self) -> None:
         """After the last frame."""
         if self.stream is None:
-            raise DdfmError(f"cannot write {self.path}: there are no frames")
+            raise InputError(f"cannot write {self.path}: there are no frames")
         with self._explained():
             self._encode(None)
 
@@ -206,7 +208,7 @@ class VideoWriter:
         try:
             yield
         except (_av().FFmpegError, OSError, ValueError) as error:
-            raise DdfmError(f"cannot write {self.path}: {one_line(error)}") from None
+            raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
 
 
 def check_video(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = ["check_whole"]
 
@@ -35,7 +35,7 @@ def check_whole(path: Path) -> None:
             return
         for _, end in zip(range(_MOST_PARTS), parts, strict=False):
             if end > length:
-                raise DdfmError(f"{path} is truncated: {length:,} of its {end:,} bytes are there")
+                raise InputError(f"{path} is truncated: {length:,} of its {end:,} bytes are there")
             file.seek(end)
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, one_line
+from ddfm.errors import InputError, StorageError, one_line
+from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume
 
 __all__ = ["LPS", "read"]
@@ -52,7 +53,7 @@ def read(path: Path, series: int | None = None) -> Volume:
     """The volume of the only series in a folder, of the one with this number, or in a file."""
     library("pydicom")
     # Elements are decoded when they are first looked at, which may be anywhere in here.
-    with understood(str(path)):
+    with explained(str(path)):
         return _read(path, series)
 
 
@@ -71,13 +72,14 @@ def _read(path: Path, series: int | None) -> Volume:
     affine[:3, 2] = step
     affine[:3, 3] = first.position
     values = _values(slices, name)
-    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head)
+    burned_in = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in heads)
+    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head, burned_in)
 
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
     """The files of a series, each with its head."""
     if not path.exists():
-        raise DdfmError(f"cannot read {path}: there is no such file or folder")
+        raise StorageError(f"cannot read {path}: there is no such file or folder")
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     else:
@@ -89,13 +91,13 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
             found.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
     if not found:
         what = "is not a DICOM file" if path.is_file() else "has no DICOM images in it"
-        raise DdfmError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
+        raise InputError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
     chosen = list(found.values())
     if number is not None:
         chosen = [heads for heads in chosen if _number(heads[0][1]) == number]
     if len(chosen) != 1:
         listed = sorted(_about(heads) for heads in found.values())
-        raise DdfmError(
+        raise InputError(
             f"{path} has {len(chosen)} series"
             + (f" of the number {number}" if number is not None else "")
             + f"; choose one by its number (series=, --series-a, --series-b): {', '.join(listed)}"
@@ -106,7 +108,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
 def _head(file: Path) -> Any:
     """Everything but the pixels, or None for what is not DICOM."""
     pydicom = library("pydicom")
-    with understood(str(file)):
+    with explained(str(file)):
         try:
             return _dataset(file, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
@@ -149,11 +151,13 @@ def _about(heads: list[tuple[Path, Any]]) -> str:
 
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
-    with understood(str(file)):
+    with explained(str(file)):
         frames = int(head.get("NumberOfFrames", 1) or 1)
         groups = head.get("PerFrameFunctionalGroupsSequence")
         if frames > 1 and (groups is None or len(groups) != frames):
-            raise DdfmError(f"{file} has {frames} frames, but does not say where each of them lies")
+            raise InputError(
+                f"{file} has {frames} frames, but does not say where each of them lies"
+            )
         if groups is not None:
             check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
             shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
@@ -176,7 +180,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
     turned = get("PlaneOrientationSequence", "ImageOrientationPatient")
     spacing = get("PixelMeasuresSequence", "PixelSpacing")
     if position is None or turned is None or spacing is None:
-        raise DdfmError(
+        raise InputError(
             f"{file} does not say where it lies in the patient, so it is no slice of a volume"
         )
     position, turned = np.array(position, float), np.array(turned, float)
@@ -190,7 +194,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         or abs(turned[:3] @ turned[3:]) > 0.01
         or min(distances) <= 0
     ):
-        raise DdfmError(f"{file} is damaged: its position, orientation or spacing makes no sense")
+        raise InputError(f"{file} is damaged: its position, orientation or spacing makes no sense")
     size = int(head.Rows), int(head.Columns)
     ask_pixels(size[1], size[0], str(file))
     thickness = get("PixelMeasuresSequence", "SliceThickness", 0)
@@ -214,16 +218,16 @@ def _check_alike(slices: list[_Slice], name: str) -> None:
     for one in slices:
         if one.size != first.size:
             (h, w), (h2, w2) = first.size, one.size
-            raise DdfmError(
+            raise InputError(
                 f"{name}: {first.path.name} has {w} x {h} pixels, {one.path.name} {w2} x {h2}"
             )
         if not np.allclose(one.spacing, first.spacing, rtol=1e-3):
-            raise DdfmError(
+            raise InputError(
                 f"{name}: {first.path.name} and {one.path.name} have different pixel spacing"
             )
         turned = np.abs([one.rows - first.rows, one.columns - first.columns]).max()
         if turned > 1e-3:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: {first.path.name} and {one.path.name} are turned differently; "
                 "is a localizer among the slices?"
             )
@@ -240,7 +244,7 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     usual = float(np.median(gaps))
     if gaps.min() < 0.01 * max(usual, 1e-3):
         k = int(gaps.argmin())
-        raise DdfmError(
+        raise InputError(
             f"{name}: {slices[k].path.name} and {slices[k + 1].path.name} lie at one place; does "
             "the series have several times or echoes? Keep one of each"
         )
@@ -248,13 +252,13 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     between = f"between {slices[k].path.name} and {slices[k + 1].path.name}"
     missing = round(gaps[k] / usual) - 1
     if missing > 0 and abs(gaps[k] / usual - missing - 1) < 0.1:
-        raise DdfmError(f"{name}: {missing} slices are missing {between}")
+        raise InputError(f"{name}: {missing} slices are missing {between}")
     if abs(gaps[k] - usual) > 0.02 * usual + 0.01:
-        raise DdfmError(f"{name}: slices are {usual:.2f} mm apart, but {gaps[k]:.2f} mm {between}")
+        raise InputError(f"{name}: slices are {usual:.2f} mm apart, but {gaps[k]:.2f} mm {between}")
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     line = positions[0] + np.arange(len(slices))[:, None] * step
     if np.abs(positions - line).max() > 0.1 * min(usual, *first.spacing) + 0.05:
-        raise DdfmError(f"{name}: the slices do not lie above one another on a line")
+        raise InputError(f"{name}: the slices do not lie above one another on a line")
     return step
 
 
@@ -270,7 +274,7 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
             pixels, loaded = _pixels(one.path), one.path
         plane = pixels if one.frame is None else pixels[one.frame]  # type: ignore[index]
         if plane.shape[:2] != one.size:
-            raise DdfmError(f"{one.path} is damaged: its pixels are not as many as it says")
+            raise InputError(f"{one.path} is damaged: its pixels are not as many as it says")
         if plane.ndim == 2:
             slope, intercept = one.rescale
             plane = finite(plane * np.float64(slope) + intercept, str(one.path))
@@ -280,21 +284,21 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
         if values is None:
             values = np.empty((*plane.shape[:2], len(slices), *plane.shape[2:]), np.float32)
         if plane.shape[2:] != values.shape[3:]:
-            raise DdfmError(f"{name}: some slices are in colour and some are not")
+            raise InputError(f"{name}: some slices are in colour and some are not")
         values[:, :, k] = plane
     return values  # type: ignore[return-value]
 
 
 def _pixels(path: Path) -> np.ndarray:
     """The stored values of a file, decompressed; RGB for any kind of colour."""
-    with understood(str(path)):
+    with explained(str(path)):
         dataset = _dataset(path)
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:
             pixels = dataset.pixel_array
         except Exception as error:
-            raise DdfmError(f"{path} is truncated or damaged: {one_line(error)}") from None
+            raise InputError(f"{path} is truncated or damaged: {one_line(error)}") from None
         kind = str(dataset.get("PhotometricInterpretation", ""))
         if kind == "PALETTE COLOR":
             from pydicom.pixels import apply_color_lut
@@ -326,7 +330,7 @@ def _check_syntax(dataset: Any, path: Path) -> None:
     except NotImplementedError:
         available = False
     if not available:
-        raise DdfmError(
+        raise InputError(
             f"{path} is compressed as {syntax.name}, which needs one more package: pip install "
             "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
         )

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
+from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
 from ddfm.volumes.dicom import LPS
@@ -37,14 +38,13 @@ _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 
 
 def check_folder(path: Path, grid: Volume | None = None) -> None:
-    """Raise unless a new series may be written there: two in one folder would be mixed up.
+    """Raise unless a new series may be written there, in place of one of ours or of nothing.
 
     Args:
         grid: a volume on whose grid the series will lie, if that is known.
     """
     library("pydicom")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DdfmError(f"cannot write {path}: it is there already; name a folder that is not")
+    ours.check_folder(path)
     if grid is not None:
         _geometry(grid)
 
@@ -85,7 +85,7 @@ def _geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     directions = (affine[:3, :3] / spacing).T
     if abs(directions[0] @ directions[1]) > 1e-4:
-        raise DdfmError(
+        raise InputError(
             f"{volume.name}: DICOM has no slices with rows and columns that are not at right "
             "angles; write .nii.gz instead"
         )
@@ -111,12 +111,14 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
         setattr(series, keyword, source.get(keyword) or generate_uid(None))
     if not keep_identity:
         series.PatientName = "Anonymous"
-        series.PatientIdentityRemoved = "YES"
+        series.PatientIdentityRemoved = "NO" if volume.burned_in else "YES"
         series.DeidentificationMethod = "ddfm: nothing of the source is kept but its geometry"
+    if volume.burned_in:
+        series.BurnedInAnnotation = "YES"
     series.SOPClassUID = SECONDARY_CAPTURE
     series.SeriesInstanceUID = generate_uid(None)
     series.SeriesNumber = 1000 + int(source.get("SeriesNumber") or 0)
-    series.SeriesDescription = "ddfm fusion"
+    series.SeriesDescription = ours.MARK
     series.Modality = "OT"
     series.ConversionType = "WSD"
     series.ImageType = ["DERIVED", "SECONDARY"]

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_volume_output", "read_volume", "write_volume"]
+__all__ = ["check_volume_output", "read_volume", "volume_files", "write_volume"]
 
 _READERS = {
     ".nii": nifti.read,
@@ -59,10 +59,23 @@ def read_volume(source: Any, *, series: int | None = None, name: str | None = No
         return _from_array(*source, name or "array")
     if hasattr(source, "dataobj") and hasattr(source, "affine"):
         return nifti.from_image(source, name or "nibabel image")
-    raise DdfmError(
+    raise InputError(
         f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
         "pass a path, or an array and its affine as a tuple"
     )
+
+
+def volume_files(path: Path) -> list[Path]:
+    """All files that a volume at this path may be read from."""
+    if path.is_dir():
+        return [path, *(file for file in path.rglob("*") if file.is_file())]
+    files = [path]
+    suffix = _suffix(path)
+    if suffix in (".hdr", ".img"):
+        files += [path.with_suffix(other) for other in (".hdr", ".img")]
+    elif suffix in (".nhdr", ".nrrd"):
+        files += nrrd.data_files(path)
+    return files
 
 
 def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None) -> None:
@@ -111,9 +124,9 @@ def _from_array(values: Any, affine: Any, name: str) -> Volume:
     refuse_mask(values, name)
     values, affine = np.asarray(values), np.asarray(affine, np.float64)
     if values.dtype.kind not in "buif":
-        raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")
+        raise InputError(f"{name}: values of type {values.dtype} are not a volume's")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DdfmError(f"{name}: some of its values are NaN or infinite; replace them first")
+        raise InputError(f"{name}: some of its values are NaN or infinite; replace them first")
     if values.ndim == 4:
         top = 255.0 if values.dtype == np.uint8 else float(max(1, values.max(initial=0)))
         values = values / np.float32(top)

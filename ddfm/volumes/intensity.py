@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddfm.errors import DdfmError, short, unknown
+from ddfm.errors import InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
 __all__ = ["GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
@@ -49,7 +49,9 @@ def find_window(window: str | Window) -> Window:
     except (TypeError, ValueError):
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):
-        raise DdfmError(f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {short(window)}")
+        raise InputError(
+            f"a window is LEVEL/WIDTH, two numbers such as 40/400, not {short(window)}"
+        )
     return level, width
 
 
@@ -80,7 +82,7 @@ def scaled(
 
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     background = float(values.min())
     inside = values[values > background]
     if inside.size == 0:

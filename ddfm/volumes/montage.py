@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ddfm.errors import DdfmError
-from ddfm.imaging.files import write_image
-from ddfm.imaging.picture import Picture
+from ddfm.errors import InputError
+from ddfm.imaging.files import write_drawing
 from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 
 __all__ = ["montage"]
@@ -33,7 +32,7 @@ def montage(
         axis: as for `find_axis`.
     """
     if count < 1:
-        raise DdfmError(f"a montage has at least 1 slice, not {count}")
+        raise InputError(f"a montage has at least 1 slice, not {count}")
     first = volumes[0]
     axis = find_axis(first, axis)
     stacks = [slices(volume.values, first.affine, axis) for volume in volumes]
@@ -46,8 +45,7 @@ def montage(
     across, down = (min(spacing / unit, LONGEST) for spacing in (column, row))
     size = max(1, round(width * across)), max(1, round(height * down))
     lines = [np.concatenate([_tile(stack[k], size) for k in shown], 1) for stack in stacks]
-    pixels = np.concatenate(lines, 0).astype(np.float32) / np.float32(255)
-    write_image(path, pixels, Picture(pixels))
+    write_drawing(path, Image.fromarray(np.concatenate(lines, 0)))
 
 
 def _tile(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError, StorageError
+from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.storage.ours import MARK
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["from_image", "read", "write"]
@@ -25,7 +27,7 @@ def read(path: Path) -> Volume:
     """The volume in a file."""
     nibabel = library("nibabel")
     path = existing_file(path)
-    with understood(str(path)):
+    with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
             return from_image(image, str(path))
@@ -43,7 +45,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
     Args:
         packed: the file that it is unpacked from, where it is.
     """
-    with understood(name):
+    with explained(name):
         shape = tuple(int(side) for side in image.shape)
         # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
         while len(shape) > 3 and shape[3] == 1:
@@ -51,7 +53,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
         dtype = image.get_data_dtype()
         check_shape(shape, name)
         if len(shape) == 4 and dtype != np.uint8:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: 3 volumes of {dtype}; colours are of uint8, or take one first"
             )
         _check_file(image, dtype.itemsize, name, packed)
@@ -60,7 +62,7 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
         header = image.header.copy()
     if values.dtype.names is not None:
         if not {"R", "G", "B"} <= set(values.dtype.names):
-            raise DdfmError(f"{name}: values of type {dtype} are not a volume's")
+            raise InputError(f"{name}: values of type {dtype} are not a volume's")
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header)
@@ -76,6 +78,7 @@ def write(path: Path, volume: Volume) -> None:
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     if max(volume.shape) > 32767:
         kind = nibabel.Nifti2Image
+    header["descrip"] = MARK
     header.set_data_dtype(values.dtype)
     image = kind(values, volume.affine, header)
     if values.dtype == np.uint16:
@@ -84,19 +87,18 @@ def write(path: Path, volume: Volume) -> None:
         with atomic_path(path) as temporary:
             nibabel.save(image, temporary)
     except (TypeError, ValueError) as error:
-        raise DdfmError(f"cannot write {path}: {error}") from None
+        raise StorageError(f"cannot write {path}: {error}") from None
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:
     """The header of the source, without what it says in words, and of the values that it had."""
     if not isinstance(source, nibabel.Nifti1Header):  # which those of NIfTI-2 are, too
-        return nibabel.Nifti1Header()
+        source = nibabel.Nifti1Header()
     header = source.copy()
     header.extensions.clear()  # whole DICOM headers travel there, names and all
-    for field in ("descrip", "aux_file", "db_name", "intent_name"):
-        if field in header:
-            header[field] = b""
-    header["descrip"] = b"ddfm fusion"
+    for field in header.template_dtype.names:
+        if header.template_dtype[field].kind == "S" and field != "magic":
+            header[field] = b""  # anyone may have written anything there
     header["intent_code"] = 0
     header["cal_min"] = header["cal_max"] = 0
     header.set_slope_inter(None, None)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import gzip
 import os
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError
-from ddfm.storage.atomic import atomic_path
+from ddfm.errors import InputError
+from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes
+from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
-from ddfm.volumes.reading import check_bytes, finite, library, understood
+from ddfm.storage.ours import MARK
+from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["read", "write"]
+__all__ = ["data_files", "read", "write"]
 
+LONGEST_HEADER = 1 << 16  # bytes
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
 MOST_LINES = 1000  # to skip before the values
 MOST_BYTES = 1 << 20
@@ -38,7 +42,7 @@ def read(path: Path) -> Volume:
     """The volume in a file, attached or detached."""
     nrrd = library("nrrd")
     path = existing_file(path)
-    with understood(str(path)):
+    with explained(str(path)):
         with BoundedFile(path) as file:
             header = nrrd.read_header(file)
             detached = header.get("data file", header.get("datafile"))
@@ -53,11 +57,21 @@ def read(path: Path) -> Volume:
         values = np.moveaxis(values, 0, -1)
     check_shape(values.shape, str(path))
     if color and values.dtype != np.uint8:
-        raise DdfmError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
-    with understood(str(path)):
+        raise InputError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
+    with explained(str(path)):
         affine = _affine(header, color, str(path))
     values = values / np.float32(255) if color else finite(values, str(path))
     return Volume(values, affine, str(path))
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files beside a header that it names, by a rough look: any line may be one."""
+    if not path.is_file():  # a pipe would be waited for
+        return []
+    with open(path, "rb") as file:
+        header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
+    parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
+    return [path.parent / os.fsdecode(part.strip()) for part in parts]
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -76,10 +90,14 @@ def write(path: Path, volume: Volume) -> None:
         "space directions": directions,
         "space origin": affine[:3, 3],
         "kinds": kinds,
-        "content": "ddfm fusion",
+        "content": MARK,
     }
-    with atomic_path(path) as temporary:
-        nrrd.write(str(temporary), values, header, index_order="F")
+    file = BytesIO()
+    nrrd.write(file, values, header, index_order="F")
+    # The library says in comments what time it is; the same volume is to be the same file.
+    lines, _, data = file.getvalue().partition(b"\n\n")
+    lines = b"\n".join(line for line in lines.split(b"\n") if not line.startswith(b"#"))
+    write_bytes(path, lines + b"\n\n" + data)
 
 
 def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
@@ -90,7 +108,7 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
         affine[:3, :3] = rows[~np.isnan(rows).any(1)].T
         space = str(header.get("space", "right-anterior-superior")).lower()
         if space not in _SPACES:
-            raise DdfmError(f"{name}: the space {space!r} is not one of a patient")
+            raise InputError(f"{name}: the space {space!r} is not one of a patient")
         affine[:3, 3] = header.get("space origin", np.zeros(3))
         return np.diag([*_SPACES[space], 1.0]) @ affine
     spacings = np.asarray(header.get("spacings", np.ones(3 + color)), np.float64)[-3:]
@@ -102,18 +120,18 @@ def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) ->
     """What the header promises and no more; the library would take all that the file unpacks to."""
     encoding = header.get("encoding", "raw")
     if encoding not in RAW + PACKED + TEXT:
-        raise DdfmError(f"{path}: cannot read the encoding {encoding}; save it as gzip")
+        raise InputError(f"{path}: cannot read the encoding {encoding}; save it as gzip")
     dtype = np.dtype(nrrd.reader._determine_datatype(header))
     sizes = [int(side) for side in header["sizes"]]
     count, copies = prod(sizes), 1 if encoding in RAW else 2
     if len(sizes) != header["dimension"]:
-        raise DdfmError(f"{path} is damaged: it has other than {header['dimension']} sizes")
+        raise InputError(f"{path} is damaged: it has other than {header['dimension']} sizes")
     if encoding in RAW + PACKED:
         check_bytes(sizes, dtype.itemsize, path, compressed=encoding in PACKED)
     ask_bytes(count * (copies * dtype.itemsize + 4), str(path), file.length)
     lines, skipped = (_skip(header, "line"), _skip(header, "byte"))
     if not (0 <= lines <= MOST_LINES and -1 <= skipped <= MOST_BYTES):
-        raise DdfmError(f"{path} is damaged: it skips more lines or bytes than a header has")
+        raise InputError(f"{path} is damaged: it skips more lines or bytes than a header has")
     for _ in range(lines):
         file.readline()
     if encoding in PACKED:
@@ -123,7 +141,7 @@ def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) ->
         file.seek(*((-length, os.SEEK_END) if skipped < 0 else (skipped, os.SEEK_CUR)))
         values = np.fromfile(file, dtype, count, sep=" " if encoding in TEXT else "")
     if values.size != count:
-        raise DdfmError(f"{path} is truncated: {values.size} of {count} values")
+        raise InputError(f"{path} is truncated: {values.size} of {count} values")
     return values.reshape(sizes, order="F")
 
 

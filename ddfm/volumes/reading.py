@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmError, MissingExtra
-from ddfm.imaging.reading import explained
+from ddfm.errors import InputError, MissingExtra
 
-__all__ = ["check_bytes", "finite", "library", "understood"]
+__all__ = ["check_bytes", "finite", "library"]
 
 _PACKAGES = {"nibabel": "nibabel", "nrrd": "pynrrd", "pydicom": "pydicom"}
 
@@ -32,20 +28,6 @@ def library(name: str) -> Any:
         raise MissingExtra(_PACKAGES[name], "medical", "this kind of volume") from None
 
 
-@contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Whatever a library stumbles over becomes one line about the file; its warnings are held."""
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with explained(name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def check_bytes(
     shape: Sequence[int], itemsize: int, path: Path, *, compressed: bool, name: str | None = None
 ) -> None:
@@ -54,7 +36,7 @@ def check_bytes(
     if min(shape, default=1) < 0 or promised > path.stat().st_size * (
         _DEFLATE if compressed else 1
     ):
-        raise DdfmError(
+        raise InputError(
             f"{name or path} is truncated or damaged: its header says {' x '.join(map(str, shape))}"
             f" voxels, more than the file can hold"
         )
@@ -63,13 +45,13 @@ def check_bytes(
 def finite(values: np.ndarray, name: str) -> np.ndarray:
     """float32, with the lowest value where there was none: masked volumes have NaN outside."""
     if values.dtype.kind not in "buif":
-        raise DdfmError(f"{name}: values of type {values.dtype} are not a volume's")
+        raise InputError(f"{name}: values of type {values.dtype} are not a volume's")
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     good = np.isfinite(values)
     if good.all():
         return values
     if not good.any():
-        raise DdfmError(f"{name}: none of its values is a number")
+        raise InputError(f"{name}: none of its values is a number")
     values[~good] = values[good].min()
     return values

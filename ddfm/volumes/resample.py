@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.volumes.volume import Volume, same_grid
 
 __all__ = ["resampled"]
@@ -29,7 +29,7 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
         outside = 0.0 if volume.is_color else float(volume.values.min())
     inside = _Inside(M, grid.shape, volume.shape)
     if not inside.any():
-        raise DdfmError(
+        raise InputError(
             f"{volume.name} and {grid.name} do not overlap in the patient's space; "
             "are they of one patient, and is the affine of both right?"
         )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import InputError, unknown
 
 __all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
 
@@ -36,6 +36,7 @@ class Volume:
         name: what to call it in messages.
         modality: DICOM's word for what it shows: "MR", "CT", "PT", "NM", ..., or "".
         source: the header that it came with, for those who write a volume like it.
+        burned_in: whether text may be part of the picture, such as the name of the patient.
     """
 
     values: np.ndarray
@@ -43,18 +44,19 @@ class Volume:
     name: str = "volume"
     modality: str = ""
     source: Any = None
+    burned_in: bool = False
 
     def __post_init__(self) -> None:
         check_shape(self.values.shape, self.name)
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
-            raise DdfmError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
+            raise InputError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
         if np.abs(self.affine).max() > _FARTHEST or self.spacing.min() < _NEAREST:
-            raise DdfmError(
+            raise InputError(
                 f"{self.name}: its affine makes no sense: voxels are "
                 f"{_listed(self.spacing)} mm apart, the first lies at {_listed(self.affine[:3, 3])}"
             )
         if abs(np.linalg.det(self.affine[:3, :3] / self.spacing)) < 1e-6:
-            raise DdfmError(f"{self.name}: its affine maps all voxels onto a plane")
+            raise InputError(f"{self.name}: its affine maps all voxels onto a plane")
 
     @property
     def is_color(self) -> bool:
@@ -84,11 +86,11 @@ def _listed(numbers: np.ndarray) -> str:
 def check_shape(shape: Sequence[int], name: str) -> None:
     """Raise unless this is the shape of a grey or coloured volume."""
     if 0 in shape:
-        raise DdfmError(f"{name}: the volume is empty, its shape is {tuple(shape)}")
+        raise InputError(f"{name}: the volume is empty, its shape is {tuple(shape)}")
     if len(shape) == 3 or (len(shape) == 4 and shape[3] == 3):
         return
     hint = "; take one of its volumes first" if len(shape) > 3 else ""
-    raise DdfmError(f"{name}: a volume has 3 dimensions, not the shape {tuple(shape)}{hint}")
+    raise InputError(f"{name}: a volume has 3 dimensions, not the shape {tuple(shape)}{hint}")
 
 
 def same_grid(a: Volume, b: Volume) -> bool:

@@ -254,9 +254,11 @@ def edje_picture(data: bytes) -> Iterator[tuple[str, bytes]]:
     """The largest JPEG in an Edje file, which holds a wallpaper at many sizes."""
     sizes = {}
     for match in re.finditer(b"\xff\xd8\xff", data):
-        with suppress(OSError, SyntaxError):
-            with Image.open(io.BytesIO(data[match.start() :]), formats=["JPEG"]) as image:
-                sizes[match.start()] = image.width * image.height
+        with (
+            suppress(OSError, SyntaxError),
+            Image.open(io.BytesIO(data[match.start() :]), formats=["JPEG"]) as image,
+        ):
+            sizes[match.start()] = image.width * image.height
     if sizes:
         yield "largest.jpg", data[max(sizes, key=lambda start: sizes[start]) :]
 

@@ -28,7 +28,8 @@ def folders(tmp_path) -> tuple[Path, Path]:
 def test_folders(tmp_path, folders):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "2 fused in" in result.stderr and result.stdout == ""
-    assert Image.open(tmp_path / "out" / "x.png").size == (10, 12)
+    with Image.open(tmp_path / "out" / "x.png") as image:
+        assert image.size == (10, 12)
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "2 skipped in" in result.stderr
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
@@ -148,7 +149,9 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
-    refused(ddfm_run("fuse", file, other, "-o", out, "--celsius", 1, 2), "which come alone")
+    two = ("fuse", other, other, "-o", out)
+    refused(ddfm_run(*two, "--celsius", 1, 2), "are for files of FLIR cameras")
+    refused(ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"), "that come alone")
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "are for folders")
@@ -181,7 +184,8 @@ def test_volumes(tmp_path, volumes):
     image = nibabel.load(out)
     assert image.shape == (8, 9, 5) and np.asarray(image.dataobj).max() > 1000
     np.testing.assert_allclose(image.affine, np.diag([1, 1, 4, 1]))
-    assert Image.open(look).size[0] == 5 * (8 + 2)
+    with Image.open(look) as image:
+        assert image.width == 5 * (8 + 2)
 
 
 def test_options_of_volumes(tmp_path, volumes):
@@ -223,7 +227,7 @@ def test_volumes_in_and_out_of_dicom(tmp_path):
 
 
 def test_volumes_that_will_not_do(tmp_path, volumes):
-    mri, ct = volumes
+    mri, _ = volumes
     run = ["volume", *volumes, *FAST, "-o"]
     (tmp_path / "x.png").write_bytes(b"x")
     refused(ddfm_run(*run, tmp_path / "x.png"), "unknown output suffix '.png'")

@@ -11,7 +11,8 @@ import torch
 from ddfm.diffusion.samplers import SAMPLERS, Noise, ddim, ddpm, dpm_solver, find_sampler, noised
 from ddfm.errors import DdfmError
 from ddfm.priors.gaussian import GaussianPrior
-from ddfm.priors.schedule import alphas_bar, timesteps
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.schedule import alphas_bar
 
 
 def white(seed: int):
@@ -22,9 +23,10 @@ def white(seed: int):
 
 @pytest.mark.parametrize(("sampler", "steps"), [("ddim", 500), ("ddpm", 1000), ("dpm-solver", 250)])
 def test_samples_have_the_mean_and_the_power_spectrum_of_the_field(sampler, steps):
-    """n samples. The standard error of a wave's mean is sqrt(S / n), that of its power S sqrt(1/n)
-    or, where the wave is real, S sqrt(2/n). Finite steps bias the power by up to 2.5 % (it falls as
-    1 / steps, see the orders below), less than one standard error.
+    """Over n samples the standard error of a wave's mean is sqrt(S / n), of its power S sqrt(1/n).
+
+    Where the wave is real, the latter is S sqrt(2/n). Finite steps bias the power by up to 2.5 %
+    (it falls as 1 / steps, see the orders below), less than one standard error.
     """
     n, h, w, mean = 2000, 6, 8, 0.3
     prior = GaussianPrior(mean=mean, std=0.5, alphas_bar=alphas_bar("cosine"))

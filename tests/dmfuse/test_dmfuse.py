@@ -290,7 +290,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_pat
 def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
     settings = Settings(**(QUICK | {"report_every": 15}), steps=30, lr=3e-3)
     weights = train_dmfuse(pairs, tmp_path, tiny_prior(), settings, progress=False)
-    history = json.loads((tmp_path / "history.json").read_text())
+    history = json.loads((tmp_path / "history.json").read_text())["history"]
     assert [entry["step"] for entry in history] == [15, 30]
     assert history[1]["aside"] < history[0]["aside"]
     assert (tmp_path / "curve.png").exists() and (tmp_path / "samples-000030.png").exists()
@@ -375,7 +375,7 @@ def test_metadata_that_make_no_sense_are_one_line(trained, tmp_path, change):
 
     with safe_open(trained, framework="pt") as file:
         about = json.loads(file.metadata()["ddfm-dmfuse"])
-        weights = {key: file.get_tensor(key) for key in file.keys()}
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     path = tmp_path / "head.safetensors"
     changed = {k: v for k, v in (about | change).items() if v is not DELETED}
     for text in (json.dumps(changed), "[" * 100_000):
@@ -465,7 +465,7 @@ def test_a_series_shares_its_curve(trained, tmp_path):
     spread = About(**(vars(about) | {"gains": (1.0, 3.0)}))
     save_head(path, head, spread)
     some = [scene(seed) for seed in range(3)]
-    shared = fuser(path).sharing(some)
+    shared = fuser(path).with_shared_estimates(some)
     curve = shared.config.options["curve"]
     assert curve[-1] - curve[0] > 2.01
     fused = [shared(*pair, progress=False) for pair in some]

@@ -1,13 +1,16 @@
 """Damaged files by the thousand: each must end in a result or in one DdfmError, soon and small.
 
     python tests/fuzz/fuzz_files.py [--seconds 60] [--seed 0] [--only tiff] [--keep DIR]
+    python tests/fuzz/fuzz_files.py --each 10000             (so many cases of every kind)
     python tests/fuzz/fuzz_files.py --seed 0 --case 1234     (one case again, with its traceback)
 
-Every case is an original (small files of all formats and layouts, pictures made here and volumes
-by `fuzz_volumes.py`) with one to six mutations, drawn from the seed and the number of the case. It
+Every case is an original (small files of all formats and layouts: pictures made here, volumes,
+films, weights and texts by the other files of this folder) with one to six mutations, drawn from
+the seed and the number of the case. Where a text says something, it also says something else. It
 is read in a worker process with limited memory (Linux only). What counts as a failure: any other
 exception, a crash, more than `LIMIT_SECONDS` of its processor or thirty times that by the clock,
-running out of `LIMIT_MEMORY`, samples outside [0, 1], or a word on standard error.
+running out of `LIMIT_MEMORY`, samples outside [0, 1], a word on standard error, a file that was
+changed or left behind.
 """
 
 from __future__ import annotations
@@ -35,10 +38,15 @@ from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image, read_pages, to_array, write_image
+from fuzz_films import film_files
+from fuzz_texts import text_files
 from fuzz_volumes import volume_files
+from fuzz_weights import weight_files
 
 LIMIT_SECONDS = 20
-LIMIT_MEMORY = 3 * 2**30  # bytes beyond what the worker starts with
+LIMIT_MEMORY = 2 * 2**30  # bytes beyond what the worker starts with
+KINDS = ("image", "flir", "nifti", "nrrd", "dicom", "video")
+KINDS += ("prior", "head", "diffusers", "manifest", "toml")
 
 INTERESTING = [0, 1, 2, 3, 7, 8, 15, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536]
 INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]
@@ -46,13 +54,22 @@ INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]
 
 @dataclass(frozen=True)
 class Original:
-    """A sound file, the suffix that it has, what reads it, and what is done to damaged data."""
+    """A sound file, its suffix, its reader, what is done to damaged data, a damage of its own.
+
+    The first word of the name is its kind, if it is among `KINDS`; else it is an image.
+    """
 
     name: str
     suffix: str
     data: bytes
     read: Callable[[Path], None]
     packed: Callable[[bytes], bytes] = bytes
+    odd: Callable[[np.random.Generator, bytes], bytes] | None = None  # damages what it says
+
+    @property
+    def kind(self) -> str:
+        word = self.name.split()[0]
+        return word if word in KINDS else "image"
 
     def write(self, folder: Path, damaged: bytes | None = None) -> Path:
         """The file, or a damaged one of its kind."""
@@ -82,21 +99,23 @@ def hold(picture) -> None:
     for samples in (picture.pixels, picture.alpha):
         if samples is not None:
             assert samples.dtype == np.float32 and samples.size
-            assert 0 <= samples.min() and samples.max() <= 1  # not so either if it is NaN
+            assert samples.min() >= 0 and samples.max() <= 1  # not so either if it is NaN
     assert picture.pixels.shape[2] in (1, 3)
     to_array(picture.pixels, picture, picture.alpha)
 
 
 def originals() -> list[Original]:
     """Small files of every format and of many layouts."""
-    files = [*_by_pillow(), *_by_us(), *_by_tifffile()]
+    files = [*_by_pillow(), *_by_us(), *_by_tifffile(), *_tables()]
     found = [Original(name, suffix, data, read_picture) for name, suffix, data in files]
     found += [
         Original(f"{one.name} pages", one.suffix, one.data, read_all_pages)
         for one in found
         if one.suffix == ".tif"
     ]
-    return found + _thermal() + [Original(*made) for made in volume_files()]
+    found += [Original(*made) for made in (*volume_files(), *film_files())]
+    found += [Original(*made, odd=odd) for *made, odd in (*weight_files(), *text_files())]
+    return found + _thermal()
 
 
 def _content(channels: int, dtype: type) -> np.ndarray:
@@ -182,6 +201,17 @@ def _by_tifffile() -> Iterator[tuple[str, str, bytes]]:
         yield f"tiff {name}", ".tif", file.getvalue()
 
 
+def _tables() -> Iterator[tuple[str, str, bytes]]:
+    degrees = _content(1, np.float32) * 30 - 5
+    file = BytesIO()
+    np.save(file, degrees)
+    yield "npy", ".npy", file.getvalue()
+    yield "csv", ".csv", "\n".join(";".join(map(str, row)) for row in degrees[:9]).encode()
+    yield "pgm", ".pgm", b"P5 23 19 65535\n" + _content(1, np.uint16).astype(">u2").tobytes()
+    yield "ppm", ".ppm", b"P6 23 19 255\n" + _content(3, np.uint8).tobytes()
+    yield "pfm", ".pfm", b"Pf\n23 19\n-1.0\n" + degrees.astype("<f4").tobytes()
+
+
 def _thermal() -> list[Original]:
     try:
         import flyr  # noqa: F401
@@ -191,8 +221,18 @@ def _thermal() -> list[Original]:
     from flir_files import flir_jpeg
 
     raw = 17000 + _content(1, np.uint8).astype(np.uint16)
-    data = [flir_jpeg(raw, _content(3, np.uint8), (1.3, 2, -1), png=png) for png in (False, True)]
+    kinds = [{}, {"png": True}, {"order": "big"}, {"order": "big", "png": True}]
+    kinds += [{"directory": "little"}, {"ycbcr": True}]
+    data = [flir_jpeg(raw, _content(3, np.uint8), (1.3, 2, -1), **kind) for kind in kinds]
     return [Original(f"flir {k}", ".jpg", d, read_thermal) for k, d in enumerate(data)]
+
+
+def chosen(only: str) -> list[Original]:
+    """The originals of a kind, or with this in their name or suffix."""
+    found = originals()
+    if only in KINDS:
+        return [one for one in found if one.kind == only]
+    return [one for one in found if only in f"{one.name} {one.suffix}"]
 
 
 def mutate(rng: np.random.Generator, data: bytes, others: list[bytes]) -> bytes:
@@ -269,7 +309,12 @@ def case(sound: list[Original], seed: int, number: int) -> tuple[Original, bytes
     """The file of this number: always the same for a seed."""
     rng = np.random.default_rng([seed, number])
     original = sound[number % len(sound)]
-    return original, mutate(rng, original.data, [one.data for one in sound])
+    data = original.data
+    if original.odd is not None and rng.random() < 0.8:
+        data = original.odd(rng, data)
+        if rng.random() < 0.7:
+            return original, data
+    return original, mutate(rng, data, [one.data for one in sound])
 
 
 def outcome(original: Original, path: Path) -> str:
@@ -370,7 +415,7 @@ def _fail(report: Report, number: int, reason: str) -> int:
 
 
 def _work(pipe, seed: int, first: int, last: int, only: str) -> None:
-    sound = [one for one in originals() if only in f"{one.name} {one.suffix}"]
+    sound = chosen(only)
     with tempfile.TemporaryDirectory() as folder:
         noise = Path(folder) / "stderr"
         os.dup2(os.open(noise, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
@@ -379,9 +424,16 @@ def _work(pipe, seed: int, first: int, last: int, only: str) -> None:
         for number in range(first, last):
             original, data = case(sound, seed, number)
             path = original.write(Path(folder), data)
+            before = path.read_bytes()
             start = time.process_time()
             result = outcome(original, path)
             took = time.process_time() - start
+            if path.read_bytes() != before:
+                result = "the file was changed"
+            path.unlink()
+            left = [one.name for one in Path(folder).iterdir() if one != noise]
+            if left:
+                result = f"left behind: {', '.join(left)}"
             if noise.stat().st_size:
                 result = f"on standard error: {noise.read_text(errors='replace')[:500]}"
                 os.truncate(noise, 0)
@@ -397,8 +449,17 @@ def main() -> int:
     parser.add_argument("--only", default="", help="originals with this in their name or suffix")
     parser.add_argument("--case", type=int, help="only this one, in this process")
     parser.add_argument("--keep", type=Path, help="a folder for the files that failed")
+    parser.add_argument("--each", type=int, help="so many cases of every kind, one after the other")
     options = parser.parse_args()
-    sound = [one for one in originals() if options.only in f"{one.name} {one.suffix}"]
+    if options.each:
+        options.cases = options.each
+        kinds = [kind for kind in KINDS if options.only in kind]
+        return max(_report(argparse.Namespace(**vars(options) | {"only": kind})) for kind in kinds)
+    return _report(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    sound = chosen(options.only)
     get = partial(case, sound, options.seed)
     if options.case is not None:
         original, data = get(options.case)
@@ -415,9 +476,11 @@ def main() -> int:
             original, data = get(number)
             path = original.write(options.keep, data)
             path.rename(options.keep / f"{options.seed}-{number}{original.suffix}")
-    print(f"{report.cases} cases of {len(sound)} originals: {dict(report.outcomes)}")
+    kind = options.only or "all"
+    print(f"{kind}: {report.cases} cases of {len(sound)} originals: {dict(report.outcomes)}")
     took, number = report.slowest
-    print(f"slowest: {took:.2f} s (case {number}); peak memory: {report.peak / 2**20:.0f} MB")
+    peak = f"peak memory: {report.peak / 2**20:.0f} MB"
+    print(f"slowest: {took:.2f} s (case {number}); {peak}", flush=True)
     return 1 if report.failures else 0
 
 

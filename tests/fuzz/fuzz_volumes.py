@@ -48,7 +48,7 @@ def carry(path: Path) -> None:
     assert volume.values.dtype == np.float32 and volume.values.size
     assert np.isfinite(volume.values).all()
     grey, _ = scaled(volume)
-    assert 0 <= grey.min() and grey.max() <= 1
+    assert grey.min() >= 0 and grey.max() <= 1
     grey = Volume(grey, volume.affine, volume.name, volume.modality, volume.source)
     assert slices(grey.values, grey.affine, find_axis(grey)).size == grey.values.size
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -112,7 +112,7 @@ def decode_png(data: bytes) -> np.ndarray:
             left = line[i - step] if i >= step else 0
             above, corner = rows[-1][i], rows[-1][i - step] if i >= step else 0
             guess = left + above - corner
-            near = min((left, above, corner), key=lambda v: abs(guess - v))  # noqa: B023
+            near = min((left, above, corner), key=lambda v: abs(guess - v))
             line[i] = (line[i] + [0, left, above, (left + above) // 2, near][kind]) % 256
         rows.append(bytes(line))
     array = np.frombuffer(b"".join(rows[1:]), ">u2").reshape(height, width, channels)

@@ -23,7 +23,8 @@ from ddfm.likelihood import (
 from ddfm.numerics.fourier import GradientSolver, adjoint, grad
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
-from ddfm.priors.schedule import alphas_bar, timesteps
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.schedule import alphas_bar
 from places import DATA
 
 # Outputs of the DDFM authors' program on synthetic inputs. Its I is our v, its V our i.

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ddfm.numerics import tone
-from ddfm.numerics.tone import along, fold, good_curve, knots
+from ddfm.numerics.tone import Tone, along, fold, good_curve, knots, toned
 
 WIDE = (1.0, 1.5)
 
@@ -41,59 +40,19 @@ def test_levels_are_spread_into_the_range_and_never_narrowed():
     grey = waves()
     darkest = grey.flatten().quantile(0.01).view(1, 1)
     curve = good_curve(grey, 0.475, (1.0, 1.1))
-    assert float(curve.diff().mean()) * (tone.KNOTS - 1) > 2
+    assert float(curve.diff().mean()) > 2
     torch.testing.assert_close(along(curve, darkest), darkest)
     white = torch.linspace(-0.5, 1, 24 * 32, dtype=torch.float64).view(1, 1, 24, 32).clamp(max=0.9)
     white = white + 0.1
     torch.testing.assert_close(along(good_curve(white, 0.1, WIDE), white), white)
 
 
-def test_evening_makes_all_levels_equally_frequent(monkeypatch):
-    monkeypatch.setattr(tone, "CROWDED", 1e9)
-    u = night()
-    even = along(good_curve(u, 0.1, (1.0, 1.0), even=1.0), u).flatten()
-    low, high = u.flatten().quantile(torch.tensor([0.01, 0.99], dtype=u.dtype))
-    rank = torch.linspace(0, 1, len(even), dtype=u.dtype)
-    expected = low + (high - low) * rank
-    inside = (rank > 0.01) & (rank < 0.99)
-    torch.testing.assert_close(even[inside], expected[inside], atol=0.02, rtol=0)
-
-
-def test_what_many_pixels_have_is_drawn_apart_but_not_far():
-    """Eight tenths of the pixels are in a quarter of the range: 3.2 times as many as on average."""
-    u = night()
-    curve = good_curve(u, 0.1, (1.0, 1.0), even=0.4)
-    slope = curve[0].diff() * (tone.KNOTS - 1) / 2
-    assert bool((slope > 0).all())
-    # A share of 0.6 of a straight line; the rest up to the limit, and what that leaves to all.
-    left = 1 - 0.25 * tone.CROWDED - 0.2
-    expected = 0.6 + 0.4 * (tone.CROWDED + left)
-    assert float(slope[1:7].mean()) == pytest.approx(expected, rel=0.05) and expected < 1.5
-
-
-@pytest.mark.parametrize("ends", [(-0.8, 0.8), (0.01, 0.05), (0.05, 0.11), (0.055, 0.07)])
-def test_evening_keeps_both_ends_and_what_is_even(ends):
-    """However few bins the levels are in, and however their ends lie in them."""
-    ramp = torch.linspace(*ends, 64 * 64, dtype=torch.float64).view(1, 1, 64, 64)
-    evened = along(good_curve(ramp, 0.1, (1.0, 1.0), even=1.0), ramp)
-    inside = ramp.flatten()[41:-41], evened.flatten()[41:-41]
-    torch.testing.assert_close(inside[1], inside[0], atol=0.05 * (ends[1] - ends[0]), rtol=0)
-    assert float((inside[1] - inside[0])[[0, -1]].abs().max()) < 1e-3 * (ends[1] - ends[0])
-
-
 def test_each_image_of_a_batch_has_the_curve_that_it_has_alone():
     both = torch.cat([night(), night(0.3)])
-    curves = good_curve(both, 0.5, WIDE, even=0.3)
-    alone = torch.cat([good_curve(both[k : k + 1], 0.5, WIDE, even=0.3) for k in (0, 1)])
+    curves = good_curve(both, 0.5, WIDE)
+    alone = torch.cat([good_curve(both[k : k + 1], 0.5, WIDE) for k in (0, 1)])
     torch.testing.assert_close(curves, alone)
     assert float((curves[0] - curves[1]).abs().max()) > 0.05
-
-
-def test_the_gain_is_for_what_was_evened():
-    u = 0.4 * night() + 0.1
-    curve = good_curve(u, 0.3, (1.0, 2.0), even=0.5)
-    assert float(along(curve, u).std()) == pytest.approx(0.3, rel=1e-3)
-    assert 1.05 < 0.3 / float(u.std()) < 1.95, "neither gain is at its bounds"
 
 
 def test_no_gain_goes_beyond_the_range_or_below_one():
@@ -114,7 +73,7 @@ def test_what_is_no_number_is_not_hidden():
 @pytest.mark.parametrize("level", [-1.0, 0.3, 1.0])
 def test_one_level_stays_what_it_is(level):
     flat = torch.full((1, 1, 9, 9), level)
-    torch.testing.assert_close(along(good_curve(flat, 0.5, WIDE, even=0.5), flat), flat)
+    torch.testing.assert_close(along(good_curve(flat, 0.5, WIDE), flat), flat)
 
 
 def test_folding_is_smooth_monotone_and_below_white():
@@ -125,3 +84,28 @@ def test_folding_is_smooth_monotone_and_below_white():
     inside = (f > -1) & (f < 0.9)
     torch.testing.assert_close(folded[inside], f[inside])
     assert float((folded.diff() / f.diff())[f[1:] > -1].max()) < 1 + 1e-9
+
+
+def test_a_tone_spreads_levels_or_leaves_them():
+    dull = (0.4 * waves() + 1) / 2
+    left, none = Tone()(dull)
+    assert left is dull and none == [{}]
+    spread, chosen = Tone(spread=0.5, gains=(1.0, 1.5))(dull)
+    assert float(spread.std()) == pytest.approx(1.5 * float(dull.std()), rel=1e-3)
+    assert chosen[0]["curve"] == pytest.approx(
+        tuple(good_curve(2 * dull - 1, 0.5, WIDE)[0].tolist())
+    )
+    given, own = Tone(spread=0.5, gains=(1.0, 1.5), curve=(-1, 0.5))(dull)
+    assert own == chosen, "what it finds does not depend on what it was told"
+    torch.testing.assert_close(given, 0.75 * dull)
+
+
+def test_what_needs_no_tone_keeps_its_white():
+    f = torch.tensor([[[[-1.0, 0.2, 1.0]]]])
+    assert torch.equal(toned(f, knots(2, f)[None]), f)
+    assert float(toned(f, torch.tensor([[-1.0, 1.5]])).max()) < 1
+
+
+def test_the_options_of_a_fusion_are_of_the_tone_or_of_the_likelihood():
+    options = {"alpha": 1.0, "spread": 0.3, "curve": None}
+    assert Tone.among(options) == Tone(spread=0.3) and Tone.others(options) == {"alpha": 1.0}

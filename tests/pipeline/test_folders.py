@@ -109,7 +109,7 @@ def test_what_is_not_as_it_was_is_done_again(tmp_path, fuser):
     fuse_folders(ir, vis, out, fuser)
     wanted = contents(out)
     (out / "000.png").unlink()
-    (out / "001.png").write_bytes(b"damaged")
+    (out / "001.png").write_bytes(wanted["001.png"][:-9])
     Image.new("L", (20, 24), 99).save(vis / "002_vis.png")
     summary = fuse_folders(ir, vis, out, fuser)
     assert [o.status for o in summary.outcomes] == ["fused", "fused", "fused", "skipped"]
@@ -124,12 +124,27 @@ def test_what_was_changed_behind_our_back_is_noticed_when_it_is_to_be_verified(t
     fuse_folders(ir, vis, out, fuser)
     path = out / "001.png"
     before, times = path.read_bytes(), path.stat()
-    path.write_bytes(before[::-1])
+    path.write_bytes(before[:-5] + b"?" + before[-4:])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert len(fuse_folders(ir, vis, out, fuser).of("skipped")) == 2
     summary = fuse_folders(ir, vis, out, fuser, verify=True)
     assert [o.status for o in summary.outcomes] == ["skipped", "fused"]
     assert path.read_bytes() == before
+
+
+def test_a_result_that_others_have_made_anew_is_theirs(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 2)
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    wanted = contents(out)
+    (out / "001.png").write_bytes(b"retouched")
+    summary = fuse_folders(ir, vis, out, fuser)
+    assert [o.status for o in summary.outcomes] == ["skipped", "failed"]
+    assert "nothing in it says ddfm wrote it" in summary.outcomes[1].error
+    assert contents(out) == wanted | {"001.png": b"retouched"}
+    with ddfm.overwriting():  # which threads of the runner hear of
+        assert len(fuse_folders(ir, vis, out, fuser).of("fused")) == 1
+    assert contents(out) == wanted
 
 
 def test_other_settings_do_it_again(tmp_path, fuser):
@@ -213,7 +228,7 @@ def test_files_of_others_are_not_replaced(tmp_path, fuser):
     out.mkdir()
     (out / "note.txt").write_text("in nobody's way")
     (out / "001.png").write_bytes(b"mine")
-    with pytest.raises(DdfmError, match=r"out/001.png: it is there already, .*; move it away, or"):
+    with pytest.raises(DdfmError, match=r"out/001.png: it is there already, .*; move it away, name"):
         fuse_folders(ir, vis, out, fuser)
     assert contents(out) == {"note.txt": b"in nobody's way", "001.png": b"mine"}
     (out / "001.png").unlink()

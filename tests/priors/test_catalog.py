@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, StorageError
 from ddfm.priors import catalog, download
+from ddfm.storage.ours import MARK
 
 BODY = b"\x80\x02" + random.Random(0).randbytes(199_998)  # begins as a file of weights does
 OTHER = b"\x80\x02" + random.Random(1).randbytes(199_998)
@@ -340,13 +341,43 @@ def test_redirects_do_not_leave_the_encrypted_web(server, monkeypatch):
     assert catalog.get("test").read_bytes() == BODY
 
 
-@pytest.mark.parametrize("note", ["[" * 100_000, '{"url": 3}', "[]", '{"length": "x", "etag": 1}'])
-def test_a_note_that_is_not_ours_starts_anew(server, monkeypatch, note):
+@pytest.mark.parametrize("note", ['{"url": 3}', '{"length": "x", "etag": 1}', "{}"])
+def test_a_note_that_tells_too_little_starts_anew(server, monkeypatch, note):
     place = add_entry(monkeypatch, server)
     place.parent.mkdir(parents=True)
     place.with_name("weights.pt.part").write_bytes(OTHER[:1000])
-    place.with_name("weights.pt.part.json").write_text(note)
+    told = json.loads(note) | {"software": MARK}
+    place.with_name("weights.pt.part.json").write_text(json.dumps(told))
     assert catalog.get("test").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("note", [None, "[" * 100_000, '{"url": 3}', "[]"])
+def test_a_part_that_may_be_anybodys_stays_as_it_is(server, monkeypatch, note):
+    place = add_entry(monkeypatch, server)
+    place.parent.mkdir(parents=True)
+    place.with_name("weights.pt.part").write_bytes(OTHER[:1000])
+    if note is not None:
+        place.with_name("weights.pt.part.json").write_text(note)
+    with pytest.raises(DdfmError, match="weights.pt.part: it is there already"):
+        catalog.get("test")
+    assert place.with_name("weights.pt.part").read_bytes() == OTHER[:1000]
+    assert not place.exists() and server.requests == []
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.pt.part", "weights.pt.sha256"])
+@pytest.mark.parametrize("kind", ["a file", "a hard link", "a symbolic link"])
+def test_a_file_of_the_users_in_the_cache_stays(server, monkeypatch, tmp_path, name, kind):
+    place = add_entry(monkeypatch, server)
+    place.parent.mkdir(parents=True)
+    mine, there = tmp_path / "mine", place.with_name(name)
+    mine.write_bytes(OTHER)
+    if kind == "a file":
+        there.write_bytes(OTHER)
+    else:
+        there.hardlink_to(mine) if kind == "a hard link" else there.symlink_to(mine)
+    with pytest.raises(StorageError, match=f"cannot write .*{name}: it is"):
+        catalog.get("test")
+    assert mine.read_bytes() == there.read_bytes() == OTHER and server.requests == []
 
 
 def test_a_length_that_only_looks_like_a_number_is_none(server, monkeypatch):
@@ -376,7 +407,7 @@ def test_no_room_and_no_permission_say_so(server, monkeypatch, tmp_path):
             catalog.get("test", trust=True)
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("DDFM_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DdfmError, match="cannot write"):
+    with pytest.raises(DdfmError, match="cannot make the folder"):
         catalog.get("test", trust=True)
 
 

@@ -402,10 +402,12 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, state, how):
 def test_a_zip_bomb_is_refused_unread(tmp_path, state):
     torch.save(state, tmp_path / "w.pt")
     bomb = tmp_path / "bomb.pt"
-    with zipfile.ZipFile(tmp_path / "w.pt") as source:
-        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
-            for name in source.namelist():
-                target.writestr(name, bytes(50_000_000) if "/data/0" in name else source.read(name))
+    with (
+        zipfile.ZipFile(tmp_path / "w.pt") as source,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, bytes(50_000_000) if "/data/0" in name else source.read(name))
     assert bomb.stat().st_size < 10_000_000
     assert "would unpack to" in error_of(bomb, **TOLD)
 

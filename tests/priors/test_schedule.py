@@ -8,7 +8,8 @@ import torch
 
 from ddfm.errors import DdfmError
 from ddfm.priors import schedule
-from ddfm.priors.schedule import alphas_bar, timesteps
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.schedule import alphas_bar
 from places import DATA
 
 # Outputs of the DDFM authors' program on synthetic inputs.

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from ddfm import DdfmError, Fuser
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
-from ddfm.priors.tiled import LARGEST_UNTILED, OVERLAP, Tiled, check_tile
+from ddfm.priors.tile_sizes import LARGEST_UNTILED, OVERLAP, check_tile
+from ddfm.priors.tiled import Tiled
 
 T = torch.tensor([300])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
+import ddfm
+from ddfm.priors.denoise import denoise, noisy, psnr
 from ddfm.priors.layout import build, infer_settings
 from ddfm.priors.unet import GroupNorm, UNet, UNetConfig, conv_of_doubled
 
@@ -202,3 +205,17 @@ def test_the_network_keeps_to_one_layout():
     maps = [x for x in seen if x.shape[1] > 1]
     assert len(maps) > 40
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
+
+
+def test_bfloat16_denoises_as_well_as_float32():
+    """The shipped prior on a picture of edges and texture: within 0.02 dB at every noise level."""
+    rows, columns = np.mgrid[:96, :112] / 8
+    picture = np.sin(rows * columns / 4) / 2 + (rows > columns) * 0.4 - 0.2
+    clean = torch.from_numpy(picture).float()[None, None]
+    float32 = ddfm.load_prior("default", device="cpu")
+    bfloat16 = float32.at(dtype=torch.bfloat16)
+    for levels in (15, 25, 50):
+        sigma = 2 * levels / 255
+        x = noisy(clean, sigma, 0)
+        a, b = (psnr(denoise(prior, x, sigma), clean) for prior in (float32, bfloat16))
+        assert a != b and abs(a - b) < 0.02

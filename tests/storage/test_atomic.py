@@ -64,9 +64,11 @@ def test_leftovers_of_other_hosts_are_cleared_when_they_are_old(tmp_path):
         prefix = temporary.name[: len(".partial-12345678-")]
     theirs = tmp_path / f"{prefix}another_host-123.png"
     theirs.write_bytes(b"half")
+    (tmp_path / "x.png").unlink()
     with atomic_path(tmp_path / "x.png"):
         assert theirs.exists()
     os.utime(theirs, (1, 1))
+    (tmp_path / "x.png").unlink()
     with atomic_path(tmp_path / "x.png"):
         assert not theirs.exists()
 

@@ -168,6 +168,7 @@ def test_a_manifest_that_was_cut_off_in_its_first_line_is_ours(tmp_path):
             add(manifest, "y.png", b"y")
         with Manifest(tmp_path) as manifest:
             assert manifest.get("y.png") is not None and manifest.get("x.png") is None
+        (tmp_path / "y.png").unlink()
 
 
 def test_a_manifest_that_was_cut_off_or_tampered_with(tmp_path):

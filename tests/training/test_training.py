@@ -75,7 +75,7 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
     assert (prior.channels, prior.multiple) == (1, 4)
     x0 = prior(torch.zeros(1, 1, 8, 8), torch.tensor([10]))
     assert x0.shape == (1, 1, 8, 8) and bool(x0.isfinite().all())
-    history = json.loads((out / "history.json").read_text())
+    history = json.loads((out / "history.json").read_text())["history"]
     assert [entry["step"] for entry in history] == [3, 6]
     assert all(10 < entry["psnr_25"] < 40 for entry in history)
     with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
@@ -83,7 +83,7 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
     with pytest.raises(DdfmError, match="other settings"):
         train_prior(photographs, out, Settings(steps=7, network=TINY), progress=False)
     (out / "checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(DdfmError, match="cannot go on from .*checkpoint.pt"):
+    with pytest.raises(DdfmError, match="cannot write .*checkpoint.pt"):
         train_prior(photographs, out, QUICK, progress=False)
 
 

@@ -346,3 +346,18 @@ def test_a_pet_series_is_overlaid_in_colours(tmp_path):
     assert hot[0] > hot[1] >= hot[2]
     fusion.save(tmp_path / "out")
     assert read_volume(tmp_path / "out").is_color
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_text_in_the_pixels_is_not_called_removed(tmp_path, which):
+    """Of whichever source; the geometry of the first alone is taken over."""
+    import ddfm
+
+    said = [{"BurnedInAnnotation": "YES" if k == which else "NO"} for k in range(2)]
+    sources = [dicom_series(tmp_path / f"{k}", np.abs(stored()), **said[k]) for k in range(2)]
+    fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
+    fusion = fuse_volumes(*sources, fuser, progress=False)
+    fusion.save(tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        head = pydicom.dcmread(path)
+        assert (head.BurnedInAnnotation, head.PatientIdentityRemoved) == ("YES", "NO")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+import logging
 
 import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
+from ddfm.imaging.reading import explained
 from ddfm.volumes import Volume, read_volume, write_volume
 
 nibabel = pytest.importorskip("nibabel")
@@ -208,3 +211,46 @@ def test_a_masked_array_is_no_volume():
         read_volume(hidden)
     with pytest.raises(DdfmError, match="is a masked array"):
         read_volume((hidden, AFFINE))
+
+
+def test_words_of_a_header_stay_behind(tmp_path):
+    """All fields of text, and what lies behind the end of a text."""
+    image = nibabel.Nifti1Image(values().astype(np.int16), AFFINE)
+    for field in ("data_type", "db_name", "aux_file", "descrip", "intent_name"):
+        image.header[field] = b"x\0DOE"
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"DOE^JANE"))
+    nibabel.save(image, tmp_path / "a.nii")
+    assert (tmp_path / "a.nii").read_bytes().count(b"DOE") == 6
+    source = read_volume(tmp_path / "a.nii")
+    write_volume(tmp_path / "b.nii", source)
+    data = (tmp_path / "b.nii").read_bytes()[:352]
+    assert b"DOE" not in data and data[148:168] == b"ddfm image fusion\0\0\0"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+def test_the_same_volume_is_the_same_file_at_any_time(tmp_path, suffix, monkeypatch):
+    pytest.importorskip("nrrd")
+    path = tmp_path / f"x{suffix}"
+    write_volume(path, Volume(values(), AFFINE))
+    before = path.read_bytes()
+
+    class Later(datetime.datetime):
+        utcnow = classmethod(lambda cls: cls(2031, 1, 1))
+
+    monkeypatch.setattr("nrrd.writer.datetime", Later)
+    monkeypatch.setattr("time.time", lambda: 1.9e9)
+    write_volume(path, Volume(values(), AFFINE))
+    assert path.read_bytes() == before
+
+
+def test_what_nibabel_says_to_others_is_heard_while_we_read_and_after(tmp_path, caplog):
+    """Two readers at a time, one of which ends before the other, leave its logger as it was."""
+    logger = logging.getLogger("nibabel.global")
+    first, second = explained("first"), explained("second")
+    first.__enter__()
+    second.__enter__()
+    logger.warning("within")
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    logger.warning("after")
+    assert [record.message for record in caplog.records] == ["after"]

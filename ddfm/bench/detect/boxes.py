@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 
 __all__ = ["Annotated", "Array", "Box", "Corners", "corners", "overlaps", "read_boxes"]
 
@@ -63,15 +63,15 @@ def read_boxes(path: Path) -> Annotated:
         try:
             x0, y0, x1, y1 = (float(line[key]) for key in COLUMNS[2:])
         except (TypeError, ValueError):
-            raise DdfmError(f"{path}, line {number}: x0, y0, x1, y1 are numbers") from None
+            raise InputError(f"{path}, line {number}: x0, y0, x1, y1 are numbers") from None
         if not (x0 < x1 and y0 < y1):
-            raise DdfmError(f"{path}, line {number}: a box from {x0:g}, {y0:g} to {x1:g}, {y1:g}")
+            raise InputError(f"{path}, line {number}: a box from {x0:g}, {y0:g} to {x1:g}, {y1:g}")
         boxes.setdefault(name, []).append(Box(line["class"], (x0, y0, x1, y1)))
         group = line.get("group") or _of_msrs(name)
         if group:
             groups[name] = group
     if not boxes:
-        raise DdfmError(f"{path}: holds no box")
+        raise InputError(f"{path}: holds no box")
     return Annotated(boxes, groups)
 
 
@@ -97,10 +97,10 @@ def _lines(path: Path) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise DdfmError(f"cannot read {path}: {error}") from None
+        raise InputError(f"cannot read {path}: {error}") from None
     missing = [name for name in COLUMNS if not lines or name not in lines[0]]
     if missing:
-        raise DdfmError(f"{path}: has no column {missing[0]}; it takes {', '.join(COLUMNS)}")
+        raise InputError(f"{path}: has no column {missing[0]}; it takes {', '.join(COLUMNS)}")
     return lines
 
 

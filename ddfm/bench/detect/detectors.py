@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from ddfm.bench.detect.boxes import Array, Box, Corners, corners, overlaps
-from ddfm.errors import DdfmError, MissingExtra, one_line, unknown
+from ddfm.errors import InputError, MissingExtra, one_line, unknown
 
 __all__ = ["Detector", "OnnxDetector", "load_detector"]
 
@@ -47,15 +47,15 @@ def load_detector(name: str) -> tuple[str, Detector]:
         return f"{Path(file).stem}:{function}", _of_python(Path(file), function)
     if Path(name).suffix == ".onnx":
         return Path(name).stem, OnnxDetector(Path(name))
-    raise DdfmError(f"a detector is FILE.onnx or FILE.py:FUNCTION, not {name}")
+    raise InputError(f"a detector is FILE.onnx or FILE.py:FUNCTION, not {name}")
 
 
 def _of_python(file: Path, function: str) -> Detector:
     if not file.is_file():
-        raise DdfmError(f"there is no file {file}")
+        raise InputError(f"there is no file {file}")
     names = runpy.run_path(str(file))
     if not callable(names.get(function)):
-        raise DdfmError(f"{file} has no function {function}")
+        raise InputError(f"{file} has no function {function}")
     found: Detector = names[function]
     return found
 
@@ -74,7 +74,7 @@ class OnnxDetector:
                 str(path), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its errors have no common kind
-            raise DdfmError(f"cannot read {path}: {one_line(error)}") from None
+            raise InputError(f"cannot read {path}: {one_line(error)}") from None
         self._input = self._session.get_inputs()[0]
 
     def __call__(self, picture: Array) -> list[tuple[str, float, Corners]]:
@@ -109,7 +109,7 @@ class OnnxDetector:
         table = np.squeeze(next(iter(outputs.values())), 0)
         rows = 4 + len(self.settings["classes"])
         if rows not in table.shape:
-            raise DdfmError(f"{self.path}: output {table.shape} has no {rows} = 4 + classes")
+            raise InputError(f"{self.path}: output {table.shape} has no {rows} = 4 + classes")
         centre, half, scores = np.split(table if table.shape[0] == rows else table.T, (2, 4))
         best, score = scores.argmax(0), scores.max(0)
         boxes = []
@@ -137,11 +137,11 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DdfmError(
+        raise InputError(
             f"cannot read {path}, which says what the model's classes are: {error}"
         ) from None
     if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
-        raise DdfmError(f"{path}: give a list of the model's classes")
+        raise InputError(f"{path}: give a list of the model's classes")
     for key in given:
         if key not in SETTINGS:
             raise unknown(f"setting in {path}", key, SETTINGS)

@@ -26,12 +26,12 @@ from ddfm.bench.detect.scores import (
     recall,
 )
 from ddfm.bench.results import Bench
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture, eight_bit
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics.tables import as_csv, as_grid
-from ddfm.storage.atomic import atomic_path
+from ddfm.storage.noted import write_noted
 
 __all__ = ["Score", "check_boxes", "detect"]
 
@@ -64,7 +64,7 @@ def check_boxes(annotated: Annotated, datasets: Sequence[Dataset]) -> None:
     """Raise if no box is of any pair."""
     if not _annotated_pairs(annotated, datasets):
         name = next(iter(annotated.boxes))
-        raise DdfmError(f"no box is of a pair of these sets; the first one is of {name}")
+        raise InputError(f"no box is of a pair of these sets; the first one is of {name}")
 
 
 def detect(
@@ -187,13 +187,14 @@ def _write(scores: Sequence[Score], out: Path) -> None:
         for s in scores
     ]  # fmt: skip
     for name, text in (("detections.csv", as_csv(head, lines)), ("detections.md", _tables(scores))):
-        with atomic_path(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="")
+        write_noted(out / name, text)
 
 
 def _tables(scores: Sequence[Score]) -> str:
-    """A table for each detector and group: AP50 in percent, its interval, and that of the mean's
-    difference from the first method."""
+    """A table for each detector and group.
+
+    AP50 in percent, its interval, and that of the mean's difference from the first method.
+    """
     tables = []
     for detector, group in dict.fromkeys((s.detector, s.group) for s in scores):
         some = [s for s in scores if (s.detector, s.group) == (detector, group)]

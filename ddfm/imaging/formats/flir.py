@@ -15,30 +15,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, MissingExtra, unknown
+from ddfm.errors import InputError, MissingExtra, unknown
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
 
-__all__ = ["FlirPair", "check_reading", "is_flir", "read_flir"]
+__all__ = ["FlirPair", "check_reading", "is_flir", "read_flir", "read_thermal"]
 
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
+_MAGIC = b"FFF\0"
+_EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
 _HEAD, _ENTRY = 64, 32  # bytes of the container's head, and of an entry of its directory
 _LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
 _PHOTOGRAPH_BYTES = 8  # a sample: decoded, copied, cut out, as float32
+_BLACK = 12 / 255  # JPEG leaves a little light in the margins
 _GRIDS = ("visible", "thermal")
 
+Records = dict[int, tuple[int, int, int, int]]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -65,10 +70,10 @@ class FlirPair:
 
 @by_annotation
 def is_flir(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a JPEG with radiometric data of a FLIR camera in it."""
+    """Whether a file holds radiometric data of a FLIR camera: a JPEG, or a bare container."""
     path = existing_file(path)
     with explained(str(path)):
-        return bool(_segments(path))
+        return bool(_container(path))
 
 
 @by_annotation
@@ -94,19 +99,48 @@ def read_flir(
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
     with explained(str(path)):
-        thermogram = _thermogram(path)
-        kelvin = np.asarray(thermogram.kelvin, np.float64)
-    degrees = kelvin - 273.15
+        container, records = _opened(path)
+        thermogram = _thermogram(container, records, path)
+    thermal, celsius = _thermal(thermogram, path, celsius, percentiles)
+    with explained(str(path)):
+        visible = _photograph(container, records, path)
+        field = _field(thermogram, thermal.size, visible.size, path) if align else None
+    thermal, visible = _on_one_grid(thermal, visible, field, grid)
+    return FlirPair(thermal, visible, celsius, aligned=field is not None)
+
+
+@by_annotation
+def read_thermal(
+    path: str | os.PathLike[str],
+    *,
+    celsius: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] = (1.0, 99.0),
+) -> Picture:
+    """The temperatures alone, as the sensor has them, to be fused with a photograph of their own.
+
+    What else is in the file, the rendering in false colours above all, is left there.
+    """
+    path = existing_file(path)
+    check_reading(celsius=celsius, percentiles=percentiles)
+    with explained(str(path)):
+        thermogram = _thermogram(*_opened(path), path)
+    return _thermal(thermogram, path, celsius, percentiles)[0]
+
+
+def _thermal(
+    thermogram: Any,
+    path: Path,
+    celsius: tuple[float, float] | None,
+    percentiles: tuple[float, float],
+) -> tuple[Picture, tuple[float, float]]:
+    with explained(str(path)):
+        degrees = np.asarray(thermogram.kelvin, np.float64) - 273.15
     if not np.isfinite(degrees).any():
-        raise DdfmError(f"{path} is damaged: none of its temperatures is a number")
+        raise InputError(f"{path} is damaged: none of its temperatures is a number")
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
-    visible = _photograph(thermogram, path)
-    field = _field(thermogram, thermal.size, visible.size, path) if align else None
-    thermal, visible = _on_one_grid(thermal, visible, field, grid)
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
-    thermal = replace(thermal, dtype=np.dtype(np.uint16))
-    return FlirPair(thermal, visible, celsius, aligned=field is not None)
+    return replace(thermal, dtype=np.dtype(np.uint16), range=celsius), celsius
 
 
 @by_annotation
@@ -119,9 +153,9 @@ def check_reading(
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before the work is done."""
     if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
-        raise DdfmError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
+        raise InputError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise DdfmError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
 
@@ -147,43 +181,98 @@ def _segments(path: Path) -> list[bytes]:
     return [parts[number] for number in range(last + 1)] if complete else []
 
 
-def _thermogram(path: Path) -> Any:
-    container = b"".join(_segments(path))
+def _is_dji(path: Path) -> bool:
+    """Whether a JPEG is of a drone of DJI and has more in it than a picture."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 20)
+    return head[:2] == b"\xff\xd8" and b"DJI" in head[:65536] and b"\xff\xe3" in head
+
+
+def _container(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        if file.read(4) == _MAGIC:
+            return path.read_bytes()
+    return b"".join(_segments(path))
+
+
+def _opened(path: Path) -> tuple[bytes, Records]:
+    """The container of a file, its numbers in the order that flyr expects, and its records."""
+    container = _container(path)
+    if not container and _is_dji(path):
+        raise InputError(
+            f"{path} is a radiometric file of DJI, which only DJI's own Thermal SDK can read; "
+            "export its temperatures (dji_irp -a measure), and pass these as TIFF or NPY with the "
+            "photograph"
+        )
     if not container:
-        raise DdfmError(
+        raise InputError(
             f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
         )
+    records = _records(container, path)
+    _, _, offset, _ = records[_RAW]
+    if container[offset : offset + 2] == b"\0\2":  # the kind of the record, in the other order
+        container = _turned(container, records)
+    _check_record_sizes(container, records, path)
+    return container, records
+
+
+def _turned(container: bytes, records: Records) -> bytes:
+    """The container of an older camera, whose numbers begin with the heavier byte, turned round."""
+    turned = bytearray(container)
+    for kind, size in ((_RAW, 2), (_CAMERA, 4)):
+        number, _, offset, length = records[kind]
+        end = offset + length // size * size
+        words = np.frombuffer(container[offset:end], f">u{size}")
+        if kind == _RAW and container[offset + 32 : offset + 36] == b"\x89PNG":
+            # Within a PNG the values of these are as they should be, which flyr does not expect.
+            with Image.open(BytesIO(container[offset + 32 : end]), formats=["PNG"]) as image:
+                ask_pixels(*image.size, "a sensor")
+                words = np.concatenate([words[:16], np.asarray(image).astype(np.uint16).ravel()])
+            records[kind] = (number, kind, len(turned), 2 * len(words))
+            turned += words.astype("<u2").tobytes()
+        else:
+            turned[offset:end] = words.astype(f"<u{size}").tobytes()
+    return bytes(turned)
+
+
+def _thermogram(container: bytes, records: Records, path: Path) -> Any:
     try:
         from flyr.flyr import parse_thermogram
     except ImportError:
         raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
-    records = _records(container, path)
-    _check_record_sizes(container, records, path)
-    with open(path, "rb") as file:
-        return parse_thermogram(BytesIO(container), records, file)
+    # What the camera says in its EXIF is of no use here, and a bare container has none.
+    return parse_thermogram(BytesIO(container), records, BytesIO(_blank()))
 
 
-def _records(container: bytes, path: Path) -> dict[int, tuple[int, int, int, int]]:
+def _blank() -> bytes:
+    file = BytesIO()
+    Image.new("L", (1, 1)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def _records(container: bytes, path: Path) -> Records:
     """For each type of record what flyr wants to know of it: number, type, offset, length."""
-    directory = int.from_bytes(container[24:28], "big")
-    count = int.from_bytes(container[28:32], "big")
+    orders: tuple[Literal["big", "little"], ...] = ("big", "little")
+    # In the wrong order the directory would lie far beyond the end.
+    order = min(orders, key=lambda order: int.from_bytes(container[24:28], order))
+    directory = int.from_bytes(container[24:28], order)
+    count = int.from_bytes(container[28:32], order)
     count = min(count, max(len(container) - directory, 0) // _ENTRY)
-    records: dict[int, tuple[int, int, int, int]] = {}
+    records: Records = {}
     for number in range(count):
-        entry = container[directory + number * _ENTRY :][:_ENTRY]
-        kind = int.from_bytes(entry[:2], "big")
-        offset, length = (int.from_bytes(entry[at : at + 4], "big") for at in (12, 16))
+        start = directory + number * _ENTRY
+        entry = container[start : start + _ENTRY]
+        kind = int.from_bytes(entry[:2], order)
+        offset, length = (int.from_bytes(entry[at : at + 4], order) for at in (12, 16))
         if kind and length and kind not in records and offset + length <= len(container):
             records[kind] = (number, kind, offset, length)
     missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
     if missing:
-        raise DdfmError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
     return records
 
 
-def _check_record_sizes(
-    container: bytes, records: dict[int, tuple[int, int, int, int]], path: Path
-) -> None:
+def _check_record_sizes(container: bytes, records: Records, path: Path) -> None:
     for kind, limit in ((_RAW, _LARGEST_SENSOR), (_PHOTOGRAPH, None)):
         if kind not in records:
             continue
@@ -200,7 +289,7 @@ def _check_record_sizes(
             ask_pixels(width, height, str(path))
             ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
             if limit is not None and width * height > limit:
-                raise DdfmError(f"{path} is damaged: a sensor of {width} x {height} pixels")
+                raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")
 
 
 def _percentiles(degrees: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
@@ -215,10 +304,40 @@ def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
     return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
 
 
-def _photograph(thermogram: Any, path: Path) -> Picture:
-    if thermogram.optical is None:
-        raise DdfmError(f"{path} has no visible photograph in it; pass one as a second image")
-    return replace(from_array(thermogram.optical, f"{path} (visible)"), alpha=None)
+def _photograph(container: bytes, records: Records, path: Path) -> Picture:
+    if _PHOTOGRAPH not in records:
+        raise InputError(f"{path} has no visible photograph in it; pass one as a second image")
+    _, _, offset, length = records[_PHOTOGRAPH]
+    embedded = BytesIO(container[offset + 32 : offset + length])
+    with Image.open(embedded, formats=["PNG", "JPEG"]) as image:
+        colors = image.convert("RGB")
+        if image.format == "PNG" and _is_ycbcr(np.asarray(colors)):
+            colors = Image.fromarray(np.asarray(colors), "YCbCr").convert("RGB")
+    picture = from_array(np.asarray(colors), f"{path} (visible)")
+    return replace(picture, mask=_within_margins(picture.pixels))
+
+
+def _within_margins(pixels: np.ndarray) -> np.ndarray | None:
+    """Where the photograph is, if it has black margins all along an edge; None if it has not."""
+    dark = pixels.max(axis=2) <= _BLACK
+    mask = np.ones(dark.shape, bool)
+    for axis in (0, 1):
+        lit = np.flatnonzero(~dark.all(axis=1 - axis))
+        if len(lit):
+            outside = np.ones(dark.shape[axis], bool)
+            outside[lit[0] : lit[-1] + 1] = False
+            mask &= ~outside[:, None] if axis == 0 else ~outside
+    return None if mask.all() else mask
+
+
+def _is_ycbcr(pixels: np.ndarray) -> bool:
+    """Some cameras store a luminance and two differences as though these were RGB.
+
+    Differences of colour vary little, around the middle; the channels of a photograph vary alike.
+    """
+    means, deviations = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
+    near = bool((np.abs(means[1:] - 128) < 40).all())
+    return near and bool((deviations[1:] < deviations[0] / 2).all())
 
 
 def _field(
@@ -228,7 +347,7 @@ def _field(
     placing = thermogram.pip_info
     if placing is None or not isfinite(placing.real_to_ir) or placing.real_to_ir <= 0:
         return None
-    width = visible[1] / placing.real_to_ir
+    width = visible[1] / placing.real_to_ir * _zoom(path)
     height = width * thermal[0] / thermal[1]
     left = (visible[1] - width) / 2 + placing.offset_x
     top = (visible[0] - height) / 2 + placing.offset_y
@@ -236,11 +355,19 @@ def _field(
     seen = _overlap(box, (0, 0, visible[1], visible[0]))
     pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
-        raise DdfmError(
+        raise InputError(
             f"{path}: by the camera's own scale and offset the thermal image lies outside the "
             "photograph; read it without alignment"
         )
     return box
+
+
+def _zoom(path: Path) -> float:
+    """The digital zoom of the thermal image, by which it shows less; 1 where there is none."""
+    with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
+        zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
+        return zoom if 1 < zoom <= 16 else 1.0
+    return 1.0
 
 
 def _on_one_grid(
@@ -287,7 +414,8 @@ def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
 
 def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     left, top, right, bottom = box
-    return replace(picture, pixels=picture.pixels[top:bottom, left:right])
+    mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
+    return replace(picture, pixels=picture.pixels[top:bottom, left:right], mask=mask)
 
 
 def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
@@ -300,4 +428,8 @@ def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> P
         for plane in np.moveaxis(picture.pixels, 2, 0)
     ]
     pixels = np.stack([np.asarray(plane) for plane in planes], axis=2)
-    return replace(picture, pixels=np.clip(pixels, 0, 1))
+    mask = picture.mask
+    if mask is not None:
+        plane = Image.fromarray(mask.astype(np.float32))
+        mask = np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) > 0.99
+    return replace(picture, pixels=np.clip(pixels, 0, 1), mask=mask)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 
 __all__ = ["bytes_needed", "from_pil", "from_pil_file"]
@@ -50,7 +51,9 @@ def from_pil(image: Image.Image, name: str) -> Picture:
     return _finish(_samples(image, name), image, name)
 
 
-def from_pil_file(opened: Callable[[], AbstractContextManager[Image.Image]], name: str) -> Picture:
+def from_pil_file(
+    opened: Callable[[], AbstractContextManager[ImageFile.ImageFile]], name: str
+) -> Picture:
     """A picture of a file that `opened` opens, any number of times, at the depth of the file."""
     with opened() as image:
         raw = _raw_mode(image)
@@ -61,7 +64,7 @@ def from_pil_file(opened: Callable[[], AbstractContextManager[Image.Image]], nam
             _load_as(image, "RGBA")
             return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
         if raw not in _SWAPPED:
-            raise DdfmError(
+            raise InputError(
                 f"{name}: 16-bit samples laid out as {raw} cannot be read without loss; "
                 "save it as a PNG or an uncompressed TIFF first"
             )
@@ -95,28 +98,29 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
     mode = image.mode
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if mode == "I" and image.format == "PNG":  # so it was called before Pillow 10.3
+    if mode == "I" and image.format in ("PNG", "PPM"):  # so it was called before Pillow 10.3
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
     if mode in ("I", "F"):
         return np.asarray(image)
     if mode == "CMYK":
         return inks_to_rgb(np.asarray(image))
     if mode not in _TARGET:
-        raise DdfmError(f"{name}: images of mode {mode} are not supported; convert it to RGB")
+        raise InputError(f"{name}: images of mode {mode} are not supported; convert it to RGB")
     target = _TARGET[mode]["transparency" in image.info]
     return np.asarray(image if mode == target else image.convert(target))
 
 
 def _raw_mode(image: Image.Image) -> str:
     """How the samples lie in the file, which Pillow keeps among the arguments of its decoder."""
-    raw = image.tile[0][3] if getattr(image, "tile", None) else ""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    raw = tiles[0][3] if tiles else ""
     if isinstance(raw, tuple):
         raw = raw[0] if raw else ""
     return raw if isinstance(raw, str) else ""
 
 
-def _load_as(image: Image.Image, raw: str) -> None:
-    def retold(tile: tuple) -> tuple:
+def _load_as(image: ImageFile.ImageFile, raw: str) -> None:
+    def retold(tile: Any) -> Any:  # a named tuple, or of older versions a plain one
         fields = (*tile[:3], (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
         return tile._make(fields) if hasattr(tile, "_make") else fields
 

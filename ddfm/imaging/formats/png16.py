@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ddfm.storage.ours import MARK
+
 __all__ = ["write_png16"]
 
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels: grey, with alpha, RGB, RGBA
@@ -26,6 +28,7 @@ def write_png16(file: BinaryIO, array: np.ndarray, icc: bytes | None = None) -> 
     _chunk(file, b"IHDR", size + bytes([16, _COLOR_TYPE[channels], 0, 0, 0]))
     if icc:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+    _chunk(file, b"tEXt", b"Software\0" + MARK.encode())
     _rows(file, array)
     _chunk(file, b"IEND", b"")
 

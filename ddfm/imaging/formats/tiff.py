@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile
+from ddfm.storage.ours import MARK
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -32,7 +33,7 @@ __all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
 _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
-_FILL_ORDER, _ORIENTATION, _ICC = 266, 274, 34675
+_FILL_ORDER, _ORIENTATION, _ICC, _NODATA = 266, 274, 34675, 42113
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
 
@@ -53,10 +54,10 @@ def page_count(path: Path) -> int:
         seen: set[int] = set()
         while offset:
             if offset in seen:
-                raise DdfmError(f"{path} is damaged: its pages form a loop")
+                raise InputError(f"{path} is damaged: its pages form a loop")
             seen.add(offset)
             if len(seen) > _MOST_PAGES:
-                raise DdfmError(f"{path} was refused: it has more than {_MOST_PAGES:,} pages")
+                raise InputError(f"{path} was refused: it has more than {_MOST_PAGES:,} pages")
             entries = _integer(_bytes_at(file, offset, count), order)
             offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
     return len(seen)
@@ -76,10 +77,20 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         ask_bytes(_bytes_needed(sheet), name, opened.length)
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
+        nodata = _number(sheet.tags.valueof(_NODATA))
     array = _as_light(_with_true_alpha(array, sheet), sheet)
     array = orient(array, orientation if isinstance(orientation, int) else 1)
     keeps_profile = icc and sheet.photometric != _CMYK
-    return from_array(array, name, icc=bytes(icc) if keeps_profile else None)
+    icc = bytes(icc) if keeps_profile else None
+    return from_array(array, name, icc=icc, nodata=nodata)
+
+
+def _number(text: object) -> float | None:
+    """What GDAL writes as text: the value that stands for no data."""
+    try:
+        return float(str(text)) if text is not None else None
+    except ValueError:
+        return None
 
 
 def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
@@ -94,6 +105,7 @@ def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
         iccprofile=icc,
+        software=MARK,
         metadata=None,
     )
 
@@ -122,22 +134,22 @@ def _check_numbers(sheet: TiffPage, name: str) -> None:
     for each in [*names, "planarconfig", "predictor", "fillorder", "compression", "photometric"]:
         value = getattr(sheet, each)
         if value is not None and not isinstance(value, int):
-            raise DdfmError(f"{name} is damaged: its {each} is not a number")
+            raise InputError(f"{name} is damaged: its {each} is not a number")
 
 
 def _check_layout(sheet: TiffPage, name: str) -> None:
     if sheet.dtype is None or sheet.dtype.kind not in "uif":
-        raise DdfmError(f"{name}: its samples are of a type that no image has")
+        raise InputError(f"{name}: its samples are of a type that no image has")
     if sheet.dtype.itemsize * 8 != sheet.bitspersample:
-        raise DdfmError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
+        raise InputError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
     channels = sheet.samplesperpixel
     if channels > 4 or (sheet.photometric == _CMYK and channels != 4) or sheet.imagedepth > 1:
-        raise DdfmError(
+        raise InputError(
             f"{name}: {channels} channels, {sheet.imagedepth} planes deep; "
             "an image has 1 to 4 channels in one plane"
         )
     if 0 in sheet.shape:
-        raise DdfmError(f"{name}: the image is empty, {sheet.imagewidth} x {sheet.imagelength}")
+        raise InputError(f"{name}: the image is empty, {sheet.imagewidth} x {sheet.imagelength}")
     if sheet.is_tiled:
         ask_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
 
@@ -156,9 +168,9 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     grid = _grid(sheet)
     found = min(len(sheet.dataoffsets), len(sheet.databytecounts))
     if found < prod(grid):
-        raise DdfmError(f"{name} is damaged: it has {found} of its {prod(grid)} strips")
+        raise InputError(f"{name} is damaged: it has {found} of its {prod(grid)} strips")
     if not any(sheet.databytecounts):
-        raise DdfmError(f"{name} is damaged: there are no pixels in it")
+        raise InputError(f"{name} is damaged: there are no pixels in it")
     for (top, left, planes, shape), offset, size in zip(
         _places(sheet, grid), sheet.dataoffsets, sheet.databytecounts, strict=False
     ):
@@ -169,7 +181,7 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
         packed = _bytes_at(file, offset, size)
         data = _decompress(packed, sheet, shape, room)
         if len(data) < room:
-            raise DdfmError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
+            raise InputError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
         piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape, order)
         target = array[top : top + shape[0], left : left + shape[1], planes]
         target[...] = piece[: target.shape[0], : target.shape[1]]

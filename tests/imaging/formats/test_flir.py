@@ -11,7 +11,8 @@ from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image
-from ddfm.imaging.formats.flir import is_flir, read_flir
+from ddfm.imaging.formats.flir import is_flir, read_flir, read_thermal
+from ddfm.imaging.sources import read_sources
 from flir_files import (
     camera,
     container,
@@ -170,4 +171,78 @@ def test_a_missing_package_names_its_extra(tmp_path, monkeypatch):
     path = scene_file(tmp_path / "a.jpg", 1.2, 0, 0)
     monkeypatch.setitem(sys.modules, "flyr.flyr", None)
     with pytest.raises(DdfmError, match=r"ddfm\[thermal\]"):
+        read_flir(path)
+
+
+# --- as other cameras write it --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("directory", ["big", "little"])
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("png", [False, True])
+def test_either_order_of_bytes_gives_the_same_temperatures(tmp_path, directory, order, png):
+    raw = np.arange(14000, 14000 + 30 * 40, dtype=np.uint16).reshape(30, 40)
+    photograph = np.random.default_rng(1).integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(flir_jpeg(raw, photograph, png=png, order=order, directory=directory))
+    pair = read_flir(path, percentiles=(0, 100))
+    celsius = raw_to_kelvin(raw) - 273.15
+    np.testing.assert_allclose(pair.celsius, (celsius.min(), celsius.max()), atol=1e-3)
+    assert np.abs(pair.visible.pixels - photograph / 255).max() < 1e-6
+
+
+def test_a_photograph_in_luminance_and_differences_gets_its_colours(tmp_path):
+    raw = np.full((12, 16), 15000, np.uint16) + np.arange(16, dtype=np.uint16)
+    x, y = np.meshgrid(np.arange(16), np.arange(12))
+    photograph = np.stack([40 + 12 * x, 30 + 12 * x + y, 10 + 12 * x], 2).astype(np.uint8)
+    for ycbcr in (False, True):
+        (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, photograph, ycbcr=ycbcr))
+        visible = read_flir(tmp_path / "a.jpg").visible
+        assert np.abs(visible.pixels * 255 - photograph).max() < 4  # rounded on the way
+
+
+def test_black_margins_of_the_photograph_have_nothing_to_say(tmp_path):
+    raw = np.random.default_rng(0).integers(14000, 16000, (12, 16)).astype(np.uint16)
+    photograph = np.zeros((24, 32, 3), np.uint8)
+    photograph[3:20, 2:31] = np.random.default_rng(1).integers(60, 256, (17, 29, 3))
+    (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, photograph))
+    mask = read_flir(tmp_path / "a.jpg").visible.mask
+    expected = np.zeros((24, 32), bool)
+    expected[3:20, 2:31] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_a_digital_zoom_narrows_the_field(tmp_path):
+    """At twice the zoom the thermal image lies on half as much of the photograph."""
+    path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
+    size = read_flir(path).visible.size
+    data = path.read_bytes()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA404] = 2.0
+    block = b"Exif\0\0" + exif.tobytes()[6:] if exif.tobytes()[:4] == b"Exif" else exif.tobytes()
+    segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
+    path.write_bytes(data[:2] + segment + data[2:])
+    zoomed = read_flir(path).visible.size
+    # Real2IR counts without the zoom: a field twice as wide as it says.
+    assert zoomed[1] == pytest.approx(min(WIDE, 2 * size[1]), abs=1)
+
+
+def test_temperatures_alone_are_read_beside_a_photograph_of_its_own(tmp_path):
+    path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
+    thermal = read_thermal(path, celsius=(20, 30))
+    assert thermal.size == SENSOR and thermal.range == (20, 30)
+    photograph = np.random.default_rng(0).integers(0, 256, SENSOR, np.uint8)
+    seen, _ = read_sources((str(path), photograph))
+    assert np.array_equal(seen.pixels, read_thermal(path).pixels)  # not the rendering of 16 x 16
+
+
+def test_a_bare_container_is_read_as_temperatures(tmp_path):
+    raw = np.random.default_rng(0).integers(14000, 16000, (12, 16)).astype(np.uint16)
+    path = tmp_path / "a.fff"
+    path.write_bytes(container([(32, camera()), (1, sized(raw, raw.astype("<u2").tobytes()))]))
+    assert is_flir(path)
+    celsius = raw_to_kelvin(raw) - 273.15
+    low, high = read_thermal(path, percentiles=(0, 100)).range
+    assert (low, high) == pytest.approx((celsius.min(), celsius.max()), abs=1e-3)
+    with pytest.raises(DdfmError, match="no visible photograph in it"):
         read_flir(path)

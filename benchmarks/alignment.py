@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""How well pairs are aligned: known transforms are put on pairs, and found again.
+
+    python benchmarks/alignment.py DIR... [--moving ir --fixed vi] [--every N] [--model auto]
+
+Each DIR has two folders of images, by name in pairs. The moving image is warped by a random
+transform of each kind, and cut to what is left of its frame; then it is searched. An error is the
+mean distance of its four corners, in pixels of the fixed image.
+
+There are two truths. "nominal" takes it that the pairs as they were given lie on each other.
+Many do not, by some pixels; so "own" takes what the same method finds on the untouched pair, where
+it was sure of that: it says how well a transform is found again, and not whether it is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ddfm.imaging.files import read_image
+from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.sources import grey
+from ddfm.registration.align import Alignment, align, check
+from ddfm.registration.transform import Size, Transform, common_transform, fitted
+from ddfm.registration.warp import common_box, warped_plane
+
+KINDS = ("none", "shift", "similarity", "field", "affine", "homography", "wrong")
+MODEL = {"field": "similarity", "none": "homography", "wrong": "homography"}
+SHIFT, TURN, SCALE, FIELD, CORNER = 40.0, 5.0, 1.1, (0.7, 1.4), 0.05
+CLOSE, SURE, OFF = 3.0, 5.0, 8.0  # pixels
+
+Pair = tuple[str, np.ndarray, np.ndarray]  # name, fixed, moving
+Method = Callable[[np.ndarray, np.ndarray, str], Alignment]
+
+
+@dataclass
+class Row:
+    """One pair under one transform, by one method."""
+
+    kind: str
+    method: str
+    nominal: float
+    own: float | None
+    sure: bool
+    off: bool
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--moving", default="ir")
+    parser.add_argument("--fixed", default="vi")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    how = parser.parse_args()
+    torch.set_num_threads(1)
+    for folder in how.folders:
+        pairs = list(_pairs(folder, how.moving, how.fixed, how.every))
+        print(f"\n{folder.name}: {len(pairs)} pairs\n")
+        print("| transform | method | nominal px | < 3 | own px | < 3 | sure | sure: < 5 own | s |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+        for method in how.methods:
+            own: dict[str, Alignment] = {}
+            for kind in how.kinds:
+                rows = list(_rows(pairs, kind, method, how.seed, own))
+                print(_line(kind, method, rows), flush=True)
+        if "align" in how.methods:
+            print(_rig(pairs, how.seed))
+    return 0
+
+
+def _pairs(folder: Path, moving: str, fixed: str, every: int) -> Iterator[Pair]:
+    for pair in find_pairs(folder / moving, folder / fixed).pairs[::every]:
+        a, b = (grey(read_image(path)) for path in pair.files)
+        yield pair.name, b, a
+
+
+def _rows(
+    pairs: list[Pair], kind: str, method: str, seed: int, own: dict[str, Alignment]
+) -> Iterator[Row]:
+    rng = np.random.default_rng(seed)
+    for k, (name, fixed, moving) in enumerate(pairs):
+        if kind == "wrong":
+            moving = _cut_like(pairs[(k + len(pairs) // 2) % len(pairs)][2], fixed)
+        case = disturbed(fixed, moving, put_on(_size(fixed), kind, rng))
+        begin = time.process_time()
+        found = METHODS[method](case.fixed, case.moving, MODEL.get(kind, kind))
+        seconds = time.process_time() - begin
+        if kind == "none":
+            own[name] = align(fixed, moving, "similarity")
+        base, repeated = own.get(name), None
+        if base is not None and base.sure and kind != "wrong":
+            repeated = found.transform.distance(case.truth(base.transform))
+        error = found.transform.distance(case.truth())
+        yield Row(kind, method, error, repeated, found.sure, found.is_off, seconds)
+
+
+@dataclass
+class Case:
+    """A pair that was put off, and the way back."""
+
+    fixed: np.ndarray
+    moving: np.ndarray
+    undo: Transform  # from the moving image to where it was
+    cut: Transform  # from the fixed image to the part of it that is used
+
+    def truth(self, base: Transform | None = None) -> Transform:
+        """What is to be found, where `base` is how the pair lay before."""
+        before = self.undo if base is None else self.undo.then(base)
+        return before.then(self.cut)
+
+
+def put_on(size: Size, kind: str, rng: np.random.Generator) -> Transform:
+    """A random transform of a kind."""
+    h, w = size
+    shift = rng.uniform(-SHIFT, SHIFT, 2)
+    turn, scale = np.deg2rad(rng.uniform(-TURN, TURN)), SCALE ** rng.uniform(-1, 1)
+    field = float(np.exp(rng.uniform(*np.log(FIELD))))
+    corners = rng.uniform(-CORNER, CORNER, (4, 2)) * [w, h]
+    ends = np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]], float)
+    middle = ends.mean(0)
+    if kind in ("none", "wrong"):
+        moved = ends
+    elif kind == "shift":
+        moved = ends + shift
+    elif kind in ("affine", "homography"):
+        moved = ends + corners
+    else:
+        angle, size_of = (turn, scale) if kind == "similarity" else (0.0, field)
+        cos, sin = np.cos(angle) * size_of, np.sin(angle) * size_of
+        moved = (ends - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle + shift / 2
+    return fitted(ends, moved, size, size, MODEL.get(kind, kind))
+
+
+def disturbed(fixed: np.ndarray, moving: np.ndarray, by: Transform) -> Case:
+    """The moving image under a transform; both are cut to where it then reaches."""
+    size = _size(fixed)
+    warped, inside = warped_plane(_plane(moving), by.matrix, size, mode="bicubic")
+    top, bottom, left, right = common_box([inside.numpy()])
+    here = (slice(top, bottom), slice(left, right))
+    corner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+    cut = Transform(corner, size, (bottom - top, right - left))
+    undo = cut.inverse().then(by.inverse())
+    return Case(fixed[here], warped[0].numpy()[here], undo, cut)
+
+
+def _cut_like(image: np.ndarray, like: np.ndarray) -> np.ndarray:
+    framed = Transform.framed(_size(image), _size(like))
+    return warped_plane(_plane(image), framed.matrix, _size(like))[0][0].numpy()
+
+
+def _plane(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
+
+
+def _checked(fixed: np.ndarray, moving: np.ndarray, model: str) -> Alignment:
+    return check(fixed, moving)
+
+
+def _auto(fixed: np.ndarray, moving: np.ndarray, model: str) -> Alignment:
+    return align(fixed, moving, "auto")
+
+
+METHODS: dict[str, Method] = {"check": _checked, "auto": _auto, "align": align}
+
+
+def _line(kind: str, method: str, rows: list[Row]) -> str:
+    nominal = np.array([row.nominal for row in rows])
+    own = np.array([row.own for row in rows if row.own is not None])
+    sure = [row for row in rows if row.sure]
+    judged = [row.own for row in sure if row.own is not None]
+    cells = [kind, method, *_errors(nominal), *_errors(own)]
+    cells += [_share(row.sure for row in rows), _share(error < SURE for error in judged)]
+    cells += [f"{np.mean([row.seconds for row in rows]):.2f}"]
+    if method == "check":
+        named = "alarms" if kind == "none" else "named off"
+        cells[0] += f" ({named} {_share(row.off for row in rows)})"
+    return "| " + " | ".join(cells) + " |"
+
+
+def _errors(errors: np.ndarray) -> tuple[str, str]:
+    if not errors.size:
+        return "-", "-"
+    return f"{np.median(errors):.2f}", f"{np.mean(errors < CLOSE):.0%}"
+
+
+def _share(some: Iterator[bool]) -> str:
+    values = list(some)
+    return f"{np.mean(values):.0%}" if values else "-"
+
+
+def _rig(pairs: list[Pair], seed: int) -> str:
+    """One transform put on twenty pairs, and what is common to what was found on each."""
+    some = pairs[:20]
+    size = _size(some[0][1])
+    by = put_on(size, "similarity", np.random.default_rng(seed))
+    found = []
+    for _, fixed, moving in some:
+        image = _cut_like(moving, np.zeros(size, np.float32))
+        base = _cut_like(fixed, np.zeros(size, np.float32))
+        result = align(
+            base, warped_plane(_plane(image), by.matrix, size)[0][0].numpy(), "similarity"
+        )
+        if result.sure:
+            found.append(result.transform)
+    if not found:
+        return "\nrig: no pair was sure"
+    error = common_transform(found).distance(by.inverse())
+    return f"\nrig of {len(some)} pairs: {len(found)} sure, common transform {error:.2f} px off"
+
+
+def _size(image: np.ndarray) -> Size:
+    return image.shape[0], image.shape[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

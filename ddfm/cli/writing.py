@@ -1,0 +1,57 @@
+"""What commands write: their outputs are told apart from what they read, which is never written to.
+
+A command that writes is a `WritingCommand`, and each of its options that names an output is an
+`OutputPath`. Whatever else it is given is kept as it is, and files of others with it, but for
+`--overwrite`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddfm.errors import printable
+from ddfm.storage.ours import overwriting, protecting
+
+__all__ = ["OutputPath", "WritingCommand", "say"]
+
+
+class OutputPath(click.Path):
+    """The path of a file or folder that the command writes."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+
+class WritingCommand(click.Command):
+    """A command that leaves alone what it is given, and what ddfm did not write."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--overwrite"],
+                is_flag=True,
+                help="Also replace files that ddfm did not write. Sources never are.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        allowed = ctx.params.pop("overwrite")
+        with overwriting(allowed), protecting(*self._given(ctx)):
+            return super().invoke(ctx)
+
+    def _given(self, ctx: click.Context) -> Iterator[Any]:
+        """Whatever may be the path of a file that is read."""
+        for parameter in self.params:
+            if not isinstance(parameter.type, OutputPath):
+                value = ctx.params.get(parameter.name or "")
+                yield from value if isinstance(value, tuple) else (value,)
+
+
+def say(message: object, *, err: bool = False) -> None:
+    """Prints a line, in which names and servers cannot steer the terminal."""
+    click.echo(printable(message), err=err)

@@ -1,0 +1,67 @@
+"""Tables of numbers as pictures: NPY, as scripts write it, and CSV of degrees, as programs do.
+
+CSV may begin with lines of words, and may have semicolons or tabs between its numbers, and commas
+in them. What is no number is a place where the picture has nothing to say.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ddfm.errors import InputError
+from ddfm.imaging.picture import Picture, from_array
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.inputs import BoundedFile, read_text
+
+__all__ = ["TABLES", "read_table"]
+
+TABLES = (".npy", ".csv", ".tsv")
+
+
+def read_table(path: Path, name: str) -> Picture:
+    """The picture in a file that has one of the suffixes `TABLES`."""
+    array = _npy(path, name) if path.suffix.lower() == ".npy" else _csv(read_text(path), name)
+    return from_array(array, name)
+
+
+def _npy(path: Path, name: str) -> np.ndarray:
+    with BoundedFile(path) as file:
+        version = np.lib.format.read_magic(file)
+        read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        shape, _, dtype = read(file)
+        if dtype.hasobject or len(shape) not in (2, 3):
+            raise InputError(f"{name} is no picture: numbers of shape (H, W) or (H, W, C) are")
+        ask_pixels(shape[1], shape[0], name)
+        needed = prod(shape) * dtype.itemsize
+        if needed > file.length:
+            raise InputError(f"{name} is truncated: its header says {shape} numbers")
+        ask_bytes(3 * needed, name, file.length)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _csv(text: str, name: str) -> np.ndarray:
+    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
+    between = next((sign for sign in "\t;" if lines and sign in lines[-1]), ",")
+    rows = [_numbers(line.rstrip(between), between) for line in lines]
+    # Whatever stands before, or behind, is what the program has to say about the picture.
+    widths = [len(row) for row in rows if np.isfinite(row).sum() * 2 > len(row)]
+    width = max(set(widths), key=widths.count, default=0)
+    table = [row for row in rows if len(row) == width and np.isfinite(row).sum() * 2 > width]
+    if width < 2 or len(table) < 2:
+        raise InputError(f"{name} is no table of numbers, such as temperatures, row by row")
+    return np.array(table, np.float32)
+
+
+def _numbers(line: str, between: str) -> list[float]:
+    return [_number(cell, between) for cell in line.split(between)]
+
+
+def _number(cell: str, between: str) -> float:
+    try:
+        return float(cell.replace(",", ".") if between != "," else cell)
+    except ValueError:
+        return float("nan")

@@ -1,0 +1,48 @@
+"""Targets: what one source shows far brighter than its surround, its picture, and the others.
+
+A pixel of source k stands out by the lesser of what it has above its surround and what it has above
+the mean of the picture, in standard deviations of the source,
+
+    o_k = min(max_w (smooth_1(s_k) - smooth_w(s_k)), smooth_1(s_k) - mean s_k) / std s_k,
+
+for surrounds w from a thirtieth of the shorter side to an eighth. It is a target of k with the
+posterior probability
+
+    T_k = exp(SHARP o_k) / (exp(SHARP theta) + sum_j exp(SHARP o_j)),
+
+theta being where none is as likely. So the false alarms are what the source has beyond theta
+deviations, and no pixel is a target of two: a lamp is not given to a warm wall. What lies within
+`MARGIN` of a target is its outline, and belongs to it; to that of the first source before others.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddfm.numerics.filters import smooth
+from ddfm.numerics.poisson import PoissonSolver
+
+__all__ = ["find_targets"]
+
+SHARP = 8.0
+SURROUNDS = (1 / 32, 1 / 16, 1 / 8)
+MARGIN = 3  # pixels
+LEAST = 0.02  # of a standard deviation: what is even has no targets
+
+
+def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
+    """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
+    level = smooth(s, 1.0)
+    surrounds = [solver.blur(s, share * min(s.shape[-2:])) for share in SURROUNDS]
+    above = level - torch.stack(surrounds).amin(dim=0)
+    above_all = level - s.mean(dim=(2, 3), keepdim=True)
+    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
+    o = torch.minimum(above, above_all) / deviation
+    none = torch.full_like(o[:, :1], theta)
+    T = (SHARP * torch.cat([o, none], dim=1)).softmax(dim=1)[:, :-1]
+    T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
+    first, others = T[:, :1], T[:, 1:]
+    room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return torch.cat([first, others * room.clamp(max=1)], dim=1)

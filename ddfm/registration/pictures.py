@@ -1,0 +1,146 @@
+"""The sources of one fusion, laid on one of them; or a word about it, where they do not lie well.
+
+What a moved picture does not reach is filled from the reference, so that the reference decides
+there alone: this is the one place that knows of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import InputError
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
+from ddfm.registration.align import Alignment, align, check
+from ddfm.registration.transform import Transform, common_transform
+from ddfm.registration.warp import common_box, cropped, filled, warped
+
+__all__ = ["Registered", "common_of", "lay", "reference_of"]
+
+SAMPLE = 20  # pairs that say what is common to a camera's
+SMALLEST = 16  # pixels of a side that must be left in common
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """Pictures of one size.
+
+    Attributes:
+        about: for each source but the reference, what was found and done; ready for JSON.
+        words: warnings, a line each.
+    """
+
+    pictures: tuple[Picture, ...]
+    about: list[dict[str, Any]] = field(default_factory=list)
+    words: tuple[str, ...] = ()
+
+
+def reference_of(align_to: str | None, resize: str) -> int:
+    """Which source the others are laid on: the second, where nobody says otherwise."""
+    chosen = align_to or (resize if resize != "error" else "b")
+    return "ab".index(chosen)
+
+
+def lay(
+    pictures: Sequence[Picture],
+    how: str = "none",
+    *,
+    transform: Transform | None = None,
+    reference: int = 1,
+    crop: bool = False,
+    look: bool = True,
+) -> Registered:
+    """All pictures on the grid of one of them.
+
+    Args:
+        how: "none" leaves them as they are, and warns of what is surely off; "auto", or a model.
+        transform: from the one that is moved to the reference, which then is not searched.
+        reference: the index of the picture that stays.
+        crop: whether to keep what all of them see, and no more.
+        look: whether pictures that are to be left as they are, are looked at.
+    """
+    fixed = pictures[reference]
+    if transform is not None and len(pictures) != 2:
+        raise InputError("a transform is of a pair; sources of three or more are aligned each")
+    done, insides, about, words = [], [], [], []
+    for k, picture in enumerate(pictures):
+        inside = np.ones(fixed.size, bool)
+        if k != reference and (transform is not None or how != "none" or look):
+            found = _found(fixed, picture, how, transform)
+            applied = transform is not None or (how != "none" and found.sure)
+            if applied or picture.size != fixed.size:
+                use = found.transform if applied else Transform.framed(picture.size, fixed.size)
+                picture, inside = warped(picture, use)
+                if not inside.any():
+                    raise InputError(f"{picture.name} would lie outside of {fixed.name}")
+                picture = filled(picture, inside, grey(fixed))
+            about.append(_about(k, found, applied))
+            words += _words(found, picture.name, fixed.name, how, transform)
+        done.append(picture)
+        insides.append(inside)
+    if crop:
+        box = common_box(insides)
+        if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
+            raise InputError("what all sources see is too little to be fused")
+        done = [cropped(picture, box) for picture in done]
+    return Registered(tuple(done), about, tuple(words))
+
+
+def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
+    """The transform that is common to pairs of one camera; those not sure have no say."""
+    found = []
+    for pictures in groups:
+        if len(pictures) != 2:
+            raise InputError("one transform for all (align=once) is found for pairs")
+        result = align(pictures[reference], pictures[1 - reference], model)
+        if result.sure:
+            found.append(result.transform)
+    if not found:
+        raise InputError(
+            "no pair was aligned surely, so no transform is common to them; "
+            "give one (--transform), or leave them as they are (--align none)"
+        )
+    return common_transform(found)
+
+
+def _found(fixed: Picture, moving: Picture, how: str, transform: Transform | None) -> Alignment:
+    if transform is not None:
+        return Alignment(transform.at(moving.size, fixed.size), True, 0.0, 0.0)
+    if how != "none":
+        return align(fixed, moving, how)
+    return check(fixed, moving)
+
+
+def _about(k: int, found: Alignment, applied: bool) -> dict[str, Any]:
+    x, y = found.transform.offset
+    return {
+        "source": k,
+        "offset": [round(x, 2), round(y, 2)],
+        "off": round(found.transform.moves, 2),
+        "sure": found.sure,
+        "applied": applied,
+        "transform": found.transform.to_dict(),
+    }
+
+
+def _words(
+    found: Alignment, moving: str, fixed: str, how: str, transform: Transform | None
+) -> list[str]:
+    if transform is not None:
+        return []
+    if how != "none":
+        unsure = f"{moving} could not be laid on {fixed} surely, and stays as it is"
+        return [] if found.sure else [unsure]
+    if not found.is_off:
+        return []
+    x, y = found.transform.offset
+    to = f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}"
+    down = f"{abs(y):.0f} px {'down' if y > 0 else 'up'}"
+    return [
+        f"{moving} seems to lie off {fixed}: it fits if moved {to} and {down}; "
+        "align='auto' (--align auto) mends it"
+    ]

@@ -1,0 +1,189 @@
+r"""The exact fit: a field of tiles, each with its likeness at every small shift, and one motion.
+
+For each tile t of the fixed image, S_t(d) is how like its self-similarities are to those of the
+moving image, warped so far, at a shift d. A motion u(x; p) is fitted to all of them at once:
+
+    maximise   sum_t S_t(u(x_t; p)) - sum_k prior_k p_k^2
+
+Since every tile keeps its whole surface, one that is flat, or that has its peak elsewhere, does no
+harm, and no peaks need to be voted on. p are shift, size, turn | stretch, shear | perspective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import fft, ndimage, optimize
+
+from ddfm.registration.structure import Pyramid, resized, self_similarity
+from ddfm.registration.transform import Transform
+
+__all__ = ["DEGREES", "Fit", "Level"]
+
+DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
+PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
+BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
+LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A transform of the moving image, and how like each tile is under it."""
+
+    matrix: np.ndarray
+    likeness: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The mean likeness, 1 for an image and itself."""
+        return float(self.likeness.mean()) if self.likeness.size else -1.0
+
+
+class Level:
+    """Both images at one size, and the fits that are made there."""
+
+    def __init__(self, fixed: torch.Tensor, moving: Pyramid, longest: int, tile: int) -> None:
+        image = resized(fixed, longest)
+        self.height, self.width = size = (image.shape[0], image.shape[1])
+        self.moving, self.fixed = moving, (fixed.shape[0], fixed.shape[1])
+        self.tiles = max(2, round(self.height / tile)), max(2, round(self.width / tile))
+        self.tile = -(-self.height // self.tiles[0]), -(-self.width // self.tiles[1])
+        self.full = Transform.framed(size, self.fixed).matrix  # these pixels to the fixed image's
+        self.seen = torch.zeros(size)
+        self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
+        self.like = self_similarity(image, self.seen)
+        self.side = max(size) / 2
+        middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
+        y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
+        x, y = x * self.tile[1] - 0.5, y * self.tile[0] - 0.5
+        self.places = (np.c_[x.ravel(), y.ravel()] - middle) / self.side
+        self.units = np.array([[self.side, 0, middle[0]], [0, self.side, middle[1]], [0, 0, 1.0]])
+
+    def fit(self, matrix: np.ndarray, model: str, reach: int, widths: tuple[float, ...]) -> Fit:
+        """The best motion of a model on top of a matrix.
+
+        Args:
+            reach: pixels of this size that any tile may be off.
+            widths: of the smoothing of surfaces, in such pixels, from first to last.
+        """
+        surfaces = self._surfaces(matrix, reach)
+        if not len(surfaces):
+            return Fit(matrix, np.zeros(0))
+        p = np.zeros(DEGREES[model])
+        across, down = _motions(self.places, len(p))
+        prior = np.full(len(p), 0.0)
+        prior[4:] = PRIOR
+        for width in widths:
+            smooth = ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest")
+            spline = _Surfaces(smooth)
+
+            def worse(p: np.ndarray, spline: _Surfaces = spline) -> tuple[float, np.ndarray]:
+                value, by_x, by_y = spline(across @ p, down @ p)
+                slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
+                return float((prior * p * p).sum() - value.sum()), -slope
+
+            limit = 1e-4 * max(len(surfaces), 1)
+            found = optimize.minimize(
+                worse, p, jac=True, method="BFGS", options={"maxiter": 30, "gtol": limit}
+            )
+            p = found.x
+        likeness = spline(across @ p, down @ p)[0]
+        return Fit(self._moved(matrix, p), likeness)
+
+    def at(self, matrix: np.ndarray) -> Fit:
+        """How like the tiles are as they lie, without a fit."""
+        surfaces = self._surfaces(matrix, 0)
+        return Fit(matrix, surfaces.reshape(-1))
+
+    def _moved(self, matrix: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """The matrix, and after it the motion that undoes p."""
+        p = np.r_[p, np.zeros(8 - len(p))] / self.side
+        step = np.eye(3) + np.array(
+            [[p[2] + p[4], p[5] - p[3], p[0]], [p[3] + p[5], p[2] - p[4], p[1]], [p[6], p[7], 0]]
+        )
+        units = self.full @ self.units
+        moved: np.ndarray = units @ np.linalg.inv(step) @ np.linalg.inv(units) @ matrix
+        return moved / moved[2, 2]
+
+    def _surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
+        """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure."""
+        image, inside = self.moving.warped(
+            np.linalg.inv(self.full) @ matrix, (self.height, self.width)
+        )
+        frame = F.pad(inside[None, None], (BORDER,) * 4, value=1.0)
+        seen = -F.max_pool2d(-frame, 2 * BORDER + 1, 1)[0, 0]
+        if float(seen.mean()) < LEAST_SEEN:
+            return np.zeros((0, 2 * reach + 1, 2 * reach + 1))
+        f = self._tiled(_centred(self.like, self.seen), 0)
+        g = self._tiled(_centred(self_similarity(image, seen), seen), reach)
+        y, x = self.tile
+        here = g[..., reach : reach + y, reach : reach + x]
+        energy = ((f * f).sum((0, 3, 4)) * (here * here).sum((0, 3, 4))).sqrt()
+        # Over tiles of little structure, where likeness means little, the usual one is the unit.
+        unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + 1e-9
+        sides = [fft.next_fast_len(side + 2 * reach, real=True) for side in self.tile]
+        waves = torch.fft.rfft2(f, sides).conj() * torch.fft.rfft2(g, sides)
+        n = 2 * reach + 1
+        surfaces = torch.fft.irfft2(waves.sum(0), sides)[..., :n, :n] / unit[..., None, None]
+        return surfaces.reshape(-1, n, n).double().numpy()
+
+    def _tiled(self, planes: torch.Tensor, reach: int) -> torch.Tensor:
+        """Planes (C, H, W) as tiles (C, rows, columns, y, x), each with a margin all around."""
+        (rows, columns), (y, x) = self.tiles, self.tile
+        right, below = columns * x - self.width + reach, rows * y - self.height + reach
+        planes = F.pad(planes, (reach, right, reach, below))
+        return planes.unfold(1, y + 2 * reach, y).unfold(2, x + 2 * reach, x)
+
+
+def _centred(like: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    mean = (like * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
+    return (like - mean) * seen
+
+
+def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each parameter moves every place by: to the right, and down."""
+    x, y = places.T
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    motions = [(one, zero), (zero, one), (x, y), (-y, x), (x, -y), (y, x)]
+    motions += [(-x * x, -x * y), (-x * y, -y * y)]
+    chosen = motions[:degrees]
+    return np.stack([m[0] for m in chosen], 1), np.stack([m[1] for m in chosen], 1)
+
+
+class _Surfaces:
+    """Cubic splines through a stack of surfaces, at one point of each."""
+
+    def __init__(self, surfaces: np.ndarray) -> None:
+        spline = ndimage.spline_filter1d(surfaces, 3, 1, mode="nearest")
+        self.spline = ndimage.spline_filter1d(spline, 3, 2, mode="nearest")
+        self.reach = surfaces.shape[1] // 2
+        self.stack = np.arange(len(surfaces))[:, None, None]
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values at shifts (x, y), and their slopes along both; beyond the border all is level."""
+        most = self.reach - 1e-6
+        (column, across, slope_x), (row, down, slope_y) = (
+            _cubic(np.clip(d, -most, most) + self.reach) for d in (x, y)
+        )
+        last = 2 * self.reach
+        near = self.spline[
+            self.stack, np.clip(row, 0, last)[:, :, None], np.clip(column, 0, last)[:, None, :]
+        ]
+        by_row = np.einsum("tij,ti->tj", near, down)
+        values = (by_row * across).sum(1)
+        by_x = (by_row * slope_x).sum(1) * (np.abs(x) < most)
+        by_y = np.einsum("tij,ti,tj->t", near, slope_y, across) * (np.abs(y) < most)
+        return values, by_x, by_y
+
+
+def _cubic(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The four nearest points, and the cubic B-spline's weights and slopes there."""
+    first = np.floor(at).astype(int)
+    t = at - first
+    weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]
+    slopes = [-((1 - t) ** 2), 3 * t**2 - 4 * t, 1 + 2 * t - 3 * t**2, t**2]
+    points = first[:, None] + np.arange(-1, 3)
+    return points, np.stack(weights, 1) / 6, np.stack(slopes, 1) / 2

@@ -1,0 +1,130 @@
+"""The first guess: correlation of orientations over all shifts, for a grid of turns and sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import fft
+from torch import Tensor
+
+from ddfm.registration.structure import Pyramid, orientation, resized
+from ddfm.registration.transform import Transform
+
+__all__ = ["Guess", "Search"]
+
+LONGEST = 128  # pixels of the longer side while searching
+SIGMA = 1.0  # of the smoothing before gradients, in these pixels
+MARGIN = 0.16  # how far the frames may be apart, as a share of the longer side
+LEAST_OVERLAP = 0.45  # of the smaller frame
+BORDER = 2  # pixels next to a frame's edge have gradients that no scene has
+NOWHERE = -9.0  # the correlation of shifts that are out of the question
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """A transform from the moving image, and the correlation of orientations under it."""
+
+    matrix: np.ndarray
+    correlation: float
+
+
+class Search:
+    """Searches where a moving image lies in a fixed one, on small copies of both."""
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        moving: Pyramid,
+        longest: int = LONGEST,
+        sigma: float = SIGMA,
+        margin: float = MARGIN,
+    ) -> None:
+        self.sigma = sigma
+        small = resized(fixed, longest)
+        self.height, self.width = size = (small.shape[0], small.shape[1])
+        self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving
+        self.full = Transform.framed(size, self.fixed).matrix  # small to fixed
+        self.pad = round(margin * max(size))
+        self.grid = tuple(fft.next_fast_len(side + 2 * self.pad) for side in size)
+        seen = np.zeros(size, np.float32)
+        seen[BORDER:-BORDER, BORDER:-BORDER] = 1
+        z = orientation(small, torch.from_numpy(seen), sigma)
+        z = (z - z[seen > 0].mean()) * seen
+        self.area = float(seen.sum())
+        self.z = np.conj(fft.fft2(z, self.grid))
+        self.energy = np.conj(fft.rfft2(np.abs(z) ** 2, self.grid))
+        self.seen = np.conj(fft.rfft2(seen, self.grid))
+
+    def correlation(self, matrix: np.ndarray) -> np.ndarray:
+        """For every shift up to (n, n) small pixels each way, after a matrix to the fixed image.
+
+        Entry [y, x] is for a moving image that lies y - n further up and x - n further left.
+        """
+        to_grid = np.linalg.inv(self.full) @ matrix
+        to_grid = np.array([[1, 0, self.pad], [0, 1, self.pad], [0, 0, 1.0]]) @ to_grid
+        image, inside = self.moving.warped(to_grid, self.grid)
+        frame = F.pad(inside[None, None], (BORDER,) * 4)
+        seen = -F.max_pool2d(-frame, 2 * BORDER + 1, 1)[0, 0]
+        k = seen.numpy()
+        if not k.any():
+            return np.full((2 * self.pad + 1,) * 2, NOWHERE)
+        z = orientation(image, seen, self.sigma)
+        z = (z - z[k > 0].mean()) * k
+        shared = fft.rfft2(k)
+        product = fft.ifft2(fft.fft2(z) * self.z).real
+        fixed_energy = fft.irfft2(shared * self.energy, self.grid)
+        moving_energy = fft.irfft2(fft.rfft2(np.abs(z) ** 2) * self.seen, self.grid)
+        overlap = fft.irfft2(shared * self.seen, self.grid)
+        norm = np.sqrt(np.maximum(fixed_energy, 1e-3) * np.maximum(moving_energy, 1e-3))
+        likeness = np.where(
+            overlap > LEAST_OVERLAP * min(self.area, float(k.sum())), product / norm, NOWHERE
+        )
+        n = 2 * self.pad + 1
+        return likeness[:n, :n]
+
+    def shifted(self, matrix: np.ndarray, at: tuple[int, int]) -> np.ndarray:
+        """The matrix, moved to an entry of its correlations."""
+        y, x = at
+        move = np.array([[1, 0, self.pad - x], [0, 1, self.pad - y], [0, 0, 1.0]])
+        moved: np.ndarray = self.full @ move @ np.linalg.inv(self.full) @ matrix
+        return moved
+
+    def centred(self, scale: float, degrees: float) -> np.ndarray:
+        """The moving image as large as the fixed one, scaled and turned about its centre."""
+        framed = Transform.framed(self.moving.size, self.fixed).matrix
+        size = np.sqrt(np.linalg.det(framed[:2, :2])) * scale
+        angle = np.deg2rad(degrees)
+        turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        middles = [np.array([(w - 1) / 2, (h - 1) / 2]) for h, w in (self.moving.size, self.fixed)]
+        matrix = np.eye(3)
+        matrix[:2] = np.c_[turn, middles[1] - turn @ middles[0]]
+        return matrix
+
+    def guesses(self, scales: np.ndarray, turns: np.ndarray, count: int) -> list[Guess]:
+        """The best few of a grid, that differ by more than a few small pixels."""
+        found = []
+        for scale in scales:
+            for degrees in turns:
+                matrix = self.centred(float(scale), float(degrees))
+                surface = self.correlation(matrix)
+                for _ in range(2):
+                    y, x = np.unravel_index(surface.argmax(), surface.shape)
+                    at = int(y), int(x)
+                    found.append(Guess(self.shifted(matrix, at), float(surface[at])))
+                    surface[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = NOWHERE
+        found.sort(key=lambda guess: -guess.correlation)
+        kept: list[Guess] = []
+        for guess in found:
+            if all(self.apart(guess.matrix, other.matrix) > 6 for other in kept):
+                kept.append(guess)
+            if len(kept) == count:
+                break
+        return kept
+
+    def apart(self, one: np.ndarray, other: np.ndarray) -> float:
+        """How far two matrices take the corners of the moving image apart, in small pixels."""
+        a, b = (Transform(m, self.moving.size, self.fixed) for m in (one, other))
+        return a.distance(b) * max(self.height, self.width) / max(self.fixed)

@@ -1,0 +1,61 @@
+"""A look at an alignment: both pictures in a checkerboard, and edges of one on the other."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from scipy import ndimage
+
+from ddfm.imaging.files import write_image
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
+from ddfm.registration.transform import Transform
+from ddfm.registration.warp import warped
+
+__all__ = ["alignment_sheet"]
+
+SQUARES = 12  # along the longer side
+STRONGEST = 92  # percent of pixels that are no edge
+GAP = 4  # pixels between the views
+
+
+def alignment_sheet(
+    path: str | os.PathLike[str], fixed: Picture, moving: Picture, transform: Transform
+) -> None:
+    """Writes four views: on top the checkerboard, below the edges; left before, right after."""
+    base = _stretched(grey(fixed))
+    rows: list[list[np.ndarray]] = [[], []]
+    for step in (Transform.framed(moving.size, fixed.size), transform):
+        picture, inside = warped(moving, step)
+        plane = np.where(inside, _stretched(grey(picture)), 0)
+        rows[0].append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
+        rows[1].append(_drawn(base, plane, inside))
+    height, width = fixed.size
+    sheet = np.ones((2 * height + GAP, 2 * width + GAP, 3), np.float32)
+    for i, row in enumerate(rows):
+        for k, view in enumerate(row):
+            top, left = i * (height + GAP), k * (width + GAP)
+            sheet[top : top + height, left : left + width] = view
+    write_image(path, sheet, Picture(sheet))
+
+
+def _stretched(plane: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(plane, (1, 99))
+    stretched: np.ndarray = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    return stretched
+
+
+def _checkered(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    side = max(8, max(one.shape) // SQUARES)
+    y, x = np.mgrid[: one.shape[0], : one.shape[1]]
+    return np.where((y // side + x // side) % 2 == 0, one, other)
+
+
+def _drawn(base: np.ndarray, plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The strongest edges of a plane, in red on the grey of the other one."""
+    slope = ndimage.gaussian_gradient_magnitude(plane, 1.0) * inside
+    edges = slope > max(float(np.percentile(slope, STRONGEST)), 1e-3)
+    view = np.repeat(0.8 * base[..., None], 3, 2)
+    view[edges] = (1.0, 0.2, 0.1)
+    return view

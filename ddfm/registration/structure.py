@@ -1,0 +1,81 @@
+r"""What two sensors see alike: where things end and which way, not how bright they are.
+
+Two descriptions of a grey image, neither of which changes where contrast is inverted:
+
+- `orientation`: the gradient's angle doubled, z = (gx + i gy)^2 / (|g|^2 + mean |g|^2), so that a
+  step up is a step down. One complex number a pixel, which one FFT correlates: for searching.
+- `self_similarity`: how like its neighbours a patch is, MIND (Heinrich et al. 2012), 8 numbers a
+  pixel. More exact, and better where two sensors show one edge differently: for refining.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from ddfm.numerics.filters import smooth
+from ddfm.registration.transform import Transform
+from ddfm.registration.warp import warped_plane
+
+__all__ = ["Pyramid", "orientation", "resized", "self_similarity"]
+
+REACH = 2  # pixels to the neighbours whose patches are compared
+# To the right, down, and both diagonals; the other four are where these are neighbours of.
+NEIGHBOURS = ((0, REACH), (REACH, 0), (REACH, REACH), (REACH, -REACH))
+
+
+def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
+    """z (H, W), complex, of an image (H, W), after smoothing by `sigma`."""
+    x = F.pad(smooth(image[None, None], sigma), (1, 1, 1, 1), mode="replicate")[0, 0]
+    across, down = (x[1:-1, 2:] - x[1:-1, :-2]) / 2, (x[2:, 1:-1] - x[:-2, 1:-1]) / 2
+    g = torch.complex(across, down)
+    energy = g.abs() ** 2
+    usual = (energy * seen).sum() / seen.sum().clamp(min=1) + 1e-8
+    z: np.ndarray = (g**2 / (energy + usual)).numpy()
+    return z
+
+
+def self_similarity(image: Tensor, seen: Tensor) -> Tensor:
+    """(8, H, W), 1 for the likest neighbour and towards 0 for the unlike, of an image (H, W)."""
+    x = ndimage.gaussian_filter(image.numpy(), 0.5, mode="nearest")
+    # What comes in at the other border lies within the margin that nothing is read from.
+    steps = np.stack([(x - np.roll(x, (-dy, -dx), (0, 1))) ** 2 for dy, dx in NEIGHBOURS])
+    steps = ndimage.gaussian_filter(steps, (0, 1, 1), mode="nearest", truncate=3)
+    back = [np.roll(step, shift, (0, 1)) for step, shift in zip(steps, NEIGHBOURS, strict=True)]
+    unlike = torch.from_numpy(np.concatenate([steps, np.stack(back)]))
+    usual = unlike.mean(0)
+    floor = (usual * seen).sum() / seen.sum().clamp(min=1)
+    like = torch.exp(-unlike / (usual + 0.1 * floor + 1e-7))
+    return like / like.amax(0).clamp(min=1e-8)
+
+
+def resized(image: Tensor, longest: int) -> Tensor:
+    """An image (H, W) whose longer side has that many pixels, or as it is if that is fewer."""
+    h, w = image.shape
+    f = longest / max(h, w)
+    if f >= 1:
+        return image
+    size = (max(8, round(h * f)), max(8, round(w * f)))
+    return F.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0, 0]
+
+
+class Pyramid:
+    """An image and its halves, quarters, ..., so that a small copy is quickly warped."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.size = (image.shape[0], image.shape[1])
+        self.images = [image]
+        while max(self.images[-1].shape) > 64:
+            self.images.append(resized(self.images[-1], (max(self.images[-1].shape) + 1) // 2))
+
+    def warped(self, matrix: np.ndarray, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The image through a matrix from its full size, and where it reaches: both (H, W)."""
+        step = np.sqrt(abs(np.linalg.det(np.linalg.inv(matrix)[:2, :2])))
+        level = int(np.clip(np.floor(np.log2(max(step, 1) * 1.2)), 0, len(self.images) - 1))
+        image = self.images[level]
+        to_full = Transform.framed((image.shape[0], image.shape[1]), self.size).matrix
+        moved, inside = warped_plane(image[None], matrix @ to_full, size)
+        return moved[0], inside.float()

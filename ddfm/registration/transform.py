@@ -1,0 +1,215 @@
+"""Where a point of one picture lies in another one: an object to save, invert, chain and apply.
+
+Points are (x, y) in pixels, whole numbers at the centres of pixels. A transform knows the sizes of
+both pictures, so that what was found on one pair holds for others of that camera, whatever their
+sizes: see `Transform.at`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import InputError, unknown
+from ddfm.storage.files import write_json
+from ddfm.storage.inputs import json_object, read_text
+
+__all__ = ["ALIGN", "MODELS", "Size", "Transform", "check_align", "common_transform", "fitted"]
+
+# By what each adds to the one before: place; turn and size; stretch and shear; perspective.
+MODELS = ("none", "shift", "similarity", "affine", "homography")
+ALIGN = ("none", "auto", "once", *MODELS[1:])  # what one can ask for
+FORMAT = "ddfm transform 1"
+
+Size = tuple[int, int]  # height, width
+
+
+def check_align(align: str) -> str:
+    """The way to align itself, or an error that names those that exist."""
+    if align not in ALIGN:
+        raise unknown("way to align", align, ALIGN)
+    return align
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """From the moving picture to the fixed one.
+
+    Attributes:
+        matrix: (3, 3), of homogeneous points: fixed ~ matrix @ (x, y, 1) of the moving picture.
+        moving: size of the picture that is moved.
+        fixed: size of the picture that it is laid on.
+        model: the smallest of `MODELS` that it belongs to. "none" is `Transform.framed`.
+    """
+
+    matrix: np.ndarray
+    moving: Size
+    fixed: Size
+    model: str = "homography"
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise unknown("model of a transform", self.model, MODELS)
+        matrix = np.array(self.matrix, np.float64)
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            raise InputError("a transform is a matrix of 3 x 3 finite numbers")
+        if not _in_front(matrix, self.moving) or abs(np.linalg.det(matrix)) < 1e-12:
+            raise InputError("a transform must map the whole picture, and have an inverse")
+        object.__setattr__(self, "matrix", matrix / matrix[2, 2])
+
+    @classmethod
+    def framed(cls, moving: Size, fixed: Size) -> Transform:
+        """Both show the same field, border to border: no more than a change of size."""
+        return cls(_scaling(moving, fixed), moving, fixed, "none")
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Where points (N, 2) of the moving picture lie in the fixed one."""
+        ahead = np.c_[points, np.ones(len(points))] @ self.matrix.T
+        moved: np.ndarray = ahead[:, :2] / ahead[:, 2:]
+        return moved
+
+    def inverse(self) -> Transform:
+        """From the fixed picture to the moving one."""
+        return Transform(np.linalg.inv(self.matrix), self.fixed, self.moving, self.model)
+
+    def then(self, other: Transform) -> Transform:
+        """The transform that does this one first, and the other one after it."""
+        if self.fixed != other.moving:
+            raise InputError(
+                f"a transform to pictures of {_words(self.fixed)} pixels is not followed by one "
+                f"from {_words(other.moving)}"
+            )
+        model = max(self.model, other.model, key=MODELS.index)
+        return Transform(other.matrix @ self.matrix, self.moving, other.fixed, model)
+
+    def at(self, moving: Size, fixed: Size) -> Transform:
+        """The same between pictures of the same fields in other sizes."""
+        if (moving, fixed) == (self.moving, self.fixed):
+            return self
+        matrix = _scaling(self.fixed, fixed) @ self.matrix @ _scaling(moving, self.moving)
+        return Transform(matrix, moving, fixed, self.model)
+
+    def distance(self, other: Transform) -> float:
+        """How far apart two transforms take the corners of the moving picture, in mean pixels."""
+        return float(np.linalg.norm(self._corners() - other._corners(), axis=1).mean())
+
+    @property
+    def moves(self) -> float:
+        """By how many pixels, in the mean of the corners, this is more than a change of size."""
+        return self.distance(Transform.framed(self.moving, self.fixed))
+
+    @property
+    def offset(self) -> tuple[float, float]:
+        """By how many pixels to the right and down the centre lies off."""
+        height, width = self.moving
+        centre = np.array([[(width - 1) / 2, (height - 1) / 2]])
+        x, y = (self(centre) - Transform.framed(self.moving, self.fixed)(centre))[0]
+        return float(x), float(y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "format": FORMAT,
+            "model": self.model,
+            "matrix": self.matrix.tolist(),
+            "moving": list(self.moving),
+            "fixed": list(self.fixed),
+        }
+
+    @classmethod
+    def from_dict(cls, entry: Any, name: str = "the transform") -> Transform:
+        """What `to_dict` gave."""
+        try:
+            if entry["format"] != FORMAT:
+                raise ValueError
+            moving, fixed = ((int(h), int(w)) for h, w in (entry["moving"], entry["fixed"]))
+            if min(*moving, *fixed) < 1:
+                raise ValueError
+            matrix = np.array(entry["matrix"], np.float64)
+        except (TypeError, KeyError, ValueError):
+            raise InputError(f"{name} is not a transform that ddfm wrote") from None
+        return cls(matrix, moving, fixed, str(entry.get("model", "homography")))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes JSON; the file appears whole."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Transform:
+        """What `save` wrote."""
+        return cls.from_dict(json_object(read_text(path), str(path)), str(path))
+
+    def _corners(self) -> np.ndarray:
+        return self(_corners(self.moving))
+
+
+def common_transform(transforms: Sequence[Transform]) -> Transform:
+    """What most of these agree on: the median of where each takes every corner.
+
+    They are of one camera, and of its first picture's sizes. A few that are wrong change nothing.
+    """
+    if not transforms:
+        raise InputError("no pair was aligned surely, so there is nothing common to find")
+    first = transforms[0]
+    moved = [t.at(first.moving, first.fixed)._corners() for t in transforms]
+    model = max((t.model for t in transforms), key=MODELS.index)
+    return fitted(
+        _corners(first.moving), np.median(moved, axis=0), first.moving, first.fixed, model
+    )
+
+
+def fitted(
+    points: np.ndarray, moved: np.ndarray, moving: Size, fixed: Size, model: str
+) -> Transform:
+    """The transform of a model that takes points (N, 2) nearest to where they moved."""
+    framed = Transform.framed(moving, fixed)
+    x, y = framed(points).T
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    u, v = moved[:, 0], moved[:, 1]
+    # In each row the coefficients of what is sought, and on the right what they are to give.
+    if model in ("none", "shift"):
+        shift = (moved - framed(points)).mean(0) if model == "shift" else np.zeros(2)
+        matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
+    elif model == "similarity":
+        rows = np.r_[np.c_[x, -y, one, zero], np.c_[y, x, zero, one]]
+        a, b, c, d = np.linalg.lstsq(rows, np.r_[u, v], rcond=None)[0]
+        matrix = np.array([[a, -b, c], [b, a, d], [0, 0, 1.0]])
+    elif model == "affine":
+        rows = np.c_[x, y, one]
+        matrix = np.r_[np.linalg.lstsq(rows, np.c_[u, v], rcond=None)[0].T, [[0, 0, 1.0]]]
+    else:
+        side = float(max(fixed))  # numbers of one size are solved best
+        x, y, u, v = x / side, y / side, u / side, v / side
+        rows = np.r_[
+            np.c_[x, y, one, zero, zero, zero, -u * x, -u * y],
+            np.c_[zero, zero, zero, x, y, one, -v * x, -v * y],
+        ]
+        sides = np.diag([side, side, 1.0])
+        found = np.linalg.lstsq(rows, np.r_[u, v], rcond=None)[0]
+        matrix = sides @ np.r_[found, 1.0].reshape(3, 3) @ np.linalg.inv(sides)
+    return Transform(matrix @ framed.matrix, moving, fixed, model)
+
+
+def _corners(size: Size) -> np.ndarray:
+    bottom, right = size[0] - 1.0, size[1] - 1.0
+    return np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]])
+
+
+def _scaling(of: Size, to: Size) -> np.ndarray:
+    """From pixels of one size to those of another, border on border."""
+    down, across = to[0] / of[0], to[1] / of[1]
+    return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1.0]])
+
+
+def _in_front(matrix: np.ndarray, size: Size) -> bool:
+    """Whether no point of the picture goes through infinity."""
+    depth = np.c_[_corners(size), np.ones(4)] @ matrix[2]
+    return bool((depth * np.sign(matrix[2, 2]) > 1e-9).all())
+
+
+def _words(size: Size) -> str:
+    return f"{size[1]} x {size[0]}"

@@ -1,0 +1,127 @@
+"""A picture on the grid of another one, and the truth about where it does not reach.
+
+What lies outside of a picture's frame is not known. There `filled` continues it by the gradients
+of the other picture and a smooth offset: then neither has the stronger gradient, and no rim shows
+where the frame ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from ddfm.imaging.picture import Picture
+from ddfm.registration.transform import Size, Transform
+
+__all__ = ["common_box", "cropped", "filled", "warped", "warped_plane"]
+
+HALF = 0.5 + 1e-4  # the outer half of a border pixel belongs to it
+
+
+def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]:
+    """The picture on the grid of the fixed one, and where (H, W) its frame reaches."""
+    transform = transform.at(picture.size, transform.fixed)
+    everywhere = np.ones(transform.fixed, bool)
+    if transform.moves < 1e-6 and picture.size == transform.fixed:
+        return picture, everywhere
+    planes = picture.pixels
+    if picture.alpha is not None:
+        planes = np.concatenate([planes, picture.alpha[..., None]], axis=2)
+    x = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).permute(2, 0, 1)
+    moved, inside = warped_plane(x, transform.matrix, transform.fixed, mode="bicubic")
+    array = moved.clamp(0, 1).permute(1, 2, 0).numpy()
+    channels = picture.pixels.shape[2]
+    alpha = None if picture.alpha is None else array[..., channels] * inside.numpy()
+    return replace(picture, pixels=array[..., :channels], alpha=alpha), inside.numpy()
+
+
+def warped_plane(
+    planes: torch.Tensor, matrix: np.ndarray, fixed: Size, mode: str = "bilinear"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Planes (C, h, w) on a grid of size `fixed`, and where (H, W) they reach.
+
+    Where they become smaller they are smoothed first, so that no pattern appears.
+    """
+    h, w = planes.shape[-2:]
+    back = np.linalg.inv(matrix)
+    centre = np.array([(fixed[1] - 1) / 2, (fixed[0] - 1) / 2, 1.0])
+    depth = back[2] @ centre
+    # Steps in the moving picture for one of the fixed one, at its centre: the Jacobian there.
+    jacobian = (back[:2, :2] - np.outer(back[:2] @ centre / depth, back[2, :2])) / depth
+    sigma = np.clip((np.linalg.norm(jacobian, axis=1) - 1) / 2, 0, max(h, w) / 4)
+    if sigma.max() > 0.05:
+        smooth = ndimage.gaussian_filter(planes.numpy(), (0, sigma[1], sigma[0]), mode="nearest")
+        planes = torch.from_numpy(smooth)
+    y, x = torch.arange(fixed[0]).double()[:, None], torch.arange(fixed[1]).double()[None, :]
+    z = back[2, 0] * x + back[2, 1] * y + back[2, 2]
+    u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]) / z
+    v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]) / z
+    inside = (u >= -HALF) & (u <= w - 1 + HALF) & (v >= -HALF) & (v <= h - 1 + HALF)
+    grid = torch.stack([(2 * u + 1) / w - 1, (2 * v + 1) / h - 1], dim=-1).float()
+    moved = F.grid_sample(
+        planes[None], grid[None], mode=mode, padding_mode="border", align_corners=False
+    )
+    return moved[0], inside
+
+
+def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
+    """The picture, continued outside of its frame by the levels (H, W) of the other one.
+
+    They are given the offset between both at the border of the frame, and further out ever more
+    the mean offset: a membrane between the frame and infinity. Colour ends with the frame.
+    """
+    if inside.all() or not inside.any():
+        return picture
+    channels = picture.pixels.shape[2]
+    plane = picture.pixels if channels == 1 else picture.pixels.mean(2, keepdims=True)
+    offset = _membrane(plane[..., 0] - other, inside)
+    outside = np.clip(other + offset, 0, 1)[..., None]
+    pixels = np.where(inside[..., None], picture.pixels, outside)
+    return replace(picture, pixels=pixels.astype(np.float32))
+
+
+def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of the largest upright rectangle that all masks (H, W) have."""
+    seen = np.logical_and.reduce(insides)
+    height, best, box = np.zeros(seen.shape[1], int), 0, (0, 0, 0, 0)
+    for row, line in enumerate(seen):
+        height = np.where(line, height + 1, 0)
+        stack: list[int] = []  # columns of growing height, as for the largest bar of a histogram
+        for column in range(len(height) + 1):
+            here = height[column] if column < len(height) else 0
+            while stack and height[stack[-1]] >= here:
+                tall = height[stack.pop()]
+                left = stack[-1] + 1 if stack else 0
+                if tall * (column - left) > best:
+                    best = tall * (column - left)
+                    box = (row + 1 - tall, row + 1, left, column)
+            stack.append(column)
+    return box
+
+
+def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
+    """The part of a picture within top, bottom, left and right."""
+    top, bottom, left, right = box
+    alpha = None if picture.alpha is None else picture.alpha[top:bottom, left:right]
+    return replace(picture, pixels=picture.pixels[top:bottom, left:right], alpha=alpha)
+
+
+def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """A smooth continuation of what is known inside, by Gaussian means of growing width."""
+    known = ndimage.binary_erosion(inside, iterations=2, border_value=1)
+    known = known if known.any() else inside
+    mean = float(difference[known].mean())
+    weight, total = np.zeros(inside.shape), np.full(inside.shape, 1e-6)
+    value = np.full(inside.shape, mean * 1e-6)
+    sigma = 2.0
+    while sigma < max(inside.shape):
+        weight = ndimage.gaussian_filter(known.astype(np.float64), sigma, mode="nearest")
+        part = ndimage.gaussian_filter(np.where(known, difference, 0.0), sigma, mode="nearest")
+        share = sigma**-3.0  # what is near counts before what is far
+        value, total = value + share * part, total + share * weight
+        sigma *= 2
+    return value / total

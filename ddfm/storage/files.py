@@ -1,0 +1,75 @@
+"""Whole files of ours in one call, and their removal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddfm.errors import StorageError
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.ours import JSON_MARK, check_ours
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "encoded",
+    "make_folder",
+    "remove",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "write_weights",
+]
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """A file with these bytes."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A file with this text."""
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Text as files have it, in UTF-8; names of files may hold what is no Unicode."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def write_json(path: str | os.PathLike[str], entries: Mapping[str, object]) -> None:
+    """A JSON file with these entries, and one that says whose it is."""
+    write_text(path, json.dumps(JSON_MARK | dict(entries), indent=1) + "\n")
+
+
+def write_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """A safetensors file."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file(dict(tensors), temporary, metadata=JSON_MARK | dict(metadata))
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """A folder where there is none yet, and all that it lies in."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot make the folder {path}: {why}") from None
+
+
+def remove(path: Path) -> None:
+    """Takes away a file of ours, if it is there."""
+    check_ours(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror or error}") from None

@@ -1,0 +1,62 @@
+"""A volume whose header is corrected, so that it lies on another one; or a word about it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import DdfmWarning, unknown
+from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space
+from ddfm.volumes.volume import Volume
+
+__all__ = ["aligned"]
+
+LEAVE = 3.0  # millimetres, or two voxels, that headers may be off without a word
+
+
+def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume, dict[str, Any]]:
+    """The volume with the affine that it should have, and what was found, ready for JSON.
+
+    Nothing is interpolated. "none" only looks, on a coarse grid, and warns of what is surely off.
+    """
+    if model not in SPACE_MODELS:
+        raise unknown("way to align volumes", model, SPACE_MODELS)
+    look = model == "none"
+    found = align_space(
+        _grey(fixed),
+        fixed.affine,
+        _grey(moving),
+        moving.affine,
+        "rigid" if look else model,
+        finest=GRIDS[1] if look else GRIDS[-1],
+    )
+    applied = not look and found.sure
+    about = {
+        "off": round(found.off, 2),
+        "sure": found.sure,
+        "applied": applied,
+        "fixed_to_moving": found.matrix.tolist(),
+    }
+    if look and found.sure and found.off > max(LEAVE, 2 * float(fixed.spacing.max())):
+        warnings.warn(
+            f"{moving.name} seems to lie {found.off:.0f} mm off {fixed.name} in the patient's "
+            "space; align='rigid' (--align rigid) mends it",
+            DdfmWarning,
+            stacklevel=3,
+        )
+    if not look and not found.sure:
+        warnings.warn(
+            f"{moving.name} could not be laid on {fixed.name} surely, and stays as it is",
+            DdfmWarning,
+            stacklevel=3,
+        )
+    if applied:
+        moving = replace(moving, affine=found.placed(moving.affine))
+    return moving, about
+
+
+def _grey(volume: Volume) -> np.ndarray:
+    return volume.values.mean(3) if volume.is_color else volume.values

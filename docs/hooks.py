@@ -1,0 +1,193 @@
+"""What the site (`make docs`) makes by itself: gallery, commands, formulas, pages of the root.
+
+- The gallery runs every script of examples/ and shows what it printed and drew.
+- The commands' pages are their own help.
+- Formulas become MathML here, so that a page needs no script to typeset them.
+- What lies outside of docs/ (the changes, the priors' cards) has pages too, and links lead to them.
+- A page that would ask another server for anything fails the build.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import click
+from latex2mathml.converter import convert
+from markdown import Extension, Markdown
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from ddfm.cli import main
+
+ROOT = Path(__file__).parents[1]
+# Files outside of docs/, and their pages.
+OUTSIDE = {
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changes.md",
+    "pretrained/default.md": "reference/prior.md",
+    "pretrained/dmfuse.md": "reference/head.md",
+}
+GALLERY = """# Gallery
+
+Every script of `examples/`, run as this page was made, with what it drew and printed. Each runs
+from a clone as it stands: `python examples/fuse_pair.py`.
+"""
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+# A row for several arguments at once, of which the reference would say that they must be given.
+SEVERAL = re.compile(r"(<code>\w+, [^<]*</code>(?:(?!</tr>).)*?)<em>required</em>", re.DOTALL)
+FETCHED = re.compile(
+    r'<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc="?https?:'
+    r'|<link\b(?=[^>]*\brel="?(?:stylesheet|preconnect|preload|icon))[^>]*\bhref="?https?:'
+    r'|@import\s+(?:url\()?["\']?https?:|url\(["\']?https?:'
+)
+
+
+class AsElsewhere(Extension):
+    """Lists as others read them: what belongs to an item begins under its text."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.tab_length = 2
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts our extension before those of mkdocs.yml, which look at what it sets."""
+    config.markdown_extensions.insert(0, AsElsewhere())
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are made, and the pictures of the gallery."""
+    made: dict[str, str | bytes] = {"reference/commands.md": _commands(), **_gallery()}
+    for source, page in OUTSIDE.items():
+        made[page] = (ROOT / source).read_text(encoding="utf-8")
+        for _, picture in PICTURE.findall(made[page]):
+            lies = (ROOT / source).parent / picture
+            if not lies.resolve().is_relative_to(ROOT / "docs"):
+                made[f"{Path(page).parent}/{picture}"] = lies.read_bytes()
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links between files of the repository become links between pages."""
+    path = page.file.src_uri
+    origins = {page: source for source, page in OUTSIDE.items()}
+    origin = ROOT / origins.get(path, f"docs/{path}")
+
+    def link(match: re.Match[str]) -> str:
+        text, target, anchor = match.groups()
+        to = _page_of((origin.parent / target).resolve())
+        if to is None:
+            return match[0] if path not in origins else text
+        return f"[{text}]({os.path.relpath(to, Path(path).parent)}{anchor or ''})"
+
+    def picture(match: re.Match[str]) -> str:
+        lies = (origin.parent / match[2]).resolve()
+        if path not in origins or not lies.is_relative_to(ROOT / "docs"):
+            return match[0]
+        shown = os.path.relpath(lies.relative_to(ROOT / "docs"), Path(path).parent)
+        return f"![{match[1]}]({shown})"
+
+    pieces = re.split(r"(^```.*?^```)", markdown, flags=re.MULTILINE | re.DOTALL)
+    return "".join(
+        piece if piece.startswith("```") else PICTURE.sub(picture, LINK.sub(link, piece))
+        for piece in pieces
+    )
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    r"""Formulas, which arithmatex has put into \( \) or \[ \], as MathML; and tidier tables."""
+
+    def formula(match: re.Match[str]) -> str:
+        source = html.unescape(match[2]).strip()
+        display = "block" if source.startswith(r"\[") else "inline"
+        return convert(source[2:-2].strip(), display=display)
+
+    return SEVERAL.sub(r"\1", FORMULA.sub(formula, content))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """No page and no style sheet may fetch anything from elsewhere."""
+    for path in sorted(Path(config.site_dir).rglob("*")):
+        if path.suffix in (".html", ".css"):
+            found = FETCHED.search(path.read_text(encoding="utf-8"))
+            if found:
+                raise PluginError(f"{path} would fetch from elsewhere: {found[0]}")
+
+
+def _page_of(path: Path) -> str | None:
+    """The page of the site that shows a file of the repository."""
+    if not path.is_relative_to(ROOT):
+        return None
+    name = path.relative_to(ROOT).as_posix()
+    if name in OUTSIDE:
+        return OUTSIDE[name]
+    if name == "README.md":
+        return "index.md"
+    if path.parent == ROOT / "examples" and path.suffix == ".py":
+        return "gallery.md"
+    return name.removeprefix("docs/") if name.startswith("docs/") and path.is_file() else None
+
+
+def _commands() -> str:
+    """A section for each command: its help, as the terminal shows it."""
+    lines = ["# Command line", ""]
+    for name, command in _all_commands("ddfm", main):
+        context = click.Context(command, info_name=name, terminal_width=90, max_content_width=90)
+        lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(lines)
+
+
+def _all_commands(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    inner = command.commands if isinstance(command, click.Group) else {}
+    return [
+        (name, command),
+        *(pair for sub in sorted(inner) for pair in _all_commands(f"{name} {sub}", inner[sub])),
+    ]
+
+
+@cache
+def _gallery() -> dict[str, str | bytes]:
+    """The page of the gallery, and its pictures."""
+    page = [GALLERY]
+    made: dict[str, str | bytes] = {}
+    for script in sorted((ROOT / "examples").glob("*.py")):
+        printed, pictures = _run(script)
+        source = script.read_text(encoding="utf-8")
+        page += [f"## {script.stem.replace('_', ' ').capitalize()}\n"]
+        for name, data in pictures.items():
+            made[f"gallery/{script.stem}/{name}"] = data
+            page += [f"![{name}](gallery/{script.stem}/{name})\n"]
+        page += [f"```python\n{source}```\n"]
+        page += [f"It prints\n\n```text\n{printed}```\n"] if printed else []
+    return made | {"gallery.md": "\n".join(page)}
+
+
+def _run(script: Path) -> tuple[str, dict[str, bytes]]:
+    """What a script prints, and the pictures that it leaves in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        draws = ["."] if script.stem == "metrics_fooled" else []
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [sys.executable, script, *draws],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise PluginError(f"{script} fails:\n{done.stderr}")
+        pictures = {path.name: path.read_bytes() for path in sorted(Path(folder).glob("*.png"))}
+    return done.stdout.replace(folder, "."), pictures

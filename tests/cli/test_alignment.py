@@ -1,0 +1,77 @@
+"""Sources that do not lie on each other: said, mended, saved, looked at."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm.registration.transform import Transform
+from ddfm.storage.manifest import NAME
+from places import EXAMPLES
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """The example, put off by 14 pixels to the right and 20 up."""
+    paths = tmp_path / "ir" / "x.png", tmp_path / "vis" / "x.png"
+    for path, name, cut in zip(
+        paths,
+        ("olinda_infrared.png", "olinda_visible.png"),
+        (np.s_[20:, :-14], np.s_[:-20, 14:]),
+        strict=True,
+    ):
+        path.parent.mkdir()
+        Image.fromarray(np.asarray(Image.open(EXAMPLES / name))[cut]).save(path)
+    return paths
+
+
+def test_what_is_off_is_said_in_one_line_that_names_offset_and_option(pair, tmp_path):
+    result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST)
+    assert result.exit_code == 0 and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("ddfm: warning: ")
+    for words in ("14 px to the left", "20 px down", "--align auto"):
+        assert words in result.stderr
+    assert ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "-q").stderr == ""
+
+
+def test_it_is_mended_saved_looked_at_and_used_again(pair, tmp_path):
+    first, rig, sheet = tmp_path / "f.png", tmp_path / "rig.json", tmp_path / "look.png"
+    how = ["--align", "shift", "--save-transform", rig, "--check", sheet]
+    result = ddfm_run("fuse", *pair, "-o", first, *how, *FAST)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)
+    height, width = np.asarray(Image.open(pair[1])).shape[:2]
+    look = np.asarray(Image.open(sheet))
+    assert look.shape[0] > 2 * height and look.shape[1] > 2 * width
+    assert not np.array_equal(look[:height, :width], look[:height, -width:])
+    again = ddfm_run("fuse", *pair, "-o", tmp_path / "g.png", "--transform", rig, *FAST)
+    assert again.exit_code == 0
+    assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
+
+
+def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_path):
+    folders, out, rig = [path.parent for path in pair], tmp_path / "out", tmp_path / "rig.json"
+    said = ddfm_run("fuse", *folders, "-o", tmp_path / "asis", *FAST)
+    assert said.exit_code == 0 and "x.png: fused: " in said.stderr and "20 px down" in said.stderr
+    once = ["--align", "once", "--save-transform", rig]
+    assert ddfm_run("fuse", *folders, "-o", out, *once, *FAST).exit_code == 0
+    assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)
+    lines = (out / NAME).read_text().splitlines()
+    entry = next(entry for entry in map(json.loads, lines) if entry.get("output") == "x.png")
+    assert entry["alignment"][0]["applied"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--align", "rotation"], "rotation"),
+        (["--align", "once"], "folders and films"),
+        (["--align-to", "c"], "align to"),
+        (["--save-transform", "rig.json"], "--align"),
+        (["--transform", "absent.json"], "absent.json"),
+    ],
+)
+def test_what_cannot_be_is_refused(pair, tmp_path, options, word):
+    refused(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *options, *FAST), word)

@@ -1,0 +1,139 @@
+"""How commands end when something odd is going on around them: one line, the right exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm.errors import printable
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone")
+
+
+def picture(path: Path, seed: int = 0, side: int = 44) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
+    Image.fromarray(image).save(path, "PNG")
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path) -> list[Path]:
+    return [picture(tmp_path / "in" / name, seed) for seed, name in enumerate(("a.png", "b.png"))]
+
+
+def shell(line: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A line of shell in which "$@" is ddfm with its arguments."""
+    command = ["sh", "-c", line, "sh", sys.executable, "-m", "ddfm", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+
+
+@posix
+def test_closed_standard_streams_change_nothing(pair, tmp_path):
+    """Were their numbers free, the result would be opened under that of standard output."""
+    done = shell('"$@" <&- >&-', "fuse", *pair, "-o", tmp_path / "f.png", *FAST)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Image.open(tmp_path / "f.png").size == (44, 44)
+
+
+SWALLOWS = """
+import os, signal, time
+try:
+    for number in {numbers}:
+        os.kill(os.getpid(), number)
+    time.sleep(30)
+except BaseException:
+    pass
+raise ImportError("this is not torch")
+"""
+
+
+@posix
+@pytest.mark.parametrize(
+    ("numbers", "code", "said"),
+    [
+        ([signal.SIGTERM], 143, ""),
+        ([signal.SIGHUP], 129, ""),
+        ([signal.SIGINT], 130, "ddfm: error: interrupted\n"),
+        ([signal.SIGINT, signal.SIGINT], 130, "ddfm: error: interrupted\n"),
+    ],
+)
+def test_a_signal_ends_even_an_import_that_swallows_all(pair, tmp_path, numbers, code, said):
+    """Such as torch, or what is found in its place."""
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "torch.py").write_text(SWALLOWS.format(numbers=[int(number) for number in numbers]))
+    path = os.pathsep.join([str(fake), *filter(None, sys.path)])
+    done = shell('exec "$@"', "fuse", *pair, "-o", tmp_path / "f.png", *FAST, PYTHONPATH=path)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+@posix
+def test_names_that_are_no_unicode_pass_through_a_benchmark(tmp_path):
+    name = os.fsdecode(b"\xff\x1b[31m.png")
+    for seed, folder in enumerate(("ir", "vi")):
+        picture(tmp_path / "set" / folder / name, seed)
+    out = tmp_path / "out"
+    result = ddfm_run("bench", tmp_path / "set", "--out", out, "--prior", "gaussian", "--noise", 9)
+    assert result.exit_code == 0, result.output
+    assert (out / "fused" / "default" / "set" / name).is_file()
+    for table in ("results.csv", "report.html"):
+        assert "\\udcff" in (out / table).read_text(encoding="utf-8")
+    refused(ddfm_run("fuse", tmp_path / "set" / "ir" / f"{name}x", "-o", "x"), "\\xff\\x1b[31m")
+
+
+def test_what_steers_a_terminal_is_shown_instead():
+    assert printable("a\x1b[31m\x07\x9b\u202e\u2028b") == "a\\x1b[31m\\x07\\x9b\\u202e\\u2028b"
+    assert printable("Wärmebild 熱.png\ttwo\nlines") == "Wärmebild 熱.png\ttwo\nlines"
+
+
+@pytest.mark.parametrize("rate", ["0.0001", "0", "-1", "1001", "nan", "inf"])
+def test_rates_that_no_film_has(tmp_path, rate):
+    pytest.importorskip("av")
+    folders = [picture(tmp_path / name / "1.png").parent for name in ("ir", "vi")]
+    run = ["film", *folders, "-o", tmp_path / "f.mkv", "--rate", rate, *FAST]
+    refused(ddfm_run(*run), "from 0.001 to 1000")
+
+
+def test_home_folders_of_nobody(pair, tmp_path, monkeypatch):
+    run = ["fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--prior", "~nosuch/x"]
+    refused(ddfm_run(*run), "home folder that ~nosuch/x begins with")
+    monkeypatch.setenv("DDFM_CACHE", "~nosuch")
+    refused(ddfm_run("priors", "get", "openai-256"), "home folder that ~nosuch begins with")
+    assert not Path("~nosuch").exists()
+
+
+@pytest.mark.parametrize("kind", ["empty", "foreign", "of another program"])
+def test_a_checkpoint_that_is_none(tmp_path, kind):
+    import torch
+
+    photographs = picture(tmp_path / "photographs" / "1.png", side=300).parent
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.parent.mkdir()
+    if kind == "of another program":
+        torch.save({"epoch": 3, "model": {}}, checkpoint)
+    else:
+        checkpoint.write_bytes(b"" if kind == "empty" else b"my notes")
+    before = checkpoint.read_bytes()
+    run = ["train-prior", photographs, "--out", checkpoint.parent, "--steps", 1, "--device", "cpu"]
+    refused(ddfm_run(*run), "cannot write", "checkpoint.pt: it is there already")
+    refused(ddfm_run(*run, "--overwrite"), "cannot go on from", "checkpoint.pt")
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["train-prior", "train-dmfuse"])
+def test_seeds_that_are_none(tmp_path, command):
+    for folder in ("ir", "vi"):
+        picture(tmp_path / folder / "1.png")
+    run = [command, tmp_path, "--out", tmp_path.parent / "run", "--seed", -1]
+    refused(ddfm_run(*run), "seed must be a whole number from 0")

@@ -1,0 +1,113 @@
+"""What the command line does before torch is there: helps, refuses, and prepares its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "examples" / "data"
+A, B, C = (str(DATA / name) for name in ("brain_t1.png", "brain_pd.png", "olinda_visible.png"))
+
+RUN = """
+import sys
+from ddfm.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *sorted({"torch", "scipy"} & set(sys.modules)))
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", RUN, *arguments]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_WAIT", "MALLOC_"))}
+    return subprocess.run(command, capture_output=True, text=True, env=env | environment)
+
+
+REFUSED = {
+    "unknown output suffix": ["fuse", A, B, "-o", "out.xyz"],
+    "there is no folder": ["fuse", A, B, "-o", "nowhere/out.png"],
+    "it is a source itself": ["fuse", A, B, "-o", A],
+    "no such file": ["fuse", A, "nothing.png", "-o", "out.png"],
+    "not an image": ["fuse", A, __file__, "-o", "out.png"],
+    "has 181 x 217 pixels": ["fuse", A, C, "-o", "out.png"],
+    "unknown task": ["fuse", A, B, "-o", "out.png", "--task", "x"],
+    "unknown likelihood": ["fuse", A, B, "-o", "out.png", "--likelihood", "x"],
+    "unknown sampler": ["fuse", A, B, "-o", "out.png", "--sampler", "x"],
+    "cannot read steps": ["fuse", A, B, "-o", "out.png", "--steps", "1,x"],
+    "unknown dtype": ["fuse", A, B, "-o", "out.png", "--dtype", "x"],
+    "unknown prior": ["fuse", A, B, "-o", "out.png", "--prior", "x"],
+    "no such file of weights": ["fuse", A, B, "-o", "out.png", "--prior", "x.pt"],
+    "at least 128 pixels": ["fuse", A, B, "-o", "out.png", "--tile", "5"],
+    "the seed must be": ["fuse", A, B, "-o", "out.png", "--seed", "-1"],
+    "unknown way to resize": ["film", A, B, "-o", "out.mp4", "--resize", "x"],
+    "unknown method": ["volume", A, B, "-o", "out.nii", "--method", "x"],
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_can_be_refused_without_torch_is(words):
+    done = run(*REFUSED[words])
+    assert done.returncode == 2 and words in done.stderr
+    assert done.stdout.strip() == "loaded:"
+
+
+@pytest.mark.parametrize("command", ["fuse", "film", "volume", "metrics", "bench", "train-prior"])
+def test_help_loads_neither_torch_nor_scipy(command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.strip().splitlines()[-1] == "loaded:"
+
+
+def test_priors_are_listed_without_torch():
+    assert run("priors", "list").stdout.strip().splitlines()[-1] == "loaded:"
+    assert run("priors", "show", "openai-256").stdout.strip().splitlines()[-1] == "loaded:"
+
+
+WAITING = """
+import os, sys
+from ddfm.cli import main
+try:
+    main(["--version"])
+finally:
+    print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("KMP_BLOCKTIME"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "environment", "expected"),
+    [
+        ("", {}, "PASSIVE 0"),
+        ("", {"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ("", {"KMP_BLOCKTIME": "200"}, "None 200"),
+        ("import sys; sys.modules['torch'] = sys\n", {}, "None None"),
+    ],
+    ids=["alone", "as the user says", "as the user says to Intel's", "in another program"],
+)
+def test_threads_are_told_to_sleep_unless_somebody_else_decides(first, environment, expected):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_WAIT", "KMP_", "GOMP_"))}
+    command = [sys.executable, "-c", first + WAITING]
+    done = subprocess.run(command, capture_output=True, text=True, env=env | environment)
+    assert done.stdout.splitlines()[-1] == expected
+
+
+def test_importing_ddfm_changes_no_environment():
+    code = (
+        "import os; before = dict(os.environ); import ddfm.cli, ddfm; print(before == os.environ)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_a_folder_beside_a_file_is_for_the_command_to_judge(tmp_path):
+    """Volumes may be a folder of DICOM and a file; films say themselves what they want."""
+    (tmp_path / "series").mkdir()
+    (tmp_path / "a.nii").write_bytes(b"")
+    pair = str(tmp_path / "series"), str(tmp_path / "a.nii")
+    assert "is a folder, not an image" not in run("volume", *pair, "-o", "x.nii").stderr
+    assert "is a folder, not an image" not in run("film", *pair, "-o", "x.mp4").stderr
+    assert "is a folder, not an image" in run("fuse", *pair, "-o", "x.png").stderr

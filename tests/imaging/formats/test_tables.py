@@ -1,0 +1,88 @@
+"""NPY, CSV, PGM and PFM, and what cannot be read but is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image
+
+DEGREES = np.round(np.random.default_rng(0).normal(20, 5, (6, 9)), 3).astype(np.float32)
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    return (values - values.min()) / np.ptp(values)
+
+
+@pytest.mark.parametrize("between, point", [(",", "."), (";", ","), (";", "."), ("\t", ",")])
+@pytest.mark.parametrize("about", ["", "File:;x.jpg\nEmissivity:;0.95\n\n"])
+def test_csv_of_degrees(tmp_path, between, point, about):
+    if about and between == ",":
+        about = about.replace(";", ",")
+    rows = (between.join(f"{v:.3f}".replace(".", point) for v in row) for row in DEGREES)
+    (tmp_path / "a.csv").write_text("\ufeff" + about + "\n".join(rows) + "\n", encoding="utf-8")
+    picture = read_image(tmp_path / "a.csv")
+    assert picture.range == pytest.approx((DEGREES.min(), DEGREES.max()))
+    assert np.abs(picture.pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
+
+
+def test_a_cell_that_is_no_number_is_a_gap(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2,3\n4,n/a,6\n7,8,9\n")
+    mask = read_image(tmp_path / "a.csv").mask
+    assert not mask[1, 1] and mask.sum() == 8
+
+
+@pytest.mark.parametrize("text", ["", "a,b\nc,d\n", "1\n2\n", "1,2\n", "NPY"])
+def test_what_is_no_table_is_refused(tmp_path, text):
+    for name in ("a.csv", "a.npy"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DdfmError, match=name):
+            read_image(tmp_path / name)
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "a.npy", DEGREES)
+    assert np.abs(read_image(tmp_path / "a.npy").pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
+    colors = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    np.save(tmp_path / "b.npy", colors)
+    assert np.array_equal(read_image(tmp_path / "b.npy").pixels, colors / np.float32(255))
+    np.save(tmp_path / "c.npy", np.array([{}, 1]), allow_pickle=True)
+    with pytest.raises(DdfmError, match="c.npy is no picture"):
+        read_image(tmp_path / "c.npy")
+    data = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "d.npy").write_bytes(data.replace(b"(6, 9)", b"(6000, 9)"))
+    with pytest.raises(DdfmError, match="d.npy"):
+        read_image(tmp_path / "d.npy")
+
+
+def test_pgm_of_both_depths_and_pfm(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (4, 5)).astype(np.uint16)
+    (tmp_path / "a.pgm").write_bytes(b"P5 5 4 65535\n" + deep.astype(">u2").tobytes())
+    picture = read_image(tmp_path / "a.pgm")
+    assert picture.dtype == np.uint16
+    assert np.array_equal(picture.pixels[:, :, 0], deep / np.float32(65535))
+    (tmp_path / "b.pgm").write_bytes(b"P5 5 4 255\n" + bytes(range(20)))
+    assert np.array_equal(
+        read_image(tmp_path / "b.pgm").pixels.ravel(),
+        np.arange(20, dtype=np.float32) / np.float32(255),
+    )
+    # PFM begins with the lowest row.
+    (tmp_path / "c.pfm").write_bytes(b"Pf\n9 6\n-1.0\n" + DEGREES[::-1].astype("<f4").tobytes())
+    assert np.abs(read_image(tmp_path / "c.pfm").pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("a.heic", "heif-convert"),
+        ("a.seq", "export its frames"),
+        ("a.irg", "InfiRay"),
+        ("a.jxl", "djxl"),
+        ("a.xyz", "known: PNG"),
+    ],
+)
+def test_what_cannot_be_read_is_told_a_way_forward(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"something else altogether")
+    with pytest.raises(DdfmError, match=words):
+        read_image(tmp_path / name)

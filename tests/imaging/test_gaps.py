@@ -1,0 +1,68 @@
+"""Places where a picture has nothing to say: NaN, a mask, a GeoTIFF's value for no data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+import ddfm
+from ddfm.imaging.picture import from_array
+from ddfm.imaging.sources import read_sources
+
+RNG = np.random.default_rng(0)
+SEEN = RNG.integers(0, 256, (24, 30), np.uint8)
+DEGREES = (20 + 5 * RNG.random((24, 30))).astype(np.float32)
+GAP = np.zeros((24, 30), bool)
+GAP[5:12, 8:20] = True
+
+
+def with_nan() -> np.ndarray:
+    return np.where(GAP, np.float32(np.nan), DEGREES)
+
+
+def geotiff(path):
+    tag = (42113, "s", 0, "-9999", True)
+    tifffile.imwrite(path, np.where(GAP, np.float32(-9999), DEGREES), extratags=[tag])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["nan", "mask", "nodata"])
+def test_gaps_are_known_and_have_no_part_in_the_scaling(tmp_path, kind):
+    source = {
+        "nan": with_nan,
+        "mask": lambda: np.ma.masked_array(np.where(GAP, 1e6, DEGREES), GAP),
+        "nodata": lambda: geotiff(tmp_path / "a.tif"),
+    }[kind]()
+    picture = ddfm.read_image(source)
+    assert np.array_equal(picture.mask, ~GAP)
+    low, high = DEGREES[~GAP].min(), DEGREES[~GAP].max()
+    assert picture.range == (pytest.approx(low), pytest.approx(high))
+    expected = (DEGREES - low) / (high - low)
+    assert np.abs(picture.pixels[:, :, 0] - expected)[~GAP].max() < 1e-5
+
+
+def test_where_one_has_nothing_to_say_it_agrees_with_the_other():
+    thermal, visible = read_sources((with_nan(), SEEN))
+    assert np.array_equal(thermal.pixels[GAP], visible.pixels[GAP])
+    assert np.array_equal(thermal.pixels[~GAP], from_array(with_nan()).pixels[~GAP])
+
+
+def test_the_other_is_what_is_seen_in_the_gap():
+    fusion = ddfm.fuse(with_nan(), SEEN, prior="gaussian", likelihood="paper", steps=3)
+    inner = np.zeros_like(GAP)
+    inner[7:10, 10:18] = True  # away from the edge
+    assert np.abs(fusion.picture.pixels[inner, 0] - SEEN[inner] / 255).mean() < 0.03
+
+
+def test_no_value_for_no_data_means_no_gap(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", DEGREES)
+    assert ddfm.read_image(tmp_path / "a.tif").mask is None
+    tag = (42113, "s", 0, "nonsense", True)
+    tifffile.imwrite(tmp_path / "b.tif", DEGREES, extratags=[tag])
+    assert ddfm.read_image(tmp_path / "b.tif").mask is None
+
+
+def test_a_gap_goes_along_where_a_picture_is_resized():
+    thermal, _ = read_sources((with_nan()[::2, ::2], SEEN), resize="b")
+    assert thermal.mask.shape == SEEN.shape and 0.05 < (~thermal.mask).mean() < 0.25

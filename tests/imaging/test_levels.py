@@ -1,0 +1,104 @@
+"""Pictures of 16 bits that use a small part of their range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+import ddfm
+from command_line import FAST, ddfm_run, refused
+from ddfm.imaging.levels import with_levels
+from ddfm.imaging.picture import from_array
+from ddfm.imaging.sources import read_sources
+from ddfm.video.denoising import OneScale
+
+RNG = np.random.default_rng(0)
+SEEN = RNG.integers(0, 256, (40, 50), np.uint8)
+
+
+def centikelvin(low: int = 28_000, high: int = 31_000, size=(40, 50)) -> np.ndarray:
+    """Every value between, evenly, and one dead pixel."""
+    values = np.linspace(low, high, size[0] * size[1]).round().astype(np.uint16).reshape(size)
+    values[0, 0] = 65535
+    return values
+
+
+def test_a_small_part_of_16_bits_is_spread_over_all_of_them():
+    thermal, visible = read_sources((centikelvin(), SEEN))
+    low, high = thermal.range
+    assert 28_000 <= low < 28_010 and 30_990 < high <= 31_000  # the dead pixel has no say
+    expected = np.clip((centikelvin() - low) / (high - low), 0, 1)
+    assert np.abs(thermal.pixels[:, :, 0] - expected).max() < 1e-5
+    assert visible.range is None
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        centikelvin(10_000, 30_000),
+        np.full((9, 9), 3, np.uint16),
+        SEEN // 8,
+        centikelvin().astype(np.int32),
+    ],
+    ids=["a third", "one value", "8 bits", "whole numbers that have no white"],
+)
+def test_all_else_stays_as_it_is(array):
+    picture = read_sources((array, array))[0]
+    assert np.array_equal(picture.pixels, from_array(array).pixels)
+
+
+def test_levels_are_what_one_says():
+    array = centikelvin()
+    full = ddfm.read_image(array, levels="full")
+    assert np.array_equal(read_sources((full, SEEN))[0].pixels, from_array(array).pixels)
+    cut = ddfm.read_image(array, levels=(29_000, 30_000))
+    expected = np.clip((array - 29_000.0) / 1000, 0, 1)
+    assert np.abs(cut.pixels[:, :, 0] - expected).max() < 1e-5
+    assert np.array_equal(read_sources((cut, SEEN))[0].pixels, cut.pixels)
+    degrees = np.linspace(-20, 120, 100, dtype=np.float32).reshape(10, 10)
+    warm = ddfm.read_image(degrees, levels=(0, 40))
+    assert np.abs(warm.pixels[:, :, 0] - np.clip(degrees / 40, 0, 1)).max() < 1e-5
+
+
+@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", 3, ("a", "b")])
+def test_levels_that_make_no_sense_are_refused(levels):
+    with pytest.raises(ddfm.DdfmError, match="a range is LOW HIGH, full or auto"):
+        with_levels(from_array(SEEN), levels)
+
+
+def test_a_result_uses_its_whole_depth_and_says_what_was_done():
+    fusion = ddfm.fuse(centikelvin(), SEEN, prior="gaussian", likelihood="paper", steps=1)
+    assert fusion.image.dtype == np.uint16 and fusion.image.max() > 60_000
+    (low, high), other = fusion.settings["levels"]
+    assert (round(low, -2), round(high, -2), other) == (28_000, 31_000, None)
+
+
+def test_frames_of_a_film_keep_one_scale():
+    scale = OneScale()
+    first = scale(from_array(centikelvin()))
+    hotter = scale(from_array(centikelvin(28_000, 34_000)))
+    colder = scale(from_array(centikelvin(29_000, 29_500)))
+    assert hotter.range[0] == first.range[0] and hotter.range[1] > 33_900
+    assert colder.range == hotter.range
+    # A film that begins with all of its range is not spread when it fades.
+    scale = OneScale()
+    scale(from_array(centikelvin(0, 60_000)))
+    assert np.array_equal(scale(from_array(centikelvin())).pixels, from_array(centikelvin()).pixels)
+
+
+def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("t.tif", centikelvin())
+    tifffile.imwrite("v.tif", SEEN)
+    command = ["fuse", "t.tif", "v.tif", "-o", "o.png", *FAST]
+    told = ddfm_run(*command).stderr
+    assert told.startswith("t.tif: its values, 280") and "--range-a full" in told
+    assert ddfm_run(*command, "-q").stderr == ""
+    by_content = ddfm.read_image("o.png").pixels
+    for words in (["--range-a", "full"], ["--range-a", "28000", "31000"], ["--range-b", "0", "99"]):
+        result = ddfm_run(*command, *words)
+        assert result.exit_code == 0 and ("t.tif" in result.stderr) == (words[0] == "--range-b")
+        assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
+    refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
+    refused(ddfm_run(*command, "--range-a", "9", "7"), "a range is LOW HIGH, full or auto")

@@ -1,0 +1,126 @@
+"""Pairs of two sensors, put off by known transforms and found again."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
+from ddfm.registration.align import align, check
+from ddfm.registration.pictures import lay
+from ddfm.registration.transform import Transform
+from ddfm.registration.warp import warped
+from places import EXAMPLES
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """The infrared picture is inverted, so that no level agrees with the other's."""
+    names = ("olinda_infrared.png", "olinda_visible.png")
+    infrared, visible = (grey(read_image(EXAMPLES / name)) for name in names)
+    return 1 - infrared, visible
+
+
+def scene(seed):
+    rng = np.random.default_rng(seed)
+    spots = ndimage.gaussian_filter(rng.standard_normal((96, 128)), 3) * 10
+    return (spots > 0.1).astype(np.float32) * 0.6 + 0.2
+
+
+def off(image, by):
+    picture, _ = warped(Picture(image[..., None].astype(np.float32)), by)
+    return picture.pixels[..., 0]
+
+
+def test_a_registered_pair_raises_no_alarm(pair):
+    infrared, visible = pair
+    found = check(visible, infrared)
+    assert found.transform.moves < 2 and not found.is_off
+
+
+def test_a_shifted_pair_is_named_with_its_offset(pair):
+    infrared, visible = pair
+    found = check(visible[:-20, 14:], infrared[20:, :-14])
+    assert found.is_off and np.allclose(found.transform.offset, (-14, 20), atol=1.5)
+
+
+def test_auto_takes_a_shift_for_a_shift_and_leaves_what_lies_well(pair):
+    infrared, visible = pair
+    shifted = align(visible[:-20, 14:], infrared[20:, :-14])
+    assert shifted.sure and np.allclose(shifted.transform.offset, (-14, 20), atol=1.5)
+    well = align(visible, infrared)
+    assert well.sure and well.transform.model == "none" and well.transform.moves == 0
+
+
+@pytest.mark.parametrize("model", ["affine"])
+def test_a_turn_is_found(pair, model):
+    infrared, visible = pair
+    size = visible.shape
+    angle = np.deg2rad(3.0)
+    cos, sin = 1.06 * np.cos(angle), 1.06 * np.sin(angle)
+    put_on = Transform([[cos, -sin, 2], [sin, cos, -12], [0, 0, 1]], size, size)
+    found = align(visible, off(infrared, put_on), model)
+    assert found.sure and found.transform.distance(put_on.inverse()) < 3
+
+
+def test_sizes_may_differ(pair):
+    infrared, visible = pair
+    small, _ = warped(Picture(infrared[..., None]), Transform.framed(infrared.shape, (120, 119)))
+    found = align(visible, small.pixels[..., 0], "similarity")
+    assert found.sure and found.transform.moves < 4
+
+
+def test_pictures_of_two_scenes_are_never_sure():
+    for seed in (0, 1):
+        assert not check(scene(seed), 1 - scene(seed + 10)).sure
+
+
+def test_flat_pictures_are_no_error():
+    assert not align(np.zeros((64, 64)), np.ones((64, 64))).sure
+    assert not check(np.zeros((9, 12)), np.ones((9, 12))).sure
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(DdfmError, match="rotation"):
+        align(scene(0), scene(0), "rotation")
+
+
+def pictures(pair):
+    infrared, visible = pair
+    a, b = infrared[20:, :-14], visible[:-20, 14:]
+    return tuple(
+        Picture(np.ascontiguousarray(x[..., None]), name=n) for x, n in ((a, "A"), (b, "B"))
+    )
+
+
+def test_sources_that_are_off_are_named_and_left_or_laid(pair):
+    a, b = pictures(pair)
+    left = lay((a, b))
+    assert left.pictures == (a, b) and "14 px to the left and 20 px down" in left.words[0]
+    moved = lay((a, b), "auto")
+    assert not moved.words and moved.about[0]["applied"]
+    assert moved.pictures[1] is b and moved.pictures[0].size == b.size
+    back = check(moved.pictures[1], moved.pictures[0])
+    assert back.transform.moves < 1.5
+
+
+def test_what_all_see_is_kept(pair):
+    a, b = pictures(pair)
+    cropped = lay((a, b), "shift", crop=True)
+    height, width = b.size
+    assert np.allclose(cropped.pictures[0].size, (height - 20, width - 14), atol=2)
+
+
+def test_a_transform_that_is_given_is_used_as_it_is(pair):
+    a, b = pictures(pair)
+    known = Transform([[1, 0, -14], [0, 1, 20], [0, 0, 1]], a.size, b.size, "shift")
+    done = lay((a, b), transform=known)
+    assert np.allclose(done.pictures[0].pixels[20:, :-14], a.pixels[:-20, 14:], atol=1e-3)
+
+
+def test_the_unsure_stay_as_they_were_with_a_word():
+    a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
+    left = lay((a, b), "auto")
+    assert left.pictures[0] is a and "stays as it is" in left.words[0]

@@ -1,0 +1,67 @@
+"""Volumes whose headers are off by a known motion."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ddfm.errors import DdfmError
+from ddfm.registration.space import align_space, write_space_transform
+
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Two contrasts of one thing: what is bright in one is neither in the other."""
+    rng = np.random.default_rng(0)
+    field = ndimage.gaussian_filter(rng.standard_normal((48, 44, 40)), 3)
+    z = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij"))
+    labels = (field > 0) + 2 * (field > field.std()) + 1
+    labels = labels * ((z**2).sum(0) < 0.8)
+    return np.choose(labels, [0, 60, 100, 30, 80]), np.choose(labels, [0, 90, 20, 70, 50])
+
+
+def motion():
+    angle = np.deg2rad(12.0)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:3, 3] = (14.0, -9.0, 7.0)
+    return matrix
+
+
+def test_a_header_that_is_off_is_put_right(head):
+    one, other = head
+    found = align_space(one, AFFINE, other, motion() @ AFFINE, finest=4.0)
+    ends = np.c_[np.array(list(np.ndindex(2, 2, 2))) * 160.0, np.ones(8)]
+    error = np.linalg.norm((ends @ (found.matrix - motion()).T)[:, :3], axis=1).mean()
+    assert found.sure and error < 2.0  # half a voxel
+    assert np.abs(found.placed(motion() @ AFFINE) - AFFINE).max() < 3.0
+    assert found.off > 15
+
+
+def test_volumes_of_nothing_in_common_are_not_sure(head):
+    noise = np.random.default_rng(1).standard_normal(head[0].shape)
+    assert not align_space(head[0], AFFINE, noise, AFFINE, finest=8.0).sure
+
+
+def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
+    write_space_transform(tmp_path / "m.tfm", motion())
+    lines = dict(
+        line.split(": ") for line in (tmp_path / "m.tfm").read_text().splitlines() if ": " in line
+    )
+    numbers = np.array(lines["Parameters"].split(), float)
+    matrix, shift = numbers[:9].reshape(3, 3), numbers[9:]
+    point = np.array([10.0, 20.0, 30.0])
+    flip = np.array([-1, -1, 1])
+    moved = (motion() @ [*point, 1])[:3]
+    assert np.allclose(flip * (matrix @ (flip * point) + shift), moved)
+    write_space_transform(tmp_path / "m.json", motion())
+    entry = json.loads((tmp_path / "m.json").read_text())
+    assert np.allclose(entry["fixed_to_moving_ras"], motion())
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(DdfmError, match=r"\.json or \.tfm"):
+        write_space_transform(tmp_path / "m.mat", motion())

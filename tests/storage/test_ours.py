@@ -1,0 +1,239 @@
+"""The rule of all writers, and that there is no way around it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import ddfm
+from ddfm.errors import StorageError
+from ddfm.imaging.files import Picture, write_image
+from ddfm.storage.atomic import atomic_folder, atomic_path
+from ddfm.storage.files import remove, write_bytes, write_json, write_text
+from ddfm.storage.noted import check_noted, write_noted
+from ddfm.storage.ours import MARK, check_ours, overwriting, protecting
+from ddfm.storage.outputs import check_writable, keep_sources
+from places import ROOT
+
+REFUSED = "it is there already, and nothing in it says ddfm wrote it; name another output"
+
+# --- there is one door --------------------------------------------------------------------------
+
+ALWAYS = {
+    *("write_text", "write_bytes", "unlink", "rmdir", "rename", "renames", "rmtree", "mkdtemp"),
+    *("mkstemp", "NamedTemporaryFile", "TemporaryDirectory", "symlink_to", "hardlink_to", "touch"),
+    *("copyfile", "copytree", "copy2", "move", "removedirs", "truncate", "tofile", "savez"),
+}
+# These write to whatever they are given, which must be a temporary path, or no file at all.
+GIVEN = {"save", "save_as", "save_file", "imwrite", "open_memmap"}
+TEMPORARY = {"temporary", "file", "buffer"}
+
+
+def writes(tree: ast.AST) -> list[int]:
+    """The lines of a module that write to files, or take them away."""
+    imported = {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddfm.storage")
+        for name in node.names
+    }
+    lines = []
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        owned = getattr(owner, "id", "")
+        words = [a.value for a in [*call.args, *(k.value for k in call.keywords)]
+                 if isinstance(a, ast.Constant)]  # fmt: skip
+        mode = next((w for w in words if isinstance(w, str) and set(w) <= set("rwxabt+")), "r")
+        names = {n.id for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name)}
+        opened = name == "open" and set(mode) & set("wxa+") and not names & TEMPORARY
+        os_call = owned in ("os", "shutil") and name in ("replace", "remove", "link", "symlink")
+        given = name in GIVEN and not names & TEMPORARY and owned not in ("fusion", "self")
+        free = name in ALWAYS and name not in imported and owned not in ("temporary", "part")
+        if opened or os_call or given or free:
+            lines.append(call.lineno)
+    return lines
+
+
+def test_nothing_is_written_but_through_the_door():
+    """Outside of `ddfm.storage` files are written at temporary paths alone."""
+    found = {}
+    for path in sorted((ROOT / "ddfm").rglob("*.py")):
+        if path.parent.name != "storage" and (lines := writes(ast.parse(path.read_text()))):
+            found[str(path.relative_to(ROOT))] = lines
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(path, 'w')", "open(path, mode='r+b')", "path.open('ab')", "path.write_text(text)",
+        "path.unlink()", "os.replace(a, b)", "shutil.rmtree(a)", "image.save(path)",
+        "np.lib.format.open_memmap(path, 'w+')", "tempfile.mkdtemp()", "torch.save(state, path)",
+    ],
+)  # fmt: skip
+def test_a_way_around_would_be_seen(code):
+    assert writes(ast.parse(code)) == [1]
+
+
+# --- what is ours -------------------------------------------------------------------------------
+
+
+def profile(size: int) -> bytes:
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return plain + bytes(size)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "webp", "jp2"])
+def test_pictures_say_whose_they_are_and_nothing_of_the_time(tmp_path, suffix, dtype):
+    """A profile of colour, which may come first, does not hide it."""
+    pixels = np.random.default_rng(0).random((20, 30, 3), np.float32)
+    like = Picture(pixels, dtype=np.dtype(dtype), icc=profile(700_000))
+    path = tmp_path / f"a.{suffix}"
+    write_image(path, pixels, like)
+    before = path.read_bytes()
+    write_image(path, pixels, like)
+    assert path.read_bytes() == before and MARK.encode() in before
+
+
+def test_a_picture_that_was_made_anew_by_others_is_theirs(tmp_path):
+    path = tmp_path / "a.png"
+    pixels = np.zeros((4, 4, 1), np.float32)
+    write_image(path, pixels, Picture(pixels))
+    with Image.open(path) as image:
+        assert image.info["Software"] == MARK
+        image.copy().save(path)
+    with pytest.raises(StorageError, match=REFUSED):
+        write_image(path, pixels, Picture(pixels))
+
+
+def test_a_format_without_a_place_for_it_is_replaced_where_that_is_allowed(tmp_path):
+    path = tmp_path / "a.bmp"
+    pixels = np.zeros((4, 4, 1), np.float32)
+    write_image(path, pixels, Picture(pixels))
+    with pytest.raises(StorageError, match=REFUSED):
+        write_image(path, pixels, Picture(pixels))
+    with ddfm.overwriting():
+        write_image(path, pixels + 1, Picture(pixels))
+    assert np.asarray(Image.open(path)).max() == 255
+
+
+def test_text_that_only_mentions_us_is_not_ours(tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text(f'{{"notes": "results of {MARK}"}}')
+    with pytest.raises(StorageError, match=REFUSED):
+        write_json(path, {})
+    other = tmp_path / "own.json"
+    write_json(other, {"a": 1})
+    write_json(other, {"a": 2})
+    assert '"a": 2' in other.read_text()
+
+
+def test_a_table_that_somebody_has_worked_on_is_theirs(tmp_path):
+    path = tmp_path / "results.csv"
+    for text in ("a,b\n", "c,d\n"):
+        check_noted(path)
+        write_noted(path, text)
+    path.write_text("c,d,my remark\n")
+    for refused in (check_noted, lambda path: write_noted(path, "e,f\n")):
+        with pytest.raises(StorageError, match=REFUSED):
+            refused(path)
+    assert path.read_text() == "c,d,my remark\n"
+
+
+def test_names_of_files_that_are_no_unicode_can_be_written_down(tmp_path):
+    write_text(tmp_path / "a", os.fsdecode(b"\xff") + "ä")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "\\udcffä"
+
+
+# --- what is not --------------------------------------------------------------------------------
+
+
+def kinds(folder: Path) -> dict[str, Path]:
+    """Somebody's file, and other names of it; what is behind a link to nothing is nobody's."""
+    mine = folder / "mine"
+    mine.write_bytes(b"mine")
+    (folder / "hard").hardlink_to(mine)
+    (folder / "soft").symlink_to(mine)
+    (folder / "nowhere").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe")
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX alone")
+def test_what_is_not_ours_is_neither_written_to_nor_removed(tmp_path):
+    for name, path in kinds(tmp_path).items():
+        before = path.lstat()
+        for write in (lambda path: write_bytes(path, b"x"), check_writable, check_ours, remove):
+            with pytest.raises(StorageError, match="cannot write"):
+                write(path)
+        assert path.lstat().st_ino == before.st_ino, name
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    with overwriting(), pytest.raises(StorageError, match="not a regular file"):
+        write_bytes(tmp_path / "pipe", b"x")
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_source_is_not_written_to_by_any_name_or_permission(tmp_path):
+    source = tmp_path / "source"
+    write_bytes(source, MARK.encode())
+    (tmp_path / "hard").hardlink_to(source)
+    (tmp_path / "soft").symlink_to(source)
+    names = [source, tmp_path / "hard", tmp_path / "soft", tmp_path / ".." / tmp_path.name / "hard"]
+    with protecting(tmp_path / "soft"), overwriting():
+        for name in names:
+            with pytest.raises(StorageError, match="it is the source|it is a source itself"):
+                write_bytes(name, b"x")
+            with pytest.raises(StorageError, match="cannot write"):
+                keep_sources([name], [source])
+    write_bytes(source, b"now it may be")
+
+
+def test_a_source_of_one_thread_is_one_for_all(tmp_path):
+    source, inside, go_on = tmp_path / "source", threading.Event(), threading.Event()
+    write_bytes(source, MARK.encode())
+
+    def read() -> None:
+        with protecting(source):
+            inside.set()
+            go_on.wait(10)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    inside.wait(10)
+    with pytest.raises(StorageError, match="source"):
+        write_bytes(source, b"x")
+    go_on.set()
+    reader.join()
+    write_bytes(source, b"x")
+
+
+def test_what_appears_while_one_works_is_kept(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(StorageError, match=REFUSED), atomic_path(path):
+        path.write_bytes(b"mine")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"mine"}
+
+
+def test_a_folder_of_ours_is_replaced_as_a_whole_and_no_other(tmp_path):
+    path = tmp_path / "series"
+    for names in (("1", "2"), ("1",)):
+        with atomic_folder(path) as folder:
+            for name in names:
+                (folder / name).write_text(MARK)
+        assert sorted(p.name for p in path.iterdir()) == list(names)
+    (path / "mine").write_text("mine")
+    with pytest.raises(StorageError, match="series/mine: it is there already"):
+        with atomic_folder(path):
+            pass
+    assert sorted(p.name for p in path.iterdir()) == ["1", "mine"]
+    assert list(tmp_path.iterdir()) == [path]

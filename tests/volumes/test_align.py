@@ -1,0 +1,42 @@
+"""A volume whose header is wrong: said, or put right."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.volumes.align import aligned
+from ddfm.volumes.volume import Volume
+
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two contrasts of one thing, the second with a header that is off by 20 mm."""
+    field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((40, 36, 32)), 3)
+    z = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij"))
+    labels = ((field > 0) + 2 * (field > field.std()) + 1) * ((z**2).sum(0) < 0.8)
+    wrong = AFFINE.copy()
+    wrong[:3, 3] = (12.0, -16.0, 0.0)
+    first = Volume(np.choose(labels, [0.0, 60, 100, 30, 80]), AFFINE, "A")
+    return first, Volume(np.choose(labels, [0.0, 90, 20, 70, 50]), wrong, "B")
+
+
+def test_a_header_that_is_wrong_is_named(pair):
+    first, second = pair
+    with pytest.warns(DdfmWarning, match=r"B seems to lie 20 mm off A .*--align rigid"):
+        left, about = aligned(second, first)
+    assert left is second and not about["applied"]
+
+
+def test_it_is_put_right_and_no_voxel_is_touched(pair):
+    first, second = pair
+    right, about = aligned(second, first, "rigid")
+    assert about["applied"] and np.abs(right.affine - AFFINE).max() < 1.0
+    assert right.values is second.values
+
+
+def test_an_unknown_way_is_named(pair):
+    with pytest.raises(DdfmError, match="similarity"):
+        aligned(pair[1], pair[0], "similarity")
