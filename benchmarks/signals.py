@@ -160,12 +160,19 @@ def try_command(
         counts.update(_faults(name, process.returncode, kind, said))
         left = _compared(out)
         counts["bad: a source changed"] += _contents(given) != before
-        counts["bad: half a file"] += any(left[f] != wanted.get(f) for f in left)
+        halves = [f for f in left if left[f] != wanted.get(f)]
+        counts["bad: half a file"] += bool(halves)
         untidy = kind != signal.SIGKILL and bool(_leftovers(out) - killed)
         counts["bad: leftovers after a signal"] += untidy
         if number % IN_A_ROW == IN_A_ROW - 1 or number == signals - 1:
             _wait(command.start(given, out), name)
-            counts["bad: another end"] += _compared(out) != wanted or _names(out) != _names(whole)
+            ended = _compared(out)
+            others = [f for f in ended.keys() | wanted.keys() if ended.get(f) != wanted.get(f)]
+            others += set(_names(out)) ^ set(_names(whole))
+            counts["bad: another end"] += bool(others)
+            halves += others
+        if halves or (untidy and _leftovers(out)):
+            print(f"{name}, {kind.name}: {halves} {_leftovers(out)}", file=sys.stderr, flush=True)
     return counts
 
 

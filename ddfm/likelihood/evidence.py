@@ -81,7 +81,7 @@ class EvidenceLikelihood(Likelihood):
         alpha: float = 0.004,
         width: float = 2.0,
         kappa: float = 46.0,
-        beta: float = 0.5,
+        beta: float = 1.0,
         p: float = 0.6,
         phi: float = 4.0,
         learn: float = 2.5,

@@ -238,7 +238,8 @@ def _fuse_all(
             for pair, output in outputs.items()
         ]
         check_outputs(manifest, items)
-        for name in {Path(name).suffix: name for name in outputs.values()}.values():
+        new = (name for name in outputs.values() if not os.path.lexists(out / name))
+        for name in {Path(name).suffix: name for name in new}.values():
             check_output(out / name)  # one of each format
         sink = FolderSink(manifest, work.possible_settings(), _save, how.verify)
         summary = run(

@@ -55,6 +55,19 @@ def write_weights(
 
     with atomic_path(path) as temporary:
         save_file(dict(tensors), temporary, metadata=JSON_MARK | dict(metadata))
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(temporary: Path) -> None:
+    """Their order in a safetensors file is random, and the same weights are to be the same file."""
+    with open(temporary, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "it was written with as few characters"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 from ddfm.errors import DdfmError
 from ddfm.storage.atomic import atomic_path, claimed, lock
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
+from ddfm.storage.ours import may_overwrite
 
 __all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
@@ -133,11 +134,11 @@ class Manifest:
 
     def keep_others(self, outputs: Iterable[str]) -> None:
         """Raise if one of these is there already, and no line says that it was made here."""
-        for output in outputs:
+        for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
                 raise DdfmError(
                     f"cannot write {self.folder / output}: it is there already, and {NAME} does "
-                    "not know it; move it away, or name another folder"
+                    "not know it; move it away, name another folder, or allow it (--overwrite)"
                 )
 
     def known(self, output: str) -> tuple[str, ...]:

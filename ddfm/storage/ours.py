@@ -27,6 +27,7 @@ __all__ = [
     "check_folder",
     "check_no_source",
     "check_ours",
+    "may_overwrite",
     "overwriting",
     "protecting",
 ]
@@ -52,6 +53,11 @@ def overwriting(allowed: bool = True) -> Iterator[None]:
         yield
     finally:
         _overwrite.reset(token)
+
+
+def may_overwrite() -> bool:
+    """Whether this thread is within `overwriting`."""
+    return _overwrite.get()
 
 
 @contextmanager
@@ -101,7 +107,7 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
     if not link and not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise StorageError(f"cannot write {path}: it is {what}; name another output")
-    if _overwrite.get() or (not link and _is_ours(path, known)):
+    if may_overwrite() or (not link and _is_ours(path, known)):
         return
     why = "it is a link" if link else "it is there already, and nothing in it says ddfm wrote it"
     raise StorageError(

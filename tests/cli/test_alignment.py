@@ -60,7 +60,7 @@ def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_pat
     assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)
     lines = (out / NAME).read_text().splitlines()
     entry = next(entry for entry in map(json.loads, lines) if entry.get("output") == "x.png")
-    assert entry["settings"]["alignment"][0]["applied"]
+    assert entry["alignment"][0]["applied"]
 
 
 @pytest.mark.parametrize(

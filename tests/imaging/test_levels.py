@@ -11,7 +11,7 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
-from ddfm.video.denoising import OneScale
+from ddfm.video.denoising import CommonScale
 
 RNG = np.random.default_rng(0)
 SEEN = RNG.integers(0, 256, (40, 50), np.uint8)
@@ -75,14 +75,14 @@ def test_a_result_uses_its_whole_depth_and_says_what_was_done():
 
 
 def test_frames_of_a_film_keep_one_scale():
-    scale = OneScale()
+    scale = CommonScale()
     first = scale(from_array(centikelvin()))
     hotter = scale(from_array(centikelvin(28_000, 34_000)))
     colder = scale(from_array(centikelvin(29_000, 29_500)))
     assert hotter.range[0] == first.range[0] and hotter.range[1] > 33_900
     assert colder.range == hotter.range
     # A film that begins with all of its range is not spread when it fades.
-    scale = OneScale()
+    scale = CommonScale()
     scale(from_array(centikelvin(0, 60_000)))
     assert np.array_equal(scale(from_array(centikelvin())).pixels, from_array(centikelvin()).pixels)
 

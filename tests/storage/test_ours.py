@@ -15,7 +15,7 @@ import ddfm
 from ddfm.errors import StorageError
 from ddfm.imaging.files import Picture, write_image
 from ddfm.storage.atomic import atomic_folder, atomic_path
-from ddfm.storage.files import remove, write_bytes, write_json, write_text
+from ddfm.storage.files import remove, write_bytes, write_json, write_text, write_weights
 from ddfm.storage.noted import check_noted, write_noted
 from ddfm.storage.ours import MARK, check_ours, overwriting, protecting
 from ddfm.storage.outputs import check_writable, keep_sources
@@ -153,6 +153,23 @@ def test_a_table_that_somebody_has_worked_on_is_theirs(tmp_path):
         with pytest.raises(StorageError, match=REFUSED):
             refused(path)
     assert path.read_text() == "c,d,my remark\n"
+
+
+def test_the_same_weights_are_the_same_file(tmp_path):
+    """With metadata in one order, which is a random one in the library's files."""
+    torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors")
+    weights = {f"w.{k}": torch.arange(k + 1.0) for k in range(9)}
+    about = {key: f'{{"key": "{key} ä"}}' for key in "abcdefgh"}
+    files = set()
+    for k in range(6):
+        path = tmp_path / f"{k}.safetensors"
+        write_weights(path, weights, about)
+        write_weights(path, weights, about)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata() == about | {"software": MARK}
+        assert all(torch.equal(file.get_tensor(key), weight) for key, weight in weights.items())
 
 
 def test_names_of_files_that_are_no_unicode_can_be_written_down(tmp_path):
