@@ -89,9 +89,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def link(match: re.Match[str]) -> str:
         text, target, anchor = match.groups()
-        to = _page_of((origin.parent / target).resolve())
-        if to is None:
-            return match[0] if path not in origins else text
+        leads = (origin.parent / target).resolve()
+        to = _page_of(leads)
+        if to is None:  # a file without a page is named; a link that leads nowhere fails the build
+            return text if leads.exists() else match[0]
         return f"[{text}]({os.path.relpath(to, Path(path).parent)}{anchor or ''})"
 
     def picture(match: re.Match[str]) -> str:
