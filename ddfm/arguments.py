@@ -17,7 +17,7 @@ import numpy as np
 
 from ddfm.errors import InputError, short
 
-__all__ = ["by_annotation", "plain_options", "positive", "text", "whole_number"]
+__all__ = ["by_annotation", "flag", "plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -78,7 +78,8 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
     raise InputError(f"{name} must be a whole number{bounds}, not {short(value)}")
 
 
-def _flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any) -> bool:
+    """A bool, of anything that is one."""
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise InputError(f"{name} must be True or False, not {short(value)}")
@@ -142,7 +143,7 @@ def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "bool": _flag,
+    "bool": flag,
     "int": lambda name, value: whole_number(name, value),
     "float": _a_number,
     "str": lambda name, value: text(name, value),

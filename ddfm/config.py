@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import plain_options, text, whole_number
+from ddfm.arguments import flag, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -106,10 +106,12 @@ class FusionConfig:
             "color": check_color(text("color", self.color)),
             "resize": check_resize(text("resize", self.resize)),
             "align": check_align(text("align", self.align)),
-            "align_to": check_reference(self.align_to),
+            "align_to": check_reference(
+                None if self.align_to is None else text("align_to", self.align_to)
+            ),
             "transform": _transform(self.transform),
             "crop": check_crop(text("crop", self.crop)),
-            "look": bool(self.look),
+            "look": flag("look", self.look),
             "options": plain_options(self.options),
         }
         if self.sampler is not None:

@@ -70,9 +70,9 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method, task, likelihood, sampler, steps, start, clean, clip, seed, tone, color, resize,
-            align, align_to, transform, crop, look, tile, options: as in `ddfm.FusionConfig`.
+        method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
+        seed, tone, color, resize, align, align_to, transform, crop, look, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and

@@ -58,6 +58,7 @@ class AsElsewhere(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.tab_length = 2
+        md.build_parser()  # anew: its parts looked at the length when they were made
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

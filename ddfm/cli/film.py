@@ -106,7 +106,9 @@ def fuse_film(
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import aligned_film, fuse_sequence
+    from ddfm.storage.ours import check_no_source
 
+    check_no_source(output)
     check_film(output)
     check_alignment_outputs(settings, save_transform)
     fuser = Fuser(**settings)

@@ -211,9 +211,10 @@ def fuse(
     if is_video(sources[0]) and len(sources) == 2:
         if save_steps is not None:
             raise click.UsageError("--save-steps is for images, not for films")
-        return fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
+        fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
+        return None
     from ddfm.imaging.files import check_output, write_image
-    from ddfm.imaging.formats.flir import read_flir
+    from ddfm.imaging.formats.flir import PERCENTILES, read_flir
     from ddfm.imaging.picture import from_array
     from ddfm.imaging.sources import read_sources
 
@@ -225,7 +226,10 @@ def fuse(
         from ddfm.result import check_steps
 
         check_steps(save_steps, output)
-    pair = read_flir(sources[0], **flir) if alone else None
+    pair = None
+    if alone:
+        shares, on = percentiles or PERCENTILES, "visible" if grid is None else grid
+        pair = read_flir(sources[0], celsius=celsius, percentiles=shares, grid=on)
     opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
     moves = align != "none" or transform_file is not None
     pictures = read_sources(opened, settings["resize"], alike=not moves)
@@ -325,7 +329,7 @@ def _fuse_folders(
         check_number(len(sources), checked(settings))
     folders |= {"progress": False if quiet else None}
     if alone:
-        summary = fuse_flir(*sources, output, fuser, **folders, **flir)
+        summary = fuse_flir(sources[0], output, fuser, **folders, **flir)
     else:
         a, b, *more = sources
         summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)

@@ -45,11 +45,18 @@ class WritingCommand(click.Command):
             return super().invoke(ctx)
 
     def _given(self, ctx: click.Context) -> Iterator[Any]:
-        """Whatever may be the path of a file that is read."""
+        """Whatever may be the path of a file that is read, or a folder of such."""
+        values: dict[bool, list[Any]] = {True: [], False: []}
         for parameter in self.params:
-            if not isinstance(parameter.type, OutputPath):
-                value = ctx.params.get(parameter.name or "")
-                yield from value if isinstance(value, tuple) else (value,)
+            value = ctx.params.get(parameter.name or "")
+            several = value if isinstance(value, tuple) else (value,)
+            values[isinstance(parameter.type, OutputPath)] += several
+        written = {value.resolve() for value in values[True] if value is not None}
+        for value in values[False]:
+            yield value
+            # Where results are to lie among the sources, those of an earlier run do.
+            if isinstance(value, Path) and value.is_dir() and value.resolve() not in written:
+                yield from value.iterdir()
 
 
 def say(message: object, *, err: bool = False) -> None:

@@ -147,9 +147,8 @@ def dpm_solver(
     return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = dict(
-    zip(choices.SAMPLERS, (ddim, ddpm, dpm_solver), strict=True)
-)
+_IN_ORDER: list[Callable[..., Tensor]] = [ddim, ddpm, dpm_solver]
+SAMPLERS = dict(zip(choices.SAMPLERS, _IN_ORDER, strict=True))
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
@@ -234,11 +234,11 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
 
 
 @contextmanager
-def _open(path: Path, page: int, name: str) -> Iterator[Image.Image]:
+def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
     with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
         if page:
             image.seek(page)
-        ask_pixels(*image.size, name)
+        ask_pixels(image.width, image.height, name)
         ask_bytes(bytes_needed(image), name, file.length)
         yield image
 
@@ -303,9 +303,10 @@ def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None
 
 def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
     """The profile, if it is one and speaks of as many channels as there are."""
+    if icc is None or len(icc) < 128 or icc[36:40] != b"acsp":
+        return None
     grey = array.ndim == 2 or array.shape[2] == 2
-    fits = icc is not None and len(icc) >= 128 and icc[36:40] == b"acsp"
-    return icc if fits and icc[16:20] == (b"GRAY" if grey else b"RGB ") else None
+    return icc if icc[16:20] == (b"GRAY" if grey else b"RGB ") else None
 
 
 def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> bytes:

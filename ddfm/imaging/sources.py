@@ -129,8 +129,9 @@ def in_color(
     if colored:
         y = 2 * _tensor(pixels) - 1
         chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        mixed = shares is not None and len(colored) == len(pictures)
-        cb, cr = fuse_chroma(chromas, shares[None] if mixed else None).split(1, 1)
+        all_have = len(colored) == len(pictures)
+        weights = shares[None] if shares is not None and all_have else None
+        cb, cr = fuse_chroma(chromas, weights).split(1, 1)
         rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
         pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     return replace(_like(colored or pictures, pictures), pixels=pixels)

@@ -103,7 +103,7 @@ class EvidenceLikelihood(Likelihood):
         self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
         self.z: Tensor | None = None
-        self.u: Tensor | None = None
+        self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
@@ -147,7 +147,7 @@ class EvidenceLikelihood(Likelihood):
         Anew only where they have been moved to another device or dtype.
         """
         like = self.sources[0]
-        if self.u is not None and self.u.device == like.device and self.u.dtype == like.dtype:
+        if self._read_as == (like.device, like.dtype):
             return
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
         right, below = grad(s)
@@ -173,6 +173,7 @@ class EvidenceLikelihood(Likelihood):
         right, below = _with_others(right, m), _with_others(below, m)
         q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
         self.right, self.below = q * right, q * below
+        self._read_as = like.device, like.dtype
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":

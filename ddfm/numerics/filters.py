@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
     for dim in (-2, -1):
         wide, size = _mirrored(x, reach, dim), x.shape[dim]
         # Sums of shifted images: for a few taps this is many times faster than a convolution.
-        x = sum(tap / sum(taps) * wide.narrow(dim, k, size) for k, tap in enumerate(taps))
+        terms = (tap / sum(taps) * wide.narrow(dim, k, size) for k, tap in enumerate(taps))
+        x = reduce(torch.add, terms)
     return x
 
 

@@ -80,7 +80,8 @@ def from_callable(
 
     `multiple` is what height and width must be multiples of (1 unless said).
     """
-    where = name or getattr(function, "__name__", type(function).__name__)
+    own_name = getattr(function, "__name__", type(function).__name__)
+    where = name or own_name
     shape = () if isinstance(function, UNet) else ("channels", "multiple")
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 # The flags with which OpenAI trained its unconditional networks of guided-diffusion.
-ADM = {
+ADM: dict[str, Any] = {
     "kind": "eps",
     "schedule": "linear",
     "T": 1000,
@@ -76,26 +76,39 @@ class Entry:
     aliases: tuple[str, ...] = ()
 
 
-IMPROVED = {"kind": "eps", "num_head_channels": -1, "use_new_attention_order": False}
+IMPROVED: dict[str, Any] = {
+    "kind": "eps",
+    "num_head_channels": -1,
+    "use_new_attention_order": False,
+}
 IMPROVED_4000 = IMPROVED | {"schedule": "cosine", "T": 4000, "rescale_timesteps": True}
 GUIDED_DIFFUSION = "https://github.com/openai/guided-diffusion"
 IMPROVED_DIFFUSION = "https://github.com/openai/improved-diffusion"
 OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
 
 
-def _openai(name: str, file: str, description: str, **more: Any) -> Entry:
+def _openai(
+    name: str,
+    file: str,
+    description: str,
+    *,
+    url: str | None = None,
+    source: str = GUIDED_DIFFUSION,
+    parameters: int = 552_814_086,
+    config: dict[str, Any] = ADM,
+    **weights: Any,
+) -> Entry:
     """A single file of guided-diffusion (jul-2021) or improved-diffusion (march-2021)."""
-    known = {key: more.pop(key) for key in ("sha256", "size") if key in more}
-    url = more.pop("url", f"{OPENAI}/{file}")
     return Entry(
         name=name,
         description=description,
         channels=3,
         licence="MIT",
-        source=more.pop("source", GUIDED_DIFFUSION),
-        files=(File(Path(file).name, url, **known),),
+        source=source,
+        files=(File(Path(file).name, url or f"{OPENAI}/{file}", **weights),),
+        parameters=parameters,
+        config=config,
         aliases=(Path(file).stem,),
-        **({"parameters": 552_814_086, "config": ADM} | more),
     )
 
 
@@ -328,7 +341,7 @@ def table() -> list[dict[str, Any]]:
 
 def listing() -> str:
     """All priors, one a line: name, channels, size, where it is, what it is."""
-    rows = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
+    rows: list[tuple[str, ...]] = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
     rows += [tuple(str(value) for value in row.values()) for row in table()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
@@ -428,7 +441,7 @@ def _status(entry: Entry) -> str:
 
 def check_prior(text: str) -> None:
     """Refuses what is neither the name of a prior nor a path of anything; torch is not imported."""
-    path = Path(text).expanduser()
+    path = with_home(text)
     named = any(text == entry.name or text in entry.aliases for entry in ENTRIES.values())
     if named or path.exists() or text in brought("prior"):
         return

@@ -186,7 +186,7 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
 
 def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
     """One connection. True if it went on from an earlier one."""
-    known = _known(part, url)
+    known = _known(part, url) or {}
     # Without a checksum and without a mark of the version nothing would tell two versions apart.
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
@@ -323,9 +323,9 @@ def _writing(target: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
 
 
-def _known(part: Part, url: str) -> dict[str, Any] | None:
-    """Of which version of the file the part is, if it is of this address."""
+def _known(part: Part, url: str) -> dict[str, Any]:
+    """Of which version of the file the part is; nothing if it is not of this address."""
     known = part.version or {}
     whole = all(isinstance(known.get(mark), str) for mark in MARKS)
     whole = whole and isinstance(known.get("length", 0), int | type(None))
-    return known if whole and "length" in known and known.get("url") == url else None
+    return known if whole and "length" in known and known.get("url") == url else {}

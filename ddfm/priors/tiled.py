@@ -79,6 +79,7 @@ def in_tiles(
                 total = y.new_zeros(*y.shape[:2], *x.shape[-2:])
             total[part] += weight * y
             weights[part] += weight
+    assert total is not None  # there is at least one tile
     return total / weights
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -118,8 +118,7 @@ class UNet(nn.Module):
 
         last = nn.Conv2d(channels, c.out_channels * pixels, 3, padding=1)
         self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(True), last)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        _zero(last)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         *_, finest = self._scales(x, t)
@@ -147,7 +146,7 @@ class UNet(nn.Module):
         h = self.middle_block(h, emb)
         for block in self.output_blocks:
             h = torch.cat([h, skips.pop()], dim=1)
-            for layer in block:
+            for layer in block.children():
                 if _enlarges(layer):
                     yield h
                 h = _apply(layer, h, emb)
@@ -161,6 +160,12 @@ class Stage(nn.Sequential):
         for layer in self:
             x = _apply(layer, x, emb)
         return x
+
+
+def _zero(layer: nn.Module) -> None:
+    """Begin with a layer that adds nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -226,21 +231,20 @@ class ResBlock(nn.Module):
             nn.Identity(),
             nn.Conv2d(n_out, n_out, 3, padding=1),
         )
-        nn.init.zeros_(self.out_layers[3].weight)
-        nn.init.zeros_(self.out_layers[3].bias)
+        _zero(self.out_layers[3])
         self.skip_connection = nn.Identity() if n_in == n_out else Conv1x1(n_in, n_out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         norm, activation, conv = self.in_layers
         h = activation(norm(x))
         if self.resample == "up":
-            h, x = conv_of_doubled(conv, h), doubled(x)
+            h, x = conv_of_doubled(cast(nn.Conv2d, conv), h), doubled(x)
         elif self.resample == "down":
             h, x = conv(F.avg_pool2d(h, 2)), F.avg_pool2d(x, 2)
         else:
             h = conv(h)
         emb = self.emb_layers(emb)
-        norm = self.out_layers[0]
+        norm = cast(GroupNorm, self.out_layers[0])
         if self.scale_shift:
             h = norm.modulated(h, *emb.chunk(2, dim=1))
         else:
@@ -312,8 +316,7 @@ class Attention(nn.Module):
         self.norm = GroupNorm(c.norm_groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
-        nn.init.zeros_(self.proj_out.weight)
-        nn.init.zeros_(self.proj_out.bias)
+        _zero(self.proj_out)
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, height, width = x.shape

@@ -52,7 +52,7 @@ class Search:
         seen = np.zeros(size, np.float32)
         seen[BORDER:-BORDER, BORDER:-BORDER] = 1
         z = orientation(small, torch.from_numpy(seen), sigma)
-        z = (z - z[seen > 0].mean()) * seen
+        z = (z - _mean(z, seen)) * seen
         self.area = float(seen.sum())
         self.z = np.conj(fft.fft2(z, self.grid))
         self.energy = np.conj(fft.rfft2(np.abs(z) ** 2, self.grid))
@@ -72,7 +72,7 @@ class Search:
         if not k.any():
             return np.full((2 * self.pad + 1,) * 2, NOWHERE)
         z = orientation(image, seen, self.sigma)
-        z = (z - z[k > 0].mean()) * k
+        z = (z - _mean(z, k)) * k
         shared = fft.rfft2(k)
         product = fft.ifft2(fft.fft2(z) * self.z).real
         fixed_energy = fft.irfft2(shared * self.energy, self.grid)
@@ -128,3 +128,8 @@ class Search:
         """How far two matrices take the corners of the moving image apart, in small pixels."""
         a, b = (Transform(m, self.moving.size, self.fixed) for m in (one, other))
         return a.distance(b) * max(self.height, self.width) / max(self.fixed)
+
+
+def _mean(z: np.ndarray, seen: np.ndarray) -> complex:
+    """Of what is seen; nothing is, of a picture that is all border."""
+    return complex(z[seen > 0].mean()) if seen.any() else 0j

@@ -8,7 +8,7 @@ sizes: see `Transform.at`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,7 +124,7 @@ class Transform:
     def from_dict(cls, entry: Any, name: str = "the transform") -> Transform:
         """What `to_dict` gave."""
         try:
-            if entry["format"] != FORMAT:
+            if not isinstance(entry, Mapping) or entry["format"] != FORMAT:
                 raise ValueError
             moving, fixed = ((int(h), int(w)) for h, w in (entry["moving"], entry["fixed"]))
             if min(*moving, *fixed) < 1:

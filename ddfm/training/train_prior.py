@@ -121,7 +121,7 @@ def train_prior(
 
 def _check_apart(out: Path, *folders: str | Path | None) -> None:
     for folder in folders:
-        if folder and out.resolve().is_relative_to(Path(folder).resolve()):
+        if folder is not None and out.resolve().is_relative_to(Path(folder).resolve()):
             raise InputError(
                 f"{out} lies in {folder}, where all pictures are trained or measured on, and those "
                 "of the run would be; choose another --out"

@@ -118,7 +118,7 @@ def _noise(frame: Picture) -> float:
 
 def _weights(pixels: np.ndarray) -> np.ndarray:
     """Of the channels in luminance."""
-    return np.float32(LUMA if pixels.shape[2] == 3 else [1])
+    return np.array(LUMA if pixels.shape[2] == 3 else [1], np.float32)
 
 
 def _rescaled(

@@ -105,7 +105,7 @@ class VideoReader:
         top = np.iinfo(array.dtype).max
         self.colored = self.colored or int(np.ptp(array, axis=2).max()) > COLORED * top
         if not self.colored:
-            array = np.rint(array @ np.float64(LUMA)).astype(array.dtype)
+            array = np.rint(array @ np.array(LUMA)).astype(array.dtype)
         return np.rot90(array, turns)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +269,7 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
     files = {one.path for one in slices}
     ask_bytes(4 * whole, name, sum(file.stat().st_size for file in files))
     values = None
-    pixels, loaded = None, None
-    for k, one in enumerate(slices):
-        if one.path != loaded:
-            pixels, loaded = _pixels(one.path), one.path
-        plane = pixels if one.frame is None else pixels[one.frame]  # type: ignore[index]
+    for k, (one, plane) in enumerate(_planes(slices)):
         if plane.shape[:2] != one.size:
             raise InputError(f"{one.path} is damaged: its pixels are not as many as it says")
         if plane.ndim == 2:
@@ -289,6 +286,14 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
     return values  # type: ignore[return-value]
 
 
+def _planes(slices: list[_Slice]) -> Iterator[tuple[_Slice, np.ndarray]]:
+    """Each slice with its stored values; a file of several is decompressed once."""
+    for path, frames in groupby(slices, key=lambda one: one.path):
+        pixels = _pixels(path)
+        for one in frames:
+            yield one, pixels if one.frame is None else pixels[one.frame]
+
+
 def _pixels(path: Path) -> np.ndarray:
     """The stored values of a file, decompressed; RGB for any kind of colour."""
     with explained(str(path)):
@@ -301,7 +306,7 @@ def _pixels(path: Path) -> np.ndarray:
             raise InputError(f"{path} is truncated or damaged: {one_line(error)}") from None
         kind = str(dataset.get("PhotometricInterpretation", ""))
         if kind == "PALETTE COLOR":
-            from pydicom.pixels import apply_color_lut
+            from pydicom.pixels.processing import apply_color_lut
 
             return apply_color_lut(pixels, dataset)[..., :3]
         if kind == "MONOCHROME1":  # its lowest value is shown white
@@ -320,7 +325,7 @@ def _bytes_stored(dataset: Any) -> int:
 
 
 def _check_syntax(dataset: Any, path: Path) -> None:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_compressed or not syntax.is_encapsulated:

@@ -34,8 +34,19 @@ def shell(line: str, *arguments: object, **environment: str) -> subprocess.Compl
     """A line of shell in which "$@" is ddfm with its arguments."""
     command = ["sh", "-c", line, "sh", sys.executable, "-m", "ddfm", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | environment
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | environment,
+        preexec_fn=heeding,
     )
+
+
+def heeding() -> None:
+    """What runs the tests may ignore signals, as `nohup` does, and its children would as well."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @posix
@@ -43,7 +54,8 @@ def test_closed_standard_streams_change_nothing(pair, tmp_path):
     """Were their numbers free, the result would be opened under that of standard output."""
     done = shell('"$@" <&- >&-', "fuse", *pair, "-o", tmp_path / "f.png", *FAST)
     assert (done.returncode, done.stderr) == (0, "")
-    assert Image.open(tmp_path / "f.png").size == (44, 44)
+    with Image.open(tmp_path / "f.png") as written:
+        assert written.size == (44, 44)
 
 
 SWALLOWS = """

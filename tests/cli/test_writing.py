@@ -23,6 +23,7 @@ from command_line import FAST, ddfm_run
 from ddfm.cli import main
 from ddfm.cli.writing import OutputPath, WritingCommand
 from ddfm.priors.unet import UNetConfig
+from ddfm.registration.transform import Transform
 from ddfm.storage.manifest import NAME
 from dicom_files import dicom_series
 
@@ -30,9 +31,9 @@ from dicom_files import dicom_series
 # it an `OutputPath`, and a case below.
 READ = {
     "bench": {"folders", "config", "boxes"},
-    "film": {"a", "b"},
-    "fuse": {"sources"},
-    "merge": {"out"},
+    "film": {"a", "b", "transform_file"},
+    "fuse": {"sources", "transform_file"},
+    "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
@@ -58,12 +59,11 @@ class Case:
     def run(self, root: Path, *more: object, **changed: object):
         (root / "out").mkdir(exist_ok=True)
         places = {name: root / "out" / place for name, place in self.outputs.items()} | changed
-        options = (part for name, place in places.items() for part in (_option(name), place))
+        spelt = {
+            parameter.name: parameter.opts[-1] for parameter in main.commands[self.command].params
+        }
+        options = (part for name, place in places.items() for part in (spelt[name], place))
         return ddfm_run(self.command, *self.arguments(root / "in"), *options, *more)
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (44, 48)) -> None:
@@ -82,6 +82,11 @@ def pictures(*names: str, size: tuple[int, int] = (44, 48)) -> Callable[[Path], 
 
 
 PAIRS = pictures("ir/one.png", "vi/one.png", "ir/two.png", "vi/two.png")
+
+
+def make_frames(folder: Path) -> None:
+    PAIRS(folder)
+    Transform.framed((44, 48), (44, 48)).save(folder / "t.json")
 
 
 def make_films(folder: Path) -> None:
@@ -133,13 +138,13 @@ def make_training_pairs(folder: Path) -> None:
     save_checkpoint(folder / "prior.safetensors", UNet(TINY).state_dict(), settings)
 
 
-SHOWN = ["--show", "side-by-side"]
+SHOWN = ["--show", "side-by-side", "--align", "shift"]
 QUICKLY = ["--device", "cpu", "--quiet", "--steps", 2, "--batch", 1]
 CASES = {
     "images": Case(
         "fuse", pictures("a.png", "step-000-t999-prior.png"),
         lambda given: [given / "a.png", given / "step-000-t999-prior.png", *FAST, *SHOWN],
-        {"output": "f.png", "save_steps": "steps"},
+        {"output": "f.png", "save_steps": "steps", "save_transform": "t.json", "sheet": "c.png"},
     ),
     "tiff": Case(
         "fuse", pictures("a.tif", "b.tif"), lambda given: [given / "a.tif", given / "b.tif", *FAST],
@@ -154,12 +159,14 @@ CASES = {
         {"output": "f.mkv"},
     ),
     "frames": Case(
-        "film", PAIRS, lambda given: [given / "ir", given / "vi", *FAST],
-        {"output": "fused"}, overwrites=False,
+        "film", make_frames,
+        lambda given: [given / "ir", given / "vi", *FAST, "--transform", given / "t.json"],
+        {"output": "fused", "save_transform": "t.json"}, overwrites=False,
     ),
     "volume": Case(
-        "volume", make_volumes, lambda given: [given / "a.hdr", given / "b.nhdr", *FAST],
-        {"output": "f.nrrd", "montage": "m.png"},
+        "volume", make_volumes,
+        lambda given: [given / "a.hdr", given / "b.nhdr", *FAST, "--align", "rigid"],
+        {"output": "f.nrrd", "montage": "m.png", "save_transform": "t.tfm"},
     ),
     "series": Case(
         "volume", make_series, lambda given: [given / "a", given / "b", *FAST],

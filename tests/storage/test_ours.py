@@ -56,7 +56,12 @@ def writes(tree: ast.AST) -> list[int]:
         names = {n.id for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name)}
         opened = name == "open" and set(mode) & set("wxa+") and not names & TEMPORARY
         os_call = owned in ("os", "shutil") and name in ("replace", "remove", "link", "symlink")
-        given = name in GIVEN and not names & TEMPORARY and owned not in ("fusion", "self")
+        given = (
+            name in GIVEN
+            and call.args
+            and not names & TEMPORARY
+            and owned not in ("fusion", "transform")
+        )
         free = name in ALWAYS and name not in imported and owned not in ("temporary", "part")
         if opened or os_call or given or free:
             lines.append(call.lineno)

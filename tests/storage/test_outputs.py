@@ -166,6 +166,8 @@ def test_a_folder_that_takes_no_video(tmp_path, closed, no_work):
 
 def test_a_folder_that_takes_no_volume(tmp_path, closed, no_work):
     pytest.importorskip("pydicom")
+    for name in ("a.nii", "b.nii"):
+        (tmp_path / name).touch()
     run = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", *FAST, "-o"]
     for name in ("x.nii.gz", "series"):
         refused(ddfm_run(*run, closed / name), "cannot write", name)

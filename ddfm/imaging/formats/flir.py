@@ -32,8 +32,9 @@ from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import existing_file
 
-__all__ = ["FlirPair", "check_reading", "is_flir", "read_flir", "read_thermal"]
+__all__ = ["PERCENTILES", "FlirPair", "check_reading", "is_flir", "read_flir", "read_thermal"]
 
+PERCENTILES = (1.0, 99.0)  # that become black and white where no temperatures are said
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
 _MAGIC = b"FFF\0"
 _EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
@@ -81,7 +82,7 @@ def read_flir(
     path: str | os.PathLike[str],
     *,
     celsius: tuple[float, float] | None = None,
-    percentiles: tuple[float, float] = (1.0, 99.0),
+    percentiles: tuple[float, float] = PERCENTILES,
     align: bool = True,
     grid: str = "visible",
 ) -> FlirPair:
@@ -114,7 +115,7 @@ def read_thermal(
     path: str | os.PathLike[str],
     *,
     celsius: tuple[float, float] | None = None,
-    percentiles: tuple[float, float] = (1.0, 99.0),
+    percentiles: tuple[float, float] = PERCENTILES,
 ) -> Picture:
     """The temperatures alone, as the sensor has them, to be fused with a photograph of their own.
 
@@ -147,7 +148,7 @@ def _thermal(
 def check_reading(
     *,
     celsius: tuple[float, float] | None = None,
-    percentiles: tuple[float, float] = (1.0, 99.0),
+    percentiles: tuple[float, float] = PERCENTILES,
     align: bool = True,
     grid: str = "visible",
 ) -> None:
@@ -226,7 +227,7 @@ def _turned(container: bytes, records: Records) -> bytes:
         if kind == _RAW and container[offset + 32 : offset + 36] == b"\x89PNG":
             # Within a PNG the values of these are as they should be, which flyr does not expect.
             with Image.open(BytesIO(container[offset + 32 : end]), formats=["PNG"]) as image:
-                ask_pixels(*image.size, "a sensor")
+                ask_pixels(image.width, image.height, "a sensor")
                 words = np.concatenate([words[:16], np.asarray(image).astype(np.uint16).ravel()])
             records[kind] = (number, kind, len(turned), 2 * len(words))
             turned += words.astype("<u2").tobytes()

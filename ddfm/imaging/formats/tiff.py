@@ -26,7 +26,7 @@ from ddfm.storage.inputs import BoundedFile
 from ddfm.storage.ours import MARK
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import FileHandle, TiffPage
 
 __all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
 
@@ -110,7 +110,7 @@ def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
     )
 
 
-def _bytes_at(file: BinaryIO, offset: int, size: int) -> bytes:
+def _bytes_at(file: BinaryIO | FileHandle, offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)
 
@@ -154,17 +154,23 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
         ask_pixels(sheet.tilewidth, sheet.tilelength, f"{name}: a tile of it")
 
 
+def _sample_type(sheet: TiffPage) -> np.dtype:
+    """In the byte order of this machine; `_check_layout` lets no page through without."""
+    assert sheet.dtype is not None
+    return sheet.dtype
+
+
 def _bytes_needed(sheet: TiffPage) -> int:
     """For the page, a strip of it packed and unpacked, and the page as float32."""
     samples = sheet.imagewidth * sheet.imagelength * sheet.samplesperpixel
-    return samples * (3 * sheet.dtype.itemsize + 4)
+    return samples * (3 * _sample_type(sheet).itemsize + 4)
 
 
 def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     """The samples of the page as (H, W, C)."""
-    file, order = sheet.parent.filehandle, sheet.parent.byteorder
+    file, kind = sheet.parent.filehandle, _sample_type(sheet)
     silence_libtiff()
-    array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), sheet.dtype)
+    array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), kind)
     grid = _grid(sheet)
     found = min(len(sheet.dataoffsets), len(sheet.databytecounts))
     if found < prod(grid):
@@ -176,13 +182,13 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
     ):
         if not size:
             continue  # a sparse file leaves out the strips that are all zero
-        room = shape[0] * shape[1] * shape[2] * sheet.dtype.itemsize
+        room = shape[0] * shape[1] * shape[2] * kind.itemsize
         size = room if sheet.compression in _UNCOMPRESSED else min(size, file.size)
         packed = _bytes_at(file, offset, size)
         data = _decompress(packed, sheet, shape, room)
         if len(data) < room:
             raise InputError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
-        piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape, order)
+        piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape)
         target = array[top : top + shape[0], left : left + shape[1], planes]
         target[...] = piece[: target.shape[0], : target.shape[1]]
     return array
@@ -229,7 +235,7 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
     """A little TIFF file around one strip, to which its samples are grey pixels of one byte."""
     tall, columns, depth = shape
     fields = {
-        256: columns * depth * sheet.dtype.itemsize,
+        256: columns * depth * _sample_type(sheet).itemsize,
         257: tall,
         258: 8,
         259: int(sheet.compression),
@@ -249,22 +255,21 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
     return head + table + bytes(4) + packed
 
 
-def _undo_predictor(
-    data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int], order: str
-) -> np.ndarray:
+def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:
     """The strip's samples, of its shape, with differences between neighbours summed up again."""
     tall, columns, depth = shape
-    size = sheet.dtype.itemsize
+    kind = _sample_type(sheet)
+    size = kind.itemsize
     data = data[: tall * columns * depth * size]
     if sheet.predictor == 3:  # bytes of equal weight together, the heaviest first
         lines = np.cumsum(data.reshape(tall, -1, depth), axis=1, dtype=np.uint8)
         lines = lines.reshape(tall, size, columns * depth).swapaxes(1, 2)
         return np.ascontiguousarray(lines).view(f">f{size}").reshape(shape)
-    samples = data.view(sheet.dtype.newbyteorder(order)).reshape(shape)
+    samples = data.view(kind.newbyteorder(sheet.parent.byteorder)).reshape(shape)
     if sheet.predictor == 2:
         whole = np.dtype(f"u{size}")
-        native = samples.astype(sheet.dtype).view(whole)
-        return np.cumsum(native, axis=1, dtype=whole).view(sheet.dtype)
+        native = samples.astype(kind).view(whole)
+        return np.cumsum(native, axis=1, dtype=whole).view(kind)
     return samples
 
 
