@@ -228,7 +228,9 @@ def test_files_of_others_are_not_replaced(tmp_path, fuser):
     out.mkdir()
     (out / "note.txt").write_text("in nobody's way")
     (out / "001.png").write_bytes(b"mine")
-    with pytest.raises(DdfmError, match=r"out/001.png: it is there already, .*; move it away, name"):
+    with pytest.raises(
+        DdfmError, match=r"out/001.png: it is there already, .*; move it away, name"
+    ):
         fuse_folders(ir, vis, out, fuser)
     assert contents(out) == {"note.txt": b"in nobody's way", "001.png": b"mine"}
     (out / "001.png").unlink()
