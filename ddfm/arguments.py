@@ -142,6 +142,13 @@ def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
     return check
 
 
+def _engine(name: str, value: Any) -> Any:
+    """Anything that runs items, of whatever class."""
+    if isinstance(value, type) or not callable(getattr(value, "run", None)):
+        raise InputError(f"{name} must have a method run, as engines do, not be {short(value)}")
+    return value
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "bool": flag,
     "int": lambda name, value: whole_number(name, value),
@@ -162,6 +169,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "np.ndarray": _array,
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
+    "Shard": _one_of_ours("Shard"),
+    "Engine": _engine,
 }
 
 

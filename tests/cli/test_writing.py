@@ -33,7 +33,7 @@ READ = {
     "bench": {"folders", "config", "boxes"},
     "film": {"a", "b", "transform_file"},
     "fuse": {"sources", "transform_file"},
-    "merge": {"out"},
+    "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
