@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddfm.bench.methods import Fuse
-from ddfm.errors import DdfmError, why_failed
+from ddfm.errors import DdfmError, InputError, why_failed
 from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
@@ -129,7 +129,7 @@ def fuse_pairs(
             name = item.given.name
             try:
                 if outcome.error:
-                    raise DdfmError(outcome.error)
+                    raise InputError(outcome.error)
                 entries[name] = _measured(item, work, manifest)
             except (DdfmError, MemoryError, RuntimeError) as error:
                 failed[name] = why_failed(error)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
 
-from ddfm.errors import DdfmError, unknown
+from ddfm.errors import DdfmError, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
@@ -53,13 +53,13 @@ def open_film(
     a, b = Path(a), Path(b)
     if a.is_dir() != b.is_dir():
         folder, other = (a, b) if a.is_dir() else (b, a)
-        raise DdfmError(
+        raise InputError(
             f"{folder} is a folder and {other} is not; both are folders, or both videos"
         )
     if a.is_dir():
         return _folders(a, b, pattern)
     if pattern is not None:
-        raise DdfmError("a pattern tells frames of two folders apart; videos need none")
+        raise InputError("a pattern tells frames of two folders apart; videos need none")
     return _videos(a, b)
 
 
@@ -72,7 +72,7 @@ def check_film(out: str | os.PathLike[str]) -> None:
     if suffix:
         check_video(out)
     elif out.exists() and not out.is_dir():
-        raise DdfmError(f"cannot write {out}: it is a file; without a suffix, a folder is meant")
+        raise StorageError(f"cannot write {out}: it is a file; without a suffix, a folder is meant")
     elif out.is_dir() and not (out / NAME).exists() and any(out.iterdir()):
         raise _other_film(out, next(out.iterdir()).name)
 
@@ -96,10 +96,10 @@ def writing(
     out = Path(out)
     check_film(out)
     if rate is not None and not out.suffix:
-        raise DdfmError(f"{out} becomes a folder of frames, which has no rate; leave it out")
+        raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
     if not 0.001 <= rate <= 1000:
-        raise DdfmError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
         with atomic_path(out) as temporary, VideoWriter(temporary, out, rate) as video:
             yield _VideoSink(out, video)
@@ -152,7 +152,7 @@ def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> No
 
 
 def _other_film(out: Path, name: str) -> DdfmError:
-    return DdfmError(
+    return StorageError(
         f"cannot write {out}: it holds {name}, which is not of this film; "
         "name a folder that is empty, or not there"
     )
@@ -167,7 +167,9 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
             if left
             else f"there are no frames in {a}"
         )
-        raise DdfmError(f"{which}; a pattern such as 'ir_{{}}.png:vis_{{}}.png' tells who is whose")
+        raise InputError(
+            f"{which}; a pattern such as 'ir_{{}}.png:vis_{{}}.png' tells who is whose"
+        )
     pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
     frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
     return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames))
@@ -177,7 +179,7 @@ def _videos(a: Path, b: Path) -> Film:
     films = VideoReader(a), VideoReader(b)
     rates = [film.rate for film in films]
     if abs(rates[0] - rates[1]) > 0.01 * max(rates):
-        raise DdfmError(
+        raise InputError(
             f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; "
             "bring them to one rate first"
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation, plain_options
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
@@ -113,7 +113,7 @@ class _FilmWork:
 
     def __init__(self, fuser: Fuser, temporal_denoising: bool, warm: bool) -> None:
         if warm and not fuser.has_warm_start:
-            raise DdfmError(
+            raise InputError(
                 "a warm start (--warm) is for a loop that has one: for likelihood default, or "
                 "any with a start (--start)"
             )

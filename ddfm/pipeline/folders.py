@@ -16,7 +16,7 @@ from typing import Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
 from ddfm.imaging.formats.flir import check_reading, is_flir, read_flir
@@ -83,7 +83,7 @@ def fuse_folders(
     pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
         others = " and ".join(str(folder) for folder in folders[1:])
-        raise DdfmError(
+        raise InputError(
             f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
@@ -126,7 +126,7 @@ def fuse_flir(
     check_reading(**reading)
     pairing = both_in_one(path for path in image_files(folder) if is_flir(path))
     if not pairing.pairs:
-        raise DdfmError(
+        raise InputError(
             f"no file of {folder} has radiometric data of a FLIR camera in it; "
             "folders of other images come in twos"
         )
@@ -210,7 +210,7 @@ class _PairWork:
 
 def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
     if Path(out).resolve() in (Path(source).resolve() for source in sources):
-        raise DdfmError(f"{out} holds the sources; give the results a folder of their own")
+        raise InputError(f"{out} holds the sources; give the results a folder of their own")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:

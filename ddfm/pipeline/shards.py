@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
 
 __all__ = ["Merged", "find_shard", "merge_shards"]
@@ -31,13 +31,13 @@ def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
         place = _place(environment)
         count = count if slash else environment.get(SLURM_COUNT, "")
         if place is None or not count:
-            raise DdfmError(
+            raise InputError(
                 f"--shard {text}: {SLURM} and {SLURM_COUNT}, or {KUBERNETES}, are not set; say "
                 "which of how many this is, such as 3/8, or how many there are, such as auto/8"
             )
         index = str(place + 1)
     if not (index.isdecimal() and count.isdecimal()) or not 1 <= int(index) <= int(count):
-        raise DdfmError(f"--shard is which of how many, from 1/8 to 8/8, or auto, not {text!r}")
+        raise InputError(f"--shard is which of how many, from 1/8 to 8/8, or auto, not {text!r}")
     return Shard(int(index), int(count))
 
 
@@ -52,7 +52,7 @@ def _place(environment: Mapping[str, str]) -> int | None:
     except KeyError:
         return None
     except ValueError:
-        raise DdfmError(f"{SLURM} and {KUBERNETES} are whole numbers") from None
+        raise InputError(f"{SLURM} and {KUBERNETES} are whole numbers") from None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
     out = Path(out)
     names = [path.name for path in out.iterdir() if is_manifest(path.name)] if out.is_dir() else []
     if not names:
-        raise DdfmError(f"{out} has no {NAME}, nor any of a shard: nothing was made there by ddfm")
+        raise InputError(f"{out} has no {NAME}, nor any of a shard: nothing was made there by ddfm")
     there = defaultdict(set)
     for shard in filter(None, map(shard_of, names)):
         there[shard.count].add(shard)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddfm.errors import DdfmError
+from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
@@ -49,7 +49,7 @@ class SliceWork:
         kept: Path | None = None,
     ) -> None:
         if together < 1:
-            raise DdfmError(f"at least 1 slice goes through the network at once, not {together}")
+            raise InputError(f"at least 1 slice goes through the network at once, not {together}")
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
         self.stacks = [slices(source.values, self.grid.affine, axis) for source in sources]
         # Where all sources are black, so is the result.
@@ -91,7 +91,7 @@ class SliceWork:
         try:
             self._put(item.given, np.load(path, allow_pickle=False))
         except (OSError, ValueError) as error:
-            raise DdfmError(f"cannot go on from {path}, remove it: {error}") from None
+            raise InputError(f"cannot go on from {path}, remove it: {error}") from None
 
     def volume(self) -> np.ndarray:
         """(I, J, K) uint16, or (I, J, K, 3) float32."""

@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, StorageError
 from ddfm.storage.atomic import atomic_path, claimed, lock
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
-from ddfm.storage.ours import may_overwrite
+from ddfm.storage.ours import check_ours, may_overwrite
 
 __all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
@@ -75,10 +75,11 @@ class Manifest:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
         self.entries: dict[str, Entry] = {}
+        self._made: dict[str, set[str]] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DdfmError(f"cannot write {self.folder}: {error.strerror or error}") from None
+            raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from None
         try:
             # Many shards at a time, or one run of the whole.
             self._file = self._opened(self.folder / NAME, shared=shard is not None)
@@ -136,15 +137,17 @@ class Manifest:
         """Raise if one of these is there already, and no line says that it was made here."""
         for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
-                raise DdfmError(
+                raise StorageError(
                     f"cannot write {self.folder / output}: it is there already, and {NAME} does "
                     "not know it; move it away, name another folder, or allow it (--overwrite)"
                 )
 
-    def known(self, output: str) -> tuple[str, ...]:
-        """The sha256 of what was made here under this name."""
-        digest = self.entries.get(output, {}).get("sha256")
-        return (digest,) if isinstance(digest, str) else ()
+    def known(self, output: str) -> set[str]:
+        """The sha256 of all that was made here under this name, by any of its lines.
+
+        A run that ends between a line and its file leaves the file of an earlier line.
+        """
+        return self._made.get(output, set())
 
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
@@ -153,13 +156,14 @@ class Manifest:
             yield temporary
             entry = {"output": output, **KnownFile(temporary).noted(), **entry}
             self._append(entry)
-        self.entries[output] = entry
+        self._know(entry)
+        self.entries[output] = entry  # whatever the clock says
 
     def note(self, output: str, more: Entry) -> None:
         """A new line for a file that stays as it is."""
         entry = self.entries[output] | more
         self._append(entry)
-        self.entries[output] = entry
+        self._know(entry)
 
     def merge(self) -> None:
         """Takes the lines of all shards into this manifest, and removes theirs."""
@@ -174,6 +178,7 @@ class Manifest:
     def clear(self) -> None:
         """Removes all files that it knows, then itself, and the folder if nothing else is in it."""
         for output in self.entries:
+            check_ours(self.folder / output, self.known(output))
             (self.folder / output).unlink(missing_ok=True)
         for path in self._manifests():  # last: what it does not know is not ours
             path.unlink()
@@ -199,7 +204,7 @@ class Manifest:
         file = _open_ours(path)
         self._open.append(file)
         if lock(file.fileno(), shared=shared) is False:
-            raise DdfmError(f"another run is writing to {self.folder}; wait for it")
+            raise StorageError(f"another run is writing to {self.folder}; wait for it")
         return file
 
     def _manifests(self) -> list[Path]:
@@ -208,9 +213,15 @@ class Manifest:
     def _learn(self, path: Path) -> None:
         """The lines of one manifest, where they are newer than those known."""
         with _open_ours(path) as file:
-            for name, entry in _entries(_data(file)).items():
-                if _time(entry) >= _time(self.entries.get(name, {})):
-                    self.entries[name] = entry
+            for entry in _lines(_data(file)):
+                self._know(entry)
+
+    def _know(self, entry: Entry) -> None:
+        output, digest = entry["output"], entry.get("sha256")
+        if _time(entry) >= _time(self.entries.get(output, {})):
+            self.entries[output] = entry
+        if isinstance(digest, str):
+            self._made.setdefault(output, set()).add(digest)
 
     def _finish_moves(self) -> None:
         """Files that a killed run had written, but not moved; what it had not written is waste."""
@@ -225,11 +236,12 @@ class Manifest:
         digest = sha256_of(path)
         same = (name for name, e in self.entries.items() if e.get("sha256") == digest)
         name = next((name for name in same if self.get(name) is None), None)
-        if name is None:
-            path.unlink()
-        else:
-            with atomic_path(self.folder / name, PREFIX) as temporary:
-                os.replace(path, temporary)
+        if name is not None:
+            # What somebody has worked on since stays as it is.
+            with suppress(StorageError):
+                with atomic_path(self.folder / name, PREFIX, self.known(name)) as temporary:
+                    os.replace(path, temporary)
+        path.unlink(missing_ok=True)
 
 
 def is_manifest(name: str) -> bool:
@@ -261,7 +273,7 @@ def _open_ours(path: Path) -> BinaryIO:
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         beginning = os.read(handle, BEGINNING) if regular else b""
     except OSError as error:
-        raise DdfmError(f"cannot write {path}: {error.strerror or error}") from None
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
     if not regular or not _is_ours(beginning):
         os.close(handle)
         raise _foreign(path, "it is no manifest of ddfm" if regular else "it is no regular file")
@@ -269,7 +281,7 @@ def _open_ours(path: Path) -> BinaryIO:
 
 
 def _foreign(path: Path, why: str) -> DdfmError:
-    return DdfmError(f"cannot use {path}: {why}; move it away, or name another folder")
+    return StorageError(f"cannot use {path}: {why}; move it away, or name another folder")
 
 
 def _is_ours(beginning: bytes) -> bool:
@@ -293,8 +305,12 @@ def _data(file: BinaryIO) -> bytes:
 
 
 def _entries(data: bytes) -> dict[str, Entry]:
+    return {entry["output"]: entry for entry in _lines(data)}
+
+
+def _lines(data: bytes) -> Iterator[Entry]:
     entries = map(_entry, data[: data.rfind(b"\n") + 1].splitlines())
-    return {entry["output"]: entry for entry in entries if entry is not None}
+    return (entry for entry in entries if entry is not None)
 
 
 def _entry(line: bytes) -> Entry | None:

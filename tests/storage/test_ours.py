@@ -6,6 +6,7 @@ import ast
 import os
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -130,6 +131,21 @@ def test_a_format_without_a_place_for_it_is_replaced_where_that_is_allowed(tmp_p
     with ddfm.overwriting():
         write_image(path, pixels + 1, Picture(pixels))
     assert np.asarray(Image.open(path)).max() == 255
+
+
+@pytest.mark.parametrize("end", ["killed", "told to end"])
+def test_a_table_whose_run_ended_before_it_was_moved(tmp_path, monkeypatch, end):
+    """There is a line for what is not there, and what is there is of an earlier line."""
+    path = tmp_path / "results.csv"
+    write_noted(path, "first")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
+        patch.setattr("os.replace", mock.Mock(side_effect=OSError))
+        if end == "killed":
+            patch.setattr(Path, "unlink", lambda self, **_: None)
+        write_noted(path, "second")
+    assert path.read_text() == "first"
+    write_noted(path, "third")
+    assert {p.name: p.read_text() for p in tmp_path.glob("[!d]*")} == {"results.csv": "third"}
 
 
 def test_text_that_only_mentions_us_is_not_ours(tmp_path):
