@@ -211,7 +211,9 @@ def _compared(folder: Path) -> dict[str, bytes]:
     return {
         name: data
         for name, data in _contents(folder).items()
-        if name.endswith(COMPARED) and ".partial-" not in name and not name.endswith("curve.png")
+        if name.endswith(COMPARED)
+        and not name.endswith("curve.png")
+        and not any(part.startswith(".") for part in Path(name).parts)  # what is under way
     }
 
 
