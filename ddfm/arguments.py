@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ddfm.errors import InputError, short
+from ddfm.errors import InputError, short, unknown
 
-__all__ = ["by_annotation", "flag", "plain_options", "positive", "text", "whole_number"]
+__all__ = ["by_annotation", "flag", "one_of", "plain_options", "positive", "text", "whole_number"]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -65,6 +65,13 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{name} must be a word, not {short(value)}")
     return value
+
+
+def one_of(name: str, value: Any, known: Sequence[str], kind: str | None = None) -> str:
+    """A word that is among those known; `kind` is what they are called, if not by the name."""
+    if text(name, value) not in known:
+        raise unknown(kind or name, value, known)
+    return str(value)
 
 
 def whole_number(name: str, value: Any, bounds: str = "") -> int:

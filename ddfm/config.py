@@ -11,20 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import flag, plain_options, text, whole_number
+from ddfm.arguments import flag, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import (
-    check_color,
-    check_crop,
-    check_reference,
-    check_resize,
-    check_tone,
-)
+from ddfm.imaging.choices import COLORS, CROPS, REFERENCES, RESIZES, TONES
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
-from ddfm.registration.transform import Transform, check_align
+from ddfm.registration.transform import ALIGN, Transform
 
 __all__ = ["METHODS", "MIXED", "TASKS", "FusionConfig", "name_of"]
 
@@ -98,22 +92,22 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
-            "method": _method(self.method),
-            "task": _task(self.task),
+            "method": one_of("method", self.method, METHODS),
+            "task": one_of("task", self.task, (*TASKS, "auto")),
             "likelihood": _part("likelihood", self.likelihood),
             "seed": _seed(self.seed),
-            "tone": check_tone(text("tone", self.tone)),
-            "color": check_color(text("color", self.color)),
-            "resize": check_resize(text("resize", self.resize)),
-            "align": check_align(text("align", self.align)),
-            "align_to": check_reference(
-                None if self.align_to is None else text("align_to", self.align_to)
-            ),
+            "tone": one_of("tone", self.tone, TONES),
+            "color": one_of("color", self.color, COLORS, "colour mode"),
+            "resize": one_of("resize", self.resize, RESIZES, "way to resize"),
+            "align": one_of("align", self.align, ALIGN, "way to align"),
             "transform": _transform(self.transform),
-            "crop": check_crop(text("crop", self.crop)),
+            "crop": one_of("crop", self.crop, CROPS, "way to crop"),
             "look": flag("look", self.look),
             "options": plain_options(self.options),
         }
+        if self.align_to is not None:
+            kind = "source to align to"
+            checked["align_to"] = one_of("align_to", self.align_to, REFERENCES, kind)
         if self.sampler is not None:
             checked["sampler"] = _part("sampler", self.sampler)
         respacing = isinstance(self.steps, str) and not self.steps.isdecimal()
@@ -238,18 +232,6 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
     return own | (OF_TASK[task] if found is RECIPES["default"] else {})
-
-
-def _method(method: Any) -> str:
-    if text("method", method) not in METHODS:
-        raise unknown("method", method, METHODS)
-    return str(method)
-
-
-def _task(task: Any) -> str:
-    if text("task", task) not in (*TASKS, "auto"):
-        raise unknown("task", task, [*TASKS, "auto"])
-    return str(task)
 
 
 def _transform(transform: Any) -> dict[str, Any] | None:

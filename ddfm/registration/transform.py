@@ -18,7 +18,7 @@ from ddfm.errors import InputError, unknown
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
 
-__all__ = ["ALIGN", "MODELS", "Size", "Transform", "check_align", "common_transform", "fitted"]
+__all__ = ["ALIGN", "MODELS", "Size", "Transform", "common_transform", "fitted"]
 
 # By what each adds to the one before: place; turn and size; stretch and shear; perspective.
 MODELS = ("none", "shift", "similarity", "affine", "homography")
@@ -26,13 +26,6 @@ ALIGN = ("none", "auto", "once", *MODELS[1:])  # what one can ask for
 FORMAT = "ddfm transform 1"
 
 Size = tuple[int, int]  # height, width
-
-
-def check_align(align: str) -> str:
-    """The way to align itself, or an error that names those that exist."""
-    if align not in ALIGN:
-        raise unknown("way to align", align, ALIGN)
-    return align
 
 
 @dataclass(frozen=True, eq=False)
