@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-__all__ = ["per_image_mean", "smooth"]
+__all__ = ["mirrored_places", "per_image_mean", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
@@ -30,6 +30,10 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
-    size = x.shape[dim]
-    places = torch.arange(-reach, size + reach, device=x.device) % (2 * size)
-    return x.index_select(dim, torch.minimum(places, 2 * size - 1 - places))
+    return x.index_select(dim, mirrored_places(x.shape[dim], reach).to(x.device))
+
+
+def mirrored_places(size: int, reach: int) -> Tensor:
+    """Which of `size` pixels stand at -reach to size + reach - 1."""
+    places = torch.arange(-reach, size + reach) % (2 * size)
+    return torch.minimum(places, 2 * size - 1 - places)
