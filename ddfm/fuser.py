@@ -31,7 +31,7 @@ from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
+from ddfm.imaging.sources import common_size, equally_bright, grey, in_color, read_sources
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.device import fast_dtype, find_device, find_dtype
@@ -44,6 +44,7 @@ from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
 from ddfm.registration.pictures import Registered, lay, reference_of
+from ddfm.restoration.restore import restored, with_gaps_filled, with_luminance
 from ddfm.result import Chosen, Fusion
 from ddfm.version import __version__
 
@@ -72,7 +73,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        seed, tone, color, resize, align, align_to, transform, crop, look, tile, options: likewise.
+        seed, tone, color, resize, observations, align, align_to, transform, crop, look, tile,
+            options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -100,7 +102,8 @@ class Fuser:
         dtype: str | torch.dtype = "auto",
         tone: str = "auto",
         color: str = "auto",
-        resize: str = "error",
+        resize: str = "auto",
+        observations: Sequence[Any] | None = None,
         align: str = "none",
         align_to: str | None = None,
         transform: Any = None,
@@ -123,6 +126,7 @@ class Fuser:
             tone=tone,
             color=color,
             resize=resize,
+            observations=observations,
             align=align,
             align_to=align_to,
             transform=transform,
@@ -176,7 +180,8 @@ class Fuser:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
+            sources: two or more paths, PIL images, NumPy arrays or tensors, of one size or of one
+                shape.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
@@ -202,14 +207,37 @@ class Fuser:
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
-        return lay(
-            read_sources(sources, config.resize, alike=not moves),
+        came = read_sources(sources, config.resize, alike=False)
+        reference = reference_of(config.align_to, config.resize)
+        if moves:
+            sizes = [_as_fine(p.size, came[reference].size) for p in came]
+        else:
+            sizes = [common_size(came, config.resize)] * len(came)
+        pictures, observed = self._restored(came, sizes, guided=not moves)
+        laid = lay(
+            pictures if moves else with_gaps_filled(pictures),
             config.align,
             transform=transform,
-            reference=reference_of(config.align_to, config.resize),
+            reference=reference,
             crop=config.crop == "common",
             look=config.look,
         )
+        return replace(laid, observed=observed)
+
+    @torch.no_grad()
+    def _restored(
+        self, came: Pictures, sizes: Sequence[tuple[int, int]], *, guided: bool
+    ) -> tuple[Pictures, list[dict[str, Any]]]:
+        """Sources without what happened to them on their way."""
+        config = self.resolved(self._task_of(came))
+
+        def denoised(x: Tensor, level: float) -> Tensor:
+            prior = Tiled.if_needed(self.prior, config.tile, (x.shape[-2], x.shape[-1]))
+            x = x.to(self.device)
+            return luminance(denoise(prior, _channels(x, prior), level)).cpu()
+
+        said = config.observations
+        return restored(came, said, sizes, denoised, clean=config.clean, guided=guided)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
         """All results of `stream`, whose keywords it takes."""
@@ -325,6 +353,7 @@ class Fuser:
                 watch.snapshots(k, size),
                 chosen[k],
                 laid.words,
+                _latents(laid.pictures, [x[k] for x in s], evidence[k][1], config.clean),
             )
             for k, laid in enumerate(groups)
         ]
@@ -464,6 +493,24 @@ def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered
         yield some
 
 
+def _latents(
+    pictures: Pictures, s: Sequence[Tensor], levels: Sequence[float], clean: float
+) -> Pictures:
+    """The sources as they were fused: where there was noise, without it."""
+    done = []
+    for picture, x, level in zip(pictures, s, levels, strict=True):
+        height, width = picture.size
+        plane = ((x[0, :height, :width].float().cpu() + 1) / 2).clamp(0, 1).numpy()
+        done.append(with_luminance(picture, plane) if level >= clean else picture)
+    return tuple(done)
+
+
+def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    scale = max(1.0, max(reference) / max(size))
+    return round(scale * size[0]), round(scale * size[1])
+
+
 def _plane(levels: np.ndarray) -> Tensor:
     """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
     return torch.from_numpy(2 * levels.astype(np.float32) - 1)[None, None]
@@ -477,5 +524,6 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
 def _about(laid: Registered, noise: list[float]) -> dict[str, Any]:
     names = [picture.name for picture in laid.pictures]
     about = {"sources": names, "source_noise": noise, "alignment": laid.about}
+    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -40,6 +40,8 @@ class Fusion:
         words: warnings about the sources, a line each: that they do not lie on each other, say.
         chosen: options that the image set by itself, the curve of its tone; see
             `Fuser.with_shared_estimates`.
+        sources: what was fused: the sources as they were found to be behind noise, blur and all
+            else; those that were clean, as they came.
     """
 
     picture: Picture = field(repr=False)
@@ -47,6 +49,7 @@ class Fusion:
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    sources: tuple[Picture, ...] = field(default=(), repr=False)
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -57,6 +60,18 @@ class Fusion:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the image in the format that the suffix names; the file appears whole."""
         write_image(path, self.picture.pixels, self.picture, self.picture.alpha)
+
+    @by_annotation
+    def save_sources(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the sources as they were fused, `source-1.png` and so on, at their own depth.
+
+        Those of floating point become TIFF.
+        """
+        folder = Path(folder)
+        make_folder(folder)
+        for k, picture in enumerate(self.sources, 1):
+            suffix = "tif" if picture.dtype.kind == "f" else "png"
+            write_image(folder / f"source-{k}.{suffix}", picture.pixels, picture, picture.alpha)
 
     @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:

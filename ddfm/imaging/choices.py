@@ -7,7 +7,7 @@ from ddfm.errors import unknown
 __all__ = ["COLORS", "CROPS", "REFERENCES", "RESIZES", "TONES", "check_color", "check_resize"]
 
 COLORS = ("auto", "grey", "a", "b")
-RESIZES = ("error", "a", "b")
+RESIZES = ("auto", "error", "a", "b")
 CROPS = ("none", "common")
 REFERENCES = ("a", "b")
 TONES = ("auto", "none")

@@ -3,18 +3,18 @@ r"""The clean picture x behind an observation y = A x + n, by reweighted least s
     argmin_x  |m (A x - y)|^2 + lam sum_p (grad x)_p' T_p (grad x)_p,
     T = (J(x) + g J(v) + eps^2)^(-q),    J(x) = G (grad x) (grad x)'
 
-J is the structure tensor, G smooths over a pixel. T makes differences cheap across an edge and dear
-along it, so that edges come out sharp and smooth at once; with q = 1/2 this is the structure-tensor
-total variation of Lefkimmiatis et al. (2015), and a larger q prefers fewer and stronger edges. Where
-a guide v has edges, those of x that go the same way are cheaper; nothing else is taken from it.
-T is found anew from the last x a few times, and each time conjugate gradients go on from there.
+J is the structure tensor, G smooths over a pixel. T makes differences cheap across an edge and
+dear along it, so that edges come out sharp and smooth at once; with q = 1/2 this is the
+structure-tensor total variation of Lefkimmiatis et al. (2015), and a larger q prefers fewer and
+stronger edges. Where a guide v has edges, those of x that go the same way are cheaper; nothing else
+is taken from it. T is found anew from the last x a few times, and each time conjugate gradients go
+on from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ddfm.numerics.filters import smooth
