@@ -25,13 +25,16 @@ FULL = 0.9  # share of the frame that differs from the rim; the dark parts of a 
 def find_frame(plane: np.ndarray) -> np.ndarray | None:
     """Where (H, W) the picture is, if it ends within its borders in straight lines.
 
-    A pixel less on every side, since the outermost ones may be blends with the rim.
+    Of a frame that does not lie along rows and columns, the outermost pixels may be blends with the
+    rim, and are left out.
     """
     coarse = plane[:: -(-len(plane) // LOOK), :: -(-plane.shape[1] // LOOK)]
     if _frame(coarse) is None:  # most pictures have none, and this is soon found
         return None
     frame = _frame(plane)
-    return None if frame is None else ndimage.binary_erosion(frame, border_value=1)
+    if frame is None or _is_upright(frame):
+        return frame
+    return ndimage.binary_erosion(frame, border_value=1)
 
 
 def _frame(plane: np.ndarray) -> np.ndarray | None:
@@ -70,6 +73,11 @@ def _rim(plane: np.ndarray) -> np.ndarray:
     parts, _ = ndimage.label(flat)
     touching = np.unique(parts[_border(plane.shape) & flat])
     return np.isin(parts, touching)
+
+
+def _is_upright(frame: np.ndarray) -> bool:
+    rows, columns = frame.any(axis=1), frame.any(axis=0)
+    return bool(frame.sum() == rows.sum() * columns.sum())
 
 
 def _border(shape: tuple[int, ...]) -> np.ndarray:
