@@ -336,12 +336,12 @@ DEGRADATIONS = {
     "scale 4": Degradation(
         _coarser(4),
         [Observation(scale=4), None],
-        baselines=ENLARGED | {"sTV": _variation(3e-4, grain=1.0)},
+        baselines=ENLARGED | {"sTV": _variation(3e-5, grain=1.0)},
     ),
     "scale 8": Degradation(
         _coarser(8),
         [Observation(scale=8), None],
-        baselines=ENLARGED | {"sTV": _variation(3e-4, grain=1.0)},
+        baselines=ENLARGED | {"sTV": _variation(3e-5, grain=1.0)},
     ),
     "scale 4, noise 10": Degradation(
         _in_turn(_coarser(4), _noisy(10)),

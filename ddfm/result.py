@@ -25,6 +25,7 @@ __all__ = ["Chosen", "Fusion", "check_steps"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
+SOURCE = re.compile(r"source-\d+\.(png|tif)")
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
@@ -68,6 +69,7 @@ class Fusion:
         Those of floating point become TIFF.
         """
         folder = Path(folder)
+        check_sources(folder)
         make_folder(folder)
         for k, picture in enumerate(self.sources, 1):
             suffix = "tif" if picture.dtype.kind == "f" else "png"
@@ -82,7 +84,7 @@ class Fusion:
         folder = Path(folder)
         check_steps(folder)
         make_folder(folder)
-        for path in _steps(folder):
+        for path in _called(folder, STEP):
             remove(path)
         for shot in self.trajectory:
             for name, x in (("prior", shot.x0_prior), ("rectified", shot.x0)):
@@ -98,6 +100,11 @@ class Fusion:
         return buffer.getvalue()
 
 
+def check_sources(folder: str | os.PathLike[str]) -> None:
+    """Raise what `Fusion.save_sources` would raise about this folder, before the work is done."""
+    _check_folder(Path(folder), SOURCE)
+
+
 def check_steps(
     folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
 ) -> None:
@@ -108,14 +115,19 @@ def check_steps(
     """
     if output is not None and STEP.fullmatch(Path(output).name):
         raise InputError(f"cannot write {output}: only steps are called so; name another output")
-    step = Path(folder) / "step-0"
-    there = next((path for path in step.parents if path.exists()), Path())
+    _check_folder(Path(folder), STEP)
+
+
+def _check_folder(folder: Path, names: re.Pattern[str]) -> None:
+    """Raise unless files can be made there, and those that are called so are ours."""
+    file = folder / "file"
+    there = next((path for path in file.parents if path.exists()), Path())
     if not there.is_dir():
         raise StorageError(f"cannot make the folder {folder}: {there} is a file")
-    check_writable(there / step.name)
-    for path in _steps(Path(folder)):
+    check_writable(there / file.name)
+    for path in _called(folder, names):
         check_ours(path)
 
 
-def _steps(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("step-*") if STEP.fullmatch(path.name)]
+def _called(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    return [path for path in folder.glob("s*") if names.fullmatch(path.name)]

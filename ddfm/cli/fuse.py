@@ -23,6 +23,7 @@ from ddfm.cli.options import (
     verify_option,
 )
 from ddfm.cli.ranges import RangeCommand, range_options
+from ddfm.cli.restoration import observation_options, observations
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
@@ -56,6 +57,13 @@ __all__ = ["fuse"]
     type=OutputPath(),
     metavar="FILE",
     help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
+@observation_options
+@click.option(
+    "--save-sources",
+    type=OutputPath(),
+    metavar="DIR",
+    help="Write the sources there as they were fused: enlarged, without noise, stripes and blur.",
 )
 @click.option(
     "--save-steps",
@@ -126,6 +134,7 @@ def fuse(
     save_transform: Path | None,
     crop: str,
     sheet: Path | None,
+    save_sources: Path | None,
     save_steps: Path | None,
     show: tuple[str, ...],
     overlay: str | None,
@@ -158,7 +167,8 @@ def fuse(
     Examples:
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
-      ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse small.png large.png -o fused.png --save-sources sources/
+      ddfm fuse noisy.png photo.jpg -o fused.png --noise-a 12 --blur-a 1.5
       ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
@@ -169,11 +179,13 @@ def fuse(
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
     check_sources(sources)
+    settings |= observations(settings)
     checked(settings)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
+    of_images |= {"--save-sources": save_sources}
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
     of_levels = {"--range-a": range_a, "--range-b": range_b}
@@ -193,7 +205,7 @@ def fuse(
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
-    beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
+    beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet, save_sources)
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, progress)
     seconds = round(time.monotonic() - began, 3)
@@ -216,7 +228,7 @@ def _fuse_images(
     progress: bool | None,
 ) -> Fusion:
     from ddfm.imaging.files import check_output
-    from ddfm.imaging.sources import read_sources
+    from ddfm.imaging.sources import common_size, read_sources
 
     moves = settings["align"] != "none" or settings["transform"] is not None
     check_output(output)
@@ -224,14 +236,14 @@ def _fuse_images(
     pictures = opening.pictures(sources)
     if progress is None:
         _say_levels(pictures)
-    pictures = read_sources(pictures, settings["resize"], alike=not moves)
-    check_output(output, pictures[1 if moves else 0].size)
+    pictures = read_sources(pictures, settings["resize"], alike=False)
+    check_output(output, pictures[1].size if moves else common_size(pictures, settings["resize"]))
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
     fusion.save(output)
-    beside.write(fusion, pictures, output, fuser)
+    beside.write(fusion, pictures, output)
     return fusion
 
 

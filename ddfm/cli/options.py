@@ -138,9 +138,10 @@ _FUSER = (
     ),
     click.option(
         "--resize",
-        default="error",
+        default="auto",
         show_default=True,
-        help="Images of two sizes: error, or bring both to the size of a or b.",
+        help="Images of two sizes: bring all to the size of a, of b, or of the finest, if they are "
+        "of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",

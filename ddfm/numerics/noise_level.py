@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["noise_level"]
+__all__ = ["is_noise", "noise_level"]
 
 BLOCK = 8
+EVEN = 0.45  # share of the median that the quietest blocks have, where there is noise
 QUIET = 0.1  # share of blocks, the quietest, that are taken to hold noise and nothing else
 
 
@@ -20,9 +21,7 @@ def noise_level(image: Tensor) -> float:
     """
     if min(image.shape[-2:]) < BLOCK + 2:
         return 0.0
-    row = image.new_tensor([1.0, -2.0, 1.0])
-    residual = F.conv2d(image, (row[:, None] * row).view(1, 1, 3, 3)) / 6
-    variance = _block_means(residual.square())
+    variance = _block_means((_bent(_bent(image, -2), -1) / 6).square_())
     inner = image[..., 1:-1, 1:-1]
     low, high = image.min(), image.max()
     clipped = _block_means(((inner <= low) | (inner >= high)).float())
@@ -31,6 +30,25 @@ def noise_level(image: Tensor) -> float:
         return 0.0
     quiet = variance.quantile(QUIET)
     return float((quiet / _bias()).sqrt())
+
+
+def is_noise(image: Tensor) -> bool:
+    """Whether what `noise_level` finds is everywhere, as noise is, and no texture.
+
+    Small images have few quiet blocks, if any. Those of noise are nearly all as quiet as the
+    quietest; those of texture are not.
+    """
+    variance = _block_means((_bent(_bent(image, -2), -1) / 6).square_())
+    variance = variance[variance > 0]
+    if len(variance) == 0:
+        return False
+    return bool(variance.quantile(QUIET) > EVEN * variance.median())
+
+
+def _bent(x: Tensor, dim: int) -> Tensor:
+    """The second difference along an axis, which loses a line at both ends."""
+    n = x.shape[dim] - 2
+    return x.narrow(dim, 0, n) - 2 * x.narrow(dim, 1, n) + x.narrow(dim, 2, n)
 
 
 def _block_means(x: Tensor) -> Tensor:

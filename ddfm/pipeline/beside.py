@@ -14,7 +14,6 @@ from ddfm.imaging.views import check_view, path_of, view
 from ddfm.storage.outputs import check_writable
 
 if TYPE_CHECKING:
-    from ddfm.fuser import Fuser
     from ddfm.result import Fusion
 
 __all__ = ["Beside"]
@@ -30,6 +29,7 @@ class Beside:
         steps: a folder for the estimate of every step.
         transform: a file for the transform that was found.
         sheet: an image of how the sources lie, before and after.
+        sources: a folder for the sources as they were fused.
     """
 
     views: tuple[str, ...] = ()
@@ -37,6 +37,7 @@ class Beside:
     steps: Path | None = None
     transform: Path | None = None
     sheet: Path | None = None
+    sources: Path | None = None
 
     def __post_init__(self) -> None:
         for kind in self.views:
@@ -56,6 +57,10 @@ class Beside:
             check_writable(self.transform)
         if self.sheet is not None:
             check_output(self.sheet)
+        if self.sources is not None:
+            from ddfm.result import check_sources
+
+            check_sources(self.sources)
         if self.steps is not None:
             from ddfm.result import check_steps
 
@@ -65,9 +70,7 @@ class Beside:
         """Where the views of a result lie."""
         return [path_of(output, kind) for kind in self.views]
 
-    def write(
-        self, fusion: Fusion, pictures: Sequence[Picture], output: Path, fuser: Fuser
-    ) -> None:
+    def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
         """All of it.
 
         Args:
@@ -75,10 +78,11 @@ class Beside:
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
+        if self.sources is not None:
+            fusion.save_sources(self.sources)
         self._write_alignment(fusion, pictures)
-        laid = fuser.registered(pictures).pictures if self.views else ()
         for kind, path in zip(self.views, self.views_of(output), strict=True):
-            look = from_array(view(kind, fusion.picture, laid, self.colormap))
+            look = from_array(view(kind, fusion.picture, fusion.sources, self.colormap))
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:

@@ -23,7 +23,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, resized
-from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.registration.warp import filled
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import held_to_file, strength
@@ -47,8 +47,8 @@ Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
 Found = dict[str, Any]  # what was found of a source, or was said and undone; ready for JSON
 
-LAM = 5e-5  # weight of edges beside a source without noise
-PER_NOISE = 0.03  # and for each unit of noise
+LAM = 1e-4  # weight of edges beside what is known
+PER_NOISE = 0.03  # and for each unit of noise that a deblurring would strengthen
 
 
 def restored(
@@ -197,14 +197,15 @@ def _sharp(
     if coarse != picture.size:
         y = AreaAverage(picture.size, coarse).forward(y)
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if level >= clean or said.noise:
+    if (level >= clean and is_noise(y)) or said.noise:
         y = denoise(y, level)
         found["noise"] = round(255 * level / 2, 2)
         level = noise_level(y)
     parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
     if parts:
-        lam = LAM + PER_NOISE * min(level, clean)
+        # What looks like faint noise in a coarse source is its texture.
+        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(level, clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         first = F.interpolate(y, size, mode="bicubic", antialias=True)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
