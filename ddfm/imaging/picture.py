@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ddfm.errors import InputError
+from ddfm.imaging.metadata import NOTHING, Metadata
 
 __all__ = [
     "LUMA",
@@ -49,6 +50,8 @@ class Picture:
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
         mask: True where it has something to say, of shape (H, W); None is everywhere.
+        metadata: EXIF, XMP and place on earth, as they come along with a result.
+        sha256: of the file that it is from; None of what was no file.
     """
 
     pixels: np.ndarray
@@ -59,6 +62,8 @@ class Picture:
     range: tuple[float, float] | None = None
     clipped_noise: float | None = None
     mask: np.ndarray | None = None
+    metadata: Metadata = NOTHING
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.pixels)
