@@ -17,7 +17,10 @@ import numpy as np
 
 from ddfm.errors import InputError, short, unknown
 
-__all__ = ["by_annotation", "flag", "one_of", "plain_options", "positive", "text", "whole_number"]
+__all__ = [
+    *("a_number", "by_annotation", "flag", "one_of", "plain_options", "positive", "text"),
+    "whole_number",
+]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -99,7 +102,7 @@ def _path(name: str, value: Any) -> str | os.PathLike[str]:
     raise InputError(f"{name} must be a path, not {short(value)}")
 
 
-def _a_number(name: str, value: Any) -> float:
+def a_number(name: str, value: Any) -> float:
     with suppress(TypeError, ValueError, OverflowError, RuntimeError):
         number = float(value)
         if not isinstance(value, str):
@@ -110,7 +113,7 @@ def _a_number(name: str, value: Any) -> float:
 def _two_numbers(name: str, value: Any) -> tuple[float, float]:
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
-        return _a_number(name, value[0]), _a_number(name, value[1])
+        return a_number(name, value[0]), a_number(name, value[1])
     raise InputError(f"{name} must be two numbers, not {short(value)}")
 
 
@@ -159,7 +162,7 @@ def _engine(name: str, value: Any) -> Any:
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "bool": flag,
     "int": lambda name, value: whole_number(name, value),
-    "float": _a_number,
+    "float": a_number,
     "str": lambda name, value: text(name, value),
     "str | os.PathLike[str]": _path,
     "Path": _path,

@@ -1,4 +1,4 @@
-"""The same again: from the record in a picture the settings that made it, and what is different now.
+"""The same again: of the record in a picture the settings that made it, and what is not the same.
 
 A record is in a file, and files come from anybody. So its settings are checked as those of a caller
 are, and only names that ddfm gives to priors are believed: a path, or a file to fetch, is for the
@@ -35,7 +35,7 @@ def existing_record(path: str | os.PathLike[str]) -> Record:
     record = read_record(path)
     if record is None:
         raise InputError(
-            f"{path} does not say what made it: ddfm did not, or a version before 0.7, or its "
+            f"{path} does not say what made it: ddfm did not, or an early version of it, or its "
             "metadata were stripped"
         )
     return record

@@ -104,9 +104,10 @@ def directory_in(
         big: whether it is one of BigTIFF, whose offsets are of 64 bits.
     """
     pointer, width, head = (8, 20, 8) if big else (4, 12, 2)
-    count = _integer(read(offset, head), order)
-    if count > MOST_ENTRIES:
-        raise InputError(f"a directory of {count} tags is damaged")
+    said = read(offset, head)
+    count = _integer(said, order)
+    if len(said) < head or count > MOST_ENTRIES:
+        raise InputError("its directory of tags is damaged")
     table = read(offset + head, count * width)
     found: Directory = {}
     chosen = None if wanted is None else frozenset(wanted)

@@ -34,7 +34,8 @@ class Record:
 
     Attributes:
         settings: all that the result depends on beside its sources: "ddfm" is the version,
-            "weights" the sha256 of the prior's, and the others are keywords of `ddfm.Fuser`.
+            "weights" the sha256 of the prior's, if it has any, and the others are keywords of
+            `ddfm.Fuser`.
         sources: the name of each file, and the sha256 of its content, None of what was no file.
         reading: what was said about how the sources are read.
     """
@@ -78,7 +79,7 @@ class Record:
         if found.get("format") != FORMAT:
             raise InputError(f"{where} is of no kind that this version of ddfm knows")
         sound = isinstance(settings, dict) and isinstance(reading, dict)
-        if not sound or not all(isinstance(settings.get(k), str) for k in ("ddfm", "weights")):
+        if not sound or not isinstance(settings.get("ddfm"), str):
             raise InputError(f"{where} is damaged: it has no settings")
         if not isinstance(sources, list) or not all(map(_is_source, sources)):
             raise InputError(f"{where} is damaged: it has no list of sources")
