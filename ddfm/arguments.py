@@ -18,7 +18,14 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 
 __all__ = [
-    *("a_number", "by_annotation", "flag", "one_of", "plain_options", "positive", "text"),
+    "a_number",
+    "by_annotation",
+    "flag",
+    "one_of",
+    "plain_options",
+    "positive",
+    "text",
+    "two_numbers",
     "whole_number",
 ]
 
@@ -110,7 +117,8 @@ def a_number(name: str, value: Any) -> float:
     raise InputError(f"{name} must be a number, not {short(value)}")
 
 
-def _two_numbers(name: str, value: Any) -> tuple[float, float]:
+def two_numbers(name: str, value: Any) -> tuple[float, float]:
+    """LOW and HIGH, say, of anything that is two numbers."""
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return a_number(name, value[0]), a_number(name, value[1])
@@ -166,7 +174,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "str": lambda name, value: text(name, value),
     "str | os.PathLike[str]": _path,
     "Path": _path,
-    "tuple[float, float]": _two_numbers,
+    "tuple[float, float]": two_numbers,
     "Callable": _function,
     "Callback": _function,
     "Iterable": _several,
@@ -180,6 +188,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
     "Shard": _one_of_ours("Shard"),
+    "Opening": _one_of_ours("Opening"),
     "Engine": _engine,
 }
 

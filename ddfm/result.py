@@ -43,7 +43,8 @@ class Fusion:
         words: warnings, a line each: that the sources do not lie on each other, say.
         chosen: options that the image set by itself, the curve of its tone; see
             `Fuser.with_shared_estimates`.
-        reading: what was said about how the sources are read, ready for JSON.
+        opening: what was said about how the sources are read, ready for JSON; see
+            `ddfm.imaging.opening`.
     """
 
     picture: Picture = field(repr=False)
@@ -51,7 +52,7 @@ class Fusion:
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
-    reading: dict[str, Any] = field(default_factory=dict)
+    opening: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -68,7 +69,7 @@ class Fusion:
         """What made it, as it is kept in the file."""
         settings = {k: v for k, v in self.settings.items() if k not in ABOUT}
         sources = zip(self.settings["sources"], self.settings["sha256"], strict=True)
-        return Record.of(settings, list(sources), self.reading)
+        return Record.of(settings, list(sources), self.opening)
 
     @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:

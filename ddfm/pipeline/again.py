@@ -17,9 +17,10 @@ from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError
 from ddfm.imaging.metadata.record import Record, read_record
+from ddfm.imaging.opening import Opening
 from ddfm.priors.catalog import names
 
-__all__ = ["changes", "existing_record", "keywords"]
+__all__ = ["changes", "existing_record", "keywords", "opening"]
 
 _MADE_BY = {
     "ddfm": "the version of ddfm",
@@ -58,6 +59,17 @@ def keywords(record: Record, prior: str | None = None) -> dict[str, Any]:
             f"the record's prior, {named!r}, is no name that ddfm knows; say where it is (--prior)"
         )
     return said | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
+
+
+def opening(record: Record) -> Opening:
+    """How the sources were read."""
+    said = {field.name for field in fields(Opening)} & set(record.opening)
+    values = {name: record.opening[name] for name in said}
+    ranges = values.get("ranges", ())
+    if not isinstance(ranges, list | tuple):
+        raise InputError("the record's ranges are no list")
+    values["ranges"] = tuple(tuple(r) if isinstance(r, list) else r for r in ranges)
+    return Opening(**values)
 
 
 def changes(before: Record, now: Record, name: str) -> list[str]:

@@ -144,7 +144,7 @@ def _thermal(
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
-    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=celsius)
+    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=celsius, unit="°C")
     return _with_origin(thermal, path), celsius
 
 

@@ -18,7 +18,7 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.imaging.formats.packets import packet_in
 from ddfm.imaging.metadata import xmp
-from ddfm.imaging.reading import explained
+from ddfm.imaging.opening import explained
 from ddfm.storage.inputs import existing_file, json_object
 
 __all__ = ["Record", "read_record"]
@@ -37,23 +37,23 @@ class Record:
             "weights" the sha256 of the prior's, if it has any, and the others are keywords of
             `ddfm.Fuser`.
         sources: the name of each file, and the sha256 of its content, None of what was no file.
-        reading: what was said about how the sources are read.
+        opening: what was said about how the sources are read; see `ddfm.imaging.opening`.
     """
 
     settings: Mapping[str, Any]
     sources: Sequence[tuple[str, str | None]] = ()
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    opening: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         settings: Mapping[str, Any],
         sources: Sequence[tuple[str, str | None]],
-        reading: Mapping[str, Any],
+        opening: Mapping[str, Any],
     ) -> Record:
         """A record that says of files and folders no more than their last names."""
         bare = {key: _basename(value) for key, value in settings.items()}
-        return cls(bare, [(_basename(name), digest) for name, digest in sources], reading)
+        return cls(bare, [(_basename(name), digest) for name, digest in sources], opening)
 
     @property
     def text(self) -> str:
@@ -64,7 +64,7 @@ class Record:
         """Ready for JSON."""
         sources = [{"name": name, "sha256": digest} for name, digest in self.sources]
         record = {"format": FORMAT, "settings": dict(self.settings), "sources": sources}
-        return record | ({"reading": dict(self.reading)} if self.reading else {})
+        return record | ({"opening": dict(self.opening)} if self.opening else {})
 
     @classmethod
     def from_text(cls, text: str, name: str) -> Record:
@@ -75,15 +75,15 @@ class Record:
         found = json_object(text, where)
         sources = found.get("sources")
         settings: Any = found.get("settings")
-        reading: Any = found.get("reading", {})
+        opening: Any = found.get("opening", {})
         if found.get("format") != FORMAT:
             raise InputError(f"{where} is of no kind that this version of ddfm knows")
-        sound = isinstance(settings, dict) and isinstance(reading, dict)
+        sound = isinstance(settings, dict) and isinstance(opening, dict)
         if not sound or not isinstance(settings.get("ddfm"), str):
             raise InputError(f"{where} is damaged: it has no settings")
         if not isinstance(sources, list) or not all(map(_is_source, sources)):
             raise InputError(f"{where} is damaged: it has no list of sources")
-        return cls(settings, [(one["name"], one["sha256"]) for one in sources], reading)
+        return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening)
 
 
 @by_annotation

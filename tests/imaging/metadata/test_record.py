@@ -112,7 +112,7 @@ SOUND = {
         (json.dumps(SOUND | {"format": 2}), "of no kind that this version"),
         (json.dumps(SOUND | {"settings": []}), "it has no settings"),
         (json.dumps(SOUND | {"settings": {"ddfm": 1}}), "it has no settings"),
-        (json.dumps(SOUND | {"reading": 1}), "it has no settings"),
+        (json.dumps(SOUND | {"opening": 1}), "it has no settings"),
         (json.dumps(SOUND | {"sources": {}}), "no list of sources"),
         (json.dumps(SOUND | {"sources": [{"name": "a", "sha256": "x"}]}), "no list of sources"),
         (json.dumps(SOUND | {"more": "a" * 300_000}), "too large"),
