@@ -110,6 +110,7 @@ def _path(name: str, value: Any) -> str | os.PathLike[str]:
 
 
 def a_number(name: str, value: Any) -> float:
+    """A float, of anything that is a number; infinite, too."""
     with suppress(TypeError, ValueError, OverflowError, RuntimeError):
         number = float(value)
         if not isinstance(value, str):

@@ -23,8 +23,8 @@ __all__ = ["info"]
 def info(picture: Path, as_json: bool) -> None:
     """Say what made a picture: version, weights, settings, and the sources' sha256.
 
-    It stands in the picture, unless it was stripped; `ddfm fuse --like PICTURE` does the same again.
-    With --json, null stands for a picture that does not say it.
+    It stands in the picture, unless it was stripped, and `ddfm fuse --like PICTURE` does the same
+    again. With --json, null stands for a picture that does not say it.
 
     \b
     Examples:
