@@ -82,9 +82,11 @@ def changes(before: Record, now: Record, name: str) -> list[str]:
     ]
     if len(before.sources) != len(now.sources):
         lines.append(f"{name} has {len(before.sources)} sources, and not {len(now.sources)}")
-    for (old, old_digest), (new, digest) in zip(before.sources, now.sources, strict=False):
-        if old_digest is None or old_digest != digest:
-            lines.append(f"{new} is not known to be {old}, of which {name} was made")
+    for (old, sha256), (new, found) in zip(before.sources, now.sources, strict=False):
+        if sha256 is None or found is None:
+            lines.append(f"nobody can tell whether {new} is the {old} that {name} was made of")
+        elif sha256 != found:
+            lines.append(f"{new} is not the {old} that {name} was made of: its sha256 is another")
     return lines
 
 

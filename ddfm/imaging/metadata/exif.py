@@ -125,6 +125,8 @@ def read_exif(
         return directory_in(read, int(numbers[0]), order, wanted, big=big) if numbers else {}
 
     image = {tag: entry for tag, entry in first.items() if tag in _IMAGE_TAGS}
+    if 296 not in image or image[296].numbers == (1,):  # a resolution without a unit says nothing
+        image = {tag: entry for tag, entry in image.items() if tag not in (282, 283, 296)}
     # Some cameras put into the first directory what belongs to the other.
     photo = {tag: entry for tag, entry in first.items() if tag in _PHOTO_TAGS}
     photo |= below(PHOTO, _PHOTO_TAGS)

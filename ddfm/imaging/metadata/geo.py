@@ -12,6 +12,7 @@ from functools import reduce
 
 import numpy as np
 
+from ddfm.errors import InputError
 from ddfm.imaging.formats.tags import ASCII, DOUBLE, Directory, Entry
 
 __all__ = ["GEO_TAGS", "Geo", "geo_in", "turned"]
@@ -20,6 +21,7 @@ Size = tuple[int, int]  # height, width
 
 SCALE, POINTS, MATRIX, KEYS, NODATA = 33550, 33922, 34264, 34735, 42113
 GEO_TAGS = frozenset((SCALE, POINTS, MATRIX, KEYS, 34736, 34737, NODATA))
+FARTHEST = 1e12  # of any coordinate, in whatever unit
 _RASTER_TYPE, _IS_POINT = 1025, 2  # a key, and its value where pixels are points and no areas
 
 
@@ -116,6 +118,8 @@ def geo_in(directory: Directory) -> Geo | None:
         for tag in (SCALE, POINTS, MATRIX)
         if tag in directory
     }
+    if not all((np.abs(each) <= FARTHEST).all() for each in numbers.values()):
+        raise InputError("its coordinates are damaged")
     scale, flat = numbers.get(SCALE, np.empty(0)), numbers.get(POINTS, np.empty(0))
     points = flat[: len(flat) // 6 * 6].reshape(-1, 6)
     matrix = None
@@ -129,9 +133,6 @@ def geo_in(directory: Directory) -> Geo | None:
     if matrix is not None:
         points = np.empty((0, 6))
     nodata = directory[NODATA].text if NODATA in directory else None
-    finite = np.isfinite(points).all() and (matrix is None or np.isfinite(matrix).all())
-    if not finite:
-        points, matrix = np.empty((0, 6)), None
     geo = Geo(system, points, matrix, nodata)
     return geo if geo.is_placed or nodata is not None else None
 

@@ -41,7 +41,7 @@ def exif_of_a_camera(orientation: int = 6) -> bytes:
     """With a position, a name, notes of the maker, and a preview behind it."""
     exif = Image.Exif()
     exif[271], exif[274], exif[315] = "Maker", orientation, "Ann Example"
-    exif[282], exif[283] = 300.0, 200.0
+    exif[282], exif[283], exif[296] = 300.0, 200.0, 2
     exif.get_ifd(34665).update(
         {36867: "2024:05:06 07:08:09", 33437: 2.8, 37500: b"NOTES", 40962: WIDE, 40963: TALL}
     )

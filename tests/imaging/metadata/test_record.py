@@ -90,7 +90,7 @@ def test_what_is_different_now_is_said(tmp_path):
     assert len(said) == 3
     assert said[0] == f"the version of ddfm is not that of made.png: 0.1 there, {__version__} here"
     assert "the weights of the prior" in said[1]
-    assert said[2] == "ir.png is not known to be x.png, of which made.png was made"
+    assert said[2] == "ir.png is not the x.png that made.png was made of: its sha256 is another"
     assert changes(Record(before.settings, ()), fusion.record, "a")[2:] == [
         "a has 0 sources, and not 2"
     ]
