@@ -333,12 +333,15 @@ def _with_gaps(array: np.ndarray, like: Picture) -> np.ndarray:
     nodata = None if geo is None else geo.nodata_for(array.dtype)
     if nodata is None:
         return array
+    colors = (
+        array[..., None] if array.ndim == 2 else array[..., : (array.shape[2] - 1) // 2 * 2 + 1]
+    )
     whole = array.dtype.kind == "u"
-    up = nodata < (np.iinfo(array.dtype).max if whole else np.inf)
-    step = 1 if whole else abs(np.spacing(nodata))
-    array[array == nodata] += step if up else -step
+    step = 1 if whole else np.spacing(abs(array.dtype.type(nodata)))
+    up = not whole or nodata < np.iinfo(array.dtype).max
+    colors[colors == nodata] += step if up else -step
     if like.mask is not None:
-        array[~like.mask] = nodata
+        colors[~like.mask] = nodata
     return array
 
 

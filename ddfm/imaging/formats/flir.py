@@ -150,8 +150,9 @@ def _thermal(
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
     """The picture with what the file around it says; a bare container says nothing."""
-    with suppress(UnidentifiedImageError), Image.open(path, formats=["JPEG"]) as image:
-        picture = replace(picture, metadata=metadata_of(image))
+    with explained(str(path)), suppress(UnidentifiedImageError):
+        with Image.open(path, formats=["JPEG"]) as image:
+            picture = replace(picture, metadata=metadata_of(image))
     return replace(picture, sha256=sha256_of(path))
 
 

@@ -7,6 +7,7 @@ size or a turn, they are made those of the new grid, so that every pixel stays w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -98,7 +99,9 @@ class Geo:
             return None
         if dtype.kind == "u":
             return value if value in range(np.iinfo(dtype).max + 1) else None
-        return float(dtype.type(value))
+        with np.errstate(over="ignore"):
+            found = float(dtype.type(value))
+        return None if math.isinf(found) else found
 
     @property
     def _counts_centres(self) -> bool:

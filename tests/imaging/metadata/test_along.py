@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from ddfm import Fuser, read_image
+from ddfm import Fuser, read_flir, read_image, write_image
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.metadata.record import read_record
 from ddfm.registration.transform import Transform
@@ -332,3 +333,47 @@ def test_an_exif_block_that_points_everywhere_is_left_out(tmp_path, fuser):
     Image.fromarray(colors()).save(path, exif=b"Exif\0\0MM\0*" + b"\xff" * 50)
     with pytest.warns(DdfmWarning, match=r"a.png: its .*damaged, and left out$"):
         fuser(path, path)
+
+
+def test_the_file_around_a_thermal_image_says_where_it_was(tmp_path, fuser):
+    pytest.importorskip("flyr")
+    from flir_files import flir_jpeg, kelvin_to_raw
+
+    raw = np.rint(kelvin_to_raw(np.linspace(283, 323, 192).reshape(12, 16))).astype(np.uint16)
+    data = flir_jpeg(raw, colors()[:24, :32])
+    block = exif_of_a_camera(1)
+    segment = b"\xff\xe1" + (2 + len(block)).to_bytes(2, "big") + block
+    path = tmp_path / "flir.jpg"
+    path.write_bytes(data[:2] + segment + data[2:])
+    for k, picture in enumerate(read_flir(path)):
+        assert picture.metadata.exif.gps and picture.sha256, k
+    quietly(fuser, *read_flir(path)).save(tmp_path / "out.jpg")
+    exif, _, _ = metadata_of(tmp_path / "out.jpg")
+    assert exif[271] == "Maker" and exif.get_ifd(34665)[40962] == 32
+    names = [name for name, _ in read_record(tmp_path / "out.jpg").sources]
+    assert names == ["flir.jpg (thermal)", "flir.jpg (visible)"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "expected"),
+    [
+        (np.uint8, "0", 0), (np.uint8, "255", 255), (np.uint16, "65535", 65535),
+        (np.float32, "-9999", -9999.0), (np.float32, "nan", np.nan), (np.float32, "0", 0.0),
+        (np.uint8, "-9999", None), (np.uint8, "1.5", None), (np.float32, "1e300", None),
+        (np.uint8, "none", None),
+    ],
+)  # fmt: skip
+def test_the_value_for_no_data_is_one_that_the_samples_can_have(tmp_path, dtype, nodata, expected):
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    ramp = (np.linspace(0, 1, 100).reshape(10, 10) * top).astype(dtype)
+    like = read_image(geotiff(tmp_path / "a.tif", ramp, nodata=nodata))
+    like = replace(like, mask=np.arange(100).reshape(10, 10) >= 5)
+    write_image(tmp_path / "b.tif", like.pixels, like)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = file.asarray()
+        assert (42113 in file.pages[0].tags) == (expected is not None)
+    if expected is not None:
+        are = np.isnan(found) if np.isnan(expected) else found == expected
+        np.testing.assert_array_equal(are, ~like.mask)
+    outside = found.astype(float)[like.mask] - ramp.astype(float)[like.mask]
+    assert np.abs(outside).max() <= (1 if top > 1 else 1e-6)
