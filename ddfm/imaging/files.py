@@ -333,15 +333,14 @@ def _with_gaps(array: np.ndarray, like: Picture) -> np.ndarray:
     nodata = None if geo is None else geo.nodata_for(array.dtype)
     if nodata is None:
         return array
-    colors = (
-        array[..., None] if array.ndim == 2 else array[..., : (array.shape[2] - 1) // 2 * 2 + 1]
-    )
-    whole = array.dtype.kind == "u"
-    step = 1 if whole else np.spacing(abs(array.dtype.type(nodata)))
-    up = not whole or nodata < np.iinfo(array.dtype).max
-    colors[colors == nodata] += step if up else -step
+    channels = array.reshape(*array.shape[:2], -1)
+    colors = channels[..., : 3 if channels.shape[2] > 2 else 1]  # and no alpha
+    value = array.dtype.type(nodata)
+    top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else np.inf
+    step = 1 if array.dtype.kind == "u" else np.spacing(abs(value))
+    colors[colors == value] = value + step if value < top else value - step
     if like.mask is not None:
-        colors[~like.mask] = nodata
+        colors[~like.mask] = value
     return array
 
 

@@ -133,7 +133,8 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
     if values.dtype.kind == "f":
         gaps |= np.isnan(channels).any(axis=2)
     if nodata is not None:
-        gaps |= (channels == nodata).all(axis=2)
+        with np.errstate(over="ignore"):  # one that such samples cannot have
+            gaps |= (channels == nodata).all(axis=2)
     return gaps if gaps.any() and not gaps.all() else None
 
 

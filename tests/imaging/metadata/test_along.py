@@ -368,7 +368,7 @@ def test_the_value_for_no_data_is_one_that_the_samples_can_have(tmp_path, dtype,
     ramp = (np.linspace(0, 1, 100).reshape(10, 10) * top).astype(dtype)
     like = read_image(geotiff(tmp_path / "a.tif", ramp, nodata=nodata))
     like = replace(like, mask=np.arange(100).reshape(10, 10) >= 5)
-    write_image(tmp_path / "b.tif", like.pixels, like)
+    write_image(tmp_path / "b.tif", read_image(ramp).pixels, like)
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         found = file.asarray()
         assert (42113 in file.pages[0].tags) == (expected is not None)
