@@ -188,6 +188,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "np.ndarray": _array,
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
+    "Record": _one_of_ours("Record"),
     "Shard": _one_of_ours("Shard"),
     "Opening": _one_of_ours("Opening"),
     "Engine": _engine,
