@@ -31,8 +31,9 @@ from ddfm import Fuser, Observation
 from ddfm.imaging.files import read_image
 from ddfm.imaging.sources import grey
 from ddfm.metrics import psnr, ssim
-from ddfm.numerics.fourier import adjoint, grad
+from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.poisson import adjoint, grad
 from ddfm.restoration.latent import conjugate_gradients
 from ddfm.restoration.operators import AreaAverage, Chain, GaussianBlur, Operator
 
@@ -273,14 +274,13 @@ def _variation(lam: float, blur: float = 0.0, grain: float = 0.0) -> Baseline:
         parts += [GaussianBlur(blur)] if blur else []
         operator, low, x = Chain(tuple(parts)), _tensor(y), _tensor(_bicubic(y, v, d))
         for _ in range(6):
-            energy = grad(x).square().sum(1, keepdim=True)
-            if grain:
-                smoothed = ndimage.gaussian_filter(energy[0, 0].numpy(), grain)
-                energy = torch.from_numpy(smoothed)[None, None]
+            energy = sum(part.square() for part in grad(x))
+            energy = smooth(energy, grain) if grain else energy
             weight = lam * (energy + 0.02**2).rsqrt()
 
             def applied(x: torch.Tensor, weight: torch.Tensor = weight) -> torch.Tensor:
-                return operator.adjoint(operator.forward(x)) + adjoint(weight * grad(x))
+                edges = adjoint(*(weight * part for part in grad(x)))
+                return operator.adjoint(operator.forward(x)) + edges
 
             x = conjugate_gradients(applied, operator.adjoint(low), x, 15)
         return _planes(x)
@@ -336,12 +336,12 @@ DEGRADATIONS = {
     "scale 4": Degradation(
         _coarser(4),
         [Observation(scale=4), None],
-        baselines=ENLARGED | {"sTV": _variation(3e-5, grain=1.0)},
+        baselines=ENLARGED | {"sTV": _variation(3e-4, grain=1.0)},
     ),
     "scale 8": Degradation(
         _coarser(8),
         [Observation(scale=8), None],
-        baselines=ENLARGED | {"sTV": _variation(3e-5, grain=1.0)},
+        baselines=ENLARGED | {"sTV": _variation(3e-4, grain=1.0)},
     ),
     "scale 4, noise 10": Degradation(
         _in_turn(_coarser(4), _noisy(10)),

@@ -47,7 +47,7 @@ Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
 Found = dict[str, Any]  # what was found of a source, or was said and undone; ready for JSON
 
-LAM = 1e-4  # weight of edges beside what is known
+LAM = 5e-5  # weight of edges beside what is known
 PER_NOISE = 0.03  # and for each unit of noise that a deblurring would strengthen
 
 

@@ -19,7 +19,7 @@ import scipy.fft
 
 __all__ = ["Stripes", "find_stripes"]
 
-ROWS = 256  # at most so many are looked at
+ROWS = 128  # at most so many are looked at
 STRONG = 0.7 / 255  # deviation of offsets, of levels from 0 to 1, that is worth a correction
 ALTERNATE = (0.25, 0.62)  # -cov(d_j, d_j+1) / var d: 1/2 of stripes, more of interlaced fields
 CALM = 0.7  # share of each column, where the guide has the least edges, that is read
