@@ -73,13 +73,14 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", choices=("choose", "report"), default="report")
     parser.add_argument("--degrade", nargs="+", choices=DEGRADATIONS, default=list(DEGRADATIONS))
+    parser.add_argument("--sources-only", action="store_true", help="fuse nothing, which is quick")
     parser.add_argument("--out", type=Path, help="write the table there, too")
     parser.add_argument("--pictures", type=Path, help="a folder for sources and results")
     how = parser.parse_args()
     torch.set_num_threads(1)
     fuser = Fuser(device="cpu", look=False)
     pairs = list(_pairs(how.data, how.split))
-    clean = {name: fuser(*pair) for name, pair in pairs}
+    clean = {} if how.sources_only else {name: fuser(*pair) for name, pair in pairs}
     head = "| degradation | method | source PSNR | SSIM | fused PSNR | SSIM | rim | s |"
     lines = [f"{len(pairs)} pairs: {', '.join(name for name, _ in pairs)}", "", head]
     lines += ["| --- " * 8 + "|"]
@@ -121,28 +122,29 @@ def _rows(
         rng = np.random.default_rng(zlib.crc32(pair.encode()))
         y = _rounded(degradation.first(a.astype(float), rng))
         v = b if degradation.second is None else _rounded(degradation.second(b.astype(float), rng))
-        held = fuser.with_config(options={"curve": clean[pair].chosen["curve"]})
+        held = fuser
+        if clean:
+            held = fuser.with_config(options={"curve": clean[pair].chosen["curve"]})
         for method in methods:
             begin = time.process_time()
             if method in degradation.baselines:
                 x = _rounded(degradation.baselines[method](y.astype(float), v, degradation))
-                fusion = _as_it_is(held)(x, v)
+                fusion = _as_it_is(held)(x, v) if clean else None
             else:
                 said = degradation.said if method == "said" else None
-                fusion = held.with_config(observations=said)(y, v)
-                x = np.rint(255 * fusion.sources[0].pixels[..., 0])
+                told = held.with_config(observations=said)
+                fusion = told(y, v) if clean else None
+                restored = told.registered((y, v)).pictures if fusion is None else fusion.sources
+                x = np.rint(255 * restored[0].pixels[..., 0])
             seconds = time.process_time() - begin
             inside = _inside(a.shape, degradation.rim)
-            target = clean[pair].image
-            values[method].append(
-                [
-                    *_near(x, a, inside),
-                    *_near(fusion.image, target, inside),
-                    _rim(fusion.image, b, degradation.rim),
-                    seconds,
-                ]
-            )
-            if pictures is not None:
+            row = [*_near(x, a, inside), np.nan, np.nan, np.nan, seconds]
+            if fusion is not None:
+                target = clean[pair].image
+                row[2:4] = _near(fusion.image, target, inside)
+                row[4] = _rim(fusion.image, b, degradation.rim)
+            values[method].append(row)
+            if pictures is not None and fusion is not None:
                 stem = f"{name}_{pair.replace('/', '_')}_{method}"
                 pictures.mkdir(parents=True, exist_ok=True)
                 sheet = np.hstack([_rounded(x), fusion.image, target])
@@ -150,7 +152,7 @@ def _rows(
     for method in methods:
         means = np.mean(values[method], axis=0)
         numbers = [f"{n:.{d}f}" for n, d in zip(means, (2, 4, 2, 4, 1, 1), strict=True)]
-        numbers[4] = numbers[4] if degradation.rim else "-"
+        numbers = ["-" if number == "nan" else number for number in numbers]
         yield f"| {name} | {method} | " + " | ".join(numbers) + " |"
 
 
@@ -173,7 +175,7 @@ def _inside(shape: tuple[int, ...], rim: float) -> tuple[slice, slice]:
 def _rim(fused: Plane, photograph: Plane, rim: float) -> float:
     """How much more levels jump along the frame than those of the photograph do there."""
     if not rim:
-        return 0.0
+        return np.nan
     rows, columns = _inside(fused.shape, rim)
     jumps = []
     for plane in (fused.astype(float), photograph.astype(float)):

@@ -18,6 +18,7 @@ FLAT = 1.5 / 255  # what levels of a rim may differ by
 LEAST = 0.02  # share of the picture that a rim must have to be one, and a frame
 CORNERS = 8  # of a quadrilateral that the picture's border cuts
 CUT = 0.02  # share of its area that a frame may lose when it is given so few corners
+SMALLEST = 32  # pixels of a side: corners of less are found by chance
 LOOK = 160  # pixels of each side that are looked at first
 FULL = 0.9  # share of the frame that differs from the rim; the dark parts of a scene do not
 
@@ -28,6 +29,8 @@ def find_frame(plane: np.ndarray) -> np.ndarray | None:
     Of a frame that does not lie along rows and columns, the outermost pixels may be blends with the
     rim, and are left out.
     """
+    if min(plane.shape) < SMALLEST:
+        return None
     coarse = plane[:: -(-len(plane) // LOOK), :: -(-plane.shape[1] // LOOK)]
     if _frame(coarse) is None:  # most pictures have none, and this is soon found
         return None

@@ -9,6 +9,7 @@ __all__ = ["find_dead", "mended"]
 
 FAR = 0.15  # of levels from 0 to 1, beyond the lightest and the darkest neighbour
 TIMES = 3.0  # and so many times the range of the neighbours
+SMALLEST = 8  # pixels of a side
 MANY = 4  # a single one may be a lamp, or a star
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
@@ -16,7 +17,7 @@ AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 def find_dead(plane: np.ndarray) -> np.ndarray:
     """Where (H, W) pixels stand out from the eight around them, as nothing behind a lens does."""
     dead = np.zeros(plane.shape, bool)
-    if min(plane.shape) < 3:
+    if min(plane.shape) < SMALLEST:
         return dead
     wide = np.pad(plane, 1, mode="edge")
     middle = wide[1:-1]
