@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,15 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import MIXED, FusionConfig, ResolvedConfig
+from ddfm.config import MIXED, FusionConfig, ResolvedConfig, name_of
 from ddfm.diffusion.guided import GuidedDenoiser
+from ddfm.diffusion.observed import Observed, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
 from ddfm.likelihood.base import Likelihood
@@ -38,19 +39,21 @@ from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import denoise, padded, unclipped
+from ddfm.priors.denoise import padded
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
 from ddfm.registration.pictures import Registered, lay, reference_of
 from ddfm.result import Chosen, Fusion
+from ddfm.trust.attribution import Attribution, attributed
+from ddfm.trust.samples import check_samples, posterior_samples
+from ddfm.trust.uncertainty import Uncertainty
 from ddfm.version import __version__
 
-__all__ = ["Fuser", "Fusion", "check_number", "fuse"]
+__all__ = ["Fuser", "Fusion", "check_attribution", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
-Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 Part = str | Callable[..., Any]
 _RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
@@ -59,9 +62,37 @@ _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    names = ("progress", "callback", "trajectory", "first_guess")
+    names = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
     of_call = {name: kwargs.pop(name) for name in names if name in kwargs}
     return Fuser(prior, **kwargs)(*sources, **of_call)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is known when groups are fused, and before they are pictures again."""
+
+    groups: Sequence[Registered]
+    observed: list[list[Observed]]
+    config: ResolvedConfig
+    prior: Prior
+    likelihood: Likelihood | None  # of DDFM
+    f: Tensor | None  # as the loop left it, (B, 1, H, W) about [-1, 1], with its padding
+    fused: Tensor  # luminance, (B, 1, H, W) in [0, 1]
+    chosen: list[Chosen]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.groups[0].pictures[0].size
+
+    @torch.no_grad()
+    def attribution(self) -> Attribution | None:
+        """Of the one result of this run."""
+        shares = None if self.likelihood is None else self.likelihood.attribution()
+        if shares is None or self.f is None:
+            return None
+        names = [picture.name for picture in self.groups[0].pictures]
+        luminance = self.fused[0, 0].float().cpu().numpy()
+        return attributed(shares, self.observed[0], self.f, luminance, names)
 
 
 class Fuser:
@@ -172,6 +203,8 @@ class Fuser:
         callback: Callback | None = None,
         trajectory: bool = False,
         first_guess: np.ndarray | None = None,
+        samples: int = 0,
+        attribution: bool = False,
     ) -> Fusion:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
@@ -183,7 +216,13 @@ class Fuser:
             progress: a bar; None shows one on a terminal if the work takes a while.
             callback: sees every `Step` of the sampler.
             trajectory: whether the result keeps a snapshot of every step.
+            samples: how many other results, as possible by the noise of the sources, the
+                `uncertainty` of the result is taken from; 16 will do, 0 is for none.
+            attribution: whether the result knows which source its levels and gradients are from.
         """
+        check_samples(samples)
+        if attribution:
+            check_attribution(self.config)
         if first_guess is not None and not self.has_warm_start:
             raise InputError(
                 "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
@@ -193,7 +232,13 @@ class Fuser:
         watch = Watch(progress, callback, trajectory)
         for word in laid.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
-        return self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
+        run = self._run([laid], self._task_of(laid.pictures), watch, first_guess)
+        fusion = self._results(run, watch)[0]
+        if samples:
+            fusion = replace(fusion, uncertainty=self._uncertainty(run, samples))
+        if attribution:
+            fusion = replace(fusion, attribution=run.attribution())
+        return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
@@ -291,42 +336,55 @@ class Fuser:
             "device": self.device.type,
         }
 
-    @torch.no_grad()
     def _fuse(
         self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
+        return self._results(self._run(groups, task, watch, guess), watch)
+
+    @torch.no_grad()
+    def _run(
+        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None
+    ) -> _Run:
         self.check_number(len(groups[0].pictures))
         if self.dmfuse is not None and watch.trajectory:
             raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
-        height, width = size = groups[0].pictures[0].size
+        size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
-        evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
-        shares: Tensor | None = None
+        observed = [self._observed(laid.pictures, config, prior) for laid in groups]
+        s = [torch.cat([x.likely for x in of_all]) for of_all in zip(*observed, strict=True)]
+        seeds = [config.seed] * len(groups)
+        f: Tensor | None = None
+        likelihood: Likelihood | None = None
         with watch:
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
-                noise = [left for _, _, left in evidence]
-                fused, shares = self._in_a_loop(s, noise, config, prior, watch, first, size)
+                noise = [_noise_left(sources, size) for sources in observed]
+                f, likelihood = self._in_a_loop(s, noise, config, prior, watch, first, seeds)
+                fused = likelihood.finish(_within(f, size))
                 fused, chosen = Tone.among(config.options)(fused)
             else:
-                options = _given(config.options)
-                f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
-                fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
-        planes = fused[:, 0].float().cpu().numpy()
+                fused, chosen = self._in_one_pass(s, config, size)
+        return _Run(groups, observed, config, prior, likelihood, f, fused, chosen)
+
+    def _results(self, run: _Run, watch: Watch) -> list[Fusion]:
+        config, size = run.config, run.size
+        shares = run.likelihood.shares() if run.likelihood and config.task in MIXED else None
+        if shares is not None:
+            shares = _within(shares, size).float().cpu()
+        planes = run.fused[:, 0].float().cpu().numpy()
         return [
             Fusion(
                 in_color(
                     planes[k], laid.pictures, config.color, None if shares is None else shares[k]
                 ),
-                self.settings(task) | _about(laid, evidence[k][1]),
+                self.settings(config.task) | _about(laid, run.observed[k]),
                 watch.snapshots(k, size),
-                chosen[k],
+                run.chosen[k],
                 laid.words,
             )
-            for k, laid in enumerate(groups)
+            for k, laid in enumerate(run.groups)
         ]
 
     def _in_a_loop(
@@ -337,13 +395,13 @@ class Fuser:
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
-        size: tuple[int, int],
-    ) -> tuple[Tensor, Tensor | None]:
-        """Fused luminance in [0, 1], by DDFM, and the shares that mix colours, if any do."""
+        seeds: list[int],
+    ) -> tuple[Tensor, Likelihood]:
+        """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
         options = _given(Tone.others(config.options))
         likelihood = make_likelihood(config.likelihood, s, **options)
         likelihood.noise = torch.tensor(noise)
-        draw = Noise([config.seed] * len(s[0]))
+        draw = Noise(seeds)
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if config.start is None else config.start
         if config.start is not None:
@@ -357,11 +415,37 @@ class Fuser:
             noise=draw,
             callback=watch,
         )
-        height, width = size
-        shares = likelihood.shares() if config.task in MIXED else None
-        if shares is not None:
-            shares = shares[..., :height, :width].float().cpu()
-        return likelihood.finish(luminance(x)[..., :height, :width]), shares
+        return luminance(x), likelihood
+
+    def _in_one_pass(
+        self, s: list[Tensor], config: ResolvedConfig, size: tuple[int, int], **options: Any
+    ) -> tuple[Tensor, list[Chosen]]:
+        """Fused luminance in [0, 1], by DMFuse, and the curve of each image."""
+        assert self.dmfuse is not None
+        options = _given(config.options) | options
+        f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
+        return ((_within(f, size) + 1) / 2).clamp(0, 1), chosen
+
+    @torch.no_grad()
+    def _uncertainty(self, run: _Run, count: int) -> Uncertainty:
+        """Of the one result of a run: as many others, of what its sources may have been."""
+        config, size = run.config, run.size
+        steps = [2 * grey_step(picture.dtype) for picture in run.groups[0].pictures]
+        sources = with_independent_noise(run.observed[0], size, steps)
+        tone = Tone.among(config.options).with_curve_of(run.chosen[0])
+
+        def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
+            if run.likelihood is None:
+                return self._in_one_pass(s, config, size, curve=tone.curve)[0]
+            f = run.likelihood.again(*s)
+            if f is None:
+                noise, quiet = [0.0] * len(seeds), Watch(False)
+                with quiet:
+                    f, _ = self._in_a_loop(s, noise, config, run.prior, quiet, None, seeds)
+            return tone(run.likelihood.finish(_within(f, size)))[0]
+
+        samples = posterior_samples(sources, run.prior, fuse, count, config.seed)
+        return Uncertainty(run.fused[0, 0].float().cpu().numpy(), samples)
 
     @torch.no_grad()
     def _chosen(self, laid: Registered) -> Chosen:
@@ -377,23 +461,14 @@ class Fuser:
             raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
+    def _observed(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> list[Observed]:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
-        sources, levels, left = [], [], 0.0
+        observed = []
         for picture in pictures:
-            height, width = picture.size
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
-            level = float(noise_level(x[..., :height, :width]))
-            if level >= config.clean:
-                x = luminance(denoise(prior, _channels(x, prior), level))
-                left = max(left, float(noise_level(x[..., :height, :width])))
-            clipped = level if picture.clipped_noise is None else picture.clipped_noise
-            if clipped >= config.clean:
-                x = unclipped(x, clipped)
-            sources.append(x)
-            levels.append(round(level, 5))
-        return sources, levels, left
+            observed.append(observe(x, prior, picture.size, config.clean, picture.clipped_noise))
+        return observed
 
     def _task_of(self, pictures: Pictures) -> str:
         if self.config.task != "auto":
@@ -408,6 +483,14 @@ def check_number(number: int, config: FusionConfig) -> None:
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
+
+
+def check_attribution(config: FusionConfig) -> None:
+    """Refuses a method, or a likelihood, that does not know what comes from where."""
+    knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
+    if config.method == "dmfuse" or knows is Likelihood.attribution:
+        name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
+        raise InputError(f"attribution: {name} does not know which source its result is from")
 
 
 def _check(config: FusionConfig, head: Any) -> None:
@@ -474,8 +557,21 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
     return x.expand(-1, prior.channels, -1, -1)
 
 
-def _about(laid: Registered, noise: list[float]) -> dict[str, Any]:
+def _within(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Without what was padded."""
+    height, width = size
+    return x[..., :height, :width]
+
+
+def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
+    """The most that is left in a source whose noise was removed."""
+    means = [source.mean for source in sources if source.mean is not None]
+    return max((noise_level(_within(mean, size)) for mean in means), default=0.0)
+
+
+def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     names = [picture.name for picture in laid.pictures]
+    noise = [round(source.level, 5) for source in sources]
     about = {"sources": names, "source_noise": noise, "alignment": laid.about}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -20,6 +20,8 @@ from ddfm.imaging.files import Picture, to_array, write_image
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
+from ddfm.trust.attribution import Attribution
+from ddfm.trust.uncertainty import Uncertainty
 
 __all__ = ["Chosen", "Fusion", "check_steps"]
 
@@ -40,6 +42,8 @@ class Fusion:
         words: warnings about the sources, a line each: that they do not lie on each other, say.
         chosen: options that the image set by itself, the curve of its tone; see
             `Fuser.with_shared_estimates`.
+        uncertainty: how far it may be off, if samples were asked for.
+        attribution: where its levels and gradients come from, if that was asked for.
     """
 
     picture: Picture = field(repr=False)
@@ -47,6 +51,8 @@ class Fusion:
     trajectory: list[Snapshot] = field(default_factory=list, repr=False)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    uncertainty: Uncertainty | None = None
+    attribution: Attribution | None = None
 
     @cached_property
     def image(self) -> np.ndarray:

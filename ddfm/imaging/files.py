@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -33,7 +33,7 @@ from ddfm.errors import InputError, StorageError, one_line, unknown
 from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_pages, write_tiff
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
@@ -54,6 +54,7 @@ __all__ = [
     "to_array",
     "write_drawing",
     "write_image",
+    "write_planes",
 ]
 
 _SOFTWARE = 305  # of TIFF and EXIF
@@ -194,6 +195,15 @@ def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
     path = Path(path)
     check_output(path, (drawing.height, drawing.width))
     write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name, None))
+
+
+def write_planes(path: str | os.PathLike[str], planes: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Write named planes (H, W), float32, as the pages of a TIFF."""
+    path = Path(path)
+    check_output(path, planes[0][1].shape)
+    file = BytesIO()
+    write_pages(file, planes)
+    write_bytes(path, file.getvalue())
 
 
 def _read_file(path: Path, page: int, name: str | None) -> Picture:

@@ -35,13 +35,15 @@ it is 0, and the prior need not be asked.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from ddfm.errors import InputError, unknown
-from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
-from ddfm.numerics.filters import smooth
+from ddfm.numerics.filters import per_image_sum, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
 
@@ -103,14 +105,14 @@ class EvidenceLikelihood(Likelihood):
         self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
         self.z: Tensor | None = None
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None  # of an M-step: f, x0, rho
         self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
         """What the sources say without any prior, labels being as they are expected to be."""
         self._read_sources()
-        right, below = self._gradients(self.pi)
-        f = self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))  # as if W were 1
+        f = self._of_expected_labels()
         nothing = torch.zeros_like(self.u[..., :1, :1])
         return self._m_step(self.pi, f, f, nothing)
 
@@ -128,6 +130,7 @@ class EvidenceLikelihood(Likelihood):
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
         self.z = self._e_step(f)
+        self._last = f, x0, rho
         self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
@@ -141,6 +144,40 @@ class EvidenceLikelihood(Likelihood):
         self._read_sources()
         return self.r
 
+    def attribution(self) -> Shares | None:
+        """Levels by r, but on targets of the first source; gradients by the labels.
+
+        What the prior did is the change that the last M-step makes by it.
+        """
+        if self.f is None or self.z is None or self._last is None:
+            return None
+        levels = self.r
+        if self.targets is not None:
+            first = self.targets[:, :1]
+            levels = levels * (1 - first)
+            levels = torch.cat([levels[:, :1] + first, levels[:, 1:]], dim=1)
+        labels = smooth(self.z, GRAIN)
+        with_faint = _with_others(labels, torch.ones_like(labels)) - labels  # of the other labels
+        gradients = labels + self.m * with_faint
+        sources = Shares.of_sources(levels, gradients / gradients.sum(dim=1, keepdim=True))
+        f, x0, rho = self._last
+        if not bool((rho > 0).any()):
+            return sources
+        return sources.with_change(self.f, self.f - self._m_step(self.z, f, x0, 0 * rho))
+
+    def again(self, *sources: Tensor) -> Tensor | None:
+        """One pass, with the same regions and targets.
+
+        It begins with the last f and the difference that the sources make where all is even.
+        """
+        if self.f is None:
+            return None
+        other = copy.copy(self)
+        other.sources, other.shape = list(sources), sources[0].shape
+        other._weigh_evidence(*other._energies())
+        other.f = self.f + other._of_expected_labels() - self._of_expected_labels()
+        return other.step(other.f, None)
+
     def _read_sources(self) -> None:
         """All that the sources give once, (4) to (6).
 
@@ -149,31 +186,39 @@ class EvidenceLikelihood(Likelihood):
         like = self.sources[0]
         if self._read_as == (like.device, like.dtype):
             return
-        s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
-        right, below = grad(s)
-        energy = smooth(right**2 + below**2, GRAIN) + TINY
-        strongest = energy.amax(dim=1, keepdim=True)
+        s, right, below, energy = self._energies()
         self.r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
+        self.targets = find_targets(s, self.theta, self._solve) if self.theta else None
+        self._weigh_evidence(s, right, below, energy)
+        self._read_as = like.device, like.dtype
+
+    def _energies(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The sources (B, K, H, W), their gradients, and the energy of these."""
+        s = torch.cat(self.sources, dim=1)
+        right, below = grad(s)
+        return s, right, below, smooth(right**2 + below**2, GRAIN) + TINY
+
+    def _weigh_evidence(self, s: Tensor, right: Tensor, below: Tensor, energy: Tensor) -> None:
+        """What is to be expected of levels and gradients, regions and targets being found."""
+        strongest = energy.amax(dim=1, keepdim=True)
         self.u = (self.r * s).sum(dim=1, keepdim=True)
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         self.pi = log_pi.softmax(dim=1)
         self.a = torch.full_like(self.u, self.alpha)
         self.W = (1 + strongest / self.edge**2).rsqrt()
-        if self.theta:
-            targets = find_targets(s, self.theta, self._solve)
-            first = targets[:, :1]
-            none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
-            self.pi = none * self.pi + targets
+        if self.targets is not None:
+            first = self.targets[:, :1]
+            none = (1 - self.targets.sum(dim=1, keepdim=True)).clamp(min=0)
+            self.pi = none * self.pi + self.targets
             self.a = self.a * (1 - first)
             self.W = self.W * (1 - first) + first
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
-        m = self.faint / (self.faint + energy.sqrt())
-        right, below = _with_others(right, m), _with_others(below, m)
+        self.m = self.faint / (self.faint + energy.sqrt())
+        right, below = _with_others(right, self.m), _with_others(below, self.m)
         q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
         self.right, self.below = q * right, q * below
-        self._read_as = like.device, like.dtype
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
@@ -188,6 +233,11 @@ class EvidenceLikelihood(Likelihood):
         if self.width * GRID < 1:
             return smooth(x, max(self.width * min(x.shape[-2:]), 0.3))
         return smooth_regions(x, s, self.width, self.edge)
+
+    def _of_expected_labels(self) -> Tensor:
+        """f of the labels that are expected, as if W were 1 and no level beyond black and white."""
+        right, below = self._gradients(self.pi)
+        return self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))
 
     def _gradients(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """What grad f is expected to be, sum_k (S z)_k g_k."""
@@ -216,8 +266,7 @@ class EvidenceLikelihood(Likelihood):
             """What of (1) depends on f, its sign reversed."""
             across, down = grad(f)
             gradients = self.W * ((across - right) ** 2 + (down - below) ** 2)
-            total = self._of_levels(f, x0, rho) + gradients
-            return total.sum(dim=(1, 2, 3), keepdim=True)
+            return per_image_sum(self._of_levels(f, x0, rho) + gradients)
 
         # What was within black and white may be beyond now, which (3) did not know.
         before, best = lost(f), f

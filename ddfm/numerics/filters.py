@@ -8,12 +8,21 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-__all__ = ["per_image_mean", "smooth"]
+__all__ = ["per_image_mean", "per_image_sum", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 1, 1, 1)."""
-    return x.mean(dim=(1, 2, 3), keepdim=True)
+    """(B, C, H, W) -> (B, 1, 1, 1)."""
+    return per_image_sum(x) / x[0].numel()
+
+
+def per_image_sum(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 1, 1, 1), the same bits for any number of threads.
+
+    Row by row: threads share a single sum among them, and then it depends on how many they are;
+    each of many sums is one thread's own.
+    """
+    return x.sum(-1, keepdim=True).sum(-2, keepdim=True).sum(1, keepdim=True)
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:

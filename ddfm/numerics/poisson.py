@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.filters import per_image_mean, per_image_sum
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
 
@@ -83,10 +83,10 @@ class PoissonSolver:
         way, gain = torch.zeros_like(f), None
         for _ in range(passes):
             towards = self(level / mean, rest / mean)
-            before, gain = gain, _dot(rest, towards)
+            before, gain = gain, per_image_sum(rest * towards)
             way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
             applied = _applied(a, weight, way)
-            step = gain / _dot(way, applied).clamp(min=NOTHING)
+            step = gain / per_image_sum(way * applied).clamp(min=NOTHING)
             f, rest = f + step * way, rest - step * applied
         return f
 
@@ -108,10 +108,6 @@ def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
     """(a + grad' weight grad) f."""
     right, below = grad(f)
     return a * f + adjoint(weight * right, weight * below)
-
-
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    return (x * y).sum(dim=(1, 2, 3), keepdim=True)
 
 
 def _line(n: int) -> Tensor:

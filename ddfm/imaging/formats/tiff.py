@@ -9,7 +9,7 @@ to more than its place in the page. Palettes, bits, faxes and JPEG are left to P
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from math import ceil, prod
 from pathlib import Path
@@ -28,7 +28,7 @@ from ddfm.storage.ours import MARK
 if TYPE_CHECKING:
     from tifffile import FileHandle, TiffPage
 
-__all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
+__all__ = ["is_tiff", "page_count", "read_page", "write_pages", "write_tiff"]
 
 _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
@@ -108,6 +108,21 @@ def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
         software=MARK,
         metadata=None,
     )
+
+
+def write_pages(file: BinaryIO, pages: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Planes (H, W) of one depth, each a page with its name as its description."""
+    import tifffile
+
+    with tifffile.TiffWriter(file) as writer:
+        for name, plane in pages:
+            writer.write(
+                plane,
+                photometric="minisblack",
+                description=name.encode("ascii", "replace").decode(),
+                software=MARK,
+                metadata=None,
+            )
 
 
 def _bytes_at(file: BinaryIO | FileHandle, offset: int, size: int) -> bytes:
