@@ -445,7 +445,8 @@ class Fuser:
             return tone(run.likelihood.finish(_within(f, size)))[0]
 
         samples = posterior_samples(sources, run.prior, fuse, count, config.seed)
-        return Uncertainty(run.fused[0, 0].float().cpu().numpy(), samples)
+        removed = any(source.mean is not None for source in sources)
+        return Uncertainty.of(run.fused[0, 0].float().cpu().numpy(), samples, removed=removed)
 
     @torch.no_grad()
     def _chosen(self, laid: Registered) -> Chosen:

@@ -41,19 +41,18 @@ def view(
     fused: Picture,
     sources: Sequence[Picture],
     colormap: str = "iron",
-    celsius: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """A view of a fusion by its name in `VIEWS`.
 
     Args:
-        colormap, celsius: of an overlay.
+        colormap: of an overlay.
     """
     check_view(kind, colormap)
     if kind == "side-by-side":
         return side_by_side(fused, sources)
     if kind == "before-after":
         return before_after(fused, sources)
-    return overlay(fused, sources[0], colormap, celsius)
+    return overlay(fused, sources[0], colormap)
 
 
 def check_view(kind: str, colormap: str = "iron") -> None:
@@ -96,19 +95,11 @@ def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     return shown
 
 
-def overlay(
-    fused: Picture,
-    thermal: Picture,
-    colormap: str = "iron",
-    celsius: tuple[float, float] | None = None,
-) -> np.ndarray:
+def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndarray:
     """The fusion in the false colours of the thermal image, and beside it what they stand for.
 
-    Half of the luminance is the map's and half the fusion's, so that both can be read.
-
-    Args:
-        celsius: the temperatures at black and white, for the scale; without them it has the
-            image's own numbers (counts), or, where it has none, percent.
+    Half of the luminance is the map's and half the fusion's, so that both can be read. The scale
+    is in degrees where the image is; else it has the image's own numbers (counts), or percent.
     """
     level = eight_bit(thermal).astype(np.float32) / 255
     level = level @ _WEIGHTS if level.ndim == 3 else level
@@ -118,7 +109,8 @@ def overlay(
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
-    return np.hstack([shown, scale_bar(shown.shape[0], thermal.range, colormap, celsius)])
+    limits, unit = thermal.range or (0.0, 100.0), thermal.unit if thermal.range else "%"
+    return np.hstack([shown, scale_bar(shown.shape[0], limits, colormap, unit)])
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
@@ -131,18 +123,14 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
 
 
 def scale_bar(
-    height: int,
-    limits: tuple[float, float] | None,
-    colormap: str,
-    celsius: tuple[float, float] | None = None,
+    height: int, limits: tuple[float, float], colormap: str, unit: str = ""
 ) -> np.ndarray:
     """A bar from the least level, below, to the greatest, with numbers."""
     line = line_height(4 * height // 3)
-    unit = " °C" if celsius else "" if limits else " %"
-    low, high = celsius or limits or (0.0, 100.0)
+    low, high = limits
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
     digits = 0 if high - low >= 20 else 1 if high - low >= 4 else 2
-    labels = [f"{number:.{digits}f}{unit}" for number in numbers]
+    labels = [f"{number:.{digits}f} {unit}".rstrip() for number in numbers]
     bar = line
     wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)

@@ -18,9 +18,16 @@ DEEP = (".tif", ".tiff")  # suffixes of files that hold numbers, not colours
 CALM = "ice"
 TOPS = (1, 2, 5, 10, 20, 50, 100, 200)  # of a scale, so that pictures can be compared
 # Hues of sources, told apart by those who see no red or no green, too; the prior's is the last.
-HUES: tuple[tuple[float, float, float], ...] = ((0.95, 0.66, 0.36), (0.42, 0.62, 0.84), (0.45, 0.74, 0.62), (0.84, 0.78, 0.45))
-HUES += ((0.62, 0.55, 0.76),)
-PRIOR = (0.80, 0.40, 0.66)
+HUES = np.array(
+    [
+        (0.95, 0.66, 0.36),
+        (0.42, 0.62, 0.84),
+        (0.45, 0.74, 0.62),
+        (0.84, 0.78, 0.45),
+        (0.62, 0.55, 0.76),
+    ]
+)
+PRIOR = np.array((0.80, 0.40, 0.66))
 PALE = 0.82  # grey of what is from nowhere
 INKED = (0.10, 0.06, 0.08)  # of a mark
 HATCH = 5  # pixels between the lines of a mark
@@ -57,7 +64,7 @@ def drawn_attribution(
         luminance: of the result, (H, W) in [0, 1].
         names: of the K sources.
     """
-    hues = np.array([*(HUES[k % len(HUES)] for k in range(len(names))), PRIOR], np.float32)
+    hues = np.array([*(HUES[k % len(HUES)] for k in range(len(names))), PRIOR])
     down, across = np.gradient(luminance)
     size = np.hypot(down, across)
     strength = size / (size + 4 / 255)
@@ -72,7 +79,7 @@ def drawn_attribution(
     sheet = _titled(panels, ["levels", "details"])
     letters = [f"{letter}: {Path(n).name}" for letter, n in zip("ABCDEFGHIJ", names, strict=False)]
     letters += [Path(name).name for name in names[len(letters) :]]
-    legend = [*zip(letters, hues[:-1], strict=True), ("the prior", PRIOR)]
+    legend = list(zip([*letters, "the prior"], hues, strict=True))
     return _with_legend(sheet, legend, bool(unsupported.any()))
 
 
@@ -100,7 +107,7 @@ def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
 
 
 def _with_legend(
-    sheet: Image.Image, legend: Sequence[tuple[str, Sequence[float]]], marks: bool
+    sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]], marks: bool
 ) -> Image.Image:
     """Below, a line each: who has which hue."""
     line = line_height(sheet.width // 2)

@@ -11,11 +11,14 @@ import numpy as np
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
-from ddfm.imaging.files import write_drawing, write_image
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.files import write_drawing, write_planes
 from ddfm.trust.pictures import DEEP, drawn_uncertainty
 
-__all__ = ["Uncertainty"]
+__all__ = ["WIDENED", "Uncertainty"]
+
+# By benchmarks/calibration.py, on the pairs that settings are chosen on: where the prior has
+# removed noise, deviations are larger than what samples show. Where noise was left they are right.
+WIDENED = 1.55
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,18 @@ class Uncertainty:
     def std(self) -> np.ndarray:
         """(H, W), the standard deviation."""
         return self.samples.std(axis=0, ddof=1)
+
+    @classmethod
+    def of(cls, result: np.ndarray, samples: np.ndarray, *, removed: bool) -> Uncertainty:
+        """Of samples as they were drawn.
+
+        Args:
+            removed: whether the prior has removed noise from a source.
+        """
+        if removed:
+            mean = samples.mean(axis=0)
+            samples = (mean + WIDENED * (samples - mean)).clip(0, 1)
+        return cls(result, samples)
 
     @by_annotation
     def quantile(self, share: float) -> np.ndarray:
@@ -60,12 +75,14 @@ class Uncertainty:
 
     @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the standard deviation: .tif in floating point; all else a picture with a scale.
+        """Writes the standard deviation: a picture with a scale, or, as .tif, numbers.
 
-        The file has levels from 0 to 1, the picture grey levels of 255.
+        The TIFF has three pages in floating point, of levels from 0 to 1: the deviation, and the
+        least and the greatest level of the 90 % interval. The picture has grey levels of 255.
         """
         if Path(path).suffix.lower() in DEEP:
-            like = Picture(self.std[..., None], dtype=np.dtype(np.float32))
-            write_image(path, self.std, like)
+            low, high = self.interval()
+            pages = (("standard deviation", self.std), ("90 % from", low), ("90 % to", high))
+            write_planes(path, [(name, plane.astype(np.float32)) for name, plane in pages])
         else:
             write_drawing(path, drawn_uncertainty(255 * self.std))
