@@ -179,9 +179,9 @@ def fuse(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
-    of_trust = {"--uncertainty": uncertainty, "--samples": samples, "--attribution": attribution}
-    of_images |= of_trust
+    of_images: dict[str, Any] = {"--show": show, "--overlay": overlay}
+    of_images |= {"--save-steps": save_steps, "--check": sheet}
+    of_images |= {"--uncertainty": uncertainty, "--samples": samples, "--attribution": attribution}
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
     of_levels = {"--range-a": range_a, "--range-b": range_b}

@@ -43,7 +43,7 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
-from ddfm.numerics.filters import per_image_sum, smooth
+from ddfm.numerics.filters import per_image_sum, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
 
@@ -145,7 +145,7 @@ class EvidenceLikelihood(Likelihood):
         return self.r
 
     def attribution(self) -> Shares | None:
-        """Levels by r, but on targets of the first source; gradients by the labels.
+        """Levels by r, but on targets of the first source; gradients by the labels and their size.
 
         What the prior did is the change that the last M-step makes by it.
         """
@@ -157,8 +157,8 @@ class EvidenceLikelihood(Likelihood):
             levels = levels * (1 - first)
             levels = torch.cat([levels[:, :1] + first, levels[:, 1:]], dim=1)
         labels = smooth(self.z, GRAIN)
-        with_faint = _with_others(labels, torch.ones_like(labels)) - labels  # of the other labels
-        gradients = labels + self.m * with_faint
+        of_others = _with_others(labels, torch.ones_like(labels)) - labels
+        gradients = (labels + self.m * of_others) * self.size
         sources = Shares.of_sources(levels, gradients / gradients.sum(dim=1, keepdim=True))
         f, x0, rho = self._last
         if not bool((rho > 0).any()):
@@ -187,7 +187,7 @@ class EvidenceLikelihood(Likelihood):
         if self._read_as == (like.device, like.dtype):
             return
         s, right, below, energy = self._energies()
-        self.r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
+        self.r = shares_of(self.kappa * self._saliency(s, energy))
         self.targets = find_targets(s, self.theta, self._solve) if self.theta else None
         self._weigh_evidence(s, right, below, energy)
         self._read_as = like.device, like.dtype
@@ -203,7 +203,7 @@ class EvidenceLikelihood(Likelihood):
         strongest = energy.amax(dim=1, keepdim=True)
         self.u = (self.r * s).sum(dim=1, keepdim=True)
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
-        self.pi = log_pi.softmax(dim=1)
+        self.pi = shares_of(log_pi)
         self.a = torch.full_like(self.u, self.alpha)
         self.W = (1 + strongest / self.edge**2).rsqrt()
         if self.targets is not None:
@@ -215,7 +215,8 @@ class EvidenceLikelihood(Likelihood):
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
-        self.m = self.faint / (self.faint + energy.sqrt())
+        self.size = energy.sqrt()
+        self.m = self.faint / (self.faint + self.size)
         right, below = _with_others(right, self.m), _with_others(below, self.m)
         q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
         self.right, self.below = q * right, q * below
@@ -252,7 +253,7 @@ class EvidenceLikelihood(Likelihood):
 
     def _e_step(self, f: Tensor) -> Tensor:
         """(2)."""
-        return (self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t).softmax(dim=1)
+        return shares_of(self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t)
 
     def _m_step(self, z: Tensor, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
         """(3), from f on."""

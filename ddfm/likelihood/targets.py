@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.filters import smooth
+from ddfm.numerics.filters import shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
@@ -41,7 +41,7 @@ def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
     deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
     o = torch.minimum(above, above_all) / deviation
     none = torch.full_like(o[:, :1], theta)
-    T = (SHARP * torch.cat([o, none], dim=1)).softmax(dim=1)[:, :-1]
+    T = shares_of(SHARP * torch.cat([o, none], dim=1))[:, :-1]
     T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
     first, others = T[:, :1], T[:, 1:]
     room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-__all__ = ["per_image_mean", "per_image_sum", "smooth"]
+__all__ = ["per_image_mean", "per_image_sum", "shares_of", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
@@ -23,6 +23,15 @@ def per_image_sum(x: Tensor) -> Tensor:
     each of many sums is one thread's own.
     """
     return x.sum(-1, keepdim=True).sum(-2, keepdim=True).sum(1, keepdim=True)
+
+
+def shares_of(x: Tensor) -> Tensor:
+    """The softmax over dimension 1, the same bits for any number of threads.
+
+    PyTorch's own takes another exponential for the last few pixels of a thread.
+    """
+    weights = (x - x.amax(dim=1, keepdim=True)).exp()
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:

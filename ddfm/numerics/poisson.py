@@ -41,17 +41,23 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 
 
 def dct(x: Tensor) -> Tensor:
-    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
-    n = x.shape[-1]
-    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    return (torch.fft.fft(folded) * _turn(n, x)).real
+    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980).
+
+    Products are of real numbers: those of complex ones are rounded otherwise where the share of a
+    thread ends.
+    """
+    folded = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
+    cosine, sine = _turn(x.shape[-1], x)
+    return folded.real * cosine + folded.imag * sine
 
 
 def idct(y: Tensor) -> Tensor:
     """The inverse of `dct`."""
     n = y.shape[-1]
     mirrored = torch.cat([torch.zeros_like(y[..., :1]), y[..., 1:].flip(-1)], dim=-1)
-    folded = torch.fft.ifft(torch.complex(y, -mirrored) * _turn(n, y).conj()).real
+    cosine, sine = _turn(n, y)
+    turned = torch.complex(y * cosine + mirrored * sine, y * sine - mirrored * cosine)
+    folded = torch.fft.ifft(turned).real
     x = torch.empty_like(y)
     x[..., ::2] = folded[..., : (n + 1) // 2]
     x[..., 1::2] = folded[..., (n + 1) // 2 :].flip(-1)
@@ -114,9 +120,8 @@ def _line(n: int) -> Tensor:
     return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
 
 
-def _turn(n: int, like: Tensor) -> Tensor:
-    angle = -math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
-    turn = torch.polar(torch.ones_like(angle), angle)
-    return turn.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64).to(
-        like.device
-    )
+def _turn(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the angles that make cosines of waves."""
+    angle = math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
+    cosine, sine = angle.cos(), angle.sin()
+    return cosine.to(like.dtype).to(like.device), sine.to(like.dtype).to(like.device)
