@@ -5,24 +5,28 @@
 Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. Gaussian noise is
 put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; the
 truth is the fusion of the pair without that noise, and the tone is the truth's. Of each level of
-noise: which share of pixels the intervals contain; how wide they are (sharpness, grey levels of
-255); how large the deviation is that they say, and the error that is there, both as roots of mean
-squares; and the number by which deviations had to be larger for the 90 % interval to be right.
+noise: which share of pixels the intervals contain (with --plot, a reliability diagram); how wide
+they are (sharpness, grey levels of 255); how large the deviation is that they say, and the error
+that is there, both as roots of mean squares; and the number by which deviations had to be larger
+for the 90 % interval to be right.
 """
 
 from __future__ import annotations
 
+import colorsys
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from ablation import some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
+from ddfm.imaging.views import font_of
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HELD = 0.9  # the share that intervals are judged by
@@ -37,6 +41,7 @@ FACTORS = np.geomspace(0.25, 4, 161)
 @click.option("--samples", type=int, default=16, show_default=True)
 @click.option("--crop", type=int, default=192, show_default=True, help="The middle of a picture.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write all of it, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as PNG.")
 def main(
     folders: tuple[Path, ...],
     pairs: int,
@@ -45,6 +50,7 @@ def main(
     samples: int,
     crop: int,
     out: Path | None,
+    plot: Path | None,
 ) -> None:
     """The table of docs/trust.md."""
     found: dict[str, dict[str, Any]] = {}
@@ -59,8 +65,41 @@ def main(
             ]
             found[f"{dataset.name}, {sigma:g}"] = pooled(each)
     print_table(found, split)
+    if plot is not None:
+        drawn(found).save(plot)
     if out is not None:
         out.write_text(json.dumps({"split": split, "samples": samples, "found": found}, indent=1))
+
+
+def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
+    """The share of pixels inside against the share that intervals are for; right on the line."""
+    side, edge = 420, 60
+    sheet = Image.new("RGB", (side + edge + 150, side + edge + 20), "white")
+    draw, font = ImageDraw.Draw(sheet), font_of(22)
+
+    def at(share: float, inside: float) -> tuple[float, float]:
+        low, high = 0.4, 1.0
+        across, up = ((value - low) / (high - low) for value in (share, inside))
+        return edge + across * side, 20 + (1 - up) * side
+
+    for tick in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        draw.line([at(tick, 0.4), at(tick, 1)], fill=(225, 225, 225))
+        draw.line([at(0.4, tick), at(1, tick)], fill=(225, 225, 225))
+        draw.text(at(tick, 0.385), f"{tick:.0%}", "black", font, anchor="ma")
+        draw.text(at(0.39, tick), f"{tick:.0%}", "black", font, anchor="rm")
+    draw.line([at(0.4, 0.4), at(1, 1)], fill=(120, 120, 120), width=2)
+    draw.text((edge + side / 2, side + 46), "what intervals say", "black", font, anchor="ma")
+    draw.text((edge + 8, 24), "what they contain", "black", font)
+    for k, (name, row) in enumerate(found.items()):
+        hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 3 / 3 + 0.08, 0.75, 0.85))
+        line = [at(*pair) for pair in zip(SHARES, row["inside"], strict=True)]
+        draw.line(line, fill=hue, width=1 + k % 3)
+        for x, y in line:
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=hue)
+        top = 30 + 24 * k
+        draw.line([(edge + side + 10, top), (edge + side + 34, top)], fill=hue, width=1 + k % 3)
+        draw.text((edge + side + 40, top), name, "black", font, anchor="lm")
+    return sheet
 
 
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
