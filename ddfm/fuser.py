@@ -353,7 +353,8 @@ class Fuser:
         size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
         observed = [self._observed(laid.pictures, config, prior) for laid in groups]
-        s = [torch.cat([x.likely for x in of_all]) for of_all in zip(*observed, strict=True)]
+        by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
+        s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
         seeds = [config.seed] * len(groups)
         f: Tensor | None = None
         likelihood: Likelihood | None = None

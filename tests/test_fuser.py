@@ -661,13 +661,14 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     """By the prior, of the noise that was found; and the result tells how much that was."""
     from ddfm.priors.denoise import denoise, unclipped
 
-    found = {0: 0.2, 2: 0.0}  # the first is measured once more, when it is clean
+    found = {0: 0.2, 1: 0.0}  # the first is measured once more, when it is clean
     sizes = []
 
     def level(x):
         sizes.append(tuple(x.shape))
         return found.get(len(sizes) - 1, 0.05)
 
+    monkeypatch.setattr("ddfm.diffusion.observed.noise_level", level)
     monkeypatch.setattr("ddfm.fuser.noise_level", level)
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)

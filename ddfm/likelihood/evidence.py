@@ -106,6 +106,7 @@ class EvidenceLikelihood(Likelihood):
         self.f: Tensor | None = None
         self.z: Tensor | None = None
         self._last: tuple[Tensor, Tensor, Tensor] | None = None  # of an M-step: f, x0, rho
+        self._found: tuple[Tensor, Tensor | None] | None = None
         self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
@@ -130,7 +131,7 @@ class EvidenceLikelihood(Likelihood):
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
         self.z = self._e_step(f)
-        self._last = f, x0, rho
+        self._last = (f, x0, rho) if self.needs_prior else None
         self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
@@ -141,28 +142,29 @@ class EvidenceLikelihood(Likelihood):
         return -(self._of_levels(f, x0, rho) + misfit + surprise).sum(dim=(1, 2, 3))
 
     def shares(self) -> Tensor:
-        self._read_sources()
-        return self.r
+        s, _, _, energy = self._energies()
+        return self._responsibilities(s, energy)
 
     def attribution(self) -> Shares | None:
         """Levels by r, but on targets of the first source; gradients by the labels and their size.
 
         What the prior did is the change that the last M-step makes by it.
         """
-        if self.f is None or self.z is None or self._last is None:
+        if self.f is None or self.z is None:
             return None
-        levels = self.r
-        if self.targets is not None:
-            first = self.targets[:, :1]
+        levels, targets = self._choices()
+        if targets is not None:
+            first = targets[:, :1]
             levels = levels * (1 - first)
             levels = torch.cat([levels[:, :1] + first, levels[:, 1:]], dim=1)
+        size = self._energies()[-1].sqrt()
         labels = smooth(self.z, GRAIN)
         of_others = _with_others(labels, torch.ones_like(labels)) - labels
-        gradients = (labels + self.m * of_others) * self.size
+        gradients = (labels + self._faintness(size) * of_others) * size
         sources = Shares.of_sources(levels, gradients / gradients.sum(dim=1, keepdim=True))
-        f, x0, rho = self._last
-        if not bool((rho > 0).any()):
+        if self._last is None:
             return sources
+        f, x0, rho = self._last
         return sources.with_change(self.f, self.f - self._m_step(self.z, f, x0, 0 * rho))
 
     def again(self, *sources: Tensor) -> Tensor | None:
@@ -174,9 +176,18 @@ class EvidenceLikelihood(Likelihood):
             return None
         other = copy.copy(self)
         other.sources, other.shape = list(sources), sources[0].shape
-        other._weigh_evidence(*other._energies())
+        other._found = self._choices()
+        other._weigh_evidence()
         other.f = self.f + other._of_expected_labels() - self._of_expected_labels()
         return other.step(other.f, None)
+
+    def _choices(self) -> tuple[Tensor, Tensor | None]:
+        """Regions and targets, r and T; kept only where somebody asks for them."""
+        if self._found is None:
+            s, _, _, energy = self._energies()
+            targets = find_targets(s, self.theta, self._solve) if self.theta else None
+            self._found = self._responsibilities(s, energy), targets
+        return self._found
 
     def _read_sources(self) -> None:
         """All that the sources give once, (4) to (6).
@@ -184,42 +195,61 @@ class EvidenceLikelihood(Likelihood):
         Anew only where they have been moved to another device or dtype.
         """
         like = self.sources[0]
-        if self._read_as == (like.device, like.dtype):
-            return
-        s, right, below, energy = self._energies()
-        self.r = shares_of(self.kappa * self._saliency(s, energy))
-        self.targets = find_targets(s, self.theta, self._solve) if self.theta else None
-        self._weigh_evidence(s, right, below, energy)
-        self._read_as = like.device, like.dtype
+        if self._read_as != (like.device, like.dtype):
+            self._found = None
+            self._weigh_evidence()
+            self._read_as = like.device, like.dtype
 
     def _energies(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The sources (B, K, H, W), their gradients, and the energy of these."""
         s = torch.cat(self.sources, dim=1)
         right, below = grad(s)
-        return s, right, below, smooth(right**2 + below**2, GRAIN) + TINY
+        return s, right, below, smooth(right**2 + below**2, GRAIN).add_(TINY)
 
-    def _weigh_evidence(self, s: Tensor, right: Tensor, below: Tensor, energy: Tensor) -> None:
-        """What is to be expected of levels and gradients, regions and targets being found."""
+    def _weigh_evidence(self) -> None:
+        s, right, below, energy = self._energies()
+        r, targets = self._found or (None, None)
         strongest = energy.amax(dim=1, keepdim=True)
-        self.u = (self.r * s).sum(dim=1, keepdim=True)
+        self._read_gradients(right, below, energy, strongest)
+        del right, below  # a large image has room for what is needed, and no more
+        r = self._responsibilities(s, energy) if r is None else r
+        self.u = (r * s).sum(dim=1, keepdim=True)
+        self.W = (1 + strongest / self.edge**2).rsqrt()
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         self.pi = shares_of(log_pi)
         self.a = torch.full_like(self.u, self.alpha)
-        self.W = (1 + strongest / self.edge**2).rsqrt()
-        if self.targets is not None:
-            first = self.targets[:, :1]
-            none = (1 - self.targets.sum(dim=1, keepdim=True)).clamp(min=0)
-            self.pi = none * self.pi + self.targets
-            self.a = self.a * (1 - first)
-            self.W = self.W * (1 - first) + first
+        del r, energy, log_pi
+        if self.theta:
+            found = find_targets(s, self.theta, self._solve) if targets is None else targets
+            self._read_targets(found)
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
-        self.size = energy.sqrt()
-        self.m = self.faint / (self.faint + self.size)
-        right, below = _with_others(right, self.m), _with_others(below, self.m)
-        q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
-        self.right, self.below = q * right, q * below
+
+    def _read_gradients(
+        self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor
+    ) -> None:
+        """g_k of (4)."""
+        m = self._faintness(energy.sqrt())
+        right, below = _with_others(right, m), _with_others(below, m)
+        q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
+        self.right, self.below = right.mul_(q), below.mul_(q)
+
+    def _faintness(self, size: Tensor) -> Tensor:
+        """m of (4)."""
+        return self.faint / (self.faint + size)
+
+    def _read_targets(self, targets: Tensor) -> None:
+        """What targets change in (5) and (6)."""
+        first = targets[:, :1]
+        none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
+        self.pi = none * self.pi + targets
+        self.a = self.a * (1 - first)
+        self.W = self.W * (1 - first) + first
+
+    def _responsibilities(self, s: Tensor, energy: Tensor) -> Tensor:
+        """r of (4)."""
+        return shares_of(self.kappa * self._saliency(s, energy))
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
@@ -259,15 +289,16 @@ class EvidenceLikelihood(Likelihood):
         """(3), from f on."""
         right, below = self._gradients(z)
         beyond = STIFF * (f.abs() > 1)
-        levels = self.a * self.u + rho * x0 + beyond * f.sign()
-        right_side = levels + adjoint(self.W * right, self.W * below)
-        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES) - f
+        right_side = adjoint(self.W * right, self.W * below)
+        right_side += self.a * self.u + rho * x0 + beyond * f.sign()
+        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES).sub_(f)
+        del beyond, right_side
 
         def lost(f: Tensor) -> Tensor:
             """What of (1) depends on f, its sign reversed."""
             across, down = grad(f)
-            gradients = self.W * ((across - right) ** 2 + (down - below) ** 2)
-            return per_image_sum(self._of_levels(f, x0, rho) + gradients)
+            gradients = across.sub_(right).square_().add_(down.sub_(below).square_())
+            return per_image_sum(self._of_levels(f, x0, rho).add_(gradients.mul_(self.W)))
 
         # What was within black and white may be beyond now, which (3) did not know.
         before, best = lost(f), f
