@@ -25,7 +25,7 @@ from ddfm.cli.options import (
     verify_option,
 )
 from ddfm.cli.ranges import RangeCommand, range_options
-from ddfm.cli.trust import trust_options, trust_settings
+from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
@@ -229,8 +229,16 @@ def fuse(
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
-    trust = trust_settings(uncertainty, samples, attribution)
-    beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet, **trust)
+    beside = Beside(
+        views,
+        overlay or "iron",
+        save_steps,
+        save_transform,
+        sheet,
+        uncertainty,
+        attribution,
+        samples_for(uncertainty, samples),
+    )
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, progress)
     if record is not None and like is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.trust import samples_for, uncertainty_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 
@@ -89,6 +90,7 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
+@uncertainty_options
 @verify_option
 @fuser_options
 @quiet_option
@@ -109,6 +111,8 @@ def volume(
     together: int,
     align: str,
     save_transform: Path | None,
+    uncertainty: Path | None,
+    samples: int | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -124,6 +128,7 @@ def volume(
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     for source in (a, b):
@@ -136,7 +141,7 @@ def volume(
     from ddfm.registration.space import check_space_output, write_space_transform
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output, volume_files
+    from ddfm.volumes.files import check_volume_output, volume_files, write_volume
 
     # Some volumes lie in several files, of which only one is named.
     kept = protecting(*volume_files(a), *volume_files(b))
@@ -148,6 +153,11 @@ def volume(
             raise click.UsageError("--save-transform needs --align, which finds one")
         check_space_output(save_transform)
     check_volume_output(output)
+    count = samples_for(uncertainty, samples)
+    if uncertainty is not None:
+        if not uncertainty.suffix:
+            raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
+        check_volume_output(uncertainty)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
@@ -172,9 +182,12 @@ def volume(
             together=together,
             keep=folder,
             verify=verify,
+            samples=count,
             progress=False if quiet else None,
         )
         fusion.save(output, keep_identity=keep_identity)
+        if uncertainty is not None and fusion.uncertainty is not None:
+            write_volume(uncertainty, fusion.uncertainty)
         if montage is not None:
             fusion.montage(montage)
     if fusion.volume.burned_in and not quiet:

@@ -42,7 +42,7 @@ class Beside:
     sheet: Path | None = None
     uncertainty: Path | None = None
     attribution: Path | None = None
-    samples: int = 16
+    samples: int = 0
 
     def __post_init__(self) -> None:
         for kind in self.views:
@@ -73,7 +73,7 @@ class Beside:
         """What a fuser is to be asked for, as keywords of its call."""
         return {
             "trajectory": self.steps is not None,
-            "samples": 0 if self.uncertainty is None else self.samples,
+            "samples": self.samples,
             "attribution": self.attribution is not None,
         }
 
