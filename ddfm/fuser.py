@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
+from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay, reference_of
 from ddfm.result import Chosen, Fusion
 from ddfm.version import __version__
@@ -54,13 +56,14 @@ Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in ea
 Part = str | Callable[..., Any]
 _RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
+SLOW = "float16 is much slower than float32 on a CPU; dtype auto (--dtype auto) takes the fastest"
+
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    names = ("progress", "callback", "trajectory", "first_guess")
-    of_call = {name: kwargs.pop(name) for name in names if name in kwargs}
+    of_call = {name: kwargs.pop(name) for name in OF_CALL if name in kwargs}
     return Fuser(prior, **kwargs)(*sources, **of_call)
 
 
@@ -134,6 +137,8 @@ class Fuser:
         _check(config, head)  # before there is work
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=_usual_dtype(config, self.device))
+        if self.dtype == torch.float16 and self.device.type == "cpu":
+            warnings.warn(SLOW, DdfmWarning, stacklevel=2)
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
@@ -182,7 +187,8 @@ class Fuser:
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
-            callback: sees every `Step` of the sampler.
+            callback: sees every `Step` of the sampler; if it returns False, `ddfm.Cancelled` is
+                raised.
             trajectory: whether the result keeps a snapshot of every step.
         """
         if first_guess is not None and not self.has_warm_start:
@@ -199,12 +205,16 @@ class Fuser:
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
         config = self.config
+        stage("reading the sources")
         if config.align == "once":
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
+        pictures = read_sources(sources, config.resize, alike=not moves)
+        if moves or config.look:
+            stage("aligning" if moves else "looking whether the sources lie on each other")
         return lay(
-            read_sources(sources, config.resize, alike=not moves),
+            pictures,
             config.align,
             transform=transform,
             reference=reference_of(config.align_to, config.resize),
@@ -303,10 +313,11 @@ class Fuser:
         config = self.resolved(task)
         height, width = size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
-        evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
         shares: Tensor | None = None
         with watch:
+            evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
+            s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+            stage(f"fusing {width} x {height} pixels")
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
                 noise = [left for _, _, left in evidence]
@@ -350,10 +361,12 @@ class Fuser:
         if config.start is not None:
             first = likelihood.first_guess() if guess is None else guess
             x = noised(_channels(first, prior), start, prior.alphas_bar, x)
+        steps = timesteps(start + 1, config.steps)
+        watch.expect(len(steps))
         x = find_sampler(config.sampler)(
             GuidedDenoiser(prior, likelihood, clip=config.clip),
             x,
-            timesteps(start + 1, config.steps),
+            steps,
             prior.alphas_bar,
             noise=draw,
             callback=watch,
@@ -381,12 +394,14 @@ class Fuser:
     def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
+        stage("estimating noise")
         sources, levels, left = [], [], 0.0
         for picture in pictures:
             height, width = picture.size
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
             level = float(noise_level(x[..., :height, :width]))
             if level >= config.clean:
+                stage(f"removing noise from {picture.name}")
                 x = luminance(denoise(prior, _channels(x, prior), level))
                 left = max(left, float(noise_level(x[..., :height, :width])))
             clipped = level if picture.clipped_noise is None else picture.clipped_noise
@@ -402,6 +417,21 @@ class Fuser:
         if not all(p.is_color for p in pictures):
             return "ir-visible"
         return "multi-focus" if equally_bright(pictures) else "multi-exposure"
+
+
+def _signature() -> inspect.Signature:
+    """All that `fuse` takes, by name: of `Fuser`, and of its call."""
+    of_fuser = inspect.signature(Fuser).parameters
+    of_call = inspect.signature(Fuser.__call__).parameters
+    own = inspect.signature(fuse)
+    named = [p for p in of_fuser.values() if p.kind is p.KEYWORD_ONLY]
+    named += [of_call[name] for name in OF_CALL]
+    sources, prior, _ = own.parameters.values()
+    return own.replace(parameters=[sources, prior, *named])
+
+
+OF_CALL = ("progress", "callback", "trajectory", "first_guess")
+fuse.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def check_number(number: int, config: FusionConfig) -> None:
@@ -444,6 +474,7 @@ def _usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     """A file is read to where it is used; what the caller holds is left as it is."""
+    stage("loading the prior")
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
     return load_prior(prior).at(device, dtype)

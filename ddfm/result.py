@@ -28,7 +28,7 @@ Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided b
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fusion:
     """A fused image, and what made it.
 
@@ -42,11 +42,17 @@ class Fusion:
             `Fuser.with_shared_estimates`.
     """
 
-    picture: Picture = field(repr=False)
+    picture: Picture
     settings: dict[str, Any]
-    trajectory: list[Snapshot] = field(default_factory=list, repr=False)
+    trajectory: list[Snapshot] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        height, width = self.picture.size
+        kind = "colour" if self.picture.is_color else "grey"
+        sources = " + ".join(map(str, self.settings.get("sources", ())))
+        return f"Fusion({width} x {height} {kind} {self.picture.dtype}, of {sources})"
 
     @cached_property
     def image(self) -> np.ndarray:

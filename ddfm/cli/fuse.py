@@ -25,6 +25,7 @@ from ddfm.cli.options import (
 from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
+from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def fuse(
     """
     check_sources(sources)
     checked(settings)
+    stage("loading")
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
@@ -230,6 +232,7 @@ def _fuse_images(
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
+    stage("writing")
     fusion.save(output)
     beside.write(fusion, pictures, output, fuser)
     return fusion

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ddfm.cli.status import be_quiet, verbose_option
+
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
@@ -25,8 +27,19 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
+    if quiet:
+        be_quiet()
+    return quiet
+
+
 quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+    "-q",
+    "--quiet",
+    is_flag=True,
+    callback=_silence,
+    help="No progress bar, no summary; errors only.",
 )
 
 verify_option = click.option(
@@ -189,7 +202,7 @@ def echo_json(value: object) -> None:
 
 def fuser_options(command: Command) -> Command:
     """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
-    command = reading_options(command)
+    command = verbose_option(reading_options(command))
     for option in reversed(_FUSER):
         command = option(command)
     return command

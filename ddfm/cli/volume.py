@@ -13,6 +13,7 @@ import click
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
+from ddfm.progress import stage
 
 __all__ = ["volume"]
 
@@ -129,6 +130,7 @@ def volume(
     for source in (a, b):
         check_sources([source])
     checked(settings)
+    stage("loading")
     import numpy as np
 
     from ddfm.imaging.files import check_output

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ddfm.cli.status import clear_status
 from ddfm.errors import printable
 from ddfm.storage.ours import overwriting, protecting
 
@@ -61,4 +62,5 @@ class WritingCommand(click.Command):
 
 def say(message: object, *, err: bool = False) -> None:
     """Prints a line, in which names and servers cannot steer the terminal."""
+    clear_status()
     click.echo(printable(message), err=err)

@@ -77,7 +77,8 @@ def fuse_folders(
         shard: the part of the pairs that this process fuses, while others do theirs.
         save_transform: where to write the one transform of all pairs (align="once").
         progress: a bar; None shows one on a terminal.
-        callback: is called with each `Outcome`, in the thread that asked.
+        callback: is called with each `Outcome`, in the thread that asked; if it returns False, that
+            is the end (`ddfm.Cancelled`), and the next run goes on from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, dir_b, *more)

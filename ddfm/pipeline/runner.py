@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ddfm.errors import DdfmError, why_failed
+from ddfm.errors import Cancelled, DdfmError, why_failed
 from ddfm.imaging.pairing import Pairing
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.manifest import Entry, Manifest, as_json
@@ -205,7 +205,8 @@ def run(
         stop: whether an error ends it, and is raised; else it is reported, and the others go on.
         bar: of the progress.
         engine: None is `Overlapping()`.
-        callback: is called with each outcome, in the thread that asked.
+        callback: is called with each outcome, in the thread that asked; if it returns False, that
+            is the end (`Cancelled`), and the next run goes on from there.
     """
     begin = time.monotonic()
     outcomes = []
@@ -213,8 +214,8 @@ def run(
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
-            if callback is not None:
-                callback(outcomes[-1])
+            if callback is not None and callback(outcomes[-1]) is False:
+                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
     return Summary(outcomes, time.monotonic() - begin)
 
 
