@@ -75,7 +75,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        seed, tone, color, resize, align, align_to, transform, crop, look, tile, options: likewise.
+        balance, seed, tone, color, resize, align, align_to, transform, crop, look, tile, options:
+            likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -98,6 +99,7 @@ class Fuser:
         start: int | None = None,
         clean: float | None = None,
         clip: bool | None = None,
+        balance: float = 0.0,
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -122,6 +124,7 @@ class Fuser:
             start=start,
             clean=clean,
             clip=clip,
+            balance=balance,
             seed=seed,
             tone=tone,
             color=color,
@@ -353,6 +356,7 @@ class Fuser:
     ) -> tuple[Tensor, Tensor | None]:
         """Fused luminance in [0, 1], by DDFM, and the shares that mix colours, if any do."""
         options = _given(Tone.others(config.options))
+        options |= {"balance": config.balance} if config.balance else {}
         likelihood = make_likelihood(config.likelihood, s, **options)
         likelihood.noise = torch.tensor(noise)
         draw = Noise([config.seed] * len(s[0]))
@@ -439,6 +443,8 @@ def check_number(number: int, config: FusionConfig) -> None:
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
+    if config.balance and number != 2:
+        raise InputError(f"balance (--balance) is between two sources, not {number}")
 
 
 def _check(config: FusionConfig, head: Any) -> None:

@@ -118,6 +118,13 @@ _FUSER = (
         help="Timestep that a first guess is noised to, to begin there.  [default: by likelihood]",
     ),
     click.option(
+        "--balance",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="From -1, more of A (more thermal), to 1, more of B (more visible).",
+    ),
+    click.option(
         "--seed",
         type=int,
         default=3407,
