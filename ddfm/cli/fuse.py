@@ -22,6 +22,7 @@ from ddfm.cli.options import (
     quiet_option,
     verify_option,
 )
+from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.ranges import RangeCommand, range_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -47,7 +48,7 @@ __all__ = ["fuse"]
     required=True,
     type=OutputPath(),
     help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
-    "For folders, a folder.",
+    "For folders, a folder; - is standard output.",
 )
 @fuser_options
 @align_options
@@ -86,7 +87,8 @@ __all__ = ["fuse"]
     "--format",
     "suffix",
     metavar="SUFFIX",
-    help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
+    help="Folders, and standard output: the format of results.  [default: png; in folders tif for "
+    "pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
 @range_options
@@ -165,11 +167,14 @@ def fuse(
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
       ddfm fuse flir.jpg -o fused.png --celsius 15 40 --overlay iron
+      ddfm fuse thermal.png photo.jpg -o fused.png --balance -0.5
+      curl -s https://camera/now.jpg | ddfm fuse thermal.png - -o - > fused.png
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
     check_sources(sources)
+    check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
     checked(settings)
     stage("loading")
     if quiet:
@@ -186,6 +191,8 @@ def fuse(
         opening = _opening(len(sources) == 1, of_levels, of_flir)
         folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform)
         return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
+    if output == DASH:
+        del of_folders["--format"]
     _refuse(of_folders, "folders")
     if is_video(sources[0]) and len(sources) == 2:
         _refuse(of_images | of_levels | of_flir, "images, not for films")
@@ -197,7 +204,7 @@ def fuse(
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
     beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
     began = time.monotonic()
-    fusion = _fuse_images(sources, output, settings, opening, beside, progress)
+    fusion = _fuse_images(sources, output, settings, opening, beside, progress, suffix)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
@@ -216,24 +223,32 @@ def _fuse_images(
     opening: Opening,
     beside: Beside,
     progress: bool | None,
+    suffix: str | None = None,
 ) -> Fusion:
-    from ddfm.imaging.files import check_output
+    from ddfm.imaging.files import check_output, output_suffix
     from ddfm.imaging.sources import read_sources
 
     moves = settings["align"] != "none" or settings["transform"] is not None
-    check_output(output)
+    if output == DASH:
+        output_suffix(suffix or "png")
+    else:
+        check_output(output)
     beside.check(output, moves=moves)
-    pictures = opening.pictures(sources)
+    pictures = opening.pictures(opened(sources))
     if progress is None:
         _say_levels(pictures)
     pictures = read_sources(pictures, settings["resize"], alike=not moves)
-    check_output(output, pictures[1 if moves else 0].size)
+    if output != DASH:
+        check_output(output, pictures[1 if moves else 0].size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
     stage("writing")
-    fusion.save(output)
+    if output == DASH:
+        write_out(fusion, suffix)
+    else:
+        fusion.save(output)
     beside.write(fusion, pictures, output, fuser)
     return fusion
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ddfm.cli.pipes import DASH
 from ddfm.cli.status import be_quiet, verbose_option
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def check_sources(sources: Sequence[Path]) -> None:
     from ddfm.errors import InputError, StorageError
 
     for source in sources:
-        if not source.exists():
+        if source != DASH and not source.exists():
             raise StorageError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)
