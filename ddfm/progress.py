@@ -5,6 +5,7 @@ A bar is for terminals: there is none in a pipe, unless the caller says so.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -16,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["LOG", "bar_is_shown", "counting_parts", "part_done", "progress_bar", "stage"]
+__all__ = [
+    "LOG",
+    "bar_is_shown",
+    "counting_parts",
+    "lines_where_no_bar_is",
+    "part_done",
+    "progress_bar",
+    "stage",
+]
 
 LOG = logging.getLogger("ddfm")
 LOG.addHandler(logging.NullHandler())
@@ -56,6 +65,29 @@ def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[An
 
     kwargs = {"leave": False, "disable": None if progress is None else not progress} | kwargs
     return tqdm(*args, **kwargs)
+
+
+def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
+    """The same, but where there is no terminal a line on standard error for each thing done."""
+    if progress is not None or (sys.stderr is not None and sys.stderr.isatty()):
+        return progress_bar(progress, **of_bar)
+    form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}"
+    how: dict[str, Any] = {"file": _Lines(), "bar_format": form, "mininterval": 0, "miniters": 1}
+    return progress_bar(True, **how, **of_bar)
+
+
+class _Lines(io.TextIOBase):
+    """A bar that is drawn here is a line each time that it moves."""
+
+    last = ""
+
+    def write(self, text: str) -> int:
+        line = text.strip()
+        if line and line != self.last and sys.stderr is not None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        self.last = line or self.last
+        return len(text)
 
 
 def bar_is_shown() -> bool:

@@ -11,7 +11,7 @@ run, to all sources, and measures how far their fusion is from that of the clean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
-from ddfm.progress import progress_bar
+from ddfm.progress import lines_where_no_bar_is, progress_bar
 from ddfm.storage.files import make_folder
 from ddfm.storage.manifest import Entry
 from ddfm.storage.noted import check_noted
@@ -51,6 +51,7 @@ def bench(
     columns: Sequence[str] | None = None,
     verify: bool = False,
     progress: bool | None = None,
+    lines: bool = False,
 ) -> Bench:
     """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
@@ -58,6 +59,8 @@ def bench(
         columns: the metrics of the tables for papers.
         verify: whether what was done before is known by what is in the files, where their sizes and
             the times of their last change would do.
+        progress: a bar; None shows one on a terminal.
+        lines: whether, where there is no terminal, each pair that is done is a line.
     """
     columns = columns and known_metrics(columns)
     positive("ssim_range (--ssim-range)", ssim_range)
@@ -72,7 +75,7 @@ def bench(
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
-        _run(result, made, out, verify, progress)
+        _run(result, made, out, verify, lines_where_no_bar_is if lines else progress_bar, progress)
         write_tables(result, out, columns)
         write_report(result, out / REPORT)
         write_plots(result, out / "plots")
@@ -101,13 +104,14 @@ def _run(
     made: dict[tuple[str, str], Fuse],
     out: Path,
     verify: bool,
+    draw: Callable[..., tqdm[Any]],
     progress: bool | None,
 ) -> None:
     """All methods on all sets."""
     methods, datasets, noise = result.methods, result.datasets, result.noise
     pairs = sum(len(d.pairs) for d in datasets)
     total = pairs * sum(1 if method.make is None else 1 + len(noise) for method in methods)
-    with progress_bar(progress, total=total, unit="pair") as bar:
+    with draw(progress, total=total, unit="pair") as bar:
         for method in methods:
             for dataset in datasets:
                 bar.set_description(printable(f"{method.name}, {dataset.name}"))

@@ -124,6 +124,7 @@ def bench(
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
         verify=verify,
         progress=progress,
+        lines=True,
     )
     if annotated is not None:
         detect.detect(result, annotated, looking, out)

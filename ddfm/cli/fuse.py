@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fuse"]
 
+PREVIEW = 512  # pixels of the longest side
+
 
 @click.command(cls=RangeCommand, short_help="Fuse registered images.")
 @click.argument(
@@ -58,6 +60,11 @@ __all__ = ["fuse"]
     type=OutputPath(),
     metavar="FILE",
     help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
+@click.option(
+    "--preview",
+    is_flag=True,
+    help=f"Fuse at a small size, the longest side {PREVIEW} pixels, for a quick look.",
 )
 @click.option(
     "--save-steps",
@@ -129,6 +136,7 @@ def fuse(
     save_transform: Path | None,
     crop: str,
     sheet: Path | None,
+    preview: bool,
     save_steps: Path | None,
     show: tuple[str, ...],
     overlay: str | None,
@@ -180,7 +188,13 @@ def fuse(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
+    of_images: dict[str, Any] = {
+        "--show": show,
+        "--overlay": overlay,
+        "--save-steps": save_steps,
+        "--check": sheet,
+    }
+    of_images["--preview"] = preview
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
     of_levels = {"--range-a": range_a, "--range-b": range_b}
@@ -198,7 +212,7 @@ def fuse(
         _refuse(of_images | of_levels | of_flir, "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
-    opening = _opening(len(sources) == 1, of_levels, of_flir)
+    opening = _opening(len(sources) == 1, of_levels, of_flir, PREVIEW if preview else None)
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
@@ -238,6 +252,9 @@ def _fuse_images(
     if progress is None:
         _say_levels(pictures)
     pictures = read_sources(pictures, settings["resize"], alike=not moves)
+    if opening.longest is not None and progress is None:
+        height, width = pictures[1 if moves else 0].size
+        say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)
     if output != DASH:
         check_output(output, pictures[1 if moves else 0].size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
@@ -261,7 +278,9 @@ def _refuse(given: dict[str, Any], kind: str) -> None:
         raise click.UsageError(f"{' and '.join(said)} {verb} for {kind}")
 
 
-def _opening(alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any]) -> Opening:
+def _opening(
+    alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any], longest: int | None = None
+) -> Opening:
     """What was said of how sources are read."""
     if alone:
         _refuse(of_levels, "two images or more")
@@ -270,7 +289,8 @@ def _opening(alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any]) ->
     from ddfm.imaging.opening import Opening
 
     ranges = tuple(of_levels.values()) if any(of_levels.values()) else ()
-    return Opening(ranges, **{name.removeprefix("--"): said for name, said in of_flir.items()})
+    said = {name.removeprefix("--"): value for name, value in of_flir.items()}
+    return Opening(ranges, longest=longest, **said)
 
 
 def _say_levels(pictures: tuple[Picture, ...]) -> None:

@@ -28,7 +28,7 @@ from ddfm.storage.in_memory import as_path, has_no_path, name_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["equally_bright", "grey", "in_color", "read_sources"]
+__all__ = ["equally_bright", "grey", "in_color", "read_sources", "reduced"]
 
 FIELDS = 8  # along each side, by which levels of pictures are compared
 EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
@@ -84,6 +84,18 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
         pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
         done.append(replace(picture, pixels=pixels))
     return tuple(done)
+
+
+def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
+    """Pictures, all smaller by one factor, so that no side is longer than so many pixels."""
+    factor = longest / max(max(picture.size) for picture in pictures)
+    if factor >= 1:
+        return tuple(pictures)
+    small = []
+    for picture in pictures:
+        height, width = (max(1, round(side * factor)) for side in picture.size)
+        small.append(_resized(picture, (height, width)))
+    return tuple(small)
 
 
 def grey(picture: Picture) -> np.ndarray:

@@ -174,6 +174,7 @@ class Summary:
             "outcomes": outcomes,
             "ambiguous": left,
             "unpaired": list(map(str, self.pairing.unpaired)),
+            "left_out": {str(path): why for path, why in self.pairing.others.items()},
             "seconds": round(self.seconds, 3),
         }
 
@@ -185,6 +186,7 @@ class Summary:
         left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
         counts += [f"{left[0]} ambiguous names"] if left[0] else []
         counts += [f"{left[1]} files without a partner"] if left[1] else []
+        counts += [f"{len(self.pairing.others)} files left out"] if self.pairing.others else []
         what = ", ".join(counts) or "nothing to do"
         return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])
 
