@@ -15,7 +15,17 @@ from ddfm.errors import InputError, unknown
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.imaging.picture import LUMA, Picture, eight_bit
 
-__all__ = ["VIEWS", "before_after", "check_view", "overlay", "path_of", "side_by_side", "view"]
+__all__ = [
+    "VIEWS",
+    "before_after",
+    "check_view",
+    "font",
+    "overlay",
+    "path_of",
+    "scale",
+    "side_by_side",
+    "view",
+]
 
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
@@ -67,7 +77,7 @@ def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     draw = ImageDraw.Draw(sheet)
     for k, (name, panel) in enumerate(zip(names, panels, strict=True)):
         left = k * (width + GAP)
-        draw.text((left + 4, 2), _shortened(name, width, line), fill=INK, font=_font(line))
+        draw.text((left + 4, 2), _shortened(name, width, line), fill=INK, font=font(line))
         sheet.paste(Image.fromarray(panel), (left, line))
     return np.asarray(sheet)
 
@@ -97,7 +107,9 @@ def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndar
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
-    return np.hstack([shown, _scale(shown.shape[0], thermal, colormap)])
+    unit = f" {thermal.unit}".rstrip() if thermal.range else " %"
+    limits = thermal.range or (0.0, 100.0)
+    return np.hstack([shown, scale(shown.shape[0], limits, unit, colormap)])
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
@@ -109,26 +121,28 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return np.rint((luminance[..., None] + fits * chroma).clip(0, 1) * 255).astype(np.uint8)
 
 
-def _scale(height: int, thermal: Picture, colormap: str) -> np.ndarray:
-    """A bar from the least level, below, to the greatest, with numbers."""
+def scale(
+    height: int, limits: tuple[float, float], unit: str = "", colormap: str | None = None
+) -> np.ndarray:
+    """A bar from the least level, below, to the greatest, with numbers; grey without a map."""
     line = _line(4 * height // 3)
-    low, high = thermal.range or (0.0, 100.0)
-    unit = f" {thermal.unit}".rstrip() if thermal.range else " %"
+    low, high = limits
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
     digits = 0 if high - low >= 20 else 1
     labels = [f"{number:.{digits}f}{unit}" for number in numbers]
     bar = line
-    wide = bar + 3 * GAP + max(round(_font(line).getlength(label)) for label in labels)
+    wide = bar + 3 * GAP + max(round(font(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)
     top, bottom = min(line, height // 4), max(height - line, 3 * height // 4)
-    ramp = colored(np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32), colormap)
+    levels = np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32)
+    ramp = np.repeat(levels[:, None], 3, 1) if colormap is None else colored(levels, colormap)
     ramp = np.rint(ramp[:, None].repeat(bar, 1) * 255).astype(np.uint8)
     sheet.paste(Image.fromarray(ramp), (GAP, top))
     draw = ImageDraw.Draw(sheet)
     for k, label in enumerate(labels):
         y = bottom - (bottom - top) * k / (TICKS - 1)
         draw.line([(GAP + bar, y), (2 * GAP + bar, y)], fill=INK)
-        draw.text((bar + 3 * GAP, y), label, fill=INK, font=_font(line), anchor="lm")
+        draw.text((bar + 3 * GAP, y), label, fill=INK, font=font(line), anchor="lm")
     return np.asarray(sheet)
 
 
@@ -147,15 +161,16 @@ def _line(width: int) -> int:
     return max(14, min(48, width // 24))
 
 
-def _font(line: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Letters for a line of this height."""
     return ImageFont.load_default(size=line * 0.7)
 
 
 def _shortened(name: str, width: int, line: int) -> str:
     """A name that fits above a picture."""
-    font = _font(line)
-    if font.getlength(name) <= width - 8:
+    text = font(line)
+    if text.getlength(name) <= width - 8:
         return name
-    while name and font.getlength(name + "...") > width - 8:
+    while name and text.getlength(name + "...") > width - 8:
         name = name[:-1]
     return name + "..."
