@@ -82,7 +82,8 @@ PREVIEW = 512  # pixels of the longest side
 @click.option(
     "--overlay",
     metavar="MAP",
-    help="Colours of the overlay, which is then written: iron, ember, hot, ice or green.",
+    help="Also write the result with temperatures in these false colours, and their scale: iron, "
+    "ember, hot, ice or green.",
 )
 @click.option(
     "--pattern",
@@ -118,7 +119,8 @@ PREVIEW = 512  # pixels of the longest side
     nargs=2,
     type=float,
     metavar="LOW HIGH",
-    help="FLIR: what share of the pixels, in percent, is colder.  [default: 1 99]",
+    help="FLIR: instead, what share of the pixels, in percent, is colder than black, and than "
+    "white.  [default: 1 99]",
 )
 @click.option(
     "--grid",
@@ -154,7 +156,9 @@ def fuse(
     quiet: bool,
     **settings: Any,
 ) -> int | None:
-    """Fuse two registered images: A is infrared, CT, PET, ..., and B is visible, MRI, ...
+    """Fuse images of one scene: A is infrared, CT, PET, ..., and B is visible, MRI, ...
+
+    They lie on each other pixel by pixel, or are brought there by --align auto.
 
     Or any number of them: exposures, or pictures of differing focus (--task). The result has their
     size, and the depth of the deepest one. Colours are kept.

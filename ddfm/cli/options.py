@@ -46,7 +46,7 @@ quiet_option = click.option(
 verify_option = click.option(
     "--verify",
     is_flag=True,
-    help="Know what was done before by what is in the files, not by their sizes and times alone.",
+    help="Compare the contents of files to know what was done before, not their sizes and times.",
 )
 
 
@@ -78,7 +78,8 @@ _FUSER = (
         "--prior",
         default="default",
         show_default=True,
-        help="A name (see `ddfm priors list`), a checkpoint, or a folder of a diffusers model.",
+        help="The network that knows what images look like: a name (see `ddfm priors list`), a "
+        "checkpoint, or a folder of a diffusers model.",
     ),
     click.option(
         "--method",
@@ -102,11 +103,12 @@ _FUSER = (
         "--likelihood",
         default="default",
         show_default=True,
-        help="default, paper (DDFM as published) or reference (as its authors' program does it).",
+        help="How the sources have their say: default (ours), paper (DDFM as published) or "
+        "reference (as its authors' program does it).",
     ),
     click.option(
         "--sampler",
-        help="ddim, ddpm or dpm-solver.  [default: by likelihood]",
+        help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
     ),
     click.option(
         "--steps",
@@ -116,7 +118,8 @@ _FUSER = (
     click.option(
         "--start",
         type=int,
-        help="Timestep that a first guess is noised to, to begin there.  [default: by likelihood]",
+        help="Timestep to begin at, with a first guess and as much noise as there is then, rather "
+        "than with noise alone.  [default: by likelihood]",
     ),
     click.option(
         "--balance",
@@ -130,7 +133,7 @@ _FUSER = (
         type=int,
         default=3407,
         show_default=True,
-        help="Of the noise; the same seed gives the same pixels.",
+        help="The number that noise is drawn from; the same seed gives the same pixels.",
     ),
     click.option(
         "--device",
@@ -142,26 +145,28 @@ _FUSER = (
         "--dtype",
         default="auto",
         show_default=True,
-        help="Of the network: float32, bfloat16, float16, or auto: bfloat16 where the processor "
-        "has instructions for it and it makes no difference to be seen.",
+        help="Numbers that the network computes in: float32, bfloat16, float16, or auto: bfloat16 "
+        "where the processor has instructions for it and it makes no difference to be seen.",
     ),
     click.option(
         "--tone",
         default="auto",
         show_default=True,
-        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
+        help="auto spreads the levels of infrared and visible after the fusion, for more contrast; "
+        "none leaves them as they were fused.",
     ),
     click.option(
         "--color",
         default="auto",
         show_default=True,
-        help="Whose colours are kept: a, b, auto (whoever has any), or grey for none.",
+        help="Whose colours are kept: of A (a), of B (b), of whoever has any (auto), or "
+        "none (grey).",
     ),
     click.option(
         "--resize",
         default="error",
         show_default=True,
-        help="Images of two sizes: error, or bring both to the size of a or b.",
+        help="Where sizes differ: refuse (error), or bring all to the size of A (a) or B (b).",
     ),
     click.option(
         "--tile",

@@ -64,7 +64,7 @@ __all__ = ["volume"]
 @click.option(
     "--keep-identity",
     is_flag=True,
-    help="DICOM: keep patient and study of A. Without this, nothing that identifies anyone is.",
+    help="DICOM: keep patient and study of A. Without this, nothing is that identifies anyone.",
 )
 @click.option(
     "--montage",
@@ -122,7 +122,7 @@ def volume(
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
     the
     others are brought there by what all say of the patient's space. Windows and colours of C... are
-    found out. An interrupted run goes on where it
+    chosen by ddfm. An interrupted run goes on where it
     was: until the volume is written, its slices are kept in a hidden folder beside it.
 
     \b

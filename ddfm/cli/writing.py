@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from ddfm.cli.sections import write_options
 from ddfm.cli.status import clear_status
 from ddfm.errors import printable
 from ddfm.storage.ours import overwriting, protecting
@@ -39,6 +40,9 @@ class WritingCommand(click.Command):
                 help="Also replace files that ddfm did not write. Sources never are.",
             )
         )
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_options(self, ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         allowed = ctx.params.pop("overwrite")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -181,3 +182,18 @@ def test_a_terminal_sees_at_once_what_is_done(pair, tmp_path):
     os.close(ours)
     assert seen.index(b"loading ...") < seen.index(b"<torch>") < seen.index(b"fusing 20 x 16")
     assert seen.rstrip().endswith(b"s") and b"f.png: 20 x 16 pixels" in seen
+
+
+@pytest.mark.parametrize("command", ["fuse", "film", "volume", "bench", "train-prior"])
+def test_every_option_is_in_the_help_once(command):
+    page = ddfm_run(command, "--help").stdout
+    options = [p for p in main.commands[command].params if isinstance(p, click.Option)]
+    for option in options:
+        said = sum(
+            line.split()[:1] == [f"{name}{comma}"]
+            for line in page.splitlines()
+            for name in option.opts
+            for comma in ("", ",")
+        )
+        assert said == (0 if option.hidden else 1), option.opts
+    assert ("How it is computed:" in page) == (len(options) > 20)
