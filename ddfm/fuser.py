@@ -319,7 +319,8 @@ class Fuser:
         shares: Tensor | None = None
         with watch:
             evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-            s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+            by_source = zip(*(x for x, _, _ in evidence), strict=True)
+            s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
             stage(f"fusing {width} x {height} pixels")
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.arguments import one_of
 from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
     from ddfm.pipeline.beside import Beside
+    from ddfm.pipeline.runner import Engine
 
 __all__ = ["fuse"]
 
@@ -106,6 +108,17 @@ PREVIEW = 512  # pixels of the longest side
     help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, "
     "or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
 )
+@click.option(
+    "--engine",
+    metavar="threads|dask",
+    help="Folders: threads of this process read ahead and write behind; dask has as many workers "
+    "as there are processors, or those of --scheduler.  [default: threads]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Folders: of a Dask cluster, such as tcp://node1:8786.",
+)
 @verify_option
 @click.option(
     "--celsius",
@@ -146,6 +159,8 @@ def fuse(
     suffix: str | None,
     dry_run: bool,
     shard: str | None,
+    engine: str | None,
+    scheduler: str | None,
     verify: bool,
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
@@ -201,13 +216,15 @@ def fuse(
     of_images["--preview"] = preview
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
+    of_folders |= {"--engine": engine, "--scheduler": scheduler}
     of_levels = {"--range-a": range_a, "--range-b": range_b}
     of_flir = {"--celsius": celsius, "--percentiles": percentiles, "--grid": grid}
     progress = False if quiet else None
     if sources[0].is_dir():
         _refuse(of_images, "images, not for folders")
         opening = _opening(len(sources) == 1, of_levels, of_flir)
-        folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform)
+        engine = "dask" if scheduler is not None else engine
+        folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform, engine, scheduler)
         return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
     if output == DASH:
         del of_folders["--format"]
@@ -321,6 +338,16 @@ class _Folder:
     verify: bool
     shard: str | None
     save_transform: Path | None
+    engine: str | None
+    scheduler: str | None
+
+
+def _engine(folder: _Folder) -> Engine | None:
+    if one_of("engine", folder.engine or "threads", ("threads", "dask")) == "threads":
+        return None
+    from ddfm.pipeline.dask_engine import OnDask
+
+    return OnDask(folder.scheduler)
 
 
 def _fuse_folders(
@@ -354,6 +381,7 @@ def _fuse_folders(
         "shard": None if folder.shard is None else find_shard(folder.shard),
         "save_transform": folder.save_transform,
         "progress": progress,
+        "engine": _engine(folder),
     }
     if len(sources) == 1:
         summary = fuse_flir(sources[0], output, fuser, **how, **opening.plain())

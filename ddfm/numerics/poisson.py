@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from ddfm.numerics.filters import per_image_mean
 
-__all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
+__all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines"]
 
 NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
 
@@ -34,7 +35,7 @@ def grad(f: Tensor) -> tuple[Tensor, Tensor]:
 
 def adjoint(right: Tensor, below: Tensor) -> Tensor:
     """The transpose of `grad`, of fields that are zero where `grad` is."""
-    f = -right - below
+    f = (right + below).neg_()
     f[..., :, 1:] += right[..., :, :-1]
     f[..., 1:, :] += below[..., :-1, :]
     return f
@@ -58,6 +59,15 @@ def idct(y: Tensor) -> Tensor:
     return x
 
 
+def in_cosines(x: Tensor, response: Tensor) -> Tensor:
+    """x (..., H, W), each of its cosines times a response (H, W), or one of each image."""
+    if x.device.type == "cpu":  # where SciPy needs a third of the time and of the memory
+        waves = torch.from_numpy(dctn(x.numpy(), axes=(-2, -1))).mul_(response)
+        return torch.from_numpy(idctn(waves.numpy(), axes=(-2, -1), overwrite_x=True))
+    waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * response
+    return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+
+
 class PoissonSolver:
     """The equations above, the eigenvalues kept per size."""
 
@@ -66,9 +76,7 @@ class PoissonSolver:
 
     def __call__(self, a: Tensor | float, right_side: Tensor) -> Tensor:
         """f of (a + grad' grad) f = right_side, a one number or one per image (B, 1, 1, 1)."""
-        waves = dct(dct(right_side).transpose(-1, -2)).transpose(-1, -2)
-        waves = waves / (a + self._eigenvalues_for(right_side))
-        return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+        return in_cosines(right_side, (a + self._eigenvalues_for(right_side)).reciprocal_())
 
     def weighted(
         self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
@@ -80,21 +88,20 @@ class PoissonSolver:
         mean = per_image_mean(weight)
         level = per_image_mean(a) if isinstance(a, Tensor) else a
         rest = right_side - _applied(a, weight, f)
-        way, gain = torch.zeros_like(f), None
+        way, gain = f, None
         for _ in range(passes):
             towards = self(level / mean, rest / mean)
             before, gain = gain, _dot(rest, towards)
-            way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
+            way = towards.add_(0 if before is None else way.mul_(gain / before.clamp(min=NOTHING)))
             applied = _applied(a, weight, way)
             step = gain / _dot(way, applied).clamp(min=NOTHING)
-            f, rest = f + step * way, rest - step * applied
+            f, rest = f + step * way, rest.sub_(applied.mul_(step))
         return f
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:
         """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
         heat = torch.exp(-(sigma**2) / 2 * self._eigenvalues_for(x))
-        waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * heat
-        return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+        return in_cosines(x, heat)
 
     def _eigenvalues_for(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
@@ -107,7 +114,7 @@ class PoissonSolver:
 def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
     """(a + grad' weight grad) f."""
     right, below = grad(f)
-    return a * f + adjoint(weight * right, weight * below)
+    return adjoint(right.mul_(weight), below.mul_(weight)).add_(a * f)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

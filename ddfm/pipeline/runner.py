@@ -40,9 +40,12 @@ __all__ = [
     "Overlapping",
     "Sink",
     "Summary",
+    "Wait",
     "Work",
     "check_outputs",
     "run",
+    "timed",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -351,6 +354,11 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
     if entry is not None:
         work.recall(item, entry)
         return None
+    return timed(work, item, loaded)
+
+
+def timed(work: Work, item: Item, loaded: Any) -> Made:
+    """What is made of an item, and the seconds that it took."""
     begin = time.perf_counter()
     made = work.fuse(item, loaded)
     seconds = round(time.perf_counter() - begin, 4)
@@ -358,12 +366,14 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
 
 
 def _write(item: Item, made: Future[Made | None], sink: Sink) -> Made | None:
-    """What was made, but without what takes memory."""
     result = made.result()
-    if result is None:
-        return None
-    sink.write(item, result)
-    return replace(result, result=None)
+    return None if result is None else written(item, result, sink)
+
+
+def written(item: Item, made: Made, sink: Sink) -> Made:
+    """What was made, but without what takes memory."""
+    sink.write(item, made)
+    return replace(made, result=None)
 
 
 def _tried(function: Callable[..., T], *args: Any) -> Future[T]:
