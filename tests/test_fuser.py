@@ -341,6 +341,7 @@ def test_fusers_that_share_a_prior_leave_each_other_alone():
     assert Fuser(prior, **PLAIN).prior.network is prior.network
 
 
+@pytest.mark.filterwarnings("ignore:float16 is much slower")
 def test_a_prior_of_a_plain_function_is_shared_too():
     seen = []
 
@@ -357,6 +358,7 @@ def test_a_prior_of_a_plain_function_is_shared_too():
     assert set(seen) == {torch.float32} and prior.dtype is None
 
 
+@pytest.mark.filterwarnings("ignore:float16 is much slower")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_the_network_may_compute_in_half_precision(dtype):
     """Close to float32, and not the same: the network did compute in less."""
