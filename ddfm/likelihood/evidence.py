@@ -41,6 +41,7 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood
 from ddfm.likelihood.targets import find_targets
+from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
@@ -180,8 +181,8 @@ class EvidenceLikelihood(Likelihood):
             return self._over_regions(-(s**2) / 2, s)
         if self.saliency == "sharp":
             return self._over_regions(energy, s).clamp(min=TINY).log()
-        median = s.flatten(2).median(dim=-1).values[..., None, None]
-        return self._over_regions((s - median).abs() + self.beta * s, s)
+        middle = median(s.flatten(2))[..., None]
+        return self._over_regions((s - middle).abs() + self.beta * s, s)
 
     def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
         """R: below the grid that regions are found on it is a Gaussian."""

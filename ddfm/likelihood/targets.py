@@ -35,7 +35,8 @@ LEAST = 0.02  # of a standard deviation: what is even has no targets
 def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
     """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
     level = smooth(s, 1.0)
-    surrounds = [solver.blur(s, share * min(s.shape[-2:])) for share in SURROUNDS]
+    shorter = torch.sym_min(*s.shape[-2:])
+    surrounds = [solver.blur(s, share * shorter) for share in SURROUNDS]
     above = level - torch.stack(surrounds).amin(dim=0)
     above_all = level - s.mean(dim=(2, 3), keepdim=True)
     deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)

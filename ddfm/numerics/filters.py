@@ -8,6 +8,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ddfm.numerics.exporting import modulo
+
 __all__ = ["per_image_mean", "smooth"]
 
 
@@ -31,5 +33,5 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
     size = x.shape[dim]
-    places = torch.arange(-reach, size + reach, device=x.device) % (2 * size)
+    places = modulo(torch.arange(-reach, size + reach, device=x.device), 2 * size)
     return x.index_select(dim, torch.minimum(places, 2 * size - 1 - places))

@@ -16,6 +16,7 @@ import math
 import torch
 from torch import Tensor
 
+from ddfm.numerics.exporting import exporting, modulo, repeated
 from ddfm.numerics.filters import per_image_mean
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct"]
@@ -43,6 +44,8 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 def dct(x: Tensor) -> Tensor:
     """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
     n = x.shape[-1]
+    if exporting():
+        return x @ _cosines(n, x)
     folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
     return (torch.fft.fft(folded) * _turn(n, x)).real
 
@@ -50,6 +53,8 @@ def dct(x: Tensor) -> Tensor:
 def idct(y: Tensor) -> Tensor:
     """The inverse of `dct`."""
     n = y.shape[-1]
+    if exporting():
+        return (2 * y - y * (torch.arange(n, device=y.device) == 0)) @ _cosines(n, y).mT / n
     mirrored = torch.cat([torch.zeros_like(y[..., :1]), y[..., 1:].flip(-1)], dim=-1)
     folded = torch.fft.ifft(torch.complex(y, -mirrored) * _turn(n, y).conj()).real
     x = torch.empty_like(y)
@@ -66,9 +71,7 @@ class PoissonSolver:
 
     def __call__(self, a: Tensor | float, right_side: Tensor) -> Tensor:
         """f of (a + grad' grad) f = right_side, a one number or one per image (B, 1, 1, 1)."""
-        waves = dct(dct(right_side).transpose(-1, -2)).transpose(-1, -2)
-        waves = waves / (a + self._eigenvalues_for(right_side))
-        return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+        return _solved(a + self._eigenvalues_for(right_side), right_side)
 
     def weighted(
         self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
@@ -78,17 +81,22 @@ class PoissonSolver:
         a is one number, one per image, or one per pixel; the preconditioner has its mean.
         """
         mean = per_image_mean(weight)
-        level = per_image_mean(a) if isinstance(a, Tensor) else a
-        rest = right_side - _applied(a, weight, f)
-        way, gain = torch.zeros_like(f), None
-        for _ in range(passes):
-            towards = self(level / mean, rest / mean)
-            before, gain = gain, _dot(rest, towards)
-            way = towards if before is None else towards + gain / before.clamp(min=NOTHING) * way
+        if not isinstance(a, Tensor):
+            a = torch.full_like(mean, a)
+        share, eigenvalues = per_image_mean(a) / mean, self._eigenvalues_for(f)
+
+        def step(
+            f: Tensor, rest: Tensor, way: Tensor, before: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            towards = _solved(share + eigenvalues, rest / mean)
+            gain = _dot(rest, towards)
+            way = towards + gain / before.clamp(min=NOTHING) * way  # at first there is no way
             applied = _applied(a, weight, way)
-            step = gain / _dot(way, applied).clamp(min=NOTHING)
-            f, rest = f + step * way, rest - step * applied
-        return f
+            length = gain / _dot(way, applied).clamp(min=NOTHING)
+            return f + length * way, rest - length * applied, way, gain
+
+        first = f, right_side - _applied(a, weight, f), torch.zeros_like(f), torch.ones_like(mean)
+        return repeated(step, first, passes)[0]
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:
         """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
@@ -104,6 +112,12 @@ class PoissonSolver:
         return self._eigenvalues
 
 
+def _solved(eigenvalues: Tensor, right_side: Tensor) -> Tensor:
+    """What an operator with these eigenvalues in the cosines makes the right side of."""
+    waves = dct(dct(right_side).transpose(-1, -2)).transpose(-1, -2) / eigenvalues
+    return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+
+
 def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
     """(a + grad' weight grad) f."""
     right, below = grad(f)
@@ -116,6 +130,13 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 
 def _line(n: int) -> Tensor:
     return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
+
+
+def _cosines(n: int, like: Tensor) -> Tensor:
+    """The DCT-II as a matrix (n, n)."""
+    k = torch.arange(n, device=like.device)
+    turns = modulo((2 * k[:, None] + 1) * k, 4 * n)  # whole numbers, so that angles are exact
+    return torch.cos(torch.pi / 2 * turns.to(torch.float64) / n).to(like.dtype)
 
 
 def _turn(n: int, like: Tensor) -> Tensor:
