@@ -17,7 +17,16 @@ import numpy as np
 
 from ddfm.errors import InputError, short, unknown
 
-__all__ = ["by_annotation", "flag", "one_of", "plain_options", "positive", "text", "whole_number"]
+__all__ = [
+    "by_annotation",
+    "flag",
+    "one_of",
+    "plain_options",
+    "positive",
+    "text",
+    "two_numbers",
+    "whole_number",
+]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 # Options that are two numbers or more: the most that there may be, and how an error says it.
@@ -107,7 +116,8 @@ def _a_number(name: str, value: Any) -> float:
     raise InputError(f"{name} must be a number, not {short(value)}")
 
 
-def _two_numbers(name: str, value: Any) -> tuple[float, float]:
+def two_numbers(name: str, value: Any) -> tuple[float, float]:
+    """LOW and HIGH, say, of anything that is two numbers."""
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return _a_number(name, value[0]), _a_number(name, value[1])
@@ -163,7 +173,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "str": lambda name, value: text(name, value),
     "str | os.PathLike[str]": _path,
     "Path": _path,
-    "tuple[float, float]": _two_numbers,
+    "tuple[float, float]": two_numbers,
     "Callable": _function,
     "Callback": _function,
     "Iterable": _several,
@@ -177,6 +187,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
     "Shard": _one_of_ours("Shard"),
+    "Opening": _one_of_ours("Opening"),
     "Engine": _engine,
 }
 

@@ -1,8 +1,8 @@
-"""Options about sources that do not lie on each other, and what is written about it."""
+"""Options about sources that do not lie on each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ import click
 
 from ddfm.cli.writing import OutputPath
 
-__all__ = ["align_options", "alignment_settings", "check_alignment_outputs", "write_alignment"]
+__all__ = ["align_options", "alignment_settings", "check_transform_output"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,39 +68,11 @@ def alignment_settings(
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
 
 
-def check_alignment_outputs(
-    align: dict[str, Any], save_transform: Path | None, sheet: Path | None = None
-) -> None:
+def check_transform_output(align: dict[str, Any], save_transform: Path | None) -> None:
     """Raise before the work is done, where there would be nothing to write, or no place for it."""
-    from ddfm.imaging.files import check_output
     from ddfm.storage.outputs import check_writable
 
-    moves = align["align"] != "none" or align["transform"] is not None
     if save_transform is not None:
-        if not moves:
+        if align["align"] == "none" and align["transform"] is None:
             raise click.UsageError("--save-transform needs --align, which finds one")
         check_writable(save_transform)
-    if sheet is not None:
-        check_output(sheet)
-
-
-def write_alignment(
-    about: Sequence[dict[str, Any]],
-    pictures: Sequence[Any],
-    save_transform: Path | None,
-    sheet: Path | None,
-) -> None:
-    """The transform of the first source that was moved, and a look at it."""
-    from ddfm.registration.sheet import alignment_sheet
-    from ddfm.registration.transform import Transform
-
-    found = about[0]
-    transform = Transform.from_dict(found["transform"])
-    if save_transform is not None:
-        transform.save(save_transform)
-    if sheet is not None:
-        k = found["source"]
-        fixed = pictures[1 if k != 1 else 0]
-        if not found["applied"]:
-            transform = Transform.framed(transform.moving, transform.fixed)
-        alignment_sheet(sheet, fixed, pictures[k], transform)

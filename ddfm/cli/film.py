@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.alignment import align_options, alignment_settings, check_alignment_outputs
+from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
@@ -110,7 +110,7 @@ def fuse_film(
 
     check_no_source(output)
     check_film(output)
-    check_alignment_outputs(settings, save_transform)
+    check_transform_output(settings, save_transform)
     fuser = Fuser(**settings)
     if settings["align"] != "none":
         fuser = aligned_film(fuser, a, b, how.get("pattern"))

@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import (
-    align_options,
-    alignment_settings,
-    check_alignment_outputs,
-    write_alignment,
-)
+from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
 from ddfm.cli.options import (
     check_sources,
@@ -32,7 +28,10 @@ from ddfm.errors import DdfmWarning
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
+    from ddfm.fuser import Fusion
+    from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
+    from ddfm.pipeline.beside import Beside
 
 __all__ = ["fuse"]
 
@@ -169,91 +168,37 @@ def fuse(
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
     """
-    folders: dict[str, Any] = {
-        "suffix": suffix,
-        "dry_run": dry_run,
-        "verify": verify,
-        "shard": shard,
-    }
-    flir = {"celsius": celsius, "percentiles": percentiles, "grid": grid}
-    flir = {name: value for name, value in flir.items() if value is not None}
     check_sources(sources)
     checked(settings)
-    from ddfm.imaging.views import check_view, path_of, view
-
-    views = dict.fromkeys([*show, *(["overlay"] if overlay else [])])
-    for kind in views:
-        check_view(kind, overlay or "iron")
-    alone = len(sources) == 1
-    if not alone and (grid is not None or (flir and sources[0].is_dir())):
-        raise click.UsageError("--grid is for FLIR files that come alone, and so is their folder")
-    ranges = (range_a, range_b)
-    if any(ranges) and (alone or sources[0].is_dir() or is_video(sources[0])):
-        raise click.UsageError("--range-a and --range-b are for two images or more")
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    if views and (sources[0].is_dir() or is_video(sources[0])):
-        raise click.UsageError("--show and --overlay are for images, not for folders and films")
-    if all(source.is_dir() for source in sources):
-        if sheet is not None or (save_transform is not None and align != "once"):
-            raise click.UsageError(
-                "--check is for one pair, as is --save-transform without --align once"
-            )
-        folders |= {"save_transform": save_transform}
-        return _fuse_folders(
-            sources, output, settings, quiet, save_steps, pattern, folders, flir, as_json
-        )
-    if pattern is not None or any(folders.values()):
-        raise click.UsageError(
-            "--pattern, --format, --dry-run, --shard and --verify are for folders"
-        )
+    of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
+    of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
+    of_folders |= {"--shard": shard, "--verify": verify}
+    of_levels = {"--range-a": range_a, "--range-b": range_b}
+    of_flir = {"--celsius": celsius, "--percentiles": percentiles, "--grid": grid}
+    progress = False if quiet else None
+    if sources[0].is_dir():
+        _refuse(of_images, "images, not for folders")
+        opening = _opening(len(sources) == 1, of_levels, of_flir)
+        folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform)
+        return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
+    _refuse(of_folders, "folders")
     if is_video(sources[0]) and len(sources) == 2:
-        if save_steps is not None:
-            raise click.UsageError("--save-steps is for images, not for films")
+        _refuse(of_images | of_levels | of_flir, "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
-    from ddfm.imaging.files import check_output, write_image
-    from ddfm.imaging.formats.flir import PERCENTILES, read_flir
-    from ddfm.imaging.picture import from_array
-    from ddfm.imaging.sources import read_sources
+    opening = _opening(len(sources) == 1, of_levels, of_flir)
+    from ddfm.pipeline.beside import Beside
 
-    shown = {kind: path_of(output, kind) for kind in views}
-    for path in (output, *shown.values()):
-        check_output(path)
-    check_alignment_outputs(settings, save_transform, sheet)
-    if save_steps is not None:
-        from ddfm.result import check_steps
-
-        check_steps(save_steps, output)
-    pair = None
-    if alone:
-        shares, on = percentiles or PERCENTILES, "visible" if grid is None else grid
-        pair = read_flir(sources[0], celsius=celsius, percentiles=shares, grid=on)
-    opened = _opened(sources, ranges, flir) if pair is None else tuple(pair)
-    moves = align != "none" or transform_file is not None
-    pictures = read_sources(opened, settings["resize"], alike=not moves)
-    if not quiet:
-        _say_levels(pictures, ranges)
-    check_output(output, pictures[1 if moves else 0].size)
-    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
-
-    fuser = Fuser(**settings)
+    views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
+    beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
     began = time.monotonic()
-    fusion = fuser(*pictures, progress=False if quiet else None, trajectory=save_steps is not None)
-    if save_steps is not None:
-        fusion.save_steps(save_steps)
-    fusion.save(output)
-    write_alignment(fusion.settings["alignment"], pictures, save_transform, sheet)
-    if shown and moves:
-        pictures = fuser.registered(pictures).pictures
-    for kind, path in shown.items():
-        degrees = None if pair is None else pair.celsius
-        look = from_array(view(kind, fusion.picture, pictures, overlay or "iron", degrees))
-        write_image(path, look.pixels, look)
+    fusion = _fuse_images(sources, output, settings, opening, beside, progress)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
-        views_at = list(map(str, shown.values()))
+        views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
         echo_json(about | {"settings": fusion.settings})
     if not quiet and sys.stderr.isatty():
@@ -262,81 +207,122 @@ def fuse(
     return None
 
 
-def _opened(
-    sources: tuple[Path, ...], ranges: tuple[Any, ...], flir: dict[str, Any]
-) -> tuple[Any, ...]:
-    """What was said about a source is done to it; the rest is left to whoever fuses."""
-    from ddfm.imaging.files import read_image
-    from ddfm.imaging.formats.flir import is_flir, read_thermal
+def _fuse_images(
+    sources: tuple[Path, ...],
+    output: Path,
+    settings: dict[str, Any],
+    opening: Opening,
+    beside: Beside,
+    progress: bool | None,
+) -> Fusion:
+    from ddfm.imaging.files import check_output
+    from ddfm.imaging.sources import read_sources
 
-    opened: list[Any] = list(sources)
-    if flir:
-        thermal = [k for k, source in enumerate(sources) if is_flir(source)]
-        if not thermal:
-            raise click.UsageError("--celsius and --percentiles are for files of FLIR cameras")
-        for k in thermal:
-            opened[k] = read_thermal(sources[k], **flir)
-    for k, levels in enumerate(ranges[: len(sources)]):
-        if isinstance(levels, tuple) and is_flir(sources[k]):
-            opened[k] = read_thermal(sources[k], celsius=levels)  # whose values are degrees
-        elif levels is not None:
-            opened[k] = read_image(opened[k], levels=levels)
-    return tuple(opened)
+    moves = settings["align"] != "none" or settings["transform"] is not None
+    check_output(output)
+    beside.check(output, moves=moves)
+    pictures = opening.pictures(sources)
+    if progress is None:
+        _say_levels(pictures)
+    pictures = read_sources(pictures, settings["resize"], alike=not moves)
+    check_output(output, pictures[1 if moves else 0].size)
+    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+
+    fuser = Fuser(**settings)
+    fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
+    fusion.save(output)
+    beside.write(fusion, pictures, output, fuser)
+    return fusion
 
 
-def _say_levels(pictures: tuple[Picture, ...], ranges: tuple[Any, ...]) -> None:
-    """Of a picture that was spread though nobody said so."""
-    for picture, said, option in zip(pictures, ranges, ("--range-a", "--range-b"), strict=False):
-        if picture.name.endswith("(thermal)"):
-            continue  # degrees have a range of their own
-        if said in (None, "auto") and picture.range is not None and picture.dtype.kind == "u":
-            low, high = picture.range
+def _refuse(given: dict[str, Any], kind: str) -> None:
+    """Refuses the options that are for another kind of sources."""
+    said = [name for name, value in given.items() if value not in (None, False, ())]
+    if said:
+        verb = "is" if len(said) == 1 else "are"
+        raise click.UsageError(f"{' and '.join(said)} {verb} for {kind}")
+
+
+def _opening(alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any]) -> Opening:
+    """What was said of how sources are read."""
+    if alone:
+        _refuse(of_levels, "two images or more")
+    else:
+        _refuse({"--grid": of_flir["--grid"]}, "a FLIR file that comes alone, or a folder of them")
+    from ddfm.imaging.opening import Opening
+
+    ranges = tuple(of_levels.values()) if any(of_levels.values()) else ()
+    return Opening(ranges, **{name.removeprefix("--"): said for name, said in of_flir.items()})
+
+
+def _say_levels(pictures: tuple[Picture, ...]) -> None:
+    """Of a picture that is spread though nobody said so."""
+    from ddfm.imaging.levels import used
+
+    for picture, option in zip(pictures, ("--range-a", "--range-b"), strict=False):
+        levels = used(picture)
+        if levels is not None:
             say(
-                f"{picture.name}: its values, {low:g} to {high:g}, are a small part of 16 bits, "
-                f"and were spread over all of it; {option} full leaves them as they are",
+                f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
+                f"16 bits, and are spread over all of it; {option} full leaves them as they are",
                 err=True,
             )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """What was said of folders."""
+
+    pattern: str | None
+    suffix: str | None
+    dry_run: bool
+    verify: bool
+    shard: str | None
+    save_transform: Path | None
 
 
 def _fuse_folders(
     sources: tuple[Path, ...],
     output: Path,
     settings: dict[str, Any],
-    quiet: bool,
-    save_steps: Path | None,
-    pattern: str | None,
-    folders: dict[str, Any],
-    flir: dict[str, Any],
+    folder: _Folder,
+    opening: Opening,
+    progress: bool | None,
     as_json: bool,
 ) -> int | None:
+    if folder.save_transform is not None and settings["align"] != "once":
+        raise click.UsageError("--save-transform is for one pair, or goes with --align once")
+    if len(sources) == 1:
+        _refuse({"--pattern": folder.pattern}, "two folders or more")
     from ddfm.fuser import Fuser, check_number
     from ddfm.imaging.files import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.shards import find_shard
 
-    if save_steps is not None:
-        raise click.UsageError("--save-steps is for images, not for folders")
-    alone = len(sources) == 1
-    if alone and pattern is not None:
-        raise click.UsageError("--pattern is for two folders or more")
-    if folders["suffix"] is not None:
-        output_suffix(folders["suffix"])
-    if folders["shard"] is not None:
-        folders["shard"] = find_shard(folders["shard"])
-    fuser = None if folders["dry_run"] else Fuser(**settings)
-    if folders["dry_run"] and not alone:
+    if folder.suffix is not None:
+        output_suffix(folder.suffix)
+    if folder.dry_run and len(sources) > 1:
         # No weights are read for a plan, and so there is no Fuser to do this.
         check_number(len(sources), checked(settings))
-    folders |= {"progress": False if quiet else None}
-    if alone:
-        summary = fuse_flir(sources[0], output, fuser, **folders, **flir)
+    fuser = None if folder.dry_run else Fuser(**settings)
+    how: dict[str, Any] = {
+        "suffix": folder.suffix,
+        "dry_run": folder.dry_run,
+        "verify": folder.verify,
+        "shard": None if folder.shard is None else find_shard(folder.shard),
+        "save_transform": folder.save_transform,
+        "progress": progress,
+    }
+    if len(sources) == 1:
+        summary = fuse_flir(sources[0], output, fuser, **how, **opening.plain())
     else:
         a, b, *more = sources
-        summary = fuse_folders(a, b, output, fuser, more=more, pattern=pattern, **folders)
+        how |= {"more": more, "opening": opening, "pattern": folder.pattern}
+        summary = fuse_folders(a, b, output, fuser, **how)
     if as_json:
         echo_json(summary.plain())
-    elif folders["dry_run"]:
+    elif folder.dry_run:
         say(summary.pairing)
-    elif not quiet or not summary.ok:
+    elif progress is None or not summary.ok:
         say(summary, err=True)
     return None if summary.ok else 1

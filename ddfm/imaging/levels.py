@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
-__all__ = ["spread", "used", "with_levels"]
+__all__ = ["Levels", "check_levels", "spread", "used", "with_levels"]
 
 LITTLE = 0.2  # of the range
 SHARE = 0.1  # percent
@@ -34,13 +35,18 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
         return _by_content(picture)
     if isinstance(levels, str) and levels == "full":
         return replace(picture, range=picture.range or _of_depth(picture))
+    return spread(picture, check_levels(levels))
+
+
+def check_levels(levels: Any) -> Levels:
+    """LOW and HIGH as numbers."""
     try:
         low, high = map(float, levels)
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"a range is LOW HIGH, full or auto, not {short(levels)}")
-    return spread(picture, (low, high))
+    return low, high
 
 
 def spread(picture: Picture, levels: Levels) -> Picture:

@@ -46,6 +46,7 @@ class Picture:
         name: what to call it in a message.
         range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
             of floating point go back to it; those of 8 and 16 bits use their whole depth.
+        unit: of the values in `range`: "°C" for temperatures, or nothing that is known.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
         mask: True where it has something to say, of shape (H, W); None is everywhere.
@@ -57,6 +58,7 @@ class Picture:
     icc: bytes | None = None
     name: str = "image"
     range: tuple[float, float] | None = None
+    unit: str = ""
     clipped_noise: float | None = None
     mask: np.ndarray | None = None
 

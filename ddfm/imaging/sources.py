@@ -148,6 +148,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
         range=(min(r[0] for r in ranges), max(r[1] for r in ranges))
         if len(ranges) == len(pictures)
         else None,
+        unit="",
         icc=next((p.icc for p in models if p.icc), None),
         alpha=next((p.alpha for p in [*models, *pictures] if p.alpha is not None), None),
     )

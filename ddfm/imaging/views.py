@@ -29,19 +29,18 @@ def view(
     fused: Picture,
     sources: Sequence[Picture],
     colormap: str = "iron",
-    celsius: tuple[float, float] | None = None,
 ) -> np.ndarray:
     """A view of a fusion by its name in `VIEWS`.
 
     Args:
-        colormap, celsius: of an overlay.
+        colormap: of an overlay.
     """
     check_view(kind, colormap)
     if kind == "side-by-side":
         return side_by_side(fused, sources)
     if kind == "before-after":
         return before_after(fused, sources)
-    return overlay(fused, sources[0], colormap, celsius)
+    return overlay(fused, sources[0], colormap)
 
 
 def check_view(kind: str, colormap: str = "iron") -> None:
@@ -84,19 +83,11 @@ def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     return shown
 
 
-def overlay(
-    fused: Picture,
-    thermal: Picture,
-    colormap: str = "iron",
-    celsius: tuple[float, float] | None = None,
-) -> np.ndarray:
+def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndarray:
     """The fusion in the false colours of the thermal image, and beside it what they stand for.
 
-    Half of the luminance is the map's and half the fusion's, so that both can be read.
-
-    Args:
-        celsius: the temperatures at black and white, for the scale; without them it has the
-            image's own numbers (counts), or, where it has none, percent.
+    Half of the luminance is the map's and half the fusion's, so that both can be read. The scale
+    is in degrees where the image is; else it has the image's own numbers (counts), or percent.
     """
     level = eight_bit(thermal).astype(np.float32) / 255
     level = level @ _WEIGHTS if level.ndim == 3 else level
@@ -106,7 +97,7 @@ def overlay(
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
-    return np.hstack([shown, _scale(shown.shape[0], thermal.range, colormap, celsius)])
+    return np.hstack([shown, _scale(shown.shape[0], thermal, colormap)])
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
@@ -118,16 +109,11 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return np.rint((luminance[..., None] + fits * chroma).clip(0, 1) * 255).astype(np.uint8)
 
 
-def _scale(
-    height: int,
-    limits: tuple[float, float] | None,
-    colormap: str,
-    celsius: tuple[float, float] | None,
-) -> np.ndarray:
+def _scale(height: int, thermal: Picture, colormap: str) -> np.ndarray:
     """A bar from the least level, below, to the greatest, with numbers."""
     line = _line(4 * height // 3)
-    unit = " °C" if celsius else "" if limits else " %"
-    low, high = celsius or limits or (0.0, 100.0)
+    low, high = thermal.range or (0.0, 100.0)
+    unit = f" {thermal.unit}".rstrip() if thermal.range else " %"
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
     digits = 0 if high - low >= 20 else 1
     labels = [f"{number:.{digits}f}{unit}" for number in numbers]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
-from ddfm.imaging.files import Picture, check_output, output_suffix, read_image
-from ddfm.imaging.formats.flir import check_reading, is_flir, read_flir
+from ddfm.imaging.files import check_output, output_suffix
+from ddfm.imaging.formats.flir import is_flir
+from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
+from ddfm.imaging.picture import Picture
 from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.pipeline.runner import (
     Engine,
@@ -38,8 +40,6 @@ from ddfm.storage.manifest import Entry, Manifest, Shard
 
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
-Open = Callable[[Pair], tuple[Picture, ...]]
-
 
 @by_annotation
 def fuse_folders(
@@ -49,6 +49,7 @@ def fuse_folders(
     fuser: Fuser | None = None,
     *,
     more: Sequence[str | os.PathLike[str]] = (),
+    opening: Opening | None = None,
     pattern: str | None = None,
     suffix: str | None = None,
     dry_run: bool = False,
@@ -67,6 +68,7 @@ def fuse_folders(
         out: the folder of the results, which is made where there is none. Each is called by what
             the names of its pair share.
         fuser: what fuses; None is `Fuser()`.
+        opening: how the files are read, where that is not found out from each.
         pattern: a name for the images of each folder, such as "{}_thermal.png:{}_rgb.jpg".
         suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
         dry_run: whether to say what would be done, and do nothing.
@@ -87,14 +89,10 @@ def fuse_folders(
             f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
         )
-    sample = spread(pairing.pairs)
-    pairing, outputs = _planned_outputs(pairing, suffix, shard)
     if fuser is not None:
         fuser.check_number(len(folders))
-    if dry_run:
-        return _planned(pairing, outputs, Path(out))
-    how = _How(verify, shard, progress, callback, engine, sample, save_transform)
-    return _fuse_all(pairing, outputs, Path(out), _PairWork(fuser or Fuser()), how)
+    how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
+    return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
 
 @by_annotation
@@ -123,65 +121,42 @@ def fuse_flir(
             `fuse_folders`.
     """
     _check_apart(out, folder)
-    check_reading(**reading)
+    opening = Opening(**reading)
     pairing = both_in_one(path for path in image_files(folder) if is_flir(path))
     if not pairing.pairs:
         raise InputError(
             f"no file of {folder} has radiometric data of a FLIR camera in it; "
             "folders of other images come in twos"
         )
-    sample = spread(pairing.pairs)
-    pairing, outputs = _planned_outputs(pairing, suffix, shard)
-    if dry_run:
-        return _planned(pairing, outputs, Path(out))
-
-    def open_flir(pair: Pair) -> tuple[Picture, ...]:
-        thermal, visible = read_flir(*pair.files, **reading)
-        return thermal, visible
-
-    work = _PairWork(fuser or Fuser(), open_flir, {"flir": reading})
-    how = _How(verify, shard, progress, callback, engine, sample, save_transform)
-    return _fuse_all(pairing, outputs, Path(out), work, how)
-
-
-def _open(pair: Pair) -> tuple[Picture, ...]:
-    return tuple(map(read_image, pair.files))
+    how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
+    return _fuse_all(pairing, Path(out), fuser, opening, how)
 
 
 @dataclass(frozen=True)
 class _How:
-    """What the caller said of the run as a whole.
+    """What the caller said of the run as a whole."""
 
-    Attributes:
-        sample: of all pairs, whichever shard they are of, for one transform (align="once").
-        save_transform: where that is written.
-    """
-
+    suffix: str | None
+    dry_run: bool
     verify: bool
     shard: Shard | None
+    save_transform: str | os.PathLike[str] | None
     progress: bool | None
     callback: Callable[[Outcome], object] | None
     engine: Engine | None
-    sample: list[Pair]
-    save_transform: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
 class _PairWork:
-    """What is done with each pair, by itself.
-
-    Attributes:
-        open: reads it.
-        reading: settings of reading, that the results depend on.
-    """
+    """What is done with each pair, by itself."""
 
     fuser: Fuser
-    open: Open = _open
-    reading: Entry = field(default_factory=dict)
+    opening: Opening
 
     def settings(self, task: str) -> Entry:
         """All that a result of this task depends on beside its sources."""
-        return self.fuser.settings(task) | self.reading
+        said = self.opening.plain()
+        return self.fuser.settings(task) | ({"opening": said} if said else {})
 
     def possible_settings(self) -> list[Entry]:
         """An automatic task may have become any task."""
@@ -191,7 +166,7 @@ class _PairWork:
 
     def load(self, item: Item) -> tuple[Picture, ...]:
         pair, path = item.given
-        pictures = self.open(pair)
+        pictures = self.opening.pictures(pair.files)
         if len({picture.size for picture in pictures}) == 1:  # else it is refused, or resized
             check_output(path, pictures[0].size)
         return pictures
@@ -219,18 +194,18 @@ def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
 
 
 def _fuse_all(
-    pairing: Pairing,
-    outputs: dict[Pair, str],
-    out: Path,
-    work: _PairWork,
-    how: _How,
+    pairing: Pairing, out: Path, fuser: Fuser | None, opening: Opening, how: _How
 ) -> Summary:
-    fuser = work.fuser
+    sample = spread(pairing.pairs)  # of all shards, for one transform (align="once")
+    pairing, outputs = _planned_outputs(pairing, how.suffix, how.shard)
+    if how.dry_run:
+        return _planned(pairing, outputs, out)
+    fuser = fuser or Fuser()
     if fuser.config.align == "once":
-        fuser = aligned_once(fuser, map(work.open, how.sample))
-        work = replace(work, fuser=fuser)
+        fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
     if how.save_transform is not None:
         fuser.save_transform(how.save_transform)
+    work = _PairWork(fuser, opening)
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out, how.shard) as manifest, bar:
         items = [

@@ -88,7 +88,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
 def test_options_of_folders_are_not_for_files(tmp_path, folders):
     a, b = folders[0] / "x_ir.png", folders[1] / "x_vis.png"
     out = tmp_path / "out"
-    refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "are for folders")
+    refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "--dry-run is for folders")
     refused(ddfm_run("fuse", *folders, "-o", out, "--save-steps", out), "not for folders")
     refused(ddfm_run("fuse", folders[0], b, "-o", tmp_path / "x.png"), "is a folder, not an image")
 
@@ -144,17 +144,37 @@ def test_a_folder_of_flir_files(tmp_path, flir):
     assert (tmp_path / "x.png").read_bytes() == (out / "FLIR_1.png").read_bytes()
 
 
+def test_folders_are_read_as_single_images_are(tmp_path, flir):
+    """Temperatures, not their rendering, beside photographs; and levels that somebody said."""
+    photos, rng = tmp_path / "photos", np.random.default_rng(1)
+    photos.mkdir()
+    for k in range(2):
+        Image.fromarray(rng.integers(0, 256, (12, 16), np.uint8)).save(photos / f"FLIR_{k}.png")
+    for k, options in enumerate(((), ("--celsius", 20, 40), ("--range-b", 0, 100))):
+        out, alone = tmp_path / f"out{k}", tmp_path / f"alone{k}.png"
+        result = ddfm_run("fuse", flir, photos, "-o", out, *FAST, *options)
+        assert result.exit_code == 0 and "2 fused" in result.stderr, result.stderr
+        ddfm_run("fuse", flir / "FLIR_1.jpg", photos / "FLIR_1.png", "-o", alone, *FAST, *options)
+        assert (out / "FLIR_1.png").read_bytes() == alone.read_bytes()
+    assert len({(tmp_path / f"alone{k}.png").read_bytes() for k in range(3)}) == 3
+    result = ddfm_run("fuse", photos, photos, "-o", tmp_path / "none", "--pattern", "{}.png:{}.png")
+    refused(result, "a pair with itself")
+
+
 def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     out = tmp_path / "out.png"
     other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
     two = ("fuse", other, other, "-o", out)
-    refused(ddfm_run(*two, "--celsius", 1, 2), "are for files of FLIR cameras")
-    refused(ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"), "that come alone")
+    refused(ddfm_run(*two, "--celsius", 1, 2), "no file of a FLIR camera")
+    refused(
+        ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
+        "a FLIR file that comes alone",
+    )
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
-    refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "are for folders")
+    refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "is for folders")
     folder = tmp_path / "empty"
     folder.mkdir()
     for where in (folder, flir):

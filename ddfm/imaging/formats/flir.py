@@ -141,7 +141,7 @@ def _thermal(
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
-    return replace(thermal, dtype=np.dtype(np.uint16), range=celsius), celsius
+    return replace(thermal, dtype=np.dtype(np.uint16), range=celsius, unit="°C"), celsius
 
 
 @by_annotation

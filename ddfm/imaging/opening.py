@@ -1,0 +1,93 @@
+"""How the files of one scene are opened: what was said of their levels; the rest is found out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ddfm.arguments import two_numbers
+from ddfm.errors import InputError
+from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.flir import (
+    PERCENTILES,
+    check_reading,
+    is_flir,
+    read_flir,
+    read_thermal,
+)
+from ddfm.imaging.levels import Levels, check_levels
+from ddfm.imaging.picture import Picture
+
+__all__ = ["Opening"]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a caller says of how files are read; by default, nothing.
+
+    Attributes:
+        ranges: what is black and white in the first source, the second, ..., as `read_image`
+            takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
+        celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
+        grid, align: of a radiometric file that comes alone, and is a pair by itself.
+    """
+
+    ranges: tuple[str | Levels | None, ...] = ()
+    celsius: Levels | None = None
+    percentiles: Levels | None = None
+    grid: str | None = None
+    align: bool = True
+
+    def __post_init__(self) -> None:
+        for levels in self.ranges:
+            if levels is not None and levels not in ("full", "auto"):
+                check_levels(levels)
+        for name in ("celsius", "percentiles"):
+            if (said := getattr(self, name)) is not None:
+                object.__setattr__(self, name, two_numbers(name, said))
+        check_reading(**self._of_a_pair())
+
+    def plain(self) -> dict[str, Any]:
+        """What was said, ready for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        usual = {"ranges": (None,) * len(self.ranges), "align": True}
+        return {k: v for k, v in values.items() if v != usual.get(k)}
+
+    def pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
+        """The pictures of one scene; a radiometric file alone holds two."""
+        if len(files) == 1:
+            return tuple(read_flir(files[0], **self._of_a_pair()))
+        radiometric = [Path(file).is_file() and is_flir(file) for file in files]
+        if (self.celsius is not None or self.percentiles is not None) and not any(radiometric):
+            names = " and ".join(map(str, files))
+            raise InputError(
+                f"{names}: no file of a FLIR camera, which celsius and percentiles (--celsius, "
+                "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
+            )
+        ranges = [*self.ranges, *[None] * len(files)][: len(files)]
+        return tuple(map(self._picture, files, ranges, radiometric))
+
+    def _picture(
+        self, file: str | os.PathLike[str], levels: str | Levels | None, radiometric: bool
+    ) -> Picture:
+        if not radiometric:
+            return read_image(file, levels=levels)
+        reading = self._of_degrees()
+        if levels is not None and not isinstance(levels, str):
+            reading["celsius"] = levels  # whose values are degrees
+        return read_thermal(file, **reading)
+
+    def _of_degrees(self) -> dict[str, Any]:
+        return {
+            "celsius": self.celsius,
+            "percentiles": PERCENTILES if self.percentiles is None else self.percentiles,
+        }
+
+    def _of_a_pair(self) -> dict[str, Any]:
+        return self._of_degrees() | {
+            "grid": "visible" if self.grid is None else self.grid,
+            "align": self.align,
+        }

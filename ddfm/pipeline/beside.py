@@ -1,0 +1,99 @@
+"""What is written beside the result of one scene: views, steps, and how its sources lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddfm.errors import InputError
+from ddfm.imaging.files import check_output, write_image
+from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.views import check_view, path_of, view
+from ddfm.storage.outputs import check_writable
+
+if TYPE_CHECKING:
+    from ddfm.fuser import Fuser
+    from ddfm.result import Fusion
+
+__all__ = ["Beside"]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is asked for; by default, nothing.
+
+    Attributes:
+        views: pictures to look at, of `ddfm.imaging.views`.
+        colormap: of an overlay.
+        steps: a folder for the estimate of every step.
+        transform: a file for the transform that was found.
+        sheet: an image of how the sources lie, before and after.
+    """
+
+    views: tuple[str, ...] = ()
+    colormap: str = "iron"
+    steps: Path | None = None
+    transform: Path | None = None
+    sheet: Path | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.views:
+            check_view(kind, self.colormap)
+
+    def check(self, output: Path, *, moves: bool) -> None:
+        """Raise before the work is done, where there is no place for it, or nothing to write.
+
+        Args:
+            moves: whether sources are laid on one another.
+        """
+        for path in self.views_of(output):
+            check_output(path)
+        if self.transform is not None:
+            if not moves:
+                raise InputError("a transform is saved (--save-transform) where --align finds one")
+            check_writable(self.transform)
+        if self.sheet is not None:
+            check_output(self.sheet)
+        if self.steps is not None:
+            from ddfm.result import check_steps
+
+            check_steps(self.steps, output)
+
+    def views_of(self, output: Path) -> list[Path]:
+        """Where the views of a result lie."""
+        return [path_of(output, kind) for kind in self.views]
+
+    def write(
+        self, fusion: Fusion, pictures: Sequence[Picture], output: Path, fuser: Fuser
+    ) -> None:
+        """All of it.
+
+        Args:
+            pictures: the sources, as they came.
+        """
+        if self.steps is not None:
+            fusion.save_steps(self.steps)
+        self._write_alignment(fusion, pictures)
+        laid = fuser.registered(pictures).pictures if self.views else ()
+        for kind, path in zip(self.views, self.views_of(output), strict=True):
+            look = from_array(view(kind, fusion.picture, laid, self.colormap))
+            write_image(path, look.pixels, look)
+
+    def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:
+        """The transform of the first source that was moved, and a look at it."""
+        if self.transform is None and self.sheet is None:
+            return
+        from ddfm.registration.sheet import alignment_sheet
+        from ddfm.registration.transform import Transform
+
+        found = fusion.settings["alignment"][0]
+        transform = Transform.from_dict(found["transform"])
+        if self.transform is not None:
+            transform.save(self.transform)
+        if self.sheet is not None:
+            k = found["source"]
+            if not found["applied"]:
+                transform = Transform.framed(transform.moving, transform.fixed)
+            alignment_sheet(self.sheet, pictures[1 if k != 1 else 0], pictures[k], transform)
