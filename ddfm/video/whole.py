@@ -1,8 +1,9 @@
 """Whether a video is all there. FFmpeg takes a file that was cut off for a shorter film.
 
-Three families of containers say how long their outermost parts are: Matroska (WebM), whose segment
-is an EBML element; MP4 and MOV, a row of boxes; AVI, one or more RIFF chunks. Where such a part
-goes on behind the end of the file, the rest of it was lost. The others do not tell.
+Most containers say how long their outermost parts are: Matroska (WebM), whose segment is an EBML
+element; MP4 and MOV, a row of boxes; AVI, one or more RIFF chunks; FLV, a row of tags; WMV, of
+objects; MXF, of keys with lengths; Ogg, of pages. Where such a part goes on behind the end of the
+file, the rest of it was lost. MPEG streams do not tell, nor do FLV and Ogg between two parts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ddfm.errors import InputError
 __all__ = ["check_whole"]
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_MXF = bytes.fromhex("060e2b34020501010d010201")
+_PARTITION = b"\x02"  # the header of an MXF
 _MOST_PARTS = 1_000_000
 
 
@@ -29,6 +33,14 @@ def check_whole(path: Path) -> None:
             parts = _elements(file)
         elif head[:4] == b"RIFF":
             parts = _chunks(file)
+        elif head[:3] == b"FLV":
+            parts = _tags(file)
+        elif head == _ASF[:12]:
+            parts = _objects(file)
+        elif head == _MXF:
+            parts = _keys(file)
+        elif head[:4] == b"OggS":
+            parts = _pages(file)
         elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             parts = _boxes(file)
         else:
@@ -70,3 +82,41 @@ def _chunks(file: BinaryIO) -> Iterator[int]:
         if not size:  # who was killed while recording leaves a 0
             return
         yield file.tell() + size + size % 2
+
+
+def _tags(file: BinaryIO) -> Iterator[int]:
+    head = file.read(9)
+    file.seek(int.from_bytes(head[5:], "big") + 4)  # each tag is followed by its size once more
+    while len(head := file.read(11)) == 11:
+        yield file.tell() + int.from_bytes(head[1:4], "big") + 4
+
+
+def _objects(file: BinaryIO) -> Iterator[int]:
+    while len(head := file.read(24)) == 24:
+        size = int.from_bytes(head[16:], "little")
+        if size < 24:  # who was killed while recording leaves a 0
+            return
+        yield file.tell() - 24 + size
+
+
+def _keys(file: BinaryIO) -> Iterator[int]:
+    while len(head := file.read(17)) == 17 and head[:4] == _MXF[:4]:
+        size, more = head[16], head[16] & 127
+        if size > 127:
+            size = int.from_bytes(file.read(more), "big")
+        end = file.tell() + size
+        if head[13:14] == _PARTITION and (footer := _footer(file)) > end:
+            yield footer + 1
+            file.seek(footer)
+        else:
+            yield end
+
+
+def _footer(file: BinaryIO) -> int:
+    """Where the last part of an MXF begins, as its first one says; 0 where that is not known."""
+    return int.from_bytes(file.read(32)[24:], "big")
+
+
+def _pages(file: BinaryIO) -> Iterator[int]:
+    while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
+        yield file.tell() + head[26] + sum(file.read(head[26]))

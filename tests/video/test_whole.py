@@ -17,6 +17,9 @@ KINDS = [
     ("fast.mp4", "libx264", "yuv420p"),
     ("a.mov", "libx264", "yuv420p"),
     ("a.avi", "mpeg4", "yuv420p"),
+    ("a.flv", "flv1", "yuv420p"),
+    ("a.wmv", "wmv2", "yuv420p"),
+    ("a.mxf", "mpeg2video", "yuv420p"),
 ]
 
 
