@@ -14,6 +14,7 @@ from torch import Tensor
 __all__ = ["exporting", "median", "modulo", "repeated"]
 
 
+
 def exporting() -> bool:
     """Whether torch.export is following; PyTorch before 2.6 cannot tell, and cannot export."""
     asked = getattr(torch.compiler, "is_exporting", None)
@@ -36,7 +37,7 @@ def median(x: Tensor) -> Tensor:
 def repeated(
     step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], times: int
 ) -> tuple[Tensor, ...]:
-    """The state after so many steps. In a graph it is a loop, and not as many copies of the step."""
+    """The state after so many steps; of many, a graph has a loop, and not as many copies."""
     if not exporting():
         for _ in range(times):
             state = step(*state)

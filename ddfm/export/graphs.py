@@ -1,0 +1,124 @@
+"""What can be exported, each a module of tensors alone.
+
+name      inputs                             output
+default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources being clean
+dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
+prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
+noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
+
+a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for
+infrared and visible. It asks no prior, as `ddfm fuse` asks none where `noise` finds less in both
+sources than the configuration's `clean`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ddfm.config import FusionConfig
+from ddfm.dmfuse.features import noise_like
+from ddfm.dmfuse.fuse import DMFuse
+from ddfm.errors import InputError, unknown
+from ddfm.likelihood import make_likelihood
+from ddfm.numerics.noise_level import noise_deviation
+from ddfm.numerics.tone import Tone
+from ddfm.priors.prior import FunctionPrior, Prior
+
+__all__ = ["GRAPHS", "Graph", "make_graph"]
+
+GRAPHS = ("default", "dmfuse", "prior", "noise")
+TASK = "ir-visible"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module to export, with an example of its inputs by their names.
+
+    Attributes:
+        multiple: of which heights and widths must be multiples.
+        about: what whoever runs it has to know, kept in the file.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    output: str
+    multiple: int
+    about: dict[str, str]
+
+
+def make_graph(name: str, prior: Prior) -> Graph:
+    """The graph of that name; `prior` is what `prior` and `dmfuse` are made of."""
+    if name not in GRAPHS:
+        raise unknown("graph", name, GRAPHS)
+    image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
+    pair = {"a": image, "b": image.flip(-1)}
+    config = FusionConfig().resolved(TASK)
+    if name == "default":
+        about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
+        return Graph(DefaultGraph(), pair, "fused", 1, about)
+    if name == "dmfuse":
+        return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, {})
+    if name == "noise":
+        return Graph(NoiseGraph(), {"x": image}, "noise", 1, {})
+    if not isinstance(prior, FunctionPrior) or not isinstance(prior.function, nn.Module):
+        raise InputError(f"the prior {prior.name} is no network of PyTorch; it has no graph")
+    inputs = {"x": image.expand(-1, prior.channels, -1, -1), "t": torch.tensor([50])}
+    return Graph(PriorGraph(prior), inputs, "x0", prior.multiple, {})
+
+
+class DefaultGraph(nn.Module):
+    """The loop of `ddfm.fuser` where no prior is asked: every step is the likelihood's alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = FusionConfig().resolved(TASK)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        options = self.config.options
+        sources = [2 * a - 1, 2 * b - 1]
+        likelihood = make_likelihood("default", sources, **Tone.others(options))
+        f = likelihood.first_guess()
+        for _ in range(int(self.config.steps)):
+            f = likelihood(f)
+        return Tone.among(options).applied(likelihood.finish(f))[0]
+
+
+class DMFuseGraph(nn.Module):
+    """One pass of the shipped head on the prior's features, without tiles."""
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        DMFuse(prior)  # refuses what the head was not trained on
+        told = copy.copy(prior)
+        told.alphas_bar = prior.alphas_bar.tolist()  # numbers, which a graph holds as they are
+        self.dmfuse = DMFuse(prior)
+        self.dmfuse.prior = told
+        self.head = self.dmfuse.head
+        noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])  # drawn before
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        fused = self.dmfuse.toned(2 * a - 1, 2 * b - 1, tile=0)[0]
+        return ((fused + 1) / 2).clamp(0, 1)
+
+
+class PriorGraph(nn.Module):
+    """A prior whose network is a module."""
+
+    def __init__(self, prior: FunctionPrior) -> None:
+        super().__init__()
+        self.network = prior.function
+        self.prior = prior
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.prior(x, t)
+
+
+class NoiseGraph(nn.Module):
+    """`noise_level`, of levels from 0 to 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return noise_deviation(x)
