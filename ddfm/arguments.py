@@ -18,6 +18,7 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 
 __all__ = [
+    "a_path",
     "by_annotation",
     "flag",
     "one_of",
@@ -101,7 +102,8 @@ def flag(name: str, value: Any) -> bool:
     raise InputError(f"{name} must be True or False, not {short(value)}")
 
 
-def _path(name: str, value: Any) -> str | os.PathLike[str]:
+def a_path(name: str, value: Any) -> str | os.PathLike[str]:
+    """A path, of what is one."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(path, str) and "\0" not in path:
         return value
@@ -171,15 +173,15 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "int": lambda name, value: whole_number(name, value),
     "float": _a_number,
     "str": lambda name, value: text(name, value),
-    "str | os.PathLike[str]": _path,
-    "Path": _path,
+    "str | os.PathLike[str]": a_path,
+    "Path": a_path,
     "tuple[float, float]": two_numbers,
     "Callable": _function,
     "Callback": _function,
     "Iterable": _several,
     "Sequence": _several,
     "Sequence[str | os.PathLike[str]]": lambda name, value: [
-        _path(name, each) for each in _several(name, value)
+        a_path(name, each) for each in _several(name, value)
     ],
     "Iterable[str]": lambda name, value: [text(name, each) for each in _several(name, value)],
     "int | str": lambda name, value: value if isinstance(value, str) else whole_number(name, value),

@@ -176,7 +176,8 @@ class Fuser:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
+            sources: two or more of one size: paths, bytes, open files, PIL images, NumPy arrays or
+                tensors.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.

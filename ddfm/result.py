@@ -8,15 +8,15 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
-from ddfm.imaging.files import Picture, to_array, write_image
+from ddfm.imaging.files import Picture, image_bytes, output_suffix, to_array, write_image
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
@@ -54,9 +54,25 @@ class Fusion:
         return to_array(self.picture.pixels, self.picture, self.picture.alpha)
 
     @by_annotation
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the image in the format that the suffix names; the file appears whole."""
-        write_image(path, self.picture.pixels, self.picture, self.picture.alpha)
+    def save(self, path: str | os.PathLike[str] | BinaryIO, *, format: str | None = None) -> None:
+        """Writes the image.
+
+        Args:
+            path: a path, whose suffix names the format, and where the file appears whole; or an
+                object with a method `write`, open for bytes.
+            format: of an object, such as "png".
+        """
+        if not hasattr(path, "write"):
+            if format is not None:
+                raise InputError("format is for open files; the suffix of a path says it")
+            write_image(a_path("path", path), *self._image())
+        elif format is None:
+            raise InputError('what an open file is written as must be said: format="png"')
+        else:
+            path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
+
+    def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None]:
+        return self.picture.pixels, self.picture, self.picture.alpha
 
     @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers
 from ddfm.errors import InputError
@@ -20,6 +21,7 @@ from ddfm.imaging.formats.flir import (
 )
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
+from ddfm.storage.in_memory import as_path, name_of
 
 __all__ = ["Opening"]
 
@@ -56,8 +58,28 @@ class Opening:
         usual = {"ranges": (None,) * len(self.ranges), "align": True}
         return {k: v for k, v in values.items() if v != usual.get(k)}
 
-    def pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
-        """The pictures of one scene; a radiometric file alone holds two."""
+    def pictures(
+        self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]
+    ) -> tuple[Picture, ...]:
+        """The pictures of one scene, of paths, bytes or open files.
+
+        A radiometric file alone holds two.
+        """
+        with ExitStack() as stack:
+            paths, names = [], {}
+            for number, file in enumerate(files, 1):
+                if isinstance(file, str | os.PathLike):
+                    paths.append(file)
+                    continue
+                name = name_of(file, f"image {number}")
+                paths.append(stack.enter_context(as_path(file, name)))
+                names[str(paths[-1])] = name
+            pictures = self._pictures(paths)
+        for path, name in names.items():
+            pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
+        return pictures
+
+    def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
         if len(files) == 1:
             return tuple(read_flir(files[0], **self._of_a_pair()))
         radiometric = [Path(file).is_file() and is_flir(file) for file in files]

@@ -23,6 +23,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import Picture
+from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:
     import torch
@@ -155,6 +156,11 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 
 def _read(source: Any, name: str) -> Picture:
+    if has_no_path(source):
+        name = name_of(source, name)
+        with as_path(source, name) as made:
+            picture = _read(made, name)
+        return replace(picture, name=picture.name.replace(str(made), name))
     path = isinstance(source, (str, os.PathLike))
     if path and Path(source).is_file() and is_flir(source):
         return read_thermal(source)  # not its rendering, with a logo and numbers in it
