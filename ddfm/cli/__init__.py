@@ -21,12 +21,14 @@ from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
 from ddfm.cli.defaults import read_defaults
 from ddfm.cli.dmfuse import train_dmfuse
+from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.process import prepare
+from ddfm.cli.serve import serve
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.writing import say
@@ -232,6 +234,8 @@ for command in (
     priors,
     train_prior,
     train_dmfuse,
+    export,
+    serve,
     cite,
 ):
     main.add_command(command)

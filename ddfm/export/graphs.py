@@ -23,14 +23,14 @@ from ddfm.config import FusionConfig
 from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError, unknown
+from ddfm.export import GRAPHS
 from ddfm.likelihood import make_likelihood
 from ddfm.numerics.noise_level import noise_deviation
 from ddfm.numerics.tone import Tone
 from ddfm.priors.prior import FunctionPrior, Prior
 
-__all__ = ["GRAPHS", "Graph", "make_graph"]
+__all__ = ["Graph", "make_graph"]
 
-GRAPHS = ("default", "dmfuse", "prior", "noise")
 TASK = "ir-visible"
 
 
@@ -92,10 +92,10 @@ class DMFuseGraph(nn.Module):
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
-        DMFuse(prior)  # refuses what the head was not trained on
         told = copy.copy(prior)
-        told.alphas_bar = prior.alphas_bar.tolist()  # numbers, which a graph holds as they are
-        self.dmfuse = DMFuse(prior)
+        # As numbers, which a graph holds as they are.
+        told.alphas_bar = prior.alphas_bar.tolist()  # type: ignore[assignment]
+        self.dmfuse = DMFuse(prior)  # which refuses what its head was not trained on
         self.dmfuse.prior = told
         self.head = self.dmfuse.head
         noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])  # drawn before

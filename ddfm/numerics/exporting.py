@@ -1,7 +1,7 @@
 """What is done otherwise while a graph is made of it, for `ddfm export`.
 
 A graph serves images of every size, so sizes are symbols then: no loop can run over them. Nor has
-ONNX any complex numbers, so that FFTs become matrix products. Results are the same but for rounding.
+ONNX any complex numbers, so that FFTs become matrix products. Results are the same, up to rounding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 __all__ = ["exporting", "median", "modulo", "repeated"]
-
 
 
 def exporting() -> bool:

@@ -82,7 +82,9 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
     A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
     darkest stay where they are, unless the brightest would go beyond white.
     """
-    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # a part of the pixels tells about a large image
+    step = (
+        1 + torch.sym_max(*u.shape[-2:]) // 1024
+    )  # a part of the pixels tells about a large image
     part = u[..., ::step, ::step].flatten(1)
     low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
     deviation = part.std(dim=1, keepdim=True, correction=0)
