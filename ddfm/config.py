@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import flag, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, flag, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -115,6 +115,10 @@ class FusionConfig:
             checked["steps"] = whole_number("steps", self.steps)
         if self.start is not None:
             checked["start"] = whole_number("start", self.start)
+        if self.clean is not None:
+            checked["clean"] = a_number("clean", self.clean)
+        if self.clip is not None:
+            checked["clip"] = flag("clip", self.clip)
         if self.tile is not None:
             checked["tile"] = whole_number("tile", self.tile)
         for name, value in checked.items():

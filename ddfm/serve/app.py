@@ -10,6 +10,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import os
 import time
 import warnings
@@ -105,6 +106,7 @@ def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
     work = _Work(service, load_prior(service.prior) if prior is None else prior)
     # Forms have no files on a disk; what is longer was refused before.
     MultiPartParser.spool_max_size = service.limits.upload + 1
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends it is told
     app = FastAPI(
         title="ddfm",
         version=__version__,
