@@ -31,6 +31,7 @@ from ddfm.cli.process import prepare
 from ddfm.cli.serve import serve
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
+from ddfm.cli.web import web
 from ddfm.cli.writing import say
 from ddfm.errors import DdfmError, DdfmWarning, unknown
 from ddfm.version import __version__
@@ -236,6 +237,7 @@ for command in (
     train_dmfuse,
     export,
     serve,
+    web,
     cite,
 ):
     main.add_command(command)

@@ -13,7 +13,7 @@ __all__ = ["export"]
 
 
 @click.command(cls=WritingCommand, short_help="Write what fuses as ONNX files.")
-@click.argument("graph", metavar="default|dmfuse|prior|noise")
+@click.argument("graph", metavar="default|dmfuse|prior|noise|color")
 @click.option(
     "-o", "--output", type=OutputPath(), metavar="FILE", help="Where to.  [default: GRAPH.onnx]"
 )
@@ -27,6 +27,7 @@ def export(graph: str, output: Path | None, prior: str, quiet: bool) -> None:
     dmfuse   the second method: the prior's features and the head, in one pass
     prior    the diffusion prior: x at timestep t becomes the clean image expected
     noise    how much noise is in a picture, which says whether `default` is for it
+    color    fused luminance and the colours of the sources become R, G and B
 
     All take images of any height and width; docs/export.md says what goes in and comes out. The
     default takes minutes to convert, and a processor for itself.

@@ -5,6 +5,7 @@ default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources 
 dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
 prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
 noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
+color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the colours of a and b
 
 a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for
 infrared and visible. It asks no prior, as `ddfm fuse` asks none where `noise` finds less in both
@@ -24,6 +25,7 @@ from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError, unknown
 from ddfm.export import GRAPHS
+from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.likelihood import make_likelihood
 from ddfm.numerics.noise_level import noise_deviation
 from ddfm.numerics.tone import Tone
@@ -57,11 +59,14 @@ def make_graph(name: str, prior: Prior) -> Graph:
     image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
     pair = {"a": image, "b": image.flip(-1)}
     config = FusionConfig().resolved(TASK)
+    about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
     if name == "default":
-        about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
         return Graph(DefaultGraph(), pair, "fused", 1, about)
     if name == "dmfuse":
-        return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, {})
+        return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, about)
+    if name == "color":
+        rgb = {side: plane.expand(-1, 3, -1, -1) for side, plane in pair.items()}
+        return Graph(ColorGraph(), {"fused": image, **rgb}, "rgb", 1, {})
     if name == "noise":
         return Graph(NoiseGraph(), {"x": image}, "noise", 1, {})
     if not isinstance(prior, FunctionPrior) or not isinstance(prior.function, nn.Module):
@@ -115,6 +120,16 @@ class PriorGraph(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return self.prior(x, t)
+
+
+class ColorGraph(nn.Module):
+    """The rules of colour of `ddfm.imaging.sources`: chroma of whoever has any."""
+
+    def forward(self, fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        y = 2 * fused - 1
+        cb, cr = fuse_chroma([rgb_to_ycbcr(2 * x - 1)[:, 1:] for x in (a, b)]).split(1, 1)
+        rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
+        return ((rgb + 1) / 2).clamp(0, 1)
 
 
 class NoiseGraph(nn.Module):

@@ -23,7 +23,7 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["export_onnx", "onnx_of"]
+__all__ = ["export_onnx", "exported", "onnx_of"]
 
 LEAST, MOST = 32, 8192  # pixels along a side
 SMALL = 1000  # weights, of which half precision saves nothing
@@ -32,9 +32,14 @@ SMALL = 1000  # weights, of which half precision saves nothing
 def export_onnx(name: str, path: Path, prior: Any = "default") -> None:
     """Writes the graph of that name, see `ddfm.export.graphs`; the file appears whole."""
     check_writable(path)
+    write_bytes(path, exported(name, prior))
+
+
+def exported(name: str, prior: Any = "default") -> bytes:
+    """The file that `export_onnx` writes."""
     _check_installed()
     graph = make_graph(name, load_prior(prior).at("cpu", torch.float32))
-    write_bytes(path, onnx_of(graph, name).SerializeToString())
+    return onnx_of(graph, name).SerializeToString()
 
 
 def onnx_of(graph: Graph, name: str) -> ModelProto:
