@@ -13,7 +13,7 @@ __all__ = ["export"]
 
 
 @click.command(cls=WritingCommand, short_help="Write what fuses as ONNX files.")
-@click.argument("graph", metavar="default|dmfuse|prior|noise|color")
+@click.argument("graph", metavar="default|tone|dmfuse|prior|noise|color")
 @click.option(
     "-o", "--output", type=OutputPath(), metavar="FILE", help="Where to.  [default: GRAPH.onnx]"
 )
@@ -24,6 +24,7 @@ def export(graph: str, output: Path | None, prior: str, quiet: bool) -> None:
 
     \b
     default  the default likelihood for infrared and visible, for sources without noise
+    tone     the step after it: levels are spread
     dmfuse   the second method: the prior's features and the head, in one pass
     prior    the diffusion prior: x at timestep t becomes the clean image expected
     noise    how much noise is in a picture, which says whether `default` is for it

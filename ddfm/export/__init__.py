@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __all__ = ["GRAPHS"]
 
-GRAPHS = ("default", "dmfuse", "prior", "noise", "color")
+GRAPHS = ("default", "tone", "dmfuse", "prior", "noise", "color")

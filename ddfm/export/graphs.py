@@ -2,6 +2,7 @@
 
 name      inputs                             output
 default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources being clean
+tone      fused, as `default` makes it       fused luminance in [0, 1], its levels spread
 dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
 prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
 noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
@@ -9,7 +10,8 @@ color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the
 
 a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for
 infrared and visible. It asks no prior, as `ddfm fuse` asks none where `noise` finds less in both
-sources than the configuration's `clean`.
+sources than the configuration's `clean`. To be equal to it, `a` and `b` are continued by reflection
+to multiples of `pad` before, and the borders cut off again before the tone.
 """
 
 from __future__ import annotations
@@ -62,6 +64,8 @@ def make_graph(name: str, prior: Prior) -> Graph:
     about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
     if name == "default":
         return Graph(DefaultGraph(), pair, "fused", 1, about)
+    if name == "tone":
+        return Graph(ToneGraph(), {"fused": image}, "toned", 1, {})
     if name == "dmfuse":
         return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, about)
     if name == "color":
@@ -89,7 +93,14 @@ class DefaultGraph(nn.Module):
         f = likelihood.first_guess()
         for _ in range(int(self.config.steps)):
             f = likelihood(f)
-        return Tone.among(options).applied(likelihood.finish(f))[0]
+        return likelihood.finish(f)
+
+
+class ToneGraph(nn.Module):
+    """The step after the default."""
+
+    def forward(self, fused: Tensor) -> Tensor:
+        return Tone.among(FusionConfig().resolved(TASK).options).applied(fused)[0]
 
 
 class DMFuseGraph(nn.Module):

@@ -21,7 +21,7 @@ from ddfm.storage.outputs import check_writable
 from ddfm.version import __version__
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import FunctionProto, GraphProto, ModelProto
 
 __all__ = ["export_onnx", "exported", "onnx_of"]
 
@@ -66,6 +66,8 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
     for key, value in about.items():
         model.metadata_props.add(key=key, value=value)
     _halve(model)
+    for part in (model.graph, *model.functions):
+        _forget_origins(part)
     return model
 
 
@@ -102,6 +104,18 @@ def _halve(model: ModelProto) -> None:
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
         cast = helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT)
         model.graph.node.insert(0, cast)
+
+
+def _forget_origins(graph: GraphProto | FunctionProto) -> None:
+    """Takes out where in whose files every node comes from."""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_origins(attribute.g)
+    for value in graph.value_info:
+        del value.metadata_props[:]
 
 
 @contextmanager

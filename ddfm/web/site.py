@@ -19,7 +19,8 @@ from ddfm.storage.inputs import existing_file
 __all__ = ["build_site", "check_site"]
 
 METHODS = ("default", "dmfuse")
-GRAPHS = (*METHODS, "noise", "color")
+HELPERS = ("tone", "noise", "color")
+GRAPHS = (*METHODS, *HELPERS)
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE = ("index.html", "page.css", "page.js", "pixels.js", "worker.js", "offline.js", "icon.svg")
 PIXELS = 4_000_000  # more take more memory than browsers give
@@ -64,7 +65,7 @@ def _found(folder: Path) -> dict[str, bytes]:
     found = {
         name: path.read_bytes() for name in GRAPHS if (path := folder / f"{name}.onnx").is_file()
     }
-    for name in ("noise", "color"):
+    for name in HELPERS:
         if name not in found:
             raise InputError(f"there is no {name}.onnx in {folder}; ddfm export {name} writes it")
     if not any(name in found for name in METHODS):
@@ -87,7 +88,10 @@ def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, An
     return {
         "version": f"ddfm-{digest.hexdigest()[:16]}",
         "files": [*contents, "site.json"],
-        "graphs": {name: {"pad": int(said["pad"])} for name, said in told.items()},
+        "graphs": {
+            name: {"pad": int(said["pad"]), "tone": name == "default"}  # dmfuse has its own
+            for name, said in told.items()
+        },
         "clean": max(float(said["clean"]) for said in told.values()),
         "pixels": PIXELS,
         "least": LEAST,

@@ -98,8 +98,12 @@ async function fuse() {
     for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
     const began = performance.now();
     const {data, dims} = await run(graph, feeds);
+    let plane = cropped(data, dims[3], width, height);
+    if (about.tone) {
+      plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
+    }
     if (mine !== round) return;
-    fused = {width, height, plane: cropped(data, dims[3], width, height), below: planes.b};
+    fused = {width, height, plane, below: planes.b};
     await paint();
     say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
     const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
