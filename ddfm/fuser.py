@@ -304,7 +304,8 @@ class Fuser:
         height, width = size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
         evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-        s = [torch.cat(of_all) for of_all in zip(*(x for x, _, _ in evidence), strict=True)]
+        by_source = zip(*(x for x, _, _ in evidence), strict=True)
+        s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
         shares: Tensor | None = None
         with watch:
             if self.dmfuse is None:

@@ -139,8 +139,9 @@ class EvidenceLikelihood(Likelihood):
         return -(self._of_levels(f, x0, rho) + misfit + surprise).sum(dim=(1, 2, 3))
 
     def shares(self) -> Tensor:
-        self._read_sources()
-        return self.r
+        s = torch.cat(self.sources, dim=1)
+        right, below = grad(s)
+        return self._responsibilities(s, smooth(right**2 + below**2, GRAIN).add_(TINY))
 
     def _read_sources(self) -> None:
         """All that the sources give once, (4) to (6).
@@ -152,29 +153,43 @@ class EvidenceLikelihood(Likelihood):
             return
         s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
         right, below = grad(s)
-        energy = smooth(right**2 + below**2, GRAIN) + TINY
+        energy = smooth(right**2 + below**2, GRAIN).add_(TINY)
         strongest = energy.amax(dim=1, keepdim=True)
-        self.r = (self.kappa * self._saliency(s, energy)).softmax(dim=1)
-        self.u = (self.r * s).sum(dim=1, keepdim=True)
+        self._read_gradients(right, below, energy, strongest)
+        del right, below  # a large image has room for what is needed, and no more
+        self.u = (self._responsibilities(s, energy) * s).sum(dim=1, keepdim=True)
+        self.W = (1 + strongest / self.edge**2).rsqrt()
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         self.pi = log_pi.softmax(dim=1)
         self.a = torch.full_like(self.u, self.alpha)
-        self.W = (1 + strongest / self.edge**2).rsqrt()
+        del energy, log_pi
         if self.theta:
-            targets = find_targets(s, self.theta, self._solve)
-            first = targets[:, :1]
-            none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
-            self.pi = none * self.pi + targets
-            self.a = self.a * (1 - first)
-            self.W = self.W * (1 - first) + first
+            self._read_targets(find_targets(s, self.theta, self._solve))
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
+        self._read_as = like.device, like.dtype
+
+    def _read_gradients(
+        self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor
+    ) -> None:
+        """g_k of (4)."""
         m = self.faint / (self.faint + energy.sqrt())
         right, below = _with_others(right, m), _with_others(below, m)
-        q = (strongest / (smooth(right**2 + below**2, GRAIN) + TINY)).clamp(max=1).sqrt()
-        self.right, self.below = q * right, q * below
-        self._read_as = like.device, like.dtype
+        q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
+        self.right, self.below = right.mul_(q), below.mul_(q)
+
+    def _read_targets(self, targets: Tensor) -> None:
+        """What targets change in (5) and (6)."""
+        first = targets[:, :1]
+        none = (1 - targets.sum(dim=1, keepdim=True)).clamp(min=0)
+        self.pi = none * self.pi + targets
+        self.a = self.a * (1 - first)
+        self.W = self.W * (1 - first) + first
+
+    def _responsibilities(self, s: Tensor, energy: Tensor) -> Tensor:
+        """r of (4)."""
+        return (self.kappa * self._saliency(s, energy)).softmax(dim=1)
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
@@ -209,15 +224,16 @@ class EvidenceLikelihood(Likelihood):
         """(3), from f on."""
         right, below = self._gradients(z)
         beyond = STIFF * (f.abs() > 1)
-        levels = self.a * self.u + rho * x0 + beyond * f.sign()
-        right_side = levels + adjoint(self.W * right, self.W * below)
-        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES) - f
+        right_side = adjoint(self.W * right, self.W * below)
+        right_side += self.a * self.u + rho * x0 + beyond * f.sign()
+        way = self._solve.weighted(self.a + rho + beyond, self.W, right_side, f, PASSES).sub_(f)
+        del beyond, right_side
 
         def lost(f: Tensor) -> Tensor:
             """What of (1) depends on f, its sign reversed."""
             across, down = grad(f)
-            gradients = self.W * ((across - right) ** 2 + (down - below) ** 2)
-            total = self._of_levels(f, x0, rho) + gradients
+            gradients = across.sub_(right).square_().add_(down.sub_(below).square_())
+            total = self._of_levels(f, x0, rho).add_(gradients.mul_(self.W))
             return total.sum(dim=(1, 2, 3), keepdim=True)
 
         # What was within black and white may be beyond now, which (3) did not know.

@@ -34,16 +34,21 @@ LEAST = 0.02  # of a standard deviation: what is even has no targets
 
 def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
     """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
-    level = smooth(s, 1.0)
-    shorter = torch.sym_min(*s.shape[-2:])
-    surrounds = [solver.blur(s, share * shorter) for share in SURROUNDS]
-    above = level - torch.stack(surrounds).amin(dim=0)
-    above_all = level - s.mean(dim=(2, 3), keepdim=True)
-    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
-    o = torch.minimum(above, above_all) / deviation
+    o = torch.cat([_outstanding(one, solver) for one in s.split(1, dim=1)], dim=1)
     none = torch.full_like(o[:, :1], theta)
     T = (SHARP * torch.cat([o, none], dim=1)).softmax(dim=1)[:, :-1]
     T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
     first, others = T[:, :1], T[:, 1:]
     room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return torch.cat([first, others * room.clamp(max=1)], dim=1)
+
+
+def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
+    """o of one source; one at a time, for what a transform needs of memory."""
+    least, *others = (share * torch.sym_min(*s.shape[-2:]) for share in SURROUNDS)
+    surround = solver.blur(s, least)
+    for width in others:
+        surround = torch.minimum(surround, solver.blur(s, width))
+    surround = torch.maximum(surround, s.mean(dim=(2, 3), keepdim=True))
+    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
+    return (smooth(s, 1.0) - surround) / deviation

@@ -43,9 +43,9 @@ def repeated(
         return state
     from torch._higher_order_ops import while_loop
 
+    def one(count: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return count + 1, *step(*(x.clone() for x in state))  # it may work in place
+
     count = torch.zeros((), dtype=torch.int64)
     state = tuple(x.clone(memory_format=torch.contiguous_format) for x in state)
-    _, *state = while_loop(
-        lambda k, *_: k < times, lambda k, *state: (k + 1, *step(*state)), (count, *state)
-    )
-    return tuple(state)
+    return tuple(while_loop(lambda count, *_: count < times, one, (count, *state))[1:])

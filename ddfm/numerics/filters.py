@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -25,8 +24,9 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
     for dim in (-2, -1):
         wide, size = _mirrored(x, reach, dim), x.shape[dim]
         # Sums of shifted images: for a few taps this is many times faster than a convolution.
-        terms = (tap / sum(taps) * wide.narrow(dim, k, size) for k, tap in enumerate(taps))
-        x = reduce(torch.add, terms)
+        x = wide.narrow(dim, 0, size) * (taps[0] / sum(taps))
+        for k in range(1, len(taps)):
+            x.add_(wide.narrow(dim, k, size), alpha=taps[k] / sum(taps))
     return x
 
 
@@ -34,4 +34,6 @@ def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
     size = x.shape[dim]
     places = modulo(torch.arange(-reach, size + reach, device=x.device), 2 * size)
-    return x.index_select(dim, torch.minimum(places, 2 * size - 1 - places))
+    places = torch.minimum(places, 2 * size - 1 - places)
+    before, after = places[:reach], places[-reach:]
+    return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)

@@ -13,7 +13,7 @@ from ddfm.config import FusionConfig
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.poisson import PoissonSolver, adjoint, dct, grad, idct
+from ddfm.numerics.poisson import PoissonSolver, adjoint, dct, grad, idct, in_cosines
 from ddfm.numerics.regions import smooth_regions
 from ddfm.numerics.tone import Tone
 
@@ -33,6 +33,14 @@ def test_dct_is_scipys_and_its_inverse_is_exact(shape):
     y = dct(torch.from_numpy(x))
     np.testing.assert_allclose(2 * y.numpy(), scipy.fft.dct(x, axis=-1), atol=1e-12)
     np.testing.assert_allclose(idct(y).numpy(), x, atol=1e-12)
+
+
+def test_cosines_are_weighed_alike_by_both_ways():
+    """SciPy's, on a processor, and our own by FFT, for a GPU."""
+    x, response = (torch.rand(2, 1, 7, 10, dtype=torch.float64) for _ in range(2))
+    waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * response
+    by_fft = idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+    torch.testing.assert_close(in_cosines(x, response), by_fft, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 5), (1, 3), (1, 1)])
