@@ -1,7 +1,7 @@
 """ONNX files: ONNX Runtime computes what torch does."""
 
-import onnx
 import numpy as np
+import onnx
 import pytest
 import scipy.fft
 import torch
