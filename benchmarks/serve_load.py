@@ -94,9 +94,9 @@ def form(side: int) -> tuple[bytes, str]:
     return body, "multipart/form-data; boundary=8f3a"
 
 
-def status_of(body: bytes, kind: str) -> int:
+def status_of(body: bytes, kind: str, port: int = PORT) -> int:
     """What the service answers; told to wait, one waits."""
-    address = f"http://127.0.0.1:{PORT}/fuse"
+    address = f"http://127.0.0.1:{port}/fuse"
     while True:
         request = urllib.request.Request(address, body, {"Content-Type": kind})
         try:
