@@ -112,7 +112,7 @@ def a_path(name: str, value: Any) -> str | os.PathLike[str]:
 
 
 def a_number(name: str, value: Any) -> float:
-    """A float, of anything that is a number; text is none."""
+    """A float, of anything that is a number; infinite, too."""
     with suppress(TypeError, ValueError, OverflowError, RuntimeError):
         number = float(value)
         if not isinstance(value, str):
@@ -190,6 +190,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "np.ndarray": _array,
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
+    "Record": _one_of_ours("Record"),
     "Shard": _one_of_ours("Shard"),
     "Opening": _one_of_ours("Opening"),
     "Engine": _engine,

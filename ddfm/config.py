@@ -15,7 +15,7 @@ from ddfm.arguments import a_number, flag, one_of, plain_options, text, whole_nu
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import COLORS, CROPS, REFERENCES, RESIZES, TONES
+from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, TONES
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
@@ -63,6 +63,9 @@ class FusionConfig:
         transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
         crop: "none" keeps the frame of the source that stays, "common" what all sources see.
         look: whether sources that are not aligned are looked at, for a warning.
+        metadata_from: whose EXIF, XMP and coordinates come along: "auto" (of whoever gives the
+            colour, else of the second), "a", "b", or "none".
+        strip: whether a written result has none at all, of what made it neither.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
         options: further options of the likelihood and of the tone, or of
             `ddfm.dmfuse.fuse.DMFuse`.
@@ -87,6 +90,8 @@ class FusionConfig:
     transform: Any = None
     crop: str = "none"
     look: bool = True
+    metadata_from: str = "auto"
+    strip: bool = False
     tile: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,6 +108,10 @@ class FusionConfig:
             "transform": _transform(self.transform),
             "crop": one_of("crop", self.crop, CROPS, "way to crop"),
             "look": flag("look", self.look),
+            "metadata_from": one_of(
+                "metadata_from", self.metadata_from, METADATA, "source of metadata"
+            ),
+            "strip": flag("strip", self.strip),
             "options": plain_options(self.options),
         }
         if self.align_to is not None:

@@ -24,6 +24,7 @@ from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
+from ddfm.cli.info import info
 from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
@@ -229,6 +230,7 @@ for command in (
     fuse,
     film,
     volume,
+    info,
     merge,
     metrics,
     bench,

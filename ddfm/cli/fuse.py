@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.arguments import one_of
 from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
+from ddfm.cli.metadata import metadata_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import (
     check_sources,
     checked,
@@ -29,9 +31,11 @@ from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fusion
+    from ddfm.imaging.metadata.record import Record
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
     from ddfm.pipeline.beside import Beside
+    from ddfm.pipeline.runner import Engine
 
 __all__ = ["fuse"]
 
@@ -50,6 +54,7 @@ __all__ = ["fuse"]
 )
 @fuser_options
 @align_options
+@metadata_options
 @click.option(
     "--check",
     "sheet",
@@ -95,6 +100,17 @@ __all__ = ["fuse"]
     help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, "
     "or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
 )
+@click.option(
+    "--engine",
+    metavar="threads|dask",
+    help="Folders: threads of this process read ahead and write behind; dask has as many workers "
+    "as there are processors, or those of --scheduler.  [default: threads]",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Folders: of a Dask cluster, such as tcp://node1:8786.",
+)
 @verify_option
 @click.option(
     "--celsius",
@@ -125,6 +141,7 @@ def fuse(
     transform_file: Path | None,
     save_transform: Path | None,
     crop: str,
+    like: Path | None,
     sheet: Path | None,
     save_steps: Path | None,
     show: tuple[str, ...],
@@ -133,6 +150,8 @@ def fuse(
     suffix: str | None,
     dry_run: bool,
     shard: str | None,
+    engine: str | None,
+    scheduler: str | None,
     verify: bool,
     celsius: tuple[float, float] | None,
     percentiles: tuple[float, float] | None,
@@ -167,35 +186,46 @@ def fuse(
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
+      ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
     check_sources(sources)
     checked(settings)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
+    record = None
+    if like is not None:
+        from ddfm.pipeline.again import existing_record
+
+        record = existing_record(like)
+        settings = said_or_recorded(settings, record)
     of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
+    of_folders |= {"--engine": engine, "--scheduler": scheduler}
     of_levels = {"--range-a": range_a, "--range-b": range_b}
     of_flir = {"--celsius": celsius, "--percentiles": percentiles, "--grid": grid}
     progress = False if quiet else None
     if sources[0].is_dir():
         _refuse(of_images, "images, not for folders")
-        opening = _opening(len(sources) == 1, of_levels, of_flir)
-        folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform)
+        opening = _opening(len(sources) == 1, of_levels, of_flir, record)
+        engine = "dask" if scheduler is not None else engine
+        folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform, engine, scheduler)
         return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
     _refuse(of_folders, "folders")
     if is_video(sources[0]) and len(sources) == 2:
         _refuse(of_images | of_levels | of_flir, "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
-    opening = _opening(len(sources) == 1, of_levels, of_flir)
+    opening = _opening(len(sources) == 1, of_levels, of_flir, record)
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
     beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, progress)
+    if record is not None and like is not None:
+        warn_of_changes(record, fusion.record, like)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
@@ -230,6 +260,7 @@ def _fuse_images(
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
+    fusion = replace(fusion, opening=opening.plain())
     fusion.save(output)
     beside.write(fusion, pictures, output, fuser)
     return fusion
@@ -243,14 +274,20 @@ def _refuse(given: dict[str, Any], kind: str) -> None:
         raise click.UsageError(f"{' and '.join(said)} {verb} for {kind}")
 
 
-def _opening(alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any]) -> Opening:
-    """What was said of how sources are read."""
+def _opening(
+    alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any], record: Record | None
+) -> Opening:
+    """What was said of how sources are read; or else what a record says, if there is one."""
     if alone:
         _refuse(of_levels, "two images or more")
     else:
         _refuse({"--grid": of_flir["--grid"]}, "a FLIR file that comes alone, or a folder of them")
     from ddfm.imaging.opening import Opening
 
+    if record is not None and not any(said is not None for said in (of_levels | of_flir).values()):
+        from ddfm.pipeline.again import opening
+
+        return opening(record)
     ranges = tuple(of_levels.values()) if any(of_levels.values()) else ()
     return Opening(ranges, **{name.removeprefix("--"): said for name, said in of_flir.items()})
 
@@ -279,6 +316,16 @@ class _Folder:
     verify: bool
     shard: str | None
     save_transform: Path | None
+    engine: str | None
+    scheduler: str | None
+
+
+def _engine(folder: _Folder) -> Engine | None:
+    if one_of("engine", folder.engine or "threads", ("threads", "dask")) == "threads":
+        return None
+    from ddfm.pipeline.dask_engine import OnDask
+
+    return OnDask(folder.scheduler)
 
 
 def _fuse_folders(
@@ -312,6 +359,7 @@ def _fuse_folders(
         "shard": None if folder.shard is None else find_shard(folder.shard),
         "save_transform": folder.save_transform,
         "progress": progress,
+        "engine": _engine(folder),
     }
     if len(sources) == 1:
         summary = fuse_flir(sources[0], output, fuser, **how, **opening.plain())

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ddfm.errors import DdfmError, why_failed
+from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.pairing import Pairing
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.manifest import Entry, Manifest, as_json
@@ -40,9 +41,12 @@ __all__ = [
     "Overlapping",
     "Sink",
     "Summary",
+    "Wait",
     "Work",
     "check_outputs",
     "run",
+    "timed",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -76,11 +80,13 @@ class Made:
     Attributes:
         entry: what a manifest is to say of it: at least its settings.
         words: warnings about its sources, for the summary.
+        kept: what it has of persons and places, by its names, likewise.
     """
 
     result: Any
     entry: Entry
     words: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -127,6 +133,7 @@ class Outcome:
     status: str
     error: str = ""
     words: tuple[str, ...] = ()  # warnings about its sources
+    kept: tuple[str, ...] = ()  # of persons and places
 
     def __str__(self) -> str:
         said = self.error or "; ".join(self.words)
@@ -180,6 +187,8 @@ class Summary:
     def __str__(self) -> str:
         lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
         lines += self.pairing.leftovers()
+        if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
+            lines.append(kept_word(kept))
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
         left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
@@ -330,7 +339,7 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
         made = wait()
         if made is None:
             return Outcome(output, "skipped")
-        return Outcome(output, "fused", words=made.words)
+        return Outcome(output, "fused", words=made.words, kept=made.kept)
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise
@@ -348,6 +357,11 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
     if entry is not None:
         work.recall(item, entry)
         return None
+    return timed(work, item, loaded)
+
+
+def timed(work: Work, item: Item, loaded: Any) -> Made:
+    """What is made of an item, and the seconds that it took."""
     begin = time.perf_counter()
     made = work.fuse(item, loaded)
     seconds = round(time.perf_counter() - begin, 4)
@@ -355,12 +369,14 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
 
 
 def _write(item: Item, made: Future[Made | None], sink: Sink) -> Made | None:
-    """What was made, but without what takes memory."""
     result = made.result()
-    if result is None:
-        return None
-    sink.write(item, result)
-    return replace(result, result=None)
+    return None if result is None else written(item, result, sink)
+
+
+def written(item: Item, made: Made, sink: Sink) -> Made:
+    """What was made, but without what takes memory."""
+    sink.write(item, made)
+    return replace(made, result=None)
 
 
 def _tried(function: Callable[..., T], *args: Any) -> Future[T]:

@@ -11,7 +11,7 @@ an interrupted run goes on where it was (see `kept_slices`).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,7 @@ def fuse_volumes(
         "the fused volume",
         source=first.source,
         burned_in=first.burned_in or second.burned_in,
+        origins=(*first.origins, *(replace(o, affine=second.affine) for o in second.origins)),
     )
     return VolumeFusion(fused, settings, (sources[0], sources[1]))
 

@@ -1,0 +1,92 @@
+"""The engine of many processes: the same bytes, and a pair that kills its worker fails alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm.fuser import Fuser
+from ddfm.pipeline.dask_engine import OnDask
+from ddfm.pipeline.folders import fuse_folders
+
+distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of what Dask calls
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for word in ("ir", "vis"):
+        (tmp_path / word).mkdir()
+        for k in range(7):
+            image = Image.fromarray(rng.integers(0, 256, (24, 30), np.uint8))
+            image.save(tmp_path / word / f"{k}.png")
+    return tmp_path / "ir", tmp_path / "vis"
+
+
+def fuser() -> Fuser:
+    return Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
+
+
+def test_folders_become_the_same_bytes(tmp_path, folders, cluster):
+    address = cluster.scheduler.address
+    (folders[0] / "3.png").write_bytes(b"no picture")
+    here = fuse_folders(*folders, tmp_path / "here", fuser())
+    there = fuse_folders(*folders, tmp_path / "there", fuser(), engine=OnDask(address))
+    statuses = [(one.output.name, one.status, one.error) for one in there.outcomes]
+    assert statuses == [(one.output.name, one.status, one.error) for one in here.outcomes]
+    assert sum(status == "failed" for _, status, _ in statuses) == 1
+    for path in (tmp_path / "here").glob("*.png"):
+        assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()
+    again = fuse_folders(*folders, tmp_path / "there", fuser(), engine=OnDask(address))
+    assert len(again.of("skipped")) == 6 and len(again.of("failed")) == 1
+    # Whoever made it, one manifest knows it.
+    assert len(fuse_folders(*folders, tmp_path / "there", fuser()).of("skipped")) == 6
+
+
+def test_a_pair_that_kills_its_worker_fails_alone(tmp_path, folders, cluster):
+    Image.fromarray(np.full((24, 30), 255, np.uint8)).save(folders[0] / "2.png")
+
+    class Deadly(Fuser):
+        """One whose worker dies over the pair that is bright throughout."""
+
+        def __call__(self, *sources, **how):
+            if sources[0].pixels.min() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__call__(*sources, **how)
+
+    deadly = Deadly("gaussian", likelihood="paper", steps=2, device="cpu")
+    engine = OnDask(cluster.scheduler.address)
+    summary = fuse_folders(*folders, tmp_path / "out", deadly, engine=engine)
+    (failed,) = summary.of("failed")
+    assert failed.output.name == "2.png" and "have died" in failed.error
+    assert len(summary.of("fused")) == 6
+
+
+def test_a_cluster_that_is_not_there(tmp_path, folders):
+    command = ("fuse", *folders, "-o", tmp_path / "out", *FAST)
+    refused(ddfm_run(*command, "--scheduler", "nowhere"), "there is no Dask cluster at nowhere")
+    refused(ddfm_run(*command, "--engine", "dusk"), "did you mean dask")
+    a, b = folders[0] / "0.png", folders[1] / "0.png"
+    refused(ddfm_run("fuse", a, b, "-o", tmp_path / "x.png", "--engine", "dask"), "for folders")
