@@ -94,16 +94,18 @@ class Fusion:
                 object with a method `write`, open for bytes.
             format: of an object, such as "png".
         """
-        record = None if self.settings["strip"] else self.record
-        what = self.picture.pixels, self.picture, self.picture.alpha, record
         if not hasattr(path, "write"):
             if format is not None:
                 raise InputError("format is for open files; the suffix of a path says it")
-            write_image(a_path("path", path), *what)
+            write_image(a_path("path", path), *self._image())
         elif format is None:
             raise InputError('what an open file is written as must be said: format="png"')
         else:
-            path.write(image_bytes(f"image{output_suffix(format)}", *what))
+            path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
+
+    def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
+        record = None if self.settings["strip"] else self.record
+        return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:

@@ -46,6 +46,7 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
+from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import per_image_sum, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
@@ -266,8 +267,8 @@ class EvidenceLikelihood(Likelihood):
             return self._over_regions(-(s**2) / 2, s)
         if self.saliency == "sharp":
             return self._over_regions(energy, s).clamp(min=TINY).log()
-        median = s.flatten(2).median(dim=-1).values[..., None, None]
-        return self._over_regions((s - median).abs() + self.beta * s, s)
+        middle = median(s.flatten(2))[..., None]
+        return self._over_regions((s - middle).abs() + self.beta * s, s)
 
     def _preferring(self, logs: Tensor, weight: float) -> Tensor:
         """Logarithms of probabilities (B, 2, H, W), with weight b_k."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ddfm.numerics.exporting import modulo
+
 __all__ = ["per_image_mean", "per_image_sum", "shares_of", "smooth"]
 
 
@@ -49,7 +51,7 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
     size = x.shape[dim]
-    places = torch.arange(-reach, size + reach, device=x.device) % (2 * size)
+    places = modulo(torch.arange(-reach, size + reach, device=x.device), 2 * size)
     places = torch.minimum(places, 2 * size - 1 - places)
     before, after = places[:reach], places[-reach:]
     return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)

@@ -1,7 +1,8 @@
 """Files that have no path, as bytes or open, for readers that take paths.
 
-They are put into a temporary file while they are read, so that formats, budgets and messages are
-those of any other file.
+They are put into a file while they are read, so that formats, budgets and messages are those of any
+other file. On Linux it is one in memory, unless its suffix is needed to know what it is (tables of
+numbers); elsewhere it is a temporary one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["as_path", "has_no_path", "name_of"]
 
 PIECE = 2**20
 _NPY = b"\x93NUMPY"  # which is known by its suffix alone, where it has one
+_BY_SUFFIX = (".npy", ".csv", ".tsv")  # what readers know by nothing else
+_HAS_MEMORY = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
 def has_no_path(source: object) -> bool:
@@ -46,6 +49,30 @@ def as_path(source: Any, name: str) -> Iterator[Path]:
     """
     data = _content(source, name)
     suffix = ".npy" if data.startswith(_NPY) else PurePath(name).suffix[:16]
+    made = _in_memory if suffix.lower() not in _BY_SUFFIX and _HAS_MEMORY else _on_disk
+    with made(data, suffix, name) as path:
+        del data
+        try:
+            yield path
+        except DdfmError as error:
+            error.args = (str(error).replace(str(path), name),)
+            raise
+
+
+@contextmanager
+def _in_memory(data: bytes, _: str, name: str) -> Iterator[Path]:
+    try:
+        handle = os.memfd_create("ddfm", os.MFD_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"cannot read {name}: no file in memory: {one_line(error)}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        yield Path(f"/proc/self/fd/{handle}")
+
+
+@contextmanager
+def _on_disk(data: bytes, suffix: str, name: str) -> Iterator[Path]:
     try:
         handle, made = tempfile.mkstemp(prefix="ddfm-", suffix=suffix)
     except (OSError, ValueError) as error:
@@ -55,11 +82,7 @@ def as_path(source: Any, name: str) -> Iterator[Path]:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        del data
         yield path
-    except DdfmError as error:
-        error.args = (str(error).replace(made, name),)
-        raise
     finally:
         being_written.discard(path)
         with suppress(OSError):
