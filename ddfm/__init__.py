@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ddfm.fuser import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.formats.flir import read_flir
+    from ddfm.imaging.metadata.record import read_record
     from ddfm.imaging.picture import Picture
     from ddfm.likelihood import Likelihood
     from ddfm.pipeline.films import fuse_sequence
@@ -68,6 +69,7 @@ _ROOMS = {
     "overwriting": "ddfm.storage.ours",
     "read_flir": "ddfm.imaging.formats.flir",
     "read_image": "ddfm.imaging.files",
+    "read_record": "ddfm.imaging.metadata.record",
     "write_image": "ddfm.imaging.files",
 }
 
@@ -96,6 +98,7 @@ __all__ = [
     "overwriting",
     "read_flir",
     "read_image",
+    "read_record",
     "write_image",
 ]
 

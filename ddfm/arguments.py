@@ -18,6 +18,7 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 
 __all__ = [
+    "a_number",
     "a_path",
     "by_annotation",
     "flag",
@@ -111,7 +112,8 @@ def a_path(name: str, value: Any) -> str | os.PathLike[str]:
     raise InputError(f"{name} must be a path, not {short(value)}")
 
 
-def _a_number(name: str, value: Any) -> float:
+def a_number(name: str, value: Any) -> float:
+    """A float, of anything that is a number; infinite, too."""
     with suppress(TypeError, ValueError, OverflowError, RuntimeError):
         number = float(value)
         if not isinstance(value, str):
@@ -121,7 +123,7 @@ def _a_number(name: str, value: Any) -> float:
 
 def number(name: str, value: Any, low: float, high: float) -> float:
     """A number between these, both included."""
-    found = _a_number(name, value)
+    found = a_number(name, value)
     if low <= found <= high:
         return found
     raise InputError(f"{name} must be a number from {low:g} to {high:g}, not {short(value)}")
@@ -131,7 +133,7 @@ def two_numbers(name: str, value: Any) -> tuple[float, float]:
     """LOW and HIGH, say, of anything that is two numbers."""
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
-        return _a_number(name, value[0]), _a_number(name, value[1])
+        return a_number(name, value[0]), a_number(name, value[1])
     raise InputError(f"{name} must be two numbers, not {short(value)}")
 
 
@@ -180,7 +182,7 @@ def _engine(name: str, value: Any) -> Any:
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "bool": flag,
     "int": lambda name, value: whole_number(name, value),
-    "float": _a_number,
+    "float": a_number,
     "str": lambda name, value: text(name, value),
     "str | os.PathLike[str]": a_path,
     "Path": a_path,
@@ -197,6 +199,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "np.ndarray": _array,
     "Fuser": _one_of_ours("Fuser"),
     "Picture": _one_of_ours("Picture"),
+    "Record": _one_of_ours("Record"),
     "Shard": _one_of_ours("Shard"),
     "Opening": _one_of_ours("Opening"),
     "Engine": _engine,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import flag, number, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import COLORS, CROPS, REFERENCES, RESIZES, TONES
+from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, TONES
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
@@ -67,6 +67,9 @@ class FusionConfig:
         transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
         crop: "none" keeps the frame of the source that stays, "common" what all sources see.
         look: whether sources that are not aligned are looked at, for a warning.
+        metadata_from: whose EXIF, XMP and coordinates come along: "auto" (of whoever gives the
+            colour, else of the second), "a", "b", or "none".
+        strip: whether a written result has none at all, of what made it neither.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
         options: further options of the likelihood and of the tone, or of
             `ddfm.dmfuse.fuse.DMFuse`.
@@ -92,6 +95,8 @@ class FusionConfig:
     transform: Any = None
     crop: str = "none"
     look: bool = True
+    metadata_from: str = "auto"
+    strip: bool = False
     tile: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,6 +114,10 @@ class FusionConfig:
             "transform": _transform(self.transform),
             "crop": one_of("crop", self.crop, CROPS, "way to crop"),
             "look": flag("look", self.look),
+            "metadata_from": one_of(
+                "metadata_from", self.metadata_from, METADATA, "source of metadata"
+            ),
+            "strip": flag("strip", self.strip),
             "options": plain_options(self.options),
         }
         if self.align_to is not None:
@@ -121,6 +130,10 @@ class FusionConfig:
             checked["steps"] = whole_number("steps", self.steps)
         if self.start is not None:
             checked["start"] = whole_number("start", self.start)
+        if self.clean is not None:
+            checked["clean"] = a_number("clean", self.clean)
+        if self.clip is not None:
+            checked["clip"] = flag("clip", self.clip)
         if self.tile is not None:
             checked["tile"] = whole_number("tile", self.tile)
         for name, value in checked.items():

@@ -31,8 +31,15 @@ from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
+from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import equally_bright, grey, in_color, read_sources
+from ddfm.imaging.sources import (
+    equally_bright,
+    grey,
+    in_color,
+    read_sources,
+    with_metadata,
+)
 from ddfm.likelihood import check_source_count, find_likelihood, make_likelihood
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.device import fast_dtype, find_device, find_dtype
@@ -75,8 +82,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        balance, seed, tone, color, resize, align, align_to, transform, crop, look, tile, options:
-            likewise.
+        balance, seed, tone, color, resize, align, align_to, transform, crop, look: likewise.
+        metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -111,6 +118,8 @@ class Fuser:
         transform: Any = None,
         crop: str = "none",
         look: bool = True,
+        metadata_from: str = "auto",
+        strip: bool = False,
         tile: int | None = None,
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
@@ -134,6 +143,8 @@ class Fuser:
             transform=transform,
             crop=crop,
             look=look,
+            metadata_from=metadata_from,
+            strip=strip,
             tile=tile,
             options={} if options is None else options,
         )
@@ -203,7 +214,11 @@ class Fuser:
         watch = Watch(progress, callback, trajectory)
         for word in laid.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
-        return self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
+        fusion = self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
+        words = fusion.words[len(laid.words) :]
+        for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
+            warnings.warn(word, DdfmWarning, stacklevel=2)
+        return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
@@ -332,18 +347,20 @@ class Fuser:
                 f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
                 fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
         planes = fused[:, 0].float().cpu().numpy()
-        return [
-            Fusion(
-                in_color(
-                    planes[k], laid.pictures, config.color, None if shares is None else shares[k]
-                ),
-                self.settings(task) | _about(laid, evidence[k][1]),
-                watch.snapshots(k, size),
-                chosen[k],
-                laid.words,
+        results = []
+        for k, laid in enumerate(groups):
+            own = None if shares is None else shares[k]
+            picture, words = with_metadata(
+                in_color(planes[k], laid.pictures, config.color, own),
+                laid.pictures,
+                config.color,
+                config.metadata_from,
+                config.strip,
             )
-            for k, laid in enumerate(groups)
-        ]
+            settings = self.settings(task) | _about(laid, evidence[k][1])
+            snapshots = watch.snapshots(k, size)
+            results.append(Fusion(picture, settings, snapshots, chosen[k], laid.words + words))
+        return results
 
     def _in_a_loop(
         self,
@@ -515,6 +532,7 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
 
 def _about(laid: Registered, noise: list[float]) -> dict[str, Any]:
     names = [picture.name for picture in laid.pictures]
-    about = {"sources": names, "source_noise": noise, "alignment": laid.about}
+    digests = [picture.sha256 for picture in laid.pictures]
+    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

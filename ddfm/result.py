@@ -17,6 +17,7 @@ from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
 from ddfm.imaging.files import Picture, image_bytes, output_suffix, to_array, write_image
+from ddfm.imaging.metadata.record import Record
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
@@ -25,6 +26,8 @@ __all__ = ["Chosen", "Fusion", "check_steps"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
+# Of the sources, or found in them; all else of the settings was said, or follows from that.
+ABOUT = ("sources", "sha256", "source_noise", "alignment", "levels")
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
@@ -37,9 +40,11 @@ class Fusion:
             it takes over from its sources.
         settings: all that the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        words: warnings about the sources, a line each: that they do not lie on each other, say.
+        words: warnings, a line each: that the sources do not lie on each other, say.
         chosen: options that the image set by itself, the curve of its tone; see
             `Fuser.with_shared_estimates`.
+        opening: what was said about how the sources are read, ready for JSON; see
+            `ddfm.imaging.opening`.
     """
 
     picture: Picture
@@ -47,6 +52,7 @@ class Fusion:
     trajectory: list[Snapshot] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    opening: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         height, width = self.picture.size
@@ -59,26 +65,39 @@ class Fusion:
         """(H, W), (H, W, 3), or with alpha as a last channel, at the sources' size and depth."""
         return to_array(self.picture.pixels, self.picture, self.picture.alpha)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What comes along of a source that says where somebody was, or who, by its names."""
+        return self.picture.metadata.personal
+
+    @property
+    def record(self) -> Record:
+        """What made it, as it is kept in the file."""
+        settings = {k: v for k, v in self.settings.items() if k not in ABOUT}
+        sources = zip(self.settings["sources"], self.settings["sha256"], strict=True)
+        return Record.of(settings, list(sources), self.opening)
+
     @by_annotation
     def save(self, path: str | os.PathLike[str] | BinaryIO, *, format: str | None = None) -> None:
         """Writes the image.
+
+        It has the metadata of a source, and a record of what made it, unless they were stripped.
 
         Args:
             path: a path, whose suffix names the format, and where the file appears whole; or an
                 object with a method `write`, open for bytes.
             format: of an object, such as "png".
         """
+        picture, record = self.picture, None if self.settings["strip"] else self.record
+        image = picture.pixels, picture, picture.alpha, record
         if not hasattr(path, "write"):
             if format is not None:
                 raise InputError("format is for open files; the suffix of a path says it")
-            write_image(a_path("path", path), *self._image())
+            write_image(a_path("path", path), *image)
         elif format is None:
             raise InputError('what an open file is written as must be said: format="png"')
         else:
-            path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
-
-    def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None]:
-        return self.picture.pixels, self.picture, self.picture.alpha
+            path.write(image_bytes(f"image{output_suffix(format)}", *image))
 
     @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:

@@ -389,7 +389,7 @@ def test_settings_are_json_and_make_the_result_again():
     assert settings == fusion.settings
     assert settings["sources"] == ["the first image", "the second image"]
     assert settings["ddfm"] == ddfm.__version__
-    for key in ("ddfm", "weights", "sources", "source_noise", "alignment"):
+    for key in ("ddfm", "weights", "sources", "sha256", "source_noise", "alignment"):
         del settings[key]
     assert np.array_equal(fuse(a, b, **settings).image, fusion.image)
     assert Fuser(**settings).settings(settings["task"]) | settings == Fuser(**settings).settings(

@@ -22,7 +22,7 @@ from ddfm.imaging.sources import read_sources
 from ddfm.metrics import as_grey, evaluate, psnr, ssim
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, as_json
+from ddfm.storage.manifest import Entry, Manifest, Shard, as_json
 from ddfm.version import __version__
 
 if TYPE_CHECKING:
@@ -112,7 +112,12 @@ class PairWork:
 
 
 def fuse_pairs(
-    pairs: Sequence[Pair], work: PairWork, folder: Path, verify: bool, bar: tqdm[Any]
+    pairs: Sequence[Pair],
+    work: PairWork,
+    folder: Path,
+    verify: bool,
+    bar: tqdm[Any],
+    shard: Shard | None = None,
 ) -> tuple[dict[str, Entry], dict[str, str]]:
     """The line of each pair in the manifest of the folder, and of those that failed, why.
 
@@ -120,7 +125,7 @@ def fuse_pairs(
     """
     entries, failed = {}, {}
     items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
-    with Manifest(folder) as manifest:
+    with Manifest(folder, shard) as manifest:
         check_outputs(manifest, items)
         sink = FolderSink(manifest, [work.settings], work.save, verify)
         # Seconds are those of the method alone.

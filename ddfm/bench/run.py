@@ -12,6 +12,7 @@ run, to all sources, and measures how far their fusion is from that of the clean
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
 from ddfm.progress import lines_where_no_bar_is, progress_bar
 from ddfm.storage.files import make_folder
-from ddfm.storage.manifest import Entry
+from ddfm.storage.manifest import Entry, Shard
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
 
@@ -50,6 +51,7 @@ def bench(
     noise: Sequence[float] = (),
     columns: Sequence[str] | None = None,
     verify: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
     lines: bool = False,
 ) -> Bench:
@@ -57,6 +59,8 @@ def bench(
 
     Args:
         columns: the metrics of the tables for papers.
+        shard: the part of the pairs that this process fuses and measures, while others do theirs;
+            the report is written by a run without, which finds all done.
         verify: whether what was done before is known by what is in the files, where their sizes and
             the times of their last change would do.
         progress: a bar; None shows one on a terminal.
@@ -67,6 +71,9 @@ def bench(
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
     levels = tuple({level(sigma): sigma for sigma in noise}.values())  # each once
+    if shard is not None:
+        datasets = [_part(dataset, shard) for dataset in datasets]
+        methods = [method for method in methods if method.make is not None]
     result = Bench(list(datasets), list(methods), ssim_range, levels)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
@@ -75,12 +82,19 @@ def bench(
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
-        _run(result, made, out, verify, lines_where_no_bar_is if lines else progress_bar, progress)
+        draw = lines_where_no_bar_is if lines else progress_bar
+        _run(result, made, out, verify, shard, draw, progress)
+        if shard is not None:
+            return result
         write_tables(result, out, columns)
         write_report(result, out / REPORT)
         write_plots(result, out / "plots")
         write_sheets(result, out / "sheets")
     return result
+
+
+def _part(dataset: Dataset, shard: Shard) -> Dataset:
+    return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
 
 
 def _check_outputs(result: Bench, out: Path) -> None:
@@ -104,6 +118,7 @@ def _run(
     made: dict[tuple[str, str], Fuse],
     out: Path,
     verify: bool,
+    shard: Shard | None,
     draw: Callable[..., tqdm[Any]],
     progress: bool | None,
 ) -> None:
@@ -119,7 +134,7 @@ def _run(
                 if fuse is None:
                     _measure_others(method, dataset, result, bar)
                 else:
-                    _run_set(method, dataset, fuse, result, out, verify, bar)
+                    _run_set(method, dataset, fuse, result, out, verify, shard, bar)
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
@@ -147,6 +162,7 @@ def _run_set(
     result: Bench,
     out: Path,
     verify: bool,
+    shard: Shard | None,
     bar: tqdm[Any],
 ) -> None:
     """One method on one set; with noise, too, whatever was possible without."""
@@ -154,7 +170,7 @@ def _run_set(
     measure = against_sources(dataset.task, result.ssim_range)
     work = PairWork(fuse, settings, lambda pair: measure)
     folder = _folder(out, 0.0, method, dataset)
-    entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar)
+    entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar, shard)
     pairs = [pair for pair in dataset.pairs if pair.name in entries]
     clean = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
     noise: dict[str, dict[str, dict[str, float]]] = {pair.name: {} for pair in pairs}
@@ -162,7 +178,7 @@ def _run_set(
         noisy = settings | {"noise": sigma}
         work = PairWork(fuse, noisy, lambda pair: against_clean(*clean[pair.name]))
         noisy_folder = _folder(out, sigma, method, dataset)
-        of_noise, failed_too = fuse_pairs(pairs, work, noisy_folder, verify, bar)
+        of_noise, failed_too = fuse_pairs(pairs, work, noisy_folder, verify, bar, shard)
         failed |= failed_too
         for name, entry in of_noise.items():
             noise[name][level(sigma)] = metrics_of(entry)

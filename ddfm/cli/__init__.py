@@ -23,6 +23,7 @@ from ddfm.cli.defaults import read_defaults
 from ddfm.cli.dmfuse import train_dmfuse
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
+from ddfm.cli.info import info
 from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
@@ -227,6 +228,7 @@ for command in (
     fuse,
     film,
     volume,
+    info,
     merge,
     metrics,
     bench,

@@ -59,6 +59,12 @@ __all__ = ["bench", "folder_names"]
     metavar="FILE",
     help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the "
+    "report.",
+)
 @verify_option
 @quiet_option
 def bench(
@@ -74,6 +80,7 @@ def bench(
     columns: str | None,
     boxes: Path | None,
     detectors: tuple[str, ...],
+    shard: str | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -94,6 +101,7 @@ def bench(
     """
     import ddfm.bench as room
     from ddfm.bench import detect
+    from ddfm.pipeline.shards import find_shard
 
     if bool(detectors) != (boxes is not None):
         raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
@@ -114,6 +122,7 @@ def bench(
     looking = dict(map(detect.load_detector, detectors))
     if annotated is not None:
         detect.check_boxes(annotated, sets)
+    part = None if shard is None else find_shard(shard)
     progress = False if quiet else None
     result = room.bench(
         sets,
@@ -123,14 +132,15 @@ def bench(
         noise=levels,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
         verify=verify,
+        shard=part,
         progress=progress,
         lines=True,
     )
-    if annotated is not None:
+    if annotated is not None and part is None:
         detect.detect(result, annotated, looking, out)
     for method, dataset, pair, reason in result.failures:
         say(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
-    if not quiet:
+    if not quiet and part is None:
         say(out / "report.html")
     return None if result.ok else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 from ddfm.arguments import one_of
 from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
+from ddfm.cli.metadata import metadata_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import (
     check_sources,
     checked,
@@ -32,6 +33,7 @@ from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fusion
+    from ddfm.imaging.metadata.record import Record
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
     from ddfm.pipeline.beside import Beside
@@ -56,6 +58,7 @@ PREVIEW = 512  # pixels of the longest side
 )
 @fuser_options
 @align_options
+@metadata_options
 @click.option(
     "--check",
     "sheet",
@@ -150,6 +153,7 @@ def fuse(
     transform_file: Path | None,
     save_transform: Path | None,
     crop: str,
+    like: Path | None,
     sheet: Path | None,
     preview: bool,
     save_steps: Path | None,
@@ -199,6 +203,7 @@ def fuse(
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
+      ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
     check_sources(sources)
     check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
@@ -207,6 +212,12 @@ def fuse(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
+    record = None
+    if like is not None:
+        from ddfm.pipeline.again import existing_record
+
+        record = existing_record(like)
+        settings = said_or_recorded(settings, record)
     of_images: dict[str, Any] = {
         "--show": show,
         "--overlay": overlay,
@@ -222,7 +233,7 @@ def fuse(
     progress = False if quiet else None
     if sources[0].is_dir():
         _refuse(of_images, "images, not for folders")
-        opening = _opening(len(sources) == 1, of_levels, of_flir)
+        opening = _opening(len(sources) == 1, of_levels, of_flir, record)
         engine = "dask" if scheduler is not None else engine
         folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform, engine, scheduler)
         return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
@@ -233,13 +244,16 @@ def fuse(
         _refuse(of_images | of_levels | of_flir, "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
-    opening = _opening(len(sources) == 1, of_levels, of_flir, PREVIEW if preview else None)
+    longest = PREVIEW if preview else None
+    opening = _opening(len(sources) == 1, of_levels, of_flir, record, longest)
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
     beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, progress, suffix)
+    if record is not None and like is not None:
+        warn_of_changes(record, fusion.record, like)
     seconds = round(time.monotonic() - began, 3)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
@@ -282,6 +296,7 @@ def _fuse_images(
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
+    fusion = replace(fusion, opening=opening.plain())
     stage("writing")
     if output == DASH:
         write_out(fusion, suffix)
@@ -300,15 +315,23 @@ def _refuse(given: dict[str, Any], kind: str) -> None:
 
 
 def _opening(
-    alone: bool, of_levels: dict[str, Any], of_flir: dict[str, Any], longest: int | None = None
+    alone: bool,
+    of_levels: dict[str, Any],
+    of_flir: dict[str, Any],
+    record: Record | None,
+    longest: int | None = None,
 ) -> Opening:
-    """What was said of how sources are read."""
+    """What was said of how sources are read; or else what a record says, if there is one."""
     if alone:
         _refuse(of_levels, "two images or more")
     else:
         _refuse({"--grid": of_flir["--grid"]}, "a FLIR file that comes alone, or a folder of them")
     from ddfm.imaging.opening import Opening
 
+    if record is not None and not any(said is not None for said in (of_levels | of_flir).values()):
+        from ddfm.pipeline.again import opening
+
+        return replace(opening(record), longest=longest) if longest else opening(record)
     ranges = tuple(of_levels.values()) if any(of_levels.values()) else ()
     said = {name.removeprefix("--"): value for name, value in of_flir.items()}
     return Opening(ranges, longest=longest, **said)

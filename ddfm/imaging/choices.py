@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from ddfm.errors import unknown
 
-__all__ = ["COLORS", "CROPS", "REFERENCES", "RESIZES", "TONES", "check_color", "check_resize"]
+__all__ = [
+    *("COLORS", "CROPS", "METADATA", "REFERENCES", "RESIZES", "TONES"),
+    *("check_color", "check_resize"),
+]
 
 COLORS = ("auto", "grey", "a", "b")
 RESIZES = ("error", "a", "b")
 CROPS = ("none", "common")
 REFERENCES = ("a", "b")
+METADATA = ("auto", "a", "b", "none")
 TONES = ("auto", "none")
 
 

@@ -8,8 +8,9 @@ Written, by suffix, at the depth of the source where the format carries it, else
 that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
 JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless, JPEG
 is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour profile by all
-but BMP and JPEG 2000, provided that the profile is for as many channels as are written. All but
-BMP say that ddfm wrote them (see `ddfm.storage.ours`).
+but BMP and JPEG 2000, provided that the profile is for as many channels as are written. EXIF, XMP
+and a record of what made the picture are kept by all but BMP and .j2k, coordinates by TIFF and
+.jp2. All but BMP say that ddfm wrote them (see `ddfm.storage.ours`).
 """
 
 from __future__ import annotations
@@ -30,15 +31,27 @@ from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
-from ddfm.imaging.formats.pil import bytes_needed, from_pil, from_pil_file
+from ddfm.imaging.formats.boxes import add_boxes, boxed_metadata, is_boxed
+from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import is_tiff, page_count, read_page, write_tiff
+from ddfm.imaging.formats.tiff import (
+    is_tiff,
+    page_count,
+    page_metadata,
+    read_page,
+    write_tiff,
+)
 from ddfm.imaging.levels import with_levels
+from ddfm.imaging.metadata import NOTHING, Metadata
+from ddfm.imaging.metadata.exif import exif_block
+from ddfm.imaging.metadata.record import Record
+from ddfm.imaging.metadata.xmp import packet
 from ddfm.imaging.picture import Picture, from_array, to_array
 from ddfm.imaging.quiet import quiet, silence_libtiff
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_bytes
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
@@ -58,10 +71,7 @@ __all__ = [
     "write_image",
 ]
 
-_SOFTWARE = 305  # of TIFF and EXIF
-
-# Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
-_READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
+_MOST_IN_JPEG = 65_502  # bytes of a packet
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ def read_image(
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source), page, name)
+        return replace(_read_file(Path(source), page, name), sha256=sha256_of(source))
     if has_no_path(source):
         name = name or name_of(source, "image")
         with as_path(source, name) as path:
@@ -171,18 +181,20 @@ def write_image(
     pixels: np.ndarray,
     like: Picture,
     alpha: np.ndarray | None = None,
+    record: Record | None = None,
 ) -> None:
-    """Write samples in [0, 1] as the suffix says, at the depth and with the profile of `like`.
+    """Write samples in [0, 1] as the suffix says, at the depth of `like`.
 
     Args:
         path: where to; it appears whole or not at all.
         pixels: of shape (H, W), (H, W, 1) or (H, W, 3).
-        like: the picture whose depth, range and colour profile the file takes over.
+        like: the picture whose depth, range, colour profile and metadata the file takes over.
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
+        record: of what made the picture, to be kept in it.
     """
     path = Path(path)
     check_output(path, pixels.shape[:2])
-    write_bytes(path, image_bytes(path, pixels, like, alpha))
+    write_bytes(path, image_bytes(path, pixels, like, alpha, record))
 
 
 def image_bytes(
@@ -190,6 +202,7 @@ def image_bytes(
     pixels: np.ndarray,
     like: Picture,
     alpha: np.ndarray | None = None,
+    record: Record | None = None,
 ) -> bytes:
     """The file that `write_image` would write there."""
     path = Path(path)
@@ -201,15 +214,17 @@ def image_bytes(
     if depth != like.dtype:
         like = replace(like, dtype=depth, range=None)
     array = to_array(pixels, like, alpha)
+    if form is _TIFF:
+        array = _with_gaps(array, like)
     icc = _fitting_profile(like.icc, array) if form.icc else None
-    return _encode(path, array, form.name, icc)
+    return _encode(path, array, form.name, icc, like.metadata, record)
 
 
 def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
     """Write what was drawn to be looked at: a curve, a sheet, samples."""
     path = Path(path)
     check_output(path, (drawing.height, drawing.width))
-    write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name, None))
+    write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name))
 
 
 def _read_file(path: Path, page: int, name: str | None) -> Picture:
@@ -228,7 +243,8 @@ def _read_file(path: Path, page: int, name: str | None) -> Picture:
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
                 "convert it to PNG or TIFF first"
             )
-        return from_pil_file(lambda: _open(path, 0, name), name)
+        picture = from_pil_file(lambda: _open(path, 0, name), name)
+        return replace(picture, metadata=boxed_metadata(path)) if is_boxed(head) else picture
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:
@@ -238,20 +254,20 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
             f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
         )
     picture = read_page(path, page, name)
-    if picture is not None:
-        return picture
-    silence_libtiff()
-    try:
-        return from_pil_file(lambda: _open(path, page, name), name)
-    except UnidentifiedImageError:
-        raise InputError(
-            f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
-        ) from None
+    if picture is None:
+        silence_libtiff()
+        try:
+            picture = from_pil_file(lambda: _open(path, page, name), name)
+        except UnidentifiedImageError:
+            raise InputError(
+                f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
+            ) from None
+    return replace(picture, metadata=page_metadata(path, page))
 
 
 @contextmanager
 def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
-    with BoundedFile(path) as file, Image.open(file, formats=_READABLE) as image:
+    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
         if page:
             image.seek(page)
         ask_pixels(image.width, image.height, name)
@@ -329,32 +345,84 @@ def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
     return icc if icc[16:20] == (b"GRAY" if grey else b"RGB ") else None
 
 
-def _encode(path: Path, array: np.ndarray, form: str, icc: bytes | None) -> bytes:
+def _with_gaps(array: np.ndarray, like: Picture) -> np.ndarray:
+    """An array that has the value of no data where the picture has nothing to say, and only there.
+
+    What has this value by chance is moved to the next one.
+    """
+    geo = like.metadata.geo
+    nodata = None if geo is None else geo.nodata_for(array.dtype)
+    if nodata is None:
+        return array
+    channels = array.reshape(*array.shape[:2], -1)
+    colors = channels[..., : 3 if channels.shape[2] > 2 else 1]  # and no alpha
+    value = array.dtype.type(nodata)
+    top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else np.inf
+    step = 1 if array.dtype.kind == "u" else np.spacing(abs(value))
+    colors[colors == value] = value + step if value < top else value - step
+    if like.mask is not None:
+        colors[~like.mask] = value
+    return array
+
+
+def _encode(
+    path: Path,
+    array: np.ndarray,
+    form: str,
+    icc: bytes | None = None,
+    metadata: Metadata = NOTHING,
+    record: Record | None = None,
+) -> bytes:
     """The file in memory: some encoders loop or crash when the disk under them fills up."""
     file = BytesIO()
+    size = array.shape[:2]
+    xmp = _packet(form, metadata, record)
+    exif = exif_block(metadata.exif, size) if metadata.exif or form == "WEBP" else None
     try:
         with quiet():
             if form == "TIFF":
-                write_tiff(file, array, icc)
+                write_tiff(file, array, icc, metadata, xmp)
             elif form == "PNG" and array.dtype == np.uint16:
-                write_png16(file, array, icc)
+                write_png16(file, array, icc, exif, xmp)
             else:
-                options = _OPTIONS.get(form, {}) | _mark(form)
+                options = _OPTIONS.get(form, {}) | _marked(form, exif, xmp)
                 options |= {"icc_profile": icc} if icc else {}
                 Image.fromarray(array).save(file, format=form, **options)
+            if path.suffix.lower() == ".jp2":
+                add_boxes(file, exif, xmp, metadata.geo)
     except Exception as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     return file.getvalue()
 
 
-def _mark(form: str) -> dict[str, Any]:
-    """What has Pillow write into the file that it is ours, where the format has a place for it."""
+def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | None:
+    """An XMP packet, if there is something for it to say, as much as it has room for."""
+    text = None if record is None else record.text
+    for along, made in ((metadata.xmp, text), (None, text), (None, None)):
+        if along is None and made is None:
+            break
+        said = packet(along, made)
+        if form != "JPEG" or len(said) <= _MOST_IN_JPEG:
+            return said
+    return None
+
+
+def _marked(form: str, exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
+    """What has Pillow write metadata, and that the file is ours, where the format has a place."""
     if form == "PNG":
         note = PngInfo()
         note.add_text("Software", MARK)
-        return {"pnginfo": note}
+        if xmp:
+            note.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        return {"pnginfo": note} | ({"exif": exif} if exif else {})
+    if form == "JPEG":
+        extra = _segment(b"http://ns.adobe.com/xap/1.0/\0" + xmp) if xmp else b""
+        return {"comment": MARK, "extra": extra} | ({"exif": b"Exif\0\0" + exif} if exif else {})
     if form == "WEBP":
-        exif = Image.Exif()
-        exif[_SOFTWARE] = MARK
-        return {"exif": exif}
-    return {"comment": MARK} if form in ("JPEG", "JPEG2000") else {}
+        return {"exif": exif} | ({"xmp": xmp} if xmp else {})
+    return {"comment": MARK} if form == "JPEG2000" else {}
+
+
+def _segment(data: bytes) -> bytes:
+    """Of a JPEG, for what is not of the picture itself."""
+    return b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data

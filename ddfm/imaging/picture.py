@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ddfm.errors import InputError
+from ddfm.imaging.metadata import NOTHING, Metadata
 
 __all__ = [
     "LUMA",
@@ -50,6 +51,8 @@ class Picture:
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
             black and white before it was averaged; None where nothing was averaged.
         mask: True where it has something to say, of shape (H, W); None is everywhere.
+        metadata: EXIF, XMP and place on earth, as they come along with a result.
+        sha256: of the file that it is from; None of what was no file.
     """
 
     pixels: np.ndarray
@@ -61,6 +64,8 @@ class Picture:
     unit: str = ""
     clipped_noise: float | None = None
     mask: np.ndarray | None = None
+    metadata: Metadata = NOTHING
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.pixels)
@@ -128,7 +133,8 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
     if values.dtype.kind == "f":
         gaps |= np.isnan(channels).any(axis=2)
     if nodata is not None:
-        gaps |= (channels == nodata).all(axis=2)
+        with np.errstate(over="ignore"):  # one that such samples cannot have
+            gaps |= (channels == nodata).all(axis=2)
     return gaps if gaps.any() and not gaps.all() else None
 
 

@@ -18,17 +18,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddfm.errors import InputError, short
-from ddfm.imaging.choices import RESIZES, check_color, check_resize
+from ddfm.imaging.choices import REFERENCES, RESIZES, check_color, check_resize
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
+from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["equally_bright", "grey", "in_color", "read_sources", "reduced"]
+__all__ = [
+    "equally_bright",
+    "grey",
+    "in_color",
+    "read_sources",
+    "reduced",
+    "with_metadata",
+]
 
 FIELDS = 8  # along each side, by which levels of pictures are compared
 EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
@@ -164,7 +172,56 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
         unit="",
         icc=next((p.icc for p in models if p.icc), None),
         alpha=next((p.alpha for p in [*models, *pictures] if p.alpha is not None), None),
+        mask=_any_mask(pictures),
+        metadata=NOTHING,
+        sha256=None,
     )
+
+
+def _any_mask(pictures: Sequence[Picture]) -> np.ndarray | None:
+    """Where any of them has something to say."""
+    masks = [p.mask for p in pictures if p.mask is not None]
+    return np.logical_or.reduce(masks) if len(masks) == len(pictures) else None
+
+
+def with_metadata(
+    fused: Picture,
+    pictures: Sequence[Picture],
+    color: str = "auto",
+    metadata_from: str = "auto",
+    strip: bool = False,
+) -> tuple[Picture, tuple[str, ...]]:
+    """A result with the metadata of one of its sources, and a line for each part that is lost.
+
+    Args:
+        color: as for `in_color`.
+        metadata_from: whose they are: "a", "b", "none", or "auto", whoever gives the colour; where
+            nobody does, the second.
+        strip: whether to leave out all there is, with the profile of colour.
+    """
+    if strip:
+        profiled = fused.icc is not None and not _is_srgb(fused.icc)
+        word = "the colour profile is stripped, and colours will be taken for those of sRGB"
+        return replace(fused, icc=None), (word,) if profiled else ()
+    source = _whose(pictures, color, metadata_from)
+    if source is None:
+        return fused, ()
+    words = tuple(f"{source.name}: {word}" for word in source.metadata.lost)
+    return replace(fused, metadata=source.metadata), words
+
+
+def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Picture | None:
+    if metadata_from == "none":
+        return None
+    chosen = metadata_from if metadata_from != "auto" else color
+    if chosen in REFERENCES:
+        return pictures[REFERENCES.index(chosen)]
+    return next((p for p in pictures if p.is_color), pictures[1])
+
+
+def _is_srgb(icc: bytes) -> bool:
+    """Whether the profile is called so, in either of the ways that profiles write names in."""
+    return b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc
 
 
 def _read(source: Any, name: str) -> Picture:
@@ -194,6 +251,7 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
         pixels=resized(picture.pixels),
         alpha=None if alpha is None else resized(alpha[..., None])[..., 0],
         mask=None if picture.mask is None else _whole(resized(picture.mask[..., None])[..., 0]),
+        metadata=picture.metadata.resized(picture.size, size),
     )
 
 

@@ -181,10 +181,11 @@ class _PairWork:
     def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
         with warnings.catch_warnings():  # they are in the summary
             warnings.simplefilter("ignore", DdfmWarning)
-            fusion = self.fuser(*loaded, progress=False)
+            fusion = replace(self.fuser(*loaded, progress=False), opening=self.opening.plain())
         settings = self.settings(fusion.settings["task"])
-        found = {k: v for k, v in fusion.settings.items() if k not in (*settings, "sources")}
-        return Made(fusion, {"settings": settings, **found}, fusion.words)
+        known = (*settings, "sources", "sha256")  # which a manifest has by itself
+        found = {k: v for k, v in fusion.settings.items() if k not in known}
+        return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
 
     def recall(self, item: Item, entry: Entry) -> None:
         """No pair knows of another."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ddfm.errors import Cancelled, DdfmError, why_failed
+from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.pairing import Pairing
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.manifest import Entry, Manifest, as_json
@@ -79,11 +80,13 @@ class Made:
     Attributes:
         entry: what a manifest is to say of it: at least its settings.
         words: warnings about its sources, for the summary.
+        kept: what it has of persons and places, by its names, likewise.
     """
 
     result: Any
     entry: Entry
     words: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -130,6 +133,7 @@ class Outcome:
     status: str
     error: str = ""
     words: tuple[str, ...] = ()  # warnings about its sources
+    kept: tuple[str, ...] = ()  # of persons and places
 
     def __str__(self) -> str:
         said = self.error or "; ".join(self.words)
@@ -184,6 +188,8 @@ class Summary:
     def __str__(self) -> str:
         lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
         lines += self.pairing.leftovers()
+        if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
+            lines.append(kept_word(kept))
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
         left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
@@ -336,7 +342,7 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
         made = wait()
         if made is None:
             return Outcome(output, "skipped")
-        return Outcome(output, "fused", words=made.words)
+        return Outcome(output, "fused", words=made.words, kept=made.kept)
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise

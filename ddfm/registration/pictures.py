@@ -7,7 +7,7 @@ there alone: this is the one place that knows of frames.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,10 @@ def lay(
             applied = transform is not None or (how != "none" and found.sure)
             if applied or picture.size != fixed.size:
                 use = found.transform if applied else Transform.framed(picture.size, fixed.size)
-                picture, inside = warped(picture, use)
+                moved, inside = warped(picture, use)
+                if moved is not picture:
+                    along = picture.metadata.laid_on(fixed.metadata)
+                    picture = replace(moved, metadata=along)
                 if not inside.any():
                     raise InputError(f"{picture.name} would lie outside of {fixed.name}")
                 picture = filled(picture, inside, grey(fixed))

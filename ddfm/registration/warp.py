@@ -28,15 +28,15 @@ def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]
     everywhere = np.ones(transform.fixed, bool)
     if transform.moves < 1e-6 and picture.size == transform.fixed:
         return picture, everywhere
-    planes = picture.pixels
-    if picture.alpha is not None:
-        planes = np.concatenate([planes, picture.alpha[..., None]], axis=2)
+    extra = [plane for plane in (picture.alpha, picture.mask) if plane is not None]
+    planes = np.concatenate([picture.pixels, *(plane[..., None] for plane in extra)], axis=2)
     x = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).permute(2, 0, 1)
     moved, inside = warped_plane(x, transform.matrix, transform.fixed, mode="bicubic")
     array = moved.clamp(0, 1).permute(1, 2, 0).numpy()
     channels = picture.pixels.shape[2]
     alpha = None if picture.alpha is None else array[..., channels] * inside.numpy()
-    return replace(picture, pixels=array[..., :channels], alpha=alpha), inside.numpy()
+    mask = None if picture.mask is None else (array[..., -1] > 0.99) & inside.numpy()
+    return replace(picture, pixels=array[..., :channels], alpha=alpha, mask=mask), inside.numpy()
 
 
 def warped_plane(
@@ -106,8 +106,14 @@ def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:
 def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     """The part of a picture within top, bottom, left and right."""
     top, bottom, left, right = box
-    alpha = None if picture.alpha is None else picture.alpha[top:bottom, left:right]
-    return replace(picture, pixels=picture.pixels[top:bottom, left:right], alpha=alpha)
+    part = slice(top, bottom), slice(left, right)
+    return replace(
+        picture,
+        pixels=picture.pixels[part],
+        alpha=None if picture.alpha is None else picture.alpha[part],
+        mask=None if picture.mask is None else picture.mask[part],
+        metadata=picture.metadata.cropped(top, left),
+    )
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:

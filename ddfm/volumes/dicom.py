@@ -22,7 +22,7 @@ from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.volumes.reading import check_bytes, finite, library
-from ddfm.volumes.volume import Volume
+from ddfm.volumes.volume import Origin, Volume
 
 __all__ = ["LPS", "read"]
 
@@ -74,7 +74,16 @@ def _read(path: Path, series: int | None) -> Volume:
     affine[:3, 3] = first.position
     values = _values(slices, name)
     burned_in = any(str(one.get("BurnedInAnnotation", "")).upper() == "YES" for _, one in heads)
-    return Volume(values, LPS @ affine, name, str(head.get("Modality", "")), head, burned_in)
+    affine = LPS @ affine
+    named = {file: _image(head) for file, head in heads}
+    origin = Origin(affine, tuple(named[one.path] for one in slices))
+    modality = str(head.get("Modality", ""))
+    return Volume(values, affine, name, modality, head, burned_in, (origin,))
+
+
+def _image(head: Any) -> tuple[str, str]:
+    """The class and the instance that an image says it is."""
+    return str(head.get("SOPClassUID", "")), str(head.get("SOPInstanceUID", ""))
 
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:

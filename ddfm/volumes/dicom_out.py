@@ -3,7 +3,8 @@
 The values of a fusion are grey levels or colours, in no unit of any modality; so the slices are
 secondary captures of modality OT, which no viewer will read as Hounsfield units, with the place of
 each in the patient. Unless identity is to be kept, everything in a file was made here: of the
-source remains its geometry alone.
+source remains its geometry alone. With identity, each slice refers to the images of both sources
+that it is made of.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
         for k, position in enumerate(positions):
             series.InstanceNumber = k + 1
             series.ImagePositionPatient = _decimals(position)
+            if keep_identity:  # a reference leads to the patient as surely as a name
+                series.SourceImageSequence = _sources(volume, k)
             file = temporary / f"{k + 1:0{digits}d}.dcm"
             _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
 
@@ -122,11 +125,39 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
     series.Modality = "OT"
     series.ConversionType = "WSD"
     series.ImageType = ["DERIVED", "SECONDARY"]
-    series.DerivationDescription = "Fusion of two registered volumes"
+    series.DerivationDescription = f"Fusion of two registered volumes by ddfm {__version__}"
+    # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
+    series.DerivationCodeSequence = [_code("FUSION", "99DDFM", "Fusion with a diffusion prior")]
     series.Manufacturer = "ddfm"
     series.SoftwareVersions = __version__
     series.PatientOrientation = ""
     return series
+
+
+def _sources(volume: Volume, k: int) -> list[Any]:
+    """References to the images of all sources that a slice is made of."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+    items = []
+    for origin in volume.origins:
+        for class_uid, instance_uid in origin.at_slice(k, volume.affine, volume.shape):
+            if not (UID(class_uid).is_valid and UID(instance_uid).is_valid):
+                continue
+            item = Dataset()
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, instance_uid
+            meaning = "Source image for image processing operation"
+            item.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", meaning)]
+            items.append(item)
+    return items
+
+
+def _code(value: str, scheme: str, meaning: str) -> Any:
+    from pydicom.dataset import Dataset
+
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
 
 
 def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:

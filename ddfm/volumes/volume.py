@@ -17,13 +17,34 @@ import numpy as np
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, unknown
 
-__all__ = ["PLANES", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
+__all__ = ["PLANES", "Origin", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
 
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
 
 # Of voxels, in millimetres (or whatever a file counts in): less than atoms, more than continents.
 _NEAREST, _FARTHEST = 1e-9, 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The DICOM images that a volume was read from, or one that it was made of.
+
+    Attributes:
+        affine: of that volume.
+        images: the UIDs of class and instance of each of its slices along the last index.
+    """
+
+    affine: np.ndarray
+    images: tuple[tuple[str, str], ...]
+
+    def at_slice(self, k: int, affine: np.ndarray, shape: Sequence[int]) -> list[tuple[str, str]]:
+        """The images that a slice along the last index of another volume lies in or between."""
+        corners = [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1)]
+        places = (np.linalg.inv(self.affine) @ affine @ np.array(corners, float).T)[2]
+        first, last = np.floor(places.min() + 1e-3), np.ceil(places.max() - 1e-3)
+        touched = self.images[max(int(first), 0) : max(int(last) + 1, 0)]
+        return list(dict.fromkeys(touched))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +58,7 @@ class Volume:
         modality: DICOM's word for what it shows: "MR", "CT", "PT", "NM", ..., or "".
         source: the header that it came with, for those who write a volume like it.
         burned_in: whether text may be part of the picture, such as the name of the patient.
+        origins: the DICOM images that it is made of, by the volumes that these make up.
     """
 
     values: np.ndarray
@@ -45,6 +67,7 @@ class Volume:
     modality: str = ""
     source: Any = None
     burned_in: bool = False
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         check_shape(self.values.shape, self.name)

@@ -149,6 +149,30 @@ def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
     assert values["SSIM"] == values["SSIM_data_range_255"]  # another question is another answer
 
 
+def table(folder: Path) -> list[dict[str, str]]:
+    """Of results, but for the seconds."""
+    with open(folder / "results.csv", newline="") as file:
+        return [
+            {k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)
+        ]
+
+
+def test_shards_share_the_work_and_one_run_reports(pairs, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    command = [*QUICK, "--noise", "20", "--baselines"]
+    bench(pairs, "--out", whole, *command)
+    for part in ("1/2", "2/2"):
+        assert bench(pairs, "--out", out, *command, "--shard", part).exit_code == 0
+        assert not (out / "report.html").exists()
+    fused = [path.relative_to(out) for path in out.rglob("*.png")]
+    assert len(fused) == 2 * 2 * len(list((out / "fused").iterdir()))  # pairs, clean and noisy
+    monkeypatch.setattr("ddfm.bench.pairs.PairWork.fuse", lambda *_: pytest.fail("fused again"))
+    assert bench(pairs, "--out", out, *command).exit_code == 0
+    assert (out / "report.html").exists() and table(out) == table(whole)
+    for path in fused:
+        assert (out / path).read_bytes() == (whole / path).read_bytes()
+
+
 def save_small_prior(file: Path, seed: int) -> None:
     torch.manual_seed(seed)
     network = UNet(UNetConfig(1, 1, 32, (1, 2), 1, attention=(), mid_attention=False))

@@ -32,7 +32,8 @@ from dicom_files import dicom_series
 READ = {
     "bench": {"folders", "config", "boxes"},
     "film": {"a", "b", "transform_file"},
-    "fuse": {"sources", "transform_file"},
+    "fuse": {"like", "sources", "transform_file"},
+    "info": {"picture"},
     "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},

@@ -5,12 +5,12 @@
     python tests/fuzz/fuzz_files.py --seed 0 --case 1234     (one case again, with its traceback)
 
 Every case is an original (small files of all formats and layouts: pictures made here, volumes,
-films, weights and texts by the other files of this folder) with one to six mutations, drawn from
-the seed and the number of the case. Where a text says something, it also says something else. It
-is read in a worker process with limited memory (Linux only). What counts as a failure: any other
-exception, a crash, more than `LIMIT_SECONDS` of its processor or thirty times that by the clock,
-running out of `LIMIT_MEMORY`, samples outside [0, 1], a word on standard error, a file that was
-changed or left behind.
+films, metadata, weights and texts by the other files of this folder) with one to six mutations,
+drawn from the seed and the number of the case. Where a text says something, it also says something
+else. It is read in a worker process with limited memory (Linux only). What counts as a failure: any
+other exception, a crash, more than `LIMIT_SECONDS` of its processor or thirty times that by the
+clock, running out of `LIMIT_MEMORY`, samples outside [0, 1], a word on standard error, a file that
+was changed or left behind.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from PIL import Image
 from ddfm.errors import DdfmError
 from ddfm.imaging.files import read_image, read_pages, to_array, write_image
 from fuzz_films import film_files
+from fuzz_metadata import metadata_files
 from fuzz_texts import text_files
 from fuzz_volumes import volume_files
 from fuzz_weights import weight_files
@@ -46,7 +47,7 @@ from fuzz_weights import weight_files
 LIMIT_SECONDS = 20
 LIMIT_MEMORY = 2 * 2**30  # bytes beyond what the worker starts with
 KINDS = ("image", "flir", "nifti", "nrrd", "dicom", "video")
-KINDS += ("prior", "head", "diffusers", "manifest", "toml")
+KINDS += ("prior", "head", "diffusers", "manifest", "toml", "metadata")
 
 INTERESTING = [0, 1, 2, 3, 7, 8, 15, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536]
 INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]
@@ -113,7 +114,7 @@ def originals() -> list[Original]:
         for one in found
         if one.suffix == ".tif"
     ]
-    found += [Original(*made) for made in (*volume_files(), *film_files())]
+    found += [Original(*made) for made in (*volume_files(), *film_files(), *metadata_files())]
     found += [Original(*made, odd=odd) for *made, odd in (*weight_files(), *text_files())]
     return found + _thermal()
 

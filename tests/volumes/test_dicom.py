@@ -312,6 +312,36 @@ def test_identity_is_kept_where_asked(tmp_path):
         assert "OperatorsName" not in after and "DeviceSerialNumber" not in after
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_each_slice_refers_to_those_it_is_made_of_where_identity_is_kept(tmp_path, kept):
+    """The second source has slices of half the distance, half a slice off."""
+    import ddfm
+
+    first = dicom_series(tmp_path / "mri", np.abs(stored(3, 8, 8)))
+    spots = [(0, 0, 1.25 + 0.5 * k) for k in range(5)]
+    second = dicom_series(tmp_path / "ct", stored(5, 8, 8), spots, Modality="CT")
+    fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
+    fusion = fuse_volumes(first, second, fuser)
+    fusion.save(tmp_path / "out", keep_identity=kept)
+    uids = {
+        folder.name: {
+            float(head.ImagePositionPatient[2]): str(head.SOPInstanceUID)
+            for head in map(pydicom.dcmread, folder.iterdir())
+        }
+        for folder in (first, second)
+    }
+    for path in (tmp_path / "out").iterdir():
+        head = pydicom.dcmread(path)
+        assert head.DerivationCodeSequence[0].CodeMeaning == "Fusion with a diffusion prior"
+        if not kept:
+            assert "SourceImageSequence" not in head
+            continue
+        z = float(head.ImagePositionPatient[2])
+        near = {uid for at, uid in uids["ct"].items() if abs(at - z) < 0.5}
+        found = {str(item.ReferencedSOPInstanceUID) for item in head.SourceImageSequence}
+        assert found == {uids["mri"][z]} | near and (near or z == 0)
+
+
 def test_uids_are_new_and_belong_together(tmp_path):
     source = dicom_series(tmp_path / "in", stored())
     for name in ("one", "two"):

@@ -23,13 +23,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, MissingExtra, unknown
+from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file
 
 __all__ = ["PERCENTILES", "FlirPair", "check_reading", "is_flir", "read_flir", "read_thermal"]
@@ -107,6 +109,7 @@ def read_flir(
         visible = _photograph(container, records, path)
         field = _field(thermogram, thermal.size, visible.size, path) if align else None
     thermal, visible = _on_one_grid(thermal, visible, field, grid)
+    visible = _with_origin(visible, path)
     return FlirPair(thermal, visible, celsius, aligned=field is not None)
 
 
@@ -141,7 +144,16 @@ def _thermal(
     celsius = celsius or _percentiles(degrees, percentiles)
     thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
-    return replace(thermal, dtype=np.dtype(np.uint16), range=celsius, unit="°C"), celsius
+    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=celsius, unit="°C")
+    return _with_origin(thermal, path), celsius
+
+
+def _with_origin(picture: Picture, path: Path) -> Picture:
+    """The picture with what the file around it says; a bare container says nothing."""
+    with explained(str(path)), suppress(UnidentifiedImageError):
+        with Image.open(path, formats=["JPEG"]) as image:
+            picture = replace(picture, metadata=metadata_of(image))
+    return replace(picture, sha256=sha256_of(path))
 
 
 @by_annotation

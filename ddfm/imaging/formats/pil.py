@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
 
 from ddfm.errors import InputError
+from ddfm.imaging.metadata import Metadata, gathered
+from ddfm.imaging.metadata.exif import Exif, exif_in
+from ddfm.imaging.metadata.xmp import kept
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 
-__all__ = ["bytes_needed", "from_pil", "from_pil_file"]
+__all__ = ["READABLE", "bytes_needed", "from_pil", "from_pil_file", "metadata_of", "packet_of"]
+
+# Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
+READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
 _ORIENTATION = 274
 _SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
@@ -79,10 +86,27 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
     """Keyed transparency, orientation and profile belong to the file, whatever its depth."""
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
-    orientation = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
-    samples = orient(samples, orientation if isinstance(orientation, int) else 1)
+    said = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
+    orientation = said if isinstance(said, int) else 1
+    samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
-    return from_array(samples, name, icc=icc)
+    picture = from_array(samples, name, icc=icc)
+    return replace(picture, metadata=metadata_of(image, orientation))
+
+
+def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
+    """What comes along with an image, which is turned by this orientation."""
+    block, packet = image.info.get("exif"), packet_of(image)
+    return gathered(
+        lambda: exif_in(block, orientation) if isinstance(block, bytes) and block else Exif(),
+        lambda: kept(packet) if packet else None,
+    )
+
+
+def packet_of(image: Image.Image) -> bytes | None:
+    """The XMP packet of an image, which Pillow keeps by one name or another."""
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    return packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
 
 
 def _key_out(samples: np.ndarray, key: object) -> np.ndarray:

@@ -19,7 +19,13 @@ __all__ = ["write_png16"]
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels: grey, with alpha, RGB, RGBA
 
 
-def write_png16(file: BinaryIO, array: np.ndarray, icc: bytes | None = None) -> None:
+def write_png16(
+    file: BinaryIO,
+    array: np.ndarray,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+) -> None:
     """A uint16 array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
     array = array.reshape(*array.shape[:2], -1)
     height, width, channels = array.shape
@@ -29,6 +35,10 @@ def write_png16(file: BinaryIO, array: np.ndarray, icc: bytes | None = None) -> 
     if icc:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
     _chunk(file, b"tEXt", b"Software\0" + MARK.encode())
+    if exif:
+        _chunk(file, b"eXIf", exif)
+    if xmp:
+        _chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     _rows(file, array)
     _chunk(file, b"IEND", b"")
 

@@ -9,8 +9,10 @@ to more than its place in the page. Palettes, bits, faxes and JPEG are left to P
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from io import BytesIO
+from itertools import islice
 from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +21,11 @@ import numpy as np
 from PIL import Image
 
 from ddfm.errors import InputError
+from ddfm.imaging.formats.tags import Directory, Entry, Order, directory_in, with_entries
+from ddfm.imaging.metadata import NOTHING, Metadata, gathered
+from ddfm.imaging.metadata.exif import entries_for, read_exif
+from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
+from ddfm.imaging.metadata.xmp import kept
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.storage.budget import ask_bytes, ask_pixels
@@ -28,13 +35,15 @@ from ddfm.storage.ours import MARK
 if TYPE_CHECKING:
     from tifffile import FileHandle, TiffPage
 
-__all__ = ["is_tiff", "page_count", "read_page", "write_tiff"]
+__all__ = ["is_tiff", "page_count", "page_metadata", "page_tags", "read_page", "write_tiff"]
 
 _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
-_FILL_ORDER, _ORIENTATION, _ICC, _NODATA = 266, 274, 34675, 42113
+_WIDTH, _HEIGHT, _FILL_ORDER, _ORIENTATION, _XMP, _ICC = 256, 257, 266, 274, 700, 34675
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
+_BYTE = 1
+_LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
 
 
@@ -46,21 +55,64 @@ def is_tiff(head: bytes) -> bool:
 def page_count(path: Path) -> int:
     """The number of pages, counted along their chain; one that bites its own tail is refused."""
     with BoundedFile(path) as file:
-        head = file.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        big = head[2:4] in (b"+\0", b"\0+")
-        pointer, entry, count = (8, 20, 8) if big else (4, 12, 2)
-        offset = _integer(head[8:16] if big else head[4:8], order)
         seen: set[int] = set()
-        while offset:
+        for offset in _pages(file):
             if offset in seen:
                 raise InputError(f"{path} is damaged: its pages form a loop")
             seen.add(offset)
             if len(seen) > _MOST_PAGES:
                 raise InputError(f"{path} was refused: it has more than {_MOST_PAGES:,} pages")
-            entries = _integer(_bytes_at(file, offset, count), order)
-            offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
     return len(seen)
+
+
+def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
+    """Some of the tags of a page that there is, as they are stored."""
+    with BoundedFile(path) as file:
+        offset, order, big = _page(file, page)
+        return directory_in(partial(_bytes_at, file), offset, order, wanted, big=big)
+
+
+def page_metadata(path: Path, page: int) -> Metadata:
+    """What comes along with a page that there is."""
+    with BoundedFile(path) as file:
+        read = partial(_bytes_at, file)
+        offset, order, big = _page(file, page)
+        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, _ORIENTATION, _XMP}
+        tags = directory_in(read, offset, order, wanted, big=big)
+        height, width, orientation = (
+            int(next(iter(tags[tag].numbers), 1)) if tag in tags else 1
+            for tag in (_HEIGHT, _WIDTH, _ORIENTATION)
+        )
+
+        def geo() -> Geo | None:
+            found = geo_in(tags)
+            return found and found.on_grid(turned((height, width), orientation))
+
+        return gathered(
+            lambda: read_exif(read, offset, order, orientation, big=big),
+            lambda: kept(tags[_XMP].data) if _XMP in tags else None,
+            geo,
+        )
+
+
+def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:
+    """Where the directory of a page lies, the order of the bytes, and whether it is BigTIFF."""
+    head = file.read(4)
+    offset = next(islice(_pages(file), page, None))
+    return offset, "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
+
+
+def _pages(file: BinaryIO) -> Iterator[int]:
+    """Where the directories of the pages lie, along a chain that may have no end."""
+    head = _bytes_at(file, 0, 16)
+    order: Order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    pointer, entry, count = (8, 20, 8) if big else (4, 12, 2)
+    offset = _integer(head[8:16] if big else head[4:8], order)
+    while offset:
+        yield offset
+        entries = _integer(_bytes_at(file, offset, count), order)
+        offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
 
 
 def read_page(path: Path, page: int, name: str) -> Picture | None:
@@ -77,7 +129,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         ask_bytes(_bytes_needed(sheet), name, opened.length)
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
-        nodata = _number(sheet.tags.valueof(_NODATA))
+        nodata = _number(sheet.tags.valueof(NODATA))
     array = _as_light(_with_true_alpha(array, sheet), sheet)
     array = orient(array, orientation if isinstance(orientation, int) else 1)
     keeps_profile = icc and sheet.photometric != _CMYK
@@ -93,7 +145,13 @@ def _number(text: object) -> float | None:
         return None
 
 
-def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
+def write_tiff(
+    file: BytesIO,
+    array: np.ndarray,
+    icc: bytes | None,
+    metadata: Metadata = NOTHING,
+    xmp: bytes | None = None,
+) -> None:
     """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
     import tifffile
 
@@ -107,7 +165,13 @@ def write_tiff(file: BinaryIO, array: np.ndarray, icc: bytes | None) -> None:
         iccprofile=icc,
         software=MARK,
         metadata=None,
+        byteorder="<",
     )
+    entries, below = entries_for(metadata.exif, array.shape[:2])
+    entries |= {} if metadata.geo is None else metadata.geo.entries(array.dtype)
+    entries |= {} if xmp is None else {_XMP: Entry(_BYTE, xmp)}
+    if len(entries) > 1 and file.tell() < _LARGEST_PLAIN:  # else it is a BigTIFF, which has none
+        with_entries(file, entries, below)
 
 
 def _bytes_at(file: BinaryIO | FileHandle, offset: int, size: int) -> bytes:

@@ -1,0 +1,29 @@
+"""The XMP packet in a file of any format, found without decoding the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from ddfm.imaging.formats import boxes
+from ddfm.imaging.formats.pil import READABLE, packet_of
+from ddfm.imaging.formats.tiff import is_tiff, page_tags
+from ddfm.storage.inputs import BoundedFile
+
+__all__ = ["packet_in"]
+
+_XMP = 700  # of TIFF
+
+
+def packet_in(path: Path) -> bytes | None:
+    """The packet, if there is one; of a TIFF file that of the first page."""
+    with open(path, "rb") as opened:
+        head = opened.read(16)
+    if is_tiff(head):
+        entry = page_tags(path, 0, {_XMP}).get(_XMP)
+        return None if entry is None else entry.data
+    if boxes.is_boxed(head):
+        return boxes.uuid_boxes(path).get(boxes.XMP)
+    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+        return packet_of(image)

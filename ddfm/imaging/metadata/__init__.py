@@ -1,0 +1,94 @@
+"""What comes along with a picture beside its pixels: EXIF, XMP, and its place on earth.
+
+Each source has its own, read with it; the result of a fusion gets those of one of them. They are
+made true as they are read (`exif`, `xmp`) and kept true as the grid of pixels changes (`geo`). What
+cannot be read is left out, and said; no picture is refused for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ddfm.errors import InputError
+from ddfm.imaging.metadata import xmp as packets
+from ddfm.imaging.metadata.exif import Exif
+from ddfm.imaging.metadata.geo import Geo
+
+__all__ = ["NOTHING", "Metadata", "gathered", "kept_word"]
+
+T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """Where there is no such thing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """What comes along.
+
+    Attributes:
+        xmp: a packet, of the properties that come along.
+        lost: what does not, and why, a line each.
+    """
+
+    exif: Exif = field(default_factory=Exif)
+    xmp: bytes | None = None
+    geo: Geo | None = None
+    lost: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.exif or self.xmp or self.geo)
+
+    @property
+    def personal(self) -> tuple[str, ...]:
+        """What of it says where somebody was, or who, by its names."""
+        said = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
+        said += ["coordinates"] if self.geo and self.geo.is_placed else []
+        return tuple(dict.fromkeys(said))
+
+    def cropped(self, top: int, left: int) -> Metadata:
+        """For the part of the picture that begins there."""
+        return self if self.geo is None else replace(self, geo=self.geo.cropped(top, left))
+
+    def resized(self, of: tuple[int, int], to: tuple[int, int]) -> Metadata:
+        """For the same field, border to border, of another height and width."""
+        geo = None if self.geo is None else self.geo.resized(of, to)
+        return replace(self, exif=self.exif.resampled(), geo=geo)
+
+    def laid_on(self, other: Metadata) -> Metadata:
+        """For the picture as it was resampled onto the grid of another one."""
+        word = "its coordinates are left out, since it was moved onto a grid that has none"
+        lost = (word,) if self.geo and self.geo.is_placed and not other.geo else ()
+        return replace(self, exif=self.exif.resampled(), geo=other.geo, lost=self.lost + lost)
+
+
+NOTHING = Metadata()
+
+
+def kept_word(kept: Iterable[str]) -> str:
+    """A line about what comes along of persons and places."""
+    return f"kept from the sources: {', '.join(kept)}; strip=True (--strip) leaves it out"
+
+
+def gathered(
+    exif: Callable[[], Exif] = Exif,
+    xmp: Callable[[], bytes | None] = _nothing,
+    geo: Callable[[], Geo | None] = _nothing,
+) -> Metadata:
+    """Metadata of what these find; where one of them stumbles, the others are kept."""
+    lost: list[str] = []
+    found = (_tried(exif, "EXIF", lost), _tried(xmp, "XMP", lost), _tried(geo, "coordinates", lost))
+    return Metadata(found[0] or Exif(), found[1], found[2], tuple(lost))
+
+
+def _tried(find: Callable[[], T], kind: str, lost: list[str]) -> T | None:
+    try:
+        return find()
+    except InputError as error:
+        lost.append(f"{error}, and left out")
+    except Exception:  # decoders of damaged files raise anything, and the picture may be sound
+        lost.append(f"its {kind} is damaged, and left out")
+    return None

@@ -1,0 +1,162 @@
+"""EXIF: what of it comes along with a picture, and how it is written for another one.
+
+What is about the scene, the camera and the moment is kept, value for value. What is about the file
+stays behind, since it would not be true of the result: previews, sizes and places in pixels, and
+the notes of the maker, whose inner pointers are right in their own file only. Pictures come upright
+into the house, so the orientation is 1 from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ddfm.errors import InputError
+from ddfm.imaging.formats.tags import (
+    LONG,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    Entry,
+    Order,
+    block,
+    directory_in,
+    in_block,
+)
+from ddfm.storage.ours import MARK
+
+__all__ = ["Exif", "entries_for", "exif_block", "exif_in", "read_exif"]
+
+MOST = 1 << 22  # bytes of a block that is looked at
+LARGEST = 60_000  # bytes of a block that is written: a JPEG has no room for more
+
+PHOTO, GPS = 34665, 34853  # the tags that point to the directories of these
+ORIENTATION, SOFTWARE, VERSION, WIDTH, HEIGHT = 274, 305, 36864, 40962, 40963
+# Title, maker, model, resolution and its unit, time, artist, host, rating, Windows' own, copyright.
+_IMAGE_TAGS = frozenset(
+    (*(270, 271, 272, 282, 283, 296, 306, 315, 316, 18246, 18249), *range(40091, 40096), 33432)
+)
+# Without how it was compressed, notes of the maker, places in pixels, sizes and files beside it.
+_PHOTO_TAGS = frozenset(
+    {
+        *(33434, 33437, 34850, 34852, 34855, 34856, *range(34864, 34870)),  # exposure
+        *(VERSION, 36867, 36868, *range(36880, 36883), *range(37520, 37523)),  # time
+        *range(37377, 37387),  # shutter, aperture, distance, light, flash, focal length
+        37510,  # comment
+        *range(37888, 37894),  # temperature, pressure, angle
+        *(40960, 40961, 41483, 41484, *range(41486, 41489), 41493, 41495, *range(41728, 41731)),
+        *range(41985, 41997),  # mode, zoom, scene
+        *(42016, *range(42032, 42038), 42080, 42240),  # owner, serial numbers, lens
+    }
+)
+_SIDES = ((282, 283), (41486, 41487))  # pixels to the inch, across and down
+_OF_SENSOR = (41486, 41487, 41488)
+_ON_ITS_SIDE = (5, 6, 7, 8)
+
+_OF_PERSONS = {
+    315: "Artist",
+    33432: "Copyright",
+    40093: "XPAuthor",
+    42032: "CameraOwnerName",
+    42033: "BodySerialNumber",
+    42037: "LensSerialNumber",
+    316: "HostComputer",
+}
+
+
+@dataclass(frozen=True)
+class Exif:
+    """The entries that come along.
+
+    Attributes:
+        image: title, camera, time, copyright.
+        photo: exposure, lens, comments.
+        gps: where.
+    """
+
+    image: Directory = field(default_factory=dict)
+    photo: Directory = field(default_factory=dict)
+    gps: Directory = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.image or self.photo or self.gps)
+
+    def resampled(self) -> Exif:
+        """The same for other pixels than those of the sensor, whose distances it leaves out."""
+        return replace(self, photo={k: v for k, v in self.photo.items() if k not in _OF_SENSOR})
+
+    @property
+    def personal(self) -> list[str]:
+        """What of it says where somebody was, or who."""
+        said = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
+        names = [name for tag, name in _OF_PERSONS.items() if tag in said]
+        return (["GPS position"] if set(self.gps) - {0} else []) + names
+
+
+def exif_in(data: bytes, orientation: int = 1) -> Exif:
+    """What comes along of an EXIF block.
+
+    Args:
+        orientation: by which the picture was turned.
+    """
+    data = data.removeprefix(b"Exif\0\0")
+    if len(data) > MOST:
+        raise InputError("its EXIF is too large")
+    opened = in_block(data)
+    if opened is None:
+        raise InputError("its EXIF is damaged")
+    return read_exif(*opened, orientation)
+
+
+def read_exif(
+    read: Callable[[int, int], bytes],
+    offset: int,
+    order: Order,
+    orientation: int = 1,
+    *,
+    big: bool = False,
+) -> Exif:
+    """The same, of the directory of a TIFF page or of an EXIF block; see `directory_in`."""
+    wanted = _IMAGE_TAGS | _PHOTO_TAGS | {PHOTO, GPS}
+    first = directory_in(read, offset, order, wanted, big=big)
+
+    def below(tag: int, wanted: frozenset[int]) -> Directory:
+        numbers = first[tag].numbers if tag in first else ()
+        return directory_in(read, int(numbers[0]), order, wanted, big=big) if numbers else {}
+
+    image = {tag: entry for tag, entry in first.items() if tag in _IMAGE_TAGS}
+    if 296 not in image or image[296].numbers == (1,):  # a resolution without a unit says nothing
+        image = {tag: entry for tag, entry in image.items() if tag not in (282, 283, 296)}
+    # Some cameras put into the first directory what belongs to the other.
+    photo = {tag: entry for tag, entry in first.items() if tag in _PHOTO_TAGS}
+    photo |= below(PHOTO, _PHOTO_TAGS)
+    if orientation in _ON_ITS_SIDE:
+        image, photo = _turned(image), _turned(photo)
+    found = Exif(image, photo, below(GPS, frozenset(range(32))))
+    sizes = (len(e.data) for each in (image, photo, found.gps) for e in each.values())
+    if sum(sizes) > LARGEST:
+        raise InputError("its EXIF is too large")
+    return found
+
+
+def exif_block(exif: Exif, size: tuple[int, int]) -> bytes:
+    """A block for a picture of this height and width, that begins with the order of its bytes."""
+    return block(*entries_for(exif, size))
+
+
+def entries_for(exif: Exif, size: tuple[int, int]) -> tuple[Directory, dict[int, Directory]]:
+    """The entries of the first directory for a picture of this size, and those below."""
+    image = dict(exif.image)
+    photo = dict(exif.photo)
+    image[SOFTWARE] = Entry.of_text(MARK)
+    if exif:
+        image[ORIENTATION] = Entry.of(SHORT, 1)
+        photo.setdefault(VERSION, Entry(UNDEFINED, b"0232"))
+        photo |= {WIDTH: Entry.of(LONG, size[1]), HEIGHT: Entry.of(LONG, size[0])}
+    return image, {PHOTO: photo, GPS: exif.gps}
+
+
+def _turned(directory: Directory) -> Directory:
+    """What is said of rows said of columns, for a picture that lay on its side."""
+    other = {tag: back for pair in _SIDES for tag, back in (pair, pair[::-1])}
+    return {other.get(tag, tag): entry for tag, entry in directory.items()}

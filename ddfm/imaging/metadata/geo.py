@@ -1,0 +1,159 @@
+"""Where on earth a picture lies: the tags of GeoTIFF, and how they follow the grid of the pixels.
+
+The tags say where points of the raster lie in a coordinate system, by a scale and one point, by a
+matrix, or by several points (OGC GeoTIFF 1.1, section 7). When the grid changes, by a crop, another
+size or a turn, they are made those of the new grid, so that every pixel stays where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+
+from ddfm.errors import InputError
+from ddfm.imaging.formats.tags import ASCII, DOUBLE, Directory, Entry
+
+__all__ = ["GEO_TAGS", "Geo", "geo_in", "turned"]
+
+Size = tuple[int, int]  # height, width
+
+SCALE, POINTS, MATRIX, KEYS, NODATA = 33550, 33922, 34264, 34735, 42113
+GEO_TAGS = frozenset((SCALE, POINTS, MATRIX, KEYS, 34736, 34737, NODATA))
+FARTHEST = 1e12  # of any coordinate, in whatever unit
+_RASTER_TYPE, _IS_POINT = 1025, 2  # a key, and its value where pixels are points and no areas
+
+
+@dataclass(frozen=True, eq=False)
+class Geo:
+    """The coordinate system of a picture, the place of its grid there, and its value of no data.
+
+    Attributes:
+        system: the keys, as they are stored.
+        points: (N, 6): x, y, z of the raster, X, Y, Z of the coordinate system.
+        matrix: (4, 4), from the raster to the coordinate system; None where points say it.
+        nodata: the value that stands for none, as text.
+    """
+
+    system: Directory
+    points: np.ndarray
+    matrix: np.ndarray | None
+    nodata: str | None
+
+    @property
+    def is_placed(self) -> bool:
+        return self.matrix is not None or len(self.points) > 0
+
+    def on_grid(self, change: np.ndarray) -> Geo:
+        """The same for a grid whose points are at change @ (x, y, 1) of this one's.
+
+        Args:
+            change: (3, 3), of corners of pixels.
+        """
+        if self._counts_centres:
+            half = _shift(0.5, 0.5)
+            change = np.linalg.inv(half) @ change @ half
+        points = self.points.copy()
+        points[:, :2] = (np.c_[points[:, :2], np.ones(len(points))] @ change.T)[:, :2]
+        matrix = self.matrix
+        if matrix is not None:
+            whole = np.eye(4)
+            whole[np.ix_([0, 1, 3], [0, 1, 3])] = change
+            matrix = matrix @ np.linalg.inv(whole)
+        return replace(self, points=points, matrix=matrix)
+
+    def cropped(self, top: int, left: int) -> Geo:
+        """For the part of the picture that begins there."""
+        return self.on_grid(_shift(-left, -top))
+
+    def resized(self, of: Size, to: Size) -> Geo:
+        """For the same field, border to border, in another number of pixels."""
+        return self.on_grid(np.diag([to[1] / of[1], to[0] / of[0], 1.0]))
+
+    def entries(self, dtype: np.dtype) -> Directory:
+        """As a TIFF file of such samples has them; scale and point where no matrix is needed."""
+        said = dict(self.system)
+        matrix = self.matrix
+        if matrix is not None:
+            across, down = matrix[0, 0], -matrix[1, 1]
+            plain = np.diag([across, -down, matrix[2, 2], 1.0])
+            plain[:3, 3] = matrix[:3, 3]
+            if across > 0 and down > 0 and np.array_equal(plain, matrix):
+                said[SCALE] = Entry.of(DOUBLE, across, down, abs(matrix[2, 2]))
+                said[POINTS] = Entry.of(DOUBLE, 0, 0, 0, *matrix[:3, 3])
+            else:
+                said[MATRIX] = Entry.of(DOUBLE, *matrix.ravel())
+        elif len(self.points):
+            said[POINTS] = Entry.of(DOUBLE, *self.points.ravel())
+        if self.nodata is not None and self.nodata_for(dtype) is not None:
+            said[NODATA] = Entry(ASCII, self.nodata.encode("ascii", "replace") + b"\0")
+        return said
+
+    def nodata_for(self, dtype: np.dtype) -> float | None:
+        """The value that stands for none, if there is one that samples of this type can have."""
+        try:
+            value = float(self.nodata or "")
+        except ValueError:
+            return None
+        if dtype.kind == "u":
+            return value if value in range(np.iinfo(dtype).max + 1) else None
+        with np.errstate(over="ignore"):
+            found = float(dtype.type(value))
+        return None if math.isinf(found) else found
+
+    @property
+    def _counts_centres(self) -> bool:
+        keys = [int(number) for number in self.system[KEYS].numbers] if KEYS in self.system else []
+        return [_RASTER_TYPE, 0, 1, _IS_POINT] in [keys[k : k + 4] for k in range(4, len(keys), 4)]
+
+
+def geo_in(directory: Directory) -> Geo | None:
+    """What the tags of a page say, if they say where it lies or what is no data."""
+    system = {
+        tag: directory[tag]
+        for tag in GEO_TAGS - {SCALE, POINTS, MATRIX, NODATA}
+        if tag in directory
+    }
+    numbers = {
+        tag: np.array(directory[tag].numbers, float)
+        for tag in (SCALE, POINTS, MATRIX)
+        if tag in directory
+    }
+    if not all((np.abs(each) <= FARTHEST).all() for each in numbers.values()):
+        raise InputError("its coordinates are damaged")
+    scale, flat = numbers.get(SCALE, np.empty(0)), numbers.get(POINTS, np.empty(0))
+    points = flat[: len(flat) // 6 * 6].reshape(-1, 6)
+    matrix = None
+    if (given := numbers.get(MATRIX)) is not None and len(given) == 16:
+        matrix = given.reshape(4, 4)
+    elif len(scale) >= 2 and len(points):
+        depth = scale[2] if len(scale) > 2 else 0.0
+        matrix = np.diag([scale[0], -scale[1], depth, 1.0])
+        x, y, z, *place = points[0]
+        matrix[:3, 3] = np.array(place) - matrix[:3, :3] @ (x, y, z)
+    if matrix is not None:
+        points = np.empty((0, 6))
+    nodata = directory[NODATA].text if NODATA in directory else None
+    geo = Geo(system, points, matrix, nodata)
+    return geo if geo.is_placed or nodata is not None else None
+
+
+def turned(size: Size, orientation: int) -> np.ndarray:
+    """How corners move, (3, 3), where an orientation turns a picture that is stored so tall, wide.
+
+    The steps are those of `ddfm.imaging.picture.orient`.
+    """
+    height, width = (size[1], size[0]) if orientation in (5, 6, 7, 8) else size
+    steps = {
+        (5, 6, 7, 8): np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]]),
+        (2, 3, 6, 7): np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1.0]]),
+        (3, 4, 7, 8): np.array([[1, 0, 0], [0, -1, height], [0, 0, 1.0]]),
+    }
+    taken = [step for when, step in steps.items() if orientation in when]
+    return reduce(lambda done, step: step @ done, taken, np.eye(3))
+
+
+def _shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])

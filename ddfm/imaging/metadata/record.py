@@ -1,0 +1,112 @@
+"""What made a picture, kept within it: version, method, weights, settings, the sources' sha256.
+
+It is JSON in one property of an XMP packet, the same for the same settings and sources: no time,
+no path of the machine, nothing of who made it but the names of the sources' files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from ddfm.arguments import by_annotation
+from ddfm.errors import InputError
+from ddfm.imaging.formats.packets import packet_in
+from ddfm.imaging.metadata import xmp
+from ddfm.imaging.reading import explained
+from ddfm.storage.inputs import existing_file, json_object
+
+__all__ = ["Record", "read_record"]
+
+FORMAT = "ddfm record 1"
+MOST = 1 << 18  # characters
+_DIGITS = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What made a picture.
+
+    Attributes:
+        settings: all that the result depends on beside its sources: "ddfm" is the version,
+            "weights" the sha256 of the prior's, if it has any, and the others are keywords of
+            `ddfm.Fuser`.
+        sources: the name of each file, and the sha256 of its content, None of what was no file.
+        opening: what was said about how the sources are read; see `ddfm.imaging.opening`.
+    """
+
+    settings: Mapping[str, Any]
+    sources: Sequence[tuple[str, str | None]] = ()
+    opening: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Mapping[str, Any],
+        sources: Sequence[tuple[str, str | None]],
+        opening: Mapping[str, Any],
+    ) -> Record:
+        """A record that says of files and folders no more than their last names."""
+        bare = {key: _basename(value) for key, value in settings.items()}
+        return cls(bare, [(_basename(name), digest) for name, digest in sources], opening)
+
+    @property
+    def text(self) -> str:
+        """As it is kept in the picture."""
+        return json.dumps(self.plain(), separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+    def plain(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        sources = [{"name": name, "sha256": digest} for name, digest in self.sources]
+        record = {"format": FORMAT, "settings": dict(self.settings), "sources": sources}
+        return record | ({"opening": dict(self.opening)} if self.opening else {})
+
+    @classmethod
+    def from_text(cls, text: str, name: str) -> Record:
+        """What `text` gave; anybody may have written it."""
+        where = f"{name}: its record"
+        if len(text) > MOST:
+            raise InputError(f"{where} is too large")
+        found = json_object(text, where)
+        sources = found.get("sources")
+        settings: Any = found.get("settings")
+        opening: Any = found.get("opening", {})
+        if found.get("format") != FORMAT:
+            raise InputError(f"{where} is of no kind that this version of ddfm knows")
+        sound = isinstance(settings, dict) and isinstance(opening, dict)
+        if not sound or not isinstance(settings.get("ddfm"), str):
+            raise InputError(f"{where} is damaged: it has no settings")
+        if not isinstance(sources, list) or not all(map(_is_source, sources)):
+            raise InputError(f"{where} is damaged: it has no list of sources")
+        return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening)
+
+
+@by_annotation
+def read_record(path: str | os.PathLike[str]) -> Record | None:
+    """What made a picture, if it says so; its pixels are not read."""
+    path = existing_file(path)
+    with explained(str(path)):
+        packet = packet_in(path)
+    if packet is None:
+        return None
+    try:
+        text = xmp.record_in(packet)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return None if text is None else Record.from_text(text, str(path))
+
+
+def _is_source(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return False
+    digest = entry.get("sha256", 0)
+    return digest is None or (isinstance(digest, str) and bool(_DIGITS.fullmatch(digest)))
+
+
+def _basename(value: Any) -> Any:
+    return PurePath(value).name if isinstance(value, str) and os.sep in value else value

@@ -1,0 +1,265 @@
+"""XMP: packets of others read with care, what of them comes along, and a record of ours put in.
+
+A packet is XML (ISO 16684-1). One that declares entities, or anything else of a document type, is
+refused before it could be expanded, and so is one that is very large or very deep. Its properties
+are copied as they stand, by their own prefixes, which some programs look for; but what is about the
+file and not about the scene stays behind: previews, how it was edited, sizes and places in pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from xml.parsers.expat import ExpatError, ParserCreate
+from xml.sax.saxutils import escape, quoteattr
+
+from ddfm.errors import InputError
+from ddfm.storage.ours import MARK
+
+__all__ = ["kept", "packet", "personal", "record_in"]
+
+MOST = 1 << 22  # bytes of a packet that is looked at
+DEEPEST = 40
+LARGEST = 40_000  # bytes that come along: a JPEG has room for 65,502 with a record of ours
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+OURS = "urn:ddfm:1:"  # a name, and no address
+_XMP = "http://ns.adobe.com/xap/1.0/"
+_TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
+_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_XMLNS = "http://www.w3.org/XML/1998/namespace"
+
+# Namespaces of what is about the file: how it is developed, its versions, pictures within it and
+# faces in it by their places in pixels.
+_OF_THE_FILE = (
+    OURS,
+    "http://ns.adobe.com/camera-raw-settings/",
+    "http://ns.adobe.com/camera-raw-saved-settings/",
+    "http://ns.adobe.com/xap/1.0/mm/",
+    "http://ns.adobe.com/xap/1.0/g/img/",
+    "http://ns.adobe.com/xmp/note/",
+    "http://ns.google.com/photos/",
+    "http://www.metadataworkinggroup.com/schemas/regions/",
+    "http://ns.microsoft.com/photo/1.2/",
+)
+_UNTRUE = {
+    (_XMP, "Thumbnails"),
+    (_XMP, "CreatorTool"),
+    (_IPTC, "DigitalSourceType"),
+    ("http://purl.org/dc/elements/1.1/", "format"),
+    *((_TIFF, name) for name in ("Orientation", "ImageWidth", "ImageLength", "BitsPerSample")),
+    *((_TIFF, name) for name in ("Compression", "PhotometricInterpretation", "SamplesPerPixel")),
+    *((_TIFF, name) for name in ("PlanarConfiguration", "NativeDigest")),
+    *((_EXIF, name) for name in ("PixelXDimension", "PixelYDimension", "NativeDigest")),
+    *((_EXIF, name) for name in ("SubjectArea", "SubjectLocation", "MakerNote")),
+}
+_WHERE = re.compile("gps|latitude|longitude", re.IGNORECASE)
+_WHO = re.compile(
+    "creator$|^rights|owner|artist|author|copyright|credit$|person|serialnumber|contact|byline",
+    re.IGNORECASE,
+)
+
+Name = tuple[str, str]  # namespace, and name within it
+
+
+@dataclass
+class _Element:
+    name: Name
+    attributes: dict[Name, str] = field(default_factory=dict)
+    inside: list[_Element | str] = field(default_factory=list)
+
+    @property
+    def elements(self) -> list[_Element]:
+        return [each for each in self.inside if isinstance(each, _Element)]
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The properties of a packet: those elements and attributes that describe the picture.
+
+    Attributes:
+        prefixes: by their namespaces.
+    """
+
+    properties: list[_Element]
+    prefixes: dict[str, str]
+
+
+def kept(data: bytes) -> bytes | None:
+    """What of a packet of others comes along, a packet again; None if nothing does."""
+    tree = _tree(data)
+    true = [each for each in tree.properties if not _is_of_the_file(each.name)]
+    written = _written(true, tree.prefixes) if true else None
+    if written is not None and len(written) > LARGEST:
+        raise InputError("its XMP is too large")
+    return written
+
+
+def packet(source: bytes | None, record: str | None) -> bytes:
+    """A packet with what came along, and with what made the picture.
+
+    Args:
+        source: what `kept` gave.
+        record: a text, see `ddfm.imaging.metadata.record`.
+    """
+    tree = _tree(source) if source else _Tree([], {})
+    properties, prefixes = list(tree.properties), dict(tree.prefixes)
+    if record is not None:
+        said = {
+            (_XMP, "CreatorTool", "xmp"): MARK,
+            # The word of the press for pictures that a trained model had a part in.
+            (_IPTC, "DigitalSourceType", "Iptc4xmpExt"): "http://cv.iptc.org/newscodes/"
+            "digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
+            (OURS, "Record", "ddfm"): record,
+        }
+        for (space, name, prefix), text in said.items():
+            properties.append(_Element((space, name), inside=[text]))
+            if prefix not in prefixes.values():
+                prefixes.setdefault(space, prefix)
+    return _written(properties, prefixes)
+
+
+def record_in(data: bytes) -> str | None:
+    """The record of ours in a packet, if there is one."""
+    for each in _tree(data).properties:
+        if each.name == (OURS, "Record"):
+            return "".join(part for part in each.inside if isinstance(part, str))
+    return None
+
+
+def personal(data: bytes) -> list[str]:
+    """What of a packet says where somebody was, or who."""
+    found: dict[str, None] = {}
+    for each in _tree(data).properties:
+        name = each.name[1]
+        if _WHERE.search(name):
+            found["GPS position"] = None
+        elif _WHO.search(name):
+            found[name] = None
+    return list(found)
+
+
+def _is_of_the_file(name: Name) -> bool:
+    return name in _UNTRUE or name[0].startswith(_OF_THE_FILE)
+
+
+def _tree(data: bytes) -> _Tree:
+    """The properties in a packet. Attributes of a description are short for elements in it."""
+    root, prefixes = _parsed(data)
+    found: list[_Element] = []
+    for rdf in _all(root, (RDF, "RDF")):
+        for description in rdf.elements:
+            for name, text in description.attributes.items():
+                if name[0] not in ("", RDF, _XMLNS):
+                    found.append(_Element(name, inside=[text]))
+            found += description.elements
+    return _Tree(found, prefixes)
+
+
+def _all(element: _Element, name: Name) -> list[_Element]:
+    if element.name == name:
+        return [element]
+    return [found for each in element.elements for found in _all(each, name)]
+
+
+def _parsed(data: bytes) -> tuple[_Element, dict[str, str]]:
+    """The elements of a packet, and the prefixes of its namespaces."""
+    if len(data) > MOST:
+        raise InputError("its XMP is too large")
+    top = _Element(("", ""))
+    open_elements: list[_Element] = [top]
+    prefixes: dict[str, str] = {}
+    parser: Any = ParserCreate("UTF-8", "\n")  # which no name can have in it
+    parser.buffer_text = True
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if len(open_elements) > DEEPEST:
+            raise InputError("its XMP is nested too deeply")
+        said = {_name(key): value for key, value in attributes.items()}
+        element = _Element(_name(name), said)
+        open_elements[-1].inside.append(element)
+        open_elements.append(element)
+
+    def refuse(*_: object) -> None:
+        raise InputError("its XMP declares a type of document, which no XMP does")
+
+    def note(prefix: str | None, space: str) -> None:
+        if prefix and prefix not in prefixes.values():
+            prefixes.setdefault(space, prefix)
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.StartNamespaceDeclHandler = note
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda _: open_elements.pop()
+    parser.CharacterDataHandler = lambda text: open_elements[-1].inside.append(text)
+    try:
+        parser.Parse(data.strip(b"\0 \r\n\t"), True)
+    except (ExpatError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("its XMP is damaged") from None
+    return top, prefixes
+
+
+def _name(text: str) -> Name:
+    space, _, name = text.rpartition("\n")
+    return space, name
+
+
+def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
+    """A packet with these properties, without a time in it."""
+    spaces = {RDF: "rdf"} | {s: p for s, p in prefixes.items() if s != RDF and p != "rdf"}
+    for each in properties:
+        _add_spaces(each, spaces)
+    call = _caller(spaces)
+    lines = "\n".join(f"  {_text_of(each, call)}" for each in properties)
+    used = {name for each in properties for name in _spaces_in(each)} | {RDF}
+    said = "".join(
+        f"\n  xmlns:{prefix}={quoteattr(space)}"
+        for space, prefix in spaces.items()
+        if space in used
+    )
+    text = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
+        f"<rdf:RDF{said}>\n"
+        f' <rdf:Description rdf:about="">\n{lines}\n </rdf:Description>\n'
+        '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
+    )
+    return text.encode("utf-8", "replace")
+
+
+def _spaces_in(element: _Element) -> set[str]:
+    names = {element.name[0], *(name[0] for name in element.attributes)}
+    return names.union(*(_spaces_in(each) for each in element.elements)) - {"", _XMLNS}
+
+
+def _add_spaces(element: _Element, spaces: dict[str, str]) -> None:
+    """A prefix for each namespace that has none: it was the default one, or declared again."""
+    for space in sorted(_spaces_in(element)):
+        if space not in spaces:
+            number = 1
+            while f"ns{number}" in spaces.values():
+                number += 1
+            spaces[space] = f"ns{number}"
+
+
+def _caller(spaces: dict[str, str]) -> Callable[[Name], str]:
+    def call(name: Name) -> str:
+        if name[0] == _XMLNS:
+            return f"xml:{name[1]}"
+        return f"{spaces[name[0]]}:{name[1]}" if name[0] else name[1]
+
+    return call
+
+
+def _text_of(element: _Element, call: Callable[[Name], str]) -> str:
+    name = call(element.name)
+    said = "".join(f" {call(key)}={quoteattr(value)}" for key, value in element.attributes.items())
+    inside = "".join(
+        escape(each) if isinstance(each, str) else _text_of(each, call) for each in element.inside
+    )
+    return f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>"

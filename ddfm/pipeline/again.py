@@ -1,0 +1,94 @@
+"""The same again: of the record in a picture the settings that made it, and what is not the same.
+
+A record is in a file, and files come from anybody. So its settings are checked as those of a caller
+are, and only names that ddfm gives to priors are believed: a path, or a file to fetch, is for the
+user to say.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ddfm.arguments import by_annotation
+from ddfm.config import FusionConfig
+from ddfm.errors import InputError
+from ddfm.imaging.metadata.record import Record, read_record
+from ddfm.imaging.opening import Opening
+from ddfm.priors.catalog import names
+
+__all__ = ["changes", "existing_record", "keywords", "opening"]
+
+_MADE_BY = {
+    "ddfm": "the version of ddfm",
+    "weights": "the weights of the prior",
+    "head": "the weights of dmfuse",
+    "device": "the kind of device",
+}
+
+
+@by_annotation
+def existing_record(path: str | os.PathLike[str]) -> Record:
+    """The record in a picture, or an error where it has none."""
+    record = read_record(path)
+    if record is None:
+        raise InputError(
+            f"{path} does not say what made it: ddfm did not, or an early version of it, or its "
+            "metadata were stripped"
+        )
+    return record
+
+
+def keywords(record: Record, prior: str | None = None) -> dict[str, Any]:
+    """The keywords of a `Fuser` that does the same.
+
+    Args:
+        prior: what the caller names, where the record's is not to be used.
+    """
+    known = {field.name for field in fields(FusionConfig)}
+    said = {name: value for name, value in record.settings.items() if name in known}
+    if said.get("clean", 0) is None:
+        said["clean"] = math.inf  # which JSON does not have
+    FusionConfig(**said)
+    named = prior or record.settings.get("prior")
+    if prior is None and named not in names():
+        raise InputError(
+            f"the record's prior, {named!r}, is no name that ddfm knows; say where it is (--prior)"
+        )
+    return said | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
+
+
+def opening(record: Record) -> Opening:
+    """How the sources were read."""
+    said = {field.name for field in fields(Opening)} & set(record.opening)
+    values = {name: record.opening[name] for name in said}
+    ranges = values.get("ranges", ())
+    if not isinstance(ranges, list | tuple):
+        raise InputError("the record's ranges are no list")
+    values["ranges"] = tuple(tuple(r) if isinstance(r, list) else r for r in ranges)
+    return Opening(**values)
+
+
+def changes(before: Record, now: Record, name: str) -> list[str]:
+    """What is not as it was when the picture of this name was made, a line each."""
+    lines = [
+        f"{what} is not that of {name}: {_short(before.settings, key)} there, "
+        f"{_short(now.settings, key)} here"
+        for key, what in _MADE_BY.items()
+        if before.settings.get(key) != now.settings.get(key)
+    ]
+    if len(before.sources) != len(now.sources):
+        lines.append(f"{name} has {len(before.sources)} sources, and not {len(now.sources)}")
+    for (old, sha256), (new, found) in zip(before.sources, now.sources, strict=False):
+        if sha256 is None or found is None:
+            lines.append(f"nobody can tell whether {new} is the {old} that {name} was made of")
+        elif sha256 != found:
+            lines.append(f"{new} is not the {old} that {name} was made of: its sha256 is another")
+    return lines
+
+
+def _short(settings: Mapping[str, Any], key: str) -> str:
+    return str(settings.get(key, "none"))[:12]

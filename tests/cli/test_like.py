@@ -1,0 +1,158 @@
+"""ddfm info and ddfm fuse --like; what comes along, as the command line says it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm import read_image
+from ddfm.imaging.metadata.xmp import packet
+from flir_files import flir_jpeg, kelvin_to_raw
+
+
+@pytest.fixture
+def pair(tmp_path) -> tuple[Path, Path]:
+    """A thermal image, and a photograph by somebody."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[315], exif[271] = "Ann Example", "Maker"
+    counts = (7000 + rng.integers(0, 3000, (24, 30))).astype(np.uint16)
+    Image.fromarray(counts).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)).save(tmp_path / "b.jpg", exif=exif)
+    return tmp_path / "a.png", tmp_path / "b.jpg"
+
+
+def made(pair, out: Path, *options: object) -> Path:
+    result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--seed", 7, *options)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_info_says_what_made_a_picture(tmp_path, pair):
+    out = made(pair, tmp_path / "out.tif", "--range-a", 7000, 10000)
+    said = ddfm_run("info", out)
+    assert (said.exit_code, said.stderr) == (0, "")
+    for words in (f"{out}: made by ddfm ", "source  a.png  sha256 ", "seed", "7000.0, 10000.0"):
+        assert words in said.stdout
+    record = json.loads(ddfm_run("info", out, "--json").stdout)
+    assert record["settings"]["seed"] == 7
+    assert [source["name"] for source in record["sources"]] == ["a.png", "b.jpg"]
+    assert record["opening"] == {"ranges": [[7000.0, 10000.0], None]}
+
+
+def test_info_says_that_there_is_nothing(pair):
+    said = ddfm_run("info", pair[1])
+    assert (said.exit_code, said.stdout) == (
+        0, f"{pair[1]}: nothing in it says that ddfm made it, or how\n"
+    )  # fmt: skip
+    assert ddfm_run("info", pair[1], "--json").stdout == "null\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_info_of_what_is_no_picture(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    refused(ddfm_run("info", tmp_path / "a.png"), "a.png is not an image, or damaged")
+    refused(ddfm_run("info", tmp_path / "b.png"), "there is no such file")
+    refused(ddfm_run("info", tmp_path), "it is a folder")
+
+
+def test_info_of_a_record_by_a_stranger(tmp_path):
+    path = tmp_path / "a.webp"
+    record = {"format": "ddfm record 1", "settings": {"ddfm": "\x1b[2J"}, "sources": []}
+    said = packet(None, json.dumps(record))
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path, xmp=said)
+    assert "\x1b" not in ddfm_run("info", path).stdout
+    refused(ddfm_run("fuse", "--like", path, path, path, "-o", tmp_path / "o.png"), "prior")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "jp2"])
+def test_like_makes_the_same_bytes(tmp_path, pair, suffix):
+    options = ("--range-a", 7000, 10000, "--tone", "none", "--metadata-from", "none")
+    first = made(pair, tmp_path / f"first.{suffix}", *options)
+    again = tmp_path / f"again.{suffix}"
+    result = ddfm_run("fuse", "--like", first, *pair, "-o", again, "--device", "cpu")
+    assert (result.exit_code, result.output) == (0, "")
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_like_of_a_radiometric_file(tmp_path):
+    pytest.importorskip("flyr")
+    raw = np.rint(kelvin_to_raw(np.linspace(283, 323, 192).reshape(12, 16))).astype(np.uint16)
+    photograph = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, photograph))
+    options = ("--celsius", 20, 30, "--grid", "thermal")
+    first = made([tmp_path / "a.jpg"], tmp_path / "first.png", *options)
+    again = tmp_path / "again.png"
+    ddfm_run("fuse", "--like", first, tmp_path / "a.jpg", "-o", again, "--device", "cpu")
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_like_with_an_alignment(tmp_path):
+    y, x = np.mgrid[:96, :128]
+    scene = 127 + 60 * np.sin(x / 7 + y / 11) + 60 * np.cos((x * y) / 300)
+    for name, part in (("a", scene[4:84, 6:110]), ("b", scene[:80, :104])):
+        Image.fromarray(part.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    pair = tmp_path / "a.png", tmp_path / "b.png"
+    first = made(pair, tmp_path / "first.png", "--align", "shift", "--crop", "common")
+    assert read_image(first).size < (80, 104)
+    again = tmp_path / "again.png"
+    ddfm_run("fuse", "--like", first, *pair, "-o", again, "--device", "cpu")
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_what_is_said_goes_before_what_is_recorded(tmp_path, pair):
+    first = made(pair, tmp_path / "first.png")
+    again = tmp_path / "again.png"
+    ddfm_run("fuse", "--like", first, *pair, "-o", again, "--device", "cpu", "--seed", 8)
+    record = json.loads(ddfm_run("info", again, "--json").stdout)
+    assert (record["settings"]["seed"], record["settings"]["steps"]) == (8, 2)
+
+
+def test_like_with_other_sources_says_so(tmp_path, pair):
+    first = made(pair, tmp_path / "first.png")
+    other = tmp_path / "c.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 9999, (24, 30)).astype(np.uint16)).save(
+        other
+    )
+    result = ddfm_run("fuse", "--like", first, other, pair[1], "-o", tmp_path / "o.png")
+    assert result.exit_code == 0
+    assert (
+        "c.png is not the a.png that first.png was made of: its sha256 is another" in result.stderr
+    )
+    assert "b.jpg is not" not in result.stderr
+
+
+def test_like_a_picture_of_others_is_refused(tmp_path, pair):
+    result = ddfm_run("fuse", "--like", pair[1], *pair, "-o", tmp_path / "o.png")
+    refused(result, "b.jpg does not say what made it")
+
+
+def test_persons_are_named_in_one_line_and_can_be_stripped(tmp_path, pair):
+    out = tmp_path / "o.jpg"
+    said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full")
+    assert said.stderr.splitlines() == [
+        "ddfm: warning: kept from the sources: Artist; strip=True (--strip) leaves it out"
+    ]
+    assert b"Ann Example" in out.read_bytes()
+    said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full", "--strip")
+    assert said.output == "" and b"Ann Example" not in out.read_bytes()
+    assert ddfm_run("info", out, "--json").stdout == "null\n"
+
+
+def test_a_folder_names_them_once(tmp_path, pair):
+    for folder, source in zip(("ir", "vis"), pair, strict=True):
+        (tmp_path / folder).mkdir()
+        for k in range(3):
+            (tmp_path / folder / f"{k}{source.suffix}").write_bytes(source.read_bytes())
+    result = ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", *FAST)
+    lines = [line for line in result.stderr.splitlines() if "Artist" in line]
+    assert lines == ["kept from the sources: Artist; strip=True (--strip) leaves it out"]
+    alone = made(
+        [tmp_path / f for f in ("ir/1.png", "vis/1.jpg")], tmp_path / "alone.png", "--seed", 3407
+    )
+    assert (tmp_path / "out" / "1.png").read_bytes() == alone.read_bytes()
