@@ -12,7 +12,7 @@ _SECTIONS = {
     "How the sources are read, and lie": "task resize range_a range_b celsius percentiles grid "
     "axis window_a window_b colormap_a colormap_b series_a series_b align align_to transform_file "
     "save_transform crop sheet max_megapixels",
-    "Folders, and what was done before": "pattern suffix dry_run shard verify",
+    "Folders, and what was done before": "pattern suffix dry_run shard engine scheduler verify",
     "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
     "together",
     "What is said": "as_json quiet verbose help",

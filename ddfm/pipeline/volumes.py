@@ -163,7 +163,10 @@ def fuse_volumes(
         "the fused volume",
         source=first.source,
         burned_in=any(volume.burned_in for volume in volumes),
-        origins=tuple(replace(o, affine=v.affine) for v in volumes for o in v.origins),
+        origins=(
+            *first.origins,
+            *(replace(o, affine=other.affine) for other in others for o in other.origins),
+        ),
     )
     scales = []
     for volume, colormap, (low, high) in zip(volumes, maps, limits, strict=True):
@@ -181,7 +184,7 @@ def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
         color = config.color
         if order[0] == 1:
             other = {"a": "b", "b": "a"}.get(color, color)
-            return fuser.with_config(color=other, balance=-config.balance)
+            return fuser.with_config(color=other, balance=0 - config.balance)
         return fuser
     if config.color in ("a", "b"):
         raise InputError("color a or b (--color) is for two volumes; auto or grey for more")

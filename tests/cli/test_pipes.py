@@ -31,8 +31,10 @@ def piped(*arguments, **how):
 
 def test_what_comes_out_is_what_a_file_has(pair, tmp_path):
     ir, vis = pair
-    assert ddfm_run("fuse", ir, vis, "-o", tmp_path / "f.png", *FAST).exit_code == 0
-    done = piped("fuse", "-", vis, "-o", "-", *FAST, input=ir.read_bytes(), stdout=subprocess.PIPE)
+    assert ddfm_run("fuse", ir, vis, "-o", tmp_path / "f.png", *FAST, "--strip").exit_code == 0
+    done = piped(
+        "fuse", "-", vis, "-o", "-", *FAST, "--strip", input=ir.read_bytes(), stdout=subprocess.PIPE
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "f.png").read_bytes()
     assert done.stderr == b""
