@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
     from ddfm.diffusion.watch import Snapshot
     from ddfm.errors import (
+        Cancelled,
         DdfmError,
         DownloadError,
         HostError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
+    "Cancelled": "ddfm.errors",
     "DdfmError": "ddfm.errors",
     "DownloadError": "ddfm.errors",
     "Fuser": "ddfm.fuser",
@@ -74,6 +76,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "Cancelled",
     "DdfmError",
     "DownloadError",
     "Fuser",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import a_number, flag, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -27,6 +27,8 @@ METHODS = ("ddfm", "dmfuse")
 TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 
 MIXED = TASKS[2:]  # their sources share the colour as they share the levels
+
+PUBLISHED = ("paper", "reference")  # likelihoods
 
 Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
 
@@ -52,6 +54,8 @@ class FusionConfig:
         clean: the least noise (standard deviation, of levels from 0 to 1) that, found in a source,
             is removed by the prior first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
+        balance: from -1, more of the first source, to 1, more of the second; 0 leaves it to what is
+            in them. Of the default likelihood, for two sources. Targets are kept in any case.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         tone: "auto" spreads the levels of the result, where the task has a use for it; "none"
             leaves them as they were fused.
@@ -85,6 +89,7 @@ class FusionConfig:
     start: int | None = None
     clean: float | None = None
     clip: bool | None = None
+    balance: float = 0.0
     seed: int = 3407
     tone: str = "auto"
     color: str = "auto"
@@ -105,6 +110,7 @@ class FusionConfig:
             "method": one_of("method", self.method, METHODS),
             "task": one_of("task", self.task, (*TASKS, "auto")),
             "likelihood": _part("likelihood", self.likelihood),
+            "balance": number("balance", self.balance, -1, 1),
             "seed": _seed(self.seed),
             "tone": one_of("tone", self.tone, TONES),
             "color": one_of("color", self.color, COLORS, "colour mode"),
@@ -183,7 +189,10 @@ class FusionConfig:
         return None if self.transform is None else Transform.from_dict(self.transform)
 
     def _check_method(self) -> None:
-        """Refuses what dmfuse has no use for."""
+        """Refuses what the method, or the likelihood, has no use for."""
+        if self.balance and (self.method == "dmfuse" or self.likelihood in PUBLISHED):
+            which = self.method if self.method == "dmfuse" else self.likelihood
+            raise InputError(f"balance (--balance) is for the default likelihood, not for {which}")
         if self.method != "dmfuse":
             check_tile(self.tile)
             return

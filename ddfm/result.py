@@ -8,20 +8,22 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
-from ddfm.imaging.files import Picture, to_array, write_image
+from ddfm.imaging.files import Picture, image_bytes, output_suffix, to_array, write_image
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
+from ddfm.trust.attribution import Attribution
+from ddfm.trust.uncertainty import Uncertainty
 
 __all__ = ["Chosen", "Fusion", "check_steps"]
 
@@ -33,7 +35,7 @@ SOURCE = re.compile(r"source-\d+\.(png|tif)")
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fusion:
     """A fused image, and what made it.
 
@@ -47,17 +49,27 @@ class Fusion:
             `Fuser.with_shared_estimates`.
         sources: what was fused: the sources as they were found to be behind noise, blur and all
             else; those that were clean, as they came.
+        uncertainty: how far it may be off, if samples were asked for.
+        attribution: where its levels and gradients come from, if that was asked for.
         opening: what was said about how the sources are read, ready for JSON; see
             `ddfm.imaging.opening`.
     """
 
-    picture: Picture = field(repr=False)
+    picture: Picture
     settings: dict[str, Any]
-    trajectory: list[Snapshot] = field(default_factory=list, repr=False)
+    trajectory: list[Snapshot] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
     sources: tuple[Picture, ...] = field(default=(), repr=False)
     opening: dict[str, Any] = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
+    attribution: Attribution | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.picture.size
+        kind = "colour" if self.picture.is_color else "grey"
+        sources = " + ".join(map(str, self.settings.get("sources", ())))
+        return f"Fusion({width} x {height} {kind} {self.picture.dtype}, of {sources})"
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -77,13 +89,28 @@ class Fusion:
         return Record.of(settings, list(sources), self.opening)
 
     @by_annotation
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the image in the format that the suffix names; the file appears whole.
+    def save(self, path: str | os.PathLike[str] | BinaryIO, *, format: str | None = None) -> None:
+        """Writes the image.
 
         It has the metadata of a source, and a record of what made it, unless they were stripped.
+
+        Args:
+            path: a path, whose suffix names the format, and where the file appears whole; or an
+                object with a method `write`, open for bytes.
+            format: of an object, such as "png".
         """
+        if not hasattr(path, "write"):
+            if format is not None:
+                raise InputError("format is for open files; the suffix of a path says it")
+            write_image(a_path("path", path), *self._image())
+        elif format is None:
+            raise InputError('what an open file is written as must be said: format="png"')
+        else:
+            path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
+
+    def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
         record = None if self.settings["strip"] else self.record
-        write_image(path, self.picture.pixels, self.picture, self.picture.alpha, record)
+        return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation
     def save_sources(self, folder: str | os.PathLike[str]) -> None:

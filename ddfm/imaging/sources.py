@@ -24,6 +24,7 @@ from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
+from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ __all__ = [
     "grey",
     "in_color",
     "read_sources",
+    "reduced",
     "resized",
     "with_metadata",
 ]
@@ -117,6 +119,18 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
         pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
         done.append(replace(picture, pixels=pixels))
     return tuple(done)
+
+
+def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
+    """Pictures, all smaller by one factor, so that no side is longer than so many pixels."""
+    factor = longest / max(max(picture.size) for picture in pictures)
+    if factor >= 1:
+        return tuple(pictures)
+    small = []
+    for picture in pictures:
+        height, width = (max(1, round(side * factor)) for side in picture.size)
+        small.append(resized(picture, (height, width)))
+    return tuple(small)
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -238,6 +252,11 @@ def _is_srgb(icc: bytes) -> bool:
 
 
 def _read(source: Any, name: str) -> Picture:
+    if has_no_path(source):
+        name = name_of(source, name)
+        with as_path(source, name) as made:
+            picture = _read(made, name)
+        return replace(picture, name=picture.name.replace(str(made), name))
     path = isinstance(source, (str, os.PathLike))
     if path and Path(source).is_file() and is_flir(source):
         return read_thermal(source)  # not its rendering, with a logo and numbers in it

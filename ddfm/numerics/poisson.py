@@ -17,7 +17,8 @@ import torch
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
-from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.exporting import exporting, modulo, repeated
+from ddfm.numerics.filters import per_image_mean, per_image_sum
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines"]
 
@@ -42,17 +43,23 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 
 
 def dct(x: Tensor) -> Tensor:
-    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
-    n = x.shape[-1]
-    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    return (torch.fft.fft(folded) * _turn(n, x)).real
+    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980).
+
+    Products are of real numbers: those of complex ones are rounded otherwise where the share of a
+    thread ends.
+    """
+    folded = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
+    cosine, sine = _turn(x.shape[-1], x)
+    return folded.real * cosine + folded.imag * sine
 
 
 def idct(y: Tensor) -> Tensor:
     """The inverse of `dct`."""
     n = y.shape[-1]
     mirrored = torch.cat([torch.zeros_like(y[..., :1]), y[..., 1:].flip(-1)], dim=-1)
-    folded = torch.fft.ifft(torch.complex(y, -mirrored) * _turn(n, y).conj()).real
+    cosine, sine = _turn(n, y)
+    turned = torch.complex(y * cosine + mirrored * sine, y * sine - mirrored * cosine)
+    folded = torch.fft.ifft(turned).real
     x = torch.empty_like(y)
     x[..., ::2] = folded[..., : (n + 1) // 2]
     x[..., 1::2] = folded[..., (n + 1) // 2 :].flip(-1)
@@ -61,11 +68,27 @@ def idct(y: Tensor) -> Tensor:
 
 def in_cosines(x: Tensor, response: Tensor) -> Tensor:
     """x (..., H, W), each of its cosines times a response (H, W), or one of each image."""
+    if exporting():
+        return _in_matrices(x, response)
     if x.device.type == "cpu":  # where SciPy needs a third of the time and of the memory
         waves = torch.from_numpy(dctn(x.numpy(), axes=(-2, -1))).mul_(response)
         return torch.from_numpy(idctn(waves.numpy(), axes=(-2, -1), overwrite_x=True))
     waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * response
     return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
+
+
+def _in_matrices(x: Tensor, response: Tensor) -> Tensor:
+    """The same for graphs, which know no other transform than a product with its matrix."""
+    rows, columns = (_cosines(n, x) for n in x.shape[-2:])
+    return rows.mT @ ((rows @ x @ columns.mT) * response) @ columns
+
+
+def _cosines(n: int, like: Tensor) -> Tensor:
+    """The orthonormal DCT-II as a matrix (n, n)."""
+    k = torch.arange(n, device=like.device)
+    turns = modulo(k[:, None] * (2 * k + 1), 4 * n)  # whole numbers, so that angles are exact
+    waves = torch.cos(torch.pi / 2 * turns.to(torch.float64) / n)
+    return (waves * ((2 - (k == 0).to(torch.float64)) / n).sqrt()[:, None]).to(like.dtype)
 
 
 class PoissonSolver:
@@ -86,17 +109,20 @@ class PoissonSolver:
         a is one number, one per image, or one per pixel; the preconditioner has its mean.
         """
         mean = per_image_mean(weight)
-        level = per_image_mean(a) if isinstance(a, Tensor) else a
-        rest = right_side - _applied(a, weight, f)
-        way, gain = f, None
-        for _ in range(passes):
-            towards = self(level / mean, rest / mean)
-            before, gain = gain, _dot(rest, towards)
-            way = towards.add_(0 if before is None else way.mul_(gain / before.clamp(min=NOTHING)))
+        if not isinstance(a, Tensor):
+            a = torch.full_like(mean, a)
+        inverse = (per_image_mean(a) / mean + self._eigenvalues_for(f)).reciprocal_()
+
+        def step(f: Tensor, rest: Tensor, way: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+            towards = in_cosines(rest / mean, inverse)
+            gain = per_image_sum(rest * towards)
+            way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # at first there is none
             applied = _applied(a, weight, way)
-            step = gain / _dot(way, applied).clamp(min=NOTHING)
-            f, rest = f + step * way, rest.sub_(applied.mul_(step))
-        return f
+            length = gain / per_image_sum(way * applied).clamp(min=NOTHING)
+            return f + length * way, rest.sub_(applied.mul_(length)), way, gain
+
+        first = f, right_side - _applied(a, weight, f), torch.zeros_like(f), torch.ones_like(mean)
+        return repeated(step, first, passes)[0]
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:
         """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
@@ -117,17 +143,12 @@ def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
     return adjoint(right.mul_(weight), below.mul_(weight)).add_(a * f)
 
 
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    return (x * y).sum(dim=(1, 2, 3), keepdim=True)
-
-
 def _line(n: int) -> Tensor:
     return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
 
 
-def _turn(n: int, like: Tensor) -> Tensor:
-    angle = -math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
-    turn = torch.polar(torch.ones_like(angle), angle)
-    return turn.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64).to(
-        like.device
-    )
+def _turn(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the angles that make cosines of waves."""
+    angle = math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
+    cosine, sine = angle.cos(), angle.sin()
+    return cosine.to(like.dtype).to(like.device), sine.to(like.dtype).to(like.device)

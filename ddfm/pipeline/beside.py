@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddfm.errors import InputError
 from ddfm.imaging.files import check_output, write_image
@@ -29,6 +29,9 @@ class Beside:
         steps: a folder for the estimate of every step.
         transform: a file for the transform that was found.
         sheet: an image of how the sources lie, before and after.
+        uncertainty, attribution: how far the result may be off, and where it is from, as numbers
+            (.tif) or as pictures.
+        samples: for the uncertainty.
         sources: a folder for the sources as they were fused.
     """
 
@@ -37,6 +40,9 @@ class Beside:
     steps: Path | None = None
     transform: Path | None = None
     sheet: Path | None = None
+    uncertainty: Path | None = None
+    attribution: Path | None = None
+    samples: int = 0
     sources: Path | None = None
 
     def __post_init__(self) -> None:
@@ -55,8 +61,9 @@ class Beside:
             if not moves:
                 raise InputError("a transform is saved (--save-transform) where --align finds one")
             check_writable(self.transform)
-        if self.sheet is not None:
-            check_output(self.sheet)
+        for image in (self.sheet, self.uncertainty, self.attribution):
+            if image is not None:
+                check_output(image)
         if self.sources is not None:
             from ddfm.result import check_sources
 
@@ -65,6 +72,15 @@ class Beside:
             from ddfm.result import check_steps
 
             check_steps(self.steps, output)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a fuser is to be asked for, as keywords of its call."""
+        return {
+            "trajectory": self.steps is not None,
+            "samples": self.samples,
+            "attribution": self.attribution is not None,
+        }
 
     def views_of(self, output: Path) -> list[Path]:
         """Where the views of a result lie."""
@@ -78,6 +94,10 @@ class Beside:
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
+        if self.uncertainty is not None and fusion.uncertainty is not None:
+            fusion.uncertainty.save(self.uncertainty)
+        if self.attribution is not None and fusion.attribution is not None:
+            fusion.attribution.save(self.attribution)
         if self.sources is not None:
             fusion.save_sources(self.sources)
         self._write_alignment(fusion, pictures)
