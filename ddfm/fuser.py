@@ -48,7 +48,7 @@ from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import padded
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile

@@ -166,8 +166,8 @@ _FUSER = (
         "--resize",
         default="auto",
         show_default=True,
-        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if all "
-        "are of one shape (auto); or refuse (error).",
+        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
+        "all are of one shape (auto); or refuse (error).",
     ),
     click.option(
         "--tile",
