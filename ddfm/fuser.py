@@ -115,8 +115,9 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        balance, seed, tone, color, resize, observations, align, align_to, transform: likewise.
-        crop, look, metadata_from, strip, tile, options: likewise.
+        balance, seed, tone, color, resize, observations: likewise.
+        align, align_to, transform, crop, look: likewise.
+        metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
             no difference to be seen, which is bfloat16 on processors with instructions for it, and
@@ -232,7 +233,7 @@ class Fuser:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more of one size, or of one shape: paths, bytes, open files, PIL images,
+            sources: two or more, of one size or of one shape: paths, bytes, open files, PIL images,
                 NumPy arrays or tensors.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
@@ -442,8 +443,8 @@ class Fuser:
             )
             settings = self.settings(config.task) | _about(laid, run.observed[k])
             snapshots = watch.snapshots(k, size)
-            latents = _latents(laid.pictures, run.observed[k])
             words = laid.words + words
+            latents = _latents(laid.pictures, run.observed[k])
             results.append(Fusion(picture, settings, snapshots, run.chosen[k], words, latents))
         return results
 
@@ -634,9 +635,10 @@ def _latents(pictures: Pictures, sources: Sequence[Observed]) -> Pictures:
     """The sources as they were fused: where there was noise, without it."""
     done = []
     for picture, source in zip(pictures, sources, strict=True):
-        plane = (_within(source.likely, picture.size)[0, 0].float().cpu() + 1) / 2
-        noisy = source.mean is not None
-        done.append(with_luminance(picture, plane.clamp(0, 1).numpy()) if noisy else picture)
+        if source.mean is not None:
+            plane = ((_within(source.likely, picture.size)[0, 0] + 1) / 2).clamp(0, 1)
+            picture = with_luminance(picture, plane.float().cpu().numpy())
+        done.append(picture)
     return tuple(done)
 
 

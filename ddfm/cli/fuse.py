@@ -269,6 +269,7 @@ def fuse(
         save_steps,
         save_transform,
         sheet,
+        save_sources,
         uncertainty,
         attribution,
         samples_for(uncertainty, samples),

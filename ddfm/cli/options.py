@@ -167,7 +167,7 @@ _FUSER = (
         default="auto",
         show_default=True,
         help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
-        "all are of one shape (auto); or refuse (error).",
+        "they are of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",

@@ -50,12 +50,12 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
-    places = mirrored_places(x.shape[dim], reach, x.device)
+    places = mirrored_places(x.shape[dim], reach).to(x.device)
     before, after = places[:reach], places[-reach:]
     return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)
 
 
 def mirrored_places(size: int, reach: int, device: torch.device | None = None) -> Tensor:
     """Which of `size` pixels stand at -reach to size + reach - 1."""
-    places = modulo(torch.arange(-reach, size + reach, device=device), 2 * size)
+    places = modulo(torch.arange(-reach, size + reach), 2 * size)
     return torch.minimum(places, 2 * size - 1 - places)

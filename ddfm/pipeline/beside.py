@@ -29,10 +29,10 @@ class Beside:
         steps: a folder for the estimate of every step.
         transform: a file for the transform that was found.
         sheet: an image of how the sources lie, before and after.
+        sources: a folder for the sources as they were fused.
         uncertainty, attribution: how far the result may be off, and where it is from, as numbers
             (.tif) or as pictures.
         samples: for the uncertainty.
-        sources: a folder for the sources as they were fused.
     """
 
     views: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class Beside:
     steps: Path | None = None
     transform: Path | None = None
     sheet: Path | None = None
+    sources: Path | None = None
     uncertainty: Path | None = None
     attribution: Path | None = None
     samples: int = 0
-    sources: Path | None = None
 
     def __post_init__(self) -> None:
         for kind in self.views:
@@ -94,12 +94,12 @@ class Beside:
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
+        if self.sources is not None:
+            fusion.save_sources(self.sources)
         if self.uncertainty is not None and fusion.uncertainty is not None:
             fusion.uncertainty.save(self.uncertainty)
         if self.attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(self.attribution)
-        if self.sources is not None:
-            fusion.save_sources(self.sources)
         self._write_alignment(fusion, pictures)
         for kind, path in zip(self.views, self.views_of(output), strict=True):
             look = from_array(view(kind, fusion.picture, fusion.sources, self.colormap))
