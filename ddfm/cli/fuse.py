@@ -273,7 +273,6 @@ def fuse(
         uncertainty,
         attribution,
         samples_for(uncertainty, samples),
-        save_sources,
     )
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, progress, suffix)

@@ -55,7 +55,7 @@ def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)
 
 
-def mirrored_places(size: int, reach: int, device: torch.device | None = None) -> Tensor:
+def mirrored_places(size: int, reach: int) -> Tensor:
     """Which of `size` pixels stand at -reach to size + reach - 1."""
     places = modulo(torch.arange(-reach, size + reach), 2 * size)
     return torch.minimum(places, 2 * size - 1 - places)
