@@ -19,8 +19,10 @@ from ddfm.errors import InputError, short, unknown
 
 __all__ = [
     "a_number",
+    "a_path",
     "by_annotation",
     "flag",
+    "number",
     "one_of",
     "plain_options",
     "positive",
@@ -102,7 +104,8 @@ def flag(name: str, value: Any) -> bool:
     raise InputError(f"{name} must be True or False, not {short(value)}")
 
 
-def _path(name: str, value: Any) -> str | os.PathLike[str]:
+def a_path(name: str, value: Any) -> str | os.PathLike[str]:
+    """A path, of what is one."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(path, str) and "\0" not in path:
         return value
@@ -116,6 +119,14 @@ def a_number(name: str, value: Any) -> float:
         if not isinstance(value, str):
             return number
     raise InputError(f"{name} must be a number, not {short(value)}")
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """A number between these, both included."""
+    found = a_number(name, value)
+    if low <= found <= high:
+        return found
+    raise InputError(f"{name} must be a number from {low:g} to {high:g}, not {short(value)}")
 
 
 def two_numbers(name: str, value: Any) -> tuple[float, float]:
@@ -173,15 +184,15 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "int": lambda name, value: whole_number(name, value),
     "float": a_number,
     "str": lambda name, value: text(name, value),
-    "str | os.PathLike[str]": _path,
-    "Path": _path,
+    "str | os.PathLike[str]": a_path,
+    "Path": a_path,
     "tuple[float, float]": two_numbers,
     "Callable": _function,
     "Callback": _function,
     "Iterable": _several,
     "Sequence": _several,
     "Sequence[str | os.PathLike[str]]": lambda name, value: [
-        _path(name, each) for each in _several(name, value)
+        a_path(name, each) for each in _several(name, value)
     ],
     "Iterable[str]": lambda name, value: [text(name, each) for each in _several(name, value)],
     "int | str": lambda name, value: value if isinstance(value, str) else whole_number(name, value),

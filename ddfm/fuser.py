@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from ddfm.imaging.color import luminance
 from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.sources import (
+    common_size,
     equally_bright,
     grey,
     in_color,
@@ -46,12 +48,14 @@ from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import padded
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
+from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay, reference_of
+from ddfm.restoration.restore import restored, with_gaps_filled, with_luminance
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import check_samples, posterior_samples
@@ -64,13 +68,14 @@ Pictures = tuple[Picture, ...]  # of one scene, two or more
 Part = str | Callable[..., Any]
 _RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
+SLOW = "float16 is much slower than float32 on a CPU; dtype auto (--dtype auto) takes the fastest"
+
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    names = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
-    of_call = {name: kwargs.pop(name) for name in names if name in kwargs}
+    of_call = {name: kwargs.pop(name) for name in OF_CALL if name in kwargs}
     return Fuser(prior, **kwargs)(*sources, **of_call)
 
 
@@ -110,7 +115,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        seed, tone, color, resize, align, align_to, transform, crop, look: likewise.
+        balance, seed, tone, color, resize, observations: likewise.
+        align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
@@ -134,12 +140,14 @@ class Fuser:
         start: int | None = None,
         clean: float | None = None,
         clip: bool | None = None,
+        balance: float = 0.0,
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         tone: str = "auto",
         color: str = "auto",
-        resize: str = "error",
+        resize: str = "auto",
+        observations: Sequence[Any] | None = None,
         align: str = "none",
         align_to: str | None = None,
         transform: Any = None,
@@ -160,10 +168,12 @@ class Fuser:
             start=start,
             clean=clean,
             clip=clip,
+            balance=balance,
             seed=seed,
             tone=tone,
             color=color,
             resize=resize,
+            observations=observations,
             align=align,
             align_to=align_to,
             transform=transform,
@@ -177,6 +187,8 @@ class Fuser:
         _check(config, head)  # before there is work
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=_usual_dtype(config, self.device))
+        if self.dtype == torch.float16 and self.device.type == "cpu":
+            warnings.warn(SLOW, DdfmWarning, stacklevel=2)
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
@@ -221,12 +233,14 @@ class Fuser:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more paths, PIL images, NumPy arrays or tensors of one size.
+            sources: two or more, of one size or of one shape: paths, bytes, open files, PIL images,
+                NumPy arrays or tensors.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
-            callback: sees every `Step` of the sampler.
+            callback: sees every `Step` of the sampler; if it returns False, `ddfm.Cancelled` is
+                raised.
             trajectory: whether the result keeps a snapshot of every step.
             samples: how many other results, as possible by the noise of the sources, the
                 `uncertainty` of the result is taken from; 16 will do, 0 is for none.
@@ -258,18 +272,44 @@ class Fuser:
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
         config = self.config
+        stage("reading the sources")
         if config.align == "once":
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
-        return lay(
-            read_sources(sources, config.resize, alike=not moves),
+        came = read_sources(sources, config.resize, alike=False)
+        reference = reference_of(config.align_to, config.resize)
+        if moves:
+            sizes = [_as_fine(p.size, came[reference].size) for p in came]
+        else:
+            sizes = [common_size(came, config.resize)] * len(came)
+        pictures, observed = self._restored(came, sizes, guided=not moves)
+        if moves or config.look:
+            stage("aligning" if moves else "looking whether the sources lie on each other")
+        laid = lay(
+            pictures if moves else with_gaps_filled(pictures),
             config.align,
             transform=transform,
-            reference=reference_of(config.align_to, config.resize),
+            reference=reference,
             crop=config.crop == "common",
             look=config.look,
         )
+        return replace(laid, observed=observed)
+
+    @torch.no_grad()
+    def _restored(
+        self, came: Pictures, sizes: Sequence[tuple[int, int]], *, guided: bool
+    ) -> tuple[Pictures, list[dict[str, Any]]]:
+        """Sources without what happened to them on their way."""
+        config = self.resolved(self._task_of(came))
+
+        def denoised(x: Tensor, level: float) -> Tensor:
+            prior = Tiled.if_needed(self.prior, config.tile, (x.shape[-2], x.shape[-1]))
+            x = x.to(self.device)
+            return luminance(denoise(prior, _channels(x, prior), level)).cpu()
+
+        said = config.observations
+        return restored(came, said, sizes, denoised, clean=config.clean, guided=guided)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
         """All results of `stream`, whose keywords it takes."""
@@ -367,13 +407,14 @@ class Fuser:
         config = self.resolved(task)
         size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
-        observed = [self._observed(laid.pictures, config, prior) for laid in groups]
-        by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
-        s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
         seeds = [config.seed] * len(groups)
         f: Tensor | None = None
         likelihood: Likelihood | None = None
         with watch:
+            observed = [self._observed(laid.pictures, config, prior) for laid in groups]
+            by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
+            s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
+            stage(f"fusing {size[1]} x {size[0]} pixels")
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
                 noise = [_noise_left(sources, size) for sources in observed]
@@ -402,7 +443,9 @@ class Fuser:
             )
             settings = self.settings(config.task) | _about(laid, run.observed[k])
             snapshots = watch.snapshots(k, size)
-            results.append(Fusion(picture, settings, snapshots, run.chosen[k], laid.words + words))
+            words = laid.words + words
+            latents = _latents(laid.pictures, run.observed[k])
+            results.append(Fusion(picture, settings, snapshots, run.chosen[k], words, latents))
         return results
 
     def _in_a_loop(
@@ -417,6 +460,7 @@ class Fuser:
     ) -> tuple[Tensor, Likelihood]:
         """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
         options = _given(Tone.others(config.options))
+        options |= {"balance": config.balance} if config.balance else {}
         likelihood = make_likelihood(config.likelihood, s, **options)
         likelihood.noise = torch.tensor(noise)
         draw = Noise(seeds)
@@ -425,10 +469,12 @@ class Fuser:
         if config.start is not None:
             first = likelihood.first_guess() if guess is None else guess
             x = noised(_channels(first, prior), start, prior.alphas_bar, x)
+        steps = timesteps(start + 1, config.steps)
+        watch.expect(len(steps))
         x = find_sampler(config.sampler)(
             GuidedDenoiser(prior, likelihood, clip=config.clip),
             x,
-            timesteps(start + 1, config.steps),
+            steps,
             prior.alphas_bar,
             noise=draw,
             callback=watch,
@@ -483,6 +529,7 @@ class Fuser:
     def _observed(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> list[Observed]:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
+        stage("estimating noise")
         observed = []
         for picture in pictures:
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
@@ -497,11 +544,28 @@ class Fuser:
         return "multi-focus" if equally_bright(pictures) else "multi-exposure"
 
 
+def _signature() -> inspect.Signature:
+    """All that `fuse` takes, by name: of `Fuser`, and of its call."""
+    of_fuser = inspect.signature(Fuser).parameters
+    of_call = inspect.signature(Fuser.__call__).parameters
+    own = inspect.signature(fuse)
+    named = [p for p in of_fuser.values() if p.kind is p.KEYWORD_ONLY]
+    named += [of_call[name] for name in OF_CALL]
+    sources, prior, _ = own.parameters.values()
+    return own.replace(parameters=[sources, prior, *named])
+
+
+OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
+fuse.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
+    if config.balance and number != 2:
+        raise InputError(f"balance (--balance) is between two sources, not {number}")
 
 
 def check_attribution(config: FusionConfig) -> None:
@@ -545,6 +609,7 @@ def _usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     """A file is read to where it is used; what the caller holds is left as it is."""
+    stage("loading the prior")
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
     return load_prior(prior).at(device, dtype)
@@ -564,6 +629,23 @@ def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered
             some = []
     if some:
         yield some
+
+
+def _latents(pictures: Pictures, sources: Sequence[Observed]) -> Pictures:
+    """The sources as they were fused: where there was noise, without it."""
+    done = []
+    for picture, source in zip(pictures, sources, strict=True):
+        if source.mean is not None:
+            plane = ((_within(source.likely, picture.size)[0, 0] + 1) / 2).clamp(0, 1)
+            picture = with_luminance(picture, plane.float().cpu().numpy())
+        done.append(picture)
+    return tuple(done)
+
+
+def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    scale = max(1.0, max(reference) / max(size))
+    return round(scale * size[0]), round(scale * size[1])
 
 
 def _plane(levels: np.ndarray) -> Tensor:
@@ -593,5 +675,6 @@ def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     noise = [round(source.level, 5) for source in sources]
     digests = [picture.sha256 for picture in laid.pictures]
     about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
+    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -21,6 +21,7 @@ from ddfm.cli.bench import bench
 from ddfm.cli.cite import cite
 from ddfm.cli.defaults import read_defaults
 from ddfm.cli.dmfuse import train_dmfuse
+from ddfm.cli.export import export
 from ddfm.cli.film import film
 from ddfm.cli.fuse import fuse
 from ddfm.cli.info import info
@@ -28,8 +29,11 @@ from ddfm.cli.merge import merge
 from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.process import prepare
+from ddfm.cli.serve import serve
+from ddfm.cli.status import status_shown
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
+from ddfm.cli.web import web
 from ddfm.cli.writing import say
 from ddfm.errors import DdfmError, DdfmWarning, unknown
 from ddfm.version import __version__
@@ -49,7 +53,7 @@ class Program(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
         prepare()
-        with _orderly_end(), warnings.catch_warnings():
+        with _orderly_end(), warnings.catch_warnings(), status_shown():
             warnings.simplefilter("always", DdfmWarning)
             warnings.showwarning = _warn
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))
@@ -234,6 +238,9 @@ for command in (
     priors,
     train_prior,
     train_dmfuse,
+    export,
+    serve,
+    web,
     cite,
 ):
     main.add_command(command)

@@ -11,6 +11,7 @@ import click
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.progress import stage
 
 __all__ = ["film", "fuse_film"]
 
@@ -103,6 +104,7 @@ def fuse_film(
     for source in (a, b):
         check_sources([source])
     checked(settings)
+    stage("loading")
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import aligned_film, fuse_sequence

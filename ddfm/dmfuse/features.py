@@ -9,6 +9,7 @@ head learns to look through it, results depend on no seed, and films do not flic
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -39,14 +40,18 @@ def noise_like(x: Tensor, noise: str, seeds: Sequence[int]) -> Tensor:
         raise unknown("noise", noise, NOISES)
     height, width = x.shape[-2:]
     if noise == "fixed":
-        pattern = torch.randn(PERIOD, PERIOD, generator=torch.Generator().manual_seed(0))
-        repeats = -(-height // PERIOD), -(-width // PERIOD)
-        return pattern.repeat(repeats)[:height, :width].expand_as(x).to(x)
+        repeats = (height + PERIOD - 1) // PERIOD, (width + PERIOD - 1) // PERIOD
+        return _pattern().repeat(repeats)[:height, :width].expand_as(x).to(x)
     draws = [
         torch.randn(1, height, width, generator=torch.Generator().manual_seed(seed))
         for seed in seeds
     ]
     return torch.stack(draws).to(x)
+
+
+@cache
+def _pattern() -> Tensor:
+    return torch.randn(PERIOD, PERIOD, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,15 @@ class DMFuse:
         return self
 
     @torch.no_grad()
-    def __call__(
+    def __call__(self, i: Tensor, v: Tensor, **how: Any) -> tuple[Tensor, list[Chosen]]:
+        """Fused luminance of (B, 1, H, W) in [-1, 1], and the curve of each image's levels.
+
+        Keywords are those of `toned`.
+        """
+        fused, own = self.toned(i, v, **how)
+        return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]
+
+    def toned(
         self,
         i: Tensor,
         v: Tensor,
@@ -69,8 +78,8 @@ class DMFuse:
         spread: float = 0.455,
         gains: tuple[float, float] | None = None,
         curve: Sequence[float] | None = None,
-    ) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance of (B, 1, H, W) in [-1, 1], and the curve of each image's levels.
+    ) -> tuple[Tensor, Tensor]:
+        """What is fused, and the curves (B, 2), as tensors.
 
         Args:
             seed: of the noise, where the head was trained with a random one.
@@ -84,8 +93,7 @@ class DMFuse:
         fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
         own = good_curve(fused, spread, gains or self.about.gains)
         # What needs no spreading stays as the head made it, white included.
-        fused = toned(fused, given_curve(curve, own))
-        return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]
+        return toned(fused, given_curve(curve, own)), own
 
     def _noises(self, like: Tensor, seed: int) -> list[Tensor]:
         """One for each source at each timestep."""

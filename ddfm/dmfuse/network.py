@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddfm.errors import unknown
+from ddfm.numerics.exporting import exporting
 
 __all__ = ["OUTPUTS", "Head", "HeadConfig", "criss_cross"]
 
@@ -168,14 +169,15 @@ def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     the image does, and no faster.
     """
     batch, channels, height, width = q.shape
-    band = max(1, SCORES // (batch * width * (height + width)))
+    # A graph, whose sizes are symbols, takes them all at once.
+    spans = [slice(None)] if exporting() else _bands(batch, height, width)
     # By row and by column, (B, H, W, C) and (B, W, H, C); once, not band by band.
     q_rows, k_rows, v_rows = (x.permute(0, 2, 3, 1).contiguous() for x in (q, k, v))
     q_columns, k_columns, v_columns = (x.permute(0, 3, 2, 1).contiguous() for x in (q, k, v))
     itself = torch.eye(height, dtype=torch.bool, device=q.device)
     scale = 1 / math.sqrt(channels)
     bands = []
-    for rows in (slice(top, top + band) for top in range(0, height, band)):
+    for rows in spans:
         in_row = (q_rows[:, rows] * scale) @ k_rows[:, rows].mT  # (B, band, W, W)
         in_column = (q_columns[:, :, rows] * scale) @ k_columns.mT  # (B, W, band, H)
         # A pixel is in its row already, and is not counted twice.
@@ -185,6 +187,11 @@ def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         columns = of_column.transpose(1, 2) @ v_columns
         bands.append(of_row @ v_rows[:, rows] + columns.transpose(1, 2))
     return torch.cat(bands, dim=1).permute(0, 3, 1, 2)
+
+
+def _bands(batch: int, height: int, width: int) -> list[slice]:
+    band = max(1, SCORES // (batch * width * (height + width)))
+    return [slice(top, top + band) for top in range(0, height, band)]
 
 
 class Plain(nn.Module):

@@ -54,6 +54,7 @@ from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_bytes
+from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
@@ -62,6 +63,7 @@ __all__ = [
     "SUFFIXES",
     "Picture",
     "check_output",
+    "image_bytes",
     "output_suffix",
     "read_image",
     "read_pages",
@@ -110,11 +112,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def read_image(
     source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
 ) -> Picture:
-    """The picture that a path, a PIL image, a NumPy array or a tensor holds. None is modified.
+    """The picture that a file, a PIL image, a NumPy array or a tensor holds. None is modified.
 
     Args:
-        source: a path; a PIL image; an array of shape (H, W) or (H, W, C); a tensor of shape
-            (H, W) or (C, H, W). C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+        source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
+            (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
+            alpha), 3 (RGB) or 4 (RGBA).
         page: which page of a TIFF file, from 0.
         name: what to call it in messages, if not by its path or kind.
         levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
@@ -126,6 +129,10 @@ def read_image(
         return source
     if isinstance(source, (str, os.PathLike)):
         return replace(_read_file(Path(source), page, name), sha256=sha256_of(source))
+    if has_no_path(source):
+        name = name or name_of(source, "image")
+        with as_path(source, name) as path:
+            return read_image(path, page=page, name=name)
     if isinstance(source, Image.Image):
         name = name or getattr(source, "filename", "") or "PIL image"
         with explained(name):
@@ -137,7 +144,7 @@ def read_image(
         return _from_tensor(source, name or "tensor")
     raise InputError(
         f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
-        "pass a path, a PIL image, a NumPy array or a tensor"
+        "pass a path, bytes, an open file, a PIL image, a NumPy array or a tensor"
     )
 
 
@@ -158,9 +165,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
         size: height and width of the image, if they are known.
     """
     path = Path(path)
-    form = _format_of(path)
-    if size is not None and max(size) > form.side:
-        raise InputError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+    _format_of(path, size)
     check_writable(path)
 
 
@@ -190,10 +195,22 @@ def write_image(
         record: of what made the picture, to be kept in it.
     """
     path = Path(path)
+    check_output(path, pixels.shape[:2])
+    write_bytes(path, image_bytes(path, pixels, like, alpha, record))
+
+
+def image_bytes(
+    path: str | os.PathLike[str],
+    pixels: np.ndarray,
+    like: Picture,
+    alpha: np.ndarray | None = None,
+    record: Record | None = None,
+) -> bytes:
+    """The file that `write_image` would write there."""
+    path = Path(path)
     if pixels.ndim not in (2, 3):
         raise InputError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
-    check_output(path, pixels.shape[:2])
-    form = _format_of(path)
+    form = _format_of(path, pixels.shape[:2])
     alpha = alpha if form.alpha else None
     depth = _depth(form, like, grey=pixels.ndim == 2 or pixels.shape[2] == 1, alpha=alpha)
     if depth != like.dtype:
@@ -202,7 +219,7 @@ def write_image(
     if form is _TIFF:
         array = _with_gaps(array, like)
     icc = _fitting_profile(like.icc, array) if form.icc else None
-    write_bytes(path, _encode(path, array, form.name, icc, like.metadata, record))
+    return _encode(path, array, form.name, icc, like.metadata, record)
 
 
 def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
@@ -310,13 +327,17 @@ def _is_deep_jpeg2000(path: Path, head: bytes) -> bool:
     return channels > 1 and precision > 8
 
 
-def _format_of(path: Path) -> _Format:
+def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
+    """The format that the suffix says, if an image of such a size may be in it."""
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
             raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
         raise unknown("output suffix", suffix, _WRITABLE)
-    return _WRITABLE[suffix]
+    form = _WRITABLE[suffix]
+    if size is not None and max(size) > form.side:
+        raise InputError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+    return form
 
 
 def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None) -> np.dtype:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ddfm.arguments import two_numbers
+from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import (
@@ -20,6 +21,8 @@ from ddfm.imaging.formats.flir import (
 )
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import reduced
+from ddfm.storage.in_memory import as_path, name_of
 
 __all__ = ["Opening"]
 
@@ -32,6 +35,7 @@ class Opening:
         ranges: what is black and white in the first source, the second, ..., as `read_image`
             takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
+        longest: to how many pixels at most the longest side is reduced, for a quick look.
         grid, align: of a radiometric file that comes alone, and is a pair by itself.
     """
 
@@ -40,6 +44,7 @@ class Opening:
     percentiles: Levels | None = None
     grid: str | None = None
     align: bool = True
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         for levels in self.ranges:
@@ -48,6 +53,8 @@ class Opening:
         for name in ("celsius", "percentiles"):
             if (said := getattr(self, name)) is not None:
                 object.__setattr__(self, name, two_numbers(name, said))
+        if self.longest is not None and whole_number("longest", self.longest) < 1:
+            raise InputError(f"longest must be a number of pixels, not {self.longest}")
         check_reading(**self._of_a_pair())
 
     def plain(self) -> dict[str, Any]:
@@ -56,8 +63,28 @@ class Opening:
         usual = {"ranges": (None,) * len(self.ranges), "align": True}
         return {k: v for k, v in values.items() if v != usual.get(k)}
 
-    def pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
-        """The pictures of one scene; a radiometric file alone holds two."""
+    def pictures(
+        self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]
+    ) -> tuple[Picture, ...]:
+        """The pictures of one scene, of paths, bytes or open files.
+
+        A radiometric file alone holds two.
+        """
+        with ExitStack() as stack:
+            paths, names = [], {}
+            for number, file in enumerate(files, 1):
+                if isinstance(file, str | os.PathLike):
+                    paths.append(file)
+                    continue
+                name = name_of(file, f"image {number}")
+                paths.append(stack.enter_context(as_path(file, name)))
+                names[str(paths[-1])] = name
+            pictures = self._pictures(paths)
+        for path, name in names.items():
+            pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
+        return pictures if self.longest is None else reduced(pictures, self.longest)
+
+    def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
         if len(files) == 1:
             return tuple(read_flir(files[0], **self._of_a_pair()))
         radiometric = [Path(file).is_file() and is_flir(file) for file in files]

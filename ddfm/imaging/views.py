@@ -123,9 +123,9 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
 
 
 def scale_bar(
-    height: int, limits: tuple[float, float], colormap: str, unit: str = ""
+    height: int, limits: tuple[float, float], colormap: str | None, unit: str = ""
 ) -> np.ndarray:
-    """A bar from the least level, below, to the greatest, with numbers."""
+    """A bar from the least level, below, to the greatest, with numbers; grey without a map."""
     line = line_height(4 * height // 3)
     low, high = limits
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
@@ -135,7 +135,8 @@ def scale_bar(
     wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)
     top, bottom = min(line, height // 4), max(height - line, 3 * height // 4)
-    ramp = colored(np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32), colormap)
+    levels = np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32)
+    ramp = np.repeat(levels[:, None], 3, 1) if colormap is None else colored(levels, colormap)
     ramp = np.rint(ramp[:, None].repeat(bar, 1) * 255).astype(np.uint8)
     sheet.paste(Image.fromarray(ramp), (GAP, top))
     draw = ImageDraw.Draw(sheet)
@@ -161,7 +162,7 @@ def line_height(width: int) -> int:
     return max(14, min(48, width // 24))
 
 
-def font_of(line: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Letters that fit into a line of this height."""
     return ImageFont.load_default(size=line * 0.7)
 

@@ -98,9 +98,9 @@ class Likelihood(ABC):
     recipe: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, *sources: Tensor) -> None:
-        shapes = {tuple(source.shape) for source in sources}
-        shape = next(iter(shapes), ())
-        if len(sources) < 2 or len(shapes) > 1 or len(shape) != 4 or shape[1] != 1:
+        shape = sources[0].shape if sources else ()
+        alike = all(source.shape == shape for source in sources)
+        if len(sources) < 2 or not alike or len(shape) != 4 or shape[1] != 1:
             raise InputError(
                 "a likelihood needs two or more sources of one shape (B, 1, H, W), "
                 f"not {' and '.join(str(tuple(source.shape)) for source in sources)}"

@@ -15,9 +15,9 @@ within black and white. Each pass of EM climbs it, first to its maximum in z, th
 and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
 last f on, less far where all the way would not climb. All else the sources s_k give once:
 
-    u = sum_k r_k s_k,   r = softmax_k(kappa R(saliency_k))        levels, region by region   (4)
+    u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
     g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2) + T_k,     T = sum_k T_k          (5)
+    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + ODDS b_k) + T_k,  T = sum_k T_k  (5)
     W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
@@ -27,7 +27,10 @@ a is 0: there only its contrast counts, and what is around it gives way. Elsewhe
 way, which shows least, where gradients of several sources make no image. What a source leaves
 unexplained is judged by the contrast that is there (t), and texture of what is darker than the
 level chosen is foreign (phi). R smooths widely, within contours of the sources, so that a region
-has the level of one of them; or, for pictures of one thing in two ways, narrowly.
+has the level of one of them; or, for pictures of one thing in two ways, narrowly. b is what the
+caller prefers, REACH balance |balance| of the second of two sources and as much against the first:
+a prior of its own on whose the level is, and on whose the gradients are. It is finest around 0, and
+targets are kept whatever is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked.
@@ -43,6 +46,7 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
+from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import per_image_sum, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
@@ -53,6 +57,8 @@ SALIENCIES = ("stands out", "exposed", "sharp")
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
 STIFF = 0.3
+REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
+ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 
 
@@ -74,6 +80,7 @@ class EvidenceLikelihood(Likelihood):
         edge: size of gradients that bound regions, and that rather give way than others.
         theta: how many deviations a target stands out; 0 is for sources without targets.
         lam: weight of the prior; with 0 it is never asked.
+        balance: of two sources, which is preferred: from -1, the first, to 1, the second.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class EvidenceLikelihood(Likelihood):
         edge: float = 0.01,
         theta: float = 1.4,
         lam: float = 1.0,
+        balance: float = 0.0,
     ) -> None:
         super().__init__(*sources)
         if saliency not in SALIENCIES:
@@ -99,6 +107,9 @@ class EvidenceLikelihood(Likelihood):
             raise InputError("alpha, width, learn and edge of the likelihood are positive")
         if min(kappa, phi, faint, theta, lam) < 0:
             raise InputError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+        if balance and len(sources) != 2:
+            raise InputError(f"a balance is between two sources, not {len(sources)}")
+        self.balance = balance
         self.saliency, self.alpha, self.width = saliency, alpha, width
         self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
         self.learn, self.faint, self.edge = learn, faint, edge
@@ -216,7 +227,7 @@ class EvidenceLikelihood(Likelihood):
         self.u = (r * s).sum(dim=1, keepdim=True)
         self.W = (1 + strongest / self.edge**2).rsqrt()
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
-        self.pi = shares_of(log_pi)
+        self.pi = shares_of(self._preferring(log_pi, ODDS))
         self.a = torch.full_like(self.u, self.alpha)
         del r, energy, log_pi
         if self.theta:
@@ -249,15 +260,22 @@ class EvidenceLikelihood(Likelihood):
 
     def _responsibilities(self, s: Tensor, energy: Tensor) -> Tensor:
         """r of (4)."""
-        return shares_of(self.kappa * self._saliency(s, energy))
+        return shares_of(self._preferring(self.kappa * self._saliency(s, energy), self.kappa))
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
             return self._over_regions(-(s**2) / 2, s)
         if self.saliency == "sharp":
             return self._over_regions(energy, s).clamp(min=TINY).log()
-        median = s.flatten(2).median(dim=-1).values[..., None, None]
-        return self._over_regions((s - median).abs() + self.beta * s, s)
+        middle = median(s.flatten(2))[..., None]
+        return self._over_regions((s - middle).abs() + self.beta * s, s)
+
+    def _preferring(self, logs: Tensor, weight: float) -> Tensor:
+        """Logarithms of probabilities (B, 2, H, W), with weight b_k."""
+        if not self.balance:
+            return logs
+        b = weight * REACH * self.balance * abs(self.balance)
+        return logs + logs.new_tensor([-b, b]).view(1, 2, 1, 1)
 
     def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
         """R: below the grid that regions are found on it is a Gaussian."""

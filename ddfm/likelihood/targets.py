@@ -45,7 +45,7 @@ def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
 
 def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     """o of one source; one at a time, for what a transform needs of memory."""
-    least, *others = (share * min(s.shape[-2:]) for share in SURROUNDS)
+    least, *others = (share * torch.sym_min(*s.shape[-2:]) for share in SURROUNDS)
     surround = solver.blur(s, least)
     for width in others:
         surround = torch.minimum(surround, solver.blur(s, width))

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.numerics.exporting import exporting
 from ddfm.numerics.poisson import PoissonSolver, grad
 
 __all__ = ["smooth_regions"]
@@ -33,11 +35,39 @@ def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> 
             crossed as an even place.
     """
     size = x.shape[-2:]
-    step = max(1, round(min(size) / GRID), math.ceil(math.sqrt(math.prod(size) / POINTS)))
-    coarse = [-(-n // step) for n in size]
-    x, sources = (F.interpolate(part, size=coarse, mode="area") for part in (x, sources))
+    step = _step(*size)
+    coarse = [(n + step - 1) // step for n in size]
+    x, sources = (_coarse(part, coarse) for part in (x, sources))
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
-    a = (width * min(coarse)) ** -2
+    a = (width * torch.sym_min(*coarse)) ** -2
     y = PoissonSolver().weighted(a, V, a * x, x.mean(dim=(2, 3), keepdim=True).expand_as(x), PASSES)
     return F.interpolate(y, size=size, mode="bilinear")
+
+
+def _step(height: int, width: int) -> int:
+    """By how many pixels the points of the grid lie apart, in words that a graph knows."""
+    shorter = torch.sym_min(height, width)
+    # shorter / GRID, rounded; of two that are as near the even one
+    by_side = (shorter + GRID // 2 - 1 + shorter // GRID % 2) // GRID
+    by_area = math.ceil((height * width / POINTS) ** 0.5)
+    return torch.sym_max(1, torch.sym_max(by_side, by_area))
+
+
+def _coarse(x: Tensor, size: list[int]) -> Tensor:
+    """x on the grid, the mean of the pixels around each point."""
+    if not exporting():
+        return F.interpolate(x, size=size, mode="area")
+    rows, columns = (_means(n, m, x) for n, m in zip(x.shape[-2:], size, strict=True))
+    return rows @ x @ columns.mT
+
+
+def _means(n: int, m: int, like: Tensor) -> Tensor:
+    """The mean of n pixels around each of m points, as a matrix (m, n)."""
+    point = torch.arange(m, device=like.device)[:, None]
+    pixel = torch.arange(n, device=like.device)
+    of = torch.full_like(point, m)
+    first = torch.div(point * n, of, rounding_mode="floor")
+    end = torch.div((point + 1) * n + (of - 1), of, rounding_mode="floor")
+    part = ((pixel >= first) & (pixel < end)).to(like.dtype)
+    return part / part.sum(dim=1, keepdim=True)

@@ -53,12 +53,19 @@ class Tone:
 
     def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
         """Luminance (B, 1, H, W) in [0, 1], its levels spread, and each image's own curve."""
-        if not self.spread and self.curve is None:
+        fused, own = self.applied(fused)
+        if own is None:
             return fused, [{} for _ in fused]
+        return fused, [{"curve": tuple(curve)} for curve in own.tolist()]
+
+    def applied(self, fused: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same, with the curves as a tensor; None if no levels are to be spread."""
+        if not self.spread and self.curve is None:
+            return fused, None
         f = 2 * fused - 1
         own = good_curve(f, self.spread, self.gains)
         f = toned(f, given_curve(self.curve, own))
-        return ((f + 1) / 2).clamp(0, 1), [{"curve": tuple(curve)} for curve in own.tolist()]
+        return ((f + 1) / 2).clamp(0, 1), own
 
 
 def knots(count: int, like: Tensor) -> Tensor:
@@ -81,7 +88,7 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
     A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
     darkest stay where they are, unless the brightest would go beyond white.
     """
-    step = 1 + max(u.shape[-2:]) // 1024  # a part of the pixels tells about a large image
+    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # a part of a large image tells about it
     part = u[..., ::step, ::step]
     low, high = part.flatten(1).quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
     deviation = per_image_mean((part - per_image_mean(part)) ** 2).sqrt().view(-1, 1)

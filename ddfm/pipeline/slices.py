@@ -1,4 +1,4 @@
-"""The slices of two volumes on one grid: fused, and kept until their volume is written."""
+"""The slices of volumes on one grid: fused, and kept until their volume is written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -24,7 +25,7 @@ __all__ = ["SliceWork", "keeping", "kept_slices"]
 
 SAMPLE = 9  # slices that say what contrast the volume is to have
 
-Pairs = list[tuple[Picture, Picture]]
+Groups = list[tuple[Picture, ...]]
 
 
 class SliceWork:
@@ -32,7 +33,7 @@ class SliceWork:
 
     Args:
         fuser: what fuses the slices.
-        sources: both volumes, as they are to be fused.
+        sources: the volumes, as they are to be fused.
         axis: the index along which the slices are stacked.
         together: how many go through the network at once.
         kept: the folder where slices of an earlier run are.
@@ -62,7 +63,7 @@ class SliceWork:
         self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
         last = len(self.busy) - 1
         sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
-        of_sample = self._pairs([self.busy[k] for k in sorted(sample)])
+        of_sample = self._groups([self.busy[k] for k in sorted(sample)])
         self.fuser = fuser.with_shared_estimates(of_sample)
         self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
             "together": together,
@@ -80,17 +81,17 @@ class SliceWork:
             some = self.busy[begin : begin + self.together]
             sources = [
                 KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
-                for name, stack in zip("ab", self.stacks, strict=True)
+                for name, stack in zip(ascii_lowercase, self.stacks, strict=False)
             ]
             yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
 
-    def load(self, item: Item) -> Pairs:
-        return self._pairs(item.given)
+    def load(self, item: Item) -> Groups:
+        return self._groups(item.given)
 
-    def fuse(self, item: Item, loaded: Pairs) -> Made:
+    def fuse(self, item: Item, loaded: Groups) -> Made:
         if self.samples:
             one = partial(self.fuser, progress=False, samples=self.samples)
-            fusions = [one(*pair) for pair in loaded]
+            fusions = [one(*group) for group in loaded]
         else:
             fusions = list(self.fuser.stream(loaded, together=self.together, progress=False))
         arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
@@ -128,8 +129,8 @@ class SliceWork:
                 self._std = np.zeros(self.grid.shape, np.float32)
             slices(self._std, self.grid.affine, self.axis)[indices] = stds
 
-    def _pairs(self, indices: Sequence[int]) -> Pairs:
-        return [(_picture(self.stacks[0][k]), _picture(self.stacks[1][k])) for k in indices]
+    def _groups(self, indices: Sequence[int]) -> Groups:
+        return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
 
 
 @contextmanager

@@ -39,7 +39,7 @@ READ = {
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
     "train-prior": {"folder", "validation", "init"},
-    "volume": {"a", "b"},
+    "volume": {"a", "b", "more"},
 }
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,

@@ -1,0 +1,96 @@
+"""ddfm serve."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+
+import click
+
+from ddfm.cli.options import reading_options
+
+__all__ = ["serve"]
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command(short_help="Fuse for others, over HTTP.")
+@click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen at.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes, each with its own prior.",
+)
+@click.option(
+    "--queue",
+    default=16,
+    show_default=True,
+    help="Requests that a worker takes in at a time; whoever comes then is told to wait (503).",
+)
+@click.option(
+    "--max-upload", default=200.0, show_default=True, help="Megabytes of a request, at most."
+)
+@click.option("--seconds", default=120.0, show_default=True, help="Time of a request, at most.")
+@click.option("--prior", default="default", show_default=True, help="See `ddfm priors list`.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, or auto.")
+@click.option("--dtype", default="auto", show_default=True, help="See `ddfm fuse --help`.")
+@reading_options
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    queue: int,
+    max_upload: float,
+    seconds: float,
+    prior: str,
+    device: str,
+    dtype: str,
+) -> None:
+    """Answer POST /fuse, with two files or more, with the fused picture. No file is written.
+
+    It listens on this machine only, unless --host says otherwise. There is no password: put a proxy
+    with one before it where others can reach it. OpenAPI is at /openapi.json, a form at /.
+
+    \b
+    Examples:
+      ddfm serve
+      curl -F sources=@ir.png -F sources=@vis.png localhost:8000/fuse -o fused.png
+      curl -F sources=@a.tif -F sources=@b.tif -F 'options={"task": "medical"}' -F format=tif
+        localhost:8000/fuse -o fused.tif
+    """
+    from ddfm.errors import MissingExtra
+    from ddfm.numerics.device import find_device
+    from ddfm.priors.catalog import check_prior
+
+    try:
+        import uvicorn
+
+        from ddfm.serve.app import SETTINGS, Service
+        from ddfm.serve.limits import Limits
+    except ImportError as error:
+        raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
+    check_prior(prior)
+    find_device(device)
+    told = Service(
+        prior=prior,
+        device=device,
+        dtype=dtype,
+        threads=max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0,
+        hosts=LOCAL if host in LOCAL else ("*",),
+        limits=Limits(queue, round(max_upload * 1e6), seconds),
+    )
+    os.environ[SETTINGS] = json.dumps(asdict(told))
+    uvicorn.run(
+        "ddfm.serve.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=round(seconds) + 1,
+    )

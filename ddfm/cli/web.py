@@ -1,0 +1,56 @@
+"""ddfm web."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ddfm.cli.writing import OutputPath, WritingCommand, say
+
+__all__ = ["web"]
+
+
+@click.command(cls=WritingCommand, short_help="A page that fuses in the browser.")
+@click.argument("site", type=OutputPath())
+@click.option(
+    "--runtime",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Build SITE first, with the folder dist of the npm package onnxruntime-web.",
+)
+@click.option(
+    "--graphs",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take what `ddfm export` wrote there.  [default: it is made, which takes minutes]",
+)
+@click.option("--build-only", is_flag=True, help="Do not serve it.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
+def web(site: Path, runtime: Path | None, graphs: Path | None, build_only: bool, port: int) -> None:
+    """Serve the page in the folder SITE, on this machine only.
+
+    Two pictures that are dropped on it are fused in the browser. Nothing is uploaded, no other host
+    is asked for anything, and what was opened once works without a network. The folder is fit for
+    any static host.
+
+    \b
+    Examples:
+      npm install onnxruntime-web
+      ddfm web site/ --runtime node_modules/onnxruntime-web/dist
+      ddfm web site/
+    """
+    from ddfm.web.server import site_server
+    from ddfm.web.site import build_site, check_site
+
+    if runtime is not None:
+        build_site(site, runtime, graphs)
+    elif graphs is not None or build_only:
+        raise click.UsageError("--graphs and --build-only are for building, with --runtime")
+    check_site(site)
+    if build_only:
+        say(site)
+        return
+    with site_server(site, port) as server:
+        say(f"http://127.0.0.1:{server.server_port}/")
+        server.serve_forever()

@@ -1,0 +1,150 @@
+"""What can be exported, each a module of tensors alone.
+
+name      inputs                             output
+default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources being clean
+tone      fused, as `default` makes it       fused luminance in [0, 1], its levels spread
+dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
+prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
+noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
+color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the colours of a and b
+
+a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for
+infrared and visible. It asks no prior, as `ddfm fuse` asks none where `noise` finds less in both
+sources than the configuration's `clean`. To be equal to it, `a` and `b` are continued by reflection
+to multiples of `pad` before, and the borders cut off again before the tone.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ddfm.config import FusionConfig
+from ddfm.dmfuse.features import noise_like
+from ddfm.dmfuse.fuse import DMFuse
+from ddfm.errors import InputError, unknown
+from ddfm.export import GRAPHS
+from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+from ddfm.likelihood import make_likelihood
+from ddfm.numerics.noise_level import noise_deviation
+from ddfm.numerics.tone import Tone
+from ddfm.priors.prior import FunctionPrior, Prior
+
+__all__ = ["Graph", "make_graph"]
+
+TASK = "ir-visible"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module to export, with an example of its inputs by their names.
+
+    Attributes:
+        multiple: of which heights and widths must be multiples.
+        about: what whoever runs it has to know, kept in the file.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    output: str
+    multiple: int
+    about: dict[str, str]
+
+
+def make_graph(name: str, prior: Prior) -> Graph:
+    """The graph of that name; `prior` is what `prior` and `dmfuse` are made of."""
+    if name not in GRAPHS:
+        raise unknown("graph", name, GRAPHS)
+    image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
+    pair = {"a": image, "b": image.flip(-1)}
+    config = FusionConfig().resolved(TASK)
+    about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
+    if name == "default":
+        return Graph(DefaultGraph(), pair, "fused", 1, about)
+    if name == "tone":
+        return Graph(ToneGraph(), {"fused": image}, "toned", 1, {})
+    if name == "dmfuse":
+        return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, about)
+    if name == "color":
+        rgb = {side: plane.expand(-1, 3, -1, -1) for side, plane in pair.items()}
+        return Graph(ColorGraph(), {"fused": image, **rgb}, "rgb", 1, {})
+    if name == "noise":
+        return Graph(NoiseGraph(), {"x": image}, "noise", 1, {})
+    if not isinstance(prior, FunctionPrior) or not isinstance(prior.function, nn.Module):
+        raise InputError(f"the prior {prior.name} is no network of PyTorch; it has no graph")
+    inputs = {"x": image.expand(-1, prior.channels, -1, -1), "t": torch.tensor([50])}
+    return Graph(PriorGraph(prior), inputs, "x0", prior.multiple, {})
+
+
+class DefaultGraph(nn.Module):
+    """The loop of `ddfm.fuser` where no prior is asked: every step is the likelihood's alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = FusionConfig().resolved(TASK)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        options = self.config.options
+        sources = [2 * a - 1, 2 * b - 1]
+        likelihood = make_likelihood("default", sources, **Tone.others(options))
+        f = likelihood.first_guess()
+        for _ in range(int(self.config.steps)):
+            f = likelihood(f)
+        return likelihood.finish(f)
+
+
+class ToneGraph(nn.Module):
+    """The step after the default."""
+
+    def forward(self, fused: Tensor) -> Tensor:
+        return Tone.among(FusionConfig().resolved(TASK).options).applied(fused)[0]
+
+
+class DMFuseGraph(nn.Module):
+    """One pass of the shipped head on the prior's features, without tiles."""
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        told = copy.copy(prior)
+        # As numbers, which a graph holds as they are.
+        told.alphas_bar = prior.alphas_bar.tolist()  # type: ignore[assignment]
+        self.dmfuse = DMFuse(prior)  # which refuses what its head was not trained on
+        self.dmfuse.prior = told
+        self.head = self.dmfuse.head
+        noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])  # drawn before
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        fused = self.dmfuse.toned(2 * a - 1, 2 * b - 1, tile=0)[0]
+        return ((fused + 1) / 2).clamp(0, 1)
+
+
+class PriorGraph(nn.Module):
+    """A prior whose network is a module."""
+
+    def __init__(self, prior: FunctionPrior) -> None:
+        super().__init__()
+        self.network = prior.function
+        self.prior = prior
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.prior(x, t)
+
+
+class ColorGraph(nn.Module):
+    """The rules of colour of `ddfm.imaging.sources`: chroma of whoever has any."""
+
+    def forward(self, fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        y = 2 * fused - 1
+        cb, cr = fuse_chroma([rgb_to_ycbcr(2 * x - 1)[:, 1:] for x in (a, b)]).split(1, 1)
+        rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
+        return ((rgb + 1) / 2).clamp(0, 1)
+
+
+class NoiseGraph(nn.Module):
+    """`noise_level`, of levels from 0 to 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return noise_deviation(x)

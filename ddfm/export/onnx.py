@@ -1,0 +1,132 @@
+"""A graph as an ONNX file: standard operators, weights in half precision where nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ddfm.errors import MissingExtra
+from ddfm.export.graphs import Graph, make_graph
+from ddfm.priors import load_prior
+from ddfm.storage.files import write_bytes
+from ddfm.storage.ours import MARK
+from ddfm.storage.outputs import check_writable
+from ddfm.version import __version__
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, GraphProto, ModelProto
+
+__all__ = ["export_onnx", "exported", "onnx_of"]
+
+LEAST, MOST = 32, 8192  # pixels along a side
+SMALL = 1000  # weights, of which half precision saves nothing
+
+
+def export_onnx(name: str, path: Path, prior: Any = "default") -> None:
+    """Writes the graph of that name, see `ddfm.export.graphs`; the file appears whole."""
+    check_writable(path)
+    write_bytes(path, exported(name, prior))
+
+
+def exported(name: str, prior: Any = "default") -> bytes:
+    """The file that `export_onnx` writes."""
+    _check_installed()
+    graph = make_graph(name, load_prior(prior).at("cpu", torch.float32))
+    return onnx_of(graph, name).SerializeToString()
+
+
+def onnx_of(graph: Graph, name: str) -> ModelProto:
+    """The ONNX model of a graph, for images of every height and width."""
+    with torch.no_grad(), _quietly():
+        program = torch.export.export(
+            graph.module.eval(),
+            tuple(graph.inputs.values()),
+            dynamic_shapes=_dynamic(graph),
+            strict=False,
+        )
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=list(graph.inputs),
+            output_names=[graph.output],
+            verbose=False,
+        )
+    assert converted is not None
+    model = converted.model_proto
+    model.producer_name, model.producer_version = MARK, __version__
+    model.graph.name = name
+    about = {"ddfm": __version__, "graph": name, "multiple": str(graph.multiple), **graph.about}
+    for key, value in about.items():
+        model.metadata_props.add(key=key, value=value)
+    _halve(model)
+    for part in (model.graph, *model.functions):
+        _forget_origins(part)
+    return model
+
+
+def _check_installed() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(error.name or "onnx", "export", "export to ONNX") from None
+
+
+def _dynamic(graph: Graph) -> tuple[dict[int, Any], ...]:
+    """Height and width of all images are the same two numbers; nothing else varies."""
+    m = graph.multiple
+    least, most = -(-LEAST // m), MOST // m
+    height, width = (torch.export.Dim(side, min=least, max=most) for side in ("height", "width"))
+    sides: dict[int, Any] = {2: height if m == 1 else m * height, 3: width if m == 1 else m * width}
+    return tuple(sides if x.ndim == 4 else {} for x in graph.inputs.values())
+
+
+def _halve(model: ModelProto) -> None:
+    """Keeps weights that are numbers of half precision as such, and has them read as float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.size < SMALL or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        cast = helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT)
+        model.graph.node.insert(0, cast)
+
+
+def _forget_origins(graph: GraphProto | FunctionProto) -> None:
+    """Takes out where in whose files every node comes from."""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_origins(attribute.g)
+    for value in graph.value_info:
+        del value.metadata_props[:]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What the exporter says of itself, and of libraries that we do not use, is for nobody here."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,277 @@
+"""The application: what comes over the web becomes sources and options, and goes to a `Fuser`.
+
+Files are kept in memory, those of the forms too, and the sentences of errors are those of the
+command line. One fusion runs at a time in each worker; the others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, fields
+from functools import partial
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ddfm.config import FusionConfig
+from ddfm.errors import (
+    DdfmError,
+    DdfmWarning,
+    MissingExtra,
+    is_out_of_memory,
+    printable,
+    unknown,
+)
+from ddfm.fuser import Fuser
+from ddfm.imaging.files import output_suffix
+from ddfm.imaging.opening import Opening
+from ddfm.priors import load_prior
+from ddfm.priors.prior import Prior
+from ddfm.result import Fusion
+from ddfm.serve.limits import Admission, Limits
+from ddfm.storage.inputs import json_object
+from ddfm.version import __version__
+
+__all__ = ["SETTINGS", "Service", "from_environment", "make_app"]
+
+SETTINGS = "DDFM_SERVICE"  # in the environment: how workers are told what they are
+OPTIONS = tuple(each.name for each in fields(FusionConfig))
+MEDIA = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".jp2": "image/jp2",
+    ".j2k": "image/jp2",
+}
+NOT_ENOUGH = "not enough memory for images of this size"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a worker is told.
+
+    Attributes:
+        prior, device, dtype: as of `Fuser`.
+        threads: of PyTorch; 0 leaves them as they are.
+        hosts: names that it may be called by; others are web pages that try to reach it.
+    """
+
+    prior: str = "default"
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    hosts: tuple[str, ...] = ("*",)
+    limits: Limits = field(default_factory=Limits)
+
+
+def from_environment() -> FastAPI:
+    """The application of a worker, which is a process of its own."""
+    told = json.loads(os.environ[SETTINGS])
+    told |= {"hosts": tuple(told["hosts"]), "limits": Limits(**told["limits"])}
+    service = Service(**told)
+    if service.threads:
+        import torch
+
+        torch.set_num_threads(service.threads)
+    return make_app(service)
+
+
+def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        prior: one that is loaded already; None loads that of the service.
+    """
+    work = _Work(service, load_prior(service.prior) if prior is None else prior)
+    # Forms have no files on a disk; what is longer was refused before.
+    MultiPartParser.spool_max_size = service.limits.upload + 1
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends it is told
+    app = FastAPI(
+        title="ddfm",
+        version=__version__,
+        summary="Fuses registered images of one scene",
+        docs_url=None,  # FastAPI's own pages are of scripts from another host
+        redoc_url=None,
+        lifespan=work.lifespan,
+    )
+    app.add_middleware(_Counted, work=work)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(service.hosts))
+    app.add_exception_handler(DdfmError, _refused)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _refused)
+    _add_routes(app, work)
+    return app
+
+
+def _add_routes(app: FastAPI, work: _Work) -> None:
+    async def fuse(
+        request: Request,
+        sources: Annotated[list[UploadFile], File(description="infrared, then visible; or more")],
+        options: Annotated[str, Form(description=f"JSON: any of {', '.join(OPTIONS)}")] = "{}",
+        format: Annotated[str, Form(description="png, tif, jpg, webp, bmp or jp2")] = "png",
+    ) -> Response:
+        """Fuses the files, and answers with a picture.
+
+        Or, if `Accept` is application/json, with settings, warnings and the picture in base64.
+        """
+        suffix = output_suffix(printable(format))
+        said = _options(options)
+        named = [_Named(await each.read(), each.filename or "") for each in sources]
+        fusion, words = await work.fused(named, said)
+        buffer = io.BytesIO()
+        fusion.save(buffer, format=suffix)
+        if "application/json" in request.headers.get("accept", ""):
+            picture = base64.b64encode(buffer.getvalue()).decode()
+            about = {"settings": fusion.settings, "warnings": words, "format": suffix[1:]}
+            return Response(
+                json.dumps(about | {"picture": picture}, default=str), 200, {}, "application/json"
+            )
+        headers = {"DDFM-Warnings": json.dumps(words)} if words else {}
+        return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])
+
+    async def health() -> dict[str, Any]:
+        """Whether there is room for another request."""
+        limits, taken = work.service.limits, work.taken
+        return {"ddfm": __version__, "prior": work.prior.name, "taken": taken, "of": limits.queue}
+
+    async def page() -> HTMLResponse:
+        text = files("ddfm.serve").joinpath("page.html").read_text(encoding="utf-8")
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"content": {kind: {} for kind in sorted({*MEDIA.values()})}},
+        **{code: {"description": why} for code, why in _WHY.items()},
+    }
+    app.post("/fuse", responses=answers, response_class=Response)(fuse)
+    app.get("/healthz")(health)
+    app.get("/", include_in_schema=False)(page)
+    app.get("/docs", include_in_schema=False)(page)
+
+
+_WHY = {
+    400: "What was sent cannot be fused; `error` says why, in one line",
+    408: "It took too long",
+    413: "It is too large",
+    503: "Others are waiting; Retry-After says for how long",
+}
+
+
+class _Named(io.BytesIO):
+    """Bytes that are called as the file that they came from."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = printable(name.replace("\\", "/").rpartition("/")[2])
+
+
+class _Counted(Admission):
+    """Admission, known to whoever does the work."""
+
+    def __init__(self, app: Any, work: _Work) -> None:
+        super().__init__(app, work.service.limits, "/fuse")
+        work.admission = self
+
+
+class _Work:
+    """A prior, and one thread that fuses."""
+
+    def __init__(self, service: Service, prior: Prior) -> None:
+        self.service = service
+        self.prior = prior
+        self.admission: Admission | None = None
+        self._thread = ThreadPoolExecutor(1, "fusion")
+
+    @property
+    def taken(self) -> int:
+        return 0 if self.admission is None else self.admission.taken
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        yield
+        self._thread.shutdown()
+
+    async def fused(
+        self, sources: list[_Named], options: dict[str, Any]
+    ) -> tuple[Fusion, list[str]]:
+        """What the thread makes of them, and warnings; what nobody waits for any more ends soon."""
+        end = time.monotonic() + self.service.limits.seconds
+        work = partial(self._fuse, sources, options, end)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _fuse(
+        self, sources: list[_Named], options: dict[str, Any], end: float
+    ) -> tuple[Fusion, list[str]]:
+        def in_time(_: object = None) -> None:
+            if time.monotonic() > end:
+                raise HTTPException(408, self.service.limits.too_slow())
+
+        in_time()
+        began = time.monotonic()
+        config = FusionConfig(**options)  # before pictures are read
+        with _enough_memory(), warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", DdfmWarning)
+            pictures = Opening().pictures(sources)
+            fuser = Fuser(
+                self.prior,
+                device=self.service.device,
+                dtype=self.service.dtype,
+                **{name: getattr(config, name) for name in options},
+            )
+            # dmfuse has no steps, and so nothing that could be called
+            callback = None if config.method == "dmfuse" else in_time
+            fusion = fuser(*pictures, progress=False, callback=callback)
+        if self.admission is not None:
+            self.admission.pace = time.monotonic() - began
+        return fusion, [" ".join(str(word.message).split()) for word in noted]
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise HTTPException(413, NOT_ENOUGH) from None
+
+
+def _options(text: str) -> dict[str, Any]:
+    options = json_object(text, "options")
+    for name in options:
+        if name not in OPTIONS:
+            raise unknown("option", printable(name), OPTIONS)
+    return options
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    """One line of JSON, as the command line would have it."""
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse({"error": printable(f"{where}: {first['msg']}")}, 400)
+    status = 501 if isinstance(error, MissingExtra) else 400
+    return JSONResponse({"error": printable(error)}, status)

@@ -1,0 +1,121 @@
+"""How much a service takes upon itself: requests at a time, bytes and seconds of each."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ddfm.arguments import whole_number
+from ddfm.errors import InputError
+
+__all__ = ["Admission", "Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one worker.
+
+    Attributes:
+        queue: requests that are taken in at a time, the one that is fused being among them.
+        upload: bytes of one request, all files together.
+        seconds: of one request, from its first byte to the last of its answer.
+    """
+
+    queue: int = 16
+    upload: int = 200_000_000
+    seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("queue", "upload"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        if min(self.queue, self.upload) < 1 or not 0 < self.seconds < math.inf:
+            raise InputError("queue, upload and seconds of a service are numbers above 0")
+
+    def too_slow(self) -> str:
+        """What is said when the time is over."""
+        return f"this took more than {self.seconds:g} seconds, which is all that a request has"
+
+    def too_large(self) -> str:
+        """What is said to whoever sends too much."""
+        return f"a request may have {self.upload / 1e6:,g} MB, all files together, not more"
+
+
+class Admission:
+    """Around an application: whoever comes while all places are taken is told when to come again.
+
+    Attributes:
+        taken: how many places are.
+        pace: seconds that the last fusion took.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, path: str) -> None:
+        self.app = app
+        self.limits = limits
+        self.path = path
+        self.taken = 0
+        self.pace = 1.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        if self.taken >= self.limits.queue:
+            await self._busy()(scope, receive, send)
+            return
+        if _length(scope) > self.limits.upload:
+            await _answer(413, self.limits.too_large())(scope, receive, send)
+            return
+        self.taken += 1
+        try:
+            await self._in_time(scope, self._bounded(receive), send)
+        finally:
+            self.taken -= 1
+
+    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await asyncio.wait_for(self.app(scope, receive, noticed), self.limits.seconds)
+        except asyncio.TimeoutError:  # not yet the built-in one in Python 3.10
+            if not begun:
+                await _answer(408, self.limits.too_slow())(scope, receive, send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Bodies may be longer than they say, or not say it."""
+        length = 0
+
+        async def bounded() -> Message:
+            nonlocal length
+            message = await receive()
+            length += len(message.get("body", b""))
+            if length > self.limits.upload:
+                raise HTTPException(413, self.limits.too_large())
+            return message
+
+        return bounded
+
+    def _busy(self) -> JSONResponse:
+        wait = math.ceil(max(1.0, self.pace * self.limits.queue / 2))
+        words = f"{self.limits.queue} others are waiting already; come again in {wait} seconds"
+        return _answer(503, words, {"Retry-After": str(wait)})
+
+
+def _answer(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    # What is left of the body is not read, so the connection cannot be used again.
+    return JSONResponse({"error": words}, status, {"Connection": "close"} | (headers or {}))
+
+
+def _length(scope: Scope) -> int:
+    """What the header says of the body's length; 0 where it says nothing."""
+    said = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(said) if said.isdigit() else 0

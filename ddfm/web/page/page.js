@@ -1,0 +1,170 @@
+// The page: pictures in, what the worker makes of them out. All pixels stay in this browser.
+import {asRGB, grey, mixed, padded, cropped, toImageData} from './pixels.js';
+
+const $ = id => document.getElementById(id);
+const sources = {a: null, b: null}; // {name, width, height, rgb}
+let fused = null; // luminance, {width, height, plane}
+let round = 0; // whatever comes back from an older one is late
+
+const worker = new Worker('worker.js', {type: 'module'});
+const waiting = new Map();
+let asked = 0;
+worker.onmessage = ({data}) => {
+  const {resolve, reject} = waiting.get(data.id);
+  waiting.delete(data.id);
+  data.error ? reject(new Error(data.error)) : resolve(data.result);
+};
+worker.onerror = () => fail('The program of this page could not be loaded.');
+const run = (graph, feeds) => new Promise((resolve, reject) => {
+  waiting.set(++asked, {resolve, reject});
+  worker.postMessage({id: asked, graph, feeds});
+});
+
+const site = await (await fetch('site.json')).json();
+for (const [name, title] of [['default', 'Likelihood'], ['dmfuse', 'DMFuse, a network']]) {
+  if (site.graphs[name]) $('method').add(new Option(title, name));
+}
+
+function say(text) { $('status').textContent = text; }
+function warn(text) { $('warning').textContent = text; $('warning').hidden = !text; }
+function fail(text) { say(''); warn(text); $('result').hidden = true; }
+
+async function read(file) {
+  let image;
+  try {
+    image = await createImageBitmap(file, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
+  } catch {
+    throw new Error(`${file.name} is no picture that this browser can read, or it is damaged. `
+      + 'PNG, JPEG and WebP are; for TIFF, DICOM and raw files use ddfm on the command line.');
+  }
+  const {width, height} = image;
+  if (width * height > site.pixels) {
+    throw new Error(`${file.name} has ${width} x ${height} pixels, too many for this page.`);
+  }
+  const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
+  context.drawImage(image, 0, 0);
+  return {name: file.name, width, height, rgb: asRGB(context.getImageData(0, 0, width, height))};
+}
+
+async function choose(side, file) {
+  if (!file) return;
+  warn('');
+  try {
+    sources[side] = await read(file);
+  } catch (error) {
+    sources[side] = null;
+    show(side);
+    return fail(error.message);
+  }
+  show(side);
+  await fuse();
+}
+
+function show(side) {
+  const source = sources[side], drop = $(`drop-${side}`), canvas = drop.querySelector('canvas');
+  canvas.hidden = !source;
+  drop.querySelector('output').textContent =
+    source ? `${source.name}, ${source.width} × ${source.height}` : '';
+  if (source) draw(canvas, source);
+}
+
+function draw(canvas, {width, height, rgb}) {
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d').putImageData(toImageData(rgb, width, height), 0, 0);
+}
+
+async function fuse() {
+  const mine = ++round, {a, b} = sources;
+  fused = null;
+  $('result').hidden = true;
+  if (!a || !b) return say('Choose the other picture.');
+  if (a.width !== b.width || a.height !== b.height) {
+    return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
+      + `${b.width} × ${b.height}; they must show the same scene at the same size.`);
+  }
+  say('Fusing …');
+  const {width, height} = a, graph = $('method').value, about = site.graphs[graph];
+  try {
+    const planes = {a: grey(a), b: grey(b)};
+    const small = Math.min(width, height) < site.least;
+    if (small) throw new Error(`Pictures must be ${site.least} pixels wide and high, or more.`);
+    const noise = [];
+    for (const side of ['a', 'b']) {
+      const {data} = await run('noise', {x: {data: planes[side], dims: [1, 1, height, width]}});
+      noise.push(data[0]);
+    }
+    const feeds = {};
+    for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
+    const began = performance.now();
+    const {data, dims} = await run(graph, feeds);
+    let plane = cropped(data, dims[3], width, height);
+    if (about.tone) {
+      plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
+    }
+    if (mine !== round) return;
+    fused = {width, height, plane, below: planes.b};
+    await paint();
+    say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
+    const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
+    warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
+      + 'first, which this page does not.' : '');
+  } catch (error) {
+    if (mine === round) fail(`This could not be fused: ${error.message}`);
+  }
+}
+
+async function paint() {
+  if (!fused) return;
+  const {width, height} = fused, of = $('color').value;
+  const plane = mixed(fused.below, fused.plane, $('strength').value / 100);
+  const rgb = side => of === 'auto' || of === side ? sources[side].rgb : sources[side].grey;
+  for (const side of ['a', 'b']) sources[side].grey ??= asRGB(null, grey(sources[side]));
+  const dims = [1, 3, height, width];
+  const {data} = await run('color', {
+    fused: {data: plane, dims: [1, 1, height, width]},
+    a: {data: rgb('a'), dims}, b: {data: rgb('b'), dims},
+  });
+  $('result').hidden = false;
+  draw($('fused'), {width, height, rgb: data});
+  draw($('before'), sources[$('which').value]);
+  divide();
+}
+
+function divide() {
+  $('before').style.clipPath = `inset(0 ${100 - $('divide').value}% 0 0)`;
+}
+
+function save() {
+  $('fused').toBlob(blob => {
+    const link = Object.assign(document.createElement('a'),
+      {href: URL.createObjectURL(blob), download: 'fused.png'});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+}
+
+for (const side of ['a', 'b']) {
+  const drop = $(`drop-${side}`), input = $(`file-${side}`);
+  input.onchange = () => choose(side, input.files[0]);
+  drop.ondragover = event => { event.preventDefault(); drop.classList.add('over'); };
+  drop.ondragleave = () => drop.classList.remove('over');
+  drop.ondrop = event => {
+    event.preventDefault();
+    drop.classList.remove('over');
+    choose(side, event.dataTransfer.files[0]);
+  };
+}
+$('swap').onclick = async () => {
+  [sources.a, sources.b] = [sources.b, sources.a];
+  show('a');
+  show('b');
+  await fuse();
+};
+$('method').onchange = fuse;
+for (const id of ['color', 'which']) $(id).onchange = paint;
+$('strength').onchange = paint;
+$('divide').oninput = divide;
+$('save').onclick = save;
+
+if ('serviceWorker' in navigator) navigator.serviceWorker.register('offline.js').catch(() => {});

@@ -1,0 +1,63 @@
+"""The service as a process: what it says, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from command_line import ddfm_run, refused
+from serve_load import form, status_of
+
+pytest.importorskip("uvicorn")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def health(port: int):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
+def test_it_ends_what_it_has_taken_in_and_says_nothing():
+    port = free_port()
+    command = [sys.executable, "-m", "ddfm", "serve", "--prior", "gaussian", "--device", "cpu"]
+    command += ["--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and service.poll() is None:
+            try:
+                taken = health(port)
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        assert taken["prior"] == "gaussian"
+        answers = []
+        body, kind = form(700)
+        asking = threading.Thread(target=lambda: answers.append(status_of(body, kind, port)))
+        asking.start()
+        while not health(port)["taken"] and not answers:
+            pass
+        service.send_signal(signal.SIGTERM)
+        asking.join(60)
+        assert service.wait(60) == 128 + signal.SIGTERM
+        assert service.stderr.read() == ""
+    assert answers == [200]
+
+
+def test_what_makes_no_sense_is_said_before_it_listens():
+    refused(ddfm_run("serve", "--seconds", "0"), "numbers above 0")
+    refused(ddfm_run("serve", "--prior", "defualt"), "did you mean default")
+    refused(ddfm_run("serve", "--device", "abacus"), "abacus")

@@ -1,0 +1,103 @@
+"""The examples for clusters: what they say is what `ddfm` understands."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run
+from ddfm.cli.fuse import fuse
+from places import ROOT
+
+
+def pairs(folder, number=12):
+    for side in ("infrared", "visible"):
+        (folder / side).mkdir()
+        for k in range(number):
+            pixels = np.random.default_rng(k).integers(0, 256, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / side / f"{k}.png")
+
+
+@pytest.fixture
+def bash():
+    found = shutil.which("bash")
+    if found is None:
+        pytest.skip("there is no bash")
+    return found
+
+
+def as_slurm(bash, folder, index, **environment):
+    """The script as the index-th of two, with a `ddfm` that shows what it is asked for."""
+    (folder / "bin").mkdir(exist_ok=True)
+    shown = folder / "bin" / "ddfm"
+    shown.write_text(f'#!{bash}\nprintf "%s\\n" "$@"\n')
+    shown.chmod(0o755)
+    environment |= {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "SLURM_ARRAY_TASK_ID": str(index),
+        "SLURM_ARRAY_TASK_COUNT": "2",
+        "SLURM_ARRAY_TASK_MIN": "1",
+    }
+    script = [bash, ROOT / "examples" / "slurm.sh"]
+    return subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_shares_of_slurm_are_all_of_it(bash, tmp_path, monkeypatch):
+    pairs(tmp_path)
+    said = {"A": str(tmp_path / "infrared"), "B": str(tmp_path / "visible")}
+    done = []
+    for index in (1, 2):
+        run = as_slurm(bash, tmp_path, index, **said, OUT=str(tmp_path / "fused"))
+        assert run.returncode == 0, run.stderr
+        for name, value in (("ID", str(index)), ("COUNT", "2"), ("MIN", "1")):
+            monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+        result = ddfm_run(*run.stdout.splitlines(), *FAST)
+        assert result.exit_code == 0, result.stderr
+        done.append({path.name for path in (tmp_path / "fused").glob("*.png")})
+    assert done[0] < done[1] == {f"{k}.png" for k in range(12)}
+    merged = ddfm_run("merge", tmp_path / "fused")
+    assert merged.exit_code == 0, merged.stderr
+
+
+def test_slurm_says_what_is_not_said(bash, tmp_path):
+    run = as_slurm(bash, tmp_path, 1, A="a", B="b")
+    assert run.returncode != 0
+    assert "OUT: is where to" in run.stderr
+
+
+def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards():
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((ROOT / "examples" / "kubernetes.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["backoffLimitPerIndex"] > 0
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"  # else there is no limit per index
+    (container,) = pod["containers"]
+    command, *arguments = container["args"]
+    assert command == "fuse"
+    context = fuse.make_context("fuse", list(arguments))
+    assert context.params["shard"] == f"auto/{spec['completions']}"
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_image_is_run_by_a_user_without_rights():
+    text = (ROOT / "Dockerfile").read_text()
+    user = next(line for line in text.splitlines() if line.startswith("USER "))
+    assert user == "USER 10001:10001"
+    assert text.index(user) < text.index("ENTRYPOINT")
+    copied = [
+        word
+        for line in text.splitlines()
+        if line.startswith("COPY ")
+        for word in line.split()[1:-1]
+    ]
+    kept = (ROOT / ".dockerignore").read_text()
+    for name in copied:
+        assert (ROOT / name).exists()
+        assert f"!{name}" in kept

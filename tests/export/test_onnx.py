@@ -1,0 +1,117 @@
+"""ONNX files: ONNX Runtime computes what torch does."""
+
+import numpy as np
+import onnx
+import pytest
+import scipy.fft
+import torch
+
+from command_line import ddfm_run, refused
+from ddfm.export.graphs import make_graph
+from ddfm.export.onnx import onnx_of
+from ddfm.likelihood import EvidenceLikelihood
+from ddfm.numerics import poisson, regions
+from ddfm.numerics.exporting import median, repeated
+from ddfm.numerics.noise_level import noise_level
+from ddfm.priors.network import UNetPrior
+from ddfm.priors.schedule import alphas_bar
+from ddfm.priors.unet import UNet, UNetConfig
+
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def computed(model, **inputs):
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {k: x.numpy() for k, x in inputs.items()})[0])
+
+
+@pytest.fixture(scope="module")
+def prior():
+    config = UNetConfig(
+        in_channels=1,
+        out_channels=1,
+        model_channels=16,
+        channel_mult=(1,),
+        num_res_blocks=1,
+        attention=(),
+        num_head_channels=8,
+        norm_groups=4,
+        patch=2,
+    )
+    torch.manual_seed(0)
+    network = UNet(config).eval().requires_grad_(False)
+    for weight in network.parameters():
+        weight.copy_(torch.randn_like(weight) / weight[0].numel() ** 0.5)
+    return UNetPrior(network, alphas_bar("linear"), kind="v")
+
+
+def test_a_prior_answers_as_in_torch_at_every_size_and_timestep(prior):
+    model = onnx_of(make_graph("prior", prior), "prior")
+    onnx.checker.check_model(model)
+    for height, width, t in ((32, 64, 7), (96, 36, 400)):
+        x, times = torch.randn(1, 1, height, width), torch.tensor([t])
+        expected = prior(x, times)
+        assert (computed(model, x=x, t=times) - expected).abs().max() < 1e-4 * expected.std()
+
+
+def test_noise_is_told_as_by_ddfm_in_a_file_that_tells_nothing_of_this_machine(prior):
+    model = onnx_of(make_graph("noise", prior), "noise")
+    for size in ((40, 75), (128, 64)):
+        x = torch.rand(1, 1, 1, size[1]).expand(1, 1, *size) + 0.05 * torch.randn(1, 1, *size)
+        assert computed(model, x=x).item() == pytest.approx(noise_level(x), rel=1e-4)
+    data = model.SerializeToString()
+    assert b"ddfm image fusion" in data  # by which it is known as ours
+    assert b".py" not in data
+
+
+def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
+    """By matrix products instead of FFTs, and on its grid of means."""
+    torch.manual_seed(1)
+    smooth = [torch.nn.functional.interpolate(torch.rand(1, 1, 9, 12), (90, 132), mode="bicubic")]
+    smooth.append(smooth[0].flip(-1) * 0.7)
+    pair = [(2 * x - 1).clamp(-1, 1) for x in smooth]
+
+    def fused():
+        likelihood = EvidenceLikelihood(*pair)
+        f = likelihood.first_guess()
+        return likelihood(likelihood(f))
+
+    expected = fused()
+    asked = []
+    for module in (poisson, regions):
+        monkeypatch.setattr(module, "exporting", lambda: asked.append(1) or True)
+    assert (fused() - expected).abs().max() < 1e-3
+    assert asked
+
+
+def test_means_over_the_coarse_grid_are_those_of_areas():
+    x = torch.rand(1, 2, 37, 50)
+    for size in ((5, 9), (37, 50), (12, 7)):
+        rows, columns = (regions._means(n, m, x) for n, m in zip((37, 50), size, strict=True))
+        expected = torch.nn.functional.interpolate(x, size=size, mode="area")
+        assert torch.allclose(rows @ x @ columns.mT, expected, atol=1e-6)
+
+
+def test_cosines_are_the_transform():
+    x = torch.rand(2, 3, 21, dtype=torch.float64)
+    expected = scipy.fft.dct(x.numpy(), norm="ortho")
+    assert np.allclose(x @ poisson._cosines(21, x).mT, expected, atol=1e-12)
+
+
+def test_a_loop_becomes_a_loop():
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return repeated(lambda y: (2 * y,), (x,), 10)[0] + median(x)
+
+    x = torch.tensor([[3.0, 1.0, 2.0, 5.0]])
+    program = torch.export.export(Doubled(), (x,), strict=False)
+    assert any("while_loop" in str(node.target) for node in program.graph.nodes)
+    expected = 1024 * x + 2
+    assert torch.equal(program.module()(x), expected)
+    assert torch.equal(Doubled()(x), expected)
+
+
+def test_graphs_that_there_are_not(tmp_path):
+    refused(ddfm_run("export", "defualt"), "did you mean default")
+    refused(ddfm_run("export", "prior", "--prior", "gaussian", "-o", tmp_path / "p.onnx"), "graph")

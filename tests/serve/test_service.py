@@ -1,0 +1,215 @@
+"""The service: pictures as of the command line, and a sentence for whatever cannot be fused."""
+
+import base64
+import io
+import json
+import random
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+from ddfm.priors import load_prior
+from ddfm.serve.app import Service, make_app
+from ddfm.serve.limits import Limits
+from serve_load import malformed
+
+OPTIONS = {"likelihood": "paper", "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return load_prior("gaussian")
+
+
+@pytest.fixture(scope="module")
+def client(prior):
+    with TestClient(make_app(Service(device="cpu"), prior)) as client:
+        yield client
+
+
+def png(seed: int, size=(24, 20), name: str = "a.png"):
+    values = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return "sources", (name, buffer.getvalue())
+
+
+def pair():
+    return [png(1, name="ir.png"), png(2, name="vis.png")]
+
+
+def fuse(client, files, options=OPTIONS, **more):
+    return client.post("/fuse", files=files, data={"options": json.dumps(options)}, **more)
+
+
+def test_the_picture_is_the_one_of_the_command_line(client, tmp_path):
+    files = pair()
+    for _, (name, data) in files:
+        (tmp_path / name).write_bytes(data)
+    ddfm_run("fuse", tmp_path / "ir.png", tmp_path / "vis.png", "-o", tmp_path / "f.png", *FAST)
+    answer = fuse(client, files)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.content == (tmp_path / "f.png").read_bytes()
+
+
+def test_json_has_settings_and_the_same_picture(client):
+    picture = fuse(client, pair())
+    told = fuse(client, pair(), headers={"Accept": "application/json"}).json()
+    assert base64.b64decode(told["picture"]) == picture.content
+    assert (told["settings"]["likelihood"], told["format"]) == ("paper", "png")
+
+
+@pytest.mark.parametrize("format", ["tif", "jpg", "webp", ".jp2"])
+def test_formats(client, format):
+    data = {"options": json.dumps(OPTIONS), "format": format}
+    answer = client.post("/fuse", files=pair(), data=data)
+    with Image.open(io.BytesIO(answer.content)) as image:
+        assert image.size == (24, 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"likelyhood": "paper"}, "did you mean likelihood"),
+        ({"likelihood": "papre"}, "did you mean paper"),
+        ({"steps": 0, "likelihood": "paper"}, "steps"),
+        ({"prior": "/etc/passwd"}, "unknown option 'prior'"),
+        ({"task": 3}, "task"),
+        ({"clean": "much"}, "clean"),
+        ({"clip": "perhaps"}, "clip"),
+        ({"start": 10**30}, "start"),
+        ({"options": {"kappa": "x"}}, "kappa"),
+        ({"options": []}, "options"),
+        ([], "options must be a JSON object"),
+    ],
+)
+def test_options_that_cannot_be_are_named(client, options, words):
+    answer = fuse(client, pair(), options)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_errors_are_those_of_the_command_line(client, tmp_path):
+    files = [png(1, name="ir.png"), png(2, (30, 20), "vis.png")]
+    for _, (name, data) in files:
+        (tmp_path / name).write_bytes(data)
+    result = ddfm_run("fuse", tmp_path / "ir.png", tmp_path / "vis.png", "-o", tmp_path / "f.png")
+    line = refused(result, "ir.png has 24 x 20 pixels").removeprefix("ddfm: error: ")
+    answer = fuse(client, files)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == line.strip().replace(f"{tmp_path}/", "")
+
+
+def test_a_damaged_file_is_named(client):
+    _, (_, data) = png(1)
+    answer = fuse(client, [png(2), ("sources", ("broken.png", data[:80]))])
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("broken.png is truncated or damaged")
+
+
+# What Starlette holds in memory when it finds a body malformed, it leaves to be collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_malformed_bodies_are_refused(client):
+    generator = random.Random(0)
+    good = client.build_request("POST", "/fuse", files=pair()).read()
+    for _ in range(200):
+        body, content_type = malformed(good, generator)
+        answer = client.post("/fuse", content=body, headers={"Content-Type": content_type})
+        # What was changed may be a pixel, or the name of a file.
+        assert answer.status_code == 200 or 400 <= answer.status_code < 500, body
+        if answer.status_code != 200:
+            assert answer.json()["error"]
+
+
+def test_no_file_is_made(client, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a temporary file")
+
+    for name in ("mkstemp", "TemporaryFile", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    large = [png(1, (1200, 1000)), png(2, (1200, 1000))]  # larger than forms keep in memory usually
+    assert fuse(client, large).status_code == 200
+
+
+def test_too_much_is_refused_whether_it_says_so_or_not(prior):
+    app = make_app(Service(device="cpu", limits=Limits(upload=2000)), prior)
+    body = b"x" * 5000
+    with TestClient(app) as client:
+        for content in (body, iter([body[:1500], body[1500:]])):
+            answer = client.post(
+                "/fuse",
+                content=content,
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+            )
+            assert answer.status_code == 413
+            assert "0.002 MB" in answer.json()["error"]
+
+
+def held(prior):
+    """A prior that waits to be let go on, when it is asked first, and when it may."""
+    asked, may_go = threading.Event(), threading.Event()
+    kept = type(prior).__call__
+
+    class Held(type(prior)):
+        def __call__(self, x_t, t):
+            asked.set()
+            assert may_go.wait(20)
+            return kept(self, x_t, t)
+
+    waiting = object.__new__(Held)
+    waiting.__dict__.update(prior.__dict__)
+    return waiting, asked, may_go
+
+
+def test_who_comes_to_a_full_house_is_told_when_to_come_again(prior):
+    waiting, asked, may_go = held(prior)
+    app = make_app(Service(device="cpu", limits=Limits(queue=3)), waiting)
+    with TestClient(app) as client, ThreadPoolExecutor(3) as pool:
+        first = [pool.submit(fuse, client, pair()) for _ in range(3)]
+        assert asked.wait(20)
+        while client.get("/healthz").json()["taken"] < 3:
+            pass
+        late = fuse(client, pair())
+        may_go.set()
+        assert [each.result().status_code for each in first] == [200] * 3
+        assert late.status_code == 503
+        assert int(late.headers["Retry-After"]) >= 1
+        assert fuse(client, pair()).status_code == 200
+
+
+def test_what_takes_too_long_is_ended(prior):
+    waiting, _, may_go = held(prior)
+    app = make_app(Service(device="cpu", limits=Limits(seconds=0.3)), waiting)
+    with TestClient(app) as client:
+        answer = fuse(client, pair())
+        assert answer.status_code == 408
+        assert "0.3 seconds" in answer.json()["error"]
+        assert client.get("/healthz").json()["taken"] == 0
+        may_go.set()
+
+
+def test_none_of_many_requests_is_lost(client):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda k: fuse(client, pair()), range(24)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_other_names_than_its_own_are_refused(prior):
+    app = make_app(Service(device="cpu", hosts=("localhost",)), prior)
+    with TestClient(app, base_url="http://evil.example") as client:
+        assert client.get("/healthz").status_code == 400
+
+
+def test_its_pages_ask_no_other_host(client):
+    assert client.get("/openapi.json").json()["paths"].keys() == {"/fuse", "/healthz"}
+    page = client.get("/docs")
+    assert "http" not in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")

@@ -1,0 +1,205 @@
+"""The page, in a browser: two pictures in, their fusion out, and no other host is asked.
+
+The methods here are graphs of one operation, so that what comes out is known; that ddfm's own are
+right is tested in tests/export, and on the page by benchmarks/page_equal.py. Chromium is looked for
+on the PATH, and the runtime, the folder dist of onnxruntime-web, at $DDFM_ONNXRUNTIME_WEB.
+"""
+
+import io
+import os
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from command_line import ddfm_run, refused
+from ddfm.storage.ours import MARK
+from ddfm.web.server import site_server
+from ddfm.web.site import RUNTIME, build_site
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+DIST = os.environ.get("DDFM_ONNXRUNTIME_WEB")
+
+
+def graph(nodes, inputs, output, about=()):
+    shape = [1, None, None, None]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
+    out = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    half = helper.make_tensor("half", TensorProto.FLOAT, [], [0.5])
+    made = helper.make_graph(nodes, "made", values, [out], initializer=[half])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    for key, value in dict(about).items():
+        model.metadata_props.add(key=key, value=value)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    """A method that means, a tone that does nothing, noise that is 0.5, colours that are a's."""
+    node = helper.make_node
+    mean = [node("Add", ["a", "b"], ["sum"]), node("Mul", ["sum", "half"], ["fused"])]
+    said = {"pad": "16", "clean": "0.4"}
+    folder = tmp_path_factory.mktemp("graphs")
+    made = {
+        "default": graph(mean, ["a", "b"], "fused", said),
+        "tone": graph([node("Identity", ["fused"], ["toned"])], ["fused"], "toned"),
+        "noise": graph([node("Identity", ["half"], ["noise"])], ["x"], "noise"),
+        "color": graph(
+            [
+                node("Sub", ["a", "a"], ["zero"]),
+                node("Sub", ["b", "b"], ["nothing"]),
+                node("Add", ["zero", "nothing"], ["none"]),
+                node("Add", ["fused", "none"], ["rgb"]),
+            ],
+            ["fused", "a", "b"],
+            "rgb",
+        ),
+    }
+    for name, data in made.items():
+        (folder / f"{name}.onnx").write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    """The real one where there is one; files of its names elsewhere."""
+    if DIST:
+        return Path(DIST)
+    folder = tmp_path_factory.mktemp("dist")
+    for name in RUNTIME:
+        (folder / name).write_bytes(b"runtime")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(graphs, runtime, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web") / "site"
+    build_site(folder, runtime, graphs)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    with site_server(site, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_the_site_has_all_that_its_pages_name(site):
+    assert MARK in (site / "site.json").read_text()
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert {"index.html", "page.js", "worker.js", "graphs/default.onnx"} <= names
+    for page in ("index.html", "page.js", "worker.js", "offline.js", "page.css"):
+        text = (site / page).read_text()
+        assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert sum(len((site / name).read_bytes()) for name in names if "/" not in name) < 20_000
+
+
+def test_headers_let_nothing_out_and_folders_are_not_listed(address):
+    with urllib.request.urlopen(address) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert policy.startswith("default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; ")
+    assert "connect-src" not in policy  # so that it is 'self', too
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{address}graphs/")
+    with urllib.request.urlopen(f"{address}worker.js") as answer:
+        assert answer.headers["Content-Type"] == "text/javascript"
+
+
+def test_what_is_missing_is_named(tmp_path, graphs, runtime, site):
+    refused(ddfm_run("web", tmp_path / "none"), "is no site of ddfm", "npm install")
+    refused(ddfm_run("web", tmp_path / "new", "--runtime", tmp_path), "there is no ort.wasm")
+    told = ("web", tmp_path / "new", "--runtime", runtime, "--graphs")
+    refused(ddfm_run(*told, tmp_path), "ddfm export tone")
+    refused(ddfm_run("web", site, "--runtime", runtime, "--graphs", graphs), "is there already")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="the browser is led by playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on the PATH")
+    if not DIST:
+        pytest.skip("DDFM_ONNXRUNTIME_WEB does not say where onnxruntime-web/dist is")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.asked = []
+        context.on("request", lambda request: page.asked.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#method option", state="attached")
+        yield page
+
+
+def picture(seed: int, size=(45, 37)) -> dict[str, object]:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    file = {"name": f"{seed}.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    return file | {"pixels": pixels / 255}
+
+
+def given(file):
+    return {key: file[key] for key in ("name", "mimeType", "buffer")}
+
+
+def downloaded(page):
+    with page.expect_download() as download:
+        page.click("#save")
+    with Image.open(download.value.path()) as image:
+        return np.asarray(image.convert("RGB")) / 255
+
+
+def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, address):
+    a, b = picture(1), picture(2)
+    page.set_input_files("#file-a", given(a))
+    page.set_input_files("#file-b", given(b))
+    page.wait_for_selector("#result:not([hidden])", timeout=60_000)
+    luma = (a["pixels"] + b["pixels"]) / 2 @ [0.299, 0.587, 0.114]
+    assert np.abs(downloaded(page) - luma[..., None]).max() <= 1 / 255
+    assert "noisy" in page.inner_text("#warning")
+    assert all(url.startswith((address, "blob:")) for url in page.asked)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#strength").fill("0")  # the visible picture alone
+    page.wait_for_timeout(500)
+    visible = b["pixels"] @ [0.299, 0.587, 0.114]
+    assert np.abs(downloaded(page) - visible[..., None]).max() <= 1 / 255
+
+
+def test_a_damaged_file_ends_in_a_message(page):
+    broken = given(picture(1)) | {"name": "broken.png"}
+    page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
+    page.wait_for_selector("#warning:not([hidden])")
+    assert "broken.png is no picture" in page.inner_text("#warning")
+    page.set_input_files("#file-a", given(picture(1)))
+    page.set_input_files("#file-b", given(picture(2, (40, 37))))
+    page.wait_for_selector("#warning:not([hidden])")
+    assert "same size" in page.inner_text("#warning")
+
+
+def test_it_works_offline_and_everything_has_a_name(page):
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    page.context.set_offline(True)
+    page.reload()
+    page.wait_for_selector("#method option", state="attached")
+    names = page.evaluate(
+        "[...document.querySelectorAll('input, select, button')].map("
+        "e => e.ariaLabel || e.labels?.[0]?.textContent.trim() || e.textContent.trim())"
+    )
+    assert all(names)
