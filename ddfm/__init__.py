@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.priors import Prior, load_prior
+    from ddfm.restoration.observation import Observation
     from ddfm.result import Fusion
     from ddfm.storage.ours import overwriting
 
@@ -56,6 +57,7 @@ _ROOMS = {
     "InputError": "ddfm.errors",
     "Likelihood": "ddfm.likelihood",
     "MissingExtra": "ddfm.errors",
+    "Observation": "ddfm.restoration.observation",
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.diffusion.watch",
@@ -84,6 +86,7 @@ __all__ = [
     "InputError",
     "Likelihood",
     "MissingExtra",
+    "Observation",
     "Picture",
     "Prior",
     "Snapshot",

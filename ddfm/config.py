@@ -19,6 +19,7 @@ from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, T
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
+from ddfm.restoration.observation import plain_observations
 
 __all__ = ["METHODS", "MIXED", "TASKS", "FusionConfig", "name_of"]
 
@@ -59,7 +60,10 @@ class FusionConfig:
         tone: "auto" spreads the levels of the result, where the task has a use for it; "none"
             leaves them as they were fused.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
-        resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
+        resize: what sources of two sizes are brought to: the size of "a", of "b", or, by "auto", of
+            the finest, where all are of one shape; "error" refuses them.
+        observations: what is known of each source, a `ddfm.Observation` or a dictionary, or None;
+            what is not said is found out.
         align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
             them on one another by the smallest model that explains them, where that is sure;
             "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
@@ -89,7 +93,8 @@ class FusionConfig:
     seed: int = 3407
     tone: str = "auto"
     color: str = "auto"
-    resize: str = "error"
+    resize: str = "auto"
+    observations: Any = ()
     align: str = "none"
     align_to: str | None = None
     transform: Any = None
@@ -110,6 +115,7 @@ class FusionConfig:
             "tone": one_of("tone", self.tone, TONES),
             "color": one_of("color", self.color, COLORS, "colour mode"),
             "resize": one_of("resize", self.resize, RESIZES, "way to resize"),
+            "observations": plain_observations(self.observations),
             "align": one_of("align", self.align, ALIGN, "way to align"),
             "transform": _transform(self.transform),
             "crop": one_of("crop", self.crop, CROPS, "way to crop"),

@@ -35,6 +35,7 @@ from ddfm.imaging.color import luminance
 from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.sources import (
+    common_size,
     equally_bright,
     grey,
     in_color,
@@ -47,13 +48,14 @@ from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import padded
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay, reference_of
+from ddfm.restoration.restore import restored, with_gaps_filled, with_luminance
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import check_samples, posterior_samples
@@ -113,7 +115,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        balance, seed, tone, color, resize, align, align_to, transform, crop, look: likewise.
+        balance, seed, tone, color, resize, observations: likewise.
+        align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
@@ -143,7 +146,8 @@ class Fuser:
         dtype: str | torch.dtype = "auto",
         tone: str = "auto",
         color: str = "auto",
-        resize: str = "error",
+        resize: str = "auto",
+        observations: Sequence[Any] | None = None,
         align: str = "none",
         align_to: str | None = None,
         transform: Any = None,
@@ -169,6 +173,7 @@ class Fuser:
             tone=tone,
             color=color,
             resize=resize,
+            observations=observations,
             align=align,
             align_to=align_to,
             transform=transform,
@@ -228,8 +233,8 @@ class Fuser:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more of one size: paths, bytes, open files, PIL images, NumPy arrays or
-                tensors.
+            sources: two or more, of one size or of one shape: paths, bytes, open files, PIL images,
+                NumPy arrays or tensors.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
@@ -272,17 +277,39 @@ class Fuser:
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
-        pictures = read_sources(sources, config.resize, alike=not moves)
+        came = read_sources(sources, config.resize, alike=False)
+        reference = reference_of(config.align_to, config.resize)
+        if moves:
+            sizes = [_as_fine(p.size, came[reference].size) for p in came]
+        else:
+            sizes = [common_size(came, config.resize)] * len(came)
+        pictures, observed = self._restored(came, sizes, guided=not moves)
         if moves or config.look:
             stage("aligning" if moves else "looking whether the sources lie on each other")
-        return lay(
-            pictures,
+        laid = lay(
+            pictures if moves else with_gaps_filled(pictures),
             config.align,
             transform=transform,
-            reference=reference_of(config.align_to, config.resize),
+            reference=reference,
             crop=config.crop == "common",
             look=config.look,
         )
+        return replace(laid, observed=observed)
+
+    @torch.no_grad()
+    def _restored(
+        self, came: Pictures, sizes: Sequence[tuple[int, int]], *, guided: bool
+    ) -> tuple[Pictures, list[dict[str, Any]]]:
+        """Sources without what happened to them on their way."""
+        config = self.resolved(self._task_of(came))
+
+        def denoised(x: Tensor, level: float) -> Tensor:
+            prior = Tiled.if_needed(self.prior, config.tile, (x.shape[-2], x.shape[-1]))
+            x = x.to(self.device)
+            return luminance(denoise(prior, _channels(x, prior), level)).cpu()
+
+        said = config.observations
+        return restored(came, said, sizes, denoised, clean=config.clean, guided=guided)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
         """All results of `stream`, whose keywords it takes."""
@@ -416,7 +443,9 @@ class Fuser:
             )
             settings = self.settings(config.task) | _about(laid, run.observed[k])
             snapshots = watch.snapshots(k, size)
-            results.append(Fusion(picture, settings, snapshots, run.chosen[k], laid.words + words))
+            words = laid.words + words
+            latents = _latents(laid.pictures, run.observed[k])
+            results.append(Fusion(picture, settings, snapshots, run.chosen[k], words, latents))
         return results
 
     def _in_a_loop(
@@ -602,6 +631,23 @@ def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered
         yield some
 
 
+def _latents(pictures: Pictures, sources: Sequence[Observed]) -> Pictures:
+    """The sources as they were fused: where there was noise, without it."""
+    done = []
+    for picture, source in zip(pictures, sources, strict=True):
+        if source.mean is not None:
+            plane = ((_within(source.likely, picture.size)[0, 0] + 1) / 2).clamp(0, 1)
+            picture = with_luminance(picture, plane.float().cpu().numpy())
+        done.append(picture)
+    return tuple(done)
+
+
+def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    scale = max(1.0, max(reference) / max(size))
+    return round(scale * size[0]), round(scale * size[1])
+
+
 def _plane(levels: np.ndarray) -> Tensor:
     """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
     return torch.from_numpy(2 * levels.astype(np.float32) - 1)[None, None]
@@ -629,5 +675,6 @@ def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     noise = [round(source.level, 5) for source in sources]
     digests = [picture.sha256 for picture in laid.pictures]
     about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
+    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -163,11 +163,11 @@ def test_sources_are_left_alone():
 
 
 def test_resizing_is_asked_for():
-    a, b = image(0, 10, 8), image(1, 20, 16)
-    with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 16 x 20.*--resize a"):
+    a, b = image(0, 10, 8), image(1, 20, 19)
+    with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):
         fuse(a, b, prior="gaussian", **PLAIN)
     assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
-    assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 16)
+    assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 19)
 
 
 def test_resizing_smooths_first():
@@ -711,7 +711,7 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         ({"sampler": "dimm"}, "unknown sampler 'dimm'; did you mean ddim"),
         ({"task": "medica"}, "unknown task 'medica'; did you mean medical"),
         ({"color": "gray"}, "unknown colour mode 'gray'; did you mean grey"),
-        ({"resize": "A"}, "unknown way to resize 'A'; known: a, b, error"),
+        ({"resize": "A"}, "unknown way to resize 'A'; known: a, auto, b, error"),
         ({"dtype": "float3"}, "unknown dtype 'float3'; did you mean float32"),
         ({"device": "gpu"}, "no device 'gpu' here"),
         ({"device": "meta"}, "no device 'meta' here"),

@@ -26,6 +26,7 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.ranges import RangeCommand, range_options
+from ddfm.cli.restoration import observation_options, observations
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -66,6 +67,13 @@ PREVIEW = 512  # pixels of the longest side
     type=OutputPath(),
     metavar="FILE",
     help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+)
+@observation_options
+@click.option(
+    "--save-sources",
+    type=OutputPath(),
+    metavar="DIR",
+    help="Write the sources there as they were fused: enlarged, without noise, stripes and blur.",
 )
 @click.option(
     "--preview",
@@ -157,6 +165,7 @@ def fuse(
     crop: str,
     like: Path | None,
     sheet: Path | None,
+    save_sources: Path | None,
     preview: bool,
     save_steps: Path | None,
     uncertainty: Path | None,
@@ -197,7 +206,8 @@ def fuse(
     Examples:
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
-      ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse small.png large.png -o fused.png --save-sources sources/
+      ddfm fuse noisy.png photo.jpg -o fused.png --noise-a 12 --blur-a 1.5
       ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
@@ -214,6 +224,7 @@ def fuse(
     stage("loading")
     check_sources(sources)
     check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
+    settings |= observations(settings)
     checked(settings)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
@@ -225,7 +236,7 @@ def fuse(
         record = existing_record(like)
         settings = said_or_recorded(settings, record)
     of_images: dict[str, Any] = {"--show": show, "--overlay": overlay, "--preview": preview}
-    of_images |= {"--save-steps": save_steps, "--check": sheet}
+    of_images |= {"--save-steps": save_steps, "--check": sheet, "--save-sources": save_sources}
     of_images |= {"--uncertainty": uncertainty, "--samples": samples, "--attribution": attribution}
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
@@ -258,6 +269,7 @@ def fuse(
         save_steps,
         save_transform,
         sheet,
+        save_sources,
         uncertainty,
         attribution,
         samples_for(uncertainty, samples),
@@ -287,7 +299,7 @@ def _fuse_images(
     suffix: str | None = None,
 ) -> Fusion:
     from ddfm.imaging.files import check_output, output_suffix
-    from ddfm.imaging.sources import read_sources
+    from ddfm.imaging.sources import common_size, read_sources
 
     moves = settings["align"] != "none" or settings["transform"] is not None
     if output == DASH:
@@ -298,12 +310,13 @@ def _fuse_images(
     pictures = opening.pictures(opened(sources))
     if progress is None:
         _say_levels(pictures)
-    pictures = read_sources(pictures, settings["resize"], alike=not moves)
+    pictures = read_sources(pictures, settings["resize"], alike=False)
+    size = pictures[1].size if moves else common_size(pictures, settings["resize"])
     if opening.longest is not None and progress is None:
-        height, width = pictures[1 if moves else 0].size
+        height, width = size
         say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)
     if output != DASH:
-        check_output(output, pictures[1 if moves else 0].size)
+        check_output(output, size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)
@@ -314,7 +327,7 @@ def _fuse_images(
         write_out(fusion, suffix)
     else:
         fusion.save(output)
-    beside.write(fusion, pictures, output, fuser)
+    beside.write(fusion, pictures, output)
     return fusion
 
 

@@ -164,9 +164,10 @@ _FUSER = (
     ),
     click.option(
         "--resize",
-        default="error",
+        default="auto",
         show_default=True,
-        help="Where sizes differ: refuse (error), or bring all to the size of A (a) or B (b).",
+        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
+        "they are of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddfm.numerics.exporting import modulo
 
-__all__ = ["per_image_mean", "per_image_sum", "shares_of", "smooth"]
+__all__ = ["mirrored_places", "per_image_mean", "per_image_sum", "shares_of", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
@@ -50,8 +50,12 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
-    size = x.shape[dim]
-    places = modulo(torch.arange(-reach, size + reach, device=x.device), 2 * size)
-    places = torch.minimum(places, 2 * size - 1 - places)
+    places = mirrored_places(x.shape[dim], reach).to(x.device)
     before, after = places[:reach], places[-reach:]
     return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)
+
+
+def mirrored_places(size: int, reach: int) -> Tensor:
+    """Which of `size` pixels stand at -reach to size + reach - 1."""
+    places = modulo(torch.arange(-reach, size + reach), 2 * size)
+    return torch.minimum(places, 2 * size - 1 - places)

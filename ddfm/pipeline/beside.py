@@ -14,7 +14,6 @@ from ddfm.imaging.views import check_view, path_of, view
 from ddfm.storage.outputs import check_writable
 
 if TYPE_CHECKING:
-    from ddfm.fuser import Fuser
     from ddfm.result import Fusion
 
 __all__ = ["Beside"]
@@ -30,6 +29,7 @@ class Beside:
         steps: a folder for the estimate of every step.
         transform: a file for the transform that was found.
         sheet: an image of how the sources lie, before and after.
+        sources: a folder for the sources as they were fused.
         uncertainty, attribution: how far the result may be off, and where it is from, as numbers
             (.tif) or as pictures.
         samples: for the uncertainty.
@@ -40,6 +40,7 @@ class Beside:
     steps: Path | None = None
     transform: Path | None = None
     sheet: Path | None = None
+    sources: Path | None = None
     uncertainty: Path | None = None
     attribution: Path | None = None
     samples: int = 0
@@ -63,6 +64,10 @@ class Beside:
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
                 check_output(image)
+        if self.sources is not None:
+            from ddfm.result import check_sources
+
+            check_sources(self.sources)
         if self.steps is not None:
             from ddfm.result import check_steps
 
@@ -81,9 +86,7 @@ class Beside:
         """Where the views of a result lie."""
         return [path_of(output, kind) for kind in self.views]
 
-    def write(
-        self, fusion: Fusion, pictures: Sequence[Picture], output: Path, fuser: Fuser
-    ) -> None:
+    def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
         """All of it.
 
         Args:
@@ -91,14 +94,15 @@ class Beside:
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
+        if self.sources is not None:
+            fusion.save_sources(self.sources)
         if self.uncertainty is not None and fusion.uncertainty is not None:
             fusion.uncertainty.save(self.uncertainty)
         if self.attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(self.attribution)
         self._write_alignment(fusion, pictures)
-        laid = fuser.registered(pictures).pictures if self.views else ()
         for kind, path in zip(self.views, self.views_of(output), strict=True):
-            look = from_array(view(kind, fusion.picture, laid, self.colormap))
+            look = from_array(view(kind, fusion.picture, fusion.sources, self.colormap))
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:

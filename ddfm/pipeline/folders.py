@@ -185,6 +185,7 @@ class _PairWork:
         settings = self.settings(fusion.settings["task"])
         known = (*settings, "sources", "sha256")  # which a manifest has by itself
         found = {k: v for k, v in fusion.settings.items() if k not in known}
+        fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
         return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
 
     def recall(self, item: Item, entry: Entry) -> None:
