@@ -221,11 +221,11 @@ def fuse(
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
       ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
+    stage("loading")
     check_sources(sources)
     check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
     settings |= observations(settings)
     checked(settings)
-    stage("loading")
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)

@@ -16,6 +16,7 @@ from ddfm.numerics.poisson import dct, idct
 __all__ = ["held_to_file", "quantisation", "strength"]
 
 BLOCK = 8
+STRENGTH = 0.1  # of the steps for what is smooth in a block
 # Steps for luminance at quality 50, ITU-T T.81, table K.1.
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -38,9 +39,6 @@ def quantisation(quality: int) -> np.ndarray:
 def strength(quality: int) -> float:
     """The noise, of levels from -1 to 1, that quantisation is most like to a denoiser."""
     return STRENGTH * 2 / 255 * float(quantisation(quality)[:3, :3].mean())
-
-
-STRENGTH = 0.3
 
 
 def held_to_file(x: Tensor, y: Tensor, quality: int) -> Tensor:
