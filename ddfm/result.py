@@ -109,7 +109,7 @@ class Fusion:
             path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
-        record = None if self.settings["strip"] else self.record
+        record = None if self.settings.get("strip") else self.record
         return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation
