@@ -3,8 +3,10 @@
     ddfm web site/ --runtime node_modules/onnxruntime-web/dist --build-only
     python -m benchmarks.page_equal site/ INFRARED VISIBLE [INFRARED VISIBLE ...]
 
-Per pair and method: the largest difference to `ddfm.fuse` in levels from 0 to 255, of ONNX Runtime
-in Python and of the page in Chromium, and seconds. Needs playwright, and chromium on the PATH.
+Per pair and method: the largest difference to `ddfm.fuse` in levels from 0 to 255, and how many
+pixels differ by more than one level, of ONNX Runtime in Python and of the page in Chromium; and
+seconds, of ddfm, the runtime and the page, which loads everything anew. Needs playwright, and
+chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -69,6 +71,10 @@ def on_page(page: Any, method: str, files: tuple[str, str]) -> tuple[np.ndarray,
         return np.asarray(image.convert("RGB")), seconds
 
 
+def _differs(levels: np.ndarray) -> str:
+    return f"{levels.max():.3g} (beyond 1: {(levels > 1.001).sum()} pixels)"
+
+
 def main(site: Path, *files: str) -> None:
     """A line per pair and method."""
     runtime = by_runtime(site)
@@ -90,14 +96,17 @@ def main(site: Path, *files: str) -> None:
                 luma = ddfm.fuse(*pair, tile=0, color="grey", **how).picture.pixels[..., 0]
                 planes = [np.asarray(grey(ddfm.read_image(p))) for p in pair]
                 began = time.monotonic()
-                plain = np.abs(runtime(method, *planes) - luma).max() * 255
+                plain = np.abs(runtime(method, *planes) - luma) * 255
                 seconds.append(time.monotonic() - began)
                 picture, last = on_page(page, method, pair)
                 whole = expected.image.reshape(*picture.shape[:2], -1)[..., :3].astype(int)
-                in_page = np.abs(picture.astype(int) - whole).max()
+                in_page = np.abs(picture.astype(int) - whole).max(axis=2)
                 took = ", ".join(f"{s:.1f}" for s in [*seconds, last])
+                size = f"{luma.shape[1]} x {luma.shape[0]}"
                 print(
-                    f"{Path(pair[0]).name} {method}: runtime {plain:.3f}, page {in_page}, {took} s"
+                    f"{Path(pair[0]).name} {size} {method}: runtime {_differs(plain)}, "
+                    f"page {_differs(in_page)}; {took} s",
+                    flush=True,
                 )
         browser.close()
         server.shutdown()

@@ -66,7 +66,6 @@ __all__ = ["Fuser", "Fusion", "check_attribution", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
 Part = str | Callable[..., Any]
-_RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
 SLOW = "float16 is much slower than float32 on a CPU; dtype auto (--dtype auto) takes the fastest"
 
@@ -198,14 +197,6 @@ class Fuser:
         said = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
         others = "".join(f", {name}={value!r}" for name, value in said.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
-
-    def __getattr__(self, name: str) -> Any:
-        """What had another name until 0.5."""
-        if name not in _RENAMED:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        message = f"Fuser.{name} is now Fuser.{_RENAMED[name]}; the old name goes with version 0.7"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return getattr(self, _RENAMED[name])
 
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior, where some of the configuration is different."""

@@ -569,8 +569,6 @@ def test_a_series_shares_its_contrast():
     assert series(*pairs[0]).settings["options"]["curve"] == list(series.config.options["curve"])
     given = Fuser("gaussian", steps=1, device="cpu", options={"curve": (-1, 0.5, 1)})
     assert given.with_shared_estimates(pairs).config.options == {"curve": (-1, 0.5, 1)}
-    with pytest.warns(DeprecationWarning, match="sharing is now Fuser.with_shared_estimates"):
-        assert given.sharing(pairs).config.options == {"curve": (-1, 0.5, 1)}
     assert (
         Fuser("gaussian", likelihood="paper", device="cpu")
         .with_shared_estimates(pairs)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.arguments import one_of
 from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
 from ddfm.cli.metadata import metadata_options, said_or_recorded, warn_of_changes
@@ -221,11 +220,11 @@ def fuse(
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
       ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
+    stage("loading")
     check_sources(sources)
     check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
     settings |= observations(settings)
     checked(settings)
-    stage("loading")
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
@@ -387,6 +386,8 @@ class _Folder:
 
 
 def _engine(folder: _Folder) -> Engine | None:
+    from ddfm.arguments import one_of
+
     if one_of("engine", folder.engine or "threads", ("threads", "dask")) == "threads":
         return None
     from ddfm.pipeline.dask_engine import OnDask

@@ -9,12 +9,17 @@ __all__ = ["write_options"]
 USUAL = "Options"
 FEW = 20  # options that need no sections
 _SECTIONS = {
+    "To look at, and how sure it is": "show overlay preview save_steps uncertainty samples "
+    "attribution montage",
+    "What happened to the sources before": "scale_a scale_b blur_a blur_b noise_a noise_b "
+    "stripes_a stripes_b mask_a mask_b jpeg_a jpeg_b as_is save_sources",
+    "What comes along in the file": "metadata_from strip like keep_identity",
     "How the sources are read, and lie": "task resize range_a range_b celsius percentiles grid "
     "axis window_a window_b colormap_a colormap_b series_a series_b align align_to transform_file "
-    "save_transform crop sheet max_megapixels",
+    "save_transform crop sheet",
     "Folders, and what was done before": "pattern suffix dry_run shard engine scheduler verify",
     "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
-    "together",
+    "together max_megapixels",
     "What is said": "as_json quiet verbose help",
 }
 

@@ -28,6 +28,7 @@ from ddfm.imaging.color import luminance
 from ddfm.numerics.noise_level import noise_level
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
+from ddfm.progress import stage
 
 __all__ = ["Observed", "observe", "with_independent_noise"]
 
@@ -84,6 +85,7 @@ def observe(
     level = noise_level(seen[..., :height, :width])
     mean = None
     if level >= clean:
+        stage("removing noise")
         mean = _denoised(prior, seen, level)
     clipped = level if clipped is None else clipped
     return Observed(seen, mean, level, clipped if clipped >= clean else 0.0, level)

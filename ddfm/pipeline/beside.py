@@ -96,10 +96,11 @@ class Beside:
             fusion.save_steps(self.steps)
         if self.sources is not None:
             fusion.save_sources(self.sources)
-        if self.uncertainty is not None and fusion.uncertainty is not None:
-            fusion.uncertainty.save(self.uncertainty)
-        if self.attribution is not None and fusion.attribution is not None:
-            fusion.attribution.save(self.attribution)
+        uncertainty, attribution = fusion.uncertainty, fusion.attribution
+        if self.uncertainty is not None and uncertainty is not None:
+            uncertainty.save(self.uncertainty)
+        if self.attribution is not None and attribution is not None:
+            attribution.save(self.attribution)
         self._write_alignment(fusion, pictures)
         for kind, path in zip(self.views, self.views_of(output), strict=True):
             look = from_array(view(kind, fusion.picture, fusion.sources, self.colormap))
