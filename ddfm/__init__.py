@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
     from ddfm.diffusion.watch import Snapshot
     from ddfm.errors import (
+        Cancelled,
         DdfmError,
         DownloadError,
         HostError,
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.priors import Prior, load_prior
+    from ddfm.restoration.observation import Observation
     from ddfm.result import Fusion
     from ddfm.storage.ours import overwriting
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
+    "Cancelled": "ddfm.errors",
     "DdfmError": "ddfm.errors",
     "DownloadError": "ddfm.errors",
     "Fuser": "ddfm.fuser",
@@ -54,6 +57,7 @@ _ROOMS = {
     "InputError": "ddfm.errors",
     "Likelihood": "ddfm.likelihood",
     "MissingExtra": "ddfm.errors",
+    "Observation": "ddfm.restoration.observation",
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.diffusion.watch",
@@ -72,6 +76,7 @@ _ROOMS = {
 }
 
 __all__ = [
+    "Cancelled",
     "DdfmError",
     "DownloadError",
     "Fuser",
@@ -81,6 +86,7 @@ __all__ = [
     "InputError",
     "Likelihood",
     "MissingExtra",
+    "Observation",
     "Picture",
     "Prior",
     "Snapshot",

@@ -22,6 +22,7 @@ __all__ = [
     "a_path",
     "by_annotation",
     "flag",
+    "number",
     "one_of",
     "plain_options",
     "positive",
@@ -118,6 +119,14 @@ def a_number(name: str, value: Any) -> float:
         if not isinstance(value, str):
             return number
     raise InputError(f"{name} must be a number, not {short(value)}")
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """A number between these, both included."""
+    found = a_number(name, value)
+    if low <= found <= high:
+        return found
+    raise InputError(f"{name} must be a number from {low:g} to {high:g}, not {short(value)}")
 
 
 def two_numbers(name: str, value: Any) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import a_number, flag, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -19,6 +19,7 @@ from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, T
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
+from ddfm.restoration.observation import plain_observations
 
 __all__ = ["METHODS", "MIXED", "TASKS", "FusionConfig", "name_of"]
 
@@ -26,6 +27,8 @@ METHODS = ("ddfm", "dmfuse")
 TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 
 MIXED = TASKS[2:]  # their sources share the colour as they share the levels
+
+PUBLISHED = ("paper", "reference")  # likelihoods
 
 Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
 
@@ -51,11 +54,16 @@ class FusionConfig:
         clean: the least noise (standard deviation, of levels from 0 to 1) that, found in a source,
             is removed by the prior first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
+        balance: from -1, more of the first source, to 1, more of the second; 0 leaves it to what is
+            in them. Of the default likelihood, for two sources. Targets are kept in any case.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         tone: "auto" spreads the levels of the result, where the task has a use for it; "none"
             leaves them as they were fused.
         color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
-        resize: what to do with sources of two sizes: "error", or to the size of "a" or "b".
+        resize: what sources of two sizes are brought to: the size of "a", of "b", or, by "auto", of
+            the finest, where all are of one shape; "error" refuses them.
+        observations: what is known of each source, a `ddfm.Observation` or a dictionary, or None;
+            what is not said is found out.
         align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
             them on one another by the smallest model that explains them, where that is sure;
             "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
@@ -81,10 +89,12 @@ class FusionConfig:
     start: int | None = None
     clean: float | None = None
     clip: bool | None = None
+    balance: float = 0.0
     seed: int = 3407
     tone: str = "auto"
     color: str = "auto"
-    resize: str = "error"
+    resize: str = "auto"
+    observations: Any = ()
     align: str = "none"
     align_to: str | None = None
     transform: Any = None
@@ -100,10 +110,12 @@ class FusionConfig:
             "method": one_of("method", self.method, METHODS),
             "task": one_of("task", self.task, (*TASKS, "auto")),
             "likelihood": _part("likelihood", self.likelihood),
+            "balance": number("balance", self.balance, -1, 1),
             "seed": _seed(self.seed),
             "tone": one_of("tone", self.tone, TONES),
             "color": one_of("color", self.color, COLORS, "colour mode"),
             "resize": one_of("resize", self.resize, RESIZES, "way to resize"),
+            "observations": plain_observations(self.observations),
             "align": one_of("align", self.align, ALIGN, "way to align"),
             "transform": _transform(self.transform),
             "crop": one_of("crop", self.crop, CROPS, "way to crop"),
@@ -177,7 +189,10 @@ class FusionConfig:
         return None if self.transform is None else Transform.from_dict(self.transform)
 
     def _check_method(self) -> None:
-        """Refuses what dmfuse has no use for."""
+        """Refuses what the method, or the likelihood, has no use for."""
+        if self.balance and (self.method == "dmfuse" or self.likelihood in PUBLISHED):
+            which = self.method if self.method == "dmfuse" else self.likelihood
+            raise InputError(f"balance (--balance) is for the default likelihood, not for {which}")
         if self.method != "dmfuse":
             check_tile(self.tile)
             return

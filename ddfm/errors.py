@@ -1,6 +1,7 @@
 """What a user can get wrong ends here: one line that says what, where, and what to do.
 
 DdfmError              all of them
+  Cancelled            a callback returned False
   InputError           what was given cannot be used (also a ValueError)
   HostError            it could be used, but not here
     StorageError       a file or folder cannot be read or written (also an OSError)
@@ -15,6 +16,7 @@ import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
+    "Cancelled",
     "DdfmError",
     "DdfmWarning",
     "DownloadError",
@@ -35,6 +37,10 @@ _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, separa
 
 class DdfmError(Exception):
     """An error of the input, not of the program. Its message is one line for the user."""
+
+
+class Cancelled(DdfmError):
+    """A callback returned False. What was done until then is whole, and nothing else is there."""
 
 
 class InputError(DdfmError, ValueError):
@@ -74,7 +80,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 def why_failed(error: Exception) -> str:
     """A line for a pair that failed, while others go on; errors of the program are raised."""
-    if isinstance(error, DdfmError):
+    if isinstance(error, DdfmError) and not isinstance(error, Cancelled):
         return str(error)
     if is_out_of_memory(error):
         return "not enough memory for images of this size; smaller tiles may help"

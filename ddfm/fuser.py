@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,18 @@ import torch
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import MIXED, FusionConfig, ResolvedConfig
+from ddfm.config import MIXED, FusionConfig, ResolvedConfig, name_of
 from ddfm.diffusion.guided import GuidedDenoiser
+from ddfm.diffusion.observed import Observed, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Callback, Watch
 from ddfm.dmfuse.fuse import OVERLAP, DMFuse, check_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.color import luminance
 from ddfm.imaging.metadata import kept_word
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.sources import (
+    common_size,
     equally_bright,
     grey,
     in_color,
@@ -45,30 +48,62 @@ from ddfm.numerics.device import fast_dtype, find_device, find_dtype
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
-from ddfm.priors.denoise import denoise, padded, unclipped
+from ddfm.priors.denoise import denoise, padded
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
+from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay, reference_of
+from ddfm.restoration.restore import restored, with_gaps_filled, with_luminance
 from ddfm.result import Chosen, Fusion
+from ddfm.trust.attribution import Attribution, attributed
+from ddfm.trust.samples import check_samples, posterior_samples
+from ddfm.trust.uncertainty import Uncertainty
 from ddfm.version import __version__
 
-__all__ = ["Fuser", "Fusion", "check_number", "fuse"]
+__all__ = ["Fuser", "Fusion", "check_attribution", "check_number", "fuse"]
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
-Evidence = tuple[list[Tensor], list[float], float]  # sources, noise found in each, most noise left
 Part = str | Callable[..., Any]
-_RENAMED = {"begins_late": "has_warm_start", "sharing": "with_shared_estimates"}
 _PLAIN = FusionConfig().plain()
+SLOW = "float16 is much slower than float32 on a CPU; dtype auto (--dtype auto) takes the fastest"
+
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 
 def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    names = ("progress", "callback", "trajectory", "first_guess")
-    of_call = {name: kwargs.pop(name) for name in names if name in kwargs}
+    of_call = {name: kwargs.pop(name) for name in OF_CALL if name in kwargs}
     return Fuser(prior, **kwargs)(*sources, **of_call)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is known when groups are fused, and before they are pictures again."""
+
+    groups: Sequence[Registered]
+    observed: list[list[Observed]]
+    config: ResolvedConfig
+    prior: Prior
+    likelihood: Likelihood | None  # of DDFM
+    f: Tensor | None  # as the loop left it, (B, 1, H, W) about [-1, 1], with its padding
+    fused: Tensor  # luminance, (B, 1, H, W) in [0, 1]
+    chosen: list[Chosen]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.groups[0].pictures[0].size
+
+    @torch.no_grad()
+    def attribution(self) -> Attribution | None:
+        """Of the one result of this run."""
+        shares = None if self.likelihood is None else self.likelihood.attribution()
+        if shares is None or self.f is None:
+            return None
+        names = [picture.name for picture in self.groups[0].pictures]
+        luminance = self.fused[0, 0].float().cpu().numpy()
+        return attributed(shares, self.observed[0], self.f, luminance, names)
 
 
 class Fuser:
@@ -79,7 +114,8 @@ class Fuser:
             shared stays as it is: where device or dtype are to change, a copy is used.
         method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
             Likelihood and sampler may be the caller's own.
-        seed, tone, color, resize, align, align_to, transform, crop, look: likewise.
+        balance, seed, tone, color, resize, observations: likewise.
+        align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
@@ -103,12 +139,14 @@ class Fuser:
         start: int | None = None,
         clean: float | None = None,
         clip: bool | None = None,
+        balance: float = 0.0,
         seed: int = 3407,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
         tone: str = "auto",
         color: str = "auto",
-        resize: str = "error",
+        resize: str = "auto",
+        observations: Sequence[Any] | None = None,
         align: str = "none",
         align_to: str | None = None,
         transform: Any = None,
@@ -129,10 +167,12 @@ class Fuser:
             start=start,
             clean=clean,
             clip=clip,
+            balance=balance,
             seed=seed,
             tone=tone,
             color=color,
             resize=resize,
+            observations=observations,
             align=align,
             align_to=align_to,
             transform=transform,
@@ -146,6 +186,8 @@ class Fuser:
         _check(config, head)  # before there is work
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=_usual_dtype(config, self.device))
+        if self.dtype == torch.float16 and self.device.type == "cpu":
+            warnings.warn(SLOW, DdfmWarning, stacklevel=2)
         self.prior = _loaded(prior, self.device, self.dtype)
         self.weights = self.prior.fingerprint
         self.dmfuse = DMFuse(self.prior, head).to(self.device) if method == "dmfuse" else None
@@ -155,14 +197,6 @@ class Fuser:
         said = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
         others = "".join(f", {name}={value!r}" for name, value in said.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
-
-    def __getattr__(self, name: str) -> Any:
-        """What had another name until 0.5."""
-        if name not in _RENAMED:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        message = f"Fuser.{name} is now Fuser.{_RENAMED[name]}; the old name goes with version 0.7"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return getattr(self, _RENAMED[name])
 
     def with_config(self, **changes: Any) -> Fuser:
         """A fuser with the same prior, where some of the configuration is different."""
@@ -184,19 +218,28 @@ class Fuser:
         callback: Callback | None = None,
         trajectory: bool = False,
         first_guess: np.ndarray | None = None,
+        samples: int = 0,
+        attribution: bool = False,
     ) -> Fusion:
         """Fuses infrared (PET, CT, ...) with visible (MRI, ...), or any number of images.
 
         Args:
-            sources: two or more of one size: paths, bytes, open files, PIL images, NumPy arrays or
-                tensors.
+            sources: two or more, of one size or of one shape: paths, bytes, open files, PIL images,
+                NumPy arrays or tensors.
             first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
                 such as the result of the frame before; None takes the likelihood's own.
                 Refused where the loop starts from pure noise, or where there is none.
             progress: a bar; None shows one on a terminal if the work takes a while.
-            callback: sees every `Step` of the sampler.
+            callback: sees every `Step` of the sampler; if it returns False, `ddfm.Cancelled` is
+                raised.
             trajectory: whether the result keeps a snapshot of every step.
+            samples: how many other results, as possible by the noise of the sources, the
+                `uncertainty` of the result is taken from; 16 will do, 0 is for none.
+            attribution: whether the result knows which source its levels and gradients are from.
         """
+        check_samples(samples)
+        if attribution:
+            check_attribution(self.config)
         if first_guess is not None and not self.has_warm_start:
             raise InputError(
                 "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
@@ -206,7 +249,12 @@ class Fuser:
         watch = Watch(progress, callback, trajectory)
         for word in laid.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
-        fusion = self._fuse([laid], self._task_of(laid.pictures), watch, first_guess)[0]
+        run = self._run([laid], self._task_of(laid.pictures), watch, first_guess)
+        fusion = self._results(run, watch)[0]
+        if samples:
+            fusion = replace(fusion, uncertainty=self._uncertainty(run, samples))
+        if attribution:
+            fusion = replace(fusion, attribution=run.attribution())
         words = fusion.words[len(laid.words) :]
         for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
@@ -215,18 +263,44 @@ class Fuser:
     def registered(self, sources: Sequence[Any]) -> Registered:
         """The sources as they are fused: read, of one size, and aligned where that is asked for."""
         config = self.config
+        stage("reading the sources")
         if config.align == "once":
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
         transform = config.found_transform()
         moves = transform is not None or config.align != "none"
-        return lay(
-            read_sources(sources, config.resize, alike=not moves),
+        came = read_sources(sources, config.resize, alike=False)
+        reference = reference_of(config.align_to, config.resize)
+        if moves:
+            sizes = [_as_fine(p.size, came[reference].size) for p in came]
+        else:
+            sizes = [common_size(came, config.resize)] * len(came)
+        pictures, observed = self._restored(came, sizes, guided=not moves)
+        if moves or config.look:
+            stage("aligning" if moves else "looking whether the sources lie on each other")
+        laid = lay(
+            pictures if moves else with_gaps_filled(pictures),
             config.align,
             transform=transform,
-            reference=reference_of(config.align_to, config.resize),
+            reference=reference,
             crop=config.crop == "common",
             look=config.look,
         )
+        return replace(laid, observed=observed)
+
+    @torch.no_grad()
+    def _restored(
+        self, came: Pictures, sizes: Sequence[tuple[int, int]], *, guided: bool
+    ) -> tuple[Pictures, list[dict[str, Any]]]:
+        """Sources without what happened to them on their way."""
+        config = self.resolved(self._task_of(came))
+
+        def denoised(x: Tensor, level: float) -> Tensor:
+            prior = Tiled.if_needed(self.prior, config.tile, (x.shape[-2], x.shape[-1]))
+            x = x.to(self.device)
+            return luminance(denoise(prior, _channels(x, prior), level)).cpu()
+
+        said = config.observations
+        return restored(came, said, sizes, denoised, clean=config.clean, guided=guided)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
         """All results of `stream`, whose keywords it takes."""
@@ -308,34 +382,48 @@ class Fuser:
             "device": self.device.type,
         }
 
-    @torch.no_grad()
     def _fuse(
         self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
+        return self._results(self._run(groups, task, watch, guess), watch)
+
+    @torch.no_grad()
+    def _run(
+        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None
+    ) -> _Run:
         self.check_number(len(groups[0].pictures))
         if self.dmfuse is not None and watch.trajectory:
             raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
         config = self.resolved(task)
-        height, width = size = groups[0].pictures[0].size
+        size = groups[0].pictures[0].size
         prior = Tiled.if_needed(self.prior, config.tile, size)
-        evidence = [self._evidence(laid.pictures, config, prior) for laid in groups]
-        by_source = zip(*(x for x, _, _ in evidence), strict=True)
-        s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
-        shares: Tensor | None = None
+        seeds = [config.seed] * len(groups)
+        f: Tensor | None = None
+        likelihood: Likelihood | None = None
         with watch:
+            observed = [self._observed(laid.pictures, config, prior) for laid in groups]
+            by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
+            s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
+            stage(f"fusing {size[1]} x {size[0]} pixels")
             if self.dmfuse is None:
                 first = None if guess is None else self._guess(guess, size, prior)
-                noise = [left for _, _, left in evidence]
-                fused, shares = self._in_a_loop(s, noise, config, prior, watch, first, size)
+                noise = [_noise_left(sources, size) for sources in observed]
+                f, likelihood = self._in_a_loop(s, noise, config, prior, watch, first, seeds)
+                fused = likelihood.finish(_within(f, size))
                 fused, chosen = Tone.among(config.options)(fused)
             else:
-                options = _given(config.options)
-                f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
-                fused = ((f[..., :height, :width] + 1) / 2).clamp(0, 1)
-        planes = fused[:, 0].float().cpu().numpy()
+                fused, chosen = self._in_one_pass(s, config, size)
+        return _Run(groups, observed, config, prior, likelihood, f, fused, chosen)
+
+    def _results(self, run: _Run, watch: Watch) -> list[Fusion]:
+        config, size = run.config, run.size
+        shares = run.likelihood.shares() if run.likelihood and config.task in MIXED else None
+        if shares is not None:
+            shares = _within(shares, size).float().cpu()
+        planes = run.fused[:, 0].float().cpu().numpy()
         results = []
-        for k, laid in enumerate(groups):
+        for k, laid in enumerate(run.groups):
             own = None if shares is None else shares[k]
             picture, words = with_metadata(
                 in_color(planes[k], laid.pictures, config.color, own),
@@ -344,9 +432,11 @@ class Fuser:
                 config.metadata_from,
                 config.strip,
             )
-            settings = self.settings(task) | _about(laid, evidence[k][1])
+            settings = self.settings(config.task) | _about(laid, run.observed[k])
             snapshots = watch.snapshots(k, size)
-            results.append(Fusion(picture, settings, snapshots, chosen[k], laid.words + words))
+            words = laid.words + words
+            latents = _latents(laid.pictures, run.observed[k])
+            results.append(Fusion(picture, settings, snapshots, run.chosen[k], words, latents))
         return results
 
     def _in_a_loop(
@@ -357,31 +447,61 @@ class Fuser:
         prior: Prior,
         watch: Watch,
         guess: Tensor | None,
-        size: tuple[int, int],
-    ) -> tuple[Tensor, Tensor | None]:
-        """Fused luminance in [0, 1], by DDFM, and the shares that mix colours, if any do."""
+        seeds: list[int],
+    ) -> tuple[Tensor, Likelihood]:
+        """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
         options = _given(Tone.others(config.options))
+        options |= {"balance": config.balance} if config.balance else {}
         likelihood = make_likelihood(config.likelihood, s, **options)
         likelihood.noise = torch.tensor(noise)
-        draw = Noise([config.seed] * len(s[0]))
+        draw = Noise(seeds)
         x = draw(_channels(s[0], prior))
         start = len(prior.alphas_bar) - 1 if config.start is None else config.start
         if config.start is not None:
             first = likelihood.first_guess() if guess is None else guess
             x = noised(_channels(first, prior), start, prior.alphas_bar, x)
+        steps = timesteps(start + 1, config.steps)
+        watch.expect(len(steps))
         x = find_sampler(config.sampler)(
             GuidedDenoiser(prior, likelihood, clip=config.clip),
             x,
-            timesteps(start + 1, config.steps),
+            steps,
             prior.alphas_bar,
             noise=draw,
             callback=watch,
         )
-        height, width = size
-        shares = likelihood.shares() if config.task in MIXED else None
-        if shares is not None:
-            shares = shares[..., :height, :width].float().cpu()
-        return likelihood.finish(luminance(x)[..., :height, :width]), shares
+        return luminance(x), likelihood
+
+    def _in_one_pass(
+        self, s: list[Tensor], config: ResolvedConfig, size: tuple[int, int], **options: Any
+    ) -> tuple[Tensor, list[Chosen]]:
+        """Fused luminance in [0, 1], by DMFuse, and the curve of each image."""
+        assert self.dmfuse is not None
+        options = _given(config.options) | options
+        f, chosen = self.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
+        return ((_within(f, size) + 1) / 2).clamp(0, 1), chosen
+
+    @torch.no_grad()
+    def _uncertainty(self, run: _Run, count: int) -> Uncertainty:
+        """Of the one result of a run: as many others, of what its sources may have been."""
+        config, size = run.config, run.size
+        steps = [2 * grey_step(picture.dtype) for picture in run.groups[0].pictures]
+        sources = with_independent_noise(run.observed[0], size, steps)
+        tone = Tone.among(config.options).with_curve_of(run.chosen[0])
+
+        def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
+            if run.likelihood is None:
+                return self._in_one_pass(s, config, size, curve=tone.curve)[0]
+            f = run.likelihood.again(*s)
+            if f is None:
+                noise, quiet = [0.0] * len(seeds), Watch(False)
+                with quiet:
+                    f, _ = self._in_a_loop(s, noise, config, run.prior, quiet, None, seeds)
+            return tone(run.likelihood.finish(_within(f, size)))[0]
+
+        samples = posterior_samples(sources, run.prior, fuse, count, config.seed)
+        removed = any(source.mean is not None for source in sources)
+        return Uncertainty.of(run.fused[0, 0].float().cpu().numpy(), samples, removed=removed)
 
     @torch.no_grad()
     def _chosen(self, laid: Registered) -> Chosen:
@@ -397,23 +517,15 @@ class Fuser:
             raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
         return padded(_plane(guess), prior.multiple).to(self.device)
 
-    def _evidence(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> Evidence:
+    def _observed(self, pictures: Pictures, config: ResolvedConfig, prior: Prior) -> list[Observed]:
         """The sources as the likelihood is to see them."""
         prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
-        sources, levels, left = [], [], 0.0
+        stage("estimating noise")
+        observed = []
         for picture in pictures:
-            height, width = picture.size
             x = padded(_plane(prepared(grey(picture))), prior.multiple).to(self.device)
-            level = float(noise_level(x[..., :height, :width]))
-            if level >= config.clean:
-                x = luminance(denoise(prior, _channels(x, prior), level))
-                left = max(left, float(noise_level(x[..., :height, :width])))
-            clipped = level if picture.clipped_noise is None else picture.clipped_noise
-            if clipped >= config.clean:
-                x = unclipped(x, clipped)
-            sources.append(x)
-            levels.append(round(level, 5))
-        return sources, levels, left
+            observed.append(observe(x, prior, picture.size, config.clean, picture.clipped_noise))
+        return observed
 
     def _task_of(self, pictures: Pictures) -> str:
         if self.config.task != "auto":
@@ -423,11 +535,36 @@ class Fuser:
         return "multi-focus" if equally_bright(pictures) else "multi-exposure"
 
 
+def _signature() -> inspect.Signature:
+    """All that `fuse` takes, by name: of `Fuser`, and of its call."""
+    of_fuser = inspect.signature(Fuser).parameters
+    of_call = inspect.signature(Fuser.__call__).parameters
+    own = inspect.signature(fuse)
+    named = [p for p in of_fuser.values() if p.kind is p.KEYWORD_ONLY]
+    named += [of_call[name] for name in OF_CALL]
+    sources, prior, _ = own.parameters.values()
+    return own.replace(parameters=[sources, prior, *named])
+
+
+OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
+fuse.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
 def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     check_source_count(number, config.likelihood)
+    if config.balance and number != 2:
+        raise InputError(f"balance (--balance) is between two sources, not {number}")
+
+
+def check_attribution(config: FusionConfig) -> None:
+    """Refuses a method, or a likelihood, that does not know what comes from where."""
+    knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
+    if config.method == "dmfuse" or knows is Likelihood.attribution:
+        name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
+        raise InputError(f"attribution: {name} does not know which source its result is from")
 
 
 def _check(config: FusionConfig, head: Any) -> None:
@@ -463,6 +600,7 @@ def _usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
     """A file is read to where it is used; what the caller holds is left as it is."""
+    stage("loading the prior")
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
     return load_prior(prior).at(device, dtype)
@@ -484,6 +622,23 @@ def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered
         yield some
 
 
+def _latents(pictures: Pictures, sources: Sequence[Observed]) -> Pictures:
+    """The sources as they were fused: where there was noise, without it."""
+    done = []
+    for picture, source in zip(pictures, sources, strict=True):
+        if source.mean is not None:
+            plane = ((_within(source.likely, picture.size)[0, 0] + 1) / 2).clamp(0, 1)
+            picture = with_luminance(picture, plane.float().cpu().numpy())
+        done.append(picture)
+    return tuple(done)
+
+
+def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    scale = max(1.0, max(reference) / max(size))
+    return round(scale * size[0]), round(scale * size[1])
+
+
 def _plane(levels: np.ndarray) -> Tensor:
     """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
     return torch.from_numpy(2 * levels.astype(np.float32) - 1)[None, None]
@@ -494,9 +649,23 @@ def _channels(x: Tensor, prior: Prior) -> Tensor:
     return x.expand(-1, prior.channels, -1, -1)
 
 
-def _about(laid: Registered, noise: list[float]) -> dict[str, Any]:
+def _within(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Without what was padded."""
+    height, width = size
+    return x[..., :height, :width]
+
+
+def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
+    """The most that is left in a source whose noise was removed."""
+    means = [source.mean for source in sources if source.mean is not None]
+    return max((noise_level(_within(mean, size)) for mean in means), default=0.0)
+
+
+def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     names = [picture.name for picture in laid.pictures]
+    noise = [round(source.level, 5) for source in sources]
     digests = [picture.sha256 for picture in laid.pictures]
     about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
+    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

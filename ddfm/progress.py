@@ -1,13 +1,58 @@
-"""Progress bars: one on a terminal, none in a pipe, unless the caller says which."""
+"""What is going on: its stage, for whoever listens to the logger "ddfm", and progress bars.
+
+A bar is for terminals: there is none in a pipe, unless the caller says so.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["progress_bar"]
+__all__ = [
+    "LOG",
+    "bar_is_shown",
+    "counting_parts",
+    "lines_where_no_bar_is",
+    "part_done",
+    "progress_bar",
+    "stage",
+]
+
+LOG = logging.getLogger("ddfm")
+LOG.addHandler(logging.NullHandler())
+
+_of_parts: ContextVar[Callable[[int, int], None] | None] = ContextVar("parts", default=None)
+
+
+def stage(text: str) -> None:
+    """Says what is being done now, in a few words."""
+    LOG.info(text)
+
+
+def part_done(number: int, of: int) -> None:
+    """Says that one more of the parts of something is done, a tile of a picture."""
+    listener = _of_parts.get()
+    if listener is not None:
+        listener(number, of)
+
+
+@contextmanager
+def counting_parts(listener: Callable[[int, int], None]) -> Iterator[None]:
+    """Within this the listener hears of parts that are done."""
+    token = _of_parts.set(listener)
+    try:
+        yield
+    finally:
+        _of_parts.reset(token)
 
 
 def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[Any]:
@@ -20,3 +65,32 @@ def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[An
 
     kwargs = {"leave": False, "disable": None if progress is None else not progress} | kwargs
     return tqdm(*args, **kwargs)
+
+
+def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
+    """The same, but where there is no terminal a line on standard error for each thing done."""
+    if progress is not None or (sys.stderr is not None and sys.stderr.isatty()):
+        return progress_bar(progress, **of_bar)
+    form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}"
+    how: dict[str, Any] = {"file": _Lines(), "bar_format": form, "mininterval": 0, "miniters": 1}
+    return progress_bar(True, **how, **of_bar)
+
+
+class _Lines(io.TextIOBase):
+    """A bar that is drawn here is a line each time that it moves."""
+
+    last = ""
+
+    def write(self, text: str) -> int:
+        line = text.strip()
+        if line and line != self.last and sys.stderr is not None:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        self.last = line or self.last
+        return len(text)
+
+
+def bar_is_shown() -> bool:
+    """Whether there is a bar on the terminal now."""
+    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
+    return any(not bar.disable and time.time() >= bar.start_t + bar.delay for bar in list(bars))

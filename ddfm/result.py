@@ -17,21 +17,25 @@ from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
 from ddfm.imaging.files import Picture, image_bytes, output_suffix, to_array, write_image
+from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable
+from ddfm.trust.attribution import Attribution
+from ddfm.trust.uncertainty import Uncertainty
 
 __all__ = ["Chosen", "Fusion", "check_steps"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
 
 # Of the sources, or found in them; all else of the settings was said, or follows from that.
-ABOUT = ("sources", "sha256", "source_noise", "alignment", "levels")
+ABOUT = ("sources", "sha256", "source_noise", "alignment", "observed", "levels")
+SOURCE = re.compile(r"source-\d+\.(png|tif)")
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fusion:
     """A fused image, and what made it.
 
@@ -43,16 +47,29 @@ class Fusion:
         words: warnings, a line each: that the sources do not lie on each other, say.
         chosen: options that the image set by itself, the curve of its tone; see
             `Fuser.with_shared_estimates`.
+        sources: what was fused: the sources as they were found to be behind noise, blur and all
+            else; those that were clean, as they came.
+        uncertainty: how far it may be off, if samples were asked for.
+        attribution: where its levels and gradients come from, if that was asked for.
         opening: what was said about how the sources are read, ready for JSON; see
             `ddfm.imaging.opening`.
     """
 
-    picture: Picture = field(repr=False)
+    picture: Picture
     settings: dict[str, Any]
-    trajectory: list[Snapshot] = field(default_factory=list, repr=False)
+    trajectory: list[Snapshot] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    sources: tuple[Picture, ...] = field(default=(), repr=False)
     opening: dict[str, Any] = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
+    attribution: Attribution | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.picture.size
+        kind = "colour" if self.picture.is_color else "grey"
+        sources = " + ".join(map(str, self.settings.get("sources", ())))
+        return f"Fusion({width} x {height} {kind} {self.picture.dtype}, of {sources})"
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -96,6 +113,20 @@ class Fusion:
         return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation
+    def save_sources(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the sources as they were fused, `source-1.png` and so on, at their own depth.
+
+        Those of floating point become TIFF.
+        """
+        folder = Path(folder)
+        check_sources(folder)
+        make_folder(folder)
+        for k, picture in enumerate(self.sources, 1):
+            suffix = "tif" if picture.dtype.kind == "f" else "png"
+            bare = replace(picture, metadata=NOTHING)  # results have them
+            write_image(folder / f"source-{k}.{suffix}", bare.pixels, bare, bare.alpha)
+
+    @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:
         """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG.
 
@@ -104,7 +135,7 @@ class Fusion:
         folder = Path(folder)
         check_steps(folder)
         make_folder(folder)
-        for path in _steps(folder):
+        for path in _called(folder, STEP):
             remove(path)
         for shot in self.trajectory:
             for name, x in (("prior", shot.x0_prior), ("rectified", shot.x0)):
@@ -120,6 +151,11 @@ class Fusion:
         return buffer.getvalue()
 
 
+def check_sources(folder: str | os.PathLike[str]) -> None:
+    """Raise what `Fusion.save_sources` would raise about this folder, before the work is done."""
+    _check_folder(Path(folder), SOURCE)
+
+
 def check_steps(
     folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
 ) -> None:
@@ -130,14 +166,19 @@ def check_steps(
     """
     if output is not None and STEP.fullmatch(Path(output).name):
         raise InputError(f"cannot write {output}: only steps are called so; name another output")
-    step = Path(folder) / "step-0"
-    there = next((path for path in step.parents if path.exists()), Path())
+    _check_folder(Path(folder), STEP)
+
+
+def _check_folder(folder: Path, names: re.Pattern[str]) -> None:
+    """Raise unless files can be made there, and those that are called so are ours."""
+    file = folder / "file"
+    there = next((path for path in file.parents if path.exists()), Path())
     if not there.is_dir():
         raise StorageError(f"cannot make the folder {folder}: {there} is a file")
-    check_writable(there / step.name)
-    for path in _steps(Path(folder)):
+    check_writable(there / file.name)
+    for path in _called(folder, names):
         check_ours(path)
 
 
-def _steps(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("step-*") if STEP.fullmatch(path.name)]
+def _called(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    return [path for path in folder.glob("s*") if names.fullmatch(path.name)]

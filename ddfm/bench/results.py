@@ -56,8 +56,8 @@ class Bench:
 
     def resize_of(self, dataset: str) -> str:
         """How the sources of a set were brought to one size."""
-        used = (m.settings.get(dataset, {}).get("resize", "error") for m in self.methods)
-        return next((resize for resize in used if resize != "error"), "error")
+        used = (m.settings.get(dataset, {}).get("resize", "auto") for m in self.methods)
+        return next((resize for resize in used if resize != "auto"), "auto")
 
 
 def level(sigma: float) -> str:

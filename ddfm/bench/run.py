@@ -11,7 +11,7 @@ run, to all sources, and measures how far their fusion is from that of the clean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
-from ddfm.progress import progress_bar
+from ddfm.progress import lines_where_no_bar_is, progress_bar
 from ddfm.storage.files import make_folder
 from ddfm.storage.manifest import Entry, Shard
 from ddfm.storage.noted import check_noted
@@ -53,6 +53,7 @@ def bench(
     verify: bool = False,
     shard: Shard | None = None,
     progress: bool | None = None,
+    lines: bool = False,
 ) -> Bench:
     """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
@@ -62,6 +63,8 @@ def bench(
             the report is written by a run without, which finds all done.
         verify: whether what was done before is known by what is in the files, where their sizes and
             the times of their last change would do.
+        progress: a bar; None shows one on a terminal.
+        lines: whether, where there is no terminal, each pair that is done is a line.
     """
     columns = columns and known_metrics(columns)
     positive("ssim_range (--ssim-range)", ssim_range)
@@ -79,7 +82,8 @@ def bench(
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
-        _run(result, made, out, verify, shard, progress)
+        draw = lines_where_no_bar_is if lines else progress_bar
+        _run(result, made, out, verify, shard, draw, progress)
         if shard is not None:
             return result
         write_tables(result, out, columns)
@@ -115,13 +119,14 @@ def _run(
     out: Path,
     verify: bool,
     shard: Shard | None,
+    draw: Callable[..., tqdm[Any]],
     progress: bool | None,
 ) -> None:
     """All methods on all sets."""
     methods, datasets, noise = result.methods, result.datasets, result.noise
     pairs = sum(len(d.pairs) for d in datasets)
     total = pairs * sum(1 if method.make is None else 1 + len(noise) for method in methods)
-    with progress_bar(progress, total=total, unit="pair") as bar:
+    with draw(progress, total=total, unit="pair") as bar:
         for method in methods:
             for dataset in datasets:
                 bar.set_description(printable(f"{method.name}, {dataset.name}"))

@@ -30,6 +30,7 @@ from ddfm.cli.metrics import metrics
 from ddfm.cli.priors import priors
 from ddfm.cli.process import prepare
 from ddfm.cli.serve import serve
+from ddfm.cli.status import status_shown
 from ddfm.cli.train import train_prior
 from ddfm.cli.volume import volume
 from ddfm.cli.web import web
@@ -52,7 +53,7 @@ class Program(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
         prepare()
-        with _orderly_end(), warnings.catch_warnings():
+        with _orderly_end(), warnings.catch_warnings(), status_shown():
             warnings.simplefilter("always", DdfmWarning)
             warnings.showwarning = _warn
             sys.exit(self._run(*args, **kwargs | {"standalone_mode": False}))

@@ -134,6 +134,7 @@ def bench(
         verify=verify,
         shard=part,
         progress=progress,
+        lines=True,
     )
     if annotated is not None and part is None:
         detect.detect(result, annotated, looking, out)

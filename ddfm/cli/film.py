@@ -11,6 +11,7 @@ import click
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.progress import stage
 
 __all__ = ["film", "fuse_film"]
 
@@ -41,7 +42,6 @@ __all__ = ["film", "fuse_film"]
     is_flag=True,
     help="Do not average noise over time where nothing moves.",
 )
-@click.option("--no-steady", is_flag=True, hidden=True)  # its name before version 0.6
 @click.option(
     "--warm",
     is_flag=True,
@@ -58,7 +58,6 @@ def film(
     pattern: str | None,
     rate: float | None,
     no_temporal_denoising: bool,
-    no_steady: bool,
     warm: bool,
     verify: bool,
     align: str,
@@ -82,11 +81,9 @@ def film(
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
     """
-    if no_steady:
-        say("ddfm: --no-steady is now called --no-temporal-denoising", err=True)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
-    how |= {"temporal_denoising": not (no_temporal_denoising or no_steady)}
+    how |= {"temporal_denoising": not no_temporal_denoising}
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
 
 
@@ -103,6 +100,7 @@ def fuse_film(
     for source in (a, b):
         check_sources([source])
     checked(settings)
+    stage("loading")
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
     from ddfm.pipeline.films import aligned_film, fuse_sequence

@@ -24,9 +24,13 @@ from ddfm.cli.options import (
     quiet_option,
     verify_option,
 )
+from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.ranges import RangeCommand, range_options
+from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
+from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fuse"]
 
+PREVIEW = 512  # pixels of the longest side
+
 
 @click.command(cls=RangeCommand, short_help="Fuse registered images.")
 @click.argument(
@@ -50,7 +56,7 @@ __all__ = ["fuse"]
     required=True,
     type=OutputPath(),
     help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
-    "For folders, a folder.",
+    "For folders, a folder; - is standard output.",
 )
 @fuser_options
 @align_options
@@ -62,12 +68,25 @@ __all__ = ["fuse"]
     metavar="FILE",
     help="Write an image of how the sources lie: checkerboard and edges, before and after.",
 )
+@observation_options
+@click.option(
+    "--save-sources",
+    type=OutputPath(),
+    metavar="DIR",
+    help="Write the sources there as they were fused: enlarged, without noise, stripes and blur.",
+)
+@click.option(
+    "--preview",
+    is_flag=True,
+    help=f"Fuse at a small size, the longest side {PREVIEW} pixels, for a quick look.",
+)
 @click.option(
     "--save-steps",
     type=OutputPath(),
     metavar="DIR",
     help="Write the estimate of every step there, before and after the likelihood.",
 )
+@trust_options
 @click.option(
     "--show",
     multiple=True,
@@ -78,7 +97,8 @@ __all__ = ["fuse"]
 @click.option(
     "--overlay",
     metavar="MAP",
-    help="Colours of the overlay, which is then written: iron, ember, hot, ice or green.",
+    help="Also write the result with temperatures in these false colours, and their scale: iron, "
+    "ember, hot, ice or green.",
 )
 @click.option(
     "--pattern",
@@ -90,7 +110,8 @@ __all__ = ["fuse"]
     "--format",
     "suffix",
     metavar="SUFFIX",
-    help="Folders: the format of the results.  [default: png; tif for pairs of TIFF files]",
+    help="Folders, and standard output: the format of results.  [default: png; in folders tif for "
+    "pairs of TIFF files]",
 )
 @click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing.")
 @range_options
@@ -124,7 +145,8 @@ __all__ = ["fuse"]
     nargs=2,
     type=float,
     metavar="LOW HIGH",
-    help="FLIR: what share of the pixels, in percent, is colder.  [default: 1 99]",
+    help="FLIR: instead, what share of the pixels, in percent, is colder than black, and than "
+    "white.  [default: 1 99]",
 )
 @click.option(
     "--grid",
@@ -143,7 +165,12 @@ def fuse(
     crop: str,
     like: Path | None,
     sheet: Path | None,
+    save_sources: Path | None,
+    preview: bool,
     save_steps: Path | None,
+    uncertainty: Path | None,
+    samples: int | None,
+    attribution: Path | None,
     show: tuple[str, ...],
     overlay: str | None,
     pattern: str | None,
@@ -162,7 +189,9 @@ def fuse(
     quiet: bool,
     **settings: Any,
 ) -> int | None:
-    """Fuse two registered images: A is infrared, CT, PET, ..., and B is visible, MRI, ...
+    """Fuse images of one scene: A is infrared, CT, PET, ..., and B is visible, MRI, ...
+
+    They lie on each other pixel by pixel, or are brought there by --align auto.
 
     Or any number of them: exposures, or pictures of differing focus (--task). The result has their
     size, and the depth of the deepest one. Colours are kept.
@@ -177,18 +206,25 @@ def fuse(
     Examples:
       ddfm fuse infrared.png visible.png -o fused.png
       ddfm fuse pet.png mri.png -o fused.tif --task medical
-      ddfm fuse thermal.tif photo.jpg -o fused.png --resize b
+      ddfm fuse small.png large.png -o fused.png --save-sources sources/
+      ddfm fuse noisy.png photo.jpg -o fused.png --noise-a 12 --blur-a 1.5
       ddfm fuse thermal.png photo.jpg -o fused.png --align auto --check alignment.png
       ddfm fuse ir.png vis.png -o fused.png --prior openai-256 --likelihood paper
       ddfm fuse ir.png vis.png -o fused.png --save-steps steps/
+      ddfm fuse ir.png vis.png -o fused.png --uncertainty std.tif --attribution map.png
       ddfm fuse near.jpg middle.jpg far.jpg -o sharp.jpg --task multi-focus
       ddfm fuse flir.jpg -o fused.png --celsius 15 40 --overlay iron
+      ddfm fuse thermal.png photo.jpg -o fused.png --balance -0.5
+      curl -s https://camera/now.jpg | ddfm fuse thermal.png - -o - > fused.png
       ddfm fuse infrared/ visible/ -o fused/ --dry-run
       ddfm fuse photos/ photos/ -o fused/ --pattern '{}_ir.png:{}_rgb.jpg'
       ddfm fuse near/ middle/ far/ -o sharp/ --task multi-focus
       ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
+    stage("loading")
     check_sources(sources)
+    check_dashes(sources, output, views=bool(show or overlay), as_json=as_json)
+    settings |= observations(settings)
     checked(settings)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
@@ -199,7 +235,9 @@ def fuse(
 
         record = existing_record(like)
         settings = said_or_recorded(settings, record)
-    of_images = {"--show": show, "--overlay": overlay, "--save-steps": save_steps, "--check": sheet}
+    of_images: dict[str, Any] = {"--show": show, "--overlay": overlay, "--preview": preview}
+    of_images |= {"--save-steps": save_steps, "--check": sheet, "--save-sources": save_sources}
+    of_images |= {"--uncertainty": uncertainty, "--samples": samples, "--attribution": attribution}
     of_folders = {"--pattern": pattern, "--format": suffix, "--dry-run": dry_run}
     of_folders |= {"--shard": shard, "--verify": verify}
     of_folders |= {"--engine": engine, "--scheduler": scheduler}
@@ -212,18 +250,32 @@ def fuse(
         engine = "dask" if scheduler is not None else engine
         folder = _Folder(pattern, suffix, dry_run, verify, shard, save_transform, engine, scheduler)
         return _fuse_folders(sources, output, settings, folder, opening, progress, as_json)
+    if output == DASH:
+        del of_folders["--format"]
     _refuse(of_folders, "folders")
     if is_video(sources[0]) and len(sources) == 2:
         _refuse(of_images | of_levels | of_flir, "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
     opening = _opening(len(sources) == 1, of_levels, of_flir, record)
+    if preview:
+        opening = replace(opening, longest=PREVIEW)
     from ddfm.pipeline.beside import Beside
 
     views = tuple(dict.fromkeys([*show, *(["overlay"] if overlay else [])]))
-    beside = Beside(views, overlay or "iron", save_steps, save_transform, sheet)
+    beside = Beside(
+        views,
+        overlay or "iron",
+        save_steps,
+        save_transform,
+        sheet,
+        save_sources,
+        uncertainty,
+        attribution,
+        samples_for(uncertainty, samples),
+    )
     began = time.monotonic()
-    fusion = _fuse_images(sources, output, settings, opening, beside, progress)
+    fusion = _fuse_images(sources, output, settings, opening, beside, progress, suffix)
     if record is not None and like is not None:
         warn_of_changes(record, fusion.record, like)
     seconds = round(time.monotonic() - began, 3)
@@ -244,25 +296,38 @@ def _fuse_images(
     opening: Opening,
     beside: Beside,
     progress: bool | None,
+    suffix: str | None = None,
 ) -> Fusion:
-    from ddfm.imaging.files import check_output
-    from ddfm.imaging.sources import read_sources
+    from ddfm.imaging.files import check_output, output_suffix
+    from ddfm.imaging.sources import common_size, read_sources
 
     moves = settings["align"] != "none" or settings["transform"] is not None
-    check_output(output)
+    if output == DASH:
+        output_suffix(suffix or "png")
+    else:
+        check_output(output)
     beside.check(output, moves=moves)
-    pictures = opening.pictures(sources)
+    pictures = opening.pictures(opened(sources))
     if progress is None:
         _say_levels(pictures)
-    pictures = read_sources(pictures, settings["resize"], alike=not moves)
-    check_output(output, pictures[1 if moves else 0].size)
+    pictures = read_sources(pictures, settings["resize"], alike=False)
+    size = pictures[1].size if moves else common_size(pictures, settings["resize"])
+    if opening.longest is not None and progress is None:
+        height, width = size
+        say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)
+    if output != DASH:
+        check_output(output, size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)
-    fusion = fuser(*pictures, progress=progress, trajectory=beside.steps is not None)
+    fusion = fuser(*pictures, progress=progress, **beside.asked)
     fusion = replace(fusion, opening=opening.plain())
-    fusion.save(output)
-    beside.write(fusion, pictures, output, fuser)
+    stage("writing")
+    if output == DASH:
+        write_out(fusion, suffix)
+    else:
+        fusion.save(output)
+    beside.write(fusion, pictures, output)
     return fusion
 
 
@@ -289,7 +354,8 @@ def _opening(
 
         return opening(record)
     ranges = tuple(of_levels.values()) if any(of_levels.values()) else ()
-    return Opening(ranges, **{name.removeprefix("--"): said for name, said in of_flir.items()})
+    said = {name.removeprefix("--"): value for name, value in of_flir.items()}
+    return Opening(ranges, **said)
 
 
 def _say_levels(pictures: tuple[Picture, ...]) -> None:

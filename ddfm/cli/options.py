@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ddfm.cli.pipes import DASH
+from ddfm.cli.status import be_quiet, verbose_option
+
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
@@ -25,14 +28,25 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
+    if quiet:
+        be_quiet()
+    return quiet
+
+
 quiet_option = click.option(
-    "-q", "--quiet", is_flag=True, help="No progress bar, no summary; errors only."
+    "-q",
+    "--quiet",
+    is_flag=True,
+    callback=_silence,
+    help="No progress bar, no summary; errors only.",
 )
 
 verify_option = click.option(
     "--verify",
     is_flag=True,
-    help="Know what was done before by what is in the files, not by their sizes and times alone.",
+    help="Compare the contents of files to know what was done before, not their sizes and times.",
 )
 
 
@@ -64,7 +78,8 @@ _FUSER = (
         "--prior",
         default="default",
         show_default=True,
-        help="A name (see `ddfm priors list`), a checkpoint, or a folder of a diffusers model.",
+        help="The network that knows what images look like: a name (see `ddfm priors list`), a "
+        "checkpoint, or a folder of a diffusers model.",
     ),
     click.option(
         "--method",
@@ -88,11 +103,12 @@ _FUSER = (
         "--likelihood",
         default="default",
         show_default=True,
-        help="default, paper (DDFM as published) or reference (as its authors' program does it).",
+        help="How the sources have their say: default (ours), paper (DDFM as published) or "
+        "reference (as its authors' program does it).",
     ),
     click.option(
         "--sampler",
-        help="ddim, ddpm or dpm-solver.  [default: by likelihood]",
+        help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
     ),
     click.option(
         "--steps",
@@ -102,14 +118,22 @@ _FUSER = (
     click.option(
         "--start",
         type=int,
-        help="Timestep that a first guess is noised to, to begin there.  [default: by likelihood]",
+        help="Timestep to begin at, with a first guess and as much noise as there is then, rather "
+        "than with noise alone.  [default: by likelihood]",
+    ),
+    click.option(
+        "--balance",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="From -1, more of A (more thermal), to 1, more of B (more visible).",
     ),
     click.option(
         "--seed",
         type=int,
         default=3407,
         show_default=True,
-        help="Of the noise; the same seed gives the same pixels.",
+        help="The number that noise is drawn from; the same seed gives the same pixels.",
     ),
     click.option(
         "--device",
@@ -121,26 +145,29 @@ _FUSER = (
         "--dtype",
         default="auto",
         show_default=True,
-        help="Of the network: float32, bfloat16, float16, or auto: bfloat16 where the processor "
-        "has instructions for it and it makes no difference to be seen.",
+        help="Numbers that the network computes in: float32, bfloat16, float16, or auto: bfloat16 "
+        "where the processor has instructions for it and it makes no difference to be seen.",
     ),
     click.option(
         "--tone",
         default="auto",
         show_default=True,
-        help="auto spreads the levels of infrared and visible after the fusion; none leaves them.",
+        help="auto spreads the levels of infrared and visible after the fusion, for more contrast; "
+        "none leaves them as they were fused.",
     ),
     click.option(
         "--color",
         default="auto",
         show_default=True,
-        help="Whose colours are kept: a, b, auto (whoever has any), or grey for none.",
+        help="Whose colours are kept: of A (a), of B (b), of whoever has any (auto), or "
+        "none (grey).",
     ),
     click.option(
         "--resize",
-        default="error",
+        default="auto",
         show_default=True,
-        help="Images of two sizes: error, or bring both to the size of a or b.",
+        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
+        "they are of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",
@@ -168,7 +195,7 @@ def check_sources(sources: Sequence[Path]) -> None:
     from ddfm.errors import InputError, StorageError
 
     for source in sources:
-        if not source.exists():
+        if source != DASH and not source.exists():
             raise StorageError(f"cannot read {source}: there is no such file or folder")
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)
@@ -189,7 +216,7 @@ def echo_json(value: object) -> None:
 
 def fuser_options(command: Command) -> Command:
     """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
-    command = reading_options(command)
+    command = verbose_option(reading_options(command))
     for option in reversed(_FUSER):
         command = option(command)
     return command

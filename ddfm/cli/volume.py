@@ -11,15 +11,18 @@ from typing import Any
 import click
 
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.trust import samples_for, uncertainty_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
+from ddfm.progress import stage
 
 __all__ = ["volume"]
 
 
-@click.command(cls=WritingCommand, short_help="Fuse two registered volumes.")
+@click.command(cls=WritingCommand, short_help="Fuse registered volumes.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, type=click.Path(path_type=Path), metavar="[C...]")
 @click.option(
     "-o",
     "--output",
@@ -37,7 +40,7 @@ __all__ = ["volume"]
     "--window-b",
     metavar="WINDOW",
     help="What is black and white in a CT: brain, subdural, bone, soft-tissue, mediastinum, lung, "
-    "or LEVEL/WIDTH.  [default: soft-tissue for CT, percentiles for all others]",
+    "or LEVEL/WIDTH (40/80 or 40,80).  [default: soft-tissue for CT, percentiles for all others]",
 )
 @click.option(
     "--percentiles",
@@ -62,13 +65,14 @@ __all__ = ["volume"]
 @click.option(
     "--keep-identity",
     is_flag=True,
-    help="DICOM: keep patient and study of A. Without this, nothing that identifies anyone is.",
+    help="DICOM: keep patient and study of A. Without this, nothing is that identifies anyone.",
 )
 @click.option(
     "--montage",
     type=OutputPath(),
     metavar="FILE",
-    help="Also write an image of some slices: both sources above, the result below.",
+    help="Also write an image of some slices: the sources above, the result below, "
+    "with the numbers of the slices, the patient's sides, and what is black and white.",
 )
 @click.option(
     "--together",
@@ -89,12 +93,14 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
+@uncertainty_options
 @verify_option
 @fuser_options
 @quiet_option
 def volume(
     a: Path,
     b: Path,
+    more: tuple[Path, ...],
     output: Path,
     axis: str | None,
     window_a: str | None,
@@ -109,14 +115,18 @@ def volume(
     together: int,
     align: str,
     save_transform: Path | None,
+    uncertainty: Path | None,
+    samples: int | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Fuse two registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, ...
+    """Fuse registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, C... more.
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    B is brought there by what both say of the patient's space. An interrupted run goes on where it
+    the
+    others are brought there by what all say of the patient's space. Windows and colours of C... are
+    chosen by ddfm. An interrupted run goes on where it
     was: until the volume is written, its slices are kept in a hidden folder beside it.
 
     \b
@@ -124,11 +134,14 @@ def volume(
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    for source in (a, b):
+    for source in (a, b, *more):
         check_sources([source])
     checked(settings)
+    stage("loading")
     import numpy as np
 
     from ddfm.imaging.files import check_output
@@ -136,23 +149,31 @@ def volume(
     from ddfm.registration.space import check_space_output, write_space_transform
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output, volume_files
+    from ddfm.volumes.files import check_volume_output, volume_files, write_volume
 
     # Some volumes lie in several files, of which only one is named.
-    kept = protecting(*volume_files(a), *volume_files(b))
+    kept = protecting(*(file for volume in (a, b, *more) for file in volume_files(volume)))
     click.get_current_context().with_resource(kept)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     if save_transform is not None:
         if align == "none":
             raise click.UsageError("--save-transform needs --align, which finds one")
+        if more:
+            raise click.UsageError("--save-transform is for two volumes")
         check_space_output(save_transform)
     check_volume_output(output)
+    count = samples_for(uncertainty, samples)
+    if uncertainty is not None:
+        if not uncertainty.suffix:
+            raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
+        check_volume_output(uncertainty)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
     first = read_volume(a, series=series_a)
     second = read_volume(b, series=series_b)
+    others = [read_volume(volume) for volume in more]
     check_volume_output(output, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
@@ -162,6 +183,7 @@ def volume(
             first,
             second,
             Fuser(**settings),
+            more=others,
             axis=axis,
             window_a=window_a,
             window_b=window_b,
@@ -172,11 +194,20 @@ def volume(
             together=together,
             keep=folder,
             verify=verify,
+            samples=count,
             progress=False if quiet else None,
         )
         fusion.save(output, keep_identity=keep_identity)
+        if uncertainty is not None and fusion.uncertainty is not None:
+            write_volume(uncertainty, fusion.uncertainty)
         if montage is not None:
             fusion.montage(montage)
+    if not quiet:
+        about = fusion.settings
+        for name, (low, high), how in zip(
+            about["sources"], about["black_and_white"], about["scaled_by"], strict=True
+        ):
+            say(f"{name}: black is {low:g}, white {high:g} ({how})", err=True)
     if fusion.volume.burned_in and not quiet:
         say(
             f"{output}: a source says that text is burned into its pixels, which may be the name "

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from ddfm.cli.sections import write_options
+from ddfm.cli.status import clear_status
 from ddfm.errors import printable
 from ddfm.storage.ours import overwriting, protecting
 
@@ -39,6 +41,9 @@ class WritingCommand(click.Command):
             )
         )
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_options(self, ctx, formatter)
+
     def invoke(self, ctx: click.Context) -> Any:
         allowed = ctx.params.pop("overwrite")
         with overwriting(allowed), protecting(*self._given(ctx)):
@@ -61,4 +66,5 @@ class WritingCommand(click.Command):
 
 def say(message: object, *, err: bool = False) -> None:
     """Prints a line, in which names and servers cannot steer the terminal."""
+    clear_status()
     click.echo(printable(message), err=err)

@@ -10,12 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from ddfm.diffusion.samplers import Step
+from ddfm.errors import Cancelled
 from ddfm.imaging.color import luminance
-from ddfm.progress import progress_bar
+from ddfm.progress import counting_parts, progress_bar
 
 __all__ = ["Callback", "Snapshot", "Watch"]
 
 Callback = Callable[[Step], object]
+FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Watch:
 
     Attributes:
         progress: whether there is a bar; None shows one on a terminal, if the work takes a while.
-        callback: is called with every `Step`.
+        callback: is called with every `Step`; if it returns False, that is the end (`Cancelled`).
         trajectory: whether snapshots are kept.
     """
 
@@ -44,7 +46,9 @@ class Watch:
     trajectory: bool = False
 
     def __enter__(self) -> Watch:
-        self.bar = progress_bar(self.progress, desc="fusing", unit="step", delay=1)
+        self.bar = progress_bar(self.progress, desc="fusing", delay=1, bar_format=FORMAT)
+        self._done, self._counting = 0, counting_parts(self._part)
+        self._counting.__enter__()
         self._steps: list[tuple[int, int, list[np.ndarray]]] = []
         return self
 
@@ -54,16 +58,32 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._counting.__exit__(kind, error, trace)
         self.bar.close()
 
     def __call__(self, step: Step) -> None:
+        self._done += 1
         self.bar.total = step.steps
-        self.bar.update()
-        if self.callback is not None:
-            self.callback(step)
+        self._move(self._done, f"step {self._done} of {step.steps}")
+        if self.callback is not None and self.callback(step) is False:
+            raise Cancelled("the fusion was cancelled by its callback")
         if self.trajectory:
             planes = [_planes(x) for x in (step.x_t, step.x0_prior, step.x0)]
             self._steps.append((step.index, step.t, planes))
+
+    def expect(self, steps: int) -> None:
+        """How many steps there will be."""
+        self.bar.total = steps
+        self._done, self.bar.n = 0, 0
+
+    def _part(self, number: int, of: int) -> None:
+        """Within a call of the network."""
+        steps = f"step {self._done + 1} of {self.bar.total}, " if self.bar.total else ""
+        self._move(self._done + number / of, f"{steps}tile {number} of {of}")
+
+    def _move(self, to: float, words: str) -> None:
+        self.bar.set_postfix_str(words, refresh=False)
+        self.bar.update(to - self.bar.n)
 
     def snapshots(self, image: int, size: tuple[int, int]) -> list[Snapshot]:
         """Those of one image of the batch, without its padding."""

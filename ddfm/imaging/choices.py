@@ -10,7 +10,7 @@ __all__ = [
 ]
 
 COLORS = ("auto", "grey", "a", "b")
-RESIZES = ("error", "a", "b")
+RESIZES = ("auto", "error", "a", "b")
 CROPS = ("none", "common")
 REFERENCES = ("a", "b")
 METADATA = ("auto", "a", "b", "none")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -40,6 +40,7 @@ from ddfm.imaging.formats.tiff import (
     page_count,
     page_metadata,
     read_page,
+    write_pages,
     write_tiff,
 )
 from ddfm.imaging.levels import with_levels
@@ -69,6 +70,7 @@ __all__ = [
     "to_array",
     "write_drawing",
     "write_image",
+    "write_planes",
 ]
 
 _MOST_IN_JPEG = 65_502  # bytes of a packet
@@ -225,6 +227,15 @@ def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
     path = Path(path)
     check_output(path, (drawing.height, drawing.width))
     write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name))
+
+
+def write_planes(path: str | os.PathLike[str], planes: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Write named planes (H, W), float32, as the pages of a TIFF."""
+    path = Path(path)
+    check_output(path, planes[0][1].shape)
+    file = BytesIO()
+    write_pages(file, planes)
+    write_bytes(path, file.getvalue())
 
 
 def _read_file(path: Path, page: int, name: str | None) -> Picture:

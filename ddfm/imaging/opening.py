@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.arguments import two_numbers
+from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import (
@@ -21,6 +21,7 @@ from ddfm.imaging.formats.flir import (
 )
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import reduced
 from ddfm.storage.in_memory import as_path, name_of
 
 __all__ = ["Opening"]
@@ -34,6 +35,7 @@ class Opening:
         ranges: what is black and white in the first source, the second, ..., as `read_image`
             takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
+        longest: to how many pixels at most the longest side is reduced, for a quick look.
         grid, align: of a radiometric file that comes alone, and is a pair by itself.
     """
 
@@ -42,6 +44,7 @@ class Opening:
     percentiles: Levels | None = None
     grid: str | None = None
     align: bool = True
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         for levels in self.ranges:
@@ -50,6 +53,8 @@ class Opening:
         for name in ("celsius", "percentiles"):
             if (said := getattr(self, name)) is not None:
                 object.__setattr__(self, name, two_numbers(name, said))
+        if self.longest is not None and whole_number("longest", self.longest) < 1:
+            raise InputError(f"longest must be a number of pixels, not {self.longest}")
         check_reading(**self._of_a_pair())
 
     def plain(self) -> dict[str, Any]:
@@ -77,7 +82,7 @@ class Opening:
             pictures = self._pictures(paths)
         for path, name in names.items():
             pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
-        return pictures
+        return pictures if self.longest is None else reduced(pictures, self.longest)
 
     def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
         if len(files) == 1:

@@ -24,8 +24,10 @@ from pathlib import Path
 
 from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.files import SUFFIXES
+from ddfm.imaging.formats.tables import TABLES
+from ddfm.imaging.reading import elsewhere
 
-__all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files"]
+__all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
 
 # What a camera, a scanner or a data set calls its kind of image.
 WORDS = (
@@ -38,6 +40,8 @@ WORDS = (
 _WORD = "|".join(sorted(WORDS, key=len, reverse=True))
 _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
+
+SHOWN = 3  # files that were left out for one reason
 
 Key = Callable[[Path], "str | None"]
 
@@ -64,11 +68,13 @@ class Pairing:
         pairs: sorted by name.
         ambiguous: files that share a name with several others, by that name.
         unpaired: files without a partner.
+        others: files that are no images that can be read, and why not.
     """
 
     pairs: list[Pair] = field(default_factory=list)
     ambiguous: dict[str, list[Path]] = field(default_factory=dict)
     unpaired: list[Path] = field(default_factory=list)
+    others: dict[Path, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [str(pair) for pair in self.pairs]
@@ -76,6 +82,7 @@ class Pairing:
         counts = [f"{len(self.pairs)} pairs"]
         counts += [f"{len(self.ambiguous)} ambiguous names"] if self.ambiguous else []
         counts += [f"{len(self.unpaired)} files without a partner"] if self.unpaired else []
+        counts += [f"{len(self.others)} files left out"] if self.others else []
         return "\n".join([*lines, ", ".join(counts)])
 
     def leftovers(self) -> list[str]:
@@ -84,7 +91,19 @@ class Pairing:
             f"ambiguous, {name}: {', '.join(map(str, files))}"
             for name, files in self.ambiguous.items()
         ]
-        return lines + [f"unpaired: {path}" for path in self.unpaired]
+        lines += [f"unpaired: {path}" for path in self.unpaired]
+        return lines + self._left_out()
+
+    def _left_out(self) -> list[str]:
+        """A line for each reason."""
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        for path, why in self.others.items():
+            groups[why].append(str(path))
+        lines = []
+        for why, paths in groups.items():
+            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+            lines.append(f"left out, {why}: {', '.join(paths[:SHOWN])}{more}")
+        return lines
 
 
 def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> Pairing:
@@ -113,6 +132,7 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
         sorted(by_stem.pairs + by_word.pairs, key=lambda pair: pair.name),
         by_stem.ambiguous | by_word.ambiguous,
         by_word.unpaired,
+        {path: why for folder in paths for path, why in other_files(folder).items()},
     )
 
 
@@ -145,6 +165,18 @@ def both_in_one(files: Iterable[Path]) -> Pairing:
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder that are images by their suffix, sorted by name."""
     return [path for path in _files(Path(folder)) if path.suffix.lower() in SUFFIXES]
+
+
+def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
+    """The files of a folder that are no images by their suffix, and what they are instead."""
+    found = (path for path in _files(Path(folder)) if path.suffix.lower() not in SUFFIXES)
+    return {path: elsewhere(path.name) or _no_image(path) for path in found}
+
+
+def _no_image(path: Path) -> str:
+    if path.suffix.lower() in TABLES:
+        return "a table is read where it is named, as a source or by a --pattern"
+    return "not an image by its suffix"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -26,6 +26,7 @@ __all__ = [
     "Picture",
     "eight_bit",
     "from_array",
+    "grey_step",
     "inks_to_rgb",
     "orient",
     "refuse_mask",
@@ -166,6 +167,11 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
 def eight_bit(picture: Picture) -> np.ndarray:
     """The picture in 256 levels from black to white, without its alpha."""
     return to_array(picture.pixels, replace(picture, dtype=np.dtype(np.uint8), range=None))
+
+
+def grey_step(dtype: np.dtype) -> float:
+    """Between two levels of a picture of that depth, of levels from 0 to 1."""
+    return 1 / float(np.iinfo(dtype).max) if dtype.kind == "u" else 0.0
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:

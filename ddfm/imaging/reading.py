@@ -10,7 +10,7 @@ from PIL import UnidentifiedImageError
 from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["explained"]
+__all__ = ["elsewhere", "explained"]
 
 _VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
@@ -48,13 +48,18 @@ def explained(name: str) -> Iterator[None]:
         raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
 
 
-def _not_an_image(name: str) -> str:
+def elsewhere(name: str) -> str:
+    """What is to be done with a file that is a picture of a kind not read here, if it is one."""
     if name.lower().endswith(_VOLUMES):
         return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
     for suffixes, way in _ELSEWHERE.items():
         if name.lower().endswith(suffixes):
             return way
-    return (
+    return ""
+
+
+def _not_an_image(name: str) -> str:
+    return elsewhere(name) or (
         "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
         "NPY, CSV)"
     )

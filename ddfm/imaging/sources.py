@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddfm.errors import InputError, short
-from ddfm.imaging.choices import REFERENCES, RESIZES, check_color, check_resize
+from ddfm.imaging.choices import REFERENCES, check_color, check_resize
 from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_thermal
 from ddfm.imaging.levels import with_levels
@@ -29,20 +29,31 @@ from ddfm.storage.in_memory import as_path, has_no_path, name_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["equally_bright", "grey", "in_color", "read_sources", "with_metadata"]
+__all__ = [
+    "common_size",
+    "equally_bright",
+    "grey",
+    "in_color",
+    "read_sources",
+    "reduced",
+    "resized",
+    "with_metadata",
+]
+
+Size = tuple[int, int]
 
 FIELDS = 8  # along each side, by which levels of pictures are compared
+COARSER = 1.25  # times the pixels on each side: those of a camera with another sensor
 EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
 def read_sources(
-    sources: Sequence[Any], resize: str = "error", *, alike: bool = True
+    sources: Sequence[Any], resize: str = "auto", *, alike: bool = True
 ) -> tuple[Picture, ...]:
     """Pictures of one size, from whatever `read_image` takes.
 
     Args:
-        resize: what to do where sizes differ: "error", or bring all to the size of the first
-            ("a") or of the second ("b").
+        resize: what to do where sizes differ, as of `common_size`; they are resized bicubically.
         alike: whether they are to be of one size; if not, they are left as they come.
     """
     check_resize(resize)
@@ -55,20 +66,43 @@ def read_sources(
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
     if not alike:
         return pictures
-    if resize != "error":
-        size = pictures[RESIZES.index(resize) - 1].size
-        return _filled(tuple(p if p.size == size else _resized(p, size) for p in pictures))
-    first = pictures[0]
-    for other in pictures[1:]:
-        if other.size != first.size:
-            (h, w), (h2, w2) = first.size, other.size
+    size = common_size(pictures, resize)
+    return _filled(tuple(p if p.size == size else resized(p, size) for p in pictures))
+
+
+def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
+    """The size that pictures are fused at.
+
+    Args:
+        resize: "a" and "b" are that of the first and of the second; "auto" is that of the finest,
+            where all are of one shape; "error" refuses pictures that differ.
+    """
+    check_resize(resize)
+    if resize in ("a", "b"):
+        return pictures["ab".index(resize)].size
+    finest = max(pictures, key=lambda p: p.size)
+    for other in pictures:
+        fits = resize == "auto" and _is_coarser(other.size, finest.size)
+        if other.size != finest.size and not fits:
+            first, second = (p for p in pictures if p is finest or p is other)
+            (h, w), (h2, w2) = first.size, second.size
             raise InputError(
-                f"{first.name} has {w} x {h} pixels and {other.name} {w2} x {h2}; if they show the "
-                "same scene to the same borders, resize=a (--resize a) brings all to the size of "
-                "the first, b to that of the second; if they do not, align=auto (--align auto) "
+                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if they show "
+                "the same scene to the same borders, resize=a (--resize a) brings all to the size "
+                "of the first, b to that of the second; if they do not, align=auto (--align auto) "
                 "finds how one lies on the other"
             )
-    return _filled(pictures)
+    return finest.size
+
+
+def _is_coarser(size: Size, finest: Size) -> bool:
+    """Whether it is of one shape with the finest, but for a pixel's rounding, and much smaller.
+
+    Sizes that are nearly the same are rather those of pictures that were cut.
+    """
+    (h, w), (tall, wide) = size, finest
+    one_shape = abs(h - w * tall / wide) <= 1 or abs(w - h * wide / tall) <= 1
+    return one_shape and COARSER * h <= tall and COARSER * w <= wide
 
 
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
@@ -85,6 +119,18 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
         pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
         done.append(replace(picture, pixels=pixels))
     return tuple(done)
+
+
+def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
+    """Pictures, all smaller by one factor, so that no side is longer than so many pixels."""
+    factor = longest / max(max(picture.size) for picture in pictures)
+    if factor >= 1:
+        return tuple(pictures)
+    small = []
+    for picture in pictures:
+        height, width = (max(1, round(side * factor)) for side in picture.size)
+        small.append(resized(picture, (height, width)))
+    return tuple(small)
 
 
 def grey(picture: Picture) -> np.ndarray:
@@ -218,20 +264,20 @@ def _read(source: Any, name: str) -> Picture:
     return read_image(source, name=None if named else name)
 
 
-def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+def resized(picture: Picture, size: Size) -> Picture:
     """Bicubic; what becomes smaller is smoothed first, so that no pattern appears."""
     import torch.nn.functional as F
 
-    def resized(array: np.ndarray) -> np.ndarray:
+    def of_size(array: np.ndarray) -> np.ndarray:
         x = F.interpolate(_tensor(array), size, mode="bicubic", antialias=True)
         return x.clamp(0, 1)[0].permute(1, 2, 0).numpy()
 
     alpha = picture.alpha
     return replace(
         picture,
-        pixels=resized(picture.pixels),
-        alpha=None if alpha is None else resized(alpha[..., None])[..., 0],
-        mask=None if picture.mask is None else _whole(resized(picture.mask[..., None])[..., 0]),
+        pixels=of_size(picture.pixels),
+        alpha=None if alpha is None else of_size(alpha[..., None])[..., 0],
+        mask=None if picture.mask is None else _whole(of_size(picture.mask[..., None])[..., 0]),
         metadata=picture.metadata.resized(picture.size, size),
     )
 

@@ -15,7 +15,19 @@ from ddfm.errors import InputError, unknown
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.imaging.picture import LUMA, Picture, eight_bit
 
-__all__ = ["VIEWS", "before_after", "check_view", "overlay", "path_of", "side_by_side", "view"]
+__all__ = [
+    "VIEWS",
+    "before_after",
+    "check_view",
+    "font_of",
+    "line_height",
+    "overlay",
+    "path_of",
+    "scale_bar",
+    "shortened",
+    "side_by_side",
+    "view",
+]
 
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
@@ -62,12 +74,12 @@ def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     panels = [_rgb(picture) for picture in (*sources, fused)]
     _check_sizes(panels)
     height, width = panels[0].shape[:2]
-    line = _line(width)
+    line = line_height(width)
     sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, line + height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for k, (name, panel) in enumerate(zip(names, panels, strict=True)):
         left = k * (width + GAP)
-        draw.text((left + 4, 2), _shortened(name, width, line), fill=INK, font=_font(line))
+        draw.text((left + 4, 2), shortened(name, width, line), fill=INK, font=font_of(line))
         sheet.paste(Image.fromarray(panel), (left, line))
     return np.asarray(sheet)
 
@@ -97,7 +109,8 @@ def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndar
     colors = colored(level, colormap)
     wanted = (colors @ _WEIGHTS + grey) / 2
     shown = _with_luminance(colors, wanted)
-    return np.hstack([shown, _scale(shown.shape[0], thermal, colormap)])
+    limits, unit = thermal.range or (0.0, 100.0), thermal.unit if thermal.range else "%"
+    return np.hstack([shown, scale_bar(shown.shape[0], limits, colormap, unit)])
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
@@ -109,26 +122,28 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return np.rint((luminance[..., None] + fits * chroma).clip(0, 1) * 255).astype(np.uint8)
 
 
-def _scale(height: int, thermal: Picture, colormap: str) -> np.ndarray:
-    """A bar from the least level, below, to the greatest, with numbers."""
-    line = _line(4 * height // 3)
-    low, high = thermal.range or (0.0, 100.0)
-    unit = f" {thermal.unit}".rstrip() if thermal.range else " %"
+def scale_bar(
+    height: int, limits: tuple[float, float], colormap: str | None, unit: str = ""
+) -> np.ndarray:
+    """A bar from the least level, below, to the greatest, with numbers; grey without a map."""
+    line = line_height(4 * height // 3)
+    low, high = limits
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
-    digits = 0 if high - low >= 20 else 1
-    labels = [f"{number:.{digits}f}{unit}" for number in numbers]
+    digits = 0 if high - low >= 20 else 1 if high - low >= 4 else 2
+    labels = [f"{number:.{digits}f} {unit}".rstrip() for number in numbers]
     bar = line
-    wide = bar + 3 * GAP + max(round(_font(line).getlength(label)) for label in labels)
+    wide = bar + 3 * GAP + max(round(font_of(line).getlength(label)) for label in labels)
     sheet = Image.new("RGB", (wide + GAP, height), PAPER)
     top, bottom = min(line, height // 4), max(height - line, 3 * height // 4)
-    ramp = colored(np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32), colormap)
+    levels = np.linspace(1, 0, max(bottom - top, 1), dtype=np.float32)
+    ramp = np.repeat(levels[:, None], 3, 1) if colormap is None else colored(levels, colormap)
     ramp = np.rint(ramp[:, None].repeat(bar, 1) * 255).astype(np.uint8)
     sheet.paste(Image.fromarray(ramp), (GAP, top))
     draw = ImageDraw.Draw(sheet)
     for k, label in enumerate(labels):
         y = bottom - (bottom - top) * k / (TICKS - 1)
         draw.line([(GAP + bar, y), (2 * GAP + bar, y)], fill=INK)
-        draw.text((bar + 3 * GAP, y), label, fill=INK, font=_font(line), anchor="lm")
+        draw.text((bar + 3 * GAP, y), label, fill=INK, font=font_of(line), anchor="lm")
     return np.asarray(sheet)
 
 
@@ -142,18 +157,19 @@ def _check_sizes(panels: Sequence[np.ndarray]) -> None:
         raise InputError("pictures of several sizes cannot be shown beside each other")
 
 
-def _line(width: int) -> int:
+def line_height(width: int) -> int:
     """The height of a line of text that suits pictures of this width."""
     return max(14, min(48, width // 24))
 
 
-def _font(line: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Letters that fit into a line of this height."""
     return ImageFont.load_default(size=line * 0.7)
 
 
-def _shortened(name: str, width: int, line: int) -> str:
+def shortened(name: str, width: int, line: int) -> str:
     """A name that fits above a picture."""
-    font = _font(line)
+    font = font_of(line)
     if font.getlength(name) <= width - 8:
         return name
     while name and font.getlength(name + "...") > width - 8:

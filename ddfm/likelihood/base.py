@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,8 +20,65 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
+from ddfm.numerics.filters import smooth
+from ddfm.numerics.poisson import grad
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "Shares", "share_of"]
+
+REACH = 1.5  # pixels, over which a change is compared with what is there
+LEAST = 1 / 127.5  # a grey level: less than that counts as nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """Shares, which sum to one at each pixel: of each source, and last of the prior.
+
+    Attributes:
+        levels, gradients: (B, K + 1, H, W) each.
+    """
+
+    levels: Tensor
+    gradients: Tensor
+
+    def with_change(
+        self, f: Tensor, change: Tensor, change_of_gradients: Tensor | None = None
+    ) -> Shares:
+        """Where f has also come about by a change (B, 1, H, W) that the prior has made.
+
+        Args:
+            change_of_gradients: an image with the gradients of the change, if they are others.
+        """
+        levels, gradients = share_of(change, f)
+        if change_of_gradients is not None:
+            gradients = share_of(change_of_gradients, f)[1]
+        return Shares(_beside(levels, self.levels), _beside(gradients, self.gradients))
+
+    @classmethod
+    def of_sources(cls, levels: Tensor, gradients: Tensor) -> Shares:
+        """Of shares of the sources alone, (B, K, H, W), which sum to one."""
+        nothing = torch.zeros_like(levels[:, :1])
+        return cls(torch.cat([levels, nothing], 1), torch.cat([gradients, nothing], 1))
+
+
+def share_of(change: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+    """How large a change is beside the levels of f, from black on, and beside its gradients.
+
+    |c| / (|c| + |f|), of means over a few pixels.
+    """
+    level = smooth(change, REACH).abs()
+    of_levels = level / (level + smooth(f + 1, REACH).clamp(min=LEAST))
+    size = _contrast(change)
+    return of_levels, size / (size + _contrast(f).clamp(min=LEAST))
+
+
+def _contrast(x: Tensor) -> Tensor:
+    right, below = grad(x)
+    return smooth(right**2 + below**2, REACH).sqrt()
+
+
+def _beside(share: Tensor, others: Tensor) -> Tensor:
+    shares = (1 - share) * others
+    return torch.cat([shares[:, :-1], shares[:, -1:] + share], dim=1)
 
 
 class Likelihood(ABC):
@@ -107,6 +165,18 @@ class Likelihood(ABC):
 
     def shares(self) -> Tensor | None:
         """Of the sources in the fused levels, (B, K, H, W), where it knows them."""
+        return None
+
+    def attribution(self) -> Shares | None:
+        """Where the last estimate has its levels and gradients from, where it knows."""
+        return None
+
+    def again(self, *sources: Tensor) -> Tensor | None:
+        """What the last estimate would be of other sources of the same scene, without the prior.
+
+        (N, 1, H, W) of sources of that shape, for a likelihood of one group; None where the loop
+        has to be run anew.
+        """
         return None
 
     @abstractmethod

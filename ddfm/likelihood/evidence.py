@@ -15,9 +15,9 @@ within black and white. Each pass of EM climbs it, first to its maximum in z, th
 and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
 last f on, less far where all the way would not climb. All else the sources s_k give once:
 
-    u = sum_k r_k s_k,   r = softmax_k(kappa R(saliency_k))        levels, region by region   (4)
+    u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
     g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2) + T_k,     T = sum_k T_k          (5)
+    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + ODDS b_k) + T_k,  T = sum_k T_k  (5)
     W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
@@ -27,7 +27,10 @@ a is 0: there only its contrast counts, and what is around it gives way. Elsewhe
 way, which shows least, where gradients of several sources make no image. What a source leaves
 unexplained is judged by the contrast that is there (t), and texture of what is darker than the
 level chosen is foreign (phi). R smooths widely, within contours of the sources, so that a region
-has the level of one of them; or, for pictures of one thing in two ways, narrowly.
+has the level of one of them; or, for pictures of one thing in two ways, narrowly. b is what the
+caller prefers, REACH balance |balance| of the second of two sources and as much against the first:
+a prior of its own on whose the level is, and on whose the gradients are. It is finest around 0, and
+targets are kept whatever is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked.
@@ -35,14 +38,16 @@ it is 0, and the prior need not be asked.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from ddfm.errors import InputError, unknown
-from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.exporting import median
-from ddfm.numerics.filters import smooth
+from ddfm.numerics.filters import per_image_sum, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 from ddfm.numerics.regions import GRID, smooth_regions
 
@@ -52,6 +57,8 @@ SALIENCIES = ("stands out", "exposed", "sharp")
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
 STIFF = 0.3
+REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
+ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 
 
@@ -73,6 +80,7 @@ class EvidenceLikelihood(Likelihood):
         edge: size of gradients that bound regions, and that rather give way than others.
         theta: how many deviations a target stands out; 0 is for sources without targets.
         lam: weight of the prior; with 0 it is never asked.
+        balance: of two sources, which is preferred: from -1, the first, to 1, the second.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class EvidenceLikelihood(Likelihood):
         edge: float = 0.01,
         theta: float = 1.4,
         lam: float = 1.0,
+        balance: float = 0.0,
     ) -> None:
         super().__init__(*sources)
         if saliency not in SALIENCIES:
@@ -98,20 +107,24 @@ class EvidenceLikelihood(Likelihood):
             raise InputError("alpha, width, learn and edge of the likelihood are positive")
         if min(kappa, phi, faint, theta, lam) < 0:
             raise InputError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+        if balance and len(sources) != 2:
+            raise InputError(f"a balance is between two sources, not {len(sources)}")
+        self.balance = balance
         self.saliency, self.alpha, self.width = saliency, alpha, width
         self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
         self.learn, self.faint, self.edge = learn, faint, edge
         self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
         self.z: Tensor | None = None
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None  # of an M-step: f, x0, rho
+        self._found: tuple[Tensor, Tensor | None] | None = None
         self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
         """What the sources say without any prior, labels being as they are expected to be."""
         self._read_sources()
-        right, below = self._gradients(self.pi)
-        f = self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))  # as if W were 1
+        f = self._of_expected_labels()
         nothing = torch.zeros_like(self.u[..., :1, :1])
         return self._m_step(self.pi, f, f, nothing)
 
@@ -129,6 +142,7 @@ class EvidenceLikelihood(Likelihood):
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
         self.z = self._e_step(f)
+        self._last = (f, x0, rho) if self.needs_prior else None
         self.f = self._m_step(self.z, f, x0, rho)
         return self.f
 
@@ -139,9 +153,52 @@ class EvidenceLikelihood(Likelihood):
         return -(self._of_levels(f, x0, rho) + misfit + surprise).sum(dim=(1, 2, 3))
 
     def shares(self) -> Tensor:
-        s = torch.cat(self.sources, dim=1)
-        right, below = grad(s)
-        return self._responsibilities(s, smooth(right**2 + below**2, GRAIN).add_(TINY))
+        s, _, _, energy = self._energies()
+        return self._responsibilities(s, energy)
+
+    def attribution(self) -> Shares | None:
+        """Levels by r, but on targets of the first source; gradients by the labels and their size.
+
+        What the prior did is the change that the last M-step makes by it.
+        """
+        if self.f is None or self.z is None:
+            return None
+        levels, targets = self._choices()
+        if targets is not None:
+            first = targets[:, :1]
+            levels = levels * (1 - first)
+            levels = torch.cat([levels[:, :1] + first, levels[:, 1:]], dim=1)
+        size = self._energies()[-1].sqrt()
+        labels = smooth(self.z, GRAIN)
+        of_others = _with_others(labels, torch.ones_like(labels)) - labels
+        gradients = (labels + self._faintness(size) * of_others) * size
+        sources = Shares.of_sources(levels, gradients / gradients.sum(dim=1, keepdim=True))
+        if self._last is None:
+            return sources
+        f, x0, rho = self._last
+        return sources.with_change(self.f, self.f - self._m_step(self.z, f, x0, 0 * rho))
+
+    def again(self, *sources: Tensor) -> Tensor | None:
+        """One pass, with the same regions and targets.
+
+        It begins with the last f and the difference that the sources make where all is even.
+        """
+        if self.f is None:
+            return None
+        other = copy.copy(self)
+        other.sources, other.shape = list(sources), sources[0].shape
+        other._found = self._choices()
+        other._weigh_evidence()
+        other.f = self.f + other._of_expected_labels() - self._of_expected_labels()
+        return other.step(other.f, None)
+
+    def _choices(self) -> tuple[Tensor, Tensor | None]:
+        """Regions and targets, r and T; kept only where somebody asks for them."""
+        if self._found is None:
+            s, _, _, energy = self._energies()
+            targets = find_targets(s, self.theta, self._solve) if self.theta else None
+            self._found = self._responsibilities(s, energy), targets
+        return self._found
 
     def _read_sources(self) -> None:
         """All that the sources give once, (4) to (6).
@@ -149,35 +206,49 @@ class EvidenceLikelihood(Likelihood):
         Anew only where they have been moved to another device or dtype.
         """
         like = self.sources[0]
-        if self._read_as == (like.device, like.dtype):
-            return
-        s = torch.cat(self.sources, dim=1)  # (B, K, H, W)
+        if self._read_as != (like.device, like.dtype):
+            self._found = None
+            self._weigh_evidence()
+            self._read_as = like.device, like.dtype
+
+    def _energies(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The sources (B, K, H, W), their gradients, and the energy of these."""
+        s = torch.cat(self.sources, dim=1)
         right, below = grad(s)
-        energy = smooth(right**2 + below**2, GRAIN).add_(TINY)
+        return s, right, below, smooth(right**2 + below**2, GRAIN).add_(TINY)
+
+    def _weigh_evidence(self) -> None:
+        s, right, below, energy = self._energies()
+        r, targets = self._found or (None, None)
         strongest = energy.amax(dim=1, keepdim=True)
         self._read_gradients(right, below, energy, strongest)
         del right, below  # a large image has room for what is needed, and no more
-        self.u = (self._responsibilities(s, energy) * s).sum(dim=1, keepdim=True)
+        r = self._responsibilities(s, energy) if r is None else r
+        self.u = (r * s).sum(dim=1, keepdim=True)
         self.W = (1 + strongest / self.edge**2).rsqrt()
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
-        self.pi = log_pi.softmax(dim=1)
+        self.pi = shares_of(self._preferring(log_pi, ODDS))
         self.a = torch.full_like(self.u, self.alpha)
-        del energy, log_pi
+        del r, energy, log_pi
         if self.theta:
-            self._read_targets(find_targets(s, self.theta, self._solve))
+            found = find_targets(s, self.theta, self._solve) if targets is None else targets
+            self._read_targets(found)
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
-        self._read_as = like.device, like.dtype
 
     def _read_gradients(
         self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor
     ) -> None:
         """g_k of (4)."""
-        m = self.faint / (self.faint + energy.sqrt())
+        m = self._faintness(energy.sqrt())
         right, below = _with_others(right, m), _with_others(below, m)
         q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
         self.right, self.below = right.mul_(q), below.mul_(q)
+
+    def _faintness(self, size: Tensor) -> Tensor:
+        """m of (4)."""
+        return self.faint / (self.faint + size)
 
     def _read_targets(self, targets: Tensor) -> None:
         """What targets change in (5) and (6)."""
@@ -189,7 +260,7 @@ class EvidenceLikelihood(Likelihood):
 
     def _responsibilities(self, s: Tensor, energy: Tensor) -> Tensor:
         """r of (4)."""
-        return (self.kappa * self._saliency(s, energy)).softmax(dim=1)
+        return shares_of(self._preferring(self.kappa * self._saliency(s, energy), self.kappa))
 
     def _saliency(self, s: Tensor, energy: Tensor) -> Tensor:
         if self.saliency == "exposed":
@@ -199,11 +270,23 @@ class EvidenceLikelihood(Likelihood):
         middle = median(s.flatten(2))[..., None]
         return self._over_regions((s - middle).abs() + self.beta * s, s)
 
+    def _preferring(self, logs: Tensor, weight: float) -> Tensor:
+        """Logarithms of probabilities (B, 2, H, W), with weight b_k."""
+        if not self.balance:
+            return logs
+        b = weight * REACH * self.balance * abs(self.balance)
+        return logs + logs.new_tensor([-b, b]).view(1, 2, 1, 1)
+
     def _over_regions(self, x: Tensor, s: Tensor) -> Tensor:
         """R: below the grid that regions are found on it is a Gaussian."""
         if self.width * GRID < 1:
             return smooth(x, max(self.width * min(x.shape[-2:]), 0.3))
         return smooth_regions(x, s, self.width, self.edge)
+
+    def _of_expected_labels(self) -> Tensor:
+        """f of the labels that are expected, as if W were 1 and no level beyond black and white."""
+        right, below = self._gradients(self.pi)
+        return self._solve(self.alpha, self.alpha * self.u + adjoint(right, below))
 
     def _gradients(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """What grad f is expected to be, sum_k (S z)_k g_k."""
@@ -218,7 +301,7 @@ class EvidenceLikelihood(Likelihood):
 
     def _e_step(self, f: Tensor) -> Tensor:
         """(2)."""
-        return (self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t).softmax(dim=1)
+        return shares_of(self.pi.log() - smooth(self._misfits(f), GRAIN) / self.t)
 
     def _m_step(self, z: Tensor, f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
         """(3), from f on."""
@@ -233,8 +316,7 @@ class EvidenceLikelihood(Likelihood):
             """What of (1) depends on f, its sign reversed."""
             across, down = grad(f)
             gradients = across.sub_(right).square_().add_(down.sub_(below).square_())
-            total = self._of_levels(f, x0, rho).add_(gradients.mul_(self.W))
-            return total.sum(dim=(1, 2, 3), keepdim=True)
+            return per_image_sum(self._of_levels(f, x0, rho).add_(gradients.mul_(self.W)))
 
         # What was within black and white may be beyond now, which (3) did not know.
         before, best = lost(f), f

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import InputError
-from ddfm.likelihood.base import Likelihood
+from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.numerics.filters import per_image_mean
 from ddfm.numerics.fourier import GradientSolver, grad
 
@@ -69,14 +69,27 @@ class PaperLikelihood(Likelihood):
         self.rho: Tensor | float = 1.0
         self.k: Tensor | None = None
         self.u: Tensor | None = None
+        self._weights: tuple[Tensor, Tensor] | None = None
         self._solve = GradientSolver()
 
     def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
         y = self.i - self.v
         x = f - self.v
-        m, n = self._e_step(x, y)
+        m, n = self._weights = self._e_step(x, y)
         x = self._m_step(x, y, m, n)
         return x + self.v  # (10)
+
+    def attribution(self) -> Shares | None:
+        """The weights of i, v and k in (9); of k, which is the prior's estimate without noise.
+
+        f is a mean of the three, and so are its gradients where weights change slowly.
+        """
+        if self._weights is None:
+            return None
+        m, n = self._weights
+        shares = torch.cat([2 * m, 2 * n, torch.full_like(m, self.eta)], dim=1)
+        shares = shares / shares.sum(dim=1, keepdim=True)
+        return Shares(shares, shares)
 
     def _e_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """E[1/m] and E[1/n]; renews gamma and rho."""

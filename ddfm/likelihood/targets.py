@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.filters import smooth
+from ddfm.numerics.filters import per_image_mean, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
@@ -36,7 +36,7 @@ def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
     """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
     o = torch.cat([_outstanding(one, solver) for one in s.split(1, dim=1)], dim=1)
     none = torch.full_like(o[:, :1], theta)
-    T = (SHARP * torch.cat([o, none], dim=1)).softmax(dim=1)[:, :-1]
+    T = shares_of(SHARP * torch.cat([o, none], dim=1))[:, :-1]
     T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
     first, others = T[:, :1], T[:, 1:]
     room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)
@@ -49,6 +49,7 @@ def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     surround = solver.blur(s, least)
     for width in others:
         surround = torch.minimum(surround, solver.blur(s, width))
-    surround = torch.maximum(surround, s.mean(dim=(2, 3), keepdim=True))
-    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=LEAST)
+    mean = per_image_mean(s)
+    surround = torch.maximum(surround, mean)
+    deviation = per_image_mean((s - mean) ** 2).sqrt().clamp(min=LEAST)
     return (smooth(s, 1.0) - surround) / deviation

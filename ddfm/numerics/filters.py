@@ -9,12 +9,30 @@ from torch import Tensor
 
 from ddfm.numerics.exporting import modulo
 
-__all__ = ["per_image_mean", "smooth"]
+__all__ = ["mirrored_places", "per_image_mean", "per_image_sum", "shares_of", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 1, 1, 1)."""
-    return x.mean(dim=(1, 2, 3), keepdim=True)
+    """(B, C, H, W) -> (B, 1, 1, 1)."""
+    return per_image_sum(x) / x[0].numel()
+
+
+def per_image_sum(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 1, 1, 1), the same bits for any number of threads.
+
+    Row by row: threads share a single sum among them, and then it depends on how many they are;
+    each of many sums is one thread's own.
+    """
+    return x.sum(-1, keepdim=True).sum(-2, keepdim=True).sum(1, keepdim=True)
+
+
+def shares_of(x: Tensor) -> Tensor:
+    """The softmax over dimension 1, the same bits for any number of threads.
+
+    PyTorch's own takes another exponential for the last few pixels of a thread.
+    """
+    weights = (x - x.amax(dim=1, keepdim=True)).exp()
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:
@@ -32,8 +50,12 @@ def smooth(x: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(x: Tensor, reach: int, dim: int) -> Tensor:
     """Continued on both sides by what lies before the border, the last pixel twice."""
-    size = x.shape[dim]
-    places = modulo(torch.arange(-reach, size + reach, device=x.device), 2 * size)
-    places = torch.minimum(places, 2 * size - 1 - places)
+    places = mirrored_places(x.shape[dim], reach).to(x.device)
     before, after = places[:reach], places[-reach:]
     return torch.cat([x.index_select(dim, before), x, x.index_select(dim, after)], dim)
+
+
+def mirrored_places(size: int, reach: int) -> Tensor:
+    """Which of `size` pixels stand at -reach to size + reach - 1."""
+    places = modulo(torch.arange(-reach, size + reach), 2 * size)
+    return torch.minimum(places, 2 * size - 1 - places)

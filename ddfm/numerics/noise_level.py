@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["noise_deviation", "noise_level"]
+__all__ = ["is_noise", "noise_deviation", "noise_level"]
 
 BLOCK = 8
+EVEN = 0.45  # share of the median that the quietest blocks have, where there is noise
 QUIET = 0.1  # share of blocks, the quietest, that are taken to hold noise and nothing else
 
 
@@ -33,6 +34,19 @@ def noise_deviation(image: Tensor) -> Tensor:
     told = (clipped < 0.1) & (variance > 0)
     quiet = torch.where(told, variance, torch.nan).nanquantile(QUIET)
     return (quiet.nan_to_num(0.0) / _bias()).sqrt()
+
+
+def is_noise(image: Tensor) -> bool:
+    """Whether what `noise_level` finds is everywhere, as noise is, and no texture.
+
+    Small images have few quiet blocks, if any. Those of noise are nearly all as quiet as the
+    quietest; those of texture are not.
+    """
+    variance = _block_means((_bent(_bent(image, -2), -1) / 6).square_())
+    variance = variance[variance > 0]
+    if len(variance) == 0:
+        return False
+    return bool(variance.quantile(QUIET) > EVEN * variance.median())
 
 
 def _bent(x: Tensor, dim: int) -> Tensor:

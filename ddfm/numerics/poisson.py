@@ -18,7 +18,7 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from ddfm.numerics.exporting import exporting, modulo, repeated
-from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.filters import per_image_mean, per_image_sum
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines"]
 
@@ -43,17 +43,23 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 
 
 def dct(x: Tensor) -> Tensor:
-    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980)."""
-    n = x.shape[-1]
-    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    return (torch.fft.fft(folded) * _turn(n, x)).real
+    """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980).
+
+    Products are of real numbers: those of complex ones are rounded otherwise where the share of a
+    thread ends.
+    """
+    folded = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
+    cosine, sine = _turn(x.shape[-1], x)
+    return folded.real * cosine + folded.imag * sine
 
 
 def idct(y: Tensor) -> Tensor:
     """The inverse of `dct`."""
     n = y.shape[-1]
     mirrored = torch.cat([torch.zeros_like(y[..., :1]), y[..., 1:].flip(-1)], dim=-1)
-    folded = torch.fft.ifft(torch.complex(y, -mirrored) * _turn(n, y).conj()).real
+    cosine, sine = _turn(n, y)
+    turned = torch.complex(y * cosine + mirrored * sine, y * sine - mirrored * cosine)
+    folded = torch.fft.ifft(turned).real
     x = torch.empty_like(y)
     x[..., ::2] = folded[..., : (n + 1) // 2]
     x[..., 1::2] = folded[..., (n + 1) // 2 :].flip(-1)
@@ -109,10 +115,10 @@ class PoissonSolver:
 
         def step(f: Tensor, rest: Tensor, way: Tensor, before: Tensor) -> tuple[Tensor, ...]:
             towards = in_cosines(rest / mean, inverse)
-            gain = _dot(rest, towards)
+            gain = per_image_sum(rest * towards)
             way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # at first there is none
             applied = _applied(a, weight, way)
-            length = gain / _dot(way, applied).clamp(min=NOTHING)
+            length = gain / per_image_sum(way * applied).clamp(min=NOTHING)
             return f + length * way, rest.sub_(applied.mul_(length)), way, gain
 
         first = f, right_side - _applied(a, weight, f), torch.zeros_like(f), torch.ones_like(mean)
@@ -137,17 +143,12 @@ def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
     return adjoint(right.mul_(weight), below.mul_(weight)).add_(a * f)
 
 
-def _dot(x: Tensor, y: Tensor) -> Tensor:
-    return (x * y).sum(dim=(1, 2, 3), keepdim=True)
-
-
 def _line(n: int) -> Tensor:
     return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
 
 
-def _turn(n: int, like: Tensor) -> Tensor:
-    angle = -math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
-    turn = torch.polar(torch.ones_like(angle), angle)
-    return turn.to(torch.complex128 if like.dtype == torch.float64 else torch.complex64).to(
-        like.device
-    )
+def _turn(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the angles that make cosines of waves."""
+    angle = math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
+    cosine, sine = angle.cos(), angle.sin()
+    return cosine.to(like.dtype).to(like.device), sine.to(like.dtype).to(like.device)

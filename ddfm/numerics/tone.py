@@ -8,11 +8,13 @@ Between them it is straight, and beyond black and white it goes on as it ends.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ddfm.numerics.filters import per_image_mean
 
 __all__ = ["Tone", "along", "fold", "given_curve", "good_curve", "knots", "toned"]
 
@@ -44,6 +46,10 @@ class Tone:
         """The options of a fusion that are not of the tone."""
         names = [field.name for field in fields(cls)]
         return {k: v for k, v in options.items() if k not in names}
+
+    def with_curve_of(self, chosen: Mapping[str, Any]) -> Tone:
+        """The tone of an image that has chosen its curve, for others of it."""
+        return self if self.curve is not None else replace(self, curve=chosen.get("curve"))
 
     def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
         """Luminance (B, 1, H, W) in [0, 1], its levels spread, and each image's own curve."""
@@ -82,12 +88,10 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
     A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
     darkest stay where they are, unless the brightest would go beyond white.
     """
-    step = (
-        1 + torch.sym_max(*u.shape[-2:]) // 1024
-    )  # a part of the pixels tells about a large image
-    part = u[..., ::step, ::step].flatten(1)
-    low, high = part.quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
-    deviation = part.std(dim=1, keepdim=True, correction=0)
+    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # a part of a large image tells about it
+    part = u[..., ::step, ::step]
+    low, high = part.flatten(1).quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
+    deviation = per_image_mean((part - per_image_mean(part)) ** 2).sqrt().view(-1, 1)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
     # Where there is no gain, there is no offset, but for what is beyond white.

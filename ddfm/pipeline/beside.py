@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddfm.errors import InputError
 from ddfm.imaging.files import check_output, write_image
@@ -14,7 +14,6 @@ from ddfm.imaging.views import check_view, path_of, view
 from ddfm.storage.outputs import check_writable
 
 if TYPE_CHECKING:
-    from ddfm.fuser import Fuser
     from ddfm.result import Fusion
 
 __all__ = ["Beside"]
@@ -30,6 +29,10 @@ class Beside:
         steps: a folder for the estimate of every step.
         transform: a file for the transform that was found.
         sheet: an image of how the sources lie, before and after.
+        sources: a folder for the sources as they were fused.
+        uncertainty, attribution: how far the result may be off, and where it is from, as numbers
+            (.tif) or as pictures.
+        samples: for the uncertainty.
     """
 
     views: tuple[str, ...] = ()
@@ -37,6 +40,10 @@ class Beside:
     steps: Path | None = None
     transform: Path | None = None
     sheet: Path | None = None
+    sources: Path | None = None
+    uncertainty: Path | None = None
+    attribution: Path | None = None
+    samples: int = 0
 
     def __post_init__(self) -> None:
         for kind in self.views:
@@ -54,20 +61,32 @@ class Beside:
             if not moves:
                 raise InputError("a transform is saved (--save-transform) where --align finds one")
             check_writable(self.transform)
-        if self.sheet is not None:
-            check_output(self.sheet)
+        for image in (self.sheet, self.uncertainty, self.attribution):
+            if image is not None:
+                check_output(image)
+        if self.sources is not None:
+            from ddfm.result import check_sources
+
+            check_sources(self.sources)
         if self.steps is not None:
             from ddfm.result import check_steps
 
             check_steps(self.steps, output)
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a fuser is to be asked for, as keywords of its call."""
+        return {
+            "trajectory": self.steps is not None,
+            "samples": self.samples,
+            "attribution": self.attribution is not None,
+        }
+
     def views_of(self, output: Path) -> list[Path]:
         """Where the views of a result lie."""
         return [path_of(output, kind) for kind in self.views]
 
-    def write(
-        self, fusion: Fusion, pictures: Sequence[Picture], output: Path, fuser: Fuser
-    ) -> None:
+    def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
         """All of it.
 
         Args:
@@ -75,10 +94,16 @@ class Beside:
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
+        if self.sources is not None:
+            fusion.save_sources(self.sources)
+        uncertainty, attribution = fusion.uncertainty, fusion.attribution
+        if self.uncertainty is not None and uncertainty is not None:
+            uncertainty.save(self.uncertainty)
+        if self.attribution is not None and attribution is not None:
+            attribution.save(self.attribution)
         self._write_alignment(fusion, pictures)
-        laid = fuser.registered(pictures).pictures if self.views else ()
         for kind, path in zip(self.views, self.views_of(output), strict=True):
-            look = from_array(view(kind, fusion.picture, laid, self.colormap))
+            look = from_array(view(kind, fusion.picture, fusion.sources, self.colormap))
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:

@@ -21,7 +21,7 @@ from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import check_output, output_suffix
 from ddfm.imaging.formats.flir import is_flir
 from ddfm.imaging.opening import Opening
-from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files
+from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.pipeline.runner import (
@@ -39,6 +39,8 @@ from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard
 
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
+
+NO_FLIR = "no radiometric data of a FLIR camera in it"
 
 
 @by_annotation
@@ -77,7 +79,8 @@ def fuse_folders(
         shard: the part of the pairs that this process fuses, while others do theirs.
         save_transform: where to write the one transform of all pairs (align="once").
         progress: a bar; None shows one on a terminal.
-        callback: is called with each `Outcome`, in the thread that asked.
+        callback: is called with each `Outcome`, in the thread that asked; if it returns False, that
+            is the end (`ddfm.Cancelled`), and the next run goes on from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, dir_b, *more)
@@ -88,6 +91,7 @@ def fuse_folders(
         raise InputError(
             f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
+            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
         )
     if fuser is not None:
         fuser.check_number(len(folders))
@@ -122,7 +126,10 @@ def fuse_flir(
     """
     _check_apart(out, folder)
     opening = Opening(**reading)
-    pairing = both_in_one(path for path in image_files(folder) if is_flir(path))
+    images = image_files(folder)
+    radiometric = [path for path in images if is_flir(path)]
+    others = {path: NO_FLIR for path in images if path not in radiometric} | other_files(folder)
+    pairing = replace(both_in_one(radiometric), others=others)
     if not pairing.pairs:
         raise InputError(
             f"no file of {folder} has radiometric data of a FLIR camera in it; "
@@ -178,6 +185,7 @@ class _PairWork:
         settings = self.settings(fusion.settings["task"])
         known = (*settings, "sources", "sha256")  # which a manifest has by itself
         found = {k: v for k, v in fusion.settings.items() if k not in known}
+        fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
         return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
 
     def recall(self, item: Item, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ddfm.errors import DdfmError, why_failed
+from ddfm.errors import Cancelled, DdfmError, why_failed
 from ddfm.imaging.metadata import kept_word
 from ddfm.imaging.pairing import Pairing
 from ddfm.storage.checksum import KnownFile, Source
@@ -181,6 +181,7 @@ class Summary:
             "outcomes": outcomes,
             "ambiguous": left,
             "unpaired": list(map(str, self.pairing.unpaired)),
+            "left_out": {str(path): why for path, why in self.pairing.others.items()},
             "seconds": round(self.seconds, 3),
         }
 
@@ -194,6 +195,7 @@ class Summary:
         left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
         counts += [f"{left[0]} ambiguous names"] if left[0] else []
         counts += [f"{left[1]} files without a partner"] if left[1] else []
+        counts += [f"{len(self.pairing.others)} files left out"] if self.pairing.others else []
         what = ", ".join(counts) or "nothing to do"
         return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])
 
@@ -214,7 +216,8 @@ def run(
         stop: whether an error ends it, and is raised; else it is reported, and the others go on.
         bar: of the progress.
         engine: None is `Overlapping()`.
-        callback: is called with each outcome, in the thread that asked.
+        callback: is called with each outcome, in the thread that asked; if it returns False, that
+            is the end (`Cancelled`), and the next run goes on from there.
     """
     begin = time.monotonic()
     outcomes = []
@@ -222,8 +225,8 @@ def run(
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
-            if callback is not None:
-                callback(outcomes[-1])
+            if callback is not None and callback(outcomes[-1]) is False:
+                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
     return Summary(outcomes, time.monotonic() - begin)
 
 

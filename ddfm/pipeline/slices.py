@@ -1,11 +1,13 @@
-"""The slices of two volumes on one grid: fused, and kept until their volume is written."""
+"""The slices of volumes on one grid: fused, and kept until their volume is written."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -16,13 +18,14 @@ from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
 from ddfm.storage.manifest import Entry, Manifest
 from ddfm.storage.ours import MARK
+from ddfm.trust.samples import check_samples
 from ddfm.volumes.volume import Volume, slices
 
 __all__ = ["SliceWork", "keeping", "kept_slices"]
 
 SAMPLE = 9  # slices that say what contrast the volume is to have
 
-Pairs = list[tuple[Picture, Picture]]
+Groups = list[tuple[Picture, ...]]
 
 
 class SliceWork:
@@ -30,10 +33,11 @@ class SliceWork:
 
     Args:
         fuser: what fuses the slices.
-        sources: both volumes, as they are to be fused.
+        sources: the volumes, as they are to be fused.
         axis: the index along which the slices are stacked.
         together: how many go through the network at once.
         kept: the folder where slices of an earlier run are.
+        samples: of other results as possible, whose deviation is wanted; 0 for none.
 
     Attributes:
         fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
@@ -47,7 +51,9 @@ class SliceWork:
         axis: int,
         together: int,
         kept: Path | None = None,
+        samples: int = 0,
     ) -> None:
+        self.samples = check_samples(samples)
         if together < 1:
             raise InputError(f"at least 1 slice goes through the network at once, not {together}")
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
@@ -57,14 +63,17 @@ class SliceWork:
         self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
         last = len(self.busy) - 1
         sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
-        of_sample = self._pairs([self.busy[k] for k in sorted(sample)])
+        of_sample = self._groups([self.busy[k] for k in sorted(sample)])
         self.fuser = fuser.with_shared_estimates(of_sample)
         self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
             "together": together,
             "axis": axis,
             "shape": list(self.grid.shape),
         }
+        if samples:
+            self.settings["samples"] = samples
         self._fused: np.ndarray | None = None
+        self._std: np.ndarray | None = None
 
     def items(self) -> Iterator[Item]:
         """Those slices that are not black, as many at a time as go through the network."""
@@ -72,24 +81,32 @@ class SliceWork:
             some = self.busy[begin : begin + self.together]
             sources = [
                 KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
-                for name, stack in zip("ab", self.stacks, strict=True)
+                for name, stack in zip(ascii_lowercase, self.stacks, strict=False)
             ]
             yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
 
-    def load(self, item: Item) -> Pairs:
-        return self._pairs(item.given)
+    def load(self, item: Item) -> Groups:
+        return self._groups(item.given)
 
-    def fuse(self, item: Item, loaded: Pairs) -> Made:
-        fusions = self.fuser.stream(loaded, together=self.together, progress=False)
-        planes = np.stack([_stored(fusion.picture.pixels) for fusion in fusions])
-        self._put(item.given, planes)
-        return Made(planes, {"settings": self.settings})
+    def fuse(self, item: Item, loaded: Groups) -> Made:
+        if self.samples:
+            one = partial(self.fuser, progress=False, samples=self.samples)
+            fusions = [one(*group) for group in loaded]
+        else:
+            fusions = list(self.fuser.stream(loaded, together=self.together, progress=False))
+        arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
+        stds = [fusion.uncertainty.std for fusion in fusions if fusion.uncertainty is not None]
+        arrays += [np.stack(stds)] if stds else []
+        self._put(item.given, *arrays)
+        return Made(arrays, {"settings": self.settings})
 
     def recall(self, item: Item, entry: Entry) -> None:
         assert self.kept is not None
         path = self.kept / item.output
         try:
-            self._put(item.given, np.load(path, allow_pickle=False))
+            with open(path, "rb") as file:
+                arrays = [np.load(file, allow_pickle=False) for _ in range(1 + bool(self.samples))]
+            self._put(item.given, *arrays)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot go on from {path}, remove it: {error}") from None
 
@@ -97,13 +114,23 @@ class SliceWork:
         """(I, J, K) uint16, or (I, J, K, 3) float32."""
         return np.zeros(self.grid.shape, np.uint16) if self._fused is None else self._fused
 
-    def _put(self, indices: list[int], planes: np.ndarray) -> None:
+    def std(self) -> np.ndarray | None:
+        """(I, J, K) float32, levels from 0 to 1, if there are samples; 0 where all is black."""
+        if not self.samples:
+            return None
+        return np.zeros(self.grid.shape, np.float32) if self._std is None else self._std
+
+    def _put(self, indices: list[int], planes: np.ndarray, stds: np.ndarray | None = None) -> None:
         if self._fused is None:
             self._fused = np.zeros((*self.grid.shape, *planes.shape[3:]), planes.dtype)
         slices(self._fused, self.grid.affine, self.axis)[indices] = planes
+        if stds is not None:
+            if self._std is None:
+                self._std = np.zeros(self.grid.shape, np.float32)
+            slices(self._std, self.grid.affine, self.axis)[indices] = stds
 
-    def _pairs(self, indices: Sequence[int]) -> Pairs:
-        return [(_picture(self.stacks[0][k]), _picture(self.stacks[1][k])) for k in indices]
+    def _groups(self, indices: Sequence[int]) -> Groups:
+        return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
 
 
 @contextmanager
@@ -148,10 +175,11 @@ class _NoSink:
         pass
 
 
-def _save(planes: np.ndarray, temporary: Path) -> None:
-    """Behind the slices lies an array that says whose the file is."""
+def _save(arrays: list[np.ndarray], temporary: Path) -> None:
+    """Slices, and their deviation if there is one; then an array that says whose the file is."""
     with open(temporary, "wb") as file:
-        np.save(file, planes, allow_pickle=False)
+        for array in arrays:
+            np.save(file, array, allow_pickle=False)
         np.save(file, np.array(MARK.encode()))
 
 

@@ -1,6 +1,6 @@
-"""Two volumes of one patient, fused slice by slice.
+"""Volumes of one patient, two or more, fused slice by slice.
 
-The second volume is brought onto the grid of the first. Both are scaled as whole volumes, every
+The others are brought onto the grid of the first. All are scaled as whole volumes, every
 slice gets the same noise, and the contrast, and weights, that the likelihood would choose for each
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 
@@ -11,6 +11,7 @@ an interrupted run goes on where it was (see `kept_slices`).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation
+from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
@@ -25,8 +27,8 @@ from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
 from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
-from ddfm.volumes.intensity import GREY, Window, is_ct, scaled
-from ddfm.volumes.montage import montage
+from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
+from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume, find_axis
 
@@ -44,12 +46,17 @@ class VolumeFusion:
             to 1; neither is in the unit of a source.
         settings: all that the result depends on beside the sources, ready for JSON. Its "sources"
             are in the order in which they were fused, and so is what "color" calls a and b.
-        sources: both as they were fused, on the grid of the first, from 0 to 1.
+        sources: as they were fused, on the grid of the first, from 0 to 1, in the caller's order.
+        scales: of each of them, what was black, what was white, and the colours in between.
+        uncertainty: the standard deviation of the levels, from 0 to 1, if samples were asked for;
+            see `Fusion.uncertainty`.
     """
 
     volume: Volume
     settings: dict[str, Any]
-    sources: tuple[Volume, Volume] = field(repr=False)
+    sources: tuple[Volume, ...] = field(repr=False)
+    scales: tuple[Scale, ...] = ()
+    uncertainty: Volume | None = field(default=None, repr=False)
 
     @property
     def values(self) -> np.ndarray:
@@ -65,8 +72,9 @@ class VolumeFusion:
     def montage(
         self, path: str | os.PathLike[str], *, axis: int | str | None = None, count: int = 8
     ) -> None:
-        """Writes an image of some slices: both sources above, the result below."""
-        montage([*self.sources, self.volume], path, axis=axis, count=count)
+        """Writes an image of some slices: the sources above with their scales, the result below."""
+        volumes = [*self.sources, self.volume]
+        montage(volumes, path, axis=axis, count=count, scales=self.scales)
 
 
 @by_annotation
@@ -75,6 +83,7 @@ def fuse_volumes(
     b: Any,
     fuser: Fuser | None = None,
     *,
+    more: Sequence[Any] = (),
     axis: int | str | None = None,
     window_a: str | Window | None = None,
     window_b: str | Window | None = None,
@@ -85,74 +94,114 @@ def fuse_volumes(
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
+    samples: int = 0,
     progress: bool | None = None,
 ) -> VolumeFusion:
-    """Fuses two volumes, registered with one another, on the grid of the first.
+    """Fuses volumes, registered with one another, on the grid of the first.
 
     Args:
         a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
+        more: third volumes, fourth volumes, ..., whose windows and colours are found out.
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
         axis: the slices to fuse: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
             which they are stacked. None takes those of the best resolution.
         window_a, window_b: for CT, what is black and what is white: a name ("brain", "bone",
-            "soft-tissue", "lung", ...), "LEVEL/WIDTH", or such a pair of numbers. None is
-            "soft-tissue" for CT, and percentiles for everything else.
+            "soft-tissue", "lung", ...), "LEVEL/WIDTH" ("40,80", too), or such a pair of
+            numbers. None is "soft-tissue" for CT, and percentiles for everything else.
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
-        align: "none" believes what both say of the patient's space, and warns where that is surely
-            wrong; "rigid" or "affine" corrects the second by mutual information.
+        align: "none" believes what all say of the patient's space, and warns where that is surely
+            wrong; "rigid" or "affine" corrects the others by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
         keep: a folder that slices are kept in as they are made, and an interrupted run goes on
             from; None keeps none.
         verify: whether kept slices are known by what is in their files, where sizes and times of
             their last change would do.
+        samples: of each slice, for the `uncertainty` of the result; 16 will do, 0 is for none.
+            Slices then go through the network one by one.
         progress: a bar; None shows one on a terminal.
     """
-    first, second = _read(a, "the first volume"), _read(b, "the second volume")
-    second, found = aligned(second, first, align)
+    first, others, found = _read(a, "the first volume"), [], []
+    for number, source in enumerate((b, *more), 2):
+        name = "the second volume" if number == 2 else f"volume {number}"
+        other, transform = aligned(_read(source, name), first, align)
+        others.append(other)
+        found.append(transform)
+    volumes = [first, *others]
     axis = find_axis(first, axis)
-    windows, maps = (window_a, window_b), (colormap_a, colormap_b)
+    unsaid = [None] * len(more)
+    windows, maps = [window_a, window_b, *unsaid], [colormap_a, colormap_b, *unsaid]
     sources, limits = [], []
-    for volume, window, colormap in zip((first, second), windows, maps, strict=True):
+    for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         limits.append(list(limit))
     fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
-    # Fusers expect the image of function, or of bone, first, and that of soft tissue second.
-    swap = _rank(second, colormap_b) >= _rank(first, colormap_a)
-    order = (1, 0) if swap else (0, 1)
-    if swap:
-        fuser = _with_color_of_the_other(fuser)
+    # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
+    ranks = [_rank(volume, colormap) for volume, colormap in zip(volumes, maps, strict=True)]
+    order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
+    fuser = _in_order(fuser, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept)
+    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples)
     bar = progress_bar(progress, total=len(work.busy), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {
         "axis": axis,
         "align": align,
-        "alignment": [found],
+        "alignment": found,
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
+        "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
     }
     fused = Volume(
         work.volume(),
         first.affine,
         "the fused volume",
         source=first.source,
-        burned_in=first.burned_in or second.burned_in,
-        origins=(*first.origins, *(replace(o, affine=second.affine) for o in second.origins)),
+        burned_in=any(volume.burned_in for volume in volumes),
+        origins=(
+            *first.origins,
+            *(replace(o, affine=other.affine) for other in others for o in other.origins),
+        ),
     )
-    return VolumeFusion(fused, settings, (sources[0], sources[1]))
+    scales = []
+    for volume, colormap, (low, high) in zip(volumes, maps, limits, strict=True):
+        name = _map_of(volume, colormap)
+        scales.append((low, high, None if name == GREY else name))
+    std, name = work.std(), "the uncertainty"
+    sure = None if std is None else Volume(std, first.affine, name, source=first.source)
+    return VolumeFusion(fused, settings, tuple(sources), tuple(scales), sure)
 
 
-def _with_color_of_the_other(fuser: Fuser) -> Fuser:
-    """The caller's a and b, for sources that come in the other order."""
-    color = fuser.config.color
-    return fuser.with_config(color={"a": "b", "b": "a"}.get(color, color))
+def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
+    """The caller's a and b, and what is between them, for sources that come in this order."""
+    config = fuser.config
+    if len(order) == 2:
+        color = config.color
+        if order[0] == 1:
+            other = {"a": "b", "b": "a"}.get(color, color)
+            return fuser.with_config(color=other, balance=0 - config.balance)
+        return fuser
+    if config.color in ("a", "b"):
+        raise InputError("color a or b (--color) is for two volumes; auto or grey for more")
+    return fuser
+
+
+def _scaled_by(
+    volume: Volume, window: str | Window | None, percentiles: tuple[float, float]
+) -> str:
+    """How black and white were found."""
+    if volume.is_color:
+        return "its colours"
+    if window is None and is_ct(volume):
+        window = CT_WINDOW
+    if window is not None:
+        return f"window {window}" if isinstance(window, str) else "window {:g}/{:g}".format(*window)
+    return "percentiles {:g} and {:g}".format(*percentiles)
 
 
 def _read(source: Any, name: str) -> Volume:

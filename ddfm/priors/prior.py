@@ -62,6 +62,10 @@ class Prior(ABC):
         self.name = name or type(self).__name__
         self.info = dict(info or {})
 
+    def __repr__(self) -> str:
+        kind = "RGB" if self.channels == 3 else "grey"
+        return f"{type(self).__name__}({self.name!r}, {kind}, {len(self.alphas_bar)} timesteps)"
+
     @abstractmethod
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """x_0 as expected from x_t; t (B,) holds one int64 timestep (0 .. T-1) per image.

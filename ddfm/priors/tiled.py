@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ddfm.priors.prior import Prior
 from ddfm.priors.tile_sizes import OVERLAP, check_tile, spans, tile_for
+from ddfm.progress import part_done
 
 __all__ = ["Tiled", "in_tiles"]
 
@@ -70,6 +71,7 @@ def in_tiles(
     tile, overlap = (-(-side // grid) * grid for side in (tile, overlap))
     rows, columns = (spans(side, tile, overlap, grid) for side in x.shape[-2:])
     total, weights = None, torch.zeros_like(x[:1, :1])
+    number, count = 0, len(rows) * len(columns)
     for row in rows:
         for column in columns:
             part = (..., slice(*row), slice(*column))
@@ -79,6 +81,7 @@ def in_tiles(
                 total = y.new_zeros(*y.shape[:2], *x.shape[-2:])
             total[part] += weight * y
             weights[part] += weight
+            part_done(number := number + 1, count)
     assert total is not None  # there is at least one tile
     return total / weights
 

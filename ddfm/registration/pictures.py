@@ -31,17 +31,19 @@ class Registered:
 
     Attributes:
         about: for each source but the reference, what was found and done; ready for JSON.
+        observed: what was found of each source by itself, and undone; likewise.
         words: warnings, a line each.
     """
 
     pictures: tuple[Picture, ...]
     about: list[dict[str, Any]] = field(default_factory=list)
     words: tuple[str, ...] = ()
+    observed: Sequence[dict[str, Any]] = ()
 
 
 def reference_of(align_to: str | None, resize: str) -> int:
     """Which source the others are laid on: the second, where nobody says otherwise."""
-    chosen = align_to or (resize if resize != "error" else "b")
+    chosen = align_to or (resize if resize in ("a", "b") else "b")
     return "ab".index(chosen)
 
 

@@ -19,6 +19,7 @@ from ddfm.registration.transform import Size, Transform
 
 __all__ = ["common_box", "cropped", "filled", "warped", "warped_plane"]
 
+CLOSE = 4.0  # pixels beyond a frame within which the offset at its border holds
 HALF = 0.5 + 1e-4  # the outer half of a border pixel belongs to it
 
 
@@ -71,14 +72,18 @@ def warped_plane(
 def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
     """The picture, continued outside of its frame by the levels (H, W) of the other one.
 
-    They are given the offset between both at the border of the frame, and further out ever more
-    the mean offset: a membrane between the frame and infinity. Colour ends with the frame.
+    They are given the offset between both at the border of the frame, so that nothing jumps there
+    that does not in the other one; a few pixels further out a smooth mean of it, and ever more the
+    mean of all: a membrane between the frame and infinity. Colour ends with the frame.
     """
     if inside.all() or not inside.any():
         return picture
     channels = picture.pixels.shape[2]
     plane = picture.pixels if channels == 1 else picture.pixels.mean(2, keepdims=True)
-    offset = _membrane(plane[..., 0] - other, inside)
+    difference = plane[..., 0] - other
+    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    near = np.exp((1 - distance) / CLOSE)
+    offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
     outside = np.clip(other + offset, 0, 1)[..., None]
     pixels = np.where(inside[..., None], picture.pixels, outside)
     return replace(picture, pixels=pixels.astype(np.float32))

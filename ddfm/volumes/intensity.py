@@ -12,7 +12,7 @@ import numpy as np
 from ddfm.errors import InputError, short, unknown
 from ddfm.volumes.volume import Volume
 
-__all__ = ["GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
+__all__ = ["CT_WINDOW", "GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
 
 Window = tuple[float, float]  # level, width, in Hounsfield units or whatever the volume is in
 
@@ -25,6 +25,7 @@ WINDOWS: dict[str, Window] = {
     "lung": (-600, 1500),
 }
 
+CT_WINDOW = "soft-tissue"  # where nobody says another
 GREY = "none"  # in place of a colour map
 
 
@@ -36,11 +37,11 @@ def is_ct(volume: Volume) -> bool:
 
 
 def find_window(window: str | Window) -> Window:
-    """Level and width of a window: by name, as the text "LEVEL/WIDTH", or as they are."""
+    """Level and width of a window: by name, as text ("40/80" or "40,80"), or as they are."""
     if isinstance(window, str):
         if window in WINDOWS:
             return WINDOWS[window]
-        parts = window.split("/")
+        parts = window.replace(",", "/").split("/")
         if len(parts) != 2:
             raise unknown("window", window, [*WINDOWS, "LEVEL/WIDTH"])
         window = parts  # type: ignore[assignment]
@@ -70,7 +71,7 @@ def scaled(
     if volume.is_color:
         return volume.values, (0.0, 1.0)
     if window is None and is_ct(volume):
-        window = "soft-tissue"
+        window = CT_WINDOW
     if window is not None:
         level, width = find_window(window)
         low, high = level - width / 2, level + width / 2

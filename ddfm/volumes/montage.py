@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ddfm.errors import InputError
 from ddfm.imaging.files import write_drawing
+from ddfm.imaging.views import font_of, scale_bar
 from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 
 __all__ = ["montage"]
 
 GAP = 2  # pixels of black between slices
+LEAST_LETTERS, LEAST_BAR = 48, 64  # pixels of a slice
+Scale = tuple[float, float, str | None]
 LONGEST = 50  # times as long as wide is what a voxel may be drawn
 
 
@@ -24,12 +28,19 @@ def montage(
     *,
     axis: int | str | None = None,
     count: int = 8,
+    scales: Sequence[Scale | None] = (),
 ) -> None:
     """Writes one row per volume, of `count` slices at equal distances, in true proportions.
+
+    Slices have the number that they have in the file, from 0, and letters say which side of the
+    patient is where: R and L, or in sagittal slices A (front) and P (back). Slices too small for
+    letters have none.
 
     Args:
         volumes: on one grid, with values from 0 to 1, from 0 to 65535 in uint16, or in colour.
         axis: as for `find_axis`.
+        scales: of each volume, what is black, what is white, and the colour map; beside its row
+            there is a bar with numbers.
     """
     if count < 1:
         raise InputError(f"a montage has at least 1 slice, not {count}")
@@ -44,8 +55,53 @@ def montage(
     unit = min(row, column)
     across, down = (min(spacing / unit, LONGEST) for spacing in (column, row))
     size = max(1, round(width * across)), max(1, round(height * down))
-    lines = [np.concatenate([_tile(stack[k], size) for k in shown], 1) for stack in stacks]
-    write_drawing(path, Image.fromarray(np.concatenate(lines, 0)))
+    numbers, sides = _numbers(first, axis), _sides(first, axis)
+    lines = []
+    for stack, of_row in zip_longest(stacks, scales):
+        tiles = [_lettered(_tile(stack[k], size), str(numbers[k]), sides) for k in shown]
+        line = np.concatenate(tiles, 1)
+        if of_row is not None and line.shape[0] >= LEAST_BAR:
+            low, high, colormap = of_row
+            line = np.concatenate([line, scale_bar(line.shape[0], (low, high), colormap)], 1)
+        lines.append(line)
+    widest = max(line.shape[1] for line in lines)
+    sheet = [np.pad(line, ((0, 0), (0, widest - line.shape[1]), (0, 0))) for line in lines]
+    write_drawing(path, Image.fromarray(np.concatenate(sheet, 0)))
+
+
+def _numbers(volume: Volume, axis: int) -> list[int]:
+    """Of the slices as they are shown: what the file calls them."""
+    shape = [1, 1, 1]
+    shape[axis] = volume.shape[axis]
+    counted = np.broadcast_to(np.arange(volume.shape[axis]).reshape(shape), volume.shape)
+    return [int(number) for number in slices(counted, volume.affine, axis)[:, 0, 0]]
+
+
+def _sides(volume: Volume, axis: int) -> tuple[str, str]:
+    """What lies on the left and on the right of a slice."""
+    _, column = rows_and_columns(volume.affine, axis)
+    return ("R", "L") if find_axis(volume, "sagittal") == column else ("A", "P")
+
+
+def _lettered(tile: np.ndarray, number: str, sides: tuple[str, str]) -> np.ndarray:
+    height, width = tile.shape[0] - GAP, tile.shape[1] - GAP
+    if min(height, width) < LEAST_LETTERS:
+        return tile
+    image = Image.fromarray(tile)
+    draw = ImageDraw.Draw(image)
+    letters = font_of(max(14, min(height, width) / 10))
+    places = ((number, (width / 2, 2), "ma"), (sides[0], (2, height / 2), "lm"))
+    for text, place, anchor in (*places, (sides[1], (width - 2, height / 2), "rm")):
+        draw.text(
+            place,
+            text,
+            fill="white",
+            font=letters,
+            anchor=anchor,
+            stroke_width=1,
+            stroke_fill="black",
+        )
+    return np.asarray(image)
 
 
 def _tile(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

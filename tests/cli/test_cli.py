@@ -82,16 +82,17 @@ def test_options_are_the_arguments_of_a_fuser_with_the_same_defaults(pair, out, 
     defaults = {
         name: p.default
         for name, p in parameters.items()
-        if name not in ("options", "clean", "clip", "look")  # of researchers, in Python
+        # Options of researchers, in Python; observations have options of their own.
+        if name not in ("options", "clean", "clip", "look", "observations")
     }
     assert asked == defaults
 
 
 def test_two_sizes_are_made_one_on_request(pair, out, tmp_path):
-    Image.open(pair[1]).resize((20, 24)).save(tmp_path / "large.png")
+    Image.open(pair[1]).resize((20, 30)).save(tmp_path / "large.png")
     line = refused(ddfm_run("fuse", pair[0], tmp_path / "large.png", "-o", out, *FAST))
     assert "a.png has 10 x 12 pixels" in line and "--resize a" in line
-    for side, size in (("a", (10, 12)), ("b", (20, 24))):
+    for side, size in (("a", (10, 12)), ("b", (20, 30))):
         result = ddfm_run(
             "fuse", pair[0], tmp_path / "large.png", "-o", out, *FAST, "--resize", side
         )
@@ -416,7 +417,7 @@ def test_a_full_disk_behind_standard_output():
         (["--sampler", "dimm"], "unknown sampler 'dimm'; did you mean ddim"),
         (["--task", "medicine"], "unknown task 'medicine'; did you mean medical?"),
         (["--color", "gray"], "unknown colour mode 'gray'; did you mean grey?"),
-        (["--resize", "c"], "unknown way to resize 'c'; known: a, b, error"),
+        (["--resize", "c"], "unknown way to resize 'c'; known: a, auto, b, error"),
         (["--dtype", "float31"], "unknown dtype 'float31'; did you mean float32"),
         (["--device", "cdua"], "there is no device 'cdua' here"),
         (["--steps", "few"], "cannot read steps 'few'"),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -107,3 +108,92 @@ def test_programs_are_told_in_json(pair, tmp_path):
     assert [one["status"] for one in plan["outcomes"]] == ["planned"]
     done = json.loads(ddfm_run(*command).stdout)["outcomes"]
     assert [one["status"] for one in done] == ["fused"] and os.path.exists(done[0]["output"])
+
+
+def test_a_preview_is_small_and_says_so(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("ir", (60, 80)), ("vis", (900, 1200))):
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    sources = tmp_path / "ir.png", tmp_path / "vis.png"
+    out = tmp_path / "f.png"
+    result = ddfm_run("fuse", *sources, "-o", out, "--preview", "--resize", "b", *FAST)
+    assert result.exit_code == 0, result.stderr
+    assert "a preview of 512 x 384 pixels" in result.stderr
+    with Image.open(out) as image:
+        assert image.size == (512, 384)
+    refused(ddfm_run("fuse", tmp_path, tmp_path, "-o", out, "--preview"), "--preview is for images")
+
+
+def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path):
+    for folder in ("ir", "vis"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / folder / "1.png")
+    for name in ("2.heic", "a.txt", "b.txt", "c.txt", "d.txt", ".hidden"):
+        (tmp_path / "vis" / name).write_bytes(b"")
+    folders = tmp_path / "ir", tmp_path / "vis"
+    for more in (["--dry-run"], FAST):
+        result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *more)
+        said = result.stdout + result.stderr
+        assert f"heif-convert IN.heic OUT.png: {tmp_path}/vis/2.heic" in said
+        assert f"not an image by its suffix: {tmp_path}/vis/a.txt" in said and "and 1 more" in said
+        assert "5 files left out" in said and ".hidden" not in said
+    plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
+    assert "heif-convert" in plan["left_out"][str(tmp_path / "vis" / "2.heic")]
+    (tmp_path / "ir" / "1.png").unlink()
+    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "heif-convert")
+
+
+def test_each_thing_that_is_done_is_a_line_if_that_is_asked_for(pair, tmp_path):
+    result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--verbose")
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("ddfm: ") and " s: " in line for line in lines)
+    assert lines[0].endswith("s: loading") and lines[-1].endswith("s: writing")
+    assert any("fusing 20 x 16 pixels" in line for line in lines)
+    assert ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_sees_at_once_what_is_done(pair, tmp_path):
+    """Before torch is loaded."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    code = (
+        "import sys, builtins\n"
+        "kept = builtins.__import__\n"
+        "def watched(name, *rest, **how):\n"
+        "    if name == 'torch' and 'torch' not in sys.modules:\n"
+        "        print('<torch>', file=sys.stderr, flush=True)\n"
+        "    return kept(name, *rest, **how)\n"
+        "builtins.__import__ = watched\n"
+        "from ddfm.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "fuse", *map(str, pair), "-o", str(tmp_path / "f.png")]
+    with subprocess.Popen([*command, *FAST], stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        try:
+            while part := os.read(ours, 4096):
+                seen += part
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        assert process.wait() == 0
+    os.close(ours)
+    assert seen.index(b"loading ...") < seen.index(b"<torch>") < seen.index(b"fusing 20 x 16")
+    assert seen.rstrip().endswith(b"s") and b"f.png: 20 x 16 pixels" in seen
+
+
+@pytest.mark.parametrize("command", ["fuse", "film", "volume", "bench", "train-prior"])
+def test_every_option_is_in_the_help_once(command):
+    page = ddfm_run(command, "--help").stdout
+    options = [p for p in main.commands[command].params if isinstance(p, click.Option)]
+    for option in options:
+        said = sum(
+            line.split()[:1] == [f"{name}{comma}"]
+            for line in page.splitlines()
+            for name in option.opts
+            for comma in ("", ",")
+        )
+        assert said == (0 if option.hidden else 1), option.opts
+    assert ("How it is computed:" in page) == (len(options) > 20)

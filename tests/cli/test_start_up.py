@@ -43,6 +43,8 @@ REFUSED = {
     "unknown prior": ["fuse", A, B, "-o", "out.png", "--prior", "x"],
     "no such file of weights": ["fuse", A, B, "-o", "out.png", "--prior", "x.pt"],
     "at least 128 pixels": ["fuse", A, B, "-o", "out.png", "--tile", "5"],
+    "from -1 to 1": ["fuse", A, B, "-o", "out.png", "--balance", "2"],
+    "one source": ["fuse", "-", "-", "-o", "out.png"],
     "the seed must be": ["fuse", A, B, "-o", "out.png", "--seed", "-1"],
     "unknown way to resize": ["film", A, B, "-o", "out.mp4", "--resize", "x"],
     "unknown method": ["volume", A, B, "-o", "out.nii", "--method", "x"],

@@ -39,7 +39,7 @@ READ = {
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
     "train-prior": {"folder", "validation", "init"},
-    "volume": {"a", "b"},
+    "volume": {"a", "b", "more"},
 }
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
@@ -144,8 +144,13 @@ QUICKLY = ["--device", "cpu", "--quiet", "--steps", 2, "--batch", 1]
 CASES = {
     "images": Case(
         "fuse", pictures("a.png", "step-000-t999-prior.png"),
-        lambda given: [given / "a.png", given / "step-000-t999-prior.png", *FAST, *SHOWN],
-        {"output": "f.png", "save_steps": "steps", "save_transform": "t.json", "sheet": "c.png"},
+        lambda given: [
+            given / "a.png", given / "step-000-t999-prior.png", *FAST, *SHOWN, "--samples", 2,
+        ],
+        {
+            "output": "f.png", "save_steps": "steps", "save_transform": "t.json", "sheet": "c.png",
+            "uncertainty": "u.tif", "attribution": "m.png",
+        },
     ),
     "tiff": Case(
         "fuse", pictures("a.tif", "b.tif"), lambda given: [given / "a.tif", given / "b.tif", *FAST],
@@ -166,8 +171,13 @@ CASES = {
     ),
     "volume": Case(
         "volume", make_volumes,
-        lambda given: [given / "a.hdr", given / "b.nhdr", *FAST, "--align", "rigid"],
-        {"output": "f.nrrd", "montage": "m.png", "save_transform": "t.tfm"},
+        lambda given: [
+            given / "a.hdr", given / "b.nhdr", *FAST, "--align", "rigid", "--samples", 2,
+        ],
+        {
+            "output": "f.nrrd", "montage": "m.png", "save_transform": "t.tfm",
+            "uncertainty": "u.nii.gz",
+        },
     ),
     "series": Case(
         "volume", make_series, lambda given: [given / "a", given / "b", *FAST],

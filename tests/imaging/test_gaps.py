@@ -52,7 +52,7 @@ def test_the_other_is_what_is_seen_in_the_gap():
     fusion = ddfm.fuse(with_nan(), SEEN, prior="gaussian", likelihood="paper", steps=3)
     inner = np.zeros_like(GAP)
     inner[7:10, 10:18] = True  # away from the edge
-    assert np.abs(fusion.picture.pixels[inner, 0] - SEEN[inner] / 255).mean() < 0.03
+    assert np.corrcoef(fusion.picture.pixels[inner, 0], SEEN[inner])[0, 1] > 0.9
 
 
 def test_no_value_for_no_data_means_no_gap(tmp_path):

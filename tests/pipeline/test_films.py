@@ -586,14 +586,6 @@ def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
     assert json.loads((tmp_path / "out" / NAME).read_text().splitlines()[-1])["settings"]["seed"]
 
 
-def test_the_old_name_of_an_option_still_works(tmp_path, fuser, folders):
-    fuse_sequence(*folders, tmp_path / "expected", fuser, temporal_denoising=False)
-    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, "--no-steady")
-    assert result.exit_code == 0
-    assert result.stderr == "ddfm: --no-steady is now called --no-temporal-denoising\n"
-    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
-
-
 def test_both_commands_take_videos(tmp_path, videos):
     film, fuse = tmp_path / "film.mkv", tmp_path / "fuse.mkv"
     assert ddfm_run("film", *videos, "-o", film, *FAST).exit_code == 0

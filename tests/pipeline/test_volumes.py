@@ -478,3 +478,61 @@ def test_thin_volumes(tmp_path, fuser):
         assert fusion.values.shape == tuple(shape)
         fusion.save(tmp_path / "f.nii.gz")
         fusion.montage(tmp_path / "m.png")
+
+
+def test_three_volumes_are_fused_like_their_slices(fuser):
+    own = ddfm.Fuser("gaussian", task="medical")
+    mri, other, ct = head(), np.roll(head(), 1, 1), np.roll(head(), 2, 0) - 1000
+    fusion = fuse_volumes(mri, other, own, more=[ct], axis=2)
+    assert fusion.settings["sources"] == ["volume 3", "the second volume", "the first volume"]
+    assert len(fusion.settings["alignment"]) == 2 and len(fusion.sources) == 3
+    scaled_by = fusion.settings["scaled_by"]
+    assert scaled_by == ["window soft-tissue", *["percentiles 0.5 and 99.5"] * 2]
+    k = 3
+    curve = fusion.settings["options"].get("curve")
+    alone = own.with_config(look=False, options={} if curve is None else {"curve": curve})
+    planes = [slices(volume.values, np.eye(4), 2)[k] for volume in reversed(fusion.sources)]
+    expected = alone(*planes).image
+    np.testing.assert_allclose(slices(fusion.values, np.eye(4), 2)[k] / 65535, expected, atol=2e-5)
+    with pytest.raises(DdfmError, match="color a or b"):
+        fuse_volumes(mri, other, own.with_config(color="a"), more=[ct])
+
+
+def test_a_balance_is_between_the_volumes_in_the_callers_order():
+    mri, other = head(), np.roll(head(), 3, 0)
+    far = {}
+    for balance in (-1, 1):
+        own = ddfm.Fuser("gaussian", task="medical", balance=balance)
+        fused = fuse_volumes(mri, other, own, axis=2)
+        values = fused.values / 65535
+        far[balance] = [np.abs(values - source.values).mean() for source in fused.sources]
+    assert far[-1][0] < far[-1][1] and far[1][0] > far[1][1]
+
+
+def test_a_window_may_have_a_comma():
+    assert find_window("40,80") == find_window("40/80") == find_window("brain")
+
+
+def test_a_montage_has_numbers_sides_and_scales(tmp_path):
+    """Beside the same slices without them."""
+    affine = turned((-1, 1, 4))
+    values = np.zeros((100, 90, 5), np.float32)
+    volume = Volume(values, affine)
+    montage([volume, volume], tmp_path / "plain.png", axis="axial", count=1)
+    scales = [(0.0, 1800.0, None), (-160.0, 240.0, "hot")]
+    montage([volume, volume], tmp_path / "scaled.png", axis="axial", count=1, scales=scales)
+    with Image.open(tmp_path / "plain.png") as image:
+        plain = np.asarray(image)
+    with Image.open(tmp_path / "scaled.png") as image:
+        wide = np.asarray(image)
+    width = plain.shape[1]
+    assert wide.shape[0] == plain.shape[0] and wide.shape[1] > width + 20
+    assert (wide[:, :width] == plain).all()
+    lit = plain.max(axis=-1) > 128  # black slices: what is lit are letters
+    rows, columns = np.nonzero(lit[:90])
+    assert rows.min() < 15 and columns.min() < 15 and columns.max() > width - 20
+    assert not lit[30:40, :].any()
+    bar = wide[90 // 2, width : width + 20]
+    assert (bar[..., 0] == bar[..., 2]).all()  # grey, and the one below is in colours
+    below = wide[92 + 20 : 92 + 70, width : width + 20]
+    assert (below[..., 0].astype(int) - below[..., 2] > 100).any()

@@ -61,7 +61,7 @@ def writes(tree: ast.AST) -> list[int]:
             name in GIVEN
             and call.args
             and not names & TEMPORARY
-            and owned not in ("fusion", "transform")
+            and owned not in ("fusion", "transform", "uncertainty", "attribution")
         )
         free = name in ALWAYS and name not in imported and owned not in ("temporary", "part")
         if opened or os_call or given or free:

@@ -9,7 +9,7 @@ to more than its place in the page. Palettes, bits, faxes and JPEG are left to P
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -35,7 +35,15 @@ from ddfm.storage.ours import MARK
 if TYPE_CHECKING:
     from tifffile import FileHandle, TiffPage
 
-__all__ = ["is_tiff", "page_count", "page_metadata", "page_tags", "read_page", "write_tiff"]
+__all__ = [
+    "is_tiff",
+    "page_count",
+    "page_metadata",
+    "page_tags",
+    "read_page",
+    "write_pages",
+    "write_tiff",
+]
 
 _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
@@ -172,6 +180,21 @@ def write_tiff(
     entries |= {} if xmp is None else {_XMP: Entry(_BYTE, xmp)}
     if len(entries) > 1 and file.tell() < _LARGEST_PLAIN:  # else it is a BigTIFF, which has none
         with_entries(file, entries, below)
+
+
+def write_pages(file: BinaryIO, pages: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Planes (H, W) of one depth, each a page with its name as its description."""
+    import tifffile
+
+    with tifffile.TiffWriter(file) as writer:
+        for name, plane in pages:
+            writer.write(
+                plane,
+                photometric="minisblack",
+                description=name.encode("ascii", "replace").decode(),
+                software=MARK,
+                metadata=None,
+            )
 
 
 def _bytes_at(file: BinaryIO | FileHandle, offset: int, size: int) -> bytes:

@@ -1,0 +1,164 @@
+"""Whether intervals contain the truth as often as they say.
+
+    python benchmarks/calibration.py FOLDER... [--split report] [--noise 15] [--out FILE]
+
+Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. Gaussian noise is
+put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; the
+truth is the fusion of the pair without that noise, and the tone is the truth's. Of each level of
+noise: which share of pixels the intervals contain (with --plot, a reliability diagram); how wide
+they are (sharpness, grey levels of 255); how large the deviation is that they say, and the error
+that is there, both as roots of mean squares; and the number by which deviations had to be larger
+for the 90 % interval to be right.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image, ImageDraw
+from tqdm import tqdm
+
+from ablation import some_pairs
+from ddfm import Fuser
+from ddfm.bench.datasets import find_dataset
+from ddfm.imaging.views import font_of
+
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+HELD = 0.9  # the share that intervals are judged by
+FACTORS = np.geomspace(0.25, 4, 161)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--pairs", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--split", type=click.Choice(["choose", "report"]), default="choose")
+@click.option("--noise", type=float, multiple=True, default=(5, 15, 25), show_default=True)
+@click.option("--samples", type=int, default=16, show_default=True)
+@click.option("--crop", type=int, default=192, show_default=True, help="The middle of a picture.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write all of it, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as PNG.")
+def main(
+    folders: tuple[Path, ...],
+    pairs: int,
+    split: str,
+    noise: tuple[float, ...],
+    samples: int,
+    crop: int,
+    out: Path | None,
+    plot: Path | None,
+) -> None:
+    """The table of docs/trust.md."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        dataset = find_dataset(folder)
+        fuser = Fuser(task=dataset.task, device="cpu").with_config(look=False)
+        sources = [[middle(s, crop) for s in pair] for pair in some_pairs(dataset, pairs, split)]
+        for sigma in noise:
+            each = [
+                measured(fuser, pair, sigma, samples, seed)
+                for seed, pair in enumerate(tqdm(sources, desc=f"{folder.name} {sigma:g}"))
+            ]
+            found[f"{dataset.name}, {sigma:g}"] = pooled(each)
+    print_table(found, split)
+    if plot is not None:
+        drawn(found).save(plot)
+    if out is not None:
+        out.write_text(json.dumps({"split": split, "samples": samples, "found": found}, indent=1))
+
+
+def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
+    """The share of pixels inside against the share that intervals are for; right on the line."""
+    side, edge = 420, 60
+    sheet = Image.new("RGB", (side + edge + 150, side + edge + 20), "white")
+    draw, font = ImageDraw.Draw(sheet), font_of(22)
+
+    def at(share: float, inside: float) -> tuple[float, float]:
+        low, high = 0.4, 1.0
+        across, up = ((value - low) / (high - low) for value in (share, inside))
+        return edge + across * side, 20 + (1 - up) * side
+
+    for tick in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        draw.line([at(tick, 0.4), at(tick, 1)], fill=(225, 225, 225))
+        draw.line([at(0.4, tick), at(1, tick)], fill=(225, 225, 225))
+        draw.text(at(tick, 0.385), f"{tick:.0%}", "black", font, anchor="ma")
+        draw.text(at(0.39, tick), f"{tick:.0%}", "black", font, anchor="rm")
+    draw.line([at(0.4, 0.4), at(1, 1)], fill=(120, 120, 120), width=2)
+    draw.text((edge + side / 2, side + 46), "what intervals say", "black", font, anchor="ma")
+    draw.text((edge + 8, 24), "what they contain", "black", font)
+    for k, (name, row) in enumerate(found.items()):
+        hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 3 / 3 + 0.08, 0.75, 0.85))
+        line = [at(*pair) for pair in zip(SHARES, row["inside"], strict=True)]
+        draw.line(line, fill=hue, width=1 + k % 3)
+        for x, y in line:
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=hue)
+        top = 30 + 24 * k
+        draw.line([(edge + side + 10, top), (edge + side + 34, top)], fill=hue, width=1 + k % 3)
+        draw.text((edge + side + 40, top), name, "black", font, anchor="lm")
+    return sheet
+
+
+def middle(plane: np.ndarray, side: int) -> np.ndarray:
+    top, left = (max(0, (length - side) // 2) for length in plane.shape)
+    return plane[top : top + side, left : left + side]
+
+
+def measured(
+    fuser: Fuser, pair: list[np.ndarray], sigma: float, samples: int, seed: int
+) -> dict[str, Any]:
+    """Of one pair; errors and deviations in grey levels."""
+    rng = np.random.default_rng(seed)
+    noisy = [np.rint((s + rng.normal(0, sigma, s.shape)).clip(0, 255)) for s in pair]
+    clean = fuser(*pair, progress=False)
+    held = fuser.with_config(options=dict(fuser.config.options) | clean.chosen)
+    fusion = held(*(s.astype(np.uint8) for s in noisy), progress=False, samples=samples)
+    sure, truth = fusion.uncertainty, clean.picture.pixels @ weights(clean.picture.pixels)
+    assert sure is not None
+    inside, widths = [], []
+    for share in SHARES:
+        low, high = sure.interval(share)
+        inside.append(float(((low <= truth) & (truth <= high)).mean()))
+        widths.append(255 * float((high - low).mean()))
+    low, high = sure.interval(HELD)
+    error = np.abs(sure.result - truth)
+    reach = np.maximum(high - sure.result, sure.result - low)
+    return {
+        "inside": inside,
+        "width": widths,
+        "std": 255 * float(np.sqrt((sure.std**2).mean())),
+        "error": 255 * float(np.sqrt((error**2).mean())),
+        "by_factor": [float((error <= f * reach).mean()) for f in FACTORS],
+        "noise_found": [255 / 2 * level for level in fusion.settings["source_noise"]],
+    }
+
+
+def weights(pixels: np.ndarray) -> np.ndarray:
+    return np.array([1.0]) if pixels.shape[2] == 1 else np.array([0.299, 0.587, 0.114])
+
+
+def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over pairs, which are of one size; of deviations and errors, of their squares."""
+    found = {name: np.mean([one[name] for one in each], axis=0).tolist() for name in each[0]}
+    for name in ("std", "error"):
+        found[name] = float(np.sqrt(np.mean([one[name] ** 2 for one in each])))
+    right = np.abs(np.array(found.pop("by_factor")) - HELD).argmin()
+    return found | {"factor": float(FACTORS[right]), "pairs": len(each)}
+
+
+def print_table(found: dict[str, dict[str, Any]], split: str) -> None:
+    shares = " | ".join(f"{share:.0%}" for share in SHARES)
+    click.echo(f"| {split} | {shares} | width, 90 % | deviation | error | factor |")
+    click.echo("|" + " --- |" * (len(SHARES) + 5))
+    for name, row in found.items():
+        inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
+        width = row["width"][SHARES.index(HELD)]
+        more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
+        click.echo(f"| {name} | {inside} | {more} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Options about what happened to each source on its way into its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["observation_options", "observations"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SAID: dict[str, tuple[Any, str, str]] = {
+    "scale": (float, "FACTOR", "Pixels of the result to one of {0}.  [default: by the sizes]"),
+    "blur": (
+        str,
+        "SIGMA",
+        "Blur of {0} in its own pixels: of a Gaussian, LENGTH,ANGLE of a motion, or a file.",
+    ),
+    "noise": (float, "LEVEL", "Noise of {0}, in levels of 255.  [default: found out]"),
+    "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
+    "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
+    "jpeg": (int, "QUALITY", "{0} was compressed with this quality, which is undone."),
+}
+
+
+def observation_options(command: Command) -> Command:
+    """What can be said of A and of B."""
+    command = click.option(
+        "--as-is", is_flag=True, help="Look for no stripes, dead pixels and frames."
+    )(command)
+    for name, (kind, metavar, text) in reversed(_SAID.items()):
+        for source in "BA":
+            option = click.option(
+                f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
+            )
+            command = option(command)
+    return command
+
+
+def observations(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes these options out of all that was said; the keyword of a `Fuser`, if there is need."""
+    as_is = settings.pop("as_is")
+    found = []
+    for source in "ab":
+        said = {name: settings.pop(f"{name}_{source}") for name in _SAID}
+        said = {name: value for name, value in said.items() if value is not None}
+        if "blur" in said:
+            said["blur"] = _blur(said["blur"])
+        if as_is:
+            said = {"stripes": "none", "dead": False, "frame": False} | said
+        found.append(said)
+    return {"observations": found} if any(found) else {}
+
+
+def _blur(said: str) -> float | tuple[float, float] | str:
+    """A number, two, or the name of a file."""
+    try:
+        numbers = [float(part) for part in said.split(",")]
+    except ValueError:
+        return said
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]

@@ -1,0 +1,42 @@
+"""Options in the help, in sections: what everybody uses first, what the method is made of last."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["write_options"]
+
+USUAL = "Options"
+FEW = 20  # options that need no sections
+_SECTIONS = {
+    "To look at, and how sure it is": "show overlay preview save_steps uncertainty samples "
+    "attribution montage",
+    "What happened to the sources before": "scale_a scale_b blur_a blur_b noise_a noise_b "
+    "stripes_a stripes_b mask_a mask_b jpeg_a jpeg_b as_is save_sources",
+    "What comes along in the file": "metadata_from strip like keep_identity",
+    "How the sources are read, and lie": "task resize range_a range_b celsius percentiles grid "
+    "axis window_a window_b colormap_a colormap_b series_a series_b align align_to transform_file "
+    "save_transform crop sheet",
+    "Folders, and what was done before": "pattern suffix dry_run shard engine scheduler verify",
+    "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
+    "together max_megapixels",
+    "What is said": "as_json quiet verbose help",
+}
+
+
+def write_options(
+    command: click.Command, context: click.Context, formatter: click.HelpFormatter
+) -> None:
+    """Those of a command, for its help."""
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
+    titles = _SECTIONS if len(options) > FEW else {}
+    section_of = {name: title for title, names in titles.items() for name in names.split()}
+    rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (USUAL, *titles)}
+    for parameter in options:
+        row = parameter.get_help_record(context)
+        if row is not None:
+            rows[section_of.get(parameter.name or "", USUAL)].append(row)
+    for title, found in rows.items():
+        if found:
+            with formatter.section(title):
+                formatter.write_dl(found)

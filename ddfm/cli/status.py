@@ -1,0 +1,97 @@
+"""What is being done is named on a terminal while it is done; with --verbose, everywhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ddfm.errors import printable
+from ddfm.progress import LOG, bar_is_shown
+
+__all__ = ["be_quiet", "clear_status", "status_shown", "verbose_option"]
+
+_CLEAR = "\r\x1b[K"
+
+
+class _Status(logging.Handler):
+    """One line that the next one replaces, or with `verbose` a line each, with its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verbose, self.shown, self.began = False, False, time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = printable(record.getMessage())
+        if self.verbose:
+            line = f"ddfm: {time.monotonic() - self.began:5.1f} s: {text}"
+            self._write(f"{_CLEAR}{line}\n" if bar_is_shown() else f"{line}\n")
+        elif not bar_is_shown():
+            self._write(f"{_CLEAR}{text[:70]} ...")
+            self.shown = True
+
+    def clear(self) -> None:
+        if self.shown and not bar_is_shown():
+            self._write(_CLEAR)
+        self.shown = False
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):  # whoever listened has gone
+            LOG.removeHandler(self)
+
+
+_status = _Status()
+
+
+@contextmanager
+def status_shown() -> Iterator[None]:
+    """On a terminal, as long as a command runs, unless it is to be quiet."""
+    _status.verbose, _status.began = False, time.monotonic()
+    level = LOG.level
+    try:
+        if sys.stderr is not None and sys.stderr.isatty():
+            _listen()
+        yield
+    finally:
+        be_quiet()
+        LOG.setLevel(level)
+
+
+def be_quiet() -> None:
+    """No more status from now on."""
+    _status.clear()
+    LOG.removeHandler(_status)
+
+
+def clear_status() -> None:
+    """Makes room for a line that stays."""
+    _status.clear()
+
+
+def _listen() -> None:
+    LOG.addHandler(_status)
+    LOG.setLevel(logging.INFO)
+
+
+def _be_verbose(_: click.Context, __: click.Parameter, verbose: bool) -> None:
+    if verbose:
+        _status.verbose = True
+        _listen()
+
+
+verbose_option: Any = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_verbose,
+    help="On standard error, a line for each thing that is done, with the seconds until then.",
+)

@@ -1,0 +1,66 @@
+"""Options about how sure a result is, and where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ddfm.cli.writing import OutputPath
+
+__all__ = ["samples_for", "trust_options", "uncertainty_options"]
+
+USUAL = 16  # samples
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNCERTAINTY = (
+    click.option(
+        "--uncertainty",
+        type=OutputPath(),
+        metavar="FILE",
+        help="Write how far each pixel may be off, by the noise of the sources: numbers (.tif), or "
+        "a picture with a scale; of a volume, a volume.",
+    ),
+    click.option(
+        "--samples",
+        type=int,
+        metavar="NUMBER",
+        help="Other results as possible, which --uncertainty is taken from.  [default: 16]",
+    ),
+)
+
+_attribution = click.option(
+    "--attribution",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write which source each pixel has its level and its details from, and what none shows: "
+    "shares (.tif), or a picture with a legend.",
+)
+
+
+def uncertainty_options(command: Command) -> Command:
+    """What is asked about how sure a result is, as options."""
+    for option in reversed(_UNCERTAINTY):
+        command = option(command)
+    return command
+
+
+def trust_options(command: Command) -> Command:
+    """What is asked about trust, as options."""
+    return uncertainty_options(_attribution(command))
+
+
+def samples_for(uncertainty: Path | None, samples: int | None) -> int:
+    """How many are needed; 0 where nobody wants to know."""
+    if uncertainty is None:
+        if samples is not None:
+            raise click.UsageError(
+                "--samples is how many --uncertainty is taken from; give it, too"
+            )
+        return 0
+    if samples is not None and samples < 2:
+        raise click.UsageError(f"--samples must be 2 or more, not {samples}")
+    return USUAL if samples is None else samples

@@ -1,0 +1,121 @@
+"""A source as it was observed: its noise, what it is likely to have been, and what else.
+
+Noise of a known level is a timestep of the diffusion, so the prior says of a noisy source what it
+has been: its mean E[x | y], and, by the sampling loop from that timestep down, samples of p(x | y).
+The loop has one step here, to half of the noise:
+
+    x_1 = m + r (y - m) + sigma_1 sqrt(1 - r) z,    sigma_1 = sigma / 2,    r = (sigma_1 / sigma)^2
+    x   = m + WIDER (E[x | x_1] - m),               m = E[x | y],    z ~ N(0, 1)
+
+Of a Gaussian prior, mean and covariance of x are known. Steps as long as this one lose half of the
+deviation, by nearly the same factor for whatever the prior leaves open: of directions to which it
+leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
+
+Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
+noise itself is known, and x = y + sigma z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ddfm.diffusion.samplers import Noise
+from ddfm.imaging.color import luminance
+from ddfm.numerics.noise_level import noise_level
+from ddfm.priors.denoise import denoise, unclipped
+from ddfm.priors.prior import Prior
+from ddfm.progress import stage
+
+__all__ = ["Observed", "observe", "with_independent_noise"]
+
+SHARE = 0.5  # of the noise, that one step leads to
+WIDER = 2.1
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One source, luminance (1, 1, H, W) in [-1, 1].
+
+    Attributes:
+        seen: with its noise.
+        mean: without, as the prior sees it; None where the noise was left.
+        level: standard deviation of the noise, as it was found in the source.
+        clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
+        noise: of the noise that it shares with no other source, from which samples are drawn.
+    """
+
+    seen: Tensor
+    mean: Tensor | None
+    level: float
+    clipped: float
+    noise: float
+
+    @property
+    def likely(self) -> Tensor:
+        """What it is likely to have been."""
+        return _unclipped(self.seen if self.mean is None else self.mean, self.clipped)
+
+    def drawn(self, prior: Prior, noise: Noise) -> Tensor:
+        """What else it may have been, (N, 1, H, W), a sample for each stream of noise."""
+        count = len(noise.generators)
+        seen = self.seen.expand(count, -1, -1, -1)
+        if self.mean is None:
+            return _unclipped(seen + self.noise * noise(seen), self.clipped)
+        sigma, r = SHARE * self.level, SHARE**2
+        x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
+        x = _denoised(prior, x, sigma)
+        wider = WIDER * self.noise / self.level
+        return _unclipped(self.mean + wider * (x - self.mean), self.clipped)
+
+
+def observe(
+    seen: Tensor, prior: Prior, size: tuple[int, int], clean: float, clipped: float | None
+) -> Observed:
+    """A source with its noise found, and removed by the prior where it is `clean` or more.
+
+    Args:
+        size: height and width without padding, where noise is looked for.
+        clipped: the noise that was clipped, where it is known to be other than what is there.
+    """
+    height, width = size
+    level = noise_level(seen[..., :height, :width])
+    mean = None
+    if level >= clean:
+        stage("removing noise")
+        mean = _denoised(prior, seen, level)
+    clipped = level if clipped is None else clipped
+    return Observed(seen, mean, level, clipped if clipped >= clean else 0.0, level)
+
+
+def with_independent_noise(
+    sources: Sequence[Observed], size: tuple[int, int], steps: Sequence[float]
+) -> list[Observed]:
+    """The sources with what they have of noise that is their own.
+
+    Noise of one source alone is in its difference to every other one, too. So what is less there is
+    no noise, but something that both show; and no source is more exact than its steps of grey.
+
+    Args:
+        steps: between two levels of each source.
+    """
+    height, width = size
+    done = []
+    for k, source in enumerate(sources):
+        others = [other for j, other in enumerate(sources) if j != k]
+        gaps = [(source.seen - other.seen)[..., :height, :width] for other in others]
+        own = min([source.level, *map(noise_level, gaps)])
+        done.append(replace(source, noise=max(own, steps[k] / math.sqrt(12))))
+    return done
+
+
+def _denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
+    return luminance(denoise(prior, x.expand(-1, prior.channels, -1, -1), sigma))
+
+
+def _unclipped(x: Tensor, sigma: float) -> Tensor:
+    """`unclipped`, where noise was clipped."""
+    return unclipped(x, sigma) if sigma > 0 else x

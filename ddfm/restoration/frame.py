@@ -1,0 +1,116 @@
+"""The frame of a picture that was put into a larger one: a flat rim around straight sides.
+
+A thermal picture laid on a photograph of wider view ends somewhere, and what is around it is one
+level. That is no scene: there the other source decides alone.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+__all__ = ["find_frame"]
+
+FLAT = 1.5 / 255  # what levels of a rim may differ by
+LEAST = 0.02  # share of the picture that a rim must have to be one, and a frame
+CORNERS = 8  # of a quadrilateral that the picture's border cuts
+CUT = 0.02  # share of its area that a frame may lose when it is given so few corners
+SMALLEST = 32  # pixels of a side: corners of less are found by chance
+LOOK = 160  # pixels of each side that are looked at first
+FULL = 0.9  # share of the frame that differs from the rim; the dark parts of a scene do not
+
+
+def find_frame(plane: np.ndarray) -> np.ndarray | None:
+    """Where (H, W) the picture is, if it ends within its borders in straight lines.
+
+    Of a frame that does not lie along rows and columns, the outermost pixels may be blends with the
+    rim, and are left out.
+    """
+    if min(plane.shape) < SMALLEST:
+        return None
+    coarse = plane[:: -(-len(plane) // LOOK), :: -(-plane.shape[1] // LOOK)]
+    if _frame(coarse) is None:  # most pictures have none, and this is soon found
+        return None
+    frame = _frame(plane)
+    if frame is None or _is_upright(frame):
+        return frame
+    return ndimage.binary_erosion(frame, border_value=1)
+
+
+def _frame(plane: np.ndarray) -> np.ndarray | None:
+    rim = _rim(plane)
+    share = rim.mean()
+    if not LEAST < share < 1 - LEAST:
+        return None
+    y, x = np.nonzero(~rim & ndimage.binary_dilation(rim))
+    if len(x) < 3:
+        return None
+    corners = np.concatenate(
+        [np.column_stack([x + dx, y + dy]) for dx in (-0.5, 0.5) for dy in (-0.5, 0.5)]
+    )
+    # A frame that reaches the border has its corners there.
+    inside = np.argwhere(~rim & _border(rim.shape))[:, ::-1]
+    corners = np.concatenate([corners, *(inside + s for s in ([-0.5, -0.5], [0.5, 0.5]))])
+    try:
+        hull = corners[ConvexHull(corners).vertices]
+    except QhullError:
+        return None
+    polygon = _simplified(hull)
+    area = _area(hull)
+    frame = _filled(hull, rim.shape)
+    if _area(polygon) < (1 - CUT) * area or (~rim & frame).sum() < FULL * frame.sum():
+        return None
+    return frame if frame.mean() < 1 - LEAST else None
+
+
+def _rim(plane: np.ndarray) -> np.ndarray:
+    """What hangs together with the border, at its flattest level."""
+    edge = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
+    level = np.median(edge) if np.ptp(edge) < FLAT else edge.min()
+    flat = np.abs(plane - level) <= FLAT
+    if flat[_border(plane.shape)].mean() < LEAST:
+        return np.zeros(plane.shape, bool)
+    parts, _ = ndimage.label(flat)
+    touching = np.unique(parts[_border(plane.shape) & flat])
+    return np.isin(parts, touching)
+
+
+def _is_upright(frame: np.ndarray) -> bool:
+    rows, columns = frame.any(axis=1), frame.any(axis=0)
+    return bool(frame.sum() == rows.sum() * columns.sum())
+
+
+def _border(shape: tuple[int, ...]) -> np.ndarray:
+    border = np.zeros(shape, bool)
+    border[[0, -1]] = border[:, [0, -1]] = True
+    return border
+
+
+def _area(polygon: np.ndarray) -> float:
+    x, y = polygon.T
+    return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
+
+def _simplified(polygon: np.ndarray) -> np.ndarray:
+    """With few corners: those go first that take the least area with them."""
+    points = list(polygon)
+    while len(points) > CORNERS:
+        before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
+        a, b = before - points, after - points
+        lost = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+        points.pop(int(lost.argmin()))
+    return np.array(points)
+
+
+def _filled(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels whose centres lie within a convex polygon."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    sides = list(pairwise(np.concatenate([polygon, polygon[:1]])))
+    turn = np.sign(sum(p[0] * q[1] - p[1] * q[0] for p, q in sides))
+    inside = np.ones(shape, bool)
+    for (x0, y0), (x1, y1) in sides:
+        inside &= turn * ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) >= 0
+    return inside

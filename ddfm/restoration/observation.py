@@ -1,0 +1,123 @@
+"""What is known of a source: y = A x + n, and what it has nothing to say about.
+
+Nothing heavy is imported: a configuration holds observations, and a command makes them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ddfm.arguments import flag, one_of, positive, text, whole_number
+from ddfm.errors import InputError, short
+
+__all__ = ["STRIPES", "Observation", "plain_observations"]
+
+STRIPES = ("auto", "none", "columns", "rows")
+LARGEST_SCALE = 64
+WIDEST_BLUR = 50  # pixels
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How a source came about. What is None, or "auto", is found out, and is none where nothing is.
+
+    Attributes:
+        scale: how many pixels of the result a pixel of the source covers, in each direction; None
+            is what the sizes say. Of a picture that was enlarged before, by how much.
+        blur: in pixels of the source: the standard deviation of a Gaussian; length and angle
+            (degrees, up from the row) of a motion; or a picture file of the kernel. It is never
+            found out: a blur and a smooth scene look alike.
+        noise: standard deviation in levels of 255. Where it is said it is removed, whatever it is.
+        stripes: of the sensor: "columns", "rows", "none", or "auto".
+        dead: whether single pixels that stand out are dead or hot, and are replaced.
+        frame: whether the picture ends within its borders, in a frame of one level.
+        mask: a picture file, white where the source has something to say.
+        jpeg: the quality (1 to 100) that it was compressed with; undoes what it did.
+    """
+
+    scale: float | None = None
+    blur: float | tuple[float, float] | str | None = None
+    noise: float | None = None
+    stripes: str = "auto"
+    dead: bool | None = None
+    frame: bool | None = None
+    mask: str | None = None
+    jpeg: int | None = None
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "blur": _blur(self.blur),
+            "stripes": one_of("stripes", self.stripes, STRIPES),
+        }
+        if self.scale is not None:
+            checked["scale"] = positive("scale", self.scale, LARGEST_SCALE)
+            if checked["scale"] < 1:
+                raise InputError("scale is 1 or more: a result is as fine as its sources, or finer")
+        if self.noise is not None:
+            checked["noise"] = _noise(self.noise)
+        for name in ("dead", "frame"):
+            if getattr(self, name) is not None:
+                checked[name] = flag(name, getattr(self, name))
+        if self.mask is not None:
+            checked["mask"] = text("mask", os.fspath(self.mask))
+        if self.jpeg is not None:
+            checked["jpeg"] = whole_number("jpeg", self.jpeg, " from 1 to 100")
+            if not 1 <= checked["jpeg"] <= 100:
+                raise InputError(f"jpeg must be a quality from 1 to 100, not {self.jpeg}")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # how a frozen dataclass is finished
+
+    def plain(self) -> dict[str, Any]:
+        """Ready for JSON: what was said, and no more."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        usual = {f.name: f.default for f in fields(self)}
+        said = {name: value for name, value in said.items() if value != usual[name]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+
+    @classmethod
+    def of(cls, given: Any) -> Observation:
+        """From whatever stands for one: itself, a dictionary, or None."""
+        if given is None:
+            return cls()
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping):
+            raise InputError(
+                f"an observation is an Observation or a dictionary, not {short(given)}"
+            )
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            one_of("of an observation", name, known)
+        return cls(**given)
+
+
+def plain_observations(given: Any) -> list[dict[str, Any]]:
+    """Ready for JSON, of one observation per source."""
+    if given is None:
+        return []
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sequence):
+        raise InputError(
+            f"observations are several, one for each source or None, not {short(given)}"
+        )
+    plain = [Observation.of(one).plain() for one in given]
+    return plain if any(plain) else []
+
+
+def _blur(value: Any) -> float | tuple[float, float] | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, os.PathLike):
+        return text("blur", os.fspath(value))
+    if isinstance(value, Sequence):
+        if len(value) != 2:
+            raise InputError(f"a blur by motion is length and angle, not {short(value)}")
+        length, angle = value
+        return positive("the length of a blur", length, WIDEST_BLUR), float(angle)
+    return positive("blur", value, WIDEST_BLUR)
+
+
+def _noise(value: Any) -> float:
+    return 0.0 if value == 0 and not isinstance(value, str) else positive("noise", value, 255)

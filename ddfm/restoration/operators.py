@@ -1,0 +1,208 @@
+r"""What happens to a picture on its way into a file, y = A x + n, as small linear operators.
+
+Each is a frozen object with `forward` and `adjoint`, <A x, y> = <x, A' y>, on planes (B, 1, H, W),
+and with the proximal step
+
+    prox(z, y, mu) = argmin_x mu |A x - y|^2 + |x - z|^2 = z + A' (A A' + 1 / mu)^-1 (y - A z)
+
+where that has a closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddfm.numerics.filters import mirrored_places, smooth
+from ddfm.numerics.poisson import dct, idct
+
+__all__ = ["AreaAverage", "Chain", "GaussianBlur", "KernelBlur", "Operator", "motion_kernel"]
+
+Size = tuple[int, int]
+
+
+class Operator(Protocol):
+    """A linear map of planes, and its transpose."""
+
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    def adjoint(self, y: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class AreaAverage:
+    """The mean of what each coarse pixel covers, for any two sizes of one field of view.
+
+    A A' is a product of one small matrix for each side, whose eigenvectors give `prox`.
+    """
+
+    fine: Size
+    coarse: Size
+
+    def forward(self, x: Tensor) -> Tensor:
+        for dim, (index, weight) in zip((-2, -1), self._means, strict=True):
+            x = _gathered(x, dim, index, weight)
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for dim, (index, weight) in zip((-2, -1), self._spreads, strict=True):
+            y = _gathered(y, dim, index, weight)
+        return y
+
+    def prox(self, z: Tensor, y: Tensor, mu: float) -> Tensor:
+        (rows, of_rows), (columns, of_columns) = ((p.to(z), v.to(z)) for v, p in self._eigen)
+        waves = rows.T @ (y - self.forward(z)) @ columns
+        waves = waves / (of_rows[:, None] * of_columns + 1 / mu)
+        return z + self.adjoint(rows @ waves @ columns.T)
+
+    @cached_property
+    def _means(self) -> list[tuple[Tensor, Tensor]]:
+        return [_taps(_overlaps(n, m)) for n, m in zip(self.fine, self.coarse, strict=True)]
+
+    @cached_property
+    def _spreads(self) -> list[tuple[Tensor, Tensor]]:
+        return [_taps(_overlaps(n, m).T) for n, m in zip(self.fine, self.coarse, strict=True)]
+
+    @cached_property
+    def _eigen(self) -> list[tuple[Tensor, Tensor]]:
+        """Eigenvalues and eigenvectors of D D' of both sides."""
+        both = (_overlaps(n, m) for n, m in zip(self.fine, self.coarse, strict=True))
+        found = (np.linalg.eigh(matrix @ matrix.T) for matrix in both)
+        return [(torch.from_numpy(values), torch.from_numpy(v)) for values, v in found]
+
+
+@dataclass(frozen=True)
+class GaussianBlur:
+    """Gaussian blur with mirrored borders, which cosines diagonalise."""
+
+    sigma: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        return smooth(x, self.sigma)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return smooth(y, self.sigma)
+
+    def prox(self, z: Tensor, y: Tensor, mu: float) -> Tensor:
+        h, w = z.shape[-2:]
+        gain = _transfer(h, self.sigma)[:, None] * _transfer(w, self.sigma)
+        gain = gain.to(z)
+        waves = _cosines(self.adjoint(y - self.forward(z))) / (gain**2 + 1 / mu)
+        return z + _from_cosines(waves)
+
+
+@dataclass(frozen=True)
+class KernelBlur:
+    """Blur by a kernel of odd sides that sums to one, with mirrored borders."""
+
+    kernel: tuple[tuple[float, ...], ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self._taps(x)
+        for dim, reach in self._reaches:
+            x = x.index_select(dim, mirrored_places(x.shape[dim], reach).to(x.device))
+        return F.conv2d(x, kernel)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        size = y.shape[-2:]
+        y = F.conv_transpose2d(y, self._taps(y))
+        for (dim, reach), n in zip(self._reaches, size, strict=True):
+            shape = [*y.shape]
+            shape[dim] = n
+            places = mirrored_places(n, reach).to(y.device)
+            y = y.new_zeros(shape).index_add_(dim, places, y)
+        return y
+
+    def _taps(self, like: Tensor) -> Tensor:
+        return like.new_tensor(self.kernel).flip(0, 1)[None, None]
+
+    @property
+    def _reaches(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        return (-2, len(self.kernel) // 2), (-1, len(self.kernel[0]) // 2)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One after the other, the first that is named first."""
+
+    parts: tuple[Operator, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            x = part.forward(x)
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for part in reversed(self.parts):
+            y = part.adjoint(y)
+        return y
+
+
+def motion_kernel(length: float, angle: float) -> tuple[tuple[float, ...], ...]:
+    """A line of so many pixels, `angle` degrees up from the row, as a kernel for `KernelBlur`."""
+    reach = math.ceil(length / 2)
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
+    points = max(2, math.ceil(16 * length))
+    for s in (np.arange(points) + 0.5) / points * length - length / 2:
+        y, x = reach - s * math.sin(math.radians(angle)), reach + s * math.cos(math.radians(angle))
+        i, j = int(min(y, 2 * reach - 1e-9)), int(min(x, 2 * reach - 1e-9))
+        u, v = y - i, x - j
+        kernel[i : i + 2, j : j + 2] += np.outer([1 - u, u], [1 - v, v])
+    return as_kernel(kernel)
+
+
+def as_kernel(values: np.ndarray | Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    """Numbers as a kernel: their sum one."""
+    array = np.asarray(values, float)
+    return tuple(tuple(map(float, row)) for row in array / array.sum())
+
+
+def _overlaps(n: int, m: int) -> np.ndarray:
+    """(m, n): the share that each of n fine pixels has in the mean of each of m coarse ones."""
+    ends = np.arange(m + 1) * (n / m)
+    low = np.maximum(ends[:-1, None], np.arange(n))
+    high = np.minimum(ends[1:, None], np.arange(1, n + 1))
+    return np.clip(high - low, 0, None) * (m / n)
+
+
+def _taps(matrix: np.ndarray) -> tuple[Tensor, Tensor]:
+    """A matrix with few neighbours in each row, as (places, weights) of shape (taps, rows)."""
+    first = (matrix > 0).argmax(axis=1)
+    count = int((matrix > 0).sum(axis=1).max())
+    places = np.minimum(first + np.arange(count)[:, None], matrix.shape[1] - 1)
+    inside = first + np.arange(count)[:, None] < matrix.shape[1]
+    weights = np.take_along_axis(matrix, places.T, axis=1).T * inside
+    return torch.from_numpy(places), torch.from_numpy(weights)
+
+
+def _gathered(x: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
+    shape = (-1, 1) if dim == -2 else (-1,)
+    total: Tensor | None = None
+    for places, share in zip(index.to(x.device), weight.to(x), strict=True):
+        part = share.view(shape) * x.index_select(dim, places)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _transfer(n: int, sigma: float) -> Tensor:
+    """What `smooth` makes of each cosine of n points."""
+    unit = torch.zeros(1, n, dtype=torch.float64)
+    unit[0, 0] = 1
+    return dct(smooth(unit, sigma))[0] / dct(unit)[0]
+
+
+def _cosines(x: Tensor) -> Tensor:
+    return dct(dct(x).transpose(-1, -2)).transpose(-1, -2)
+
+
+def _from_cosines(waves: Tensor) -> Tensor:
+    return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))

@@ -1,0 +1,1 @@
+"""How sure a result is, and where it is from."""

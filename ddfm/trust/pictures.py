@@ -1,0 +1,130 @@
+"""Pictures of how sure a result is, and of where it is from, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+from ddfm.imaging.colormaps import colored
+from ddfm.imaging.views import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened
+
+__all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty"]
+
+DEEP = (".tif", ".tiff")  # suffixes of files that hold numbers, not colours
+CALM = "ice"
+TOPS = (1, 2, 5, 10, 20, 50, 100, 200)  # of a scale, so that pictures can be compared
+# Hues of sources, told apart by those who see no red or no green, too; the prior's is the last.
+HUES = np.array(
+    [
+        (0.95, 0.66, 0.36),
+        (0.42, 0.62, 0.84),
+        (0.45, 0.74, 0.62),
+        (0.84, 0.78, 0.45),
+        (0.62, 0.55, 0.76),
+    ]
+)
+PRIOR = np.array((0.80, 0.40, 0.66))
+PALE = 0.82  # grey of what is from nowhere
+INKED = (0.10, 0.06, 0.08)  # of a mark
+HATCH = 5  # pixels between the lines of a mark
+GRAIN = 1.5  # pixels: of so few samples, deviations of single pixels are grain
+
+
+def drawn_uncertainty(std: np.ndarray) -> Image.Image:
+    """Standard deviations in grey levels of 255, (H, W), with a scale and a line that says so.
+
+    They are smoothed over a few pixels.
+    """
+    std = np.sqrt(gaussian_filter(np.square(std, dtype=np.float64), GRAIN))
+    most = float(np.percentile(std, 99.5))
+    top = next((top for top in TOPS if most <= top), 255)
+    colors = np.rint(255 * colored((std / top).clip(0, 1), CALM)).astype(np.uint8)
+    sheet = np.hstack([colors, scale_bar(len(std), (0, top), CALM)])
+    return _titled([sheet], ["standard deviation, grey levels of 255"])
+
+
+def drawn_attribution(
+    levels: np.ndarray,
+    gradients: np.ndarray,
+    unsupported: np.ndarray,
+    luminance: np.ndarray,
+    names: Sequence[str],
+) -> Image.Image:
+    """Levels on the left, details on the right, in the hues of those they came from.
+
+    The picture itself shows through; details are the paler, the fewer there are.
+
+    Args:
+        levels, gradients: shares (K + 1, H, W), the last one the prior's.
+        unsupported: (H, W), what is marked.
+        luminance: of the result, (H, W) in [0, 1].
+        names: of the K sources.
+    """
+    hues = np.array([*(HUES[k % len(HUES)] for k in range(len(names))), PRIOR])
+    down, across = np.gradient(luminance)
+    size = np.hypot(down, across)
+    strength = size / (size + 4 / 255)
+    light = 0.45 + 0.55 * luminance[..., None]
+    panels = []
+    for shares, strong in ((levels, np.ones_like(strength)), (gradients, strength)):
+        color = np.einsum("khw,kc->hwc", shares, hues)
+        color = PALE + strong[..., None] * (color - PALE)
+        panels.append(
+            _hatched(np.rint(255 * (light * color).clip(0, 1)).astype(np.uint8), unsupported)
+        )
+    sheet = _titled(panels, ["levels", "details"])
+    letters = [f"{letter}: {Path(n).name}" for letter, n in zip("ABCDEFGHIJ", names, strict=False)]
+    letters += [Path(name).name for name in names[len(letters) :]]
+    legend = list(zip([*letters, "the prior"], hues, strict=True))
+    return _with_legend(sheet, legend, bool(unsupported.any()))
+
+
+def _hatched(panel: np.ndarray, where: np.ndarray) -> np.ndarray:
+    rows, columns = np.indices(where.shape)
+    lines = where & ((rows + columns) % HATCH == 0)
+    panel = panel.copy()
+    panel[lines] = np.rint(255 * np.array(INKED)).astype(np.uint8)
+    return panel
+
+
+def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
+    """Panels of one height in a row, a line above each."""
+    height = panels[0].shape[0]
+    line = line_height(min(panel.shape[1] for panel in panels))
+    width = sum(panel.shape[1] + GAP for panel in panels) - GAP
+    sheet = Image.new("RGB", (width, height + line), PAPER)
+    draw, left = ImageDraw.Draw(sheet), 0
+    for panel, title in zip(panels, titles, strict=True):
+        text = shortened(title, panel.shape[1], line)
+        draw.text((left + 4, 2), text, fill=INK, font=font_of(line))
+        sheet.paste(Image.fromarray(panel), (left, line))
+        left += panel.shape[1] + GAP
+    return sheet
+
+
+def _with_legend(
+    sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]], marks: bool
+) -> Image.Image:
+    """Below, a line each: who has which hue."""
+    line = line_height(sheet.width // 2)
+    words = [(name, tuple(round(255 * c) for c in hue)) for name, hue in legend]
+    count = len(words) + marks
+    whole = Image.new("RGB", (sheet.width, sheet.height + count * line + GAP), PAPER)
+    whole.paste(sheet, (0, 0))
+    draw, top = ImageDraw.Draw(whole), sheet.height + GAP
+    for name, hue in words:
+        draw.rectangle((4, top + 2, line, top + line - 3), fill=hue)
+        text = shortened(name, sheet.width - 2 * line, line)
+        draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
+        top += line
+    if marks:
+        box = np.full((line - 5, line - 4, 3), round(255 * PALE), np.uint8)
+        box = _hatched(box, np.ones(box.shape[:2], bool))
+        whole.paste(Image.fromarray(box), (4, top + 2))
+        text = shortened("no source shows it so", sheet.width - 2 * line, line)
+        draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
+    return whole

@@ -1,0 +1,88 @@
+"""How far a result may be off, pixel by pixel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ddfm.arguments import by_annotation
+from ddfm.errors import InputError
+from ddfm.imaging.files import write_drawing, write_planes
+from ddfm.trust.pictures import DEEP, drawn_uncertainty
+
+__all__ = ["WIDENED", "Uncertainty"]
+
+# By benchmarks/calibration.py, on the pairs that settings are chosen on: where the prior has
+# removed noise, deviations are larger than what samples show. Where noise was left they are right.
+WIDENED = 1.55
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """What the noise of the sources, and what the prior knows of it, leave open about a result.
+
+    Levels are luminance from 0 to 1.
+
+    Attributes:
+        result: (H, W), the luminance of the result.
+        samples: (N, H, W), other results that are as possible.
+    """
+
+    result: np.ndarray = field(repr=False)
+    samples: np.ndarray = field(repr=False)
+
+    @cached_property
+    def std(self) -> np.ndarray:
+        """(H, W), the standard deviation."""
+        return self.samples.std(axis=0, ddof=1)
+
+    @classmethod
+    def of(cls, result: np.ndarray, samples: np.ndarray, *, removed: bool) -> Uncertainty:
+        """Of samples as they were drawn.
+
+        Args:
+            removed: whether the prior has removed noise from a source.
+        """
+        if removed:
+            mean = samples.mean(axis=0)
+            samples = (mean + WIDENED * (samples - mean)).clip(0, 1)
+        return cls(result, samples)
+
+    @by_annotation
+    def quantile(self, share: float) -> np.ndarray:
+        """(H, W), the level below which a share of the samples lies."""
+        if not 0 <= share <= 1:
+            raise InputError(f"the share of a quantile is from 0 to 1, not {share}")
+        return np.quantile(self.samples, share, axis=0).astype(np.float32)
+
+    @by_annotation
+    def interval(self, share: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest level, (H, W) each, that a share of pixels lies within.
+
+        The result, more or less Student's quantile of so few samples times their deviation.
+        """
+        from scipy.stats import t
+
+        if not 0 < share < 1:
+            raise InputError(f"the share of an interval is between 0 and 1, not {share}")
+        n = len(self.samples)
+        reach = float(t.ppf((1 + share) / 2, n - 1)) * np.sqrt(1 + 1 / n) * self.std
+        return (self.result - reach).clip(0, 1), (self.result + reach).clip(0, 1)
+
+    @by_annotation
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the standard deviation: a picture with a scale, or, as .tif, numbers.
+
+        The TIFF has three pages in floating point, of levels from 0 to 1: the deviation, and the
+        least and the greatest level of the 90 % interval. The picture has grey levels of 255.
+        """
+        if Path(path).suffix.lower() in DEEP:
+            low, high = self.interval()
+            pages = (("standard deviation", self.std), ("90 % from", low), ("90 % to", high))
+            write_planes(path, [(name, plane.astype(np.float32)) for name, plane in pages])
+        else:
+            write_drawing(path, drawn_uncertainty(255 * self.std))

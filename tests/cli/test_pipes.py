@@ -1,0 +1,71 @@
+"""`ddfm fuse - photo.png -o -`: a source from standard input, the result to standard output."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import FAST, ddfm_run, refused
+
+
+@pytest.fixture
+def pair(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
+    return paths
+
+
+def piped(*arguments, **how):
+    command = [sys.executable, "-m", "ddfm", *map(str, arguments)]
+    return subprocess.run(command, stderr=subprocess.PIPE, **how)
+
+
+def test_what_comes_out_is_what_a_file_has(pair, tmp_path):
+    ir, vis = pair
+    assert ddfm_run("fuse", ir, vis, "-o", tmp_path / "f.png", *FAST, "--strip").exit_code == 0
+    done = piped(
+        "fuse", "-", vis, "-o", "-", *FAST, "--strip", input=ir.read_bytes(), stdout=subprocess.PIPE
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (tmp_path / "f.png").read_bytes()
+    assert done.stderr == b""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.png", "ir.png", "vis.png"]
+
+
+def test_the_format_is_said(pair):
+    result = ddfm_run("fuse", *pair, "-o", "-", "--format", "tif", *FAST)
+    assert Image.open(BytesIO(result.stdout_bytes)).format == "TIFF"
+    refused(ddfm_run("fuse", *pair, "-o", "-", "--format", "heic", *FAST), "output suffix")
+
+
+def test_what_makes_no_sense_is_refused(pair):
+    ir, vis = pair
+    refused(ddfm_run("fuse", "-", "-", "-o", "x.png"), "standard input (-) is one source")
+    refused(ddfm_run("fuse", ir, vis, "-o", "-", "--json"), "--json writes to standard output")
+    refused(ddfm_run("fuse", ir, vis, "-o", "-", "--show", "overlay"), "name a file")
+    damaged = piped("fuse", "-", vis, "-o", "-", *FAST, input=b"?", stdout=subprocess.PIPE)
+    refused_line = damaged.stderr.decode()
+    assert damaged.returncode == 2 and damaged.stdout == b""
+    assert refused_line.startswith("ddfm: error: <stdin> is not an image"), refused_line
+
+
+def test_a_terminal_is_no_file(pair):
+    ir, vis = pair
+    ours, theirs = pty.openpty()
+    try:
+        out = piped("fuse", ir, vis, "-o", "-", *FAST, stdout=theirs)
+        read = piped("fuse", "-", vis, "-o", "x.png", *FAST, stdin=theirs, stdout=subprocess.PIPE)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert out.returncode == 2 and b"standard output (-o -) is the terminal" in out.stderr
+    assert read.returncode == 2 and b"standard input (-) is the terminal" in read.stderr

@@ -1,0 +1,75 @@
+"""What is said of sources on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from command_line import ddfm_run
+from places import EXAMPLES
+
+FAST = ("--prior", "gaussian", "--device", "cpu")
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A quarter of the infrared example on each side, beside the visible one."""
+    with Image.open(EXAMPLES / "olinda_infrared.png") as image:
+        size = tuple(n // 4 * 4 for n in image.size)
+        image.crop((0, 0, *size)).reduce(4).save(tmp_path / "small.png")
+    with Image.open(EXAMPLES / "olinda_visible.png") as image:
+        image.crop((0, 0, *size)).save(tmp_path / "large.png")
+    return tmp_path / "small.png", tmp_path / "large.png", size
+
+
+def test_a_small_thermal_image_beside_a_large_photograph(small, tmp_path):
+    a, b, size = small
+    out, folder = tmp_path / "f.png", tmp_path / "sources"
+    result = ddfm_run("fuse", a, b, "-o", out, *FAST, "--save-sources", folder, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["settings"]["observed"][0]["scale"] == 4.0
+    for path in (out, folder / "source-1.png", folder / "source-2.png"):
+        with Image.open(path) as image:
+            assert image.size == size
+
+
+def test_what_is_said_arrives(small, tmp_path):
+    a, b, _ = small
+    said = ("--noise-a", 5, "--blur-a", "0.7", "--stripes-a", "columns", "--as-is")
+    result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
+    assert result.exit_code == 0, result.output
+    settings = json.loads(result.stdout)["settings"]
+    nothing = {"dead": False, "frame": False}
+    assert settings["observations"] == [
+        {"noise": 5.0, "blur": 0.7, "stripes": "columns"} | nothing,
+        {"stripes": "none"} | nothing,
+    ]
+    assert settings["observed"][0]["blur"] == 0.7
+
+
+def test_a_kernel_and_a_mask_are_files(small, tmp_path):
+    a, b, size = small
+    kernel, mask = tmp_path / "kernel.png", tmp_path / "mask.png"
+    Image.fromarray(np.full((3, 3), 255, np.uint8)).save(kernel)
+    Image.new("L", size, 255).save(mask)
+    result = ddfm_run(
+        "fuse", a, b, "-o", tmp_path / "f.png", *FAST, "--blur-a", kernel, "--mask-b", mask
+    )
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (("--blur-a", "none.png"), "none.png"),
+        (("--scale-b", "0.2"), "scale is 1 or more"),
+        (("--jpeg-a", "200"), "from 1 to 100"),
+        (("--stripes-a", "some"), "unknown stripes"),
+    ],
+)
+def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):
+    result = ddfm_run("fuse", *small[:2], "-o", tmp_path / "f.png", *FAST, *said)
+    assert result.exit_code != 0 and why in result.stderr and "Traceback" not in result.stderr

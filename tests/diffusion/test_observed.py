@@ -1,0 +1,65 @@
+"""Sources with noise: their posterior under a Gaussian prior, where it is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ddfm.diffusion.observed import observe, with_independent_noise
+from ddfm.diffusion.samplers import Noise
+from ddfm.priors.gaussian import GaussianPrior
+
+SIGMA = 0.1
+
+
+def field(std: float, size: int = 96) -> tuple[GaussianPrior, torch.Tensor]:
+    """A prior of white fields of that deviation, and a field of it with noise of SIGMA."""
+    prior = GaussianPrior(lambda f: torch.full_like(f, std**2))
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn((2, 1, 1, size, size), generator=generator)
+    return prior, std * clean + SIGMA * noise
+
+
+@pytest.mark.parametrize("left_open", [0.1, 0.3, 0.6, 0.9])
+def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
+    """Of y = x + n with x ~ N(0, s^2): mean k y and variance k sigma^2, k = s^2/(s^2 + sigma^2)."""
+    std = SIGMA * math.sqrt(left_open / (1 - left_open))
+    prior, seen = field(std)
+    source = observe(seen, prior, seen.shape[-2:], clean=0.0, clipped=0.0)
+    sigma = source.level
+    k = std**2 / (std**2 + sigma**2)
+    drawn = source.drawn(prior, Noise(range(40)))
+    torch.testing.assert_close(source.mean, k * seen, atol=0.05 * sigma, rtol=0)
+    off = drawn.mean(0) - k * seen[0]
+    assert float(off.square().mean().sqrt()) < 1.3 * math.sqrt(k / 40) * sigma  # of 40 samples
+    ratio = float(drawn.var(0).mean().sqrt()) / (math.sqrt(k) * sigma)
+    assert 0.85 < ratio < 1.1
+
+
+def test_noise_that_was_left_is_drawn_anew():
+    prior, seen = field(0.5)
+    source = observe(seen, prior, seen.shape[-2:], clean=math.inf, clipped=None)
+    drawn = source.drawn(prior, Noise([1, 2, 3, 4]))
+    assert source.mean is None
+    assert torch.equal(source.likely, seen)
+    assert float((drawn - seen).std()) == pytest.approx(source.level, rel=0.02)
+
+
+def test_a_sample_is_the_same_alone_and_among_others():
+    prior, seen = field(0.2, size=32)
+    source = observe(seen, prior, seen.shape[-2:], clean=0.0, clipped=0.0)
+    together = source.drawn(prior, Noise([5, 6, 7]))
+    torch.testing.assert_close(source.drawn(prior, Noise([6])), together[1:2])
+
+
+def test_what_two_sources_share_is_no_noise():
+    prior, seen = field(0.01)
+    size = seen.shape[-2:]
+    other = seen + 0.02 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(3))
+    sources = [observe(x, prior, size, math.inf, None) for x in (seen, other)]
+    own = with_independent_noise(sources, size, [0.0, 0.0])
+    assert [source.noise for source in own] == [pytest.approx(0.02, rel=0.1)] * 2
+    twice = with_independent_noise([sources[0]] * 2, size, [2 / 255, 2 / 255])
+    assert twice[0].noise == pytest.approx(2 / 255 / math.sqrt(12))  # the steps of 8 bits

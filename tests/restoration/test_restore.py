@@ -1,0 +1,230 @@
+"""Sources that are not clean: what is found out, what is undone, and that clean ones stay."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from ddfm import DdfmError, Fuser, Observation, read_image
+from ddfm.restoration.frame import find_frame
+from ddfm.restoration.jpeg import held_to_file, quantisation
+from ddfm.restoration.latent import tensor_power
+from ddfm.restoration.pixels import find_dead, mended
+from ddfm.restoration.stripes import find_stripes
+from places import EXAMPLES
+
+RNG = np.random.default_rng(0)
+
+
+def example(name: str) -> np.ndarray:
+    """(360, 480) or so, levels from 0 to 255, sides multiples of 8."""
+    plane = np.asarray(Image.open(EXAMPLES / f"olinda_{name}.png").convert("L"))
+    h, w = (n // 8 * 8 for n in plane.shape)
+    return plane[:h, :w]
+
+
+def rounded(plane: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(plane, 0, 255)).astype(np.uint8)
+
+
+def psnr(x: np.ndarray, y: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((x.astype(float) - y.astype(float)) ** 2)))
+
+
+INFRARED, VISIBLE = example("infrared"), example("visible")
+NOTHING = Observation(stripes="none", dead=False, frame=False)
+
+
+@pytest.fixture(scope="module")
+def fuser() -> Fuser:
+    return Fuser("gaussian", device="cpu", look=False)
+
+
+def latent(fuser: Fuser, first: np.ndarray, said: Observation | None = None) -> np.ndarray:
+    fusion = fuser.with_config(observations=[said, None])(first, VISIBLE)
+    return 255 * fusion.sources[0].pixels[..., 0]
+
+
+PAIRS = {"ir-visible": ("olinda_infrared", "olinda_visible"), "medical": ("brain_t1", "brain_pd")}
+
+
+@pytest.mark.parametrize("task", PAIRS)
+def test_clean_pairs_are_not_touched(fuser, task):
+    """The very pixels, and nothing found: what is fused is what it was without looking."""
+    sources = [EXAMPLES / f"{name}.png" for name in PAIRS[task]]
+    fuser = fuser.with_config(task=task)
+    looked = fuser(*sources)
+    assert "observed" not in looked.settings
+    for picture, path in zip(looked.sources, sources, strict=True):
+        assert np.array_equal(picture.pixels, read_image(path).pixels)
+    left = fuser.with_config(observations=[NOTHING, NOTHING])(*sources)
+    assert np.array_equal(looked.image, left.image)
+
+
+def test_a_small_picture_is_enlarged_better_than_bicubically(fuser):
+    h, w = INFRARED.shape
+    small = rounded(INFRARED.reshape(h // 4, 4, w // 4, 4).mean((1, 3)))
+    bicubic = Image.fromarray(small).resize((w, h), Image.Resampling.BICUBIC)
+    fuser = fuser.with_config(observations=[Observation(noise=0), None])  # roofs look like noise
+    fusion = fuser(small, VISIBLE)
+    assert fusion.image.shape == VISIBLE.shape
+    assert fusion.settings["observed"][0] == {"scale": 4.0}
+    x = 255 * fusion.sources[0].pixels[..., 0]
+    assert psnr(x, INFRARED) > psnr(np.asarray(bicubic), INFRARED) + 0.4
+    # What it says of its own pixels still holds.
+    assert np.abs(x.reshape(h // 4, 4, w // 4, 4).mean((1, 3)) - small).mean() < 1
+
+
+def test_nothing_is_copied_from_the_guide(fuser):
+    """A flat source stays flat, whatever the photograph shows."""
+    flat = np.full((INFRARED.shape[0] // 4, INFRARED.shape[1] // 4), 120, np.uint8)
+    assert np.ptp(latent(fuser, flat)) < 1
+
+
+@pytest.mark.parametrize(("size", "fits"), [((90, 120), True), ((90, 121), False)])
+def test_pictures_of_one_shape_need_no_word(fuser, size, fits):
+    large = np.asarray(Image.fromarray(VISIBLE).resize((480, 360)))
+    small = np.asarray(Image.fromarray(INFRARED).resize(size[::-1]))
+    if fits:
+        assert fuser(small, large).image.shape == (360, 480)
+        return
+    with pytest.raises(DdfmError, match="--resize a"):
+        fuser(small, np.pad(large, ((0, 30), (0, 0))))
+
+
+def test_blur_is_undone_where_it_is_said(fuser):
+    blurred = rounded(ndimage.gaussian_filter(INFRARED.astype(float), 1.5))
+    assert psnr(latent(fuser, blurred), INFRARED) == pytest.approx(psnr(blurred, INFRARED))
+    x = latent(fuser, blurred, Observation(blur=1.5))
+    assert psnr(x, INFRARED) > psnr(blurred, INFRARED) + 2
+
+
+@pytest.mark.parametrize("way", ["columns", "rows"])
+@pytest.mark.parametrize(("sigma", "gain"), [(6, 8.0), (2, 4.0)])
+def test_stripes_are_found_and_taken_off(fuser, way, sigma, gain):
+    h, w = INFRARED.shape
+    offsets = sigma * RNG.standard_normal((1, w) if way == "columns" else (h, 1))
+    striped = rounded(INFRARED + offsets)
+    fusion = fuser(striped, VISIBLE)
+    found = fusion.settings["observed"][0]["stripes"]
+    assert list(found) == [way] and found[way] == pytest.approx(sigma, rel=0.25)
+    x = 255 * fusion.sources[0].pixels[..., 0]
+    assert psnr(x, INFRARED) > psnr(striped, INFRARED) + gain
+
+
+@pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
+def test_stripes_that_are_not_there_cost_next_to_nothing(plane):
+    stripes = find_stripes(plane / 255)
+    assert not stripes.sure
+    assert psnr(plane - 255 * stripes.offsets, plane + 1e-6) > 50
+
+
+def test_dead_pixels_are_found_and_no_others():
+    dead = RNG.random(INFRARED.shape) < 0.001
+    plane = np.where(dead, 255 * RNG.integers(0, 2, dead.shape), INFRARED) / 255
+    found = find_dead(plane)
+    assert not (found & ~dead).any() and found.sum() > 0.2 * dead.sum()
+    assert psnr(255 * mended(plane, found), INFRARED) > psnr(255 * plane, INFRARED) + 1
+    assert not find_dead(INFRARED / 255).any() and not find_dead(VISIBLE / 255).any()
+
+
+CORNERS = {"upright": None, "turned": [[40, 20], [430, 45], [410, 300], [15, 280]]}
+
+
+@pytest.mark.parametrize("kind", CORNERS)
+def test_frames_are_found(kind):
+    h, w = INFRARED.shape
+    truth = np.zeros((h, w), bool)
+    truth[30:-40, 50:-30] = True
+    if CORNERS[kind] is not None:
+        from PIL import ImageDraw
+
+        mask = Image.new("1", (w, h))
+        scaled = [(x * w / 480, y * h / 330) for x, y in CORNERS[kind]]
+        ImageDraw.Draw(mask).polygon(scaled, fill=1)
+        truth = np.array(mask)
+    found = find_frame(np.where(truth, INFRARED / 255, 0))
+    assert found is not None
+    assert not (found & ~truth).sum() > 0.001 * truth.sum()
+    assert (truth & ~found).sum() < 0.03 * truth.sum()
+
+
+@pytest.mark.parametrize("name", ["olinda_infrared", "olinda_visible", "brain_t1", "brain_pd"])
+def test_scenes_are_no_frames(name):
+    plane = np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("L")) / 255
+    assert find_frame(plane) is None
+
+
+def test_a_frame_shows_no_rim(fuser):
+    """Levels jump no more where the frame ends than they do in the fusion of whole pictures."""
+    framed = np.zeros_like(INFRARED)
+    framed[40:-40, 60:-60] = INFRARED[40:-40, 60:-60]
+
+    def jump(image: np.ndarray) -> float:
+        return float(np.abs(np.diff(image[40:-40, [59, 60]].astype(float), axis=1)).mean())
+
+    whole, cut = fuser(INFRARED, VISIBLE).image, fuser(framed, VISIBLE)
+    assert cut.settings["observed"][0]["frame"] == pytest.approx((framed > 0).mean(), abs=0.01)
+    assert jump(cut.image) < jump(whole) + 1
+    blind = fuser.with_config(observations=[Observation(frame=False), None])(framed, VISIBLE)
+    assert jump(blind.image) > jump(whole) + 5
+
+
+def test_quantisation_is_that_of_the_usual_encoder():
+    for quality in (10, 30, 75, 95):
+        buffer = io.BytesIO()
+        Image.fromarray(INFRARED).save(buffer, "JPEG", quality=quality)
+        table = Image.open(io.BytesIO(buffer.getvalue())).quantization[0]
+        assert quantisation(quality).flatten().tolist() == list(table)
+
+
+def test_what_was_compressed_is_held_where_the_file_has_it():
+    """The original lies within the intervals, and so it stays as it is, but for rounding."""
+    buffer = io.BytesIO()
+    Image.fromarray(INFRARED).save(buffer, "JPEG", quality=30)
+    file = np.asarray(Image.open(buffer))
+    x, y = (torch.from_numpy(p / 127.5 - 1)[None, None] for p in (INFRARED, file))
+    assert (held_to_file(x, y, 30) - x).abs().mean() < 0.5 / 127.5
+    flat = torch.zeros_like(y)
+    assert (held_to_file(flat, y, 30) - y).abs().mean() < (flat - y).abs().mean() / 3
+
+
+def test_powers_of_matrices_against_numpy():
+    rng = np.random.default_rng(1)
+    root = rng.standard_normal((5, 2, 2))
+    matrices = root @ root.transpose(0, 2, 1) + 0.01 * np.eye(2)
+    field = (torch.from_numpy(matrices[:, i, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
+    xx, xy, yy = tensor_power(tuple(field), -0.7)
+    values, vectors = np.linalg.eigh(matrices)
+    expected = vectors @ (values[:, :, None] ** -0.7 * vectors.transpose(0, 2, 1))
+    np.testing.assert_allclose(xx, expected[:, 0, 0])
+    np.testing.assert_allclose(xy, expected[:, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(yy, expected[:, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"scale": 0.5}, "scale is 1 or more"),
+        ({"blur": -1}, "blur must be a finite number above 0"),
+        ({"blur": [1, 2, 3]}, "length and angle"),
+        ({"noise": "much"}, "noise must be a finite number"),
+        ({"stripes": "diagonal"}, "unknown stripes 'diagonal'"),
+        ({"jpeg": 0}, "quality from 1 to 100"),
+        ({"blurr": 1}, "did you mean blur"),
+        ("noise", "an observation is an Observation"),
+    ],
+)
+def test_what_is_said_wrongly_is_refused(said, why):
+    with pytest.raises(DdfmError, match=why):
+        Fuser("gaussian", observations=[said])
+
+
+def test_there_are_no_more_observations_than_sources(fuser):
+    with pytest.raises(DdfmError, match="3 observations are of 2 sources"):
+        fuser.with_config(observations=[{"noise": 1}, {}, {}])(INFRARED, VISIBLE)

@@ -1,0 +1,113 @@
+"""What a program needs that has ddfm inside: to listen, to stop, to know errors apart."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from ddfm.diffusion.watch import Watch
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.progress import counting_parts
+
+RNG = np.random.default_rng(0)
+A, B = RNG.random((2, 40, 48), np.float32)
+
+
+def test_a_callback_that_returns_false_ends_it():
+    seen = []
+
+    def callback(step):
+        seen.append(step.index)
+        return len(seen) < 2
+
+    with pytest.raises(ddfm.Cancelled, match="cancelled by its callback"):
+        ddfm.fuse(A, B, prior="gaussian", steps=4, callback=callback)
+    assert seen == [0, 1]
+    assert not issubclass(ddfm.Cancelled, ddfm.InputError | ddfm.HostError)
+    assert ddfm.fuse(A, B, prior="gaussian", steps=4, callback=seen.append).picture.size == (40, 48)
+
+
+def test_a_folder_that_was_cancelled_goes_on_and_ends_like_one_that_was_not(tmp_path):
+    for folder in ("ir", "vis"):
+        (tmp_path / folder).mkdir()
+        for k in range(5):
+            pixels = RNG.integers(0, 256, (16, 16), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{k}.png")
+    fuser = ddfm.Fuser("gaussian", look=False)
+    done = []
+
+    def callback(outcome):
+        done.append(outcome.output.name)
+        return len(done) < 2
+
+    folders = tmp_path / "ir", tmp_path / "vis"
+    with pytest.raises(ddfm.Cancelled, match="with 2 done"):
+        fuse_folders(*folders, tmp_path / "out", fuser, callback=callback)
+    assert done == ["0.png", "1.png"]
+    left = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert set(done) <= left < {f"{k}.png" for k in range(5)}
+    assert not list((tmp_path / "out").glob(".partial-*"))
+    summary = fuse_folders(*folders, tmp_path / "out", fuser)
+    assert {o.output.name for o in summary.of("skipped")} == left
+    fuse_folders(*folders, tmp_path / "whole", fuser)
+    for k in range(5):
+        name = f"{k}.png"
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_stages_are_logged_by_the_name_of_the_package(caplog):
+    with caplog.at_level(logging.INFO, "ddfm"):
+        ddfm.fuse(A, B, prior="gaussian", clean=0.01)
+    assert {record.name for record in caplog.records} == {"ddfm"}
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "loading the prior"
+    assert said[-1] == "fusing 48 x 40 pixels"
+    assert "removing noise" in said
+
+
+def test_everything_is_shown_in_one_line():
+    prior = ddfm.load_prior("gaussian")
+    fuser = ddfm.Fuser(prior, task="medical")
+    fusion = fuser(A, B)
+    assert repr(fusion) == "Fusion(48 x 40 grey float32, of the first image + the second image)"
+    assert repr(fuser) == "Fuser('gaussian', task='medical', device='cpu')"
+    assert repr(prior) == f"GaussianPrior('gaussian', grey, {len(prior.alphas_bar)} timesteps)"
+
+
+def test_fuse_names_all_that_it_takes():
+    names = inspect.signature(ddfm.fuse).parameters
+    assert set(inspect.signature(ddfm.Fuser).parameters) <= set(names)
+    assert {"sources", "progress", "callback", "first_guess"} <= set(names)
+    assert not [p for p in names.values() if p.kind is p.VAR_KEYWORD]
+    values = {"progress": False, "callback": print, "trajectory": True, "first_guess": None}
+    assert ddfm.fuse(A, B, prior="gaussian", steps=1, **values).trajectory
+
+
+def test_float16_on_a_processor_is_warned_of():
+    with pytest.warns(ddfm.errors.DdfmWarning, match="float16 is much slower"):
+        ddfm.Fuser("gaussian", dtype="float16", device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ddfm.Fuser("gaussian", dtype="bfloat16", device="cpu")
+
+
+def test_tiles_are_counted_within_a_call():
+    import torch
+
+    from ddfm.priors.tiled import in_tiles
+
+    seen = []
+    with counting_parts(lambda *part: seen.append(part)):
+        in_tiles(lambda x: x, torch.zeros(1, 1, 64, 96), 64, 32, 8)
+    count = len(seen)
+    assert count > 1 and seen == [(k, count) for k in range(1, count + 1)]
+    with Watch(progress=True) as watch:
+        watch.expect(2)
+        in_tiles(lambda x: x, torch.zeros(1, 1, 64, 96), 64, 32, 8)
+        assert 0 < watch.bar.n <= 1

@@ -1,0 +1,122 @@
+"""Where a result is from: shares that sum to one, known scenes, marks, files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from command_line import ddfm_run
+from ddfm import DdfmError, Fuser, read_image
+from ddfm.diffusion.observed import Observed
+from ddfm.likelihood.base import Shares, share_of
+from ddfm.priors.gaussian import GaussianPrior
+from ddfm.trust.attribution import attributed
+from places import EXAMPLES
+
+PAIR = (EXAMPLES / "olinda_infrared.png", EXAMPLES / "olinda_visible.png")
+PLAIN = {"device": "cpu", "look": False}
+
+
+def crop(name: str, size: int = 128) -> np.ndarray:
+    return read_image(name).pixels[-size:, -size:]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"task": "medical"}, {"task": "multi-focus"}, {"likelihood": "paper", "steps": 3}],
+)
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_shares_sum_to_one_and_are_none_below_zero(settings, noise):
+    rng = np.random.default_rng(0)
+    pair = [(crop(name, 48) + noise * rng.normal(size=(48, 48, 1))).clip(0, 1) for name in PAIR]
+    fuser = Fuser(GaussianPrior(), **(PLAIN | {"task": "ir-visible"} | settings))
+    found = fuser(*(p.astype(np.float32) for p in pair), attribution=True).attribution
+    for shares in (found.levels, found.gradients):
+        assert shares.shape == (3, 48, 48)
+        assert shares.min() >= 0
+        np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)
+
+
+def test_three_sources_have_three_shares_and_the_prior_one():
+    pictures = [crop(PAIR[0], 32), crop(PAIR[1], 32), 1 - crop(PAIR[1], 32)]
+    found = Fuser(GaussianPrior(), task="multi-focus", **PLAIN)(*pictures, attribution=True)
+    assert found.attribution.levels.shape == (4, 32, 32)
+    assert len(found.attribution.names) == 4
+
+
+def test_details_are_from_the_one_source_that_has_them():
+    left = np.full((64, 64), 0.5, np.float32)
+    right = left.copy()
+    left[:, :32] += 0.2 * np.random.default_rng(0).random((64, 32), np.float32)
+    right[:, 32:] += 0.2 * np.random.default_rng(1).random((64, 32), np.float32)
+    fuser = Fuser(GaussianPrior(), task="multi-focus", clean=1.0, **PLAIN)
+    shares = fuser(left, right, attribution=True).attribution.gradients
+    assert shares[0, :, 2:28].mean() > 0.9
+    assert shares[1, :, 36:62].mean() > 0.9
+
+
+def test_a_picture_with_itself_owes_nothing_to_the_prior():
+    picture = crop(PAIR[1])
+    found = Fuser(task="ir-visible", **PLAIN)(picture, picture, attribution=True).attribution
+    assert found.levels[2].max() == 0 and found.gradients[2].max() == 0
+    assert not found.unsupported.any()
+
+
+def test_what_the_prior_removes_is_the_priors():
+    """Of a flat source with noise, what is even now is so by the prior; levels are the source's."""
+    noise = 0.1 * np.random.default_rng(0).normal(size=(2, 64, 64))
+    pair = (0.5 + noise).astype(np.float32)
+    found = Fuser(task="ir-visible", **PLAIN)(*pair, attribution=True).attribution
+    assert found.gradients[2].mean() > 0.5
+    assert found.levels[2].mean() < 0.1
+
+
+def test_a_change_counts_by_its_size():
+    f = torch.full((1, 1, 16, 16), 0.0)
+    levels, _ = share_of(torch.full_like(f, 0.25), f)
+    torch.testing.assert_close(levels, torch.full_like(f, 0.2))  # a quarter beside one
+
+
+def plain(picture: torch.Tensor) -> Observed:
+    return Observed(picture, None, 0.0, 0.0, 0.0)
+
+
+def test_what_is_beyond_every_source_is_marked():
+    low, high = torch.full((1, 1, 32, 32), -0.4), torch.full((1, 1, 32, 32), 0.0)
+    f = torch.full_like(low, -0.2)  # between both
+    f[..., 8:24, 8:24] = 0.2  # 25 grey levels above the brighter source
+    half = torch.full((1, 2, 32, 32), 0.5)
+    shares = Shares.of_sources(half, half)
+    luminance = ((f + 1) / 2)[0, 0].numpy()
+    found = attributed(shares, [plain(low), plain(high)], f, luminance, ("a", "b"))
+    assert found.unsupported[10:22, 10:22].all()
+    assert not found.unsupported[:, :3].any()
+
+
+@pytest.mark.parametrize("settings", [{"method": "dmfuse"}, {"likelihood": "reference"}])
+def test_methods_that_do_not_know_say_so(settings):
+    prior = "default" if "method" in settings else GaussianPrior()
+    fuser = Fuser(prior, **PLAIN, **settings)
+    with pytest.raises(DdfmError, match="does not know which source"):
+        fuser(crop(PAIR[0]), crop(PAIR[1]), attribution=True)
+
+
+def test_the_command_line_writes_shares_and_a_picture(tmp_path):
+    sources = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, original in zip(sources, PAIR, strict=True):
+        Image.open(original).crop((200, 100, 328, 164)).save(path)
+    out, shares, picture = (tmp_path / name for name in ("o.png", "map.tif", "map.png"))
+    assert ddfm_run("fuse", *sources, "-o", out, "--attribution", shares, "-q").exit_code == 0
+    with tifffile.TiffFile(shares) as file:
+        names = [page.description for page in file.pages]
+        planes = np.stack([page.asarray() for page in file.pages])
+    assert [name.split()[0] for name in names] == ["levels"] * 3 + ["gradients"] * 3 + [
+        "unsupported"
+    ]
+    np.testing.assert_allclose(planes[:3].sum(axis=0), 1, atol=1e-5)
+    assert ddfm_run("fuse", *sources, "-o", out, "--attribution", picture, "-q").exit_code == 0
+    with Image.open(picture) as image:
+        assert image.width == 2 * 128 + 4 and image.height > 64  # two panels, and a legend
