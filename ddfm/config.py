@@ -51,7 +51,7 @@ class FusionConfig:
             guided-diffusion ("ddim13", "4,2").
         start: timestep that the first guess is noised to before the loop begins there; None, of a
             resolved configuration, is pure noise, the last one.
-        clean: the least noise (standard deviation, of levels from 0 to 1) that, found in a source,
+        clean: the least noise (standard deviation, of levels from -1 to 1) that, found in a source,
             is removed by the prior first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
         balance: from -1, more of the first source, to 1, more of the second; 0 leaves it to what is

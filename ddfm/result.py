@@ -109,7 +109,9 @@ class Fusion:
             path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
-        record = None if self.settings["strip"] else self.record
+        # A result that somebody made by hand does not know what made it.
+        known = "sources" in self.settings and not self.settings.get("strip")
+        record = self.record if known else None
         return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.arguments import one_of
 from ddfm.cli.alignment import align_options, alignment_settings
 from ddfm.cli.film import fuse_film
 from ddfm.cli.metadata import metadata_options, said_or_recorded, warn_of_changes
@@ -387,6 +386,8 @@ class _Folder:
 
 
 def _engine(folder: _Folder) -> Engine | None:
+    from ddfm.arguments import one_of
+
     if one_of("engine", folder.engine or "threads", ("threads", "dask")) == "threads":
         return None
     from ddfm.pipeline.dask_engine import OnDask
