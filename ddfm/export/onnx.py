@@ -66,6 +66,7 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
     for key, value in about.items():
         model.metadata_props.add(key=key, value=value)
     _halve(model)
+    _sum_in_turn(model)
     for part in (model.graph, *model.functions):
         _forget_origins(part)
     return model
@@ -104,6 +105,43 @@ def _halve(model: ModelProto) -> None:
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
         cast = helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT)
         model.graph.node.insert(0, cast)
+
+
+def _sum_in_turn(model: ModelProto) -> None:
+    """Sums over several axes become sums of sums.
+
+    Some runtimes, that of browsers among them, add up a whole image number by number, where float32
+    loses digits.
+    """
+    from onnx import numpy_helper
+
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    used = set()
+
+    def turned(graph: GraphProto) -> None:
+        nodes = list(graph.node)
+        del graph.node[:]
+        for node in nodes:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    turned(attribute.g)
+            axes = known.get(node.input[1]) if len(node.input) > 1 else None
+            if node.op_type not in ("ReduceSum", "ReduceMean") or axes is None or axes.size < 2:
+                graph.node.append(node)
+                continue
+            so_far = node.input[0]
+            for axis in sorted(axes.tolist(), reverse=True):
+                part = graph.node.add()
+                part.CopyFrom(node)
+                last = axis == min(axes)
+                part.name = f"{node.name}.{axis}"
+                part.input[0], part.input[1] = so_far, f"axis.{axis}"
+                so_far = part.output[0] = node.output[0] if last else f"{node.output[0]}.{axis}"
+                used.add(axis)
+
+    turned(model.graph)
+    for axis in used:
+        model.graph.initializer.append(numpy_helper.from_array(np.array([axis]), f"axis.{axis}"))
 
 
 def _forget_origins(graph: GraphProto | FunctionProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -45,9 +46,16 @@ class _Handler(SimpleHTTPRequestHandler):
         """Nothing: what was looked at is nobody's business."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, address: Any) -> None:
+        """A browser that goes away in the middle of a file is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, address)
+
+
 def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of that folder; port 0 takes any that is free."""
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
+        return _Server(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
     except OSError as error:
         raise HostError(f"cannot listen at port {port}: {one_line(error)}") from None

@@ -7,7 +7,7 @@ import scipy.fft
 import torch
 
 from command_line import ddfm_run, refused
-from ddfm.export.graphs import make_graph
+from ddfm.export.graphs import Graph, make_graph
 from ddfm.export.onnx import onnx_of
 from ddfm.likelihood import EvidenceLikelihood
 from ddfm.numerics import poisson, regions
@@ -63,6 +63,22 @@ def test_noise_is_told_as_by_ddfm_in_a_file_that_tells_nothing_of_this_machine(p
     data = model.SerializeToString()
     assert b"ddfm image fusion" in data  # by which it is known as ours
     assert b".py" not in data
+
+
+def test_sums_over_an_image_are_sums_of_sums_of_lines():
+    """A runtime that adds number by number loses digits of float32."""
+
+    class Means(torch.nn.Module):
+        def forward(self, x):
+            return x.mean(dim=(1, 2, 3), keepdim=True) + x.sum(dim=(2, 3), keepdim=True)
+
+    image = torch.rand(1, 1, 40, 64)
+    model = onnx_of(Graph(Means(), {"x": image}, "y", 1, {}), "means")
+    axes = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    reduced = [node for node in model.graph.node if node.op_type.startswith("Reduce")]
+    assert len(reduced) == 5
+    assert all(axes[node.input[1]].size == 1 for node in reduced)
+    assert torch.allclose(computed(model, x=image), Means()(image), rtol=1e-5)
 
 
 def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
