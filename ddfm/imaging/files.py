@@ -195,6 +195,8 @@ def write_image(
         record: of what made the picture, to be kept in it.
     """
     path = Path(path)
+    if pixels.ndim not in (2, 3):
+        raise InputError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     check_output(path, pixels.shape[:2])
     write_bytes(path, image_bytes(path, pixels, like, alpha, record))
 
@@ -208,8 +210,6 @@ def image_bytes(
 ) -> bytes:
     """The file that `write_image` would write there."""
     path = Path(path)
-    if pixels.ndim not in (2, 3):
-        raise InputError(f"pixels are (H, W) or (H, W, C), not {pixels.shape}")
     form = _format_of(path, pixels.shape[:2])
     alpha = alpha if form.alpha else None
     depth = _depth(form, like, grey=pixels.ndim == 2 or pixels.shape[2] == 1, alpha=alpha)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import resource
 import sys
 import zipfile
 from pathlib import Path
@@ -36,7 +37,9 @@ def test_a_process_is_measured_from_outside_or_tells_what_it_took(tmp_path):
     code = "import something, time; time.sleep(0.3); print('seconds 0.25 0.125')"
     whole = speed.Contestant("g", "whole", (sys.executable, "-c", code), tmp_path)
     seconds, work, memory = whole.run()
-    assert seconds > 0.3 and work < seconds and 0.06 < memory < 0.5
+    # Linux counts what its parent had when it began, which is much in a long run of tests.
+    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    assert seconds > 0.3 and work < seconds and 0.06 < memory < max(0.5, 1.1 * parent)
     told = speed.Contestant("g", "told", (sys.executable, "-c", code), tmp_path, inside=True)
     assert told.run()[:2] == (0.25, 0.125)
     failing = speed.Contestant("g", "failing", (sys.executable, "-c", "import nothing_at_all"))

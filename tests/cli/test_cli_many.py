@@ -130,7 +130,8 @@ def test_a_flir_file_holds_both_images(tmp_path, flir):
 def test_a_folder_of_flir_files(tmp_path, flir):
     out = tmp_path / "out"
     planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
-    assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n2 pairs\n" in planned.stdout and not out.exists()
+    assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n" in planned.stdout and not out.exists()
+    assert "other.jpg" in planned.stdout and "2 pairs, 1 files left out\n" in planned.stdout
     for options, words in (
         ((), "2 fused"),
         ((), "2 skipped"),
