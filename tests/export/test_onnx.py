@@ -101,6 +101,14 @@ def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
     assert asked
 
 
+def test_the_default_can_be_followed(prior):
+    """Of one size, which is quick: nothing in it depends on what is in the pictures."""
+    graph = make_graph("default", prior)
+    inputs = {name: x[..., :32, :48] for name, x in graph.inputs.items()}
+    program = torch.export.export(graph.module, tuple(inputs.values()), strict=False)
+    assert any("while_loop" in str(node.target) for node in program.graph.nodes)
+
+
 def test_means_over_the_coarse_grid_are_those_of_areas():
     x = torch.rand(1, 2, 37, 50)
     for size in ((5, 9), (37, 50), (12, 7)):
