@@ -89,7 +89,8 @@ class DefaultGraph(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         options = self.config.options
         sources = [2 * a - 1, 2 * b - 1]
-        likelihood = make_likelihood("default", sources, **Tone.others(options))
+        # Without weight of the prior nobody has to look whether it is needed.
+        likelihood = make_likelihood("default", sources, **Tone.others(options) | {"lam": 0.0})
         f = likelihood.first_guess()
         for _ in range(int(self.config.steps)):
             f = likelihood(f)

@@ -1,5 +1,7 @@
 """ONNX files: ONNX Runtime computes what torch does."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -99,6 +101,15 @@ def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
         monkeypatch.setattr(module, "exporting", lambda: asked.append(1) or True)
     assert (fused() - expected).abs().max() < 1e-3
     assert asked
+
+
+def test_the_default_can_be_followed(prior):
+    """One step, of one size, which is quick: nothing in it depends on what is in the pictures."""
+    graph = make_graph("default", prior)
+    graph.module.config = replace(graph.module.config, steps=1)
+    inputs = {name: x[..., :32, :48] for name, x in graph.inputs.items()}
+    program = torch.export.export(graph.module, tuple(inputs.values()), strict=False)
+    assert any("while_loop" in str(node.target) for node in program.graph.nodes)
 
 
 def test_means_over_the_coarse_grid_are_those_of_areas():
