@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import FAST, ddfm_run
+from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 from ddfm.cli.writing import OutputPath, WritingCommand
 from ddfm.priors.unet import UNetConfig
 from ddfm.registration.transform import Transform
 from ddfm.storage.manifest import NAME
+from ddfm.storage.ours import MARK
 from dicom_files import dicom_series
 
 # Options that name what is read. Whoever adds an option with a path says here what it is, or makes
@@ -40,7 +41,10 @@ READ = {
     "train-dmfuse": {"folder"},
     "train-prior": {"folder", "validation", "init"},
     "volume": {"a", "b", "more"},
+    "web": {"runtime", "graphs"},
 }
+# Of commands that are given no source: `export`, and `web`, whose folder must not be there yet.
+ALONE = {"export": {"output"}, "web": {"site"}}
 TINY = UNetConfig(
     in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
     attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
@@ -149,7 +153,7 @@ CASES = {
         ],
         {
             "output": "f.png", "save_steps": "steps", "save_transform": "t.json", "sheet": "c.png",
-            "uncertainty": "u.tif", "attribution": "m.png",
+            "uncertainty": "u.tif", "attribution": "m.png", "save_sources": "sources",
         },
     ),
     "tiff": Case(
@@ -208,7 +212,7 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """A small network that learns nothing, and draws no samples, which takes a while."""
+    """A small network that learns nothing, draws no samples, and needs no conversion."""
     from ddfm.imaging.files import write_drawing
 
     def learn(run, data, progress, reports=True):
@@ -220,7 +224,7 @@ def small(monkeypatch):
         write_drawing(path, Image.new("L", (4, 4)))
 
     monkeypatch.setattr("ddfm.training.run.TrainingRun.train", learn)
-
+    monkeypatch.setattr("ddfm.export.onnx.exported", lambda *_: f"\x08\x0a\x12{MARK}".encode())
     monkeypatch.setattr("ddfm.training.train_prior.SHIPPED", TINY)
     monkeypatch.setattr("ddfm.training.train_prior.sample_sheet", draw)
 
@@ -258,7 +262,19 @@ def test_every_option_with_a_path_is_known_as_read_or_as_written():
     tried: dict[str, set[str]] = {}
     for case in CASES.values():
         tried.setdefault(case.command, set()).update(case.outputs)
-    assert tried == written
+    assert tried | ALONE == written
+
+
+def test_a_graph_and_a_site_are_not_put_over_what_others_wrote(tmp_path):
+    picture(tmp_path / "a.png")
+    before = contents(tmp_path)
+    refused(ddfm_run("export", "noise", "-o", tmp_path / "a.png"), "a.png", "--overwrite")
+    refused(ddfm_run("web", tmp_path, "--runtime", tmp_path, "--overwrite"), "is there already")
+    assert contents(tmp_path) == before
+    graph = tmp_path / "noise.onnx"
+    for _ in range(2):
+        assert ddfm_run("export", "noise", "-o", graph).exit_code == 0
+    assert MARK in graph.read_text()
 
 
 @pytest.fixture(params=CASES, scope="module")
