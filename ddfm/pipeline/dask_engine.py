@@ -85,7 +85,8 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
         try:
             made = future.result()
         except KilledWorker:
-            raise HostError(f"{item.output}: the workers that tried it have died") from None
+            # Perhaps another item was to blame, that the same workers had.
+            made = _once_more(client, shared, item)
         finally:
             future.release()
         if isinstance(made, str):
@@ -93,6 +94,18 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
         return written(item, made, sink)
 
     return wait
+
+
+def _once_more(client: Any, shared: Any, item: Item) -> Made | str:
+    from distributed import KilledWorker
+
+    future = client.submit(_fused, shared, item, pure=False)
+    try:
+        return future.result()
+    except KilledWorker:
+        raise HostError(f"{item.output}: the workers that tried it have died") from None
+    finally:
+        future.release()
 
 
 def _itself(work: Work) -> Work:

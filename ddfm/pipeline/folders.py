@@ -8,7 +8,6 @@ what is done at the same time, `ddfm.storage.manifest` what survives a kill at a
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import check_output, output_suffix
 from ddfm.imaging.formats.flir import is_flir
@@ -179,9 +178,9 @@ class _PairWork:
         return pictures
 
     def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
-        with warnings.catch_warnings():  # they are in the summary
-            warnings.simplefilter("ignore", DdfmWarning)
-            fusion = replace(self.fuser(*loaded, progress=False), opening=self.opening.plain())
+        # Nothing is warned of here: it is in the summary.
+        (fusion,) = self.fuser.stream([loaded], progress=False)
+        fusion = replace(fusion, opening=self.opening.plain())
         settings = self.settings(fusion.settings["task"])
         known = (*settings, "sources", "sha256")  # which a manifest has by itself
         found = {k: v for k, v in fusion.settings.items() if k not in known}

@@ -71,10 +71,10 @@ def test_a_pair_that_kills_its_worker_fails_alone(tmp_path, folders, cluster):
     class Deadly(Fuser):
         """One whose worker dies over the pair that is bright throughout."""
 
-        def __call__(self, *sources, **how):
+        def registered(self, sources):
             if sources[0].pixels.min() == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return super().__call__(*sources, **how)
+            return super().registered(sources)
 
     deadly = Deadly("gaussian", likelihood="paper", steps=2, device="cpu")
     engine = OnDask(cluster.scheduler.address)
