@@ -197,13 +197,14 @@ def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, m
     for word in ("ir", "vis"):
         picture(tmp_path / word / "small.png")
         Image.new("L", (1 << 14, 1)).save(tmp_path / word / "wide.png")
-    call, sizes = ddfm.Fuser.__call__, []
+    stream, sizes = ddfm.Fuser.stream, []
 
-    def seen(fuser, *pictures, **kwargs):
-        sizes.append(pictures[0].size)
-        return call(fuser, *pictures, **kwargs)
+    def seen(fuser, groups, **kwargs):
+        groups = list(groups)
+        sizes.extend(group[0].size for group in groups)
+        return stream(fuser, groups, **kwargs)
 
-    monkeypatch.setattr(ddfm.Fuser, "__call__", seen)
+    monkeypatch.setattr(ddfm.Fuser, "stream", seen)
     out = tmp_path / "out"
     summary = fuse_folders(tmp_path / "ir", tmp_path / "vis", out, fuser, suffix="webp")
     assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed"]
