@@ -83,12 +83,13 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
         from distributed import KilledWorker
 
         try:
-            made = future.result()
+            made = _answer(future)
         except KilledWorker:
             # Perhaps another item was to blame, that the same workers had.
-            made = _once_more(client, shared, item)
-        finally:
-            future.release()
+            try:
+                made = _answer(client.submit(_fused, shared, item, pure=False))
+            except KilledWorker:
+                raise HostError(f"{item.output}: the workers that tried it have died") from None
         if isinstance(made, str):
             raise InputError(made)
         return written(item, made, sink)
@@ -96,14 +97,10 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
     return wait
 
 
-def _once_more(client: Any, shared: Any, item: Item) -> Made | str:
-    from distributed import KilledWorker
-
-    future = client.submit(_fused, shared, item, pure=False)
+def _answer(future: Any) -> Made | str:
+    """What a worker says, which the cluster then forgets."""
     try:
         return future.result()
-    except KilledWorker:
-        raise HostError(f"{item.output}: the workers that tried it have died") from None
     finally:
         future.release()
 
