@@ -16,15 +16,6 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 
 
-@pytest.fixture
-def pair(tmp_path):
-    rng = np.random.default_rng(0)
-    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
-    for path in paths:
-        Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
-    return paths
-
-
 def test_version_and_help_in_every_spelling():
     assert ddfm_run("-V").stdout == ddfm_run("--version").stdout != ""
     assert ddfm_run("help").stdout == ddfm_run("--help").stdout

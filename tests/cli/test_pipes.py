@@ -8,20 +8,9 @@ import subprocess
 import sys
 from io import BytesIO
 
-import numpy as np
-import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
-
-
-@pytest.fixture
-def pair(tmp_path):
-    rng = np.random.default_rng(0)
-    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
-    for path in paths:
-        Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
-    return paths
 
 
 def piped(*arguments, **how):

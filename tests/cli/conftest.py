@@ -1,0 +1,16 @@
+"""What tests of several commands are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def pair(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "ir.png", tmp_path / "vis.png"]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (16, 20), dtype=np.uint8)).save(path)
+    return paths
