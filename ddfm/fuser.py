@@ -55,7 +55,7 @@ from ddfm.priors.tile_sizes import check_tile
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay, reference_of
-from ddfm.restoration.restore import restored, with_gaps_filled, with_luminance
+from ddfm.restoration.restore import restored, with_luminance
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import check_samples, posterior_samples
@@ -148,7 +148,7 @@ class Fuser:
         resize: str = "auto",
         observations: Sequence[Any] | None = None,
         align: str = "none",
-        align_to: str | None = None,
+        align_to: str | int | None = None,
         transform: Any = None,
         crop: str = "none",
         look: bool = True,
@@ -266,10 +266,9 @@ class Fuser:
         stage("reading the sources")
         if config.align == "once":
             raise InputError("align=once (--align once) is for folders and films, not for one pair")
-        transform = config.found_transform()
-        moves = transform is not None or config.align != "none"
+        moves = config.moves
         came = read_sources(sources, config.resize, alike=False)
-        reference = reference_of(config.align_to, config.resize)
+        reference = reference_of(config.align_to, config.resize, len(came))
         if moves:
             sizes = [_as_fine(p.size, came[reference].size) for p in came]
         else:
@@ -278,9 +277,9 @@ class Fuser:
         if moves or config.look:
             stage("aligning" if moves else "looking whether the sources lie on each other")
         laid = lay(
-            pictures if moves else with_gaps_filled(pictures),
+            pictures,
             config.align,
-            transform=transform,
+            transform=config.found_transform(),
             reference=reference,
             crop=config.crop == "common",
             look=config.look,

@@ -24,8 +24,9 @@ _OPTIONS = (
     ),
     click.option(
         "--align-to",
-        metavar="a|b",
-        help="The source that stays where it is.  [default: b, or whose size --resize asks for]",
+        metavar="a|b|NUMBER",
+        help="The source that stays where it is; the first is 1.  [default: whose size --resize "
+        "asks for, or the middle one; of two, b]",
     ),
     click.option(
         "--transform",

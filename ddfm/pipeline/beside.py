@@ -121,4 +121,4 @@ class Beside:
             k = found["source"]
             if not found["applied"]:
                 transform = Transform.framed(transform.moving, transform.fixed)
-            alignment_sheet(self.sheet, pictures[1 if k != 1 else 0], pictures[k], transform)
+            alignment_sheet(self.sheet, pictures[found["onto"]], pictures[k], transform)
