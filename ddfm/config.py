@@ -189,6 +189,20 @@ class FusionConfig:
         """Whether sources are laid on one another, or stay as they lie."""
         return self.align != "none" or self.transform is not None
 
+    def reference(self, number: int) -> int:
+        """Which of so many sources, counted from 0, the others are laid on.
+
+        Where nobody says, it is the middle one: in a series of exposures, or of distances in focus,
+        it is least unlike all others. Of two that is the second.
+        """
+        chosen = self.align_to or (self.resize if self.resize in REFERENCES else None)
+        if chosen is None:
+            return number // 2
+        index = REFERENCES.index(chosen) if chosen in REFERENCES else int(chosen) - 1
+        if index >= number:
+            raise InputError(f"align_to (--align-to) is {chosen}, and there are {number} sources")
+        return index
+
     def found_transform(self) -> Transform | None:
         """The transform that was given, if one was."""
         return None if self.transform is None else Transform.from_dict(self.transform)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ddfm.cli.writing import OutputPath
+
+if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
 
 __all__ = ["align_options", "alignment_settings", "check_transform_output"]
 
@@ -69,11 +72,11 @@ def alignment_settings(
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
 
 
-def check_transform_output(align: dict[str, Any], save_transform: Path | None) -> None:
+def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:
     """Raise before the work is done, where there would be nothing to write, or no place for it."""
     from ddfm.storage.outputs import check_writable
 
     if save_transform is not None:
-        if align["align"] == "none" and align["transform"] is None:
+        if not config.moves:
             raise click.UsageError("--save-transform needs --align, which finds one")
         check_writable(save_transform)

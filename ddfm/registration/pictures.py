@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ddfm.errors import InputError
-from ddfm.imaging.choices import REFERENCES
 from ddfm.imaging.picture import Picture
 from ddfm.registration.align import Alignment, align, check
 from ddfm.registration.gaps import bridged, says, with_gaps_filled
 from ddfm.registration.transform import Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
-__all__ = ["Registered", "common_of", "lay", "reference_of"]
+__all__ = ["Registered", "common_of", "lay"]
 
 SAMPLE = 20  # pairs that say what is common to a camera's
 SMALLEST = 16  # pixels of a side that must be left in common
@@ -38,21 +37,6 @@ class Registered:
     about: list[dict[str, Any]] = field(default_factory=list)
     words: tuple[str, ...] = ()
     observed: Sequence[dict[str, Any]] = ()
-
-
-def reference_of(align_to: str | int | None, resize: str, number: int) -> int:
-    """Which of so many sources the others are laid on: the middle one, where nobody says otherwise.
-
-    Of two that is the second. In a series of exposures, or of distances in focus, the middle one is
-    least unlike all others.
-    """
-    chosen = align_to or (resize if resize in REFERENCES else None)
-    if chosen is None:
-        return number // 2
-    index = REFERENCES.index(chosen) if chosen in REFERENCES else int(chosen) - 1
-    if not 0 <= index < number:
-        raise InputError(f"align_to (--align-to) is {chosen}, and there are {number} sources")
-    return index
 
 
 def lay(
