@@ -99,7 +99,7 @@ def fuse_film(
     """Fuses a film as `ddfm film` does, and says on standard error how it went."""
     for source in (a, b):
         check_sources([source])
-    checked(settings)
+    config = checked(settings)
     stage("loading")
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
@@ -108,7 +108,7 @@ def fuse_film(
 
     check_no_source(output)
     check_film(output)
-    check_transform_output(settings, save_transform)
+    check_transform_output(config, save_transform)
     fuser = Fuser(**settings)
     if settings["align"] != "none":
         fuser = aligned_film(fuser, a, b, how.get("pattern"))

@@ -88,6 +88,14 @@ __all__ = ["volume"]
     help="Lay B on A by mutual information: rigid, or affine.",
 )
 @click.option(
+    "--transform",
+    "transform_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Lay B on A by a transform of --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt or "
+    ".mat.",
+)
+@click.option(
     "--save-transform",
     type=OutputPath(),
     metavar="FILE",
@@ -114,6 +122,7 @@ def volume(
     montage: Path | None,
     together: int,
     align: str,
+    transform_file: Path | None,
     save_transform: Path | None,
     uncertainty: Path | None,
     samples: int | None,
@@ -134,6 +143,7 @@ def volume(
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
       ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
@@ -146,7 +156,11 @@ def volume(
 
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
-    from ddfm.registration.space import check_space_output, write_space_transform
+    from ddfm.registration.space_files import (
+        check_space_output,
+        read_space_transform,
+        write_space_transform,
+    )
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import check_volume_output, volume_files, write_volume
@@ -157,11 +171,12 @@ def volume(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     if save_transform is not None:
-        if align == "none":
+        if align == "none" and transform_file is None:
             raise click.UsageError("--save-transform needs --align, which finds one")
         if more:
             raise click.UsageError("--save-transform is for two volumes")
         check_space_output(save_transform)
+    transform = None if transform_file is None else read_space_transform(transform_file)
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:
@@ -191,6 +206,7 @@ def volume(
             colormap_a=colormap_a,
             colormap_b=colormap_b,
             align=align,
+            transform=transform,
             together=together,
             keep=folder,
             verify=verify,

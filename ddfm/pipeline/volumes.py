@@ -25,7 +25,8 @@ from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
-from ddfm.volumes.align import aligned
+from ddfm.registration.space_files import checked_motion, read_space_transform
+from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
@@ -91,6 +92,7 @@ def fuse_volumes(
     colormap_a: str | None = None,
     colormap_b: str | None = None,
     align: str = "none",
+    transform: Any = None,
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
@@ -113,6 +115,9 @@ def fuse_volumes(
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
+        transform: of the second volume, known before: a matrix (4, 4) from points of the first
+            volume to those of the second, in millimetres (RAS), or a file that
+            `read_space_transform` takes. Nothing is searched then.
         together: how many slices go through the network at once, which makes a GPU faster.
         keep: a folder that slices are kept in as they are made, and an interrupted run goes on
             from; None keeps none.
@@ -122,12 +127,17 @@ def fuse_volumes(
             Slices then go through the network one by one.
         progress: a bar; None shows one on a terminal.
     """
+    motion = _motion(transform, align, len(more))
     first, others, found = _read(a, "the first volume"), [], []
     for number, source in enumerate((b, *more), 2):
         name = "the second volume" if number == 2 else f"volume {number}"
-        other, transform = aligned(_read(source, name), first, align)
+        other = _read(source, name)
+        if motion is None:
+            other, about = aligned(other, first, align)
+        else:
+            other, about = placed(other, first, motion)
         others.append(other)
-        found.append(transform)
+        found.append(about)
     volumes = [first, *others]
     axis = find_axis(first, axis)
     unsaid = [None] * len(more)
@@ -175,6 +185,21 @@ def fuse_volumes(
     std, name = work.std(), "the uncertainty"
     sure = None if std is None else Volume(std, first.affine, name, source=first.source)
     return VolumeFusion(fused, settings, tuple(sources), tuple(scales), sure)
+
+
+def _motion(transform: Any, align: str, more: int) -> np.ndarray | None:
+    """What was said of how the second volume lies."""
+    if transform is None:
+        return None
+    if align != "none":
+        raise InputError(
+            "align (--align) finds a transform, and transform (--transform) gives one; use either"
+        )
+    if more:
+        raise InputError("transform (--transform) is for two volumes")
+    if isinstance(transform, str | os.PathLike):
+        return read_space_transform(transform)
+    return checked_motion(transform)
 
 
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
