@@ -50,7 +50,7 @@ from torch import Tensor
 from ddfm.errors import InputError, unknown
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.targets import find_targets
-from ddfm.numerics.bands import WHOLE, Band, bands, in_bands, sum_in_bands
+from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
 from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import reach_of, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
@@ -168,9 +168,10 @@ class EvidenceLikelihood(Likelihood):
         surprise = all_of_it.t * unlike
         return -(self._of_levels(f, x0, rho, WHOLE) + misfit + surprise).sum(dim=(1, 2, 3))
 
-    def shares(self, band: Band = WHOLE) -> Tensor:
+    def shares(self, rows: slice = slice(None)) -> Tensor:
         self._read_sources()
-        return self._responsibilities(band)
+        band = band_of(rows, self.shape[-2], self._reach_of_levels)
+        return band.within(self._responsibilities(band))
 
     def attribution(self) -> Shares | None:
         """Levels by r, but on targets of the first source; gradients by the labels and their size.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddfm.numerics.exporting import exporting
 
-__all__ = ["WHOLE", "Band", "bands", "in_bands", "sum_in_bands"]
+__all__ = ["WHOLE", "Band", "band_of", "bands", "in_bands", "sum_in_bands"]
 
 AT_ONCE = 4_000_000  # values of a tensor
 FEWEST = 64  # rows; of less it is mostly the rows around them that are worked on
@@ -61,12 +61,17 @@ def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
         return [WHOLE]
     height = like.shape[-2]
     tall = max(FEWEST, AT_ONCE * height // (like.numel() * planes))
-    found = []
-    for top in range(0, height, tall):
-        end, above = min(top + tall, height), max(top - reach, 0)
-        wide = slice(above, min(end + reach, height))
-        found.append(Band(slice(top, end), wide, slice(top - above, end - above)))
-    return found
+    tops = range(0, height, tall)
+    return [band_of(slice(top, min(top + tall, height)), height, reach) for top in tops]
+
+
+def band_of(rows: slice, height: int, reach: int) -> Band:
+    """The band that has these rows, of a picture of that height."""
+    if rows == slice(None):
+        return WHOLE
+    above = max(rows.start - reach, 0)
+    wide = slice(above, min(rows.stop + reach, height))
+    return Band(rows, wide, slice(rows.start - above, rows.stop - above))
 
 
 def in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int) -> Tensor:

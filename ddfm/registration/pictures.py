@@ -86,7 +86,8 @@ def lay(
             about.append(_about(k, found, applied))
             words += _words(found, picture.name, fixed.name, how, transform)
         done.append(picture)
-        insides.append(inside)
+        if crop:
+            insides.append(inside)
     if crop:
         box = common_box(insides)
         if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
