@@ -84,7 +84,7 @@ def restored(
 def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     """The picture with another luminance (H, W) in [0, 1], and its own chroma."""
     change = (plane - grey(picture))[..., None]
-    return replace(picture, pixels=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
+    return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
 def _of_the_sensor(
