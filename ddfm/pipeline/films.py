@@ -18,7 +18,8 @@ import numpy as np
 
 from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import InputError
-from ddfm.fuser import Fuser, Fusion, check_attribution
+from ddfm.fuser import Fuser, Fusion
+from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.files import read_image
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture

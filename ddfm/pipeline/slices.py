@@ -12,7 +12,8 @@ from string import ascii_lowercase
 import numpy as np
 
 from ddfm.errors import InputError
-from ddfm.fuser import Fuser, check_attribution
+from ddfm.fuser import Fuser
+from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
