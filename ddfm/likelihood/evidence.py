@@ -17,7 +17,8 @@ last f on, less far where all the way would not climb. All else the sources s_k 
 
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
     g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + ODDS b_k) + T_k,  T = sum_k T_k  (5)
+    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
+                + T_k,   T = sum_k T_k                                                        (5)
     W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
@@ -26,7 +27,8 @@ belongs to a target of source k (`ddfm.likelihood.targets`). On those of the fir
 a is 0: there only its contrast counts, and what is around it gives way. Elsewhere strong edges give
 way, which shows least, where gradients of several sources make no image. What a source leaves
 unexplained is judged by the contrast that is there (t), and texture of what is darker than the
-level chosen is foreign (phi). R smooths widely, within contours of the sources, so that a region
+level chosen is foreign (phi), or, where pictures of one thing may differ in brightness, only where
+a source is white to the full: there it shows more than can be shown (full). R smooths widely, within contours of the sources, so that a region
 has the level of one of them; or, for pictures of one thing in two ways, narrowly. b is what the
 caller prefers, REACH balance |balance| of the second of two sources and as much against the first:
 a prior of its own on whose the level is, and on whose the gradients are. It is finest around 0, and
@@ -62,6 +64,7 @@ SALIENCIES = ("stands out", "exposed", "sharp")
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
 STIFF = 0.3
+WHITE = 0.9  # from where on up to 1 a level is taken for white to the full
 REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
 ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
@@ -81,6 +84,7 @@ class EvidenceLikelihood(Likelihood):
         beta: preference for brightness.
         p: how sharply gradients belong to the source with more of them.
         phi: how foreign texture is that is darker than the level chosen.
+        full: how foreign texture of the others is where a source is white to the full.
         learn: how much the labels follow what f leaves unexplained.
         faint: size of gradients that are kept from all sources.
         edge: size of gradients that bound regions, and that rather give way than others.
@@ -99,6 +103,7 @@ class EvidenceLikelihood(Likelihood):
         beta: float = 1.0,
         p: float = 0.6,
         phi: float = 4.0,
+        full: float = 0.0,
         learn: float = 2.5,
         faint: float = 0.004,
         edge: float = 0.01,
@@ -111,14 +116,14 @@ class EvidenceLikelihood(Likelihood):
             raise unknown("saliency", saliency, SALIENCIES)
         if min(alpha, width, learn, edge) <= 0:
             raise InputError("alpha, width, learn and edge of the likelihood are positive")
-        if min(kappa, phi, faint, theta, lam) < 0:
-            raise InputError("kappa, phi, faint, theta and lam of the likelihood are not negative")
+        if min(kappa, phi, full, faint, theta, lam) < 0:
+            raise InputError("kappa, phi, full, faint, theta and lam of the likelihood are not negative")
         if balance and len(sources) != 2:
             raise InputError(f"a balance is between two sources, not {len(sources)}")
         self.balance = balance
         self.saliency, self.alpha, self.width = saliency, alpha, width
         self.kappa, self.beta, self.p, self.phi = kappa, beta, p, phi
-        self.learn, self.faint, self.edge = learn, faint, edge
+        self.learn, self.faint, self.edge, self.full = learn, faint, edge, full
         self.theta, self.lam = theta, lam
         self.f: Tensor | None = None
         self._before: Tensor | None = None  # the f that labels were expected at
@@ -274,6 +279,8 @@ class EvidenceLikelihood(Likelihood):
         self.W, self.a = self._weights(W)
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         del energy
+        if self.full:
+            log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         self.pi = shares_of(self._preferring(log_pi, ODDS))
         if self.T is not None:
             self.pi = (1 - self.T.sum(dim=1, keepdim=True)).clamp(min=0) * self.pi + self.T
