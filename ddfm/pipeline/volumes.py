@@ -27,9 +27,10 @@ from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
 from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
+from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
-from ddfm.volumes.resample import resampled
+from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -132,12 +133,13 @@ def fuse_volumes(
     axis = find_axis(first, axis)
     unsaid = [None] * len(more)
     windows, maps = [window_a, window_b, *unsaid], [colormap_a, colormap_b, *unsaid]
-    sources, limits = [], []
+    sources, insides, limits = [], [], []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
+        insides.append(inside_of(volume, first))
         limits.append(list(limit))
     fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
@@ -145,7 +147,9 @@ def fuse_volumes(
     order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
     fuser = _in_order(fuser, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples)
+    known = continued([source.values for source in sources], insides)
+    fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
+    work = SliceWork(fuser, [fused_from[k] for k in order], axis, together, kept, samples)
     bar = progress_bar(progress, total=len(work.busy), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar)
