@@ -152,7 +152,7 @@ CASES = {
             given / "a.png", given / "step-000-t999-prior.png", *FAST, *SHOWN, "--samples", 2,
         ],
         {
-            "output": "f.png", "save_steps": "steps", "save_transform": "t.json", "sheet": "c.png",
+            "output": "f.png", "save_steps": "steps", "save_transform": "t.json", "check": "c.png",
             "uncertainty": "u.tif", "attribution": "m.png", "save_sources": "sources",
         },
     ),
