@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +19,11 @@ import numpy as np
 from ddfm.errors import InputError, short
 from ddfm.imaging.choices import REFERENCES, check_color, check_resize
 from ddfm.imaging.files import read_image
-from ddfm.imaging.formats.flir import is_flir, read_thermal
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def read_sources(
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    pictures = without_false_colors(pictures)
     if not alike:
         return pictures
     size = common_size(pictures, resize)
@@ -274,8 +275,8 @@ def _read(source: Any, name: str) -> Picture:
             picture = _read(made, name)
         return replace(picture, name=picture.name.replace(str(made), name))
     path = isinstance(source, (str, os.PathLike))
-    if path and Path(source).is_file() and is_flir(source):
-        return read_thermal(source)  # not its rendering, with a logo and numbers in it
+    if path and is_radiometric(source):
+        return read_radiometric(source)  # not its rendering, with a logo and numbers in it
     named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)
 

@@ -117,7 +117,9 @@ class EvidenceLikelihood(Likelihood):
         if min(alpha, width, learn, edge) <= 0:
             raise InputError("alpha, width, learn and edge of the likelihood are positive")
         if min(kappa, phi, full, faint, theta, lam) < 0:
-            raise InputError("kappa, phi, full, faint, theta and lam of the likelihood are not negative")
+            raise InputError(
+                "kappa, phi, full, faint, theta and lam of the likelihood are not negative"
+            )
         if balance and len(sources) != 2:
             raise InputError(f"a balance is between two sources, not {len(sources)}")
         self.balance = balance

@@ -33,9 +33,10 @@ from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
 from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import check_planes_output, read_volume, write_volume
+from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
-from ddfm.volumes.resample import resampled
+from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -193,12 +194,13 @@ def fuse_volumes(
     said_axis, axis = axis, find_axis(first, axis)
     windows = [window_a, window_b, *_of_each(more_windows, more, "windows")]
     maps = [colormap_a, colormap_b, *_of_each(more_colormaps, more, "colormaps")]
-    sources, limits = [], []
+    sources, insides, limits = [], [], []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
+        insides.append(inside_of(volume, first))
         limits.append(list(limit))
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
@@ -206,7 +208,11 @@ def fuse_volumes(
     order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
     fuser = _in_order(asked, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples, attribution)
+    known = continued([source.values for source in sources], insides)
+    fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
+    work = SliceWork(
+        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution
+    )
     bar = progress_bar(progress, total=len(work.busy), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
