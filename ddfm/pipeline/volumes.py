@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, number
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
+from ddfm.restoration.volume import sharpened
 from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
@@ -35,6 +36,7 @@ from ddfm.volumes.volume import Volume, find_axis
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
+WIDEST = 100.0  # millimetres of a point spread function
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    fwhm_b: float | None = None,
     align: str = "none",
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
@@ -111,6 +114,8 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
+            undone on the grid of the first; 0 is that of its voxels. None interpolates.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
         together: how many slices go through the network at once, which makes a GPU faster.
@@ -122,6 +127,8 @@ def fuse_volumes(
             Slices then go through the network one by one.
         progress: a bar; None shows one on a terminal.
     """
+    if fwhm_b is not None:
+        number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
     first, others, found = _read(a, "the first volume"), [], []
     for number, source in enumerate((b, *more), 2):
         name = "the second volume" if number == 2 else f"volume {number}"
@@ -136,7 +143,12 @@ def fuse_volumes(
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
-        scaled_volume = resampled(_with(volume, values), first, outside=0.0)
+        scaled_volume = _with(volume, values)
+        if volume is others[0] and fwhm_b is not None:
+            stage(f"undoing the resolution of {volume.name}")
+            scaled_volume = sharpened(scaled_volume, first, fwhm_b, _levels(sources[0]))
+        else:
+            scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         limits.append(list(limit))
     fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
@@ -153,6 +165,7 @@ def fuse_volumes(
         "axis": axis,
         "align": align,
         "alignment": found,
+        **({} if fwhm_b is None else {"fwhm_b": fwhm_b}),
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
         "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
@@ -210,6 +223,10 @@ def _read(source: Any, name: str) -> Volume:
 
 def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
+
+
+def _levels(volume: Volume) -> np.ndarray:
+    return volume.values.mean(3) if volume.is_color else volume.values
 
 
 def _in_colors(volume: Volume, colormap: str | None) -> Volume:
