@@ -86,8 +86,8 @@ _FLIR = (
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and than "
-        "white.  [default: 1 99]",
+        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and "
+        "than white.  [default: 1 99]",
     ),
     click.option(
         "--grid",

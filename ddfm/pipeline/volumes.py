@@ -19,15 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, number
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.metadata.record import Record
 from ddfm.pipeline.runner import Outcome, run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
 from ddfm.registration.space_files import checked_motion, read_space_transform
+from ddfm.restoration.volume import sharpened
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
@@ -42,6 +43,7 @@ from ddfm.volumes.volume import Volume, find_axis
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
+WIDEST = 100.0  # millimetres of a point spread function
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,7 @@ def fuse_volumes(
     colormap_b: str | None = None,
     more_windows: Sequence[str | Window | None] = (),
     more_colormaps: Sequence[str | None] = (),
+    fwhm_b: float | None = None,
     align: str = "none",
     transform: Any = None,
     together: int = 1,
@@ -161,6 +164,8 @@ def fuse_volumes(
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
         more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
             as None.
+        fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
+            undone on the grid of the first; 0 is that of its voxels. None interpolates.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
         transform: of the second volume, known before: a matrix (4, 4) from points of the first
@@ -180,9 +185,11 @@ def fuse_volumes(
             returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
     motion = _motion(transform, align, len(more))
+    if fwhm_b is not None:
+        number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
     first, others, found = _read(a, "the first volume"), [], []
-    for number, source in enumerate((b, *more), 2):
-        name = "the second volume" if number == 2 else f"volume {number}"
+    for k, source in enumerate((b, *more), 2):
+        name = "the second volume" if k == 2 else f"volume {k}"
         other = _read(source, name)
         if motion is None:
             other, about = aligned(other, first, align)
@@ -194,11 +201,17 @@ def fuse_volumes(
     said_axis, axis = axis, find_axis(first, axis)
     windows = [window_a, window_b, *_of_each(more_windows, more, "windows")]
     maps = [colormap_a, colormap_b, *_of_each(more_colormaps, more, "colormaps")]
-    sources, insides, limits = [], [], []
+    sources: list[Volume] = []
+    insides, limits = [], []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
-        scaled_volume = resampled(_with(volume, values), first, outside=0.0)
+        scaled_volume = _with(volume, values)
+        if volume is others[0] and fwhm_b is not None:
+            stage(f"undoing the resolution of {volume.name}")
+            scaled_volume = sharpened(scaled_volume, first, fwhm_b, _levels(sources[0]))
+        else:
+            scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
         insides.append(inside_of(volume, first))
         limits.append(list(limit))
@@ -225,6 +238,7 @@ def fuse_volumes(
         "colormap_b": colormap_b,
         "more_windows": list(more_windows),
         "more_colormaps": list(more_colormaps),
+        "fwhm_b": fwhm_b,
         "align": align,
         "transform": None if motion is None else motion.tolist(),
         "together": together,
@@ -237,6 +251,7 @@ def fuse_volumes(
         "align": align,
         "alignment": found,
         "order": order,
+        **({} if fwhm_b is None else {"fwhm_b": fwhm_b}),
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
         "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
@@ -329,6 +344,10 @@ def _read(source: Any, name: str) -> Volume:
 
 def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
+
+
+def _levels(volume: Volume) -> np.ndarray:
+    return volume.values.mean(3) if volume.is_color else volume.values
 
 
 def _in_colors(volume: Volume, colormap: str | None) -> Volume:
