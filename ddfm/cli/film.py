@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
+
+if TYPE_CHECKING:
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["film", "fuse_film"]
 
@@ -47,6 +51,10 @@ __all__ = ["film", "fuse_film"]
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
 )
+@shard_option(
+    "Fuse only the I-th of N ranges of frames (3/8, auto/8, auto; as for `ddfm fuse`): into the "
+    "folder, or into FILE.part-3-of-8.mp4 beside the output. `ddfm merge` then joins them."
+)
 @verify_option
 @fuser_options
 @align_options
@@ -59,6 +67,7 @@ def film(
     rate: float | None,
     no_temporal_denoising: bool,
     warm: bool,
+    shard: Shard | None,
     verify: bool,
     align: str,
     align_to: str | None,
@@ -80,9 +89,10 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
+      ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --shard 3/8
     """
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
+    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify, "shard": shard}
     how |= {"temporal_denoising": not no_temporal_denoising}
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
 

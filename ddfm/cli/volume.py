@@ -6,15 +6,19 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, uncertainty_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
+
+if TYPE_CHECKING:
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["volume"]
 
@@ -94,6 +98,10 @@ __all__ = ["volume"]
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
 @uncertainty_options
+@shard_option(
+    "Fuse only the I-th of N parts of the slices (3/8, auto/8, auto; as for `ddfm fuse`), and keep "
+    "them; the same command without --shard then writes the volume."
+)
 @verify_option
 @fuser_options
 @quiet_option
@@ -117,6 +125,7 @@ def volume(
     save_transform: Path | None,
     uncertainty: Path | None,
     samples: int | None,
+    shard: Shard | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -136,6 +145,7 @@ def volume(
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
       ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --shard 3/8
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     for source in (a, b, *more):
@@ -178,7 +188,7 @@ def volume(
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    with kept_slices(output) as folder:
+    with kept_slices(output, shard) as folder:
         fusion = fuse_volumes(
             first,
             second,
@@ -195,8 +205,11 @@ def volume(
             keep=folder,
             verify=verify,
             samples=count,
+            shard=shard,
             progress=False if quiet else None,
         )
+        if shard is not None:  # the other slices are not in it
+            return
         fusion.save(output, keep_identity=keep_identity)
         if uncertainty is not None and fusion.uncertainty is not None:
             write_volume(uncertainty, fusion.uncertainty)

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from ddfm.errors import DdfmError, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
+from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import NAME, Entry, Manifest, is_manifest
+from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
@@ -38,12 +40,14 @@ class Film:
         rate: frames per second.
         count: about how many there are, where that is known.
         outputs: the names of all results, where these are known.
+        part: the frames that this process fuses, while others fuse theirs; None is all.
     """
 
     frames: Iterable[Item]
     rate: float
     count: int | None
     outputs: frozenset[str] | None = None
+    part: Part | None = None
 
 
 def open_film(
@@ -94,6 +98,8 @@ def writing(
         verify: see `FolderSink`.
     """
     out = Path(out)
+    if film.part is not None:
+        out = film.part.path(out)
     check_film(out)
     if rate is not None and not out.suffix:
         raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
@@ -101,15 +107,18 @@ def writing(
     if not 0.001 <= rate <= 1000:
         raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
-        with atomic_path(out) as temporary, VideoWriter(temporary, out, rate) as video:
+        comment = MARK if film.part is None else film.part.comment(settings)
+        with atomic_path(out) as temporary, VideoWriter(temporary, out, rate, comment) as video:
             yield _VideoSink(out, video)
             video.finish()
         return
     if film.outputs is not None:  # of frames that are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
-    with Manifest(out) as manifest:
-        _check_other_films(manifest, film.outputs)
+    shard = None if film.part is None else film.part.shard
+    there = list(out.iterdir()) if out.is_dir() else []  # before others of this film come
+    with Manifest(out, shard) as manifest:
+        _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
 
 
@@ -144,8 +153,10 @@ def _save(fusion: Fusion, path: Path) -> None:
     fusion.save(path)
 
 
-def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> None:
-    for path in sorted(manifest.folder.iterdir()):
+def _check_other_films(
+    manifest: Manifest, there: Iterable[Path], outputs: frozenset[str] | None
+) -> None:
+    for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
         if not known and not is_manifest(path.name) and not path.name.startswith("."):
             raise _other_film(manifest.folder, path.name)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +23,16 @@ from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.pipeline.film_files import open_film, writing
+from ddfm.pipeline.film_files import Film, open_film, writing
+from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import SAMPLE, aligned_once
 from ddfm.pipeline.runner import Item, Made, Overlapping, Summary, run
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
 from ddfm.result import Chosen
-from ddfm.storage.manifest import Entry
+from ddfm.storage.manifest import Entry, Shard
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
+from ddfm.video.join import count_frames
 
 __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
@@ -47,6 +51,7 @@ def fuse_sequence(
     temporal_denoising: bool = True,
     warm: bool = False,
     verify: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
 ) -> Summary:
     """Fuses two films, and writes the result as a film. Returns what became of each frame.
@@ -61,6 +66,8 @@ def fuse_sequence(
         temporal_denoising, warm: as for `fuse_frames`.
         verify: whether frames that were done before are known by what is in the files, where their
             sizes and the times of their last change would do.
+        shard: the part of the frames that this process fuses, while others do theirs: into the
+            folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
         progress: a bar; None shows one on a terminal.
     """
     keep_sources([out], [a, b])
@@ -69,13 +76,30 @@ def fuse_sequence(
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
     work = _FilmWork(fuser, temporal_denoising, warm)
+    frames, count = iter(film.frames), film.count
+    if shard is not None:
+        if warm:
+            raise InputError("a warm start (--warm) goes from frame to frame, without shards")
+        part = Part(shard, _exact_count(film, a, b))
+        film, count = replace(film, part=part), part.end - part.begin
+        work.settings |= {"frames": [part.begin + 1, part.end]}
     # What is kept is not as exact as the guess of a warm start.
     how = {"resume": not warm, "verify": verify}
     # The films end when one of them does, and the bar with them.
-    bar = progress_bar(progress, total=film.count, unit="frame")
+    bar = progress_bar(progress, total=count, unit="frame")
     with bar, writing(out, film, work.settings, rate, **how) as sink:
+        if film.part is not None:
+            work.run_in(islice(frames, film.part.begin), film.part.begin)
+            frames = islice(frames, count)
         # Frames may be large, and each that waits takes memory.
-        return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
+        return run(frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
+
+
+def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
+    """How many frames there are; a video's own word for it is an estimate."""
+    if film.outputs is not None:
+        return len(film.outputs)
+    return min(count_frames(Path(a)), count_frames(Path(b)))
 
 
 def aligned_film(
@@ -142,6 +166,20 @@ class _FilmWork:
         self._seen(*self.load(item))
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
+    def run_in(self, frames: Iterable[Item], count: int) -> None:
+        """Brings it to where a part of a film begins, by all frames before, which are not kept.
+
+        The first says what is fused with what, those between only on what scale, and the last
+        `RUN_IN` what noise there is and which levels.
+        """
+        stage("looking at the frames before")
+        for k, frame in enumerate(frames):
+            pair = self.load(frame)
+            if k == 0 or k >= count - RUN_IN:
+                self.fused(*pair)
+            else:
+                self._scaled(*pair)
+
     def fused(self, a: Picture, b: Picture) -> Fusion:
         fusion = self.fuser(*self._seen(a, b), progress=False, first_guess=self.guess)
         self._follow(fusion.settings["task"], fusion.chosen)
@@ -151,10 +189,13 @@ class _FilmWork:
 
     def _seen(self, *pair: Picture) -> list[Picture]:
         """Both frames as they are to be fused."""
-        scaled = [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
+        scaled = self._scaled(*pair)
         if self.denoisers is None:
             return scaled
         return [denoise(frame) for denoise, frame in zip(self.denoisers, scaled, strict=True)]
+
+    def _scaled(self, *pair: Picture) -> list[Picture]:
+        return [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
 
     def _follow(self, task: str, chosen: Chosen) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""

@@ -5,7 +5,8 @@ slice gets the same noise, and the contrast, and weights, that the likelihood wo
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 
 The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
-an interrupted run goes on where it was (see `kept_slices`).
+an interrupted run goes on where it was (see `kept_slices`), and many processes make one volume:
+each fuses a shard of the slices, and a run without a shard then finds them all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ddfm.imaging.colormaps import colored
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
 from ddfm.progress import progress_bar
+from ddfm.storage.manifest import Shard
 from ddfm.volumes.align import aligned
 from ddfm.volumes.files import read_volume, write_volume
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
@@ -95,6 +97,7 @@ def fuse_volumes(
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
     samples: int = 0,
+    shard: Shard | None = None,
     progress: bool | None = None,
 ) -> VolumeFusion:
     """Fuses volumes, registered with one another, on the grid of the first.
@@ -120,6 +123,8 @@ def fuse_volumes(
             their last change would do.
         samples: of each slice, for the `uncertainty` of the result; 16 will do, 0 is for none.
             Slices then go through the network one by one.
+        shard: the part of the slices that this process fuses, and keeps, while others do theirs.
+            The volume that it gives back has no other slices.
         progress: a bar; None shows one on a terminal.
     """
     first, others, found = _read(a, "the first volume"), [], []
@@ -145,8 +150,8 @@ def fuse_volumes(
     order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
     fuser = _in_order(fuser, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples)
-    bar = progress_bar(progress, total=len(work.busy), unit="slice")
+    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples, shard)
+    bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {
