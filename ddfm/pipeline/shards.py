@@ -103,14 +103,19 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
     ]
     with Manifest(out) as manifest:
         manifest.merge()
-        missing = [n for n in sorted(manifest.entries) if manifest.get(n, verify=verify) is None]
-        cut = _cut_parts(manifest.entries)
-        return Merged(len(manifest.entries) - len(missing), missing, silent, cut)
+        results, missing = 0, []
+        ranges: Counter[tuple[int, int]] = Counter()  # of the frames of a film, where they say so
+        for entry in manifest.entries.newest():
+            if manifest.is_there(entry, verify=verify):
+                results += 1
+            else:
+                missing.append(entry["output"])
+            ranges.update(filter(None, [_frames_of(entry)]))
+        return Merged(results, sorted(missing), silent, _cut(ranges))
 
 
-def _cut_parts(entries: Mapping[str, Entry]) -> list[str]:
+def _cut(ranges: Mapping[tuple[int, int], int]) -> list[str]:
     """Which parts of a film have not all of the frames that they are of."""
-    ranges = Counter(filter(None, map(_frames_of, entries.values())))
     return [
         f"frames {first} to {last}: only {count} are there"
         for (first, last), count in sorted(ranges.items())
