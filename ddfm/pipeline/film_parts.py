@@ -23,7 +23,7 @@ from ddfm.video.formats import WRITTEN
 __all__ = ["RUN_IN", "Joined", "Part", "is_film", "merge_film"]
 
 RUN_IN = 50  # frames; a tenth is taken over from each, and 0.9^50 = 0.005
-_COMMENT = re.compile(rf"{MARK}, part ([1-9]\d*) of ([1-9]\d*) of film ([0-9a-f]{{16}})")
+_COMMENT = re.compile(rf"{MARK}\npart ([1-9]\d*) of ([1-9]\d*) of film ([0-9a-f]{{16}})")
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Part:
             f"{out.stem}.part-{self.shard.index}-of-{self.shard.count}{out.suffix}"
         )
 
-    def comment(self, settings: Entry) -> str:
+    def note(self, settings: Entry) -> str:
         """By which parts of one film, made alike, know each other."""
         alike = {name: value for name, value in settings.items() if name != "frames"}
         text = json.dumps([alike, self.film], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return f"{MARK}, part {self.shard.index} of {self.shard.count} of film {digest}"
+        return f"part {self.shard.index} of {self.shard.count} of film {digest}"
 
 
 @dataclass(frozen=True)

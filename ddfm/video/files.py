@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
+from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
@@ -38,6 +39,7 @@ __all__ = [
     "check_video",
     "import_av",
     "open_video",
+    "record_in",
 ]
 
 RATE = 25.0  # frames per second, where nobody says otherwise
@@ -113,10 +115,10 @@ class VideoWriter:
         temporary: where to.
         path: what it will be called, and is called in messages.
         rate: frames per second.
-        comment: what the video says of itself; it begins with the mark of our files.
+        record: what makes it, to be kept in the comment.
     """
 
-    def __init__(self, temporary: Path, path: Path, rate: float, comment: str = MARK) -> None:
+    def __init__(self, temporary: Path, path: Path, rate: float, record: str | None = None) -> None:
         self.path, self.rate = path, Fraction(rate).limit_denominator(1001)
         self.lossless = path.suffix.lower() == ".mkv"
         self.frames = 0
@@ -125,7 +127,7 @@ class VideoWriter:
             self.container = import_av().open(
                 str(temporary.absolute()), "w", container_options=EXACT
             )
-        self.container.metadata["comment"] = comment
+        self.container.metadata["comment"] = MARK if record is None else f"{MARK}\n{record}"
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -207,6 +209,14 @@ class VideoWriter:
             yield
         except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def record_in(path: Path) -> str | None:
+    """What made a film, if its comment says so."""
+    with VideoReader(path).container as container:
+        about = {name.lower(): text for name, text in container.metadata.items()}
+    mark, _, text = about.get("comment", "").partition("\n")
+    return text if mark == MARK and is_record(text) else None
 
 
 def check_video(path: Path) -> None:
