@@ -53,7 +53,7 @@ def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any
     name = option.opts[0]
     if value is None or value in _WORDS[name]:
         return value
-    parts = value.replace(",", " ").split()
+    parts = value.strip("[]()").replace(",", " ").split()
     if len(parts) == 2 and all(map(_is_number, parts)):
         return float(parts[0]), float(parts[1])
     *others, last = ("LOW HIGH", *_WORDS[name])
@@ -86,8 +86,8 @@ _FLIR = (
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and than "
-        "white.  [default: 1 99]",
+        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and "
+        "than white.  [default: 1 99]",
     ),
     click.option(
         "--grid",

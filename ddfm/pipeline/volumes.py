@@ -31,6 +31,7 @@ from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.resample import inside_of, resampled
+from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -123,7 +124,8 @@ def fuse_volumes(
             Slices then go through the network one by one.
         progress: a bar; None shows one on a terminal.
     """
-    first, others, found = _read(a, "the first volume"), [], []
+    first, inside = squared(_read(a, "the first volume"))
+    others, found = [], []
     for number, source in enumerate((b, *more), 2):
         name = "the second volume" if number == 2 else f"volume {number}"
         other, transform = aligned(_read(source, name), first, align)
@@ -139,7 +141,7 @@ def fuse_volumes(
         values, limit = scaled(volume, window, percentiles)
         scaled_volume = resampled(_with(volume, values), first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
-        insides.append(inside_of(volume, first))
+        insides.append(inside if volume is first else inside_of(volume, first))
         limits.append(list(limit))
     fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
