@@ -73,6 +73,15 @@ _RANGES = (
     ),
 )
 
+_PAGE = (
+    click.option(
+        "--page",
+        type=int,
+        metavar="NUMBER",
+        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
+    ),
+)
+
 _FLIR = (
     click.option(
         "--celsius",
@@ -99,7 +108,7 @@ _FLIR = (
 
 def opening_options(command: Command) -> Command:
     """What is asked about the levels of files, as options."""
-    for option in reversed(_RANGES + _FLIR):
+    for option in reversed(_RANGES + _PAGE + _FLIR):
         command = option(command)
     return command
 
@@ -110,6 +119,7 @@ class OfFiles:
 
     range_a: str | Levels | None
     range_b: str | Levels | None
+    page: int | None
     celsius: str | Levels | None
     percentiles: Levels | None
     grid: str | None
@@ -127,7 +137,7 @@ class OfFiles:
 
         said = said_of(self)
         if alone:
-            refuse([name for name in said if name in NAMES], "two images or more")
+            refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
         if record is not None and not said:
@@ -135,7 +145,9 @@ class OfFiles:
 
             return replace(opening(record), longest=longest)
         ranges = (self.range_a, self.range_b) if self.range_a or self.range_b else ()
-        return Opening(ranges, self.celsius, self.percentiles, self.grid, longest=longest)
+        return Opening(
+            ranges, self.celsius, self.percentiles, self.grid, longest=longest, page=self.page
+        )
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:
