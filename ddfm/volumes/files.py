@@ -7,6 +7,7 @@ series of DICOM files.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, metaimage, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_volume_output", "read_volume", "volume_count", "volume_files", "write_volume"]
+__all__ = [
+    "check_planes_output",
+    "check_volume_output",
+    "is_volume",
+    "read_volume",
+    "record_in",
+    "volume_count",
+    "volume_files",
+    "write_volume",
+]
 
 _OF_NIBABEL = (".nii", ".nii.gz", ".hdr", ".img", ".mgh", ".mgz")
 _READERS = {".nrrd": nrrd.read, ".nhdr": nrrd.read, ".mha": metaimage.read, ".mhd": metaimage.read}
@@ -45,11 +55,11 @@ def read_volume(
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         suffix = _suffix(path)
-        if suffix in _OF_NIBABEL and not path.is_dir():
-            return nifti.read(path, volume)
-        if suffix in _READERS and not path.is_dir():
-            return _READERS[suffix](path)
-        return dicom.read(path, series)
+        if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
+            return dicom.read(path, series)
+        there = tuple(file for file in volume_files(path) if file.is_file())
+        found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
+        return replace(found, files=there)
     if isinstance(source, np.ndarray):
         source = (source, np.eye(4))
     if isinstance(source, tuple) and len(source) == 2:
@@ -65,6 +75,21 @@ def read_volume(
 def volume_count(path: Path) -> int:
     """How many volumes a file holds; of DICOM, series have numbers of their own."""
     return nifti.count(path) if _suffix(path) in _OF_NIBABEL and not path.is_dir() else 1
+
+
+def is_volume(path: Path) -> bool:
+    """By its name; a folder may be a series of DICOM."""
+    return path.is_dir() or _suffix(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
+
+
+def record_in(path: Path) -> str | None:
+    """What made a volume, as it is kept in its file; its values are not read."""
+    suffix = _suffix(path)
+    if not path.is_dir() and suffix in _OF_NIBABEL:
+        return nifti.record_in(path)
+    if not path.is_dir() and suffix in _READERS:  # MetaImage is not written here
+        return nrrd.record_in(path) if _READERS[suffix] is nrrd.read else None
+    return dicom_out.record_in(path)
 
 
 def volume_files(path: Path) -> list[Path]:
@@ -95,6 +120,13 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
     check_writable(path, folder=not suffix)
     if not suffix:
         dicom_out.check_folder(path, grid)
+
+
+def check_planes_output(path: Path) -> None:
+    """Raise unless several values at each voxel may be written there."""
+    if _suffix(path) not in (".nii", ".nii.gz"):
+        raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
+    check_volume_output(path)
 
 
 @by_annotation

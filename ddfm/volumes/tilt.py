@@ -34,10 +34,8 @@ def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
         stacklevel=3,
     )
     grid = _around(volume, square)
-    upright = resampled(volume, grid)
-    inside = inside_of(volume, grid)
-    carried = {name: getattr(volume, name) for name in ("source", "burned_in", "origins")}
-    return replace(upright, **carried), inside
+    values = resampled(volume, grid).values
+    return replace(volume, values=values, affine=grid.affine), inside_of(volume, grid)
 
 
 def _square_axes(axes: np.ndarray) -> np.ndarray:

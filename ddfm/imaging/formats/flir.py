@@ -191,7 +191,7 @@ def _turned(picture: Picture, turns: int) -> Picture:
     if not turns:
         return picture
     mask = None if picture.mask is None else np.rot90(picture.mask, turns).copy()
-    return replace(picture, pixels=np.rot90(picture.pixels, turns).copy(), mask=mask)
+    return replace(picture, samples=np.rot90(picture.pixels, turns).copy(), mask=mask)
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
@@ -339,7 +339,7 @@ def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
 def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     left, top, right, bottom = box
     mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
-    return replace(picture, pixels=picture.pixels[top:bottom, left:right], mask=mask)
+    return replace(picture, samples=picture.samples[top:bottom, left:right], mask=mask)
 
 
 def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
@@ -356,4 +356,4 @@ def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> P
     if mask is not None:
         plane = Image.fromarray(mask.astype(np.float32))
         mask = np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) > 0.99
-    return replace(picture, pixels=np.clip(pixels, 0, 1), mask=mask)
+    return replace(picture, samples=np.clip(pixels, 0, 1), mask=mask)
