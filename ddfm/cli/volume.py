@@ -74,6 +74,13 @@ __all__ = ["volume"]
     "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
 )
 @click.option(
+    "--volume",
+    "number",
+    type=int,
+    metavar="NUMBER",
+    help="Which one, from 0, of files that hold several: a series in time, directions, echoes.",
+)
+@click.option(
     "--keep-identity",
     is_flag=True,
     help="DICOM: keep patient and study of A. Without this, nothing is that identifies anyone.",
@@ -136,6 +143,7 @@ def volume(
     colormap_c: tuple[str, ...],
     series_a: int | None,
     series_b: int | None,
+    number: int | None,
     keep_identity: bool,
     montage: Path | None,
     together: int,
@@ -207,6 +215,7 @@ def volume(
     from ddfm.volumes.files import (
         check_planes_output,
         check_volume_output,
+        volume_count,
         volume_files,
         write_volume,
     )
@@ -235,9 +244,13 @@ def volume(
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
-    first = read_volume(a, series=series_a)
-    second = read_volume(b, series=series_b)
-    others = [read_volume(volume) for volume in more]
+    several = [volume_count(path) > 1 for path in (a, b, *more)]
+    if number is not None and not any(several):
+        raise click.UsageError("--volume is for files that hold several volumes, and none does")
+    which = [number if many else None for many in several]
+    first = read_volume(a, series=series_a, volume=which[0])
+    second = read_volume(b, series=series_b, volume=which[1])
+    others = [read_volume(v, volume=k) for v, k in zip(more, which[2:], strict=True)]
     check_volume_output(output, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
@@ -264,7 +277,7 @@ def volume(
         if attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(attribution)
         if montage is not None:
-            fusion.montage(montage)
+            fusion.montage(montage, axis=axis)
     if record is not None and like is not None and fusion.record is not None:
         warn_of_changes(record, fusion.record, like)
     if not quiet:

@@ -40,6 +40,7 @@ from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.resample import inside_of, resampled
+from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -192,7 +193,8 @@ def fuse_volumes(
     motion = _motion(transform, align, len(more))
     if fwhm_b is not None:
         number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
-    first, others, found = _read(a, "the first volume"), [], []
+    first, inside = squared(_read(a, "the first volume"))
+    others, found = [], []
     for k, source in enumerate((b, *more), 2):
         name = "the second volume" if k == 2 else f"volume {k}"
         other = _read(source, name)
@@ -218,7 +220,7 @@ def fuse_volumes(
         else:
             scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
-        insides.append(inside_of(volume, first))
+        insides.append(inside if volume is first else inside_of(volume, first))
         limits.append(list(limit))
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
