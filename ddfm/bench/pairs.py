@@ -160,5 +160,5 @@ def _is_whole(metrics: Any) -> bool:
 def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
     """Noise that depends on the pair's name and the source alone."""
     rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
-    noise = rng.standard_normal(picture.pixels.shape, np.float32)
-    return replace(picture, pixels=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
+    noise = rng.standard_normal(picture.samples.shape, np.float32)
+    return replace(picture, samples=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))
