@@ -213,11 +213,12 @@ def volume(
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import (
+        check_map_output,
         check_planes_output,
         check_volume_output,
         volume_count,
         volume_files,
-        write_volume,
+        write_map,
     )
 
     # Some volumes lie in several files, of which only one is named.
@@ -236,9 +237,7 @@ def volume(
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:
-        if not uncertainty.suffix:
-            raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
-        check_volume_output(uncertainty)
+        check_map_output(uncertainty)
     if attribution is not None:
         check_planes_output(attribution)
     if montage is not None:
@@ -252,6 +251,8 @@ def volume(
     second = read_volume(b, series=series_b, volume=which[1])
     others = [read_volume(v, volume=k) for v, k in zip(more, which[2:], strict=True)]
     check_volume_output(output, grid=first)
+    if uncertainty is not None:
+        check_map_output(uncertainty, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
@@ -273,7 +274,8 @@ def volume(
             return
         fusion.save(output, keep_identity=keep_identity)
         if uncertainty is not None and fusion.uncertainty is not None:
-            write_volume(uncertainty, fusion.uncertainty)
+            what = "standard deviation of levels from 0 to 1"
+            write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
         if attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(attribution)
         if montage is not None:
