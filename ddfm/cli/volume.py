@@ -58,6 +58,13 @@ __all__ = ["volume"]
     help="Colours of an activity: hot, ember, ice, green or none.  "
     "[default: hot for DICOM of PET and SPECT, none for all others]",
 )
+@click.option(
+    "--fwhm-b",
+    metavar="WIDTH",
+    help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what a "
+    "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
+    "[default: interpolate]",
+)
 @click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b.")
 @click.option(
     "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
@@ -108,6 +115,7 @@ def volume(
     percentiles: tuple[float, float],
     colormap_a: str | None,
     colormap_b: str | None,
+    fwhm_b: str | None,
     series_a: int | None,
     series_b: int | None,
     keep_identity: bool,
@@ -132,7 +140,7 @@ def volume(
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
-      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
       ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
@@ -140,6 +148,7 @@ def volume(
     """
     for source in (a, b, *more):
         check_sources([source])
+    width = None if fwhm_b is None else _millimetres(fwhm_b)
     checked(settings)
     stage("loading")
     import numpy as np
@@ -190,6 +199,7 @@ def volume(
             percentiles=percentiles,
             colormap_a=colormap_a,
             colormap_b=colormap_b,
+            fwhm_b=width,
             align=align,
             together=together,
             keep=folder,
@@ -220,3 +230,10 @@ def volume(
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+
+
+def _millimetres(said: str) -> float:
+    try:
+        return float(said.removesuffix("mm"))
+    except ValueError:
+        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None

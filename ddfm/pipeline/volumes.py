@@ -130,8 +130,8 @@ def fuse_volumes(
     if fwhm_b is not None:
         number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
     first, others, found = _read(a, "the first volume"), [], []
-    for number, source in enumerate((b, *more), 2):
-        name = "the second volume" if number == 2 else f"volume {number}"
+    for place, source in enumerate((b, *more), 2):
+        name = "the second volume" if place == 2 else f"volume {place}"
         other, transform = aligned(_read(source, name), first, align)
         others.append(other)
         found.append(transform)

@@ -81,7 +81,9 @@ class Sampled:
     def _between(self) -> sparse.csr_matrix:
         """Trilinear interpolation where these voxels are inside."""
         places = self._places[:, self.inside]
-        first = np.clip(np.floor(places).astype(int), 0, np.maximum(np.array(self.fine) - 2, 0)[:, None])
+        first = np.clip(
+            np.floor(places).astype(int), 0, np.maximum(np.array(self.fine) - 2, 0)[:, None]
+        )
         share = places - first
         rows, columns, weights = [], [], []
         for corner in product((0, 1), repeat=3):
