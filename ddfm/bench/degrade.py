@@ -78,7 +78,7 @@ class Degradation:
         for part in self.of(k):
             pixels = KINDS[part.kind](pixels, part.amount, rng)
         rounded = np.rint(np.clip(pixels, 0, 255)) / 255
-        return replace(picture, pixels=rounded.astype(np.float32))
+        return replace(picture, samples=rounded.astype(np.float32))
 
 
 def find_degradation(said: str) -> Degradation:

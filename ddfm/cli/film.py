@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
+from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
 
@@ -47,7 +49,9 @@ __all__ = ["film", "fuse_film"]
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
 )
+@trust_options
 @verify_option
+@record_options
 @fuser_options
 @align_options
 @quiet_option
@@ -59,7 +63,11 @@ def film(
     rate: float | None,
     no_temporal_denoising: bool,
     warm: bool,
+    uncertainty: Path | None,
+    samples: int | None,
+    attribution: Path | None,
     verify: bool,
+    like: Path | None,
     align: str,
     align_to: str | None,
     transform_file: Path | None,
@@ -80,11 +88,28 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
+      ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4
+      ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= alignment_settings(align, align_to, transform_file, crop)
     how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
     how |= {"temporal_denoising": not no_temporal_denoising}
-    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how)
+    maps: dict[str, Any] = {"uncertainty": uncertainty, "attribution": attribution}
+    if count := samples_for(uncertainty, samples):
+        maps["samples"] = count
+    record = None
+    if like is not None:
+        from ddfm.pipeline.again import existing_record
+
+        record = existing_record(like, "film")
+        settings, how = said_or_recorded(settings, record), how_recorded(how, record, "film")
+    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **maps)
+    if record is not None and like is not None and output.suffix:
+        from ddfm.pipeline.records import read_record
+
+        made = read_record(output)
+        if made is not None:
+            warn_of_changes(record, made, like)
 
 
 def fuse_film(
@@ -99,7 +124,7 @@ def fuse_film(
     """Fuses a film as `ddfm film` does, and says on standard error how it went."""
     for source in (a, b):
         check_sources([source])
-    checked(settings)
+    config = checked(settings)
     stage("loading")
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
@@ -108,7 +133,7 @@ def fuse_film(
 
     check_no_source(output)
     check_film(output)
-    check_transform_output(settings, save_transform)
+    check_transform_output(config, save_transform)
     fuser = Fuser(**settings)
     if settings["align"] != "none":
         fuser = aligned_film(fuser, a, b, how.get("pattern"))

@@ -16,8 +16,8 @@ _SECTIONS = {
     "What comes along in the file": "metadata_from strip like keep_identity",
     "How the sources are read, and lie": "task resize range_a range_b celsius percentiles grid "
     "axis window_a window_b colormap_a colormap_b series_a series_b align align_to transform_file "
-    "save_transform crop sheet",
-    "Folders, and what was done before": "pattern suffix dry_run shard engine scheduler verify",
+    "save_transform crop check",
+    "Folders, and what was done before": "pattern format dry_run shard engine scheduler verify",
     "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
     "together max_megapixels",
     "What is said": "as_json quiet verbose help",

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
-from ddfm.cli.trust import samples_for, uncertainty_options
+from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
@@ -65,6 +66,12 @@ __all__ = ["volume"]
     "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
     "[default: interpolate]",
 )
+@click.option(
+    "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
+)
+@click.option(
+    "--colormap-c", multiple=True, metavar="MAP", help="Of C; given again, of those after it."
+)
 @click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b.")
 @click.option(
     "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
@@ -95,12 +102,21 @@ __all__ = ["volume"]
     help="Lay B on A by mutual information: rigid, or affine.",
 )
 @click.option(
+    "--transform",
+    "transform_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Lay B on A by a transform of --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt or "
+    ".mat.",
+)
+@click.option(
     "--save-transform",
     type=OutputPath(),
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
-@uncertainty_options
+@trust_options
+@record_options
 @verify_option
 @fuser_options
 @quiet_option
@@ -116,15 +132,20 @@ def volume(
     colormap_a: str | None,
     colormap_b: str | None,
     fwhm_b: str | None,
+    window_c: tuple[str, ...],
+    colormap_c: tuple[str, ...],
     series_a: int | None,
     series_b: int | None,
     keep_identity: bool,
     montage: Path | None,
     together: int,
     align: str,
+    transform_file: Path | None,
     save_transform: Path | None,
     uncertainty: Path | None,
     samples: int | None,
+    attribution: Path | None,
+    like: Path | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -132,33 +153,62 @@ def volume(
     """Fuse registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, C... more.
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    the
-    others are brought there by what all say of the patient's space. Windows and colours of C... are
-    chosen by ddfm. An interrupted run goes on where it
-    was: until the volume is written, its slices are kept in a hidden folder beside it.
+    the others are brought there by what all say of the patient's space. An interrupted run goes on
+    where it was: until the volume is written, its slices are kept in a hidden folder beside it.
 
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
       ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
-      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot --window-c bone
+      ddfm volume --like fused.nii.gz mri.nii.gz ct.nii.gz -o again.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     for source in (a, b, *more):
         check_sources([source])
     width = None if fwhm_b is None else _millimetres(fwhm_b)
+    how: dict[str, Any] = {
+        "axis": axis,
+        "window_a": window_a,
+        "window_b": window_b,
+        "percentiles": percentiles,
+        "colormap_a": colormap_a,
+        "colormap_b": colormap_b,
+        "fwhm_b": width,
+        "more_windows": window_c,
+        "more_colormaps": colormap_c,
+        "align": align,
+        "transform": transform_file,
+        "together": together,
+    }
+    record = None
+    if like is not None:
+        from ddfm.pipeline.again import existing_record
+
+        record = existing_record(like, "volume")
+        settings, how = said_or_recorded(settings, record), how_recorded(how, record, "volume")
     checked(settings)
     stage("loading")
     import numpy as np
 
     from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
-    from ddfm.registration.space import check_space_output, write_space_transform
+    from ddfm.registration.space_files import (
+        check_space_output,
+        read_space_transform,
+        write_space_transform,
+    )
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
-    from ddfm.volumes.files import check_volume_output, volume_files, write_volume
+    from ddfm.volumes.files import (
+        check_planes_output,
+        check_volume_output,
+        volume_files,
+        write_volume,
+    )
 
     # Some volumes lie in several files, of which only one is named.
     kept = protecting(*(file for volume in (a, b, *more) for file in volume_files(volume)))
@@ -166,17 +216,21 @@ def volume(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     if save_transform is not None:
-        if align == "none":
+        if how["align"] == "none" and how["transform"] is None:
             raise click.UsageError("--save-transform needs --align, which finds one")
         if more:
             raise click.UsageError("--save-transform is for two volumes")
         check_space_output(save_transform)
+    if transform_file is not None:
+        how["transform"] = read_space_transform(transform_file)
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:
         if not uncertainty.suffix:
             raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
         check_volume_output(uncertainty)
+    if attribution is not None:
+        check_planes_output(attribution)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
@@ -193,31 +247,27 @@ def volume(
             second,
             Fuser(**settings),
             more=others,
-            axis=axis,
-            window_a=window_a,
-            window_b=window_b,
-            percentiles=percentiles,
-            colormap_a=colormap_a,
-            colormap_b=colormap_b,
-            fwhm_b=width,
-            align=align,
-            together=together,
+            **how,
             keep=folder,
             verify=verify,
             samples=count,
+            attribution=attribution is not None,
             progress=False if quiet else None,
         )
         fusion.save(output, keep_identity=keep_identity)
         if uncertainty is not None and fusion.uncertainty is not None:
             write_volume(uncertainty, fusion.uncertainty)
+        if attribution is not None and fusion.attribution is not None:
+            fusion.attribution.save(attribution)
         if montage is not None:
             fusion.montage(montage)
+    if record is not None and like is not None and fusion.record is not None:
+        warn_of_changes(record, fusion.record, like)
     if not quiet:
         about = fusion.settings
-        for name, (low, high), how in zip(
-            about["sources"], about["black_and_white"], about["scaled_by"], strict=True
-        ):
-            say(f"{name}: black is {low:g}, white {high:g} ({how})", err=True)
+        columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
+        for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
+            say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
     if fusion.volume.burned_in and not quiet:
         say(
             f"{output}: a source says that text is burned into its pixels, which may be the name "

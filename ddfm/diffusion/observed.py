@@ -30,10 +30,11 @@ from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
 
-__all__ = ["Observed", "observe", "with_independent_noise"]
+__all__ = ["Observed", "denoised", "observe", "with_independent_noise"]
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
+LOST = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +68,10 @@ class Observed:
             return _unclipped(seen + self.noise * noise(seen), self.clipped)
         sigma, r = SHARE * self.level, SHARE**2
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
-        x = _denoised(prior, x, sigma)
+        x = denoised(prior, x, sigma)
         wider = WIDER * self.noise / self.level
-        return _unclipped(self.mean + wider * (x - self.mean), self.clipped)
+        lost = LOST * self.noise * noise(seen)
+        return _unclipped(self.mean + wider * (x - self.mean) + lost, self.clipped)
 
 
 def observe(
@@ -86,7 +88,7 @@ def observe(
     mean = None
     if level >= clean:
         stage("removing noise")
-        mean = _denoised(prior, seen, level)
+        mean = denoised(prior, seen, level)
     clipped = level if clipped is None else clipped
     return Observed(seen, mean, level, clipped if clipped >= clean else 0.0, level)
 
@@ -112,7 +114,8 @@ def with_independent_noise(
     return done
 
 
-def _denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
+def denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
+    """Luminance without its noise, as the prior sees it."""
     return luminance(denoise(prior, x.expand(-1, prior.channels, -1, -1), sigma))
 
 

@@ -12,13 +12,15 @@ from typing import Any, BinaryIO
 from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
+from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
+    CAMERA,
     PERCENTILES,
+    Celsius,
     check_reading,
-    is_flir,
     read_flir,
-    read_thermal,
 )
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import reduced
@@ -40,7 +42,7 @@ class Opening:
     """
 
     ranges: tuple[str | Levels | None, ...] = ()
-    celsius: Levels | None = None
+    celsius: Celsius | None = None
     percentiles: Levels | None = None
     grid: str | None = None
     align: bool = True
@@ -51,7 +53,8 @@ class Opening:
             if levels is not None and levels not in ("full", "auto"):
                 check_levels(levels)
         for name in ("celsius", "percentiles"):
-            if (said := getattr(self, name)) is not None:
+            said = getattr(self, name)
+            if said is not None and (name, said) != ("celsius", CAMERA):
                 object.__setattr__(self, name, two_numbers(name, said))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")
@@ -86,16 +89,24 @@ class Opening:
 
     def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
         if len(files) == 1:
+            self._refuse_alone(files[0])
             return tuple(read_flir(files[0], **self._of_a_pair()))
-        radiometric = [Path(file).is_file() and is_flir(file) for file in files]
+        radiometric = [is_radiometric(file) for file in files]
         if (self.celsius is not None or self.percentiles is not None) and not any(radiometric):
             names = " and ".join(map(str, files))
             raise InputError(
-                f"{names}: no file of a FLIR camera, which celsius and percentiles (--celsius, "
+                f"{names}: no radiometric file, which celsius and percentiles (--celsius, "
                 "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
             )
         ranges = [*self.ranges, *[None] * len(files)][: len(files)]
         return tuple(map(self._picture, files, ranges, radiometric))
+
+    def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
+        if Path(file).is_file() and is_dji(file):
+            raise InputError(
+                f"{file} holds what the thermal sensor of a DJI saw, and no photograph; pass the "
+                "one that was taken with it as a second image (its name ends in _V, _W or _Z)"
+            )
 
     def _picture(
         self, file: str | os.PathLike[str], levels: str | Levels | None, radiometric: bool
@@ -104,8 +115,8 @@ class Opening:
             return read_image(file, levels=levels)
         reading = self._of_degrees()
         if levels is not None and not isinstance(levels, str):
-            reading["celsius"] = levels  # whose values are degrees
-        return read_thermal(file, **reading)
+            reading |= {"celsius": None, "counts": levels}  # in its own values
+        return read_radiometric(file, **reading)
 
     def _of_degrees(self) -> dict[str, Any]:
         return {

@@ -9,8 +9,9 @@ does not darken all else at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,18 @@ import numpy as np
 from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser, Fusion
+from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.files import read_image
+from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.pipeline.film_files import open_film, writing
+from ddfm.pipeline.film_files import Film, open_film, writing
+from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.rig import SAMPLE, aligned_once
-from ddfm.pipeline.runner import Item, Made, Overlapping, Summary, run
+from ddfm.pipeline.runner import Item, Made, Outcome, Overlapping, Summary, run
 from ddfm.progress import progress_bar
 from ddfm.result import Chosen
+from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Entry
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
@@ -47,7 +52,11 @@ def fuse_sequence(
     temporal_denoising: bool = True,
     warm: bool = False,
     verify: bool = False,
+    uncertainty: str | os.PathLike[str] | None = None,
+    attribution: str | os.PathLike[str] | None = None,
+    samples: int = 16,
     progress: bool | None = None,
+    callback: Callable[[Outcome], object] | None = None,
 ) -> Summary:
     """Fuses two films, and writes the result as a film. Returns what became of each frame.
 
@@ -61,21 +70,41 @@ def fuse_sequence(
         temporal_denoising, warm: as for `fuse_frames`.
         verify: whether frames that were done before are known by what is in the files, where their
             sizes and the times of their last change would do.
+        uncertainty: a film, beside one, of how far each pixel may be off.
+        attribution: likewise of which source it is from.
+        samples: that the uncertainty is taken from.
         progress: a bar; None shows one on a terminal.
+        callback: is called with what became of each frame; if it returns False, `Cancelled` is
+            raised. A folder of frames then goes on from there; a video does not appear.
     """
-    keep_sources([out], [a, b])
+    std, shares = (None if path is None else Path(path) for path in (uncertainty, attribution))
+    maps = FilmMaps(std, shares, 0 if std is None else samples)
+    keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
-    work = _FilmWork(fuser, temporal_denoising, warm)
+    work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     # What is kept is not as exact as the guess of a warm start.
-    how = {"resume": not warm, "verify": verify}
+    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps}
+    if Path(out).suffix and not fuser.config.strip:
+        said = {"rate": rate, "temporal_denoising": temporal_denoising, "warm": warm}
+        how["record"] = _record(fuser, film, (a, b), said).text
     # The films end when one of them does, and the bar with them.
     bar = progress_bar(progress, total=film.count, unit="frame")
     with bar, writing(out, film, work.settings, rate, **how) as sink:
         # Frames may be large, and each that waits takes memory.
-        return run(film.frames, work, sink, stop=True, bar=bar, engine=Overlapping(ahead=1))
+        engine = Overlapping(ahead=1)
+        return run(film.frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+
+
+def _record(
+    fuser: Fuser, film: Film, names: Sequence[str | os.PathLike[str]], said: dict[str, Any]
+) -> Record:
+    settings = fuser.settings(fuser.config.usual_task) | {"task": fuser.config.task}
+    digests = map(sha256_of_all, film.files)
+    opening = {"film": {name: value for name, value in said.items() if value is not None}}
+    return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
 
 
 def aligned_film(
@@ -111,7 +140,13 @@ def fuse_frames(
 class _FilmWork:
     """Fuses frames in their order, and remembers what a frame is to know of those before it."""
 
-    def __init__(self, fuser: Fuser, temporal_denoising: bool, warm: bool) -> None:
+    def __init__(
+        self,
+        fuser: Fuser,
+        temporal_denoising: bool,
+        warm: bool,
+        asked: Mapping[str, Any] | None = None,
+    ) -> None:
         if warm and not fuser.has_warm_start:
             raise InputError(
                 "a warm start (--warm) is for a loop that has one: for likelihood default, or "
@@ -123,6 +158,9 @@ class _FilmWork:
             "warm": warm,
         }
         self.fuser, self.given = fuser, dict(fuser.config.options)
+        self.asked = {} if asked is None else asked  # beside the picture, of each frame
+        if self.asked.get("attribution"):
+            check_attribution(fuser.config)
         self.warm = warm
         self.scales = CommonScale(), CommonScale()
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
@@ -143,7 +181,8 @@ class _FilmWork:
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
     def fused(self, a: Picture, b: Picture) -> Fusion:
-        fusion = self.fuser(*self._seen(a, b), progress=False, first_guess=self.guess)
+        pair = self._seen(a, b)
+        fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
         self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)

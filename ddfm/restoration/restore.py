@@ -1,7 +1,7 @@
 """Pictures as they came in, made clean pictures of the sizes that are asked for: the door.
 
     dead pixels -> stripes -> JPEG -> noise, at the source's own resolution, where all of it
-    happened -> blur and resolution, by least squares -> what is outside of a frame or a mask
+    happened -> blur and resolution, by least squares
 
 What is said in an `Observation` is believed; what is left open is found out, and where nothing is
 found a picture is left as it is, the very object. The prior is asked at the source's resolution,
@@ -24,7 +24,6 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
-from ddfm.registration.warp import filled
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import held_to_file, strength
 from ddfm.restoration.latent import least_squares
@@ -42,7 +41,7 @@ from ddfm.restoration.operators import (
 from ddfm.restoration.pixels import MANY, find_dead, mended
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_gaps_filled", "with_luminance"]
+__all__ = ["restored", "with_luminance"]
 
 Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
@@ -83,25 +82,10 @@ def restored(
     return tuple(done), found
 
 
-def with_gaps_filled(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-    """Where a picture has nothing to say, the gradients of the others, at levels of its own."""
-    if all(picture.mask is None for picture in pictures):
-        return tuple(pictures)
-    planes = np.stack([grey(p) for p in pictures])
-    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
-    done = []
-    for k, picture in enumerate(pictures):
-        others = np.delete(says, k, axis=0)
-        count = others.sum(axis=0)
-        mean = (np.delete(planes, k, axis=0) * others).sum(axis=0) / np.maximum(count, 1)
-        done.append(filled(picture, says[k] | (count == 0), mean.astype(np.float32)))
-    return tuple(done)
-
-
 def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     """The picture with another luminance (H, W) in [0, 1], and its own chroma."""
     change = (plane - grey(picture))[..., None]
-    return replace(picture, pixels=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
+    return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
 def _of_the_sensor(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
+from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
@@ -30,7 +31,7 @@ from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 from ddfm.video.whole import check_whole
 
-__all__ = ["RATE", "VideoReader", "VideoWriter", "check_video"]
+__all__ = ["RATE", "VideoReader", "VideoWriter", "check_video", "record_in"]
 
 RATE = 25.0  # frames per second, where nobody says otherwise
 FRAME_BYTES = 32  # a pixel: decoded, as 16-bit RGB, in grey by float64, as float32
@@ -116,9 +117,10 @@ class VideoWriter:
         temporary: where to.
         path: what it will be called, and is called in messages.
         rate: frames per second.
+        record: what makes it, to be kept in the comment.
     """
 
-    def __init__(self, temporary: Path, path: Path, rate: float) -> None:
+    def __init__(self, temporary: Path, path: Path, rate: float, record: str | None = None) -> None:
         self.path, self.rate = path, Fraction(rate).limit_denominator(1001)
         self.lossless = path.suffix.lower() == ".mkv"
         self.frames = 0
@@ -127,7 +129,7 @@ class VideoWriter:
             # Without random numbers in it: the same film is to be the same file.
             exact = {"fflags": "+bitexact"}
             self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
-        self.container.metadata["comment"] = MARK
+        self.container.metadata["comment"] = MARK if record is None else f"{MARK}\n{record}"
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -209,6 +211,14 @@ class VideoWriter:
             yield
         except (_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def record_in(path: Path) -> str | None:
+    """What made a film, if its comment says so."""
+    with VideoReader(path).container as container:
+        about = {name.lower(): text for name, text in container.metadata.items()}
+    mark, _, text = about.get("comment", "").partition("\n")
+    return text if mark == MARK and is_record(text) else None
 
 
 def check_video(path: Path) -> None:

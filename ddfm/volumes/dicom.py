@@ -24,7 +24,7 @@ from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Origin, Volume
 
-__all__ = ["LPS", "read"]
+__all__ = ["LPS", "read", "read_head"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
 _PIECE = 1 << 20  # bytes to look at, at once
@@ -78,7 +78,8 @@ def _read(path: Path, series: int | None) -> Volume:
     named = {file: _image(head) for file, head in heads}
     origin = Origin(affine, tuple(named[one.path] for one in slices))
     modality = str(head.get("Modality", ""))
-    return Volume(values, affine, name, modality, head, burned_in, (origin,))
+    files = tuple(dict.fromkeys(one.path for one in slices))
+    return Volume(values, affine, name, modality, head, burned_in, (origin,), files)
 
 
 def _image(head: Any) -> tuple[str, str]:
@@ -96,7 +97,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
         files = [existing_file(path)]
     found: dict[str, list[tuple[Path, Any]]] = {}
     for file in files:
-        head = _head(file)
+        head = read_head(file)
         if head is not None and "Rows" in head:
             found.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
     if not found:
@@ -115,7 +116,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     return str(path), chosen[0]
 
 
-def _head(file: Path) -> Any:
+def read_head(file: Path) -> Any:
     """Everything but the pixels, or None for what is not DICOM."""
     pydicom = library("pydicom")
     with explained(str(file)):

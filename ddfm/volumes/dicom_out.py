@@ -18,11 +18,13 @@ from ddfm.errors import InputError
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
-from ddfm.volumes.dicom import LPS
+from ddfm.volumes.dicom import LPS, read_head
 from ddfm.volumes.reading import library
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_folder", "write"]
+__all__ = ["check_folder", "record_in", "write"]
+
+BLOCK, CREATOR, RECORD = 0x0099, "DDFM", 0x01  # of a private element
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
@@ -125,13 +127,29 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
     series.Modality = "OT"
     series.ConversionType = "WSD"
     series.ImageType = ["DERIVED", "SECONDARY"]
-    series.DerivationDescription = f"Fusion of two registered volumes by ddfm {__version__}"
+    series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
     # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
     series.DerivationCodeSequence = [_code("FUSION", "99DDFM", "Fusion with a diffusion prior")]
     series.Manufacturer = "ddfm"
     series.SoftwareVersions = __version__
     series.PatientOrientation = ""
+    if volume.record is not None:
+        block = series.private_block(BLOCK, CREATOR, create=True)
+        block.add_new(RECORD, "UT", volume.record)
     return series
+
+
+def record_in(path: Path) -> str | None:
+    """What made the series in a folder, or one file of it, if it says so."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    head = next((found for file in files if (found := read_head(file)) is not None), None)
+    if head is None:
+        what = "it is a folder without DICOM files" if path.is_dir() else "it is no DICOM file"
+        raise InputError(f"cannot read {path}: {what}")
+    try:
+        return str(head.private_block(BLOCK, CREATOR)[RECORD].value)
+    except KeyError:
+        return None
 
 
 def _sources(volume: Volume, k: int) -> list[Any]:

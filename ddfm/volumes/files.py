@@ -7,6 +7,7 @@ series of DICOM files.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from ddfm.storage.outputs import check_writable
 from ddfm.volumes import dicom, dicom_out, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_volume_output", "read_volume", "volume_files", "write_volume"]
+__all__ = [
+    "check_planes_output",
+    "check_volume_output",
+    "is_volume",
+    "read_volume",
+    "record_in",
+    "volume_files",
+    "write_volume",
+]
 
 _READERS = {
     ".nii": nifti.read,
@@ -51,7 +60,8 @@ def read_volume(source: Any, *, series: int | None = None, name: str | None = No
         path = Path(source)
         reader = _READERS.get(_suffix(path))
         if reader is not None and not path.is_dir():
-            return reader(path)
+            there = tuple(file for file in volume_files(path) if file.is_file())
+            return replace(reader(path), files=there)
         return dicom.read(path, series)
     if isinstance(source, np.ndarray):
         source = (source, np.eye(4))
@@ -63,6 +73,19 @@ def read_volume(source: Any, *, series: int | None = None, name: str | None = No
         f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
         "pass a path, or an array and its affine as a tuple"
     )
+
+
+def is_volume(path: Path) -> bool:
+    """By its name; a folder may be a series of DICOM."""
+    return path.is_dir() or _suffix(path) in (*_READERS, ".dcm")
+
+
+def record_in(path: Path) -> str | None:
+    """What made a volume, as it is kept in its file; its values are not read."""
+    reader = _READERS.get(_suffix(path))
+    if path.is_dir() or reader is None:
+        return dicom_out.record_in(path)
+    return nrrd.record_in(path) if reader is nrrd.read else nifti.record_in(path)
 
 
 def volume_files(path: Path) -> list[Path]:
@@ -91,6 +114,13 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
     check_writable(path, folder=not suffix)
     if not suffix:
         dicom_out.check_folder(path, grid)
+
+
+def check_planes_output(path: Path) -> None:
+    """Raise unless several values at each voxel may be written there."""
+    if _suffix(path) not in (".nii", ".nii.gz"):
+        raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
+    check_volume_output(path)
 
 
 @by_annotation

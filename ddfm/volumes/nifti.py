@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError, StorageError
+from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.reading import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
@@ -18,8 +20,9 @@ from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["from_image", "read", "write"]
+__all__ = ["from_image", "read", "record_in", "write", "write_planes"]
 
+COMMENT = 6  # the code of an extension
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
@@ -68,6 +71,20 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
     return Volume(values, affine, name, source=header)
 
 
+def record_in(path: Path) -> str | None:
+    """What made the volume, if a comment of its header is ours."""
+    nibabel = library("nibabel")
+    path = existing_file(path)
+    with explained(str(path)):
+        for extension in getattr(nibabel.load(path).header, "extensions", ()):
+            text = extension.get_content()
+            text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+            text = text.rstrip("\0 ")
+            if extension.get_code() == COMMENT and is_record(text):
+                return text
+    return None
+
+
 def write(path: Path, volume: Volume) -> None:
     """Grey values as they are, colours as RGB24."""
     nibabel = library("nibabel")
@@ -79,6 +96,8 @@ def write(path: Path, volume: Volume) -> None:
     if max(volume.shape) > 32767:
         kind = nibabel.Nifti2Image
     header["descrip"] = MARK
+    if volume.record is not None:
+        header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", volume.record.encode()))
     header.set_data_dtype(values.dtype)
     image = kind(values, volume.affine, header)
     if values.dtype == np.uint16:
@@ -88,6 +107,25 @@ def write(path: Path, volume: Volume) -> None:
             nibabel.save(image, temporary)
     except (TypeError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {error}") from None
+
+
+def write_planes(path: Path, names: Sequence[str], values: np.ndarray, volume: Volume) -> None:
+    """Several values at each voxel, (I, J, K, N) float32, as the fourth axis of one file.
+
+    Args:
+        names: what each of the N is, for a comment of the header, a line each.
+        volume: on the same grid.
+    """
+    nibabel = library("nibabel")
+    header = _clean_header(nibabel, volume.source)
+    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    header["descrip"] = MARK
+    texts = ["\n".join(names), *([] if volume.record is None else [volume.record])]
+    for text in texts:
+        header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
+    header.set_data_dtype(np.float32)
+    with atomic_path(path) as temporary:
+        nibabel.save(kind(values.astype(np.float32), volume.affine, header), temporary)
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:

@@ -20,8 +20,9 @@ from ddfm.storage.ours import MARK
 from ddfm.volumes.reading import check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["data_files", "read", "write"]
+__all__ = ["data_files", "read", "record_in", "write"]
 
+KEY = "ddfm record"
 LONGEST_HEADER = 1 << 16  # bytes
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
 MOST_LINES = 1000  # to skip before the values
@@ -74,6 +75,14 @@ def data_files(path: Path) -> list[Path]:
     return [path.parent / os.fsdecode(part.strip()) for part in parts]
 
 
+def record_in(path: Path) -> str | None:
+    """What made the volume, if a key of its header says so."""
+    nrrd = library("nrrd")
+    with explained(str(path)), BoundedFile(existing_file(path)) as file:
+        text = nrrd.read_header(file).get(KEY)
+    return None if text is None else str(text)
+
+
 def write(path: Path, volume: Volume) -> None:
     """In the space of DICOM, left-posterior-superior, which is what most programs write."""
     nrrd = library("nrrd")
@@ -92,6 +101,8 @@ def write(path: Path, volume: Volume) -> None:
         "kinds": kinds,
         "content": MARK,
     }
+    if volume.record is not None:
+        header[KEY] = volume.record
     file = BytesIO()
     nrrd.write(file, values, header, index_order="F")
     # The library says in comments what time it is; the same volume is to be the same file.

@@ -1,0 +1,140 @@
+"""Folders of images that belong together, on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddfm.cli.groups import refuse
+from ddfm.cli.options import checked, echo_json, verify_option
+from ddfm.cli.writing import say
+
+if TYPE_CHECKING:
+    from ddfm.imaging.opening import Opening
+    from ddfm.pipeline.runner import Engine
+
+__all__ = ["OfFolders", "folder_options", "fuse_files_of_folders"]
+
+Command = Callable[..., Any]
+
+_OPTIONS = (
+    click.option(
+        "--pattern",
+        metavar="A:B...",
+        help="Folders: the names of a pair, {} being what they share, * anything: "
+        "'{}_thermal.png:{}_rgb.jpg'.  [default: names without words such as ir, vis]",
+    ),
+    click.option(
+        "--format",
+        metavar="SUFFIX",
+        help="Folders, and standard output: the format of results.  [default: png; in folders tif "
+        "for pairs of TIFF files]",
+    ),
+    click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing."),
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or "
+        "auto/8, or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
+    ),
+    click.option(
+        "--engine",
+        metavar="threads|dask",
+        help="Folders: threads of this process read ahead and write behind; dask has as many "
+        "workers as there are processors, or those of --scheduler.  [default: threads]",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Folders: of a Dask cluster, such as tcp://node1:8786.",
+    ),
+    verify_option,
+)
+
+
+def folder_options(command: Command) -> Command:
+    """What is asked about folders, as options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class OfFolders:
+    """What was said of folders."""
+
+    pattern: str | None
+    format: str | None
+    dry_run: bool
+    shard: str | None
+    engine: str | None
+    scheduler: str | None
+    verify: bool
+
+
+def fuse_files_of_folders(
+    sources: tuple[Path, ...],
+    output: Path,
+    settings: dict[str, Any],
+    said: OfFolders,
+    opening: Opening,
+    save_transform: Path | None,
+    progress: bool | None,
+    as_json: bool,
+) -> int | None:
+    """Fuses what belongs together, says how it went, and returns the exit code."""
+    if save_transform is not None and settings["align"] != "once":
+        raise click.UsageError("--save-transform is for one pair, or goes with --align once")
+    if len(sources) == 1 and said.pattern is not None:
+        refuse(["--pattern"], "two folders or more")
+    from ddfm.fuser import Fuser
+    from ddfm.fusing.checks import check_number
+    from ddfm.imaging.files import output_suffix
+    from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.shards import find_shard
+
+    if said.format is not None:
+        output_suffix(said.format)
+    if said.dry_run and len(sources) > 1:
+        # No weights are read for a plan, and so there is no Fuser to do this.
+        check_number(len(sources), checked(settings))
+    fuser = None if said.dry_run else Fuser(**settings)
+    how: dict[str, Any] = {
+        "suffix": said.format,
+        "dry_run": said.dry_run,
+        "verify": said.verify,
+        "shard": None if said.shard is None else find_shard(said.shard),
+        "save_transform": save_transform,
+        "progress": progress,
+        "engine": _engine(said),
+    }
+    if len(sources) == 1:
+        summary = fuse_flir(sources[0], output, fuser, **how, **opening.plain())
+    else:
+        a, b, *more = sources
+        how |= {"more": more, "opening": opening, "pattern": said.pattern}
+        summary = fuse_folders(a, b, output, fuser, **how)
+    if as_json:
+        echo_json(summary.plain())
+    elif said.dry_run:
+        say(summary.pairing)
+    elif progress is None or not summary.ok:
+        say(summary, err=True)
+    return None if summary.ok else 1
+
+
+def _engine(said: OfFolders) -> Engine | None:
+    from ddfm.arguments import one_of
+
+    usual = "threads" if said.scheduler is None else "dask"
+    if one_of("engine", said.engine or usual, ("threads", "dask")) == "threads":
+        if said.scheduler is not None:
+            refuse(["--scheduler"], "--engine dask")
+        return None
+    from ddfm.pipeline.dask_engine import OnDask
+
+    return OnDask(said.scheduler)

@@ -1,0 +1,35 @@
+"""Groups of options: what was said of one subject, out of all that was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["refuse", "said_of", "take"]
+
+Group = TypeVar("Group")
+
+
+def take(kind: type[Group], said: dict[str, Any]) -> Group:
+    """The options of a group, a dataclass, which are no longer among the others then."""
+    return kind(**{field.name: said.pop(field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def said_of(group: Any) -> dict[str, Any]:
+    """Options and what was said, for each that was said."""
+    values = {field.name: getattr(group, field.name) for field in fields(group)}
+    return {_option(name): v for name, v in values.items() if v not in (None, False, ())}
+
+
+def refuse(said: Mapping[str, Any] | Sequence[str], kind: str) -> None:
+    """Refuses options that are for another kind of sources."""
+    if said:
+        verb = "is" if len(said) == 1 else "are"
+        raise click.UsageError(f"{' and '.join(said)} {verb} for {kind}")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,107 @@
+"""Options about one scene: how it is fused, and what is written beside the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddfm.cli.trust import samples_for, trust_options
+from ddfm.cli.writing import OutputPath
+
+if TYPE_CHECKING:
+    from ddfm.pipeline.beside import Beside
+
+__all__ = ["OfImages", "image_options"]
+
+Command = Callable[..., Any]
+
+PREVIEW = 512  # pixels of the longest side
+
+_OPTIONS = (
+    click.option(
+        "--check",
+        type=OutputPath(),
+        metavar="FILE",
+        help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+    ),
+    click.option(
+        "--save-sources",
+        type=OutputPath(),
+        metavar="DIR",
+        help="Write the sources there as they were fused: enlarged, without noise, stripes and "
+        "blur.",
+    ),
+    click.option(
+        "--preview",
+        is_flag=True,
+        help=f"Fuse at a small size, the longest side {PREVIEW} pixels, for a quick look.",
+    ),
+    click.option(
+        "--save-steps",
+        type=OutputPath(),
+        metavar="DIR",
+        help="Write the estimate of every step there, before and after the likelihood.",
+    ),
+    trust_options,
+    click.option(
+        "--show",
+        multiple=True,
+        metavar="VIEW",
+        help="Also write a picture to look at, beside the result: side-by-side, before-after or "
+        "overlay (temperatures in false colours). May be given several times.",
+    ),
+    click.option(
+        "--overlay",
+        metavar="MAP",
+        help="Also write the result with temperatures in these false colours, and their scale: "
+        "iron, ember, hot, ice or green.",
+    ),
+)
+
+
+def image_options(command: Command) -> Command:
+    """What is asked about one scene, as options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class OfImages:
+    """What was said of one scene."""
+
+    check: Path | None
+    save_sources: Path | None
+    preview: bool
+    save_steps: Path | None
+    uncertainty: Path | None
+    samples: int | None
+    attribution: Path | None
+    show: tuple[str, ...]
+    overlay: str | None
+
+    @property
+    def longest(self) -> int | None:
+        """To how many pixels the longest side is reduced."""
+        return PREVIEW if self.preview else None
+
+    def beside(self, save_transform: Path | None) -> Beside:
+        """What is written beside the result."""
+        from ddfm.pipeline.beside import Beside
+
+        views = dict.fromkeys([*self.show, *(["overlay"] if self.overlay else [])])
+        return Beside(
+            views=tuple(views),
+            colormap=self.overlay or "iron",
+            steps=self.save_steps,
+            transform=save_transform,
+            sheet=self.check,
+            sources=self.save_sources,
+            uncertainty=self.uncertainty,
+            attribution=self.attribution,
+            samples=samples_for(self.uncertainty, self.samples),
+        )

@@ -1,0 +1,160 @@
+"""Options about how the files of images are read: their levels, and temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddfm.cli.groups import refuse, said_of
+from ddfm.cli.writing import WritingCommand, say
+
+if TYPE_CHECKING:
+    from ddfm.imaging.metadata.record import Record
+    from ddfm.imaging.opening import Opening
+    from ddfm.imaging.picture import Picture
+
+__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_levels"]
+
+Command = Callable[..., Any]
+Levels = tuple[float, float]
+
+NAMES = ("--range-a", "--range-b")
+# Options that take two numbers, or one of these words.
+_WORDS = {**dict.fromkeys(NAMES, ("full", "auto")), "--celsius": ("camera",)}
+
+
+class RangeCommand(WritingCommand):
+    """A command that takes one or two words behind these options, as click itself cannot."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        rest = iter(args)
+        for word in rest:
+            joined.append(word)
+            if word in _WORDS:
+                first = next(rest, None)
+                second = next(rest, None) if first is not None and _is_number(first) else None
+                joined += [" ".join(part for part in (first, second) if part is not None)]
+        return super().parse_args(ctx, joined)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any:
+    name = option.opts[0]
+    if value is None or value in _WORDS[name]:
+        return value
+    parts = value.replace(",", " ").split()
+    if len(parts) == 2 and all(map(_is_number, parts)):
+        return float(parts[0]), float(parts[1])
+    *others, last = ("LOW HIGH", *_WORDS[name])
+    raise click.UsageError(f"{name} takes {', '.join(others)} or {last}, not {value!r}")
+
+
+_RANGES = (
+    click.option(
+        "--range-a",
+        metavar="LOW HIGH|full|auto",
+        callback=_parsed,
+        help="What is black and white in A, in its own values, such as 7000 9000; full is all of "
+        "its depth.  [default: auto; of 16 bits that use less than a fifth, that part]",
+    ),
+    click.option(
+        "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
+    ),
+)
+
+_FLIR = (
+    click.option(
+        "--celsius",
+        metavar="LOW HIGH|camera",
+        callback=_parsed,
+        help="FLIR: the temperatures that become black and white; camera: those that it was set "
+        "to.  [default: by percentiles]",
+    ),
+    click.option(
+        "--percentiles",
+        nargs=2,
+        type=float,
+        metavar="LOW HIGH",
+        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and than "
+        "white.  [default: 1 99]",
+    ),
+    click.option(
+        "--grid",
+        metavar="visible|thermal",
+        help="FLIR: whose pixels the result has.  [default: visible]",
+    ),
+)
+
+
+def opening_options(command: Command) -> Command:
+    """What is asked about the levels of files, as options."""
+    for option in reversed(_RANGES + _FLIR):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class OfFiles:
+    """What was said of how files are read."""
+
+    range_a: str | Levels | None
+    range_b: str | Levels | None
+    celsius: str | Levels | None
+    percentiles: Levels | None
+    grid: str | None
+
+    def opening(self, *, alone: bool, longest: int | None, record: Record | None) -> Opening:
+        """How they are; where nothing was said, as a record says, if there is one.
+
+        Args:
+            alone: of one radiometric file, or of a folder of them.
+            longest: to how many pixels the longest side is reduced.
+        """
+        from dataclasses import replace
+
+        from ddfm.imaging.opening import Opening
+
+        said = said_of(self)
+        if alone:
+            refuse([name for name in said if name in NAMES], "two images or more")
+        elif self.grid is not None:
+            refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
+        if record is not None and not said:
+            from ddfm.pipeline.again import opening
+
+            return replace(opening(record), longest=longest)
+        ranges = (self.range_a, self.range_b) if self.range_a or self.range_b else ()
+        return Opening(ranges, self.celsius, self.percentiles, self.grid, longest=longest)
+
+
+def say_levels(pictures: tuple[Picture, ...]) -> None:
+    """Of a picture that is spread though nobody said so."""
+    from ddfm.imaging.formats.dji import COUNTS
+    from ddfm.imaging.levels import used
+
+    for picture, option in zip(pictures, NAMES, strict=False):
+        if picture.unit == COUNTS and picture.range is not None:
+            black, white = picture.range
+            say(
+                f"{picture.name}: raw values of DJI, black is {black:g}, white {white:g}; degrees "
+                "are to be had of DJI's own Thermal SDK only",
+                err=True,
+            )
+        levels = used(picture)
+        if levels is not None:
+            say(
+                f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
+                f"16 bits, and are spread over all of it; {option} full leaves them as they are",
+                err=True,
+            )

@@ -1,0 +1,68 @@
+"""What is refused before there is work, and what is left open until there is a prior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ddfm.config import FusionConfig, ResolvedConfig, name_of
+from ddfm.diffusion.samplers import find_sampler
+from ddfm.dmfuse.fuse import OVERLAP, check_options
+from ddfm.errors import InputError
+from ddfm.likelihood import check_source_count, find_likelihood
+from ddfm.likelihood.base import Likelihood
+from ddfm.numerics.device import fast_dtype
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.tile_sizes import check_tile
+
+__all__ = ["check_attribution", "check_early", "check_number", "possible", "usual_dtype"]
+
+
+def check_early(config: FusionConfig, head: Any) -> None:
+    """Refuses what can be known to be wrong before a prior is loaded."""
+    if config.method == "dmfuse":
+        check_tile(config.tile, OVERLAP)
+        check_options(config.options)
+        return
+    find_sampler(config.resolved(config.usual_task).sampler)
+    if head is not None:
+        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
+
+
+def check_number(number: int, config: FusionConfig) -> None:
+    """Refuses more sources than the method and the likelihood take."""
+    if config.method == "dmfuse" and number != 2:
+        raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
+    check_source_count(number, config.likelihood)
+    if config.balance and number != 2:
+        raise InputError(f"balance (--balance) is between two sources, not {number}")
+
+
+def check_attribution(config: FusionConfig) -> None:
+    """Refuses a method, or a likelihood, that does not know what comes from where."""
+    knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
+    if config.method == "dmfuse" or knows is Likelihood.attribution:
+        name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
+        raise InputError(f"attribution: {name} does not know which source its result is from")
+
+
+def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
+    """The configuration for a task, with a prior of so many timesteps."""
+    full = config.resolved(task)
+    if config.method == "dmfuse":
+        return full
+    if full.start is not None and not 0 <= full.start < length:
+        raise InputError(f"start must be a timestep from 0 to {length - 1}, not {full.start}")
+    available = length if full.start is None else full.start + 1
+    if config.steps is None and isinstance(full.steps, int):
+        full = replace(full, steps=min(full.steps, available))
+    timesteps(available, full.steps)
+    return full
+
+
+def usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
+    """For few steps from a first guess; long loops, and trained heads, make rounding visible."""
+    late = config.resolved(config.usual_task).start is not None
+    return fast_dtype(device) if late and config.method == "ddfm" else torch.float32

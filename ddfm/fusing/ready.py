@@ -1,0 +1,94 @@
+"""Sources as they are fused: read, restored where they need it, of one size, and aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddfm.config import FusionConfig, ResolvedConfig
+from ddfm.diffusion.observed import denoised
+from ddfm.errors import InputError
+from ddfm.fusing.run import Model
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import common_size, equally_bright, read_sources
+from ddfm.priors.tiled import Tiled
+from ddfm.progress import stage
+from ddfm.registration.pictures import Registered, lay
+from ddfm.restoration.restore import restored
+
+__all__ = ["made_ready", "task_of"]
+
+Pictures = tuple[Picture, ...]  # of one scene, two or more
+
+
+def task_of(pictures: Pictures, config: FusionConfig) -> str:
+    """The task that was said, or that these pictures are for."""
+    if config.task != "auto":
+        return config.task
+    if not all(p.is_color for p in pictures):
+        return "ir-visible"
+    return "multi-focus" if equally_bright(pictures) else "multi-exposure"
+
+
+def made_ready(
+    sources: Sequence[Any],
+    config: FusionConfig,
+    resolved: Callable[[str], ResolvedConfig],
+    model: Model,
+) -> Registered:
+    """The sources as they are fused.
+
+    Args:
+        resolved: the configuration for a task, which is known when they have been read.
+    """
+    stage("reading the sources")
+    if config.align == "once":
+        raise InputError("align=once (--align once) is for folders and films, not for one pair")
+    moves = config.moves
+    came = read_sources(sources, config.resize, alike=False)
+    reference = config.reference(len(came))
+    if moves:
+        sizes = [_as_fine(p.size, came[reference].size) for p in came]
+    else:
+        sizes = [common_size(came, config.resize)] * len(came)
+    of_task = resolved(task_of(came, config))
+    pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
+    if moves or config.look:
+        stage("aligning" if moves else "looking whether the sources lie on each other")
+    laid = lay(
+        pictures,
+        config.align,
+        transform=config.found_transform(),
+        reference=reference,
+        crop=config.crop == "common",
+        look=config.look,
+    )
+    return replace(laid, observed=observed)
+
+
+@torch.no_grad()
+def _restored(
+    came: Pictures,
+    sizes: Sequence[tuple[int, int]],
+    config: ResolvedConfig,
+    model: Model,
+    *,
+    guided: bool,
+) -> tuple[Pictures, list[dict[str, Any]]]:
+    """Sources without what happened to them on their way."""
+
+    def clean(x: Tensor, level: float) -> Tensor:
+        prior = Tiled.if_needed(model.prior, config.tile, (x.shape[-2], x.shape[-1]))
+        return denoised(prior, x.to(model.device), level).cpu()
+
+    return restored(came, config.observations, sizes, clean, clean=config.clean, guided=guided)
+
+
+def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
+    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    scale = max(1.0, max(reference) / max(size))
+    return round(scale * size[0]), round(scale * size[1])

@@ -1,0 +1,79 @@
+"""Results of a run: in the colour, the depth and with the metadata of their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ddfm.config import MIXED
+from ddfm.diffusion.observed import Observed
+from ddfm.diffusion.watch import Watch
+from ddfm.fusing.planes import levels_of, within
+from ddfm.fusing.run import Run
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import in_color, with_metadata
+from ddfm.registration.pictures import Registered
+from ddfm.restoration.restore import with_luminance
+from ddfm.result import Fusion
+
+__all__ = ["results"]
+
+
+def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]:
+    """One for each group.
+
+    Args:
+        settings: what all of them were made with.
+    """
+    config, size = run.config, run.size
+    planes = run.fused[:, 0].float().cpu().numpy()
+    done = []
+    for k, laid in enumerate(run.groups):
+        picture, words = with_metadata(
+            in_color(planes[k], laid.pictures, config.color, _shares(run, k)),
+            laid.pictures,
+            config.color,
+            config.metadata_from,
+            config.strip,
+        )
+        about = dict(settings) | _about(laid, run.observed[k])
+        snapshots = watch.snapshots(k, size)
+        latents = _latents(laid.pictures, run.observed[k])
+        done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
+    return done
+
+
+def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
+    """Of the sources of a group in some rows of the fused levels, where their colours are mixed."""
+    likelihood = run.likelihood
+    if likelihood is None or run.config.task not in MIXED:
+        return None
+
+    def shares(rows: slice) -> Tensor | None:
+        found = likelihood.shares(rows)
+        return None if found is None else within(found[k], run.size).float().cpu()
+
+    return shares
+
+
+def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[Picture, ...]:
+    """The sources as they were fused: where there was noise, without it."""
+    done = []
+    for picture, source in zip(pictures, sources, strict=True):
+        if source.mean is not None:
+            levels = levels_of(within(source.likely, picture.size)[0, 0])
+            picture = with_luminance(picture, levels.float().cpu().numpy())
+        done.append(picture)
+    return tuple(done)
+
+
+def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
+    names = [picture.name for picture in laid.pictures]
+    noise = [round(source.level, 5) for source in sources]
+    digests = [picture.sha256 for picture in laid.pictures]
+    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
+    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
+    return about | ({"levels": levels} if any(levels) else {})

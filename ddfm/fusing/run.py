@@ -1,0 +1,216 @@
+"""One run: groups of one size, one number and one task, by the loop or by the trained head.
+
+luminance of the sources -> a first guess, noised -> the prior's sampling loop, its every
+estimate rectified by the likelihood -> tone -> luminance of the result
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddfm.config import ResolvedConfig
+from ddfm.diffusion.guided import GuidedDenoiser
+from ddfm.diffusion.observed import Observed, observe, with_independent_noise
+from ddfm.diffusion.samplers import Noise, find_sampler, noised
+from ddfm.diffusion.watch import Watch
+from ddfm.dmfuse.fuse import DMFuse
+from ddfm.errors import InputError
+from ddfm.fusing.planes import channels, levels_of, plane, within
+from ddfm.imaging.color import luminance
+from ddfm.imaging.picture import Picture, grey_step
+from ddfm.imaging.sources import grey
+from ddfm.likelihood import find_likelihood, make_likelihood
+from ddfm.likelihood.base import Likelihood
+from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.tone import Tone
+from ddfm.priors.denoise import padded
+from ddfm.priors.prior import Prior
+from ddfm.priors.respacing import timesteps
+from ddfm.priors.tiled import Tiled
+from ddfm.progress import stage
+from ddfm.registration.pictures import Registered
+from ddfm.result import Chosen
+from ddfm.trust.attribution import Attribution, attributed
+from ddfm.trust.samples import posterior_samples
+from ddfm.trust.uncertainty import Uncertainty
+
+__all__ = ["Model", "Run", "run"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What fuses: a prior, where it computes, and the head of method dmfuse."""
+
+    prior: Prior
+    device: torch.device
+    dmfuse: DMFuse | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known when groups are fused, and before they are pictures again."""
+
+    groups: Sequence[Registered]
+    observed: list[list[Observed]]
+    config: ResolvedConfig
+    model: Model
+    likelihood: Likelihood | None  # of DDFM
+    f: Tensor | None  # as the loop left it, (B, 1, H, W) about [-1, 1], with its padding
+    fused: Tensor  # luminance, (B, 1, H, W) in [0, 1]
+    chosen: list[Chosen]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.groups[0].pictures[0].size
+
+    @torch.no_grad()
+    def attribution(self) -> Attribution | None:
+        """Of the one result of this run."""
+        shares = None if self.likelihood is None else self.likelihood.attribution()
+        if shares is None or self.f is None:
+            return None
+        names = [picture.name for picture in self.groups[0].pictures]
+        luminance = self.fused[0, 0].float().cpu().numpy()
+        return attributed(shares, self.observed[0], self.f, luminance, names)
+
+    @torch.no_grad()
+    def uncertainty(self, count: int) -> Uncertainty:
+        """Of the one result: by as many others, of what its sources may have been."""
+        config, size, model = self.config, self.size, self.model
+        steps = [2 * grey_step(picture.dtype) for picture in self.groups[0].pictures]
+        sources = with_independent_noise(self.observed[0], size, steps)
+        tone = Tone.among(config.options).with_curve_of(self.chosen[0])
+
+        def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
+            if self.likelihood is None:
+                return _in_one_pass(s, config, model, size, curve=tone.curve)[0]
+            f = self.likelihood.again(*s)
+            if f is None:
+                noise, quiet = [0.0] * len(seeds), Watch(False)
+                with quiet:
+                    f, _ = _in_a_loop(s, noise, config, model.prior, quiet, None, seeds)
+            return tone(self.likelihood.finish(within(f, size)))[0]
+
+        samples = posterior_samples(sources, model.prior, fuse, count, config.seed)
+        removed = any(source.mean is not None for source in sources)
+        return Uncertainty.of(self.fused[0, 0].float().cpu().numpy(), samples, removed=removed)
+
+
+@torch.no_grad()
+def run(
+    groups: Sequence[Registered],
+    config: ResolvedConfig,
+    model: Model,
+    watch: Watch,
+    guess: np.ndarray | None = None,
+) -> Run:
+    """Groups together, from luminance to luminance."""
+    if model.dmfuse is not None and watch.trajectory:
+        raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+    size = groups[0].pictures[0].size
+    prior = Tiled.if_needed(model.prior, config.tile, size)
+    model = Model(prior, model.device, model.dmfuse)
+    f: Tensor | None = None
+    likelihood: Likelihood | None = None
+    with watch:
+        observed = [_observed(laid.pictures, config, model) for laid in groups]
+        by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
+        s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
+        stage(f"fusing {size[1]} x {size[0]} pixels")
+        if model.dmfuse is None:
+            first = None if guess is None else _guess(guess, size, model)
+            noise = [_noise_left(sources, size) for sources in observed]
+            seeds = [config.seed] * len(groups)
+            f, likelihood = _in_a_loop(s, noise, config, prior, watch, first, seeds)
+            fused = likelihood.finish(within(f, size))
+            fused, chosen = Tone.among(config.options)(fused)
+        else:
+            fused, chosen = _in_one_pass(s, config, model, size)
+    return Run(groups, observed, config, model, likelihood, f, fused, chosen)
+
+
+def _in_a_loop(
+    s: list[Tensor],
+    noise: list[float],
+    config: ResolvedConfig,
+    prior: Prior,
+    watch: Watch,
+    guess: Tensor | None,
+    seeds: list[int],
+) -> tuple[Tensor, Likelihood]:
+    """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
+    options = _given(Tone.others(config.options))
+    options |= {"balance": config.balance} if config.balance else {}
+    likelihood = make_likelihood(config.likelihood, s, **options)
+    likelihood.noise = torch.tensor(noise)
+    draw = Noise(seeds)
+
+    def begin() -> Tensor:
+        noise = draw(channels(s[0], prior))
+        if config.start is None:
+            return noise
+        first = likelihood.first_guess() if guess is None else guess
+        return noised(channels(first, prior), config.start, prior.alphas_bar, noise)
+
+    start = len(prior.alphas_bar) - 1 if config.start is None else config.start
+    steps = timesteps(start + 1, config.steps)
+    watch.expect(len(steps))
+    x = find_sampler(config.sampler)(
+        GuidedDenoiser(prior, likelihood, clip=config.clip),
+        begin(),
+        steps,
+        prior.alphas_bar,
+        noise=draw,
+        callback=watch,
+    )
+    return luminance(x), likelihood
+
+
+def _in_one_pass(
+    s: list[Tensor], config: ResolvedConfig, model: Model, size: tuple[int, int], **options: Any
+) -> tuple[Tensor, list[Chosen]]:
+    """Fused luminance in [0, 1], by DMFuse, and the curve of each image."""
+    assert model.dmfuse is not None
+    options = _given(config.options) | options
+    f, chosen = model.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
+    return levels_of(within(f, size)), chosen
+
+
+def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:
+    """The sources as the likelihood is to see them."""
+    prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
+    stage("estimating noise")
+    observed = []
+    for picture in pictures:
+        x = _padded(prepared(grey(picture)), model)
+        observed.append(observe(x, model.prior, picture.size, config.clean, picture.clipped_noise))
+    return observed
+
+
+def _guess(guess: np.ndarray, size: tuple[int, int], model: Model) -> Tensor:
+    guess = np.asarray(guess)
+    if guess.shape != size:
+        raise InputError(f"the first guess has the shape {guess.shape}, the sources {size}")
+    return _padded(guess, model)
+
+
+def _padded(levels: np.ndarray, model: Model) -> Tensor:
+    """Levels (H, W) in [0, 1] as the prior takes them."""
+    return padded(plane(levels), model.prior.multiple).to(model.device)
+
+
+def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
+    """The most that is left in a source whose noise was removed."""
+    means = [source.mean for source in sources if source.mean is not None]
+    return max((noise_level(within(mean, size)) for mean in means), default=0.0)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """None leaves an option to whoever has it."""
+    return {name: value for name, value in options.items() if value is not None}
