@@ -64,6 +64,13 @@ __all__ = ["volume"]
     "[default: hot for DICOM of PET and SPECT, none for all others]",
 )
 @click.option(
+    "--fwhm-b",
+    metavar="WIDTH",
+    help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what a "
+    "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
+    "[default: interpolate]",
+)
+@click.option(
     "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
 )
 @click.option(
@@ -139,6 +146,7 @@ def volume(
     percentiles: tuple[float, float],
     colormap_a: str | None,
     colormap_b: str | None,
+    fwhm_b: str | None,
     window_c: tuple[str, ...],
     colormap_c: tuple[str, ...],
     series_a: int | None,
@@ -168,7 +176,7 @@ def volume(
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
-      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
@@ -180,6 +188,7 @@ def volume(
     """
     for source in (a, b, *more):
         check_sources([source])
+    width = None if fwhm_b is None else _millimetres(fwhm_b)
     how: dict[str, Any] = {
         "axis": axis,
         "window_a": window_a,
@@ -187,6 +196,7 @@ def volume(
         "percentiles": percentiles,
         "colormap_a": colormap_a,
         "colormap_b": colormap_b,
+        "fwhm_b": width,
         "more_windows": window_c,
         "more_colormaps": colormap_c,
         "align": align,
@@ -299,3 +309,10 @@ def volume(
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+
+
+def _millimetres(said: str) -> float:
+    try:
+        return float(said.removesuffix("mm"))
+    except ValueError:
+        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None
