@@ -163,7 +163,7 @@ def _fuse(stacks: list[Stack], kind: str, model: str, folder: Path) -> None:
 
 def _like(picture: Picture, levels: np.ndarray, name: str) -> Picture:
     rounded = (np.round(255 * levels) / 255).astype(np.float32)
-    return replace(picture, pixels=rounded, name=name)
+    return replace(picture, samples=rounded, name=name)
 
 
 if __name__ == "__main__":

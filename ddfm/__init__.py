@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ddfm.fuser import Fuser, fuse
     from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.formats.flir import read_flir
-    from ddfm.imaging.metadata.record import read_record
     from ddfm.imaging.picture import Picture
     from ddfm.likelihood import Likelihood
     from ddfm.pipeline.films import fuse_sequence
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.records import read_record
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.priors import Prior, load_prior
     from ddfm.restoration.observation import Observation
@@ -71,7 +71,7 @@ _ROOMS = {
     "overwriting": "ddfm.storage.ours",
     "read_flir": "ddfm.imaging.formats.flir",
     "read_image": "ddfm.imaging.files",
-    "read_record": "ddfm.imaging.metadata.record",
+    "read_record": "ddfm.pipeline.records",
     "write_image": "ddfm.imaging.files",
 }
 

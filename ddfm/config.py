@@ -260,7 +260,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": LOCAL | {"alpha": 0.05},
+        "options": LOCAL | {"alpha": 0.01, "full": 8.0, "edge": 0.03},
     },
     "multi-exposure": {
         "options": ALIKE | {"saliency": "exposed", "kappa": 2.0, "alpha": 0.002},

@@ -139,10 +139,18 @@ def fuse(
         return None
     opening = of_files.opening(alone=alone, longest=of_images.longest, record=record)
     beside, suffix = of_images.beside(save_transform), of_folders.format
-    how = {"quiet": quiet, "as_json": as_json}
-    fusion = _fuse_images(sources, output, settings, opening, beside, suffix, **how)
+    began = time.monotonic()
+    fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
+    seconds = round(time.monotonic() - began, 3)
     if record is not None and like is not None:
         warn_of_changes(record, fusion.record, like)
+    if as_json:
+        views_at = list(map(str, beside.views_of(output)))
+        about = {"output": str(output), "views": views_at, "seconds": seconds}
+        echo_json(about | {"settings": fusion.settings})
+    if not quiet and sys.stderr.isatty():
+        h, w = fusion.picture.size
+        say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
 
 
@@ -153,33 +161,9 @@ def _fuse_images(
     opening: Opening,
     beside: Beside,
     suffix: str | None,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> Fusion:
-    """Fuses one scene, writes all that was asked for, and says how it went."""
-    began = time.monotonic()
-    fusion = _fused(sources, output, settings, opening, beside, suffix, quiet)
-    seconds = round(time.monotonic() - began, 3)
-    if as_json:
-        views_at = list(map(str, beside.views_of(output)))
-        about = {"output": str(output), "views": views_at, "seconds": seconds}
-        echo_json(about | {"settings": fusion.settings})
-    if not quiet and sys.stderr.isatty():
-        h, w = fusion.picture.size
-        say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
-    return fusion
-
-
-def _fused(
-    sources: tuple[Path, ...],
-    output: Path,
-    settings: dict[str, Any],
-    opening: Opening,
-    beside: Beside,
-    suffix: str | None,
     quiet: bool,
 ) -> Fusion:
+    """Fuses one scene, and writes all that was asked for."""
     from ddfm.imaging.files import check_output, output_suffix
     from ddfm.imaging.sources import common_size, read_sources
 

@@ -16,35 +16,37 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Say what made a picture.")
-@click.argument("picture", type=click.Path(path_type=Path))
+@click.command(short_help="Say what made a picture, a volume or a film.")
+@click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
-def info(picture: Path, as_json: bool) -> None:
-    """Say what made a picture: version, weights, settings, and the sources' sha256.
+def info(result: Path, as_json: bool) -> None:
+    """Say what made a result: version, weights, settings, and the sources' sha256.
 
-    It stands in the picture, unless it was stripped, and `ddfm fuse --like PICTURE` does the same
-    again. With --json, null stands for a picture that does not say it.
+    It stands in the file, unless it was stripped, and --like RESULT, of the command that made it,
+    does the same again. With --json, null stands for a file that does not say it.
 
     \b
     Examples:
       ddfm info fused.png
       ddfm info fused.tif --json
+      ddfm info fused.nii.gz
+      ddfm info fused.mp4
     """
-    from ddfm.imaging.metadata.record import read_record
+    from ddfm.pipeline.records import read_record
 
-    record = read_record(picture)
+    record = read_record(result)
     if as_json:
         echo_json(None if record is None else record.plain())
     elif record is None:
-        say(f"{picture}: nothing in it says that ddfm made it, or how")
+        say(f"{result}: nothing in it says that ddfm made it, or how")
     else:
-        say("\n".join(_lines(picture, record)))
+        say("\n".join(_lines(result, record)))
 
 
-def _lines(picture: Path, record: Record) -> list[str]:
+def _lines(result: Path, record: Record) -> list[str]:
     settings = dict(record.settings)
-    lines = [f"{picture}: made by ddfm {settings.pop('ddfm')}"]
+    lines = [f"{result}: made by ddfm {settings.pop('ddfm')}"]
     lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
     said = settings | dict(record.opening)
     width = max(map(len, said), default=0)

@@ -12,10 +12,23 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
 
-__all__ = ["metadata_options", "said_or_recorded", "warn_of_changes"]
+__all__ = [
+    "how_recorded",
+    "metadata_options",
+    "record_options",
+    "said_or_recorded",
+    "warn_of_changes",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_like = click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="RESULT",
+    help="Take the settings that made this result (see `ddfm info`), but for those that are "
+    "given here; the same sources give the same bytes.",
+)
 _OPTIONS = (
     click.option(
         "--metadata-from",
@@ -29,20 +42,30 @@ _OPTIONS = (
         is_flag=True,
         help="Leave out all of it, the colour profile and what made the picture too.",
     ),
-    click.option(
-        "--like",
-        type=click.Path(path_type=Path),
-        metavar="PICTURE",
-        help="Take the settings that made this picture (see `ddfm info`), but for those that are "
-        "given here; the same sources give the same bytes.",
-    ),
+    _like,
 )
-_CALLED = {"transform": "transform_file"}  # keywords whose option has another name
+_RECORD = (
+    click.option("--strip", is_flag=True, help="Leave out what made it, which `ddfm info` prints."),
+    _like,
+)
+_CALLED = {  # keywords whose option has another name
+    "transform": "transform_file",
+    "temporal_denoising": "no_temporal_denoising",
+    "more_windows": "window_c",
+    "more_colormaps": "colormap_c",
+}
 
 
 def metadata_options(command: Command) -> Command:
     """What is asked about metadata, as options."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def record_options(command: Command) -> Command:
+    """What is asked about the record alone, where nothing comes along of the sources."""
+    for option in reversed(_RECORD):
         command = option(command)
     return command
 
@@ -53,6 +76,14 @@ def said_or_recorded(settings: dict[str, Any], record: Record) -> dict[str, Any]
 
     recorded = keywords(record, settings["prior"] if _is_said("prior") else None)
     return settings | {name: v for name, v in recorded.items() if not _is_said(name)}
+
+
+def how_recorded(how: dict[str, Any], record: Record, kind: str) -> dict[str, Any]:
+    """Likewise of what is said beside a `Fuser`: of a volume, or a film."""
+    from ddfm.pipeline import again
+
+    recorded = again.how(record, kind)
+    return how | {k: v for k, v in recorded.items() if k in how and not _is_said(k)}
 
 
 def warn_of_changes(before: Record, now: Record, like: Path) -> None:

@@ -22,7 +22,7 @@ _UNCERTAINTY = (
         type=OutputPath(),
         metavar="FILE",
         help="Write how far each pixel may be off, by the noise of the sources: numbers (.tif), or "
-        "a picture with a scale; of a volume, a volume.",
+        "a picture with a scale; of a volume, a volume; of a film, a film.",
     ),
     click.option(
         "--samples",
@@ -37,7 +37,7 @@ _attribution = click.option(
     type=OutputPath(),
     metavar="FILE",
     help="Write which source each pixel has its level and its details from, and what none shows: "
-    "shares (.tif), or a picture with a legend.",
+    "shares (.tif), or a picture with a legend; of a volume, a volume; of a film, a film.",
 )
 
 

@@ -34,6 +34,7 @@ __all__ = ["Observed", "denoised", "observe", "with_independent_noise"]
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
+LOST = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,8 @@ class Observed:
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
         x = denoised(prior, x, sigma)
         wider = WIDER * self.noise / self.level
-        return _unclipped(self.mean + wider * (x - self.mean), self.clipped)
+        lost = LOST * self.noise * noise(seen)
+        return _unclipped(self.mean + wider * (x - self.mean) + lost, self.clipped)
 
 
 def observe(

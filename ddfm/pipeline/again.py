@@ -16,12 +16,14 @@ from typing import Any
 from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError
-from ddfm.imaging.metadata.record import Record, read_record
+from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
+from ddfm.pipeline.records import read_record
 from ddfm.priors.catalog import names
 
-__all__ = ["changes", "existing_record", "keywords", "opening"]
+__all__ = ["changes", "existing_record", "how", "keywords", "opening"]
 
+OTHERS = ("volume", "film")  # keys of what was said of those
 _MADE_BY = {
     "ddfm": "the version of ddfm",
     "weights": "the weights of the prior",
@@ -31,15 +33,30 @@ _MADE_BY = {
 
 
 @by_annotation
-def existing_record(path: str | os.PathLike[str]) -> Record:
-    """The record in a picture, or an error where it has none."""
+def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Record:
+    """The record in a file, or an error where it has none.
+
+    Args:
+        kind: what the file must hold: "picture", "volume" or "film".
+    """
     record = read_record(path)
     if record is None:
         raise InputError(
             f"{path} does not say what made it: ddfm did not, or an early version of it, or its "
             "metadata were stripped"
         )
+    holds = next((other for other in OTHERS if other in record.opening), "picture")
+    if holds != kind:
+        raise InputError(f"{path} is a {holds}, and was not made as a {kind} is")
     return record
+
+
+def how(record: Record, kind: str) -> dict[str, Any]:
+    """What was said of a volume or a film beside the settings of a `Fuser`; anybody may have."""
+    said = record.opening.get(kind)
+    if not isinstance(said, dict):
+        raise InputError(f"the record does not say how the {kind} was made")
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
 
 
 def keywords(record: Record, prior: str | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count as counting
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from ddfm.errors import DdfmError, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
+from ddfm.pipeline.film_maps import FilmMaps
+from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
@@ -38,12 +40,16 @@ class Film:
         rate: frames per second.
         count: about how many there are, where that is known.
         outputs: the names of all results, where these are known.
+        files: that each of both is read from.
+        part: the frames that this process fuses, while others fuse theirs; None is all.
     """
 
     frames: Iterable[Item]
     rate: float
     count: int | None
     outputs: frozenset[str] | None = None
+    files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
+    part: Part | None = None
 
 
 def open_film(
@@ -86,36 +92,52 @@ def writing(
     *,
     resume: bool = True,
     verify: bool = False,
+    record: str | None = None,
+    maps: FilmMaps | None = None,
 ) -> Iterator[Sink]:
     """Takes the results of a film, made with these settings. A video appears when it is whole.
 
     Args:
+        maps: films beside it.
+        record: what makes it, for the comment of a video; frames that are files have their own.
         resume: whether frames that are there already are kept.
         verify: see `FolderSink`.
     """
     out = Path(out)
+    if film.part is not None:
+        out, record = film.part.path(out), film.part.note(settings)
+    maps = FilmMaps() if maps is None else maps
     check_film(out)
+    maps.check(out)
     if rate is not None and not out.suffix:
         raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
     if not 0.001 <= rate <= 1000:
         raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
-        with atomic_path(out) as temporary, VideoWriter(temporary, out, rate) as video:
-            yield _VideoSink(out, video)
+        with (
+            atomic_path(out) as temporary,
+            VideoWriter(temporary, out, rate, record) as video,
+            maps.writing(rate, record) as beside,
+        ):
+            yield _VideoSink(out, video, beside)
             video.finish()
         return
     if film.outputs is not None:  # of frames that are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
-    with Manifest(out) as manifest:
-        _check_other_films(manifest, film.outputs)
+    shard = None if film.part is None else film.part.shard
+    there = list(out.iterdir()) if out.is_dir() else []  # before others of this film come
+    with Manifest(out, shard) as manifest:
+        _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
 
 
 class _VideoSink:
-    def __init__(self, out: Path, video: VideoWriter) -> None:
-        self.out, self.video = out, video
+    def __init__(
+        self, out: Path, video: VideoWriter, beside: Callable[[Fusion, str], None]
+    ) -> None:
+        self.out, self.video, self.beside = out, video, beside
 
     def path(self, item: Item) -> Path:
         return self.out
@@ -124,7 +146,9 @@ class _VideoSink:
         return None
 
     def write(self, item: Item, made: Made) -> None:
-        self.video.write(made.result.picture, Path(item.output).stem)
+        name = Path(item.output).stem
+        self.video.write(made.result.picture, name)
+        self.beside(made.result, name)
 
 
 class _FramesSink(FolderSink):
@@ -144,8 +168,10 @@ def _save(fusion: Fusion, path: Path) -> None:
     fusion.save(path)
 
 
-def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> None:
-    for path in sorted(manifest.folder.iterdir()):
+def _check_other_films(
+    manifest: Manifest, there: Iterable[Path], outputs: frozenset[str] | None
+) -> None:
+    for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
         if not known and not is_manifest(path.name) and not path.name.startswith("."):
             raise _other_film(manifest.folder, path.name)
@@ -172,7 +198,8 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
         )
     pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
     frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
-    return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames))
+    files = [pair.files[0] for pair in pairs], [pair.files[1] for pair in pairs]
+    return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames), files)
 
 
 def _videos(a: Path, b: Path) -> Film:
@@ -188,7 +215,7 @@ def _videos(a: Path, b: Path) -> Film:
     # Cameras that were stopped by hand differ by some frames at the end.
     pairs = zip(counting(1), *films, strict=False)
     frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
-    return Film(frames, rates[0], min(counts, default=None))
+    return Film(frames, rates[0], min(counts, default=None), files=([a], [b]))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

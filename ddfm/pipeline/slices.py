@@ -13,11 +13,13 @@ import numpy as np
 
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
+from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
-from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.manifest import Entry, Manifest, Shard
 from ddfm.storage.ours import MARK
+from ddfm.trust.attribution import Attribution
 from ddfm.trust.samples import check_samples
 from ddfm.volumes.volume import Volume, slices
 
@@ -38,6 +40,8 @@ class SliceWork:
         together: how many go through the network at once.
         kept: the folder where slices of an earlier run are.
         samples: of other results as possible, whose deviation is wanted; 0 for none.
+        attribution: whether the shares of the sources are wanted.
+        shard: the part of the slices that is fused, while other processes fuse theirs.
 
     Attributes:
         fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
@@ -52,8 +56,15 @@ class SliceWork:
         together: int,
         kept: Path | None = None,
         samples: int = 0,
+        attribution: bool = False,
+        shard: Shard | None = None,
     ) -> None:
-        self.samples = check_samples(samples)
+        self.samples, self.attribution = check_samples(samples), attribution
+        self.shard = shard
+        if shard is not None and kept is None:
+            raise InputError("a shard of a volume's slices needs a folder that keeps them (keep)")
+        if attribution:
+            check_attribution(fuser.config)
         if together < 1:
             raise InputError(f"at least 1 slice goes through the network at once, not {together}")
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
@@ -72,32 +83,38 @@ class SliceWork:
         }
         if samples:
             self.settings["samples"] = samples
-        self._fused: np.ndarray | None = None
-        self._std: np.ndarray | None = None
+        if attribution:
+            self.settings["attribution"] = True
+        self._made: list[np.ndarray] = []  # the volume, and what else is wanted
+
+    def mine(self) -> list[list[int]]:
+        """The slices to fuse, as many at a time as go through the network."""
+        begins = range(0, len(self.busy), self.together)
+        groups = [self.busy[begin : begin + self.together] for begin in begins]
+        return [g for g in groups if self.shard is None or self.shard.has(_file_of(g))]
 
     def items(self) -> Iterator[Item]:
-        """Those slices that are not black, as many at a time as go through the network."""
-        for begin in range(0, len(self.busy), self.together):
-            some = self.busy[begin : begin + self.together]
+        for some in self.mine():
             sources = [
                 KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
                 for name, stack in zip(ascii_lowercase, self.stacks, strict=False)
             ]
-            yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
+            yield Item(_file_of(some), sources, some, size=len(some))
 
     def load(self, item: Item) -> Groups:
         return self._groups(item.given)
 
     def fuse(self, item: Item, loaded: Groups) -> Made:
-        if self.samples:
-            one = partial(self.fuser, progress=False, samples=self.samples)
-            fusions = [one(*group) for group in loaded]
+        if self.samples or self.attribution:
+            wanted = partial(self.fuser, samples=self.samples, attribution=self.attribution)
+            fusions = [wanted(*group, progress=False) for group in loaded]
         else:
             fusions = list(self.fuser.stream(loaded, together=self.together, progress=False))
         arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
         stds = [fusion.uncertainty.std for fusion in fusions if fusion.uncertainty is not None]
-        arrays += [np.stack(stds)] if stds else []
-        self._put(item.given, *arrays)
+        maps = [_planes(fusion.attribution) for fusion in fusions if fusion.attribution is not None]
+        arrays += [np.stack(one, dtype=np.float32) for one in (stds, maps) if one]
+        self._put(item.given, arrays)
         return Made(arrays, {"settings": self.settings})
 
     def recall(self, item: Item, entry: Entry) -> None:
@@ -105,44 +122,53 @@ class SliceWork:
         path = self.kept / item.output
         try:
             with open(path, "rb") as file:
-                arrays = [np.load(file, allow_pickle=False) for _ in range(1 + bool(self.samples))]
-            self._put(item.given, *arrays)
+                count = 1 + bool(self.samples) + self.attribution
+                arrays = [np.load(file, allow_pickle=False) for _ in range(count)]
+            self._put(item.given, arrays)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot go on from {path}, remove it: {error}") from None
 
     def volume(self) -> np.ndarray:
         """(I, J, K) uint16, or (I, J, K, 3) float32."""
-        return np.zeros(self.grid.shape, np.uint16) if self._fused is None else self._fused
+        return self._made[0] if self._made else np.zeros(self.grid.shape, np.uint16)
 
     def std(self) -> np.ndarray | None:
         """(I, J, K) float32, levels from 0 to 1, if there are samples; 0 where all is black."""
         if not self.samples:
             return None
-        return np.zeros(self.grid.shape, np.float32) if self._std is None else self._std
+        return self._made[1] if self._made else np.zeros(self.grid.shape, np.float32)
 
-    def _put(self, indices: list[int], planes: np.ndarray, stds: np.ndarray | None = None) -> None:
-        if self._fused is None:
-            self._fused = np.zeros((*self.grid.shape, *planes.shape[3:]), planes.dtype)
-        slices(self._fused, self.grid.affine, self.axis)[indices] = planes
-        if stds is not None:
-            if self._std is None:
-                self._std = np.zeros(self.grid.shape, np.float32)
-            slices(self._std, self.grid.affine, self.axis)[indices] = stds
+    def shares(self) -> np.ndarray | None:
+        """(I, J, K, 2 S + 3) float32 of S sources, if asked for, as `Attribution` orders them.
+
+        All are 0 in slices where all sources are black.
+        """
+        if not self.attribution:
+            return None
+        count = 2 * len(self.stacks) + 3
+        return self._made[-1] if self._made else np.zeros((*self.grid.shape, count), np.float32)
+
+    def _put(self, indices: list[int], arrays: list[np.ndarray]) -> None:
+        if not self._made:
+            shape = self.grid.shape
+            self._made = [np.zeros((*shape, *x.shape[3:]), x.dtype) for x in arrays]
+        for volume, planes in zip(self._made, arrays, strict=True):
+            slices(volume, self.grid.affine, self.axis)[indices] = planes
 
     def _groups(self, indices: Sequence[int]) -> Groups:
         return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
 
 
 @contextmanager
-def kept_slices(out: str | os.PathLike[str]) -> Iterator[Path]:
+def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iterator[Path]:
     """A hidden folder beside the volume to be, for `fuse_volumes`; gone when the block succeeds.
 
-    After an error, or a kill, it stays for the next run to go on from.
+    After an error, a kill, or where only a shard was fused, it stays for a run to go on from.
     """
     out = Path(out)
     folder = out.parent / f".ddfm-slices-{out.name}"
     yield folder
-    if folder.is_dir():
+    if shard is None and folder.is_dir():
         with Manifest(folder) as manifest:
             manifest.clear()
 
@@ -153,13 +179,17 @@ def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
     if work.kept is None:
         yield _NoSink()
         return
-    with Manifest(work.kept) as manifest:
+    with Manifest(work.kept, work.shard) as manifest:
         check_outputs(manifest, list(work.items()))
         try:
             yield FolderSink(manifest, [work.settings], _save, verify)
         finally:
-            if not manifest.entries:
+            if not manifest.entries and work.shard is None:
                 manifest.clear()
+
+
+def _file_of(indices: Sequence[int]) -> str:
+    return f"{indices[0]:06d}.npy"
 
 
 class _NoSink:
@@ -176,11 +206,16 @@ class _NoSink:
 
 
 def _save(arrays: list[np.ndarray], temporary: Path) -> None:
-    """Slices, and their deviation if there is one; then an array that says whose the file is."""
+    """Slices, and what else is wanted of them; then an array that says whose the file is."""
     with open(temporary, "wb") as file:
         for array in arrays:
             np.save(file, array, allow_pickle=False)
         np.save(file, np.array(MARK.encode()))
+
+
+def _planes(of: Attribution) -> np.ndarray:
+    """(H, W, 2 S + 3), of S sources: levels, gradients, what is unsupported."""
+    return np.moveaxis(np.stack([plane for _, plane in of.planes()]), 0, -1)
 
 
 def _stored(pixels: np.ndarray) -> np.ndarray:

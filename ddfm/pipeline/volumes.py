@@ -5,37 +5,79 @@ slice gets the same noise, and the contrast, and weights, that the likelihood wo
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 
 The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
-an interrupted run goes on where it was (see `kept_slices`).
+an interrupted run goes on where it was (see `kept_slices`), and many processes make one volume:
+each fuses a shard of the slices, and a run without a shard then finds them all.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, number
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
-from ddfm.pipeline.runner import run
+from ddfm.imaging.metadata.record import Record
+from ddfm.pipeline.runner import Outcome, run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
 from ddfm.registration.space_files import checked_motion, read_space_transform
+from ddfm.restoration.volume import sharpened
+from ddfm.storage.checksum import sha256_of_all
+from ddfm.storage.manifest import Shard
+from ddfm.trust.attribution import PRIOR, names_of_planes
+from ddfm.volumes import nifti
 from ddfm.volumes.align import aligned, placed
-from ddfm.volumes.files import read_volume, write_volume
+from ddfm.volumes.files import check_planes_output, read_volume, write_volume
+from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
-from ddfm.volumes.resample import resampled
+from ddfm.volumes.resample import inside_of, resampled
+from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
+WIDEST = 100.0  # millimetres of a point spread function
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeAttribution:
+    """Shares of a fused volume's levels and gradients; see `Attribution`, slice by slice.
+
+    Attributes:
+        names: what each plane is of: levels of a, b, ... and of the prior, gradients likewise,
+            and what is unsupported. Sources are in the caller's order.
+        values: (I, J, K, N) float32, on the grid of the result.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray = field(repr=False)
+    result: Volume = field(repr=False)
+
+    @classmethod
+    def of(cls, shares: np.ndarray, order: Sequence[int], result: Volume) -> VolumeAttribution:
+        """Of shares as they were made, sources in this order of the caller's."""
+        count = len(order) + 1
+        place = [*np.argsort(order), len(order)]  # of each of the caller's, and of the prior
+        planes = [*place, *(count + k for k in place), 2 * count]
+        names = names_of_planes([*ascii_lowercase[: len(order)], PRIOR])
+        return cls(tuple(names), shares[..., planes], result)
+
+    @by_annotation
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes .nii or .nii.gz, whose fourth axis has the names, in a comment of its header."""
+        path = Path(path)
+        check_planes_output(path)
+        nifti.write_planes(path, self.names, self.values, self.result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +88,14 @@ class VolumeFusion:
         volume: on the grid of the first volume. Grey levels are from 0 to 65535, colours from 0
             to 1; neither is in the unit of a source.
         settings: all that the result depends on beside the sources, ready for JSON. Its "sources"
-            are in the order in which they were fused, and so is what "color" calls a and b.
+            are in the order in which they were fused, and so is what "color" calls a and b;
+            "order" says which of the caller's that were, counted from 0.
         sources: as they were fused, on the grid of the first, from 0 to 1, in the caller's order.
         scales: of each of them, what was black, what was white, and the colours in between.
         uncertainty: the standard deviation of the levels, from 0 to 1, if samples were asked for;
             see `Fusion.uncertainty`.
+        attribution: where its levels and gradients come from, if that was asked for.
+        record: what made it, as it is kept in its file, unless it was stripped.
     """
 
     volume: Volume
@@ -58,6 +103,8 @@ class VolumeFusion:
     sources: tuple[Volume, ...] = field(repr=False)
     scales: tuple[Scale, ...] = ()
     uncertainty: Volume | None = field(default=None, repr=False)
+    attribution: VolumeAttribution | None = field(default=None, repr=False)
+    record: Record | None = field(default=None, repr=False)
 
     @property
     def values(self) -> np.ndarray:
@@ -91,19 +138,25 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    fwhm_b: float | None = None,
+    more_windows: Sequence[str | Window | None] = (),
+    more_colormaps: Sequence[str | None] = (),
     align: str = "none",
     transform: Any = None,
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
     samples: int = 0,
+    attribution: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
+    callback: Callable[[Outcome], object] | None = None,
 ) -> VolumeFusion:
     """Fuses volumes, registered with one another, on the grid of the first.
 
     Args:
         a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
-        more: third volumes, fourth volumes, ..., whose windows and colours are found out.
+        more: third volumes, fourth volumes, ...
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
         axis: the slices to fuse: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
             which they are stacked. None takes those of the best resolution.
@@ -113,6 +166,10 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
+            undone on the grid of the first; 0 is that of its voxels. None interpolates.
+        more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
+            as None.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
         transform: of the second volume, known before: a matrix (4, 4) from points of the first
@@ -125,12 +182,21 @@ def fuse_volumes(
             their last change would do.
         samples: of each slice, for the `uncertainty` of the result; 16 will do, 0 is for none.
             Slices then go through the network one by one.
+        attribution: whether the result knows which source its levels and gradients are from;
+            likewise.
+        shard: the part of the slices that this process fuses, and keeps, while others do theirs.
+            The volume that it gives back has no other slices.
         progress: a bar; None shows one on a terminal.
+        callback: is called with what became of each slice, or of those that go together; if it
+            returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
     motion = _motion(transform, align, len(more))
-    first, others, found = _read(a, "the first volume"), [], []
-    for number, source in enumerate((b, *more), 2):
-        name = "the second volume" if number == 2 else f"volume {number}"
+    if fwhm_b is not None:
+        fwhm_b = number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
+    first, inside = squared(_read(a, "the first volume"))
+    others, found = [], []
+    for k, source in enumerate((b, *more), 2):
+        name = "the second volume" if k == 2 else f"volume {k}"
         other = _read(source, name)
         if motion is None:
             other, about = aligned(other, first, align)
@@ -139,30 +205,60 @@ def fuse_volumes(
         others.append(other)
         found.append(about)
     volumes = [first, *others]
-    axis = find_axis(first, axis)
-    unsaid = [None] * len(more)
-    windows, maps = [window_a, window_b, *unsaid], [colormap_a, colormap_b, *unsaid]
-    sources, limits = [], []
+    said_axis, axis = axis, find_axis(first, axis)
+    windows = [window_a, window_b, *_of_each(more_windows, more, "windows")]
+    maps = [colormap_a, colormap_b, *_of_each(more_colormaps, more, "colormaps")]
+    sources: list[Volume] = []
+    insides, limits = [], []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
-        scaled_volume = resampled(_with(volume, values), first, outside=0.0)
+        scaled_volume = _with(volume, values)
+        if volume is others[0] and fwhm_b is not None:
+            stage(f"undoing the resolution of {volume.name}")
+            scaled_volume = sharpened(scaled_volume, first, fwhm_b, _levels(sources[0]))
+        else:
+            scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
+        insides.append(inside if volume is first else inside_of(volume, first))
         limits.append(list(limit))
-    fuser = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
+    asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
     ranks = [_rank(volume, colormap) for volume, colormap in zip(volumes, maps, strict=True)]
     order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
-    fuser = _in_order(fuser, order)
+    fuser = _in_order(asked, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples)
-    bar = progress_bar(progress, total=len(work.busy), unit="slice")
+    known = continued([source.values for source in sources], insides)
+    fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
+    work = SliceWork(
+        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution, shard
+    )
+    bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
-        run(work.items(), work, sink, stop=True, bar=bar)
+        run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
+    said = {
+        "axis": said_axis,
+        "window_a": window_a,
+        "window_b": window_b,
+        "percentiles": percentiles,
+        "colormap_a": colormap_a,
+        "colormap_b": colormap_b,
+        "fwhm_b": fwhm_b,
+        "more_windows": list(more_windows),
+        "more_colormaps": list(more_colormaps),
+        "align": align,
+        "transform": None if motion is None else motion.tolist(),
+        "together": together,
+    }
+    # As the caller said it, with what was then chosen for all slices.
+    record = _record(asked.with_config(options=work.fuser.config.options), volumes, said)
+    text = None if asked.config.strip else record.text
     settings = work.fuser.settings(work.fuser.config.usual_task) | {
         "axis": axis,
         "align": align,
         "alignment": found,
+        "order": order,
+        **({} if fwhm_b is None else {"fwhm_b": fwhm_b}),
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
         "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
@@ -177,14 +273,34 @@ def fuse_volumes(
             *first.origins,
             *(replace(o, affine=other.affine) for other in others for o in other.origins),
         ),
+        record=text,
     )
     scales = []
     for volume, colormap, (low, high) in zip(volumes, maps, limits, strict=True):
         name = _map_of(volume, colormap)
         scales.append((low, high, None if name == GREY else name))
-    std, name = work.std(), "the uncertainty"
-    sure = None if std is None else Volume(std, first.affine, name, source=first.source)
-    return VolumeFusion(fused, settings, tuple(sources), tuple(scales), sure)
+    std = work.std()
+    sure = None if std is None else replace(fused, values=std, name="the uncertainty")
+    shares = work.shares()
+    whose = None if shares is None else VolumeAttribution.of(shares, order, fused)
+    return VolumeFusion(fused, settings, tuple(sources), tuple(scales), sure, whose, record)
+
+
+def _record(fuser: Fuser, volumes: Sequence[Volume], said: dict[str, Any]) -> Record:
+    """Without names of files, which may be those of patients: sources are a, b, ..."""
+    digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
+    sources = list(zip(ascii_lowercase, digests, strict=False))
+    opening = {"volume": {name: value for name, value in said.items() if value is not None}}
+    return Record.of(fuser.settings(fuser.config.usual_task), sources, opening)
+
+
+def _of_each(said: Sequence[Any], more: Sequence[Any], kind: str) -> list[Any]:
+    if len(said) > len(more):
+        raise InputError(
+            f"more_{kind} are for the third volume and those after it: {len(more)} of them, "
+            f"and not {len(said)}"
+        )
+    return [*said, *[None] * (len(more) - len(said))]
 
 
 def _motion(transform: Any, align: str, more: int) -> np.ndarray | None:
@@ -235,6 +351,10 @@ def _read(source: Any, name: str) -> Volume:
 
 def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
+
+
+def _levels(volume: Volume) -> np.ndarray:
+    return volume.values.mean(3) if volume.is_color else volume.values
 
 
 def _in_colors(volume: Volume, colormap: str | None) -> Volume:

@@ -74,7 +74,7 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
     offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
     outside = np.clip(other + offset[..., None], 0, 1)
     pixels = np.where(inside[..., None], picture.pixels, outside)
-    return replace(picture, pixels=pixels.astype(np.float32))
+    return replace(picture, samples=pixels.astype(np.float32))
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -31,10 +31,10 @@ def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]
     x = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).permute(2, 0, 1)
     moved, inside = warped_plane(x, transform.matrix, transform.fixed, mode="bicubic")
     array = moved.clamp(0, 1).permute(1, 2, 0).numpy()
-    channels = picture.pixels.shape[2]
+    channels = picture.samples.shape[2]
     alpha = None if picture.alpha is None else array[..., channels] * inside.numpy()
     mask = None if picture.mask is None else (array[..., -1] > 0.99) & inside.numpy()
-    return replace(picture, pixels=array[..., :channels], alpha=alpha, mask=mask), inside.numpy()
+    return replace(picture, samples=array[..., :channels], alpha=alpha, mask=mask), inside.numpy()
 
 
 def warped_plane(
@@ -93,7 +93,7 @@ def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     part = slice(top, bottom), slice(left, right)
     return replace(
         picture,
-        pixels=picture.pixels[part],
+        samples=picture.samples[part],
         alpha=None if picture.alpha is None else picture.alpha[part],
         mask=None if picture.mask is None else picture.mask[part],
         metadata=picture.metadata.cropped(top, left),

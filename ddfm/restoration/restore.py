@@ -27,6 +27,7 @@ from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import held_to_file, strength
 from ddfm.restoration.latent import least_squares
+from ddfm.restoration.noise import law_of, without_noise
 from ddfm.restoration.observation import Observation
 from ddfm.restoration.operators import (
     AreaAverage,
@@ -84,7 +85,7 @@ def restored(
 def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     """The picture with another luminance (H, W) in [0, 1], and its own chroma."""
     change = (plane - grey(picture))[..., None]
-    return replace(picture, pixels=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
+    return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
 def _of_the_sensor(
@@ -180,16 +181,12 @@ def _sharp(
         found["jpeg"] = said.jpeg
     if coarse != picture.size:
         y = AreaAverage(picture.size, coarse).forward(y)
-    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if (level >= clean and is_noise(y)) or said.noise:
-        y = denoise(y, level)
-        found["noise"] = round(255 * level / 2, 2)
-        level = noise_level(y)
+    y = _without_noise(y, said, denoise, clean, found)
     parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
     if parts:
         # What looks like faint noise in a coarse source is its texture.
-        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(level, clean))
+        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         first = F.interpolate(y, size, mode="bicubic", antialias=True)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
@@ -199,6 +196,19 @@ def _sharp(
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+
+
+def _without_noise(
+    y: Tensor, said: Observation, denoise: Denoise, clean: float, found: Found
+) -> Tensor:
+    if isinstance(said.noise, tuple):
+        found["noise"] = list(said.noise)
+        return without_noise(y, law_of(said.noise), denoise)
+    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
+    if said.noise or (level >= clean and is_noise(y)):
+        found["noise"] = round(255 * level / 2, 2)
+        return denoise(y, level)
+    return y
 
 
 def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from ddfm.errors import StorageError
 
-__all__ = ["KnownData", "KnownFile", "Source", "sha256_of"]
+__all__ = ["KnownData", "KnownFile", "Source", "sha256_of", "sha256_of_all"]
 
 CHUNK = 1 << 20
 
@@ -25,6 +26,14 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     return digest.hexdigest()
+
+
+def sha256_of_all(paths: Sequence[str | os.PathLike[str]]) -> str:
+    """Of one file its own; of several that of their digests, sorted, a line each."""
+    digests = sorted(map(sha256_of, paths))
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
 class Source(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ddfm.arguments import by_annotation
@@ -19,7 +20,9 @@ from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import grad
 from ddfm.trust.pictures import DEEP, drawn_attribution
 
-__all__ = ["Attribution", "attributed"]
+__all__ = ["PRIOR", "Attribution", "attributed", "names_of_planes"]
+
+PRIOR = "the prior"  # among the names of the sources
 
 REACH = 1.5  # pixels, over which a result is compared with its sources
 BEYOND = 8 / 127.5  # 8 grey levels: what a result may be beyond its sources without a mark
@@ -52,18 +55,28 @@ class Attribution:
 
         First the levels, then the gradients, last what is unsupported (1, and 0 elsewhere).
         """
-        if Path(path).suffix.lower() not in DEEP:
-            drawing = drawn_attribution(
-                self.levels, self.gradients, self.unsupported, self.luminance, self.names[:-1]
-            )
-            write_drawing(path, drawing)
-            return
-        planes = [
-            (f"{kind} of {name}", plane)
-            for kind, shares in (("levels", self.levels), ("gradients", self.gradients))
-            for name, plane in zip(self.names, shares, strict=True)
-        ]
-        write_planes(path, [*planes, ("unsupported", self.unsupported.astype(np.float32))])
+        if Path(path).suffix.lower() in DEEP:
+            write_planes(path, self.planes())
+        else:
+            write_drawing(path, self.drawn())
+
+    def drawn(self) -> Image.Image:
+        """As a picture with a legend."""
+        return drawn_attribution(
+            self.levels, self.gradients, self.unsupported, self.luminance, self.names[:-1]
+        )
+
+    def planes(self) -> list[tuple[str, np.ndarray]]:
+        """As numbers: what each plane is of, and the plane, (H, W) float32."""
+        stacked = [*self.levels, *self.gradients, self.unsupported]
+        names = names_of_planes(self.names)
+        return [(n, p.astype(np.float32)) for n, p in zip(names, stacked, strict=True)]
+
+
+def names_of_planes(names: Sequence[str]) -> list[str]:
+    """In words, of the sources and of the prior, as `Attribution.planes` orders them."""
+    shares = [f"{kind} of {name}" for kind in ("levels", "gradients") for name in names]
+    return [*shares, "unsupported"]
 
 
 def attributed(
@@ -90,7 +103,7 @@ def attributed(
         x[0, ..., :height, :width].float().cpu().numpy()
         for x in (shares.levels, shares.gradients, _unsupported(f, sources))
     )
-    return Attribution((*names, "the prior"), levels, gradients, missing[0] > 0, luminance)
+    return Attribution((*names, PRIOR), levels, gradients, missing[0] > 0, luminance)
 
 
 def _unsupported(f: Tensor, sources: Sequence[Observed]) -> Tensor:

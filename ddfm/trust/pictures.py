@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.views import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened
 
-__all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty"]
+__all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty", "top_for"]
 
 DEEP = (".tif", ".tiff")  # suffixes of files that hold numbers, not colours
 CALM = "ice"
@@ -34,17 +34,29 @@ HATCH = 5  # pixels between the lines of a mark
 GRAIN = 1.5  # pixels: of so few samples, deviations of single pixels are grain
 
 
-def drawn_uncertainty(std: np.ndarray) -> Image.Image:
+def top_for(std: np.ndarray) -> int:
+    """Of a scale that deviations (H, W), in grey levels of 255, fit on."""
+    most = float(np.percentile(_smoothed(std), 99.5))
+    return next((top for top in TOPS if most <= top), 255)
+
+
+def drawn_uncertainty(std: np.ndarray, top: int | None = None) -> Image.Image:
     """Standard deviations in grey levels of 255, (H, W), with a scale and a line that says so.
 
     They are smoothed over a few pixels.
+
+    Args:
+        top: of the scale; None is what they fit on.
     """
-    std = np.sqrt(gaussian_filter(np.square(std, dtype=np.float64), GRAIN))
-    most = float(np.percentile(std, 99.5))
-    top = next((top for top in TOPS if most <= top), 255)
+    top = top_for(std) if top is None else top
+    std = _smoothed(std)
     colors = np.rint(255 * colored((std / top).clip(0, 1), CALM)).astype(np.uint8)
     sheet = np.hstack([colors, scale_bar(len(std), (0, top), CALM)])
     return _titled([sheet], ["standard deviation, grey levels of 255"])
+
+
+def _smoothed(std: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt(gaussian_filter(np.square(std, dtype=np.float64), GRAIN)))
 
 
 def drawn_attribution(
@@ -80,7 +92,7 @@ def drawn_attribution(
     letters = [f"{letter}: {Path(n).name}" for letter, n in zip("ABCDEFGHIJ", names, strict=False)]
     letters += [Path(name).name for name in names[len(letters) :]]
     legend = list(zip([*letters, "the prior"], hues, strict=True))
-    return _with_legend(sheet, legend, bool(unsupported.any()))
+    return _with_legend(sheet, legend)
 
 
 def _hatched(panel: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -106,13 +118,11 @@ def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
     return sheet
 
 
-def _with_legend(
-    sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]], marks: bool
-) -> Image.Image:
-    """Below, a line each: who has which hue."""
+def _with_legend(sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+    """Below, a line each: who has which hue; and what the marks say, that may be there."""
     line = line_height(sheet.width // 2)
     words = [(name, tuple(round(255 * c) for c in hue)) for name, hue in legend]
-    count = len(words) + marks
+    count = len(words) + 1
     whole = Image.new("RGB", (sheet.width, sheet.height + count * line + GAP), PAPER)
     whole.paste(sheet, (0, 0))
     draw, top = ImageDraw.Draw(whole), sheet.height + GAP
@@ -121,10 +131,9 @@ def _with_legend(
         text = shortened(name, sheet.width - 2 * line, line)
         draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
         top += line
-    if marks:
-        box = np.full((line - 5, line - 4, 3), round(255 * PALE), np.uint8)
-        box = _hatched(box, np.ones(box.shape[:2], bool))
-        whole.paste(Image.fromarray(box), (4, top + 2))
-        text = shortened("no source shows it so", sheet.width - 2 * line, line)
-        draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
+    box = np.full((line - 5, line - 4, 3), round(255 * PALE), np.uint8)
+    box = _hatched(box, np.ones(box.shape[:2], bool))
+    whole.paste(Image.fromarray(box), (4, top + 2))
+    text = shortened("no source shows it so", sheet.width - 2 * line, line)
+    draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
     return whole

@@ -17,12 +17,14 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["data_files", "read", "write"]
+__all__ = ["data_files", "read", "record_in", "write"]
 
+KEY = "ddfm record"
 LONGEST_HEADER = 1 << 16  # bytes
+LONGEST_NAME = 255  # of a file; bytes
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
 MOST_LINES = 1000  # to skip before the values
 MOST_BYTES = 1 << 20
@@ -35,7 +37,6 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read(path: Path) -> Volume:
@@ -71,13 +72,22 @@ def data_files(path: Path) -> list[Path]:
     with open(path, "rb") as file:
         header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
     parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
-    return [path.parent / os.fsdecode(part.strip()) for part in parts]
+    names = (part.strip() for part in parts)
+    return [path.parent / os.fsdecode(name) for name in names if len(name) <= LONGEST_NAME]
+
+
+def record_in(path: Path) -> str | None:
+    """What made the volume, if a key of its header says so."""
+    nrrd = library("nrrd")
+    with explained(str(path)), BoundedFile(existing_file(path)) as file:
+        text = nrrd.read_header(file).get(KEY)
+    return None if text is None else str(text)
 
 
 def write(path: Path, volume: Volume) -> None:
     """In the space of DICOM, left-posterior-superior, which is what most programs write."""
     nrrd = library("nrrd")
-    affine = _LPS @ volume.affine
+    affine = LPS @ volume.affine
     directions = affine[:3, :3].T
     kinds = ["domain"] * 3
     values = volume.stored()
@@ -92,6 +102,8 @@ def write(path: Path, volume: Volume) -> None:
         "kinds": kinds,
         "content": MARK,
     }
+    if volume.record is not None:
+        header[KEY] = volume.record
     file = BytesIO()
     nrrd.write(file, values, header, index_order="F")
     # The library says in comments what time it is; the same volume is to be the same file.

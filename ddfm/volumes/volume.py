@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class Volume:
         source: the header that it came with, for those who write a volume like it.
         burned_in: whether text may be part of the picture, such as the name of the patient.
         origins: the DICOM images that it is made of, by the volumes that these make up.
+        files: that it was read from.
+        record: what made it, as it is kept in its file; see `ddfm.imaging.metadata.record`.
     """
 
     values: np.ndarray
@@ -68,6 +71,8 @@ class Volume:
     source: Any = None
     burned_in: bool = False
     origins: tuple[Origin, ...] = ()
+    files: tuple[Path, ...] = ()
+    record: str | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.values.shape, self.name)

@@ -58,7 +58,7 @@ def test_info_of_what_is_no_picture(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     refused(ddfm_run("info", tmp_path / "a.png"), "a.png is not an image, or damaged")
     refused(ddfm_run("info", tmp_path / "b.png"), "there is no such file")
-    refused(ddfm_run("info", tmp_path), "it is a folder")
+    refused(ddfm_run("info", tmp_path), "it is a folder without DICOM")
 
 
 def test_info_of_a_record_by_a_stranger(tmp_path):

@@ -32,15 +32,15 @@ from dicom_files import dicom_series
 # it an `OutputPath`, and a case below.
 READ = {
     "bench": {"folders", "config", "boxes"},
-    "film": {"a", "b", "transform_file"},
+    "film": {"a", "b", "like", "transform_file"},
     "fuse": {"like", "sources", "transform_file"},
-    "info": {"picture"},
+    "info": {"result"},
     "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
     "train-prior": {"folder", "validation", "init"},
-    "volume": {"a", "b", "more"},
+    "volume": {"a", "b", "like", "more"},
     "web": {"runtime", "graphs"},
 }
 # Of commands that are given no source: `export`, and `web`, whose folder must not be there yet.
@@ -165,8 +165,9 @@ CASES = {
         {"output": "fused"}, overwrites=False,
     ),
     "film": Case(
-        "film", make_films, lambda given: [given / "a.mkv", given / "b.mkv", *FAST],
-        {"output": "f.mkv"},
+        "film", make_films,
+        lambda given: [given / "a.mkv", given / "b.mkv", *FAST, "--samples", 2],
+        {"output": "f.mkv", "uncertainty": "u.mkv", "attribution": "m.mkv"},
     ),
     "frames": Case(
         "film", make_frames,
@@ -180,7 +181,7 @@ CASES = {
         ],
         {
             "output": "f.nrrd", "montage": "m.png", "save_transform": "t.tfm",
-            "uncertainty": "u.nii.gz",
+            "uncertainty": "u.nii.gz", "attribution": "m.nii.gz",
         },
     ),
     "series": Case(
@@ -191,7 +192,7 @@ CASES = {
         "bench", make_sets,
         lambda given: [
             given / "set", "--also", f"other={given / 'other'}", "--config", given / "config.toml",
-            "--noise", "20", "--prior", "gaussian", "--device", "cpu", "--quiet",
+            "--degrade", "noise=20", "--prior", "gaussian", "--device", "cpu", "--quiet",
         ],
         {"out": "bench"},
     ),

@@ -21,7 +21,7 @@ from ddfm.imaging.metadata import xmp
 from ddfm.imaging.reading import explained
 from ddfm.storage.inputs import existing_file, json_object
 
-__all__ = ["Record", "read_record"]
+__all__ = ["Record", "is_record", "read_record"]
 
 FORMAT = "ddfm record 1"
 MOST = 1 << 18  # characters
@@ -57,7 +57,7 @@ class Record:
 
     @property
     def text(self) -> str:
-        """As it is kept in the picture."""
+        """As it is kept in the picture: its format comes first."""
         return json.dumps(self.plain(), separators=(",", ":"), sort_keys=True, allow_nan=False)
 
     def plain(self) -> dict[str, Any]:
@@ -84,6 +84,11 @@ class Record:
         if not isinstance(sources, list) or not all(map(_is_source, sources)):
             raise InputError(f"{where} is damaged: it has no list of sources")
         return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening)
+
+
+def is_record(text: str) -> bool:
+    """Whether a text is one of ours, by how it begins; where others may have left theirs."""
+    return text.startswith('{"format":"ddfm record ')
 
 
 @by_annotation

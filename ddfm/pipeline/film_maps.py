@@ -1,0 +1,98 @@
+"""Films beside a fused film: how far it may be off, and which source it is from, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import InputError, unknown
+from ddfm.imaging.picture import from_array
+from ddfm.result import Fusion
+from ddfm.storage.atomic import atomic_path
+from ddfm.trust.pictures import drawn_uncertainty, top_for
+from ddfm.trust.samples import check_samples
+from ddfm.video.files import VideoWriter, check_video
+from ddfm.video.formats import WRITTEN
+
+__all__ = ["FilmMaps"]
+
+
+@dataclass(frozen=True)
+class FilmMaps:
+    """What is asked for; by default, nothing.
+
+    Attributes:
+        uncertainty, attribution: films, as pictures of each frame's.
+        samples: for the uncertainty.
+    """
+
+    uncertainty: Path | None = None
+    attribution: Path | None = None
+    samples: int = 0
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What a fuser is to be asked for at each frame, as keywords of its call."""
+        return {"samples": self.samples, "attribution": self.attribution is not None}
+
+    def check(self, out: Path) -> None:
+        """Raise before the work is done, where there is no place for them.
+
+        Args:
+            out: where the film itself goes to.
+        """
+        paths = [path for path in (self.uncertainty, self.attribution) if path is not None]
+        if paths and not out.suffix:
+            raise InputError(
+                f"{paths[0]} is a film beside a film; {out} becomes a folder of frames, whose maps "
+                "are made one by one: ddfm fuse A B -o FRAME"
+            )
+        for path in paths:
+            if path.suffix.lower() not in WRITTEN:
+                raise unknown("suffix of a film", path.suffix or path.name, WRITTEN)
+            check_video(path)
+        check_samples(self.samples)
+
+    @contextmanager
+    def writing(self, rate: float, record: str | None) -> Iterator[Callable[[Fusion, str], None]]:
+        """Takes each frame, with its name; the films appear when all of them are whole."""
+        with ExitStack() as stack:
+            films = []
+            for path, draw in ((self.uncertainty, _Deviation()), (self.attribution, _shares)):
+                if path is not None:
+                    temporary = stack.enter_context(atomic_path(path))
+                    video = stack.enter_context(VideoWriter(temporary, path, rate, record))
+                    films.append((video, draw))
+
+            def write(fusion: Fusion, name: str) -> None:
+                for video, draw in films:
+                    video.write(from_array(np.asarray(draw(fusion))), name)
+
+            yield write
+            for video, _ in films:
+                video.finish()
+
+
+class _Deviation:
+    """Drawn on the scale of the first frame, so that frames can be compared."""
+
+    def __init__(self) -> None:
+        self.top: int | None = None
+
+    def __call__(self, fusion: Fusion) -> Image.Image:
+        assert fusion.uncertainty is not None
+        std = 255 * fusion.uncertainty.std
+        self.top = top_for(std) if self.top is None else self.top
+        return drawn_uncertainty(std, self.top)
+
+
+def _shares(fusion: Fusion) -> Image.Image:
+    assert fusion.attribution is not None
+    return fusion.attribution.drawn()

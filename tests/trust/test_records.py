@@ -1,0 +1,114 @@
+"""Volumes and films say what made them, and are made again by what they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import FAST, ddfm_run, refused
+from ddfm import read_record
+from ddfm.storage.checksum import sha256_of, sha256_of_all
+from dicom_files import dicom_series
+
+nibabel = pytest.importorskip("nibabel")
+AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
+MANY = ["--prior", "gaussian", "--device", "cpu"]  # for three sources, too
+
+
+@pytest.fixture
+def volumes(tmp_path) -> list[Path]:
+    paths = [tmp_path / f"{name}.nii.gz" for name in ("Doe_Jane_mri", "ct", "pet")]
+    for seed, path in enumerate(paths):
+        values = np.random.default_rng(seed).integers(1, 900, (20, 18, 3), np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, AFFINE), path)
+    return paths
+
+
+@pytest.fixture
+def films(tmp_path) -> list[Path]:
+    pytest.importorskip("av")
+    from ddfm.imaging.picture import from_array
+    from ddfm.video.files import VideoWriter
+
+    paths = [tmp_path / f"{name}.mkv" for name in ("ir", "vis")]
+    for seed, path in enumerate(paths):
+        rng = np.random.default_rng(seed)
+        with VideoWriter(path, path, 9) as video:
+            for _ in range(2):
+                video.write(from_array(rng.integers(0, 256, (24, 30), np.uint8)), "frame")
+            video.finish()
+    return paths
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+def test_a_volume_is_made_again_by_what_it_says(tmp_path, volumes, suffix):
+    first, again = tmp_path / f"first{suffix}", tmp_path / f"again{suffix}"
+    said = ["--seed", 7, "--window-b", "300/500", "--axis", "coronal", "--window-c", "400,600"]
+    assert ddfm_run("volume", *volumes, "-o", first, *MANY, *said, "-q").exit_code == 0
+    done = ddfm_run("volume", "--like", first, *volumes, "-o", again, "--device", "cpu")
+    assert (done.exit_code, "is not" in done.stderr) == (0, False), done.stderr
+    assert first.read_bytes() == again.read_bytes()
+    record = read_record(first)
+    assert record.settings["seed"] == 7 and record.opening["volume"]["axis"] == "coronal"
+    names = [(name, sha256_of(path)) for name, path in zip("abc", volumes, strict=True)]
+    assert list(record.sources) == names, "names of files may be those of patients"
+    assert "Jane" not in record.text
+
+
+def test_a_volume_of_other_sources_says_so(tmp_path, volumes):
+    first = tmp_path / "first.nii"
+    assert ddfm_run("volume", *volumes[:2], "-o", first, *FAST, "-q").exit_code == 0
+    said = ddfm_run("volume", "--like", first, volumes[0], volumes[2], "-o", tmp_path / "o.nii")
+    assert "b is not the b that first.nii was made of" in said.stderr
+    refused(ddfm_run("fuse", "--like", first, first, first, "-o", "o.png"), "is a volume")
+
+
+def test_a_series_says_it_too(tmp_path):
+    pytest.importorskip("pydicom")
+    sources = [tmp_path / name for name in ("mri", "pet")]
+    for seed, folder in enumerate(sources):
+        values = np.random.default_rng(seed).integers(1, 900, (3, 12, 14), np.uint16)
+        dicom_series(folder, values, 2.0 * np.arange(3)[:, None] * [0, 0, 1])
+    out = tmp_path / "out"
+    assert ddfm_run("volume", *sources, "-o", out, *FAST, "-q").exit_code == 0
+    record = json.loads(ddfm_run("info", out, "--json").stdout)
+    files = sorted(sources[0].iterdir())
+    assert record["sources"][0] == {"name": "a", "sha256": sha256_of_all(files)}
+    assert sha256_of_all(files) == sha256_of_all(files[::-1]) != sha256_of(files[0])
+    assert "made by ddfm" in ddfm_run("info", next(out.iterdir())).stdout
+    assert "nothing in it says" in ddfm_run("info", sources[0]).stdout
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_film_is_made_again_by_what_it_says(tmp_path, films, suffix):
+    first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
+    said = ["--seed", 7, "--rate", 5, "--no-temporal-denoising"]
+    assert ddfm_run("film", *films, "-o", first, *FAST, *said, "-q").exit_code == 0
+    done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert first.read_bytes() == again.read_bytes()
+    record = read_record(first)
+    assert list(record.sources) == [(path.name, sha256_of(path)) for path in films]
+    assert record.opening == {"film": {"rate": 5.0, "temporal_denoising": False, "warm": False}}
+
+
+def test_what_was_stripped_says_nothing(tmp_path, volumes, films):
+    for command, sources, out in (("volume", volumes, "o.nii"), ("film", films, "o.mp4")):
+        made = ddfm_run(command, *sources[:2], "-o", tmp_path / out, *FAST, "-q", "--strip")
+        assert made.exit_code == 0
+        assert ddfm_run("info", tmp_path / out, "--json").stdout == "null\n"
+
+
+def test_comments_of_others_are_no_records(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"ddfm record 1"))
+    nibabel.save(image, tmp_path / "a.nii")
+    assert read_record(tmp_path / "a.nii") is None
+    image.header.extensions.append(
+        nibabel.nifti1.Nifti1Extension("comment", b'{"format":"ddfm record 1","settings":1}')
+    )
+    nibabel.save(image, tmp_path / "b.nii")
+    refused(ddfm_run("info", tmp_path / "b.nii"), "b.nii: its record is damaged")
