@@ -34,6 +34,7 @@ from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Entry
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
+from ddfm.video.sound import sound_of
 
 __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
@@ -51,6 +52,7 @@ def fuse_sequence(
     rate: float | None = None,
     temporal_denoising: bool = True,
     warm: bool = False,
+    audio: str = "auto",
     verify: bool = False,
     uncertainty: str | os.PathLike[str] | None = None,
     attribution: str | os.PathLike[str] | None = None,
@@ -68,6 +70,7 @@ def fuse_sequence(
         pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
+        audio: whose sound is kept: "a", "b", "none", or "auto", of the video that has any.
         verify: whether frames that were done before are known by what is in the files, where their
             sizes and the times of their last change would do.
         uncertainty: a film, beside one, of how far each pixel may be off.
@@ -84,11 +87,14 @@ def fuse_sequence(
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
+    sound = sound_of(Path(a), Path(b), audio)
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     # What is kept is not as exact as the guess of a warm start.
-    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps}
+    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
-        said = {"rate": rate, "temporal_denoising": temporal_denoising, "warm": warm}
+        said: dict[str, Any] = {"rate": rate, "warm": warm}
+        said["temporal_denoising"] = temporal_denoising
+        said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
     # The films end when one of them does, and the bar with them.
     bar = progress_bar(progress, total=film.count, unit="frame")
