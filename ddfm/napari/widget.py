@@ -1,6 +1,6 @@
 """The widget "Fuse two images": napari makes it of this function, a field for each argument.
 
-(Annotations are values here, which napari reads; only its own are text, so that it is not imported.)
+(Annotations are values here, which napari reads; its own are text, so that it is not imported.)
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
