@@ -67,7 +67,8 @@ class FusionConfig:
         align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
             them on one another by the smallest model that explains them, where that is sure;
             "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
-        align_to: the source that stays, "a" or "b"; None is "b", or whose size `resize` asks for.
+        align_to: the source that stays, "a", "b", or its number from 1 on; None is whose size
+            `resize` asks for, or the middle one, which of two is the second.
         transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
         crop: "none" keeps the frame of the source that stays, "common" what all sources see.
         look: whether sources that are not aligned are looked at, for a warning.
@@ -96,7 +97,7 @@ class FusionConfig:
     resize: str = "auto"
     observations: Any = ()
     align: str = "none"
-    align_to: str | None = None
+    align_to: str | int | None = None
     transform: Any = None
     crop: str = "none"
     look: bool = True
@@ -127,8 +128,7 @@ class FusionConfig:
             "options": plain_options(self.options),
         }
         if self.align_to is not None:
-            kind = "source to align to"
-            checked["align_to"] = one_of("align_to", self.align_to, REFERENCES, kind)
+            checked["align_to"] = _align_to(self.align_to)
         if self.sampler is not None:
             checked["sampler"] = _part("sampler", self.sampler)
         respacing = isinstance(self.steps, str) and not self.steps.isdecimal()
@@ -183,6 +183,25 @@ class FusionConfig:
             check_sampler(self.sampler)
         if self.steps is not None:
             counts_of(self.steps)
+
+    @property
+    def moves(self) -> bool:
+        """Whether sources are laid on one another, or stay as they lie."""
+        return self.align != "none" or self.transform is not None
+
+    def reference(self, number: int) -> int:
+        """Which of so many sources, counted from 0, the others are laid on.
+
+        Where nobody says, it is the middle one: in a series of exposures, or of distances in focus,
+        it is least unlike all others. Of two that is the second.
+        """
+        chosen = self.align_to or (self.resize if self.resize in REFERENCES else None)
+        if chosen is None:
+            return number // 2
+        index = REFERENCES.index(chosen) if chosen in REFERENCES else int(chosen) - 1
+        if index >= number:
+            raise InputError(f"align_to (--align-to) is {chosen}, and there are {number} sources")
+        return index
 
     def found_transform(self) -> Transform | None:
         """The transform that was given, if one was."""
@@ -241,7 +260,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": LOCAL | {"alpha": 0.05},
+        "options": LOCAL | {"alpha": 0.01, "full": 8.0, "edge": 0.03},
     },
     "multi-exposure": {
         "options": ALIKE | {"saliency": "exposed", "kappa": 2.0, "alpha": 0.002},
@@ -260,6 +279,16 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
         found = find_part("likelihood", likelihood, RECIPES)
     own = found if isinstance(found, dict) else getattr(found, "recipe", {})
     return own | (OF_TASK[task] if found is RECIPES["default"] else {})
+
+
+def _align_to(value: Any) -> str:
+    """The name of a source, or its number."""
+    if value in REFERENCES:
+        return str(value)
+    number = whole_number("align_to", value, ' from 1, or "a" or "b"')
+    if number < 1:
+        raise InputError(f'align_to must be a whole number from 1, or "a" or "b", not {number}')
+    return str(number)
 
 
 def _transform(transform: Any) -> dict[str, Any] | None:

@@ -145,7 +145,7 @@ class Fuser:
         resize: str = "auto",
         observations: Sequence[Any] | None = None,
         align: str = "none",
-        align_to: str | None = None,
+        align_to: str | int | None = None,
         transform: Any = None,
         crop: str = "none",
         look: bool = True,

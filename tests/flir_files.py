@@ -35,6 +35,8 @@ def flir_jpeg(
     directory: str = "big",
     segment: int = 65000,
     spare: int = 0,
+    rendering: Image.Image | None = None,
+    level_and_span: tuple[int, int] = (0, 0),
 ) -> bytes:
     """`placing` is Real2IR, OffsetX and OffsetY; `png` stores raw values as some cameras do.
 
@@ -43,7 +45,7 @@ def flir_jpeg(
 
     The directory ends in `spare` empty entries. Cameras leave some, and flyr needs two.
     """
-    records = [(32, camera(order)), (1, _raw(raw, png, order))]
+    records = [(32, camera(order, *level_and_span)), (1, _raw(raw, png, order))]
     if photograph is not None:
         stored = BytesIO()
         image = Image.fromarray(photograph)
@@ -53,13 +55,13 @@ def flir_jpeg(
         records.append((14, sized(photograph, stored.getvalue())))
     if placing is not None:
         records.append((42, struct.pack("<fhh4h", *placing, 0, 0, 0, 0)))
-    return in_segments(container(records + [(0, b"")] * spare, directory), segment)
+    return in_segments(container(records + [(0, b"")] * spare, directory), segment, rendering)
 
 
-def in_segments(data: bytes, segment: int = 65000) -> bytes:
+def in_segments(data: bytes, segment: int = 65000, rendering: Image.Image | None = None) -> bytes:
     """A small JPEG with a container in as many APP1 segments as it takes."""
     preview = BytesIO()
-    Image.new("L", (16, 16)).save(preview, "JPEG")
+    (rendering or Image.new("L", (16, 16))).save(preview, "JPEG")
     parts = [data[i : i + segment] for i in range(0, len(data), segment)]
     app1 = b"".join(
         b"\xff\xe1"
@@ -108,7 +110,7 @@ def _raw(raw: np.ndarray, png: bool, order: str) -> bytes:
     return sized(raw, stored.getvalue(), order)
 
 
-def camera(order: str = "little") -> bytes:
+def camera(order: str = "little", level: int = 0, span: int = 0) -> bytes:
     """The record of the camera's constants."""
     data = bytearray(900)
     for at, value in {
@@ -131,4 +133,5 @@ def camera(order: str = "little") -> bytes:
     }.items():
         struct.pack_into(f"{_SIGNS[order]}f", data, at, value)
     struct.pack_into(f"{_SIGNS[order]}i", data, 776, PLANCK["O"])
+    struct.pack_into(f"{_SIGNS[order]}2i", data, 824, level, span)
     return bytes(data)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ddfm.cli.writing import OutputPath
+
+if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
 
 __all__ = ["align_options", "alignment_settings", "check_transform_output"]
 
@@ -24,8 +27,9 @@ _OPTIONS = (
     ),
     click.option(
         "--align-to",
-        metavar="a|b",
-        help="The source that stays where it is.  [default: b, or whose size --resize asks for]",
+        metavar="a|b|NUMBER",
+        help="The source that stays where it is; the first is 1.  [default: whose size --resize "
+        "asks for, or the middle one; of two, b]",
     ),
     click.option(
         "--transform",
@@ -68,11 +72,11 @@ def alignment_settings(
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
 
 
-def check_transform_output(align: dict[str, Any], save_transform: Path | None) -> None:
+def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:
     """Raise before the work is done, where there would be nothing to write, or no place for it."""
     from ddfm.storage.outputs import check_writable
 
     if save_transform is not None:
-        if align["align"] == "none" and align["transform"] is None:
+        if not config.moves:
             raise click.UsageError("--save-transform needs --align, which finds one")
         check_writable(save_transform)

@@ -167,17 +167,20 @@ def _fuse_images(
     from ddfm.imaging.files import check_output, output_suffix
     from ddfm.imaging.sources import common_size, read_sources
 
-    moves = settings["align"] != "none" or settings["transform"] is not None
+    config = checked(settings)
     if output == DASH:
         output_suffix(suffix or "png")
     else:
         check_output(output)
-    beside.check(output, moves=moves)
+    beside.check(output, len(sources), moves=config.moves)
     pictures = opening.pictures(opened(sources))
     if not quiet:
         say_levels(pictures)
-    pictures = read_sources(pictures, settings["resize"], alike=False)
-    size = pictures[1].size if moves else common_size(pictures, settings["resize"])
+    pictures = read_sources(pictures, config.resize, alike=False)
+    if config.moves:
+        size = pictures[config.reference(len(pictures))].size
+    else:
+        size = common_size(pictures, config.resize)
     if opening.longest is not None and not quiet:
         height, width = size
         say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)

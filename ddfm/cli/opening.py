@@ -22,6 +22,8 @@ Command = Callable[..., Any]
 Levels = tuple[float, float]
 
 NAMES = ("--range-a", "--range-b")
+# Options that take two numbers, or one of these words.
+_WORDS = {**dict.fromkeys(NAMES, ("full", "auto")), "--celsius": ("camera",)}
 
 
 class RangeCommand(WritingCommand):
@@ -32,7 +34,7 @@ class RangeCommand(WritingCommand):
         rest = iter(args)
         for word in rest:
             joined.append(word)
-            if word in NAMES:
+            if word in _WORDS:
                 first = next(rest, None)
                 second = next(rest, None) if first is not None and _is_number(first) else None
                 joined += [" ".join(part for part in (first, second) if part is not None)]
@@ -48,12 +50,14 @@ def _is_number(word: str) -> bool:
 
 
 def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any:
-    if value is None or value in ("full", "auto"):
+    name = option.opts[0]
+    if value is None or value in _WORDS[name]:
         return value
-    parts = value.replace(",", " ").split()
+    parts = value.strip("[]()").replace(",", " ").split()
     if len(parts) == 2 and all(map(_is_number, parts)):
         return float(parts[0]), float(parts[1])
-    raise click.UsageError(f"{option.opts[0]} takes LOW HIGH, full or auto, not {value!r}")
+    *others, last = ("LOW HIGH", *_WORDS[name])
+    raise click.UsageError(f"{name} takes {', '.join(others)} or {last}, not {value!r}")
 
 
 _RANGES = (
@@ -69,21 +73,30 @@ _RANGES = (
     ),
 )
 
+_PAGE = (
+    click.option(
+        "--page",
+        type=int,
+        metavar="NUMBER",
+        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
+    ),
+)
+
 _FLIR = (
     click.option(
         "--celsius",
-        nargs=2,
-        type=float,
-        metavar="LOW HIGH",
-        help="FLIR: the temperatures that become black and white.  [default: by percentiles]",
+        metavar="LOW HIGH|camera",
+        callback=_parsed,
+        help="FLIR: the temperatures that become black and white; camera: those that it was set "
+        "to.  [default: by percentiles]",
     ),
     click.option(
         "--percentiles",
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR: instead, what share of the pixels, in percent, is colder than black, and than "
-        "white.  [default: 1 99]",
+        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and "
+        "than white.  [default: 1 99]",
     ),
     click.option(
         "--grid",
@@ -95,7 +108,7 @@ _FLIR = (
 
 def opening_options(command: Command) -> Command:
     """What is asked about the levels of files, as options."""
-    for option in reversed(_RANGES + _FLIR):
+    for option in reversed(_RANGES + _PAGE + _FLIR):
         command = option(command)
     return command
 
@@ -106,7 +119,8 @@ class OfFiles:
 
     range_a: str | Levels | None
     range_b: str | Levels | None
-    celsius: Levels | None
+    page: int | None
+    celsius: str | Levels | None
     percentiles: Levels | None
     grid: str | None
 
@@ -123,7 +137,7 @@ class OfFiles:
 
         said = said_of(self)
         if alone:
-            refuse([name for name in said if name in NAMES], "two images or more")
+            refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
         if record is not None and not said:
@@ -131,14 +145,24 @@ class OfFiles:
 
             return replace(opening(record), longest=longest)
         ranges = (self.range_a, self.range_b) if self.range_a or self.range_b else ()
-        return Opening(ranges, self.celsius, self.percentiles, self.grid, longest=longest)
+        return Opening(
+            ranges, self.celsius, self.percentiles, self.grid, longest=longest, page=self.page
+        )
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:
     """Of a picture that is spread though nobody said so."""
+    from ddfm.imaging.formats.dji import COUNTS
     from ddfm.imaging.levels import used
 
     for picture, option in zip(pictures, NAMES, strict=False):
+        if picture.unit == COUNTS and picture.range is not None:
+            black, white = picture.range
+            say(
+                f"{picture.name}: raw values of DJI, black is {black:g}, white {white:g}; degrees "
+                "are to be had of DJI's own Thermal SDK only",
+                err=True,
+            )
         levels = used(picture)
         if levels is not None:
             say(

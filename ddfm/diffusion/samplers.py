@@ -104,6 +104,7 @@ def ddim(
         x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
         if tau > 0 and noise is not None:
             x = x + tau * noise(x)
+        del x0, eps  # a large image has better use for the memory
     return x
 
 

@@ -14,11 +14,11 @@ from ddfm.diffusion.observed import denoised
 from ddfm.errors import InputError
 from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import common_size, equally_bright, read_sources
+from ddfm.imaging.sources import common_size, equally_bright, read_sources, stretched
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
-from ddfm.registration.pictures import Registered, lay, reference_of
-from ddfm.restoration.restore import restored, with_gaps_filled
+from ddfm.registration.pictures import Registered, lay
+from ddfm.restoration.restore import restored
 
 __all__ = ["made_ready", "task_of"]
 
@@ -48,10 +48,9 @@ def made_ready(
     stage("reading the sources")
     if config.align == "once":
         raise InputError("align=once (--align once) is for folders and films, not for one pair")
-    transform = config.found_transform()
-    moves = transform is not None or config.align != "none"
+    moves = config.moves
     came = read_sources(sources, config.resize, alike=False)
-    reference = reference_of(config.align_to, config.resize)
+    reference = config.reference(len(came))
     if moves:
         sizes = [_as_fine(p.size, came[reference].size) for p in came]
     else:
@@ -61,14 +60,15 @@ def made_ready(
     if moves or config.look:
         stage("aligning" if moves else "looking whether the sources lie on each other")
     laid = lay(
-        pictures if moves else with_gaps_filled(pictures),
+        pictures,
         config.align,
-        transform=transform,
+        transform=config.found_transform(),
         reference=reference,
         crop=config.crop == "common",
         look=config.look,
     )
-    return replace(laid, observed=observed)
+    words = () if moves else stretched(came, sizes[0])
+    return replace(laid, observed=observed, words=words + laid.words)
 
 
 @torch.no_grad()

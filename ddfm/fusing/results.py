@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from ddfm.config import MIXED
 from ddfm.diffusion.observed import Observed
@@ -26,15 +28,11 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
         settings: what all of them were made with.
     """
     config, size = run.config, run.size
-    shares = run.likelihood.shares() if run.likelihood and config.task in MIXED else None
-    if shares is not None:
-        shares = within(shares, size).float().cpu()
     planes = run.fused[:, 0].float().cpu().numpy()
     done = []
     for k, laid in enumerate(run.groups):
-        own = None if shares is None else shares[k]
         picture, words = with_metadata(
-            in_color(planes[k], laid.pictures, config.color, own),
+            in_color(planes[k], laid.pictures, config.color, _shares(run, k)),
             laid.pictures,
             config.color,
             config.metadata_from,
@@ -45,6 +43,19 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
         latents = _latents(laid.pictures, run.observed[k])
         done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
     return done
+
+
+def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
+    """Of the sources of a group in some rows of the fused levels, where their colours are mixed."""
+    likelihood = run.likelihood
+    if likelihood is None or run.config.task not in MIXED:
+        return None
+
+    def shares(rows: slice) -> Tensor | None:
+        found = likelihood.shares(rows)
+        return None if found is None else within(found[k], run.size).float().cpu()
+
+    return shares
 
 
 def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[Picture, ...]:

@@ -150,16 +150,20 @@ def _in_a_loop(
     likelihood = make_likelihood(config.likelihood, s, **options)
     likelihood.noise = torch.tensor(noise)
     draw = Noise(seeds)
-    x = draw(channels(s[0], prior))
-    start = len(prior.alphas_bar) - 1 if config.start is None else config.start
-    if config.start is not None:
+
+    def begin() -> Tensor:
+        noise = draw(channels(s[0], prior))
+        if config.start is None:
+            return noise
         first = likelihood.first_guess() if guess is None else guess
-        x = noised(channels(first, prior), start, prior.alphas_bar, x)
+        return noised(channels(first, prior), config.start, prior.alphas_bar, noise)
+
+    start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)
     watch.expect(len(steps))
     x = find_sampler(config.sampler)(
         GuidedDenoiser(prior, likelihood, clip=config.clip),
-        x,
+        begin(),
         steps,
         prior.alphas_bar,
         noise=draw,

@@ -56,7 +56,7 @@ def spread(picture: Picture, levels: Levels) -> Picture:
         return replace(picture, range=levels)
     values = low + picture.pixels.astype(np.float64) * (high - low)
     pixels = np.clip((values - levels[0]) / (levels[1] - levels[0]), 0, 1)
-    return replace(picture, pixels=pixels.astype(np.float32), range=levels)
+    return replace(picture, samples=pixels.astype(np.float32), range=levels)
 
 
 def used(picture: Picture) -> Levels | None:

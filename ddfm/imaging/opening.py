@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -10,15 +11,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
-from ddfm.errors import InputError
-from ddfm.imaging.files import read_image
+from ddfm.errors import DdfmWarning, InputError
+from ddfm.imaging.files import pages_in, read_image
+from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
+    CAMERA,
     PERCENTILES,
+    Celsius,
     check_reading,
-    is_flir,
     read_flir,
-    read_thermal,
 )
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import reduced
@@ -36,25 +39,30 @@ class Opening:
             takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
         longest: to how many pixels at most the longest side is reduced, for a quick look.
+        page: which picture, from 0, of TIFF files that hold several.
         grid, align: of a radiometric file that comes alone, and is a pair by itself.
     """
 
     ranges: tuple[str | Levels | None, ...] = ()
-    celsius: Levels | None = None
+    celsius: Celsius | None = None
     percentiles: Levels | None = None
     grid: str | None = None
     align: bool = True
     longest: int | None = None
+    page: int | None = None
 
     def __post_init__(self) -> None:
         for levels in self.ranges:
             if levels is not None and levels not in ("full", "auto"):
                 check_levels(levels)
         for name in ("celsius", "percentiles"):
-            if (said := getattr(self, name)) is not None:
+            said = getattr(self, name)
+            if said is not None and (name, said) != ("celsius", CAMERA):
                 object.__setattr__(self, name, two_numbers(name, said))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")
+        if self.page is not None and whole_number("page", self.page) < 0:
+            raise InputError(f"page must be a number from 0 on, not {self.page}")
         check_reading(**self._of_a_pair())
 
     def plain(self) -> dict[str, Any]:
@@ -86,26 +94,52 @@ class Opening:
 
     def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
         if len(files) == 1:
+            self._refuse_alone(files[0])
             return tuple(read_flir(files[0], **self._of_a_pair()))
-        radiometric = [Path(file).is_file() and is_flir(file) for file in files]
+        radiometric = [is_radiometric(file) for file in files]
         if (self.celsius is not None or self.percentiles is not None) and not any(radiometric):
             names = " and ".join(map(str, files))
             raise InputError(
-                f"{names}: no file of a FLIR camera, which celsius and percentiles (--celsius, "
+                f"{names}: no radiometric file, which celsius and percentiles (--celsius, "
                 "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
             )
         ranges = [*self.ranges, *[None] * len(files)][: len(files)]
-        return tuple(map(self._picture, files, ranges, radiometric))
+        pages = [
+            1 if known else _pages(file) for file, known in zip(files, radiometric, strict=True)
+        ]
+        if self.page is not None and max(pages) == 1:
+            names = " and ".join(map(str, files))
+            raise InputError(f"{names}: page (--page) is for TIFF files that hold several pictures")
+        return tuple(map(self._picture, files, ranges, radiometric, pages))
+
+    def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
+        if Path(file).is_file() and is_dji(file):
+            raise InputError(
+                f"{file} holds what the thermal sensor of a DJI saw, and no photograph; pass the "
+                "one that was taken with it as a second image (its name ends in _V, _W or _Z)"
+            )
 
     def _picture(
-        self, file: str | os.PathLike[str], levels: str | Levels | None, radiometric: bool
+        self,
+        file: str | os.PathLike[str],
+        levels: str | Levels | None,
+        radiometric: bool,
+        pages: int,
     ) -> Picture:
         if not radiometric:
-            return read_image(file, levels=levels)
+            if pages > 1 and self.page is None:
+                warnings.warn(
+                    f"{file} holds {pages} pictures, and the first is taken; page (--page) says "
+                    "another, from 0",
+                    DdfmWarning,
+                    stacklevel=4,
+                )
+            page = self.page if pages > 1 and self.page is not None else 0
+            return read_image(file, levels=levels, page=page)
         reading = self._of_degrees()
         if levels is not None and not isinstance(levels, str):
-            reading["celsius"] = levels  # whose values are degrees
-        return read_thermal(file, **reading)
+            reading |= {"celsius": None, "counts": levels}  # in its own values
+        return read_radiometric(file, **reading)
 
     def _of_degrees(self) -> dict[str, Any]:
         return {
@@ -118,3 +152,7 @@ class Opening:
             "grid": "visible" if self.grid is None else self.grid,
             "align": self.align,
         }
+
+
+def _pages(file: str | os.PathLike[str]) -> int:
+    return pages_in(file) if Path(file).is_file() else 1

@@ -38,10 +38,11 @@ LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image at rest: its samples in [0, 1], and what it takes to write a result like it.
+    """An image at rest: its samples, and what it takes to write a result like it.
 
     Attributes:
-        pixels: float32 samples in [0, 1], of shape (H, W, 1) for grey and (H, W, 3) for colour.
+        samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1], or, as
+            long as nothing was changed, the 8 or 16 bits that it came with, in less memory.
         alpha: float32 opacity in [0, 1], of shape (H, W), or None.
         dtype: the depth that it came with: uint8, uint16 or float32.
         icc: the colour profile that it came with. Pixels are as stored, not converted by it.
@@ -56,7 +57,7 @@ class Picture:
         sha256: of the file that it is from; None of what was no file.
     """
 
-    pixels: np.ndarray
+    samples: np.ndarray
     alpha: np.ndarray | None = None
     dtype: np.dtype = np.dtype(np.uint8)
     icc: bytes | None = None
@@ -69,19 +70,29 @@ class Picture:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        shape = np.shape(self.pixels)
+        shape = np.shape(self.samples)
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
             raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
 
     @property
+    def pixels(self) -> np.ndarray:
+        """The samples as float32 in [0, 1]; made anew each time where they are not kept so."""
+        return self.rows(slice(None))
+
+    def rows(self, rows: slice) -> np.ndarray:
+        """Some rows of the pixels."""
+        part = self.samples[rows]
+        return _fraction(part) if part.dtype.kind == "u" else part
+
+    @property
     def is_color(self) -> bool:
         """Whether the channels differ anywhere; three equal ones count as grey."""
-        return self.pixels.shape[2] == 3
+        return self.samples.shape[2] == 3
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+        return self.samples.shape[0], self.samples.shape[1]
 
 
 def from_array(
@@ -112,7 +123,7 @@ def from_array(
         color = color[:, :, :1]
     if array.dtype.type in (np.uint8, np.uint16):
         dtype, limits = np.dtype(array.dtype.type), None
-        pixels = _fraction(color)
+        pixels = np.array(color, dtype, order="C")  # a copy: the array is the caller's
         alpha = None if alpha is None else _fraction(alpha)
     else:
         dtype = np.dtype(np.float32)

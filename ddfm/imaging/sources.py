@@ -10,9 +10,8 @@ Pictures are read without torch, which takes longer to import than most of them 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +19,11 @@ import numpy as np
 from ddfm.errors import InputError, short
 from ddfm.imaging.choices import REFERENCES, check_color, check_resize
 from ddfm.imaging.files import read_image
-from ddfm.imaging.formats.flir import is_flir, read_thermal
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "read_sources",
     "reduced",
     "resized",
+    "stretched",
     "with_metadata",
 ]
 
@@ -44,6 +45,7 @@ Size = tuple[int, int]
 
 FIELDS = 8  # along each side, by which levels of pictures are compared
 COARSER = 1.25  # times the pixels on each side: those of a camera with another sensor
+STRETCHED = 1.05  # times, to one side: by then the border is off by a fortieth of the picture
 EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
@@ -64,6 +66,7 @@ def read_sources(
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    pictures = without_false_colors(pictures)
     if not alike:
         return pictures
     size = common_size(pictures, resize)
@@ -95,6 +98,21 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
     return finest.size
 
 
+def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
+    """A line for each picture that gets another shape when it is brought to this size."""
+    words = []
+    for picture in pictures:
+        (h, w), (tall, wide) = picture.size, size
+        factor = (wide / w) / (tall / h)
+        if max(factor, 1 / factor) > STRETCHED:
+            words.append(
+                f"{picture.name}: {w} x {h} pixels become {wide} x {tall}, which are of another "
+                f"shape, so that it is drawn out by {max(factor, 1 / factor):.2f} to one side; if "
+                "it shows another part of the scene, align=auto (--align auto) finds which"
+            )
+    return tuple(words)
+
+
 def _is_coarser(size: Size, finest: Size) -> bool:
     """Whether it is of one shape with the finest, but for a pixel's rounding, and much smaller.
 
@@ -117,7 +135,7 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
     for picture, own in zip(pictures, says, strict=True):
         gaps = ~own & (count > 0)
         pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
-        done.append(replace(picture, pixels=pixels))
+        done.append(replace(picture, samples=pixels))
     return tuple(done)
 
 
@@ -148,7 +166,7 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     import torch
     import torch.nn.functional as F
 
-    planes = [_tensor(grey(picture)[..., None]) for picture in pictures]
+    planes = (_tensor(grey(picture)[..., None]) for picture in pictures)
     coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
     return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
 
@@ -157,7 +175,7 @@ def in_color(
     fused: np.ndarray,
     pictures: Sequence[Picture],
     color: str = "auto",
-    shares: torch.Tensor | None = None,
+    shares: Callable[[slice], torch.Tensor | None] | None = None,
 ) -> Picture:
     """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
 
@@ -165,24 +183,40 @@ def in_color(
 
     Args:
         color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
-        shares: of all pictures in the fused levels (K, H, W), where their colours are mixed so.
+        shares: of all pictures in some rows of the fused levels (K, h, W), where their colours are
+            mixed so.
     """
     import torch
 
-    from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+    from ddfm.numerics.bands import bands
 
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(check_color(color), pictures)
     colored = [p for p in chosen if p.is_color]
     pixels = fused[..., None]
     if colored:
-        y = 2 * _tensor(pixels) - 1
-        chromas = [rgb_to_ycbcr(2 * _tensor(p.pixels) - 1)[:, 1:] for p in colored]
-        all_have = len(colored) == len(pictures)
-        weights = shares[None] if shares is not None and all_have else None
-        cb, cr = fuse_chroma(chromas, weights).split(1, 1)
-        rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
-        pixels = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
-    return replace(_like(colored or pictures, pictures), pixels=pixels)
+        mixed = shares if len(colored) == len(pictures) else None
+        pixels = np.empty((*fused.shape, 3), np.float32)
+        for band in bands(torch.from_numpy(fused)[None, None], 0, 3 * len(colored)):
+            weights = None if mixed is None else mixed(band.rows)
+            parts = [p.rows(band.rows) for p in colored]
+            pixels[band.rows] = _colored(fused[band.rows], parts, weights)
+    return replace(_like(colored or pictures, pictures), samples=pixels)
+
+
+def _colored(
+    fused: np.ndarray, colored: Sequence[np.ndarray], shares: torch.Tensor | None
+) -> np.ndarray:
+    """Luminance (H, W) with the chroma of pixels (H, W, 3), mixed by shares (K, H, W)."""
+    import torch
+
+    from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+
+    y = 2 * _tensor(fused[..., None]) - 1
+    chromas = [rgb_to_ycbcr(2 * _tensor(part) - 1)[:, 1:] for part in colored]
+    cb, cr = fuse_chroma(chromas, None if shares is None else shares[None]).split(1, 1)
+    rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
+    colors: np.ndarray = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    return colors
 
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
@@ -258,8 +292,8 @@ def _read(source: Any, name: str) -> Picture:
             picture = _read(made, name)
         return replace(picture, name=picture.name.replace(str(made), name))
     path = isinstance(source, (str, os.PathLike))
-    if path and Path(source).is_file() and is_flir(source):
-        return read_thermal(source)  # not its rendering, with a logo and numbers in it
+    if path and is_radiometric(source):
+        return read_radiometric(source)  # not its rendering, with a logo and numbers in it
     named = path or bool(getattr(source, "filename", ""))
     return read_image(source, name=None if named else name)
 
@@ -275,7 +309,7 @@ def resized(picture: Picture, size: Size) -> Picture:
     alpha = picture.alpha
     return replace(
         picture,
-        pixels=of_size(picture.pixels),
+        samples=of_size(picture.pixels),
         alpha=None if alpha is None else of_size(alpha[..., None])[..., 0],
         mask=None if picture.mask is None else _whole(of_size(picture.mask[..., None])[..., 0]),
         metadata=picture.metadata.resized(picture.size, size),

@@ -163,8 +163,8 @@ class Likelihood(ABC):
         """Whether the prior's estimate weighs anything; where not, the prior is not asked."""
         return True
 
-    def shares(self) -> Tensor | None:
-        """Of the sources in the fused levels, (B, K, H, W), where it knows them."""
+    def shares(self, rows: slice = slice(None)) -> Tensor | None:
+        """Of the sources in the fused levels, (B, K, H, W), where it knows them; in these rows."""
         return None
 
     def attribution(self) -> Shares | None:

@@ -17,11 +17,14 @@ deviations, and no pixel is a target of two: a lamp is not given to a warm wall.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.filters import per_image_mean, shares_of, smooth
+from ddfm.numerics.bands import in_bands, sum_in_bands
+from ddfm.numerics.filters import per_image_mean, reach_of, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
@@ -29,12 +32,17 @@ __all__ = ["find_targets"]
 SHARP = 8.0
 SURROUNDS = (1 / 32, 1 / 16, 1 / 8)
 MARGIN = 3  # pixels
+REACH = MARGIN + reach_of(MARGIN / 2)  # of a target
 LEAST = 0.02  # of a standard deviation: what is even has no targets
 
 
-def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
+def find_targets(sources: Sequence[Tensor], theta: float, solver: PoissonSolver) -> Tensor:
     """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
-    o = torch.cat([_outstanding(one, solver) for one in s.split(1, dim=1)], dim=1)
+    o = torch.cat([_outstanding(one, solver) for one in sources], dim=1)
+    return in_bands(lambda band: _targets(band.around(o), theta), o, REACH)
+
+
+def _targets(o: Tensor, theta: float) -> Tensor:
     none = torch.full_like(o[:, :1], theta)
     T = shares_of(SHARP * torch.cat([o, none], dim=1))[:, :-1]
     T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
@@ -44,12 +52,15 @@ def find_targets(s: Tensor, theta: float, solver: PoissonSolver) -> Tensor:
 
 
 def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
-    """o of one source; one at a time, for what a transform needs of memory."""
+    """o of one source."""
     least, *others = (share * torch.sym_min(*s.shape[-2:]) for share in SURROUNDS)
     surround = solver.blur(s, least)
     for width in others:
         surround = torch.minimum(surround, solver.blur(s, width))
     mean = per_image_mean(s)
     surround = torch.maximum(surround, mean)
-    deviation = per_image_mean((s - mean) ** 2).sqrt().clamp(min=LEAST)
-    return (smooth(s, 1.0) - surround) / deviation
+    variance = sum_in_bands(lambda band: (band.around(s) - mean) ** 2, s) / s[0].numel()
+    deviation = variance.sqrt().clamp(min=LEAST)
+    reach = reach_of(1.0)
+    stands_out = in_bands(lambda band: smooth(band.around(s), 1.0), s, reach)
+    return stands_out.sub_(surround).div_(deviation)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddfm.numerics.exporting import modulo
 
-__all__ = ["mirrored_places", "per_image_mean", "per_image_sum", "shares_of", "smooth"]
+__all__ = ["mirrored_places", "per_image_mean", "per_image_sum", "reach_of", "shares_of", "smooth"]
 
 
 def per_image_mean(x: Tensor) -> Tensor:
@@ -35,9 +35,14 @@ def shares_of(x: Tensor) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
+def reach_of(sigma: float) -> int:
+    """How many pixels on each side `smooth` looks at."""
+    return max(1, math.ceil(3 * sigma))
+
+
 def smooth(x: Tensor, sigma: float) -> Tensor:
     """(..., H, W), along both axes. A symmetric operator: <y, smooth x> = <smooth y, x>."""
-    reach = max(1, math.ceil(3 * sigma))
+    reach = reach_of(sigma)
     taps = [math.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)]
     for dim in (-2, -1):
         wide, size = _mirrored(x, reach, dim), x.shape[dim]

@@ -17,8 +17,9 @@ import torch
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
+from ddfm.numerics.bands import Band, bands, in_bands, sum_in_bands
 from ddfm.numerics.exporting import exporting, modulo, repeated
-from ddfm.numerics.filters import per_image_mean, per_image_sum
+from ddfm.numerics.filters import per_image_mean
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines"]
 
@@ -66,13 +67,18 @@ def idct(y: Tensor) -> Tensor:
     return x
 
 
-def in_cosines(x: Tensor, response: Tensor) -> Tensor:
-    """x (..., H, W), each of its cosines times a response (H, W), or one of each image."""
+def in_cosines(x: Tensor, response: Tensor, *, spent: bool = False) -> Tensor:
+    """x (..., H, W), each of its cosines times a response (H, W), or one of each image.
+
+    Args:
+        spent: whether nobody needs x any more, so that its memory may be used.
+    """
     if exporting():
         return _in_matrices(x, response)
     if x.device.type == "cpu":  # where SciPy needs a third of the time and of the memory
-        waves = torch.from_numpy(dctn(x.numpy(), axes=(-2, -1))).mul_(response)
-        return torch.from_numpy(idctn(waves.numpy(), axes=(-2, -1), overwrite_x=True))
+        waves = dctn(x.numpy(), axes=(-2, -1), overwrite_x=spent)
+        waves = torch.from_numpy(waves).mul_(response).numpy()
+        return torch.from_numpy(idctn(waves, axes=(-2, -1), overwrite_x=True))
     waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * response
     return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))
 
@@ -92,10 +98,10 @@ def _cosines(n: int, like: Tensor) -> Tensor:
 
 
 class PoissonSolver:
-    """The equations above, the eigenvalues kept per size."""
+    """The equations above, the eigenvalues along each side kept per size."""
 
     def __init__(self) -> None:
-        self._eigenvalues: Tensor | None = None
+        self._lines = torch.empty(0), torch.empty(0)
 
     def __call__(self, a: Tensor | float, right_side: Tensor) -> Tensor:
         """f of (a + grad' grad) f = right_side, a one number or one per image (B, 1, 1, 1)."""
@@ -114,33 +120,55 @@ class PoissonSolver:
         inverse = (per_image_mean(a) / mean + self._eigenvalues_for(f)).reciprocal_()
 
         def step(f: Tensor, rest: Tensor, way: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-            towards = in_cosines(rest / mean, inverse)
-            gain = per_image_sum(rest * towards)
+            towards = in_cosines(rest / mean, inverse, spent=True)
+            gain = _product(rest, towards)
             way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # at first there is none
             applied = _applied(a, weight, way)
-            length = gain / per_image_sum(way * applied).clamp(min=NOTHING)
-            return f + length * way, rest.sub_(applied.mul_(length)), way, gain
+            length = gain / _product(way, applied).clamp(min=NOTHING)
+            return _moved(f, length, way), rest.sub_(applied.mul_(length)), way, gain
 
-        first = f, right_side - _applied(a, weight, f), torch.zeros_like(f), torch.ones_like(mean)
+        rest = _applied(a, weight, f).neg_().add_(right_side)
+        first = f.clone(), rest, torch.zeros_like(rest), torch.ones_like(mean)
         return repeated(step, first, passes)[0]
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:
         """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
-        heat = torch.exp(-(sigma**2) / 2 * self._eigenvalues_for(x))
-        return in_cosines(x, heat)
+        return in_cosines(x, self._eigenvalues_for(x).mul_(-(sigma**2) / 2).exp_())
 
     def _eigenvalues_for(self, x: Tensor) -> Tensor:
+        """(H, W), made anew: a large image has better use for the memory."""
         h, w = x.shape[-2:]
-        if self._eigenvalues is None or self._eigenvalues.shape != (h, w):
-            self._eigenvalues = (_line(h)[:, None] + _line(w)).to(x.dtype)
-        self._eigenvalues = self._eigenvalues.to(x.dtype).to(x.device)
-        return self._eigenvalues
+        if [len(line) for line in self._lines] != [h, w]:
+            self._lines = _line(h), _line(w)
+        down, across = self._lines
+
+        def of(band: Band) -> Tensor:
+            return (down[band.wide, None] + across).to(x.dtype)
+
+        return in_bands(of, torch.empty((h, w), dtype=x.dtype), 0).to(x.device)
 
 
-def _applied(a: Tensor | float, weight: Tensor, f: Tensor) -> Tensor:
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """Of two vectors, image by image."""
+    return sum_in_bands(lambda band: band.around(x) * band.around(y), x)
+
+
+def _moved(f: Tensor, length: Tensor, way: Tensor) -> Tensor:
+    """f, so far moved on its way."""
+    for band in bands(f, 0):
+        band.own(f).add_(length * band.own(way))
+    return f
+
+
+def _applied(a: Tensor, weight: Tensor, f: Tensor) -> Tensor:
     """(a + grad' weight grad) f."""
-    right, below = grad(f)
-    return adjoint(right.mul_(weight), below.mul_(weight)).add_(a * f)
+
+    def of(band: Band) -> Tensor:
+        part, w = band.around(f), band.around(weight)
+        right, below = grad(part)
+        return adjoint(right.mul_(w), below.mul_(w)).add_(band.around(a) * part)
+
+    return in_bands(of, f, 1)
 
 
 def _line(n: int) -> Tensor:

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.numerics.bands import WHOLE, Band
 from ddfm.numerics.exporting import exporting
 from ddfm.numerics.poisson import PoissonSolver, grad
 
-__all__ = ["smooth_regions"]
+__all__ = ["from_grid", "on_grid", "smooth_regions", "smoothed_on_grid"]
 
 GRID = 120  # about so many points along the shorter side
 POINTS = 60_000  # and no more than that in all
@@ -34,15 +35,36 @@ def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> 
         contour: size of an edge, from one point of the grid to the next, that is half as easily
             crossed as an even place.
     """
-    size = x.shape[-2:]
-    step = _step(*size)
-    coarse = [(n + step - 1) // step for n in size]
-    x, sources = (_coarse(part, coarse) for part in (x, sources))
+    y = smoothed_on_grid(on_grid(x), on_grid(sources), width, contour)
+    return from_grid(y, x.shape, WHOLE)
+
+
+def on_grid(x: Tensor) -> Tensor:
+    """The mean of x (B, K, H, W) around each point of the coarse grid."""
+    step = _step(*x.shape[-2:])
+    return _coarse(x, [(n + step - 1) // step for n in x.shape[-2:]])
+
+
+def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -> Tensor:
+    """`smooth_regions` where both are on the grid, and the result."""
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
-    a = (width * torch.sym_min(*coarse)) ** -2
-    y = PoissonSolver().weighted(a, V, a * x, x.mean(dim=(2, 3), keepdim=True).expand_as(x), PASSES)
-    return F.interpolate(y, size=size, mode="bilinear")
+    a = (width * torch.sym_min(*x.shape[-2:])) ** -2
+    even = x.mean(dim=(2, 3), keepdim=True).expand_as(x)
+    return PoissonSolver().weighted(a, V, a * x, even, PASSES)
+
+
+def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
+    """y (B, K, h, w) between the points of the grid, in a band of a picture of that shape."""
+    if band is WHOLE:
+        return F.interpolate(y, size=shape[-2:], mode="bilinear")
+    y = F.interpolate(y, size=(y.shape[-2], shape[-1]), mode="bilinear")
+    row = torch.arange(shape[-2])[band.wide].to(y)
+    at = ((row + 0.5) * (y.shape[-2] / shape[-2]) - 0.5).clamp(min=0)
+    above = at.long()
+    part = (at - above)[:, None]
+    below = (above + 1).clamp(max=y.shape[-2] - 1)
+    return (1 - part) * y.index_select(-2, above) + part * y.index_select(-2, below)
 
 
 def _step(height: int, width: int) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddfm.numerics.bands import Band, in_bands
 from ddfm.numerics.filters import per_image_mean
 
 __all__ = ["Tone", "along", "fold", "given_curve", "good_curve", "knots", "toned"]
@@ -62,10 +63,13 @@ class Tone:
         """The same, with the curves as a tensor; None if no levels are to be spread."""
         if not self.spread and self.curve is None:
             return fused, None
-        f = 2 * fused - 1
-        own = good_curve(f, self.spread, self.gains)
-        f = toned(f, given_curve(self.curve, own))
-        return ((f + 1) / 2).clamp(0, 1), own
+        own = good_curve(2 * fused - 1, self.spread, self.gains)
+        curve = given_curve(self.curve, own)
+
+        def of(band: Band) -> Tensor:
+            return ((toned(2 * band.around(fused) - 1, curve) + 1) / 2).clamp(0, 1)
+
+        return in_bands(of, fused, 0), own
 
 
 def knots(count: int, like: Tensor) -> Tensor:

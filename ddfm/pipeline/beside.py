@@ -49,10 +49,11 @@ class Beside:
         for kind in self.views:
             check_view(kind, self.colormap)
 
-    def check(self, output: Path, *, moves: bool) -> None:
+    def check(self, output: Path, number: int, *, moves: bool) -> None:
         """Raise before the work is done, where there is no place for it, or nothing to write.
 
         Args:
+            number: how many sources there are.
             moves: whether sources are laid on one another.
         """
         for path in self.views_of(output):
@@ -60,6 +61,8 @@ class Beside:
         if self.transform is not None:
             if not moves:
                 raise InputError("a transform is saved (--save-transform) where --align finds one")
+            if number > 2:
+                raise InputError("a transform (--save-transform) is of two sources")
             check_writable(self.transform)
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
@@ -107,18 +110,19 @@ class Beside:
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:
-        """The transform of the first source that was moved, and a look at it."""
+        """The transform of a pair, and a look at how all sources lie."""
         if self.transform is None and self.sheet is None:
             return
         from ddfm.registration.sheet import alignment_sheet
         from ddfm.registration.transform import Transform
 
-        found = fusion.settings["alignment"][0]
-        transform = Transform.from_dict(found["transform"])
+        about = fusion.settings["alignment"]
+        transforms = [Transform.from_dict(found["transform"]) for found in about]
         if self.transform is not None:
-            transform.save(self.transform)
+            transforms[0].save(self.transform)
         if self.sheet is not None:
-            k = found["source"]
-            if not found["applied"]:
-                transform = Transform.framed(transform.moving, transform.fixed)
-            alignment_sheet(self.sheet, pictures[1 if k != 1 else 0], pictures[k], transform)
+            moved = []
+            for found, t in zip(about, transforms, strict=True):
+                used = t if found["applied"] else Transform.framed(t.moving, t.fixed)
+                moved.append((pictures[found["source"]], used))
+            alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)

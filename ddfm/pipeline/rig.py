@@ -7,7 +7,7 @@ from typing import Any
 
 from ddfm.fuser import Fuser
 from ddfm.imaging.sources import read_sources
-from ddfm.registration.pictures import SAMPLE, common_of, reference_of
+from ddfm.registration.pictures import SAMPLE, common_of
 
 __all__ = ["SAMPLE", "aligned_once", "spread"]
 
@@ -17,7 +17,7 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
     config = fuser.config
     model = "auto" if config.align == "once" else config.align
     pairs = (read_sources(group, alike=False) for group in groups)
-    common = common_of(pairs, model, reference_of(config.align_to, config.resize))
+    common = common_of(pairs, model, config.reference(2))
     return fuser.with_config(align="none", transform=common)
 
 

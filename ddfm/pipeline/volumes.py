@@ -5,7 +5,8 @@ slice gets the same noise, and the contrast, and weights, that the likelihood wo
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 
 The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
-an interrupted run goes on where it was (see `kept_slices`).
+an interrupted run goes on where it was (see `kept_slices`), and many processes make one volume:
+each fuses a shard of the slices, and a run without a shard then finds them all.
 """
 
 from __future__ import annotations
@@ -19,27 +20,33 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import by_annotation
+from ddfm.arguments import by_annotation, number
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.colormaps import colored
 from ddfm.imaging.metadata.record import Record
 from ddfm.pipeline.runner import Outcome, run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
+from ddfm.registration.space_files import checked_motion, read_space_transform
+from ddfm.restoration.volume import sharpened
 from ddfm.storage.checksum import sha256_of_all
+from ddfm.storage.manifest import Shard
 from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
-from ddfm.volumes.align import aligned
+from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import check_planes_output, read_volume, write_volume
+from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
-from ddfm.volumes.resample import resampled
+from ddfm.volumes.resample import inside_of, resampled
+from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
 ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
+WIDEST = 100.0  # millimetres of a point spread function
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +138,17 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    fwhm_b: float | None = None,
     more_windows: Sequence[str | Window | None] = (),
     more_colormaps: Sequence[str | None] = (),
     align: str = "none",
+    transform: Any = None,
     together: int = 1,
     keep: str | os.PathLike[str] | None = None,
     verify: bool = False,
     samples: int = 0,
     attribution: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> VolumeFusion:
@@ -156,10 +166,15 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
+        fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
+            undone on the grid of the first; 0 is that of its voxels. None interpolates.
         more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
             as None.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
+        transform: of the second volume, known before: a matrix (4, 4) from points of the first
+            volume to those of the second, in millimetres (RAS), or a file that
+            `read_space_transform` takes. Nothing is searched then.
         together: how many slices go through the network at once, which makes a GPU faster.
         keep: a folder that slices are kept in as they are made, and an interrupted run goes on
             from; None keeps none.
@@ -169,26 +184,43 @@ def fuse_volumes(
             Slices then go through the network one by one.
         attribution: whether the result knows which source its levels and gradients are from;
             likewise.
+        shard: the part of the slices that this process fuses, and keeps, while others do theirs.
+            The volume that it gives back has no other slices.
         progress: a bar; None shows one on a terminal.
         callback: is called with what became of each slice, or of those that go together; if it
             returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
-    first, others, found = _read(a, "the first volume"), [], []
-    for number, source in enumerate((b, *more), 2):
-        name = "the second volume" if number == 2 else f"volume {number}"
-        other, transform = aligned(_read(source, name), first, align)
+    motion = _motion(transform, align, len(more))
+    if fwhm_b is not None:
+        fwhm_b = number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
+    first, inside = squared(_read(a, "the first volume"))
+    others, found = [], []
+    for k, source in enumerate((b, *more), 2):
+        name = "the second volume" if k == 2 else f"volume {k}"
+        other = _read(source, name)
+        if motion is None:
+            other, about = aligned(other, first, align)
+        else:
+            other, about = placed(other, first, motion)
         others.append(other)
-        found.append(transform)
+        found.append(about)
     volumes = [first, *others]
     said_axis, axis = axis, find_axis(first, axis)
     windows = [window_a, window_b, *_of_each(more_windows, more, "windows")]
     maps = [colormap_a, colormap_b, *_of_each(more_colormaps, more, "colormaps")]
-    sources, limits = [], []
+    sources: list[Volume] = []
+    insides, limits = [], []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
         values, limit = scaled(volume, window, percentiles)
-        scaled_volume = resampled(_with(volume, values), first, outside=0.0)
+        scaled_volume = _with(volume, values)
+        if volume is others[0] and fwhm_b is not None:
+            stage(f"undoing the resolution of {volume.name}")
+            scaled_volume = sharpened(scaled_volume, first, fwhm_b, _levels(sources[0]))
+        else:
+            scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
+        insides.append(inside if volume is first else inside_of(volume, first))
         limits.append(list(limit))
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
@@ -196,8 +228,12 @@ def fuse_volumes(
     order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
     fuser = _in_order(asked, order)
     kept = None if keep is None else Path(keep)
-    work = SliceWork(fuser, [sources[k] for k in order], axis, together, kept, samples, attribution)
-    bar = progress_bar(progress, total=len(work.busy), unit="slice")
+    known = continued([source.values for source in sources], insides)
+    fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
+    work = SliceWork(
+        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution, shard
+    )
+    bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
     said = {
@@ -207,9 +243,11 @@ def fuse_volumes(
         "percentiles": percentiles,
         "colormap_a": colormap_a,
         "colormap_b": colormap_b,
+        "fwhm_b": fwhm_b,
         "more_windows": list(more_windows),
         "more_colormaps": list(more_colormaps),
         "align": align,
+        "transform": None if motion is None else motion.tolist(),
         "together": together,
     }
     # As the caller said it, with what was then chosen for all slices.
@@ -220,6 +258,7 @@ def fuse_volumes(
         "align": align,
         "alignment": found,
         "order": order,
+        **({} if fwhm_b is None else {"fwhm_b": fwhm_b}),
         "sources": [sources[k].name for k in order],
         "black_and_white": [limits[k] for k in order],
         "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
@@ -264,6 +303,21 @@ def _of_each(said: Sequence[Any], more: Sequence[Any], kind: str) -> list[Any]:
     return [*said, *[None] * (len(more) - len(said))]
 
 
+def _motion(transform: Any, align: str, more: int) -> np.ndarray | None:
+    """What was said of how the second volume lies."""
+    if transform is None:
+        return None
+    if align != "none":
+        raise InputError(
+            "align (--align) finds a transform, and transform (--transform) gives one; use either"
+        )
+    if more:
+        raise InputError("transform (--transform) is for two volumes")
+    if isinstance(transform, str | os.PathLike):
+        return read_space_transform(transform)
+    return checked_motion(transform)
+
+
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
     """The caller's a and b, and what is between them, for sources that come in this order."""
     config = fuser.config
@@ -297,6 +351,10 @@ def _read(source: Any, name: str) -> Volume:
 
 def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
+
+
+def _levels(volume: Volume) -> np.ndarray:
+    return volume.values.mean(3) if volume.is_color else volume.values
 
 
 def _in_colors(volume: Volume, colormap: str | None) -> Volume:

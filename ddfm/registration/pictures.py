@@ -1,7 +1,7 @@
 """The sources of one fusion, laid on one of them; or a word about it, where they do not lie well.
 
-What a moved picture does not reach is filled from the reference, so that the reference decides
-there alone: this is the one place that knows of frames.
+What a moved picture does not reach is a gap, as margins and frames are; gaps are bridged before
+anything is looked at, and filled when all pictures lie where they should.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check
+from ddfm.registration.gaps import bridged, says, with_gaps_filled
 from ddfm.registration.transform import Transform, common_transform
-from ddfm.registration.warp import common_box, cropped, filled, warped
+from ddfm.registration.warp import common_box, cropped, warped
 
-__all__ = ["Registered", "common_of", "lay", "reference_of"]
+__all__ = ["Registered", "common_of", "lay"]
 
 SAMPLE = 20  # pairs that say what is common to a camera's
 SMALLEST = 16  # pixels of a side that must be left in common
@@ -39,12 +37,6 @@ class Registered:
     about: list[dict[str, Any]] = field(default_factory=list)
     words: tuple[str, ...] = ()
     observed: Sequence[dict[str, Any]] = ()
-
-
-def reference_of(align_to: str | None, resize: str) -> int:
-    """Which source the others are laid on: the second, where nobody says otherwise."""
-    chosen = align_to or (resize if resize in ("a", "b") else "b")
-    return "ab".index(chosen)
 
 
 def lay(
@@ -68,31 +60,26 @@ def lay(
     fixed = pictures[reference]
     if transform is not None and len(pictures) != 2:
         raise InputError("a transform is of a pair; sources of three or more are aligned each")
-    done, insides, about, words = [], [], [], []
+    seen, done, about, words = bridged(fixed), [], [], []
     for k, picture in enumerate(pictures):
-        inside = np.ones(fixed.size, bool)
         if k != reference and (transform is not None or how != "none" or look):
-            found = _found(fixed, picture, how, transform)
+            whole = bridged(picture)
+            found = _found(seen, whole, how, transform)
             applied = transform is not None or (how != "none" and found.sure)
-            if applied or picture.size != fixed.size:
-                use = found.transform if applied else Transform.framed(picture.size, fixed.size)
-                moved, inside = warped(picture, use)
-                if moved is not picture:
-                    along = picture.metadata.laid_on(fixed.metadata)
-                    picture = replace(moved, metadata=along)
-                if not inside.any():
-                    raise InputError(f"{picture.name} would lie outside of {fixed.name}")
-                picture = filled(picture, inside, grey(fixed))
-            about.append(_about(k, found, applied))
+            if applied:
+                picture = _moved(picture, whole, found.transform, fixed)
+            elif picture.size != fixed.size:
+                framed = Transform.framed(picture.size, fixed.size)
+                picture = _moved(picture, whole, framed, fixed)
+            about.append(_about(k, reference, found, applied))
             words += _words(found, picture.name, fixed.name, how, transform)
         done.append(picture)
-        insides.append(inside)
     if crop:
-        box = common_box(insides)
+        box = common_box([says(picture) for picture in done])
         if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
             raise InputError("what all sources see is too little to be fused")
         done = [cropped(picture, box) for picture in done]
-    return Registered(tuple(done), about, tuple(words))
+    return Registered(with_gaps_filled(done, reference), about, tuple(words))
 
 
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
@@ -120,10 +107,23 @@ def _found(fixed: Picture, moving: Picture, how: str, transform: Transform | Non
     return check(fixed, moving)
 
 
-def _about(k: int, found: Alignment, applied: bool) -> dict[str, Any]:
+def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Picture) -> Picture:
+    """The picture on the grid of the fixed one; `whole` is what is interpolated, without gaps."""
+    moved, inside = warped(whole, transform)
+    if moved is whole:
+        return picture
+    known = inside & says(moved)
+    if not known.any():
+        raise InputError(f"{picture.name} would lie outside of {fixed.name}")
+    along = picture.metadata.laid_on(fixed.metadata)
+    return replace(moved, metadata=along, mask=None if known.all() else known)
+
+
+def _about(k: int, reference: int, found: Alignment, applied: bool) -> dict[str, Any]:
     x, y = found.transform.offset
     return {
         "source": k,
+        "onto": reference,
         "offset": [round(x, 2), round(y, 2)],
         "off": round(found.transform.moves, 2),
         "sure": found.sure,

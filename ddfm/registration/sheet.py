@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -21,18 +22,24 @@ GAP = 4  # pixels between the views
 
 
 def alignment_sheet(
-    path: str | os.PathLike[str], fixed: Picture, moving: Picture, transform: Transform
+    path: str | os.PathLike[str], fixed: Picture, moved: Sequence[tuple[Picture, Transform]]
 ) -> None:
-    """Writes four views: on top the checkerboard, below the edges; left before, right after."""
+    """Writes four views of each picture that is moved, beneath one another.
+
+    On top is the checkerboard, below it the edges; left before, and right after.
+    """
     base = _stretched(grey(fixed))
-    rows: list[list[np.ndarray]] = [[], []]
-    for step in (Transform.framed(moving.size, fixed.size), transform):
-        picture, inside = warped(moving, step)
-        plane = np.where(inside, _stretched(grey(picture)), 0)
-        rows[0].append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
-        rows[1].append(_drawn(base, plane, inside))
+    rows: list[list[np.ndarray]] = []
+    for moving, transform in moved:
+        checkers, edges = [], []
+        for step in (Transform.framed(moving.size, fixed.size), transform):
+            picture, inside = warped(moving, step)
+            plane = np.where(inside, _stretched(grey(picture)), 0)
+            checkers.append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
+            edges.append(_drawn(base, plane, inside))
+        rows += [checkers, edges]
     height, width = fixed.size
-    sheet = np.ones((2 * height + GAP, 2 * width + GAP, 3), np.float32)
+    sheet = np.ones((len(rows) * (height + GAP) - GAP, 2 * width + GAP, 3), np.float32)
     for i, row in enumerate(rows):
         for k, view in enumerate(row):
             top, left = i * (height + GAP), k * (width + GAP)

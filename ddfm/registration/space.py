@@ -12,10 +12,8 @@ with linear bins, so that the gradient is exact.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,17 +21,14 @@ import torch.nn.functional as F
 from scipy import ndimage, optimize
 from torch import Tensor
 
-from ddfm.errors import InputError, unknown
-from ddfm.storage.files import write_json, write_text
-from ddfm.storage.ours import MARK
-from ddfm.storage.outputs import check_writable
+from ddfm.errors import unknown
 
 __all__ = [
     "SPACE_MODELS",
     "SpaceAlignment",
     "align_space",
-    "check_space_output",
-    "write_space_transform",
+    "apart",
+    "corners_of",
 ]
 
 SPACE_MODELS = ("none", "rigid", "affine")
@@ -97,7 +92,9 @@ def align_space(
     ends = sorted((_climbed(first, start, 6) for start in starts), key=first.loss)
     p = ends[0]
     # The second answer may have come from a start of its own, and then it is a witness.
-    agree = sum(first.apart(first.matrix(p), first.matrix(end)) < AGREE for end in ends) > 1
+    agree = (
+        sum(apart(first.corners, first.matrix(p), first.matrix(end)) < AGREE for end in ends) > 1
+    )
     for level in rest:
         p = _climbed(level, p, 6)
     if model == "affine":
@@ -106,36 +103,20 @@ def align_space(
     matrix = last.matrix(p)
     score = -last.loss(p)
     sure = agree and score > SURE_SCORE and score >= -last.loss(np.zeros(12))
-    return SpaceAlignment(matrix, bool(sure), last.apart(matrix, np.eye(4)), float(score))
+    return SpaceAlignment(matrix, bool(sure), apart(last.corners, matrix, np.eye(4)), float(score))
 
 
-def check_space_output(path: str | os.PathLike[str]) -> None:
-    """Raise what `write_space_transform` would raise about a path, before the work is done."""
-    if Path(path).suffix.lower() not in (".json", ".tfm"):
-        raise InputError(f"a transform of volumes is written as .json or .tfm, not as {path}")
-    check_writable(Path(path))
+def corners_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Where (8, 3) the outermost voxels of a volume lie, in millimetres."""
+    ends = np.array(list(product(*((0, n - 1) for n in shape))), np.float64)
+    corners: np.ndarray = ends @ affine[:3, :3].T + affine[:3, 3]
+    return corners
 
 
-def write_space_transform(path: str | os.PathLike[str], matrix: np.ndarray) -> None:
-    """Writes a motion as .json (RAS), or as .tfm, ITK's text that 3D Slicer and ANTs read (LPS).
-
-    In both it takes points of the fixed volume to those of the moving one, as resampling asks.
-    """
-    check_space_output(path)
-    if Path(path).suffix.lower() == ".json":
-        entry = {"format": "ddfm space transform 1", "fixed_to_moving_ras": matrix.tolist()}
-        write_json(path, entry)
-        return
-    turned = np.diag([-1.0, -1.0, 1.0, 1.0])
-    lps = turned @ matrix @ turned
-    numbers = [*lps[:3, :3].ravel(), *lps[:3, 3]]
-    text = (
-        f"#Insight Transform File V1.0\n#{MARK}\n#Transform 0\n"
-        "Transform: AffineTransform_double_3_3\n"
-        f"Parameters: {' '.join(f'{number:.12g}' for number in numbers)}\n"
-        "FixedParameters: 0 0 0\n"
-    )
-    write_text(path, text)
+def apart(corners: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """How far two motions take corners apart, in mean millimetres."""
+    ends = np.c_[corners, np.ones(len(corners))]
+    return float(np.linalg.norm((ends @ (one - other).T)[:, :3], axis=1).mean())
 
 
 class _Level:
@@ -159,8 +140,7 @@ class _Level:
             chosen = np.random.default_rng(0).permutation(len(values))[:POINTS]
             points, values = points[chosen], values[chosen]
         self.middle = np.array(fixed_affine @ [*(np.array(fixed.shape) - 1) / 2, 1.0])[:3]
-        ends = np.array(list(product(*((0, n - 1) for n in fixed.shape))), np.float64)
-        self.corners = ends @ fixed_affine[:3, :3].T + fixed_affine[:3, 3]
+        self.corners = corners_of(fixed.shape, fixed_affine)
         self.points = torch.from_numpy(np.c_[points, np.ones(len(points))]).float()
         self.fixed = torch.from_numpy(_binned(values)).float()
         smooth, steps = _smoothed(moving, moving_affine, grid)
@@ -181,11 +161,6 @@ class _Level:
         """The motion of 12 parameters: shift, turn, stretch, shear, all of about a millimetre."""
         found: np.ndarray = self._matrix(torch.from_numpy(p).double()).numpy()
         return found
-
-    def apart(self, one: np.ndarray, other: np.ndarray) -> float:
-        """How far two motions take the corners apart, in mean millimetres."""
-        ends = np.c_[self.corners, np.ones(len(self.corners))]
-        return float(np.linalg.norm((ends @ (one - other).T)[:, :3], axis=1).mean())
 
     def loss(self, p: np.ndarray) -> float:
         """Minus the normalised mutual information."""

@@ -1,8 +1,6 @@
 """A picture on the grid of another one, and the truth about where it does not reach.
 
-What lies outside of a picture's frame is not known. There `filled` continues it by the gradients
-of the other picture and a smooth offset: then neither has the stronger gradient, and no rim shows
-where the frame ends.
+What lies outside of a picture's frame is not known; `ddfm.registration.gaps` is about that.
 """
 
 from __future__ import annotations
@@ -17,9 +15,8 @@ from scipy import ndimage
 from ddfm.imaging.picture import Picture
 from ddfm.registration.transform import Size, Transform
 
-__all__ = ["common_box", "cropped", "filled", "warped", "warped_plane"]
+__all__ = ["common_box", "cropped", "warped", "warped_plane"]
 
-CLOSE = 4.0  # pixels beyond a frame within which the offset at its border holds
 HALF = 0.5 + 1e-4  # the outer half of a border pixel belongs to it
 
 
@@ -34,10 +31,10 @@ def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]
     x = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).permute(2, 0, 1)
     moved, inside = warped_plane(x, transform.matrix, transform.fixed, mode="bicubic")
     array = moved.clamp(0, 1).permute(1, 2, 0).numpy()
-    channels = picture.pixels.shape[2]
+    channels = picture.samples.shape[2]
     alpha = None if picture.alpha is None else array[..., channels] * inside.numpy()
     mask = None if picture.mask is None else (array[..., -1] > 0.99) & inside.numpy()
-    return replace(picture, pixels=array[..., :channels], alpha=alpha, mask=mask), inside.numpy()
+    return replace(picture, samples=array[..., :channels], alpha=alpha, mask=mask), inside.numpy()
 
 
 def warped_plane(
@@ -69,42 +66,24 @@ def warped_plane(
     return moved[0], inside
 
 
-def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
-    """The picture, continued outside of its frame by the levels (H, W) of the other one.
-
-    They are given the offset between both at the border of the frame, so that nothing jumps there
-    that does not in the other one; a few pixels further out a smooth mean of it, and ever more the
-    mean of all: a membrane between the frame and infinity. Colour ends with the frame.
-    """
-    if inside.all() or not inside.any():
-        return picture
-    channels = picture.pixels.shape[2]
-    plane = picture.pixels if channels == 1 else picture.pixels.mean(2, keepdims=True)
-    difference = plane[..., 0] - other
-    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
-    near = np.exp((1 - distance) / CLOSE)
-    offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
-    outside = np.clip(other + offset, 0, 1)[..., None]
-    pixels = np.where(inside[..., None], picture.pixels, outside)
-    return replace(picture, pixels=pixels.astype(np.float32))
-
-
 def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the largest upright rectangle that all masks (H, W) have."""
     seen = np.logical_and.reduce(insides)
     height, best, box = np.zeros(seen.shape[1], int), 0, (0, 0, 0, 0)
     for row, line in enumerate(seen):
         height = np.where(line, height + 1, 0)
-        stack: list[int] = []  # columns of growing height, as for the largest bar of a histogram
-        for column in range(len(height) + 1):
-            here = height[column] if column < len(height) else 0
-            while stack and height[stack[-1]] >= here:
-                tall = height[stack.pop()]
-                left = stack[-1] + 1 if stack else 0
+        # Of columns that are equally high, the first and the end.
+        starts = np.r_[0, np.flatnonzero(np.diff(height)) + 1, len(height)].tolist()
+        bars = np.r_[height, 0][starts].tolist()
+        stack: list[tuple[int, int]] = []  # (left, height) of growing height, as in a histogram
+        for column, here in zip(starts, bars, strict=True):
+            left = column
+            while stack and stack[-1][1] >= here:
+                left, tall = stack.pop()
                 if tall * (column - left) > best:
                     best = tall * (column - left)
                     box = (row + 1 - tall, row + 1, left, column)
-            stack.append(column)
+            stack.append((left, here))
     return box
 
 
@@ -114,25 +93,8 @@ def cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     part = slice(top, bottom), slice(left, right)
     return replace(
         picture,
-        pixels=picture.pixels[part],
+        samples=picture.samples[part],
         alpha=None if picture.alpha is None else picture.alpha[part],
         mask=None if picture.mask is None else picture.mask[part],
         metadata=picture.metadata.cropped(top, left),
     )
-
-
-def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """A smooth continuation of what is known inside, by Gaussian means of growing width."""
-    known = ndimage.binary_erosion(inside, iterations=2, border_value=1)
-    known = known if known.any() else inside
-    mean = float(difference[known].mean())
-    weight, total = np.zeros(inside.shape), np.full(inside.shape, 1e-6)
-    value = np.full(inside.shape, mean * 1e-6)
-    sigma = 2.0
-    while sigma < max(inside.shape):
-        weight = ndimage.gaussian_filter(known.astype(np.float64), sigma, mode="nearest")
-        part = ndimage.gaussian_filter(np.where(known, difference, 0.0), sigma, mode="nearest")
-        share = sigma**-3.0  # what is near counts before what is far
-        value, total = value + share * part, total + share * weight
-        sigma *= 2
-    return value / total

@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddfm.arguments import flag, one_of, positive, text, whole_number
+from ddfm.arguments import flag, number, one_of, positive, text, whole_number
 from ddfm.errors import InputError, short
 
-__all__ = ["STRIPES", "Observation", "plain_observations"]
+__all__ = ["STRIPES", "NoiseLaw", "Observation", "plain_observations"]
 
 STRIPES = ("auto", "none", "columns", "rows")
 LARGEST_SCALE = 64
 WIDEST_BLUR = 50  # pixels
+LAWS = {"rician": "its deviation", "poisson": "the levels of one photon"}
+
+NoiseLaw = tuple[Any, ...]  # a name of `LAWS`, and one number or two
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Observation:
             (degrees, up from the row) of a motion; or a picture file of the kernel. It is never
             found out: a blur and a smooth scene look alike.
         noise: standard deviation in levels of 255. Where it is said it is removed, whatever it is.
+            Noise that depends on the level is ("rician", deviation), of the magnitude of an MRI, or
+            ("poisson", levels of one photon, deviation of what is added), of low light and PET.
         stripes: of the sensor: "columns", "rows", "none", or "auto".
         dead: whether single pixels that stand out are dead or hot, and are replaced.
         frame: whether the picture ends within its borders, in a frame of one level.
@@ -40,7 +45,7 @@ class Observation:
 
     scale: float | None = None
     blur: float | tuple[float, float] | str | None = None
-    noise: float | None = None
+    noise: float | NoiseLaw | None = None
     stripes: str = "auto"
     dead: bool | None = None
     frame: bool | None = None
@@ -119,5 +124,14 @@ def _blur(value: Any) -> float | tuple[float, float] | str | None:
     return positive("blur", value, WIDEST_BLUR)
 
 
-def _noise(value: Any) -> float:
+def _noise(value: Any) -> float | NoiseLaw:
+    if isinstance(value, Sequence) and not isinstance(value, str) and value:
+        kind = one_of("kind of noise", value[0], tuple(LAWS))
+        most = 3 if kind == "poisson" else 2
+        if not 2 <= len(value) <= most:
+            also = " and the deviation of what is added" if most == 3 else ""
+            raise InputError(f"noise {kind} is given {LAWS[kind]}{also}, not {short(value)}")
+        numbers = [positive(f"noise {kind}", value[1], 255)]
+        numbers += [number(f"noise {kind}", n, 0, 255) for n in value[2:]]
+        return (kind, *numbers)
     return 0.0 if value == 0 and not isinstance(value, str) else positive("noise", value, 255)

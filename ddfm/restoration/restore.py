@@ -1,7 +1,7 @@
 """Pictures as they came in, made clean pictures of the sizes that are asked for: the door.
 
     dead pixels -> stripes -> JPEG -> noise, at the source's own resolution, where all of it
-    happened -> blur and resolution, by least squares -> what is outside of a frame or a mask
+    happened -> blur and resolution, by least squares
 
 What is said in an `Observation` is believed; what is left open is found out, and where nothing is
 found a picture is left as it is, the very object. The prior is asked at the source's resolution,
@@ -24,10 +24,10 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
-from ddfm.registration.warp import filled
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import held_to_file, strength
 from ddfm.restoration.latent import least_squares
+from ddfm.restoration.noise import law_of, without_noise
 from ddfm.restoration.observation import Observation
 from ddfm.restoration.operators import (
     AreaAverage,
@@ -41,7 +41,7 @@ from ddfm.restoration.operators import (
 from ddfm.restoration.pixels import MANY, find_dead, mended
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_gaps_filled", "with_luminance"]
+__all__ = ["restored", "with_luminance"]
 
 Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
@@ -82,25 +82,10 @@ def restored(
     return tuple(done), found
 
 
-def with_gaps_filled(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-    """Where a picture has nothing to say, the gradients of the others, at levels of its own."""
-    if all(picture.mask is None for picture in pictures):
-        return tuple(pictures)
-    planes = np.stack([grey(p) for p in pictures])
-    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
-    done = []
-    for k, picture in enumerate(pictures):
-        others = np.delete(says, k, axis=0)
-        count = others.sum(axis=0)
-        mean = (np.delete(planes, k, axis=0) * others).sum(axis=0) / np.maximum(count, 1)
-        done.append(filled(picture, says[k] | (count == 0), mean.astype(np.float32)))
-    return tuple(done)
-
-
 def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     """The picture with another luminance (H, W) in [0, 1], and its own chroma."""
     change = (plane - grey(picture))[..., None]
-    return replace(picture, pixels=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
+    return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
 def _of_the_sensor(
@@ -196,16 +181,12 @@ def _sharp(
         found["jpeg"] = said.jpeg
     if coarse != picture.size:
         y = AreaAverage(picture.size, coarse).forward(y)
-    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if (level >= clean and is_noise(y)) or said.noise:
-        y = denoise(y, level)
-        found["noise"] = round(255 * level / 2, 2)
-        level = noise_level(y)
+    y = _without_noise(y, said, denoise, clean, found)
     parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
     if parts:
         # What looks like faint noise in a coarse source is its texture.
-        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(level, clean))
+        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         first = F.interpolate(y, size, mode="bicubic", antialias=True)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
@@ -215,6 +196,19 @@ def _sharp(
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+
+
+def _without_noise(
+    y: Tensor, said: Observation, denoise: Denoise, clean: float, found: Found
+) -> Tensor:
+    if isinstance(said.noise, tuple):
+        found["noise"] = list(said.noise)
+        return without_noise(y, law_of(said.noise), denoise)
+    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
+    if said.noise or (level >= clean and is_noise(y)):
+        found["noise"] = round(255 * level / 2, 2)
+        return denoise(y, level)
+    return y
 
 
 def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:

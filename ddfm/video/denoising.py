@@ -56,7 +56,7 @@ class CommonScale:
         self.range = min(own[0], known[0]), max(own[1], known[1])
         if self.range == own:
             return frame
-        return replace(frame, pixels=_rescaled(frame.pixels, own, self.range), range=self.range)
+        return replace(frame, samples=_rescaled(frame.pixels, own, self.range), range=self.range)
 
     def _spread(self, frame: Picture) -> Picture:
         """16 bits of which the first frame uses little: as one image, but on one scale."""
@@ -97,7 +97,7 @@ class TemporalDenoiser:
         self.variance = (1 - gain) ** 2 * self.variance + gain**2
         # Averaging leaves what clipping of the noise has done to the mean.
         pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
-        return replace(frame, pixels=pixels, clipped_noise=2 * self.noise)
+        return replace(frame, samples=pixels, clipped_noise=2 * self.noise)
 
     def _gain(self, energy: np.ndarray, noise: float) -> np.ndarray:
         """K of every pixel, from (s - m)^2 and the noise found in the frame."""

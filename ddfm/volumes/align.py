@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import DdfmWarning, unknown
-from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space
+from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space, apart, corners_of
 from ddfm.volumes.volume import Volume
 
-__all__ = ["aligned"]
+__all__ = ["aligned", "placed"]
 
 LEAVE = 3.0  # millimetres, or two voxels, that headers may be off without a word
 
@@ -34,12 +34,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
         finest=GRIDS[1] if look else GRIDS[-1],
     )
     applied = not look and found.sure
-    about = {
-        "off": round(found.off, 2),
-        "sure": found.sure,
-        "applied": applied,
-        "fixed_to_moving": found.matrix.tolist(),
-    }
+    about = _about(found.matrix, found.off, sure=found.sure, applied=applied)
     if look and found.sure and found.off > max(LEAVE, 2 * float(fixed.spacing.max())):
         warnings.warn(
             f"{moving.name} seems to lie {found.off:.0f} mm off {fixed.name} in the patient's "
@@ -56,6 +51,23 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     if applied:
         moving = replace(moving, affine=found.placed(moving.affine))
     return moving, about
+
+
+def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, dict[str, Any]]:
+    """The volume with the affine that a motion, known before, says; see `SpaceAlignment.matrix`."""
+    off = apart(corners_of(fixed.shape, fixed.affine), matrix, np.eye(4))
+    return replace(moving, affine=np.linalg.inv(matrix) @ moving.affine), _about(
+        matrix, off, sure=True, applied=True
+    )
+
+
+def _about(matrix: np.ndarray, off: float, *, sure: bool, applied: bool) -> dict[str, Any]:
+    return {
+        "off": round(off, 2),
+        "sure": sure,
+        "applied": applied,
+        "fixed_to_moving": matrix.tolist(),
+    }
 
 
 def _grey(volume: Volume) -> np.ndarray:

@@ -9,17 +9,19 @@ that it is made of.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddfm.errors import InputError
+from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
-from ddfm.volumes.dicom import LPS, read_head
-from ddfm.volumes.reading import library
+from ddfm.volumes.dicom import number_of, read_head
+from ddfm.volumes.reading import LPS, library
 from ddfm.volumes.volume import Volume
 
 __all__ = [
@@ -41,7 +43,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Whose study it is. Copied only when asked for, and emptied where DICOM wants them present.
 _REQUIRED = (
     "PatientName PatientID PatientBirthDate PatientSex "
-    "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName PositionReferenceIndicator"
+    "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Laterality "
+    "PositionReferenceIndicator"
 ).split()
 _OPTIONAL = (
     "IssuerOfPatientID OtherPatientIDs PatientAge PatientSize PatientWeight StudyDescription "
@@ -70,10 +73,12 @@ def check_grid(grid: Volume | None) -> None:
 def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
     """A file for each slice along the last index, in a folder that appears whole."""
     directions, spacing, positions = geometry(volume)
-    series = _series(volume, keep_identity)
+    with quiet():  # the library has words for each value that is not of its kind
+        series = _series(volume, keep_identity)
     values, slope, intercept = _whole_numbers(volume)
     if not volume.is_color:
         series.RescaleSlope, series.RescaleIntercept = slope, intercept
+        series.RescaleType = "US"  # of no unit
     series.ImageOrientationPatient = decimals(np.concatenate([directions[0], directions[1]]))
     series.PixelSpacing = decimals([spacing[1], spacing[0]])
     series.SliceThickness = series.SpacingBetweenSlices = decimals([spacing[2]])[0]
@@ -133,10 +138,9 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
         source = Dataset()
     series = Dataset()
     for keyword in _REQUIRED:
-        setattr(series, keyword, source.get(keyword, ""))
-    for keyword in _OPTIONAL:
-        if keyword in source:
-            setattr(series, keyword, source.get(keyword))
+        setattr(series, keyword, "")
+    for keyword in _REQUIRED + _OPTIONAL:
+        _copy(source, series, keyword)
     for keyword in _UIDS:
         setattr(series, keyword, source.get(keyword) or generate_uid(None))
     if not keep_identity:
@@ -146,7 +150,7 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
     if volume.burned_in:
         series.BurnedInAnnotation = "YES"
     series.SeriesInstanceUID = generate_uid(None)
-    series.SeriesNumber = 1000 + int(source.get("SeriesNumber") or 0)
+    series.SeriesNumber = 1000 + (number_of(source) or 0)
     series.SeriesDescription = ours.MARK
     series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
     # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
@@ -158,6 +162,13 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
         block = series.private_block(BLOCK, CREATOR, create=True)
         block.add_new(RECORD, "UT", volume.record)
     return series
+
+
+def _copy(source: Any, series: Any, keyword: str) -> None:
+    """What a header says, unless it is nothing of its kind."""
+    with suppress(TypeError, ValueError):
+        if keyword in source:
+            setattr(series, keyword, source.get(keyword))
 
 
 def record_in(path: Path) -> str | None:

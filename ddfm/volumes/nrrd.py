@@ -17,7 +17,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
@@ -36,7 +36,6 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read(path: Path) -> Volume:
@@ -86,7 +85,7 @@ def record_in(path: Path) -> str | None:
 def write(path: Path, volume: Volume) -> None:
     """In the space of DICOM, left-posterior-superior, which is what most programs write."""
     nrrd = library("nrrd")
-    affine = _LPS @ volume.affine
+    affine = LPS @ volume.affine
     directions = affine[:3, :3].T
     kinds = ["domain"] * 3
     values = volume.stored()

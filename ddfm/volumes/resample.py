@@ -13,7 +13,7 @@ from scipy import ndimage
 from ddfm.errors import InputError
 from ddfm.volumes.volume import Volume, same_grid
 
-__all__ = ["resampled"]
+__all__ = ["inside_of", "resampled"]
 
 
 def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Volume:
@@ -24,7 +24,7 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     """
     if same_grid(volume, grid):
         return volume
-    M = np.linalg.inv(volume.affine) @ grid.affine
+    M = _from_grid(volume, grid)
     if outside is None:
         outside = 0.0 if volume.is_color else float(volume.values.min())
     inside = _Inside(M, grid.shape, volume.shape)
@@ -44,6 +44,20 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     for i in range(grid.shape[0]):
         values[i][~inside.plane(i)] = outside
     return Volume(values, grid.affine, volume.name, volume.modality)
+
+
+def inside_of(volume: Volume, grid: Volume) -> np.ndarray | None:
+    """Which voxels of a grid lie within a volume, (I, J, K); None if all of them do."""
+    if same_grid(volume, grid):
+        return None
+    inside = _Inside(_from_grid(volume, grid), grid.shape, volume.shape)
+    mask = np.stack([inside.plane(i) for i in range(grid.shape[0])])
+    return None if mask.all() else mask
+
+
+def _from_grid(volume: Volume, grid: Volume) -> np.ndarray:
+    """From voxels of a grid to those of a volume."""
+    return np.asarray(np.linalg.inv(volume.affine) @ grid.affine)
 
 
 class _Inside:

@@ -68,7 +68,8 @@ def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_pat
     [
         (["--align", "rotation"], "rotation"),
         (["--align", "once"], "folders and films"),
-        (["--align-to", "c"], "align to"),
+        (["--align-to", "c"], "align_to"),
+        (["--align-to", "3", "--align", "auto"], "there are 2 sources"),
         (["--save-transform", "rig.json"], "--align"),
         (["--transform", "absent.json"], "absent.json"),
     ],

@@ -1,13 +1,10 @@
 """Volumes whose headers are off by a known motion."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from ddfm.errors import DdfmError
-from ddfm.registration.space import align_space, write_space_transform
+from ddfm.registration.space import align_space
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
@@ -44,24 +41,3 @@ def test_a_header_that_is_off_is_put_right(head):
 def test_volumes_of_nothing_in_common_are_not_sure(head):
     noise = np.random.default_rng(1).standard_normal(head[0].shape)
     assert not align_space(head[0], AFFINE, noise, AFFINE, finest=8.0).sure
-
-
-def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
-    write_space_transform(tmp_path / "m.tfm", motion())
-    lines = dict(
-        line.split(": ") for line in (tmp_path / "m.tfm").read_text().splitlines() if ": " in line
-    )
-    numbers = np.array(lines["Parameters"].split(), float)
-    matrix, shift = numbers[:9].reshape(3, 3), numbers[9:]
-    point = np.array([10.0, 20.0, 30.0])
-    flip = np.array([-1, -1, 1])
-    moved = (motion() @ [*point, 1])[:3]
-    assert np.allclose(flip * (matrix @ (flip * point) + shift), moved)
-    write_space_transform(tmp_path / "m.json", motion())
-    entry = json.loads((tmp_path / "m.json").read_text())
-    assert np.allclose(entry["fixed_to_moving_ras"], motion())
-
-
-def test_another_suffix_is_refused(tmp_path):
-    with pytest.raises(DdfmError, match=r"\.json or \.tfm"):
-        write_space_transform(tmp_path / "m.mat", motion())

@@ -1,5 +1,6 @@
 """Transforms as objects: points, inverses, chains, sizes, files."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.registration.transform import MODELS, Transform, common_transform, fitted
-from ddfm.registration.warp import common_box, filled, warped
+from ddfm.registration.warp import common_box, warped
 
 SIZE = (60, 80)
 CORNERS = np.array([[0, 0], [79, 0], [79, 59], [0, 59]], float)
@@ -92,16 +93,6 @@ def test_a_shift_of_whole_pixels_moves_pixels_and_nothing_else():
     assert inside[:57, 5:].all() and not inside[57:].any() and not inside[:, :5].any()
 
 
-def test_outside_of_the_frame_the_gradients_are_those_of_the_other():
-    rng = np.random.default_rng(0)
-    other = np.clip(0.4 + 0.05 * rng.standard_normal((60, 80)), 0, 1).astype(np.float32)
-    inside = np.zeros((60, 80), bool)
-    inside[:, 30:] = True
-    picture = Picture((other + 0.2)[..., None].astype(np.float32))
-    result = filled(picture, inside, other).pixels[..., 0]
-    assert np.abs(result - other - 0.2).max() < 0.02  # inside as it was, outside with its offset
-
-
 def test_the_common_part_is_the_largest_rectangle():
     one, other = np.ones((2, 9, 12), bool)
     one[:2], other[:, 10:] = False, False
@@ -109,3 +100,18 @@ def test_the_common_part_is_the_largest_rectangle():
     assert common_box([one, other]) == (2, 9, 1, 10) or common_box([one, other]) == (2, 8, 0, 10)
     area = lambda b: (b[1] - b[0]) * (b[3] - b[2])  # noqa: E731
     assert area(common_box([one, other])) == 63
+
+
+def test_the_common_part_is_that_of_a_search_of_all_rectangles():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        seen = rng.random((7, 9)) < 0.8
+        found = common_box([seen])
+        best = max(
+            (bottom - top) * (right - left)
+            for top, bottom in itertools.combinations(range(8), 2)
+            for left, right in itertools.combinations(range(10), 2)
+            if seen[top:bottom, left:right].all()
+        )
+        assert seen[found[0] : found[1], found[2] : found[3]].all()
+        assert (found[1] - found[0]) * (found[3] - found[2]) == best

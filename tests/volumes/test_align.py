@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from ddfm.errors import DdfmError, DdfmWarning
-from ddfm.volumes.align import aligned
+from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.volume import Volume
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -40,3 +40,12 @@ def test_it_is_put_right_and_no_voxel_is_touched(pair):
 def test_an_unknown_way_is_named(pair):
     with pytest.raises(DdfmError, match="similarity"):
         aligned(pair[1], pair[0], "similarity")
+
+
+def test_a_motion_that_is_known_is_believed(pair):
+    """12 mm to the right and 16 back, from the first volume to where the second says that it is."""
+    first, second = pair
+    motion = np.eye(4)
+    motion[:3, 3] = (12.0, -16.0, 0.0)
+    right, about = placed(second, first, motion)
+    assert np.allclose(right.affine, AFFINE) and about["applied"] and about["off"] == 20

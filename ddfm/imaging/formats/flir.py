@@ -1,14 +1,12 @@
 """FLIR radiometric JPEG: the temperatures and the photograph that one file holds, aligned.
 
-The file is a JPEG whose APP1 segments, put together, hold a container ("FFF") of records: raw
-thermal values, camera constants, the visible photograph, and how the two views lie on each other.
-The package flyr turns raw values into temperatures. The container is opened here, since flyr
-leaves out the last two records of its directory, and believes whatever sizes it is told.
+The file is a JPEG around a container (see `ddfm.imaging.formats.flir_container`) of raw thermal
+values, camera constants, the visible photograph, and how the two views lie on each other.
 
 Two cameras side by side see different fields. `Real2IR` = r says that the thermal field is 1/r as
 wide as the photograph, and `OffsetX`, `OffsetY` by how many pixels of the photograph its centre
 lies to the right of and below the photograph's. Both pictures are returned on the part that both
-see, on one grid.
+see, on one grid, and stand as the rendering of the camera stands.
 """
 
 from __future__ import annotations
@@ -20,33 +18,44 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddfm.arguments import by_annotation
-from ddfm.errors import InputError, MissingExtra, unknown
+from ddfm.arguments import by_annotation, two_numbers
+from ddfm.errors import InputError, unknown
+from ddfm.imaging.formats.flir_container import (
+    container_of,
+    opened_container,
+    photograph_in,
+    thermogram_of,
+)
 from ddfm.imaging.formats.pil import metadata_of
+from ddfm.imaging.formats.turns import quarter_turns
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.reading import explained
-from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file
 
-__all__ = ["PERCENTILES", "FlirPair", "check_reading", "is_flir", "read_flir", "read_thermal"]
+__all__ = [
+    "CAMERA",
+    "PERCENTILES",
+    "Celsius",
+    "FlirPair",
+    "check_reading",
+    "is_flir",
+    "read_flir",
+    "read_thermal",
+]
 
 PERCENTILES = (1.0, 99.0)  # that become black and white where no temperatures are said
-_RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
-_MAGIC = b"FFF\0"
+CAMERA = "camera"  # in place of temperatures: the level and span that the camera was set to
 _EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
-_HEAD, _ENTRY = 64, 32  # bytes of the container's head, and of an entry of its directory
-_LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
-_PHOTOGRAPH_BYTES = 8  # a sample: decoded, copied, cut out, as float32
-_BLACK = 12 / 255  # JPEG leaves a little light in the margins
+_BLACK = 24 / 255  # JPEG leaves a little light in the margins
 _GRIDS = ("visible", "thermal")
 
-Records = dict[int, tuple[int, int, int, int]]
+Celsius = tuple[float, float] | str
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -76,14 +85,14 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
     """Whether a file holds radiometric data of a FLIR camera: a JPEG, or a bare container."""
     path = existing_file(path)
     with explained(str(path)):
-        return bool(_container(path))
+        return bool(container_of(path))
 
 
 @by_annotation
 def read_flir(
     path: str | os.PathLike[str],
     *,
-    celsius: tuple[float, float] | None = None,
+    celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
     align: bool = True,
     grid: str = "visible",
@@ -92,7 +101,8 @@ def read_flir(
 
     Args:
         path: the file.
-        celsius: the temperatures that become black and white, such as (15, 40).
+        celsius: the temperatures that become black and white, such as (15, 40); or "camera", the
+            level and span that the camera was set to.
         percentiles: where these are not given, the share of pixels (in percent) below each.
         align: whether to use the camera's own scale and offset. If not, both are taken to show
             the same field.
@@ -102,22 +112,23 @@ def read_flir(
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
     with explained(str(path)):
-        container, records = _opened(path)
-        thermogram = _thermogram(container, records, path)
-    thermal, celsius = _thermal(thermogram, path, celsius, percentiles)
+        container, records = opened_container(path)
+        thermogram = thermogram_of(container, records, path)
+    thermal, limits = _thermal(thermogram, path, celsius, percentiles)
+    turns = _turns(thermal, path)
     with explained(str(path)):
-        visible = _photograph(container, records, path)
+        visible = _photograph(photograph_in(container, records), path)
         field = _field(thermogram, thermal.size, visible.size, path) if align else None
-    thermal, visible = _on_one_grid(thermal, visible, field, grid)
-    visible = _with_origin(visible, path)
-    return FlirPair(thermal, visible, celsius, aligned=field is not None)
+    pair = _on_one_grid(thermal, visible, field, grid)
+    thermal, visible = (_turned(_with_origin(picture, path), turns) for picture in pair)
+    return FlirPair(thermal, visible, limits, aligned=field is not None)
 
 
 @by_annotation
 def read_thermal(
     path: str | os.PathLike[str],
     *,
-    celsius: tuple[float, float] | None = None,
+    celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
 ) -> Picture:
     """The temperatures alone, as the sensor has them, to be fused with a photograph of their own.
@@ -127,25 +138,60 @@ def read_thermal(
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles)
     with explained(str(path)):
-        thermogram = _thermogram(*_opened(path), path)
-    return _thermal(thermogram, path, celsius, percentiles)[0]
+        thermogram = thermogram_of(*opened_container(path), path)
+    thermal, _ = _thermal(thermogram, path, celsius, percentiles)
+    return _turned(_with_origin(thermal, path), _turns(thermal, path))
 
 
 def _thermal(
     thermogram: Any,
     path: Path,
-    celsius: tuple[float, float] | None,
+    celsius: Celsius | None,
     percentiles: tuple[float, float],
 ) -> tuple[Picture, tuple[float, float]]:
     with explained(str(path)):
         degrees = np.asarray(thermogram.kelvin, np.float64) - 273.15
     if not np.isfinite(degrees).any():
         raise InputError(f"{path} is damaged: none of its temperatures is a number")
-    celsius = celsius or _percentiles(degrees, percentiles)
-    thermal = from_array(_scale(degrees, celsius), f"{path} (thermal)")
+    limits = _limits(thermogram, path, degrees, celsius, percentiles)
+    thermal = from_array(_scale(degrees, limits), f"{path} (thermal)")
     # A sensor has 14 to 16 bits, and a result from it is of this depth.
-    thermal = replace(thermal, dtype=np.dtype(np.uint16), range=celsius, unit="°C")
-    return _with_origin(thermal, path), celsius
+    return replace(thermal, dtype=np.dtype(np.uint16), range=limits, unit="°C"), limits
+
+
+def _limits(
+    thermogram: Any,
+    path: Path,
+    degrees: np.ndarray,
+    celsius: Celsius | None,
+    percentiles: tuple[float, float],
+) -> tuple[float, float]:
+    """The temperatures at black and white."""
+    if celsius is None:
+        low, high = np.percentile(degrees[np.isfinite(degrees)], percentiles)
+    elif celsius == CAMERA:
+        with explained(str(path)):
+            low, high = thermogram.embedded_range("celsius")
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise InputError(f"{path} does not say which level and span the camera was set to")
+    else:
+        low, high = map(float, celsius)
+    return float(low), float(high)
+
+
+def _turns(thermal: Picture, path: Path) -> int:
+    """How many quarter turns bring what the sensor saw to stand as the rendering does."""
+    with explained(str(path)), suppress(UnidentifiedImageError):
+        with Image.open(path, formats=["JPEG"]) as image:
+            return quarter_turns(thermal.pixels[..., 0], ImageOps.exif_transpose(image))
+    return 0
+
+
+def _turned(picture: Picture, turns: int) -> Picture:
+    if not turns:
+        return picture
+    mask = None if picture.mask is None else np.rot90(picture.mask, turns).copy()
+    return replace(picture, samples=np.rot90(picture.pixels, turns).copy(), mask=mask)
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
@@ -159,155 +205,22 @@ def _with_origin(picture: Picture, path: Path) -> Picture:
 @by_annotation
 def check_reading(
     *,
-    celsius: tuple[float, float] | None = None,
+    celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
     align: bool = True,
     grid: str = "visible",
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before the work is done."""
-    if celsius is not None and not (all(map(isfinite, celsius)) and celsius[0] < celsius[1]):
-        raise InputError(f"a range of temperatures is LOW, HIGH in degrees Celsius, not {celsius}")
+    if celsius is not None and celsius != CAMERA:
+        low, high = two_numbers("celsius", celsius)
+        if not (isfinite(low) and isfinite(high) and low < high):
+            raise InputError(
+                f"a range of temperatures is LOW, HIGH in degrees Celsius, or camera, not {celsius}"
+            )
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
-
-
-def _segments(path: Path) -> list[bytes]:
-    """The FLIR segments of a JPEG in their order; none if there are none, or if one is missing."""
-    parts: dict[int, bytes] = {}
-    last = -1
-    with open(path, "rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return []
-        while True:
-            marker = file.read(4)
-            # Only what comes before the compressed image (FFDA) is made of such segments.
-            if len(marker) < 4 or marker[0] != 0xFF or marker[1] in (0xDA, 0xD9):
-                break
-            length = int.from_bytes(marker[2:], "big") - 2
-            body = file.read(max(length, 0))
-            if marker[1] == 0xE1 and body[:5] == b"FLIR\0" and len(body) > 8:
-                last = body[7]
-                parts[body[6]] = body[8:]
-    complete = last >= 0 and all(number in parts for number in range(last + 1))
-    return [parts[number] for number in range(last + 1)] if complete else []
-
-
-def _is_dji(path: Path) -> bool:
-    """Whether a JPEG is of a drone of DJI and has more in it than a picture."""
-    with open(path, "rb") as file:
-        head = file.read(1 << 20)
-    return head[:2] == b"\xff\xd8" and b"DJI" in head[:65536] and b"\xff\xe3" in head
-
-
-def _container(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        if file.read(4) == _MAGIC:
-            return path.read_bytes()
-    return b"".join(_segments(path))
-
-
-def _opened(path: Path) -> tuple[bytes, Records]:
-    """The container of a file, its numbers in the order that flyr expects, and its records."""
-    container = _container(path)
-    if not container and _is_dji(path):
-        raise InputError(
-            f"{path} is a radiometric file of DJI, which only DJI's own Thermal SDK can read; "
-            "export its temperatures (dji_irp -a measure), and pass these as TIFF or NPY with the "
-            "photograph"
-        )
-    if not container:
-        raise InputError(
-            f"{path} has no radiometric data of a FLIR camera in it, so it is one image; pass two"
-        )
-    records = _records(container, path)
-    _, _, offset, _ = records[_RAW]
-    if container[offset : offset + 2] == b"\0\2":  # the kind of the record, in the other order
-        container = _turned(container, records)
-    _check_record_sizes(container, records, path)
-    return container, records
-
-
-def _turned(container: bytes, records: Records) -> bytes:
-    """The container of an older camera, whose numbers begin with the heavier byte, turned round."""
-    turned = bytearray(container)
-    for kind, size in ((_RAW, 2), (_CAMERA, 4)):
-        number, _, offset, length = records[kind]
-        end = offset + length // size * size
-        words = np.frombuffer(container[offset:end], f">u{size}")
-        if kind == _RAW and container[offset + 32 : offset + 36] == b"\x89PNG":
-            # Within a PNG the values of these are as they should be, which flyr does not expect.
-            with Image.open(BytesIO(container[offset + 32 : end]), formats=["PNG"]) as image:
-                ask_pixels(image.width, image.height, "a sensor")
-                words = np.concatenate([words[:16], np.asarray(image).astype(np.uint16).ravel()])
-            records[kind] = (number, kind, len(turned), 2 * len(words))
-            turned += words.astype("<u2").tobytes()
-        else:
-            turned[offset:end] = words.astype(f"<u{size}").tobytes()
-    return bytes(turned)
-
-
-def _thermogram(container: bytes, records: Records, path: Path) -> Any:
-    try:
-        from flyr.flyr import parse_thermogram
-    except ImportError:
-        raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
-    # What the camera says in its EXIF is of no use here, and a bare container has none.
-    return parse_thermogram(BytesIO(container), records, BytesIO(_blank()))
-
-
-def _blank() -> bytes:
-    file = BytesIO()
-    Image.new("L", (1, 1)).save(file, "JPEG")
-    return file.getvalue()
-
-
-def _records(container: bytes, path: Path) -> Records:
-    """For each type of record what flyr wants to know of it: number, type, offset, length."""
-    orders: tuple[Literal["big", "little"], ...] = ("big", "little")
-    # In the wrong order the directory would lie far beyond the end.
-    order = min(orders, key=lambda order: int.from_bytes(container[24:28], order))
-    directory = int.from_bytes(container[24:28], order)
-    count = int.from_bytes(container[28:32], order)
-    count = min(count, max(len(container) - directory, 0) // _ENTRY)
-    records: Records = {}
-    for number in range(count):
-        start = directory + number * _ENTRY
-        entry = container[start : start + _ENTRY]
-        kind = int.from_bytes(entry[:2], order)
-        offset, length = (int.from_bytes(entry[at : at + 4], order) for at in (12, 16))
-        if kind and length and kind not in records and offset + length <= len(container):
-            records[kind] = (number, kind, offset, length)
-    missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
-    if missing:
-        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
-    return records
-
-
-def _check_record_sizes(container: bytes, records: Records, path: Path) -> None:
-    for kind, limit in ((_RAW, _LARGEST_SENSOR), (_PHOTOGRAPH, None)):
-        if kind not in records:
-            continue
-        _, _, offset, length = records[kind]
-        width, height = (
-            int.from_bytes(container[offset + at : offset + at + 2], "little") for at in (2, 4)
-        )
-        sizes = [(width, height)]
-        embedded = container[offset + 32 : offset + length]
-        if kind == _PHOTOGRAPH or embedded[:4] == b"\x89PNG":
-            with Image.open(BytesIO(embedded), formats=["PNG", "JPEG"]) as image:
-                sizes.append(image.size)
-        for width, height in sizes:
-            ask_pixels(width, height, str(path))
-            ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
-            if limit is not None and width * height > limit:
-                raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")
-
-
-def _percentiles(degrees: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
-    low, high = np.percentile(degrees[np.isfinite(degrees)], percentiles)
-    return float(low), float(high)
 
 
 def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
@@ -317,11 +230,9 @@ def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
     return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
 
 
-def _photograph(container: bytes, records: Records, path: Path) -> Picture:
-    if _PHOTOGRAPH not in records:
+def _photograph(embedded: BytesIO | None, path: Path) -> Picture:
+    if embedded is None:
         raise InputError(f"{path} has no visible photograph in it; pass one as a second image")
-    _, _, offset, length = records[_PHOTOGRAPH]
-    embedded = BytesIO(container[offset + 32 : offset + length])
     with Image.open(embedded, formats=["PNG", "JPEG"]) as image:
         colors = image.convert("RGB")
         if image.format == "PNG" and _is_ycbcr(np.asarray(colors)):
@@ -428,7 +339,7 @@ def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
 def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
     left, top, right, bottom = box
     mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
-    return replace(picture, pixels=picture.pixels[top:bottom, left:right], mask=mask)
+    return replace(picture, samples=picture.samples[top:bottom, left:right], mask=mask)
 
 
 def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
@@ -445,4 +356,4 @@ def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> P
     if mask is not None:
         plane = Image.fromarray(mask.astype(np.float32))
         mask = np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) > 0.99
-    return replace(picture, pixels=np.clip(pixels, 0, 1), mask=mask)
+    return replace(picture, samples=np.clip(pixels, 0, 1), mask=mask)

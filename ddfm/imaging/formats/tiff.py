@@ -41,6 +41,7 @@ __all__ = [
     "page_metadata",
     "page_tags",
     "read_page",
+    "whole_pages",
     "write_pages",
     "write_tiff",
 ]
@@ -51,6 +52,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _WIDTH, _HEIGHT, _FILL_ORDER, _ORIENTATION, _XMP, _ICC = 256, 257, 266, 274, 700, 34675
 _IPTC = 33723
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
+_SUBFILE, _REDUCED, _MASK = 254, 1, 4
 _BYTE = 1
 _LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
@@ -72,6 +74,18 @@ def page_count(path: Path) -> int:
             if len(seen) > _MOST_PAGES:
                 raise InputError(f"{path} was refused: it has more than {_MOST_PAGES:,} pages")
     return len(seen)
+
+
+def whole_pages(path: Path) -> int:
+    """How many pages are pictures of their own, and no smaller copies of another, nor masks."""
+    with BoundedFile(path) as file:
+        read = partial(_bytes_at, file)
+        _, order, big = _page(file, 0)
+        count = 0
+        for offset in islice(_pages(file), _MOST_PAGES):
+            kind = directory_in(read, offset, order, [_SUBFILE], big=big).get(_SUBFILE)
+            count += not (kind and int(next(iter(kind.numbers), 0)) & (_REDUCED | _MASK))
+    return count
 
 
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:

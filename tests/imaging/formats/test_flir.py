@@ -246,3 +246,47 @@ def test_a_bare_container_is_read_as_temperatures(tmp_path):
     assert (low, high) == pytest.approx((celsius.min(), celsius.max()), abs=1e-3)
     with pytest.raises(DdfmError, match="no visible photograph in it"):
         read_flir(path)
+
+
+def test_what_was_turned_upright_in_the_rendering_is_upright(tmp_path):
+    """Also upside down, and whatever the palette: its colours go up and down with warmth."""
+    y, x = np.mgrid[:24, :32]
+    warmth = 20 + 10 * scene(6.0 * x, 6.0 * y) + 4 * ((x - 4) ** 2 + (y - 4) ** 2 < 9)
+    raw = np.rint(kelvin_to_raw(273.15 + warmth)).astype(np.uint16)
+    photograph = np.dstack([np.uint8(40 + x), np.uint8(90 + 3 * y), np.uint8(250 - 2 * x)])
+    phase = 6 * (warmth - 20) / 14
+    palette = np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase)], axis=2)
+    rendering = np.uint8(127 + 120 * palette).repeat(4, axis=0).repeat(4, axis=1)
+    plain, *others = (
+        read_flir(
+            _written(tmp_path, raw, photograph, rendering=Image.fromarray(np.rot90(rendering, k)))
+        )
+        for k in range(4)
+    )
+    for k, pair in enumerate(others, 1):
+        for upright, turned in zip(plain, pair, strict=True):
+            np.testing.assert_array_equal(turned.pixels, np.rot90(upright.pixels, k))
+    alone = read_thermal(tmp_path / "a.jpg")  # the last of them
+    np.testing.assert_array_equal(alone.pixels[..., 0], np.rot90(_scaled(raw), 3))
+
+
+def _written(folder, raw, photograph, **how):
+    (folder / "a.jpg").write_bytes(flir_jpeg(raw, photograph, **how))
+    return folder / "a.jpg"
+
+
+def _scaled(raw: np.ndarray) -> np.ndarray:
+    celsius = raw_to_kelvin(raw) - 273.15
+    low, high = np.percentile(celsius, (1, 99))
+    return np.clip((celsius - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def test_the_range_that_the_camera_was_set_to(tmp_path):
+    raw = np.linspace(14000, 16000, 48).reshape(6, 8).astype(np.uint16)
+    photograph = np.zeros((6, 8, 3), np.uint8)
+    path = _written(tmp_path, raw, photograph, level_and_span=(15000, 1000))
+    low, high = raw_to_kelvin(np.array([14500, 15500])) - 273.15
+    assert read_flir(path, celsius="camera").celsius == pytest.approx((low, high), abs=1e-3)
+    path = _written(tmp_path, raw, photograph)
+    with pytest.raises(DdfmError, match="which level and span"):
+        read_thermal(path, celsius="camera")

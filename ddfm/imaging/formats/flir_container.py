@@ -1,0 +1,151 @@
+"""FLIR's container ("FFF") of records: raw values, constants of the camera, the photograph, ...
+
+It stands alone in a file, or in the APP1 segments of a JPEG, put together. The package flyr turns
+raw values into temperatures. The container is opened here, since flyr leaves out the last two
+records of its directory, and believes whatever sizes it is told.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import InputError, MissingExtra
+from ddfm.imaging.formats.segments import segments
+from ddfm.imaging.reading import elsewhere
+from ddfm.storage.budget import ask_bytes, ask_pixels
+
+__all__ = ["Records", "container_of", "opened_container", "photograph_in", "thermogram_of"]
+
+_RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
+_MAGIC = b"FFF\0"
+_ENTRY = 32  # bytes of an entry of the directory
+_LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
+_PHOTOGRAPH_BYTES = 8  # a sample: decoded, copied, cut out, as float32
+
+Records = dict[int, tuple[int, int, int, int]]
+
+
+def container_of(path: Path) -> bytes:
+    """The container of a file; nothing where it has none."""
+    with open(path, "rb") as file:
+        if file.read(4) == _MAGIC:
+            return path.read_bytes()
+    return b"".join(_parts(path))
+
+
+def opened_container(path: Path) -> tuple[bytes, Records]:
+    """The container of a file, its numbers in the order that flyr expects, and its records."""
+    container = container_of(path)
+    if not container:
+        what = elsewhere(str(path)) or (
+            "has no radiometric data of a FLIR camera in it, so it is one image; pass two"
+        )
+        raise InputError(f"{path} {what}")
+    records = _records(container, path)
+    _, _, offset, _ = records[_RAW]
+    if container[offset : offset + 2] == b"\0\2":  # the kind of the record, in the other order
+        container = _turned(container, records)
+    _check_record_sizes(container, records, path)
+    return container, records
+
+
+def thermogram_of(container: bytes, records: Records, path: Path) -> Any:
+    """Temperatures and what else flyr finds, of a container."""
+    try:
+        from flyr.flyr import parse_thermogram
+    except ImportError:
+        raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
+    # What the camera says in its EXIF is of no use here, and a bare container has none.
+    return parse_thermogram(BytesIO(container), records, BytesIO(_blank()))
+
+
+def photograph_in(container: bytes, records: Records) -> BytesIO | None:
+    """The photograph as it was compressed, if there is one."""
+    if _PHOTOGRAPH not in records:
+        return None
+    _, _, offset, length = records[_PHOTOGRAPH]
+    return BytesIO(container[offset + 32 : offset + length])
+
+
+def _parts(path: Path) -> list[bytes]:
+    """The FLIR segments of a JPEG in their order; none if there are none, or if one is missing."""
+    parts: dict[int, bytes] = {}
+    last = -1
+    for marker, body in segments(path):
+        if marker == 0xE1 and body[:5] == b"FLIR\0" and len(body) > 8:
+            last = body[7]
+            parts[body[6]] = body[8:]
+    complete = last >= 0 and all(number in parts for number in range(last + 1))
+    return [parts[number] for number in range(last + 1)] if complete else []
+
+
+def _turned(container: bytes, records: Records) -> bytes:
+    """The container of an older camera, whose numbers begin with the heavier byte, turned round."""
+    turned = bytearray(container)
+    for kind, size in ((_RAW, 2), (_CAMERA, 4)):
+        number, _, offset, length = records[kind]
+        end = offset + length // size * size
+        words = np.frombuffer(container[offset:end], f">u{size}")
+        if kind == _RAW and container[offset + 32 : offset + 36] == b"\x89PNG":
+            # Within a PNG the values of these are as they should be, which flyr does not expect.
+            with Image.open(BytesIO(container[offset + 32 : end]), formats=["PNG"]) as image:
+                ask_pixels(image.width, image.height, "a sensor")
+                words = np.concatenate([words[:16], np.asarray(image).astype(np.uint16).ravel()])
+            records[kind] = (number, kind, len(turned), 2 * len(words))
+            turned += words.astype("<u2").tobytes()
+        else:
+            turned[offset:end] = words.astype(f"<u{size}").tobytes()
+    return bytes(turned)
+
+
+def _blank() -> bytes:
+    file = BytesIO()
+    Image.new("L", (1, 1)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def _records(container: bytes, path: Path) -> Records:
+    """For each type of record what flyr wants to know of it: number, type, offset, length."""
+    orders: tuple[Literal["big", "little"], ...] = ("big", "little")
+    # In the wrong order the directory would lie far beyond the end.
+    order = min(orders, key=lambda order: int.from_bytes(container[24:28], order))
+    directory = int.from_bytes(container[24:28], order)
+    count = int.from_bytes(container[28:32], order)
+    count = min(count, max(len(container) - directory, 0) // _ENTRY)
+    records: Records = {}
+    for number in range(count):
+        start = directory + number * _ENTRY
+        entry = container[start : start + _ENTRY]
+        kind = int.from_bytes(entry[:2], order)
+        offset, length = (int.from_bytes(entry[at : at + 4], order) for at in (12, 16))
+        if kind and length and kind not in records and offset + length <= len(container):
+            records[kind] = (number, kind, offset, length)
+    missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
+    if missing:
+        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+    return records
+
+
+def _check_record_sizes(container: bytes, records: Records, path: Path) -> None:
+    for kind, limit in ((_RAW, _LARGEST_SENSOR), (_PHOTOGRAPH, None)):
+        if kind not in records:
+            continue
+        _, _, offset, length = records[kind]
+        width, height = (
+            int.from_bytes(container[offset + at : offset + at + 2], "little") for at in (2, 4)
+        )
+        sizes = [(width, height)]
+        embedded = container[offset + 32 : offset + length]
+        if kind == _PHOTOGRAPH or embedded[:4] == b"\x89PNG":
+            with Image.open(BytesIO(embedded), formats=["PNG", "JPEG"]) as image:
+                sizes.append(image.size)
+        for width, height in sizes:
+            ask_pixels(width, height, str(path))
+            ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
+            if limit is not None and width * height > limit:
+                raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")

@@ -1,0 +1,94 @@
+"""Large pictures some rows at a time: what is done around each pixel needs no room for all of it.
+
+A band has, beside its own rows, as many on both sides as what is done reaches; of the result its
+own rows are kept. A picture that is small enough is one band, all of it, and so is one of a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddfm.numerics.exporting import exporting
+
+__all__ = ["WHOLE", "Band", "band_of", "bands", "in_bands", "sum_in_bands"]
+
+AT_ONCE = 4_000_000  # values of a tensor
+FEWEST = 64  # rows; of less it is mostly the rows around them that are worked on
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a picture.
+
+    Attributes:
+        rows: its own, in the picture.
+        wide: with those on both sides, in the picture.
+        inner: its own among the wide ones.
+    """
+
+    rows: slice
+    wide: slice
+    inner: slice
+
+    def around(self, x: Tensor) -> Tensor:
+        """The wide rows of (..., H, W); what is one row for all stays as it is."""
+        return x if x.shape[-2] == 1 else x[..., self.wide, :]
+
+    def own(self, x: Tensor) -> Tensor:
+        """Its own rows of (..., H, W), a view; what is one row for all stays as it is."""
+        return x if x.shape[-2] == 1 else x[..., self.rows, :]
+
+    def within(self, x: Tensor) -> Tensor:
+        """Its own rows, of what was made of the wide ones."""
+        return x if self is WHOLE else x[..., self.inner, :]
+
+
+WHOLE = Band(slice(None), slice(None), slice(None))
+
+
+def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
+    """The bands of pictures (B, C, H, W).
+
+    Args:
+        reach: by how many rows a pixel of the result depends on others.
+        planes: how many tensors of that size are worked on at a time.
+    """
+    if exporting() or like.numel() * planes <= AT_ONCE:
+        return [WHOLE]
+    height = like.shape[-2]
+    tall = max(FEWEST, AT_ONCE * height // (like.numel() * planes))
+    tops = range(0, height, tall)
+    return [band_of(slice(top, min(top + tall, height)), height, reach) for top in tops]
+
+
+def band_of(rows: slice, height: int, reach: int) -> Band:
+    """The band that has these rows, of a picture of that height."""
+    if rows == slice(None):
+        return WHOLE
+    above = max(rows.start - reach, 0)
+    wide = slice(above, min(rows.stop + reach, height))
+    return Band(rows, wide, slice(rows.start - above, rows.stop - above))
+
+
+def in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int) -> Tensor:
+    """What a function makes of every band, (B, C, H, W) as `like` is."""
+    all_of_it = bands(like, reach)
+    if len(all_of_it) == 1:
+        return function(WHOLE)
+    made = torch.empty_like(like)
+    for band in all_of_it:
+        made[..., band.rows, :] = band.within(function(band))
+    return made
+
+
+def sum_in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int = 0) -> Tensor:
+    """The sum over each image of what a function makes of every band, (B, 1, 1, 1).
+
+    Row by row, as `per_image_sum`: the same bits for any bands, and any number of threads.
+    """
+    rows = [band.within(function(band)).sum(-1, keepdim=True) for band in bands(like, reach)]
+    return torch.cat(rows, dim=-2).sum(-2, keepdim=True).sum(1, keepdim=True)

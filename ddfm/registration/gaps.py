@@ -1,0 +1,94 @@
+"""What a picture has nothing to say about: beyond its frame, in margins, where there are no data.
+
+There `filled` continues it by the gradients of another picture and a smooth offset: then neither
+has the stronger gradient, and no rim shows where the frame ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import grey
+
+__all__ = ["bridged", "filled", "says", "with_gaps_filled"]
+
+CLOSE = 4.0  # pixels beyond a frame within which the offset at its border holds
+
+
+def says(picture: Picture) -> np.ndarray:
+    """Where (H, W) a picture has something to say."""
+    return np.ones(picture.size, bool) if picture.mask is None else picture.mask
+
+
+def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Picture, ...]:
+    """Where a picture has nothing to say, the gradients of another one, at levels of its own.
+
+    That is the reference; where it is silent too, or is the one with the gap, the mean of all that
+    are not. What is silent in all pictures is left as it is.
+    """
+    if all(picture.mask is None for picture in pictures):
+        return tuple(pictures)
+    masks = np.stack([says(picture) for picture in pictures])
+    colors = all(picture.is_color for picture in pictures)
+    planes = np.stack([p.pixels if colors else grey(p)[..., None] for p in pictures])
+    done = []
+    for k, picture in enumerate(pictures):
+        heard = masks.copy()
+        heard[k] = False
+        if k != reference:
+            heard[:, masks[reference]] = False
+            heard[reference] = masks[reference]
+        count = heard.sum(axis=0)[..., None]
+        others = (planes * heard[..., None]).sum(axis=0) / np.maximum(count, 1)
+        known = masks[k] | (count[..., 0] == 0)
+        done.append(filled(picture, known, others.astype(np.float32)))
+    return tuple(done)
+
+
+def bridged(picture: Picture) -> Picture:
+    """The picture with smooth levels in its gaps, so that no edge is there to be aligned by."""
+    if picture.mask is None:
+        return picture
+    return filled(picture, picture.mask, np.zeros(picture.size, np.float32))
+
+
+def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
+    """The picture, continued outside of its frame by another one, (H, W) or of its own channels.
+
+    That is given the offset between both at the border of the frame, so that nothing jumps there
+    that does not in the other one; a few pixels further out a smooth mean of it, and ever more the
+    mean of all: a membrane between the frame and infinity. Beside levels alone, colour ends with
+    the frame.
+    """
+    if inside.all() or not inside.any():
+        return picture
+    other = other.reshape(*inside.shape, -1)
+    difference = grey(picture) - grey(Picture(other))
+    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    near = np.exp((1 - distance) / CLOSE)
+    offset = near * difference[tuple(nearest)] + (1 - near) * _membrane(difference, inside)
+    outside = np.clip(other + offset[..., None], 0, 1)
+    pixels = np.where(inside[..., None], picture.pixels, outside)
+    return replace(picture, samples=pixels.astype(np.float32))
+
+
+def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """A smooth continuation of what is known inside, by Gaussian means of growing width."""
+    known = ndimage.binary_erosion(inside, iterations=2, border_value=1)
+    known = known if known.any() else inside
+    mean = float(difference[known].mean())
+    weight, total = np.zeros(inside.shape), np.full(inside.shape, 1e-6)
+    value = np.full(inside.shape, mean * 1e-6)
+    sigma = 2.0
+    while sigma < max(inside.shape):
+        weight = ndimage.gaussian_filter(known.astype(np.float64), sigma, mode="nearest")
+        part = ndimage.gaussian_filter(np.where(known, difference, 0.0), sigma, mode="nearest")
+        share = sigma**-3.0  # what is near counts before what is far
+        value, total = value + share * part, total + share * weight
+        sigma *= 2
+    return value / total

@@ -1,0 +1,163 @@
+"""Files of motions between volumes: our own JSON, and those of ITK, which 3D Slicer and ANTs share.
+
+In all of them a motion takes points of the fixed volume to those of the moving one, as resampling
+asks. In memory and in JSON points are (right, anterior, superior), in ITK's files (left, posterior,
+superior).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ddfm.errors import InputError
+from ddfm.storage.files import write_json, write_text
+from ddfm.storage.inputs import existing_file, json_object, read_text
+from ddfm.storage.ours import MARK
+from ddfm.storage.outputs import check_writable
+
+__all__ = [
+    "check_space_output",
+    "checked_motion",
+    "read_space_transform",
+    "write_space_transform",
+]
+
+FORMAT = "ddfm space transform 1"
+WRITTEN = (".json", ".tfm")
+READ = (".json", ".tfm", ".txt", ".mat")
+ITK = "#Insight Transform File"
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+AFFINE = ("AffineTransform", "MatrixOffsetTransformBase")
+RIGID = ("Euler3DTransform", "VersorRigid3DTransform")
+LARGEST_MAT = 4096  # bytes; ANTs' have two hundred
+
+
+def check_space_output(path: str | os.PathLike[str]) -> None:
+    """Raise what `write_space_transform` would raise about a path, before the work is done."""
+    if Path(path).suffix.lower() not in WRITTEN:
+        raise InputError(f"a transform of volumes is written as .json or .tfm, not as {path}")
+    check_writable(Path(path))
+
+
+def write_space_transform(path: str | os.PathLike[str], matrix: np.ndarray) -> None:
+    """Writes a motion (4, 4) as .json, or as .tfm, ITK's text."""
+    check_space_output(path)
+    if Path(path).suffix.lower() == ".json":
+        write_json(path, {"format": FORMAT, "fixed_to_moving_ras": matrix.tolist()})
+        return
+    lps = LPS @ matrix @ LPS
+    numbers = [*lps[:3, :3].ravel(), *lps[:3, 3]]
+    text = (
+        f"{ITK} V1.0\n#{MARK}\n#Transform 0\n"
+        "Transform: AffineTransform_double_3_3\n"
+        f"Parameters: {' '.join(f'{number:.12g}' for number in numbers)}\n"
+        "FixedParameters: 0 0 0\n"
+    )
+    write_text(path, text)
+
+
+def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
+    """The motion (4, 4) that a file holds: ours, or an affine or rigid one of ITK's.
+
+    .tfm and .txt are ITK's text, .mat is ANTs' `0GenericAffine.mat`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in READ:
+        raise InputError(f"a transform of volumes is read from {', '.join(READ)}, not from {path}")
+    if suffix == ".json":
+        entry = json_object(read_text(path), str(path))
+        if entry.get("format") != FORMAT:
+            raise InputError(f"{path} is not a transform of volumes that ddfm wrote")
+        return checked_motion(entry.get("fixed_to_moving_ras"), str(path))
+    kind, numbers, fixed = _of_mat(path) if suffix == ".mat" else _of_text(path)
+    return checked_motion(LPS @ _linear(kind, numbers, fixed, str(path)) @ LPS, str(path))
+
+
+def checked_motion(matrix: object, name: str = "the transform") -> np.ndarray:
+    """A motion as an array, or an error: 4 x 4 finite numbers that have an inverse."""
+    try:
+        found = np.array(matrix, np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    good = found.shape == (4, 4) and np.isfinite(found).all()
+    if not good or not np.allclose(found[3], [0, 0, 0, 1]) or abs(np.linalg.det(found)) < 1e-6:
+        raise InputError(f"{name} is no motion of volumes: 4 x 4 numbers that have an inverse")
+    return found
+
+
+def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.ndarray:
+    """What ITK means by the parameters of a transform, about the centre among the fixed ones."""
+    family = kind.partition("_")[0]
+    if not kind.endswith("_3_3") or family not in AFFINE + RIGID:
+        raise InputError(
+            f"{name} holds a transform of the kind {kind or 'unknown'}; affine and rigid ones of "
+            "three dimensions are read"
+        )
+    if len(numbers) != (12 if family in AFFINE else 6) or len(fixed) < 3:
+        raise InputError(f"{name} is damaged: {kind} with {len(numbers)} parameters")
+    if family in AFFINE:
+        linear = numbers[:9].reshape(3, 3)
+    elif family == "VersorRigid3DTransform":
+        scalar = np.sqrt(max(0.0, 1.0 - float(numbers[:3] @ numbers[:3])))
+        linear = Rotation.from_quat([*numbers[:3], scalar]).as_matrix()
+    else:
+        x, y, z = numbers[:3]
+        last_first = len(fixed) > 3 and bool(fixed[3])
+        turns = ("ZYX", [z, y, x]) if last_first else ("ZXY", [z, x, y])
+        linear = Rotation.from_euler(*turns).as_matrix()
+    motion = np.eye(4)
+    centre = fixed[:3]
+    motion[:3, :3] = linear
+    motion[:3, 3] = numbers[-3:] + centre - linear @ centre
+    return motion
+
+
+def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Kind, parameters and fixed parameters of ITK's text."""
+    text = read_text(path)
+    if not text.startswith(ITK):
+        raise InputError(f"{path} is not a transform of ITK's: it does not begin with {ITK}")
+    said: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and not line.startswith("#"):
+            said.setdefault(name.strip(), []).append(value.strip())
+    kinds = said.get("Transform", [])
+    if len(kinds) != 1:
+        raise InputError(f"{path} holds {len(kinds)} transforms, and one is needed; join them")
+    try:
+        parameters, fixed = (
+            np.array(said[name][0].split(), np.float64)
+            for name in ("Parameters", "FixedParameters")
+        )
+    except (KeyError, ValueError):
+        raise InputError(f"{path} is damaged: its parameters are not numbers") from None
+    return kinds[0], parameters, fixed
+
+
+def _of_mat(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
+    """The same of MATLAB's fourth format, in which each array has a head of five whole numbers."""
+    path = existing_file(path)
+    damaged = InputError(f"{path} is not a transform that ANTs wrote")
+    if path.stat().st_size > LARGEST_MAT:
+        raise damaged
+    data, arrays = path.read_bytes(), []
+    while data:
+        if len(data) < 20:
+            raise damaged
+        kind, rows, columns, imaginary, letters = np.frombuffer(data[:20], "<i4").tolist()
+        number, width = rows * columns, {0: 8, 10: 4}.get(kind, 0)
+        end = 20 + letters + number * width
+        if not width or imaginary or min(rows, columns, letters) < 1 or end > len(data):
+            raise damaged
+        name = data[20 : 20 + letters].rstrip(b"\0").decode("ascii", "replace")
+        values = np.frombuffer(data[20 + letters : end], f"<f{width}").astype(np.float64)
+        arrays.append((name, values))
+        data = data[end:]
+    if len(arrays) != 2 or arrays[1][0] != "fixed":
+        raise damaged
+    return arrays[0][0], arrays[0][1], arrays[1][1]

@@ -1,0 +1,72 @@
+"""What a volume is taken for where it does not reach, so that it has no say there.
+
+Outside of its frame a volume is what the others are, and so it agrees with them. Close to the frame
+it has, besides, the offset between itself and the others at the frame, fading away over a few
+voxels: else the frame would show as a seam, where the result steps from levels of both to those of
+one. No detail is made up: within the offset there is nothing finer than its distance to the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["continued"]
+
+WIDTHS = (1.0, 2.0, 4.0, 8.0)  # voxels: standard deviations of the means that make the offset
+FADING = 1e-3  # weight of no offset at all beside these means
+
+
+def continued(
+    values: Sequence[np.ndarray], insides: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    """The volumes, each continued beyond its frame by the others.
+
+    Args:
+        values: of volumes on one grid, (I, J, K), or (I, J, K, 3) in colour.
+        insides: of each where it is known, (I, J, K); None is everywhere.
+    """
+    if all(inside is None for inside in insides):
+        return list(values)
+    greys = [_grey(one) for one in values]
+    done = []
+    for k, (own, inside) in enumerate(zip(values, insides, strict=True)):
+        if inside is not None:
+            others = [j for j in range(len(values)) if j != k]
+            mean, count = _mean([greys[j] for j in others], [insides[j] for j in others])
+            outside = ~inside & (count > 0)
+            around = np.clip(mean + _offset(greys[k] - mean, inside & (count > 0)), 0, 1)
+            if own.ndim == 4:
+                outside, around = outside[..., None], around[..., None]
+            own = np.where(outside, around, own)
+        done.append(own)
+    return done
+
+
+def _mean(
+    values: Sequence[np.ndarray], insides: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of those that are known at a voxel, and how many these are."""
+    total, count = np.zeros_like(values[0]), np.zeros(values[0].shape, np.uint8)
+    for one, inside in zip(values, insides, strict=True):
+        known = np.ones(one.shape, bool) if inside is None else inside
+        total += one * known
+        count += known
+    return total / np.maximum(count, 1), count
+
+
+def _offset(difference: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What is known of a difference, continued; what is near counts before what is far."""
+    value, total = np.zeros_like(difference), np.full_like(difference, FADING)
+    weight, weighed = known.astype(np.float32), difference * known
+    for sigma in WIDTHS:
+        share = sigma**-3
+        value += share * ndimage.gaussian_filter(weighed, sigma, mode="nearest")
+        total += share * ndimage.gaussian_filter(weight, sigma, mode="nearest")
+    return value / total
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return values.mean(3) if values.ndim == 4 else values

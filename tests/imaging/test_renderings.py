@@ -1,0 +1,48 @@
+"""Temperatures in false colours beside a photograph."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from ddfm.errors import DdfmWarning
+from ddfm.imaging.colormaps import colored
+from ddfm.imaging.picture import LUMA, from_array
+from ddfm.imaging.renderings import in_false_colors
+from ddfm.imaging.sources import read_sources
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    """Colours of a scene: a hue for each field, of any brightness."""
+    rng = np.random.default_rng(0)
+    hues = rng.uniform(0.35, 0.65, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
+    return (hues * rng.uniform(0.4, 1.4, (48, 64, 1))).clip(0, 1).astype(np.float32)
+
+
+def temperatures() -> np.ndarray:
+    y, x = np.mgrid[:48, :64]
+    return (0.5 + 0.3 * np.sin(x / 9) + 0.2 * np.cos(y / 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("palette", ["ember", "hot", "iron"])
+def test_a_rendering_is_fused_in_grey_with_a_warning(photograph, palette):
+    rendering = colored(temperatures(), palette)
+    with pytest.warns(DdfmWarning, match="seems to be temperatures in false colours"):
+        thermal, visible = read_sources((rendering, photograph))
+    np.testing.assert_allclose(thermal.pixels[..., 0], rendering @ LUMA, atol=1e-6)
+    assert not thermal.is_color and visible.is_color
+
+
+def test_others_stay_as_they_are(photograph):
+    """Exposures, activity beside a grey MRI, two renderings."""
+    assert not in_false_colors(from_array(photograph))
+    hot = colored(temperatures(), "hot")
+    vivid = hot * np.float32(0.9)  # of the same scene
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for pair in ((photograph**2, photograph), (hot, temperatures()), (hot, vivid)):
+            for came, read in zip(pair, read_sources(pair), strict=True):
+                assert read.is_color == (came.ndim == 3)

@@ -1,0 +1,71 @@
+"""Noise that depends on the level: even where it is made even, and no bias on the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ddfm.restoration.noise import Law, PoissonGaussian, Rician, without_noise
+
+COUNT = 40_000
+SIGMA, GAIN, READ = 12.0, 5.0, 3.0
+
+
+def rician(level: float, rng: np.random.Generator) -> np.ndarray:
+    real, imaginary = SIGMA * rng.standard_normal((2, COUNT))
+    return np.hypot(level + real, imaginary)
+
+
+def photons(level: float, rng: np.random.Generator) -> np.ndarray:
+    return GAIN * rng.poisson(level / GAIN, COUNT) + READ * rng.standard_normal(COUNT)
+
+
+LAWS = {"rician": (Rician(SIGMA), rician), "poisson": (PoissonGaussian(GAIN, READ), photons)}
+
+
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("level", [20.0, 60.0, 150.0, 240.0])
+def test_the_deviation_is_one_at_every_level(name, level):
+    law, draw = LAWS[name]
+    even = law.even(draw(level, np.random.default_rng(1)))
+    assert even.std() == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("level", [8.0, 20.0, 60.0, 150.0, 240.0])
+def test_the_way_back_has_no_bias(name, level):
+    """A perfect denoiser leaves the mean of f(y), and that is the mean of many drawings."""
+    law, draw = LAWS[name]
+    mean = law.even(draw(level, np.random.default_rng(2))).mean(keepdims=True)
+    assert law.level(mean)[0] == pytest.approx(level, abs=0.5)
+
+
+def test_the_mean_of_a_magnitude_in_the_dark_is_not_its_level():
+    """At level 0 it is Rayleigh's, sigma sqrt(pi / 2), which is brought back to black."""
+    dark = rician(0.0, np.random.default_rng(3))
+    assert dark.mean() == pytest.approx(SIGMA * np.sqrt(np.pi / 2), rel=0.02)
+    law = Rician(SIGMA)
+    assert law.level(law.even(dark).mean(keepdims=True))[0] < 3
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_flat_picture_comes_back_to_its_level(name):
+    law, draw = LAWS[name]
+    noisy = draw(30.0, np.random.default_rng(4)).reshape(1, 1, 200, 200) * 2 / 255 - 1
+    seen: list[float] = []
+
+    def denoise(x: torch.Tensor, level: float) -> torch.Tensor:
+        seen.append(float(x.std()) / level)  # white noise of the level that is told
+        return x.mean().expand_as(x)
+
+    x = without_noise(torch.from_numpy(noisy).float(), law, denoise)
+    assert seen[0] == pytest.approx(1, abs=0.08)
+    assert (float(x[0, 0, 0, 0]) + 1) * 127.5 == pytest.approx(30, abs=1)
+
+
+def test_laws_are_functions_of_whole_pictures():
+    laws: list[Law] = [Rician(4.0), PoissonGaussian(0.5)]
+    for law in laws:
+        x = np.linspace(0, 255, 12).reshape(3, 4)
+        assert np.abs(law.level(law.even(x)) - x).max() < 8  # but for the noise's own bias

@@ -1,0 +1,79 @@
+"""A volume has no say where it does not reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ddfm
+from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.volumes import Volume
+from ddfm.volumes.frame import continued
+from ddfm.volumes.resample import inside_of
+
+
+def head(shape: tuple[int, int, int]) -> np.ndarray:
+    """Waves about 0.5, so that there is something to see everywhere."""
+    i, j, k = np.indices(shape)
+    waves = 0.5 + 0.2 * np.sin(i / 2) * np.cos(j / 3) + 0.05 * np.cos(k)
+    return waves.astype(np.float32)
+
+
+def test_a_volume_goes_on_as_the_other_one_and_is_it_far_from_its_frame():
+    a = head((8, 9, 60))
+    inside = np.zeros(a.shape, bool)
+    inside[..., :20] = True
+    b = np.where(inside, a + np.float32(0.2), 0)
+    same, whole = continued([a, b], [None, inside])
+    assert same is a
+    np.testing.assert_array_equal(whole[inside], b[inside])
+    offset = (whole - a)[0, 0]
+    assert 0.19 < offset[20] <= 0.2 + 1e-6  # of a difference that is one everywhere
+    assert (np.diff(offset[19:]) <= 1e-6).all()  # and fades away
+    assert np.abs(offset[55:]).max() < 1e-4
+
+
+def test_nothing_is_continued_where_nobody_knows_more():
+    a, b = head((4, 4, 4)), head((4, 4, 4)) / 2
+    none = np.zeros(a.shape, bool)
+    half = none.copy()
+    half[:2] = True
+    assert continued([a, b], [None, None])[1] is b
+    left, right = continued([a, b], [half, half])
+    np.testing.assert_array_equal(left, a)
+    np.testing.assert_array_equal(right, b)
+
+
+def test_colours_go_on_in_grey():
+    a = head((4, 4, 40))
+    inside = np.zeros(a.shape, bool)
+    inside[..., :10] = True
+    pet = np.zeros((*a.shape, 3), np.float32)
+    pet[..., 0] = 0.9
+    _, whole = continued([a, pet], [None, inside])
+    np.testing.assert_array_equal(whole[inside], pet[inside])
+    np.testing.assert_allclose(whole[..., 39, :], np.repeat(a[..., 39, None], 3, -1), atol=1e-3)
+
+
+def test_the_frame_on_a_grid():
+    grid = Volume(np.zeros((4, 4, 10), np.float32), np.eye(4))
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[2, 3] = 2.5  # voxels from 1.5 to 7.5
+    inside = inside_of(Volume(np.zeros((4, 4, 3), np.float32), affine), grid)
+    np.testing.assert_array_equal(np.flatnonzero(inside[0, 0]), range(2, 8))
+    assert inside_of(grid, grid) is None
+
+
+@pytest.mark.parametrize("likelihood", ["default", "paper"])
+def test_tissue_beyond_a_slab_is_kept_without_a_seam(likelihood):
+    """Of T1 and a slab of PD; axial slices above it have no PD at all."""
+    t1 = Volume(head((24, 24, 48)), np.eye(4), "t1")
+    pd = Volume(np.full((24, 24, 12), 0.8, np.float32), np.eye(4), "pd")
+    fuser = ddfm.Fuser("gaussian", likelihood=likelihood, steps=2, task="medical", device="cpu")
+    window = (0.5, 1.0)
+    fusion = fuse_volumes(t1, pd, fuser, window_a=window, window_b=window, axis=2, progress=False)
+    fused = fusion.values / 65535
+    assert np.abs(fused - t1.values)[..., 40:].max() < 0.01
+    assert np.abs(fused - t1.values)[..., :12].mean() > 0.02  # where PD has a say
+    steps = np.abs(np.diff(fused - t1.values, axis=2)).mean(axis=(0, 1))
+    assert steps[11] < 3 * steps[:11].max() + 0.01
