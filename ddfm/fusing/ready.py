@@ -67,7 +67,13 @@ def made_ready(
         crop=config.crop == "common",
         look=config.look,
     )
-    return replace(laid, observed=observed)
+    words = [
+        f"{picture.name}: noise of {one['noise']:g} levels is said, and {one['noise_there']:g} "
+        "found; fine texture goes with what is not there"
+        for picture, one in zip(came, observed, strict=True)
+        if "noise_there" in one
+    ]
+    return replace(laid, observed=observed, words=(*words, *laid.words))
 
 
 @torch.no_grad()
