@@ -109,7 +109,8 @@ def _variation(grain: float) -> Method:
         lam = 2 / 255 * source.noise * (1.0 if blur is None else 0.04) * y.size / x.numel()
         lam = max(lam, 3e-4)
         for _ in range(6):
-            energy = sum(part.square() for part in grad(x))
+            right, below = grad(x)
+            energy = right.square() + below.square()
             energy = smooth(energy, grain) if grain else energy
             weight = lam * (energy + 0.02**2).rsqrt()
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
     from ddfm.bench import Dataset
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["bench", "folder_names"]
 
@@ -73,11 +75,8 @@ __all__ = ["bench", "folder_names"]
     metavar="FILE",
     help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
 )
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the "
-    "report.",
+@shard_option(
+    "Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the report."
 )
 @verify_option
 @quiet_option
@@ -96,7 +95,7 @@ def bench(
     columns: str | None,
     boxes: Path | None,
     detectors: tuple[str, ...],
-    shard: str | None,
+    shard: Shard | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -118,7 +117,6 @@ def bench(
     """
     import ddfm.bench as room
     from ddfm.bench import detect
-    from ddfm.pipeline.shards import find_shard
 
     if bool(detectors) != (boxes is not None):
         raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
@@ -142,7 +140,6 @@ def bench(
     looking = dict(map(detect.load_detector, detectors))
     if annotated is not None:
         detect.check_boxes(annotated, sets)
-    part = None if shard is None else find_shard(shard)
     progress = False if quiet else None
     result = room.bench(
         sets,
@@ -153,15 +150,15 @@ def bench(
         classical=baselines,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
         verify=verify,
-        shard=part,
+        shard=shard,
         progress=progress,
         lines=True,
     )
-    if annotated is not None and part is None:
+    if annotated is not None and shard is None:
         detect.detect(result, annotated, looking, out)
     for method, dataset, pair, reason in result.failures:
         say(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
-    if not quiet and part is None:
+    if not quiet and shard is None:
         say(out / "report.html")
     return None if result.ok else 1
 

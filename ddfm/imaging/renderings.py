@@ -44,7 +44,7 @@ def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
         stacklevel=3,
     )
     grey = (rendering.pixels @ np.asarray(LUMA, np.float32))[..., None]
-    return (*pictures[:k], replace(rendering, pixels=grey, icc=None), *pictures[k + 1 :])
+    return (*pictures[:k], replace(rendering, samples=grey, icc=None), *pictures[k + 1 :])
 
 
 def in_false_colors(picture: Picture) -> bool:

@@ -28,11 +28,11 @@ a is 0: there only its contrast counts, and what is around it gives way. Elsewhe
 way, which shows least, where gradients of several sources make no image. What a source leaves
 unexplained is judged by the contrast that is there (t), and texture of what is darker than the
 level chosen is foreign (phi), or, where pictures of one thing may differ in brightness, only where
-a source is white to the full: there it shows more than can be shown (full). R smooths widely, within contours of the sources, so that a region
-has the level of one of them; or, for pictures of one thing in two ways, narrowly. b is what the
-caller prefers, REACH balance |balance| of the second of two sources and as much against the first:
-a prior of its own on whose the level is, and on whose the gradients are. It is finest around 0, and
-targets are kept whatever is preferred.
+a source is white to the full: there it shows more than can be shown (full). R smooths widely,
+within contours of the sources, so that a region has the level of one of them; or, for pictures of
+one thing in two ways, narrowly. b is what the caller prefers, REACH balance |balance| of the second
+of two sources and as much against the first: a prior of its own on whose the level is, and on whose
+the gradients are. It is finest around 0, and targets are kept whatever is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked.
@@ -240,8 +240,9 @@ class EvidenceLikelihood(Likelihood):
             self._find_saliency()
             T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
         self.T = T
-        self.u = in_bands(self._level, self.sources[0], self._reach_of_levels)
-        self._bands = bands(self.u, AROUND, len(self.sources))
+        count = len(self.sources)
+        self.u = in_bands(self._level, self.sources[0], self._reach_of_levels, count)
+        self._bands = bands(self.u, AROUND, count)
         if self._bands == [WHOLE]:
             self._weigh_gradients()
             return

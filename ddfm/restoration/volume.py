@@ -64,7 +64,8 @@ class Sampled:
     def inside(self) -> np.ndarray:
         """Which voxels of the coarse grid lie within the fine one, of a flat array."""
         last = np.array(self.fine)[:, None] - 1
-        return ((self._places >= 0) & (self._places <= last)).all(axis=0)
+        within = (self._places >= 0) & (self._places <= last)
+        return np.asarray(within.all(axis=0))
 
     def _blurred(self, x: np.ndarray) -> np.ndarray:
         # Mirrored borders make it its own transpose.

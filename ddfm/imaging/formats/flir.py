@@ -191,7 +191,7 @@ def _turned(picture: Picture, turns: int) -> Picture:
     if not turns:
         return picture
     mask = None if picture.mask is None else np.rot90(picture.mask, turns).copy()
-    return replace(picture, pixels=np.rot90(picture.pixels, turns).copy(), mask=mask)
+    return replace(picture, samples=np.rot90(picture.pixels, turns).copy(), mask=mask)
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
