@@ -30,6 +30,11 @@ class RangeCommand(WritingCommand):
     """A command that takes one or two words behind these options, as click itself cannot."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.joined(args))
+
+    @staticmethod
+    def joined(args: list[str]) -> list[str]:
+        """The words, two numbers being one."""
         joined: list[str] = []
         rest = iter(args)
         for word in rest:
@@ -38,7 +43,7 @@ class RangeCommand(WritingCommand):
                 first = next(rest, None)
                 second = next(rest, None) if first is not None and _is_number(first) else None
                 joined += [" ".join(part for part in (first, second) if part is not None)]
-        return super().parse_args(ctx, joined)
+        return joined
 
 
 def _is_number(word: str) -> bool:

@@ -6,16 +6,20 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
+
+if TYPE_CHECKING:
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["volume"]
 
@@ -58,6 +62,13 @@ __all__ = ["volume"]
     metavar="MAP",
     help="Colours of an activity: hot, ember, ice, green or none.  "
     "[default: hot for DICOM of PET and SPECT, none for all others]",
+)
+@click.option(
+    "--fwhm-b",
+    metavar="WIDTH",
+    help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what a "
+    "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
+    "[default: interpolate]",
 )
 @click.option(
     "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
@@ -115,6 +126,10 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
+@shard_option(
+    "Fuse only the I-th of N parts of the slices (3/8, auto/8, auto; as for `ddfm fuse`), and keep "
+    "them; the same command without --shard then writes the volume."
+)
 @trust_options
 @record_options
 @verify_option
@@ -131,6 +146,7 @@ def volume(
     percentiles: tuple[float, float],
     colormap_a: str | None,
     colormap_b: str | None,
+    fwhm_b: str | None,
     window_c: tuple[str, ...],
     colormap_c: tuple[str, ...],
     series_a: int | None,
@@ -144,6 +160,7 @@ def volume(
     save_transform: Path | None,
     uncertainty: Path | None,
     samples: int | None,
+    shard: Shard | None,
     attribution: Path | None,
     like: Path | None,
     verify: bool,
@@ -159,16 +176,19 @@ def volume(
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
-      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --shard 3/8
       ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot --window-c bone
       ddfm volume --like fused.nii.gz mri.nii.gz ct.nii.gz -o again.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     for source in (a, b, *more):
         check_sources([source])
+    width = None if fwhm_b is None else _millimetres(fwhm_b)
     how: dict[str, Any] = {
         "axis": axis,
         "window_a": window_a,
@@ -176,6 +196,7 @@ def volume(
         "percentiles": percentiles,
         "colormap_a": colormap_a,
         "colormap_b": colormap_b,
+        "fwhm_b": width,
         "more_windows": window_c,
         "more_colormaps": colormap_c,
         "align": align,
@@ -202,11 +223,12 @@ def volume(
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import (
+        check_map_output,
         check_planes_output,
         check_volume_output,
         volume_count,
         volume_files,
-        write_volume,
+        write_map,
     )
 
     # Some volumes lie in several files, of which only one is named.
@@ -225,9 +247,7 @@ def volume(
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:
-        if not uncertainty.suffix:
-            raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
-        check_volume_output(uncertainty)
+        check_map_output(uncertainty)
     if attribution is not None:
         check_planes_output(attribution)
     if montage is not None:
@@ -241,10 +261,12 @@ def volume(
     second = read_volume(b, series=series_b, volume=which[1])
     others = [read_volume(v, volume=k) for v, k in zip(more, which[2:], strict=True)]
     check_volume_output(output, grid=first)
+    if uncertainty is not None:
+        check_map_output(uncertainty, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    with kept_slices(output) as folder:
+    with kept_slices(output, shard) as folder:
         fusion = fuse_volumes(
             first,
             second,
@@ -254,12 +276,16 @@ def volume(
             keep=folder,
             verify=verify,
             samples=count,
+            shard=shard,
             attribution=attribution is not None,
             progress=False if quiet else None,
         )
+        if shard is not None:  # the other slices are not in it
+            return
         fusion.save(output, keep_identity=keep_identity)
         if uncertainty is not None and fusion.uncertainty is not None:
-            write_volume(uncertainty, fusion.uncertainty)
+            what = "standard deviation of levels from 0 to 1"
+            write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
         if attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(attribution)
         if montage is not None:
@@ -283,3 +309,10 @@ def volume(
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+
+
+def _millimetres(said: str) -> float:
+    try:
+        return float(said.removesuffix("mm"))
+    except ValueError:
+        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None

@@ -20,6 +20,7 @@ from typing import Any
 from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
 from ddfm.pipeline.film_maps import FilmMaps
+from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
@@ -46,6 +47,7 @@ class Film:
         count: about how many there are, where that is known.
         outputs: the names of all results, where these are known.
         files: that each of both is read from.
+        part: the frames that this process fuses, while others fuse theirs; None is all.
     """
 
     frames: Iterable[Item]
@@ -53,6 +55,7 @@ class Film:
     count: int | None
     outputs: frozenset[str] | None = None
     files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
+    part: Part | None = None
 
 
 def open_film(
@@ -109,6 +112,8 @@ def writing(
         verify: see `FolderSink`.
     """
     out = Path(out)
+    if film.part is not None:
+        out, record = film.part.path(out), film.part.note(settings)
     maps = FilmMaps() if maps is None else maps
     check_film(out)
     maps.check(out)
@@ -135,8 +140,10 @@ def writing(
     if film.outputs is not None:  # of frames that are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
-    with Manifest(out) as manifest:
-        _check_other_films(manifest, film.outputs)
+    shard = None if film.part is None else film.part.shard
+    there = list(out.iterdir()) if out.is_dir() else []  # before others of this film come
+    with Manifest(out, shard) as manifest:
+        _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
 
 
@@ -186,8 +193,10 @@ def _save(fusion: Fusion, path: Path) -> None:
     fusion.save(path)
 
 
-def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> None:
-    for path in sorted(manifest.folder.iterdir()):
+def _check_other_films(
+    manifest: Manifest, there: Iterable[Path], outputs: frozenset[str] | None
+) -> None:
+    for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
         if not known and not is_manifest(path.name) and not path.name.startswith("."):
             raise _other_film(manifest.folder, path.name)

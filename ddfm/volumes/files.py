@@ -17,10 +17,11 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
-from ddfm.volumes import dicom, dicom_out, metaimage, nifti, nrrd
+from ddfm.volumes import dicom, dicom_map, dicom_out, metaimage, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
 __all__ = [
+    "check_map_output",
     "check_planes_output",
     "check_volume_output",
     "is_volume",
@@ -28,6 +29,7 @@ __all__ = [
     "record_in",
     "volume_count",
     "volume_files",
+    "write_map",
     "write_volume",
 ]
 
@@ -120,6 +122,34 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
     check_writable(path, folder=not suffix)
     if not suffix:
         dicom_out.check_folder(path, grid)
+
+
+def check_map_output(path: Path, grid: Volume | None = None) -> None:
+    """Raise what `write_map` would raise about this path, before the work is done."""
+    if _suffix(path) != dicom_map.SUFFIX:
+        if not _suffix(path):
+            raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
+        check_volume_output(path)
+        return
+    check_writable(path)
+    dicom_out.check_grid(grid)
+
+
+@by_annotation
+def write_map(
+    path: str | os.PathLike[str], volume: Volume, what: str, *, keep_identity: bool = False
+) -> None:
+    """Writes values at each voxel as `write_volume` does; as .dcm, a parametric map of DICOM.
+
+    Args:
+        what: the values are, in a few words.
+    """
+    path = Path(path)
+    check_map_output(path, volume)
+    if _suffix(path) == dicom_map.SUFFIX:
+        dicom_map.write_map(path, volume, what, keep_identity)
+    else:
+        write_volume(path, volume)
 
 
 def check_planes_output(path: Path) -> None:

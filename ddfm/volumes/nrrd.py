@@ -24,6 +24,7 @@ __all__ = ["data_files", "read", "record_in", "write"]
 
 KEY = "ddfm record"
 LONGEST_HEADER = 1 << 16  # bytes
+LONGEST_NAME = 255  # of a file; bytes
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
 MOST_LINES = 1000  # to skip before the values
 MOST_BYTES = 1 << 20
@@ -71,7 +72,8 @@ def data_files(path: Path) -> list[Path]:
     with open(path, "rb") as file:
         header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
     parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
-    return [path.parent / os.fsdecode(part.strip()) for part in parts]
+    names = (part.strip() for part in parts)
+    return [path.parent / os.fsdecode(name) for name in names if len(name) <= LONGEST_NAME]
 
 
 def record_in(path: Path) -> str | None:

@@ -192,7 +192,7 @@ CASES = {
         "bench", make_sets,
         lambda given: [
             given / "set", "--also", f"other={given / 'other'}", "--config", given / "config.toml",
-            "--noise", "20", "--prior", "gaussian", "--device", "cpu", "--quiet",
+            "--degrade", "noise=20", "--prior", "gaussian", "--device", "cpu", "--quiet",
         ],
         {"out": "bench"},
     ),

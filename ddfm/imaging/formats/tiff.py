@@ -50,6 +50,7 @@ _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _WIDTH, _HEIGHT, _FILL_ORDER, _ORIENTATION, _XMP, _ICC = 256, 257, 266, 274, 700, 34675
+_IPTC = 33723
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _SUBFILE, _REDUCED, _MASK = 254, 1, 4
 _BYTE = 1
@@ -99,7 +100,7 @@ def page_metadata(path: Path, page: int) -> Metadata:
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         offset, order, big = _page(file, page)
-        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, _ORIENTATION, _XMP}
+        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, _ORIENTATION, _XMP, _IPTC}
         tags = directory_in(read, offset, order, wanted, big=big)
         height, width, orientation = (
             int(next(iter(tags[tag].numbers), 1)) if tag in tags else 1
@@ -110,9 +111,10 @@ def page_metadata(path: Path, page: int) -> Metadata:
             found = geo_in(tags)
             return found and found.on_grid(turned((height, width), orientation))
 
+        packet, iptc = (tags[tag].data if tag in tags else None for tag in (_XMP, _IPTC))
         return gathered(
             lambda: read_exif(read, offset, order, orientation, big=big),
-            lambda: kept(tags[_XMP].data) if _XMP in tags else None,
+            lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
 
