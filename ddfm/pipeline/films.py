@@ -95,6 +95,10 @@ def fuse_sequence(
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
+    if shard is not None and sound is not None:
+        word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+        warnings.warn(word, DdfmWarning, stacklevel=3)
+        sound = None
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     frames, count = iter(film.frames), film.count
     if shard is not None:
