@@ -147,6 +147,8 @@ def _node(model: str, values: np.ndarray) -> list[np.ndarray]:
     with tempfile.NamedTemporaryFile(suffix=".f32") as file:
         file.write(np.ascontiguousarray(values, np.float32).tobytes())
         file.flush()
-        print(json.dumps({"file": file.name, "shape": values.shape}), file=process.stdin, flush=True)
+        print(
+            json.dumps({"file": file.name, "shape": values.shape}), file=process.stdin, flush=True
+        )
         answer = json.loads(process.stdout.readline())
     return [np.array(one["values"], np.float32).reshape(one["shape"]) for one in answer]
