@@ -28,7 +28,16 @@ WEBGPU = (
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-PAGE = ("index.html", "page.css", "page.js", "pixels.js", "exif.js", "worker.js", "offline.js", "icon.svg")
+PAGE = (
+    "index.html",
+    "page.css",
+    "page.js",
+    "pixels.js",
+    "exif.js",
+    "worker.js",
+    "offline.js",
+    "icon.svg",
+)
 PIXELS = 4_000_000  # more take more memory than browsers give
 LEAST = 32  # pixels along a side, as the graphs have it
 NO_RUNTIME = "; it is the folder dist of the npm package: npm install onnxruntime-web"
