@@ -5,9 +5,8 @@
 
 Per pair and method: the largest difference to `ddfm.fuse` in levels from 0 to 255, and how many
 pixels differ by more than one level, of ONNX Runtime in Python and of the page in Chromium; and
-seconds, of ddfm, the runtime and the page, which loads everything anew. Then how far the page's
-picture by WebGPU is from its picture by the processor; the graphics card is one that SwiftShader
-computes. Needs playwright, and chromium on the PATH.
+seconds, of ddfm, the runtime and the page, which loads everything anew. Needs playwright, and
+chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -56,16 +55,10 @@ def by_runtime(site: Path) -> Callable[[str, np.ndarray, np.ndarray], np.ndarray
     return fused
 
 
-GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
-
-
-def on_page(
-    page: Any, method: str, files: tuple[str, str], device: str = "cpu"
-) -> tuple[np.ndarray, float]:
+def on_page(page: Any, method: str, files: tuple[str, str]) -> tuple[np.ndarray, float]:
     """The picture that the page lets one download, and seconds until it is there."""
     page.reload()
     page.wait_for_selector("#method option", state="attached")
-    page.select_option("#device", device, force=True)
     page.select_option("#method", method)
     page.set_input_files("#file-a", files[0])
     began = time.monotonic()
@@ -89,7 +82,7 @@ def main(site: Path, *files: str) -> None:
     with site_server(site, 0) as server, sync_playwright() as play:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         chromium = shutil.which("chromium")
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", *GPU])
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_port}/")
         for pair in zip(files[::2], files[1::2], strict=True):
@@ -115,10 +108,6 @@ def main(site: Path, *files: str) -> None:
                     f"page {_differs(in_page)}; {took} s",
                     flush=True,
                 )
-                by_card, last = on_page(page, method, pair, "gpu")
-                away = np.abs(by_card.astype(int) - picture.astype(int)).max(axis=2)
-                said = page.inner_text("#status")
-                print(f"  by WebGPU: {_differs(away)} from that; {last:.1f} s ({said})", flush=True)
         browser.close()
         server.shutdown()
 
