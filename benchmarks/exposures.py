@@ -41,7 +41,7 @@ def mertens() -> Method | None:
         return None
 
     def merged(files: tuple[Path, ...]) -> np.ndarray:
-        sources = [np.rint(255 * read_image(file)).astype(np.uint8) for file in files]
+        sources = [np.rint(255 * read_image(file).pixels).astype(np.uint8) for file in files]
         levels = cv2.createMergeMertens().process(sources)
         return np.rint(255 * levels.clip(0, 1)).astype(np.uint8)
 

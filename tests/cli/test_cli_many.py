@@ -207,6 +207,9 @@ def test_volumes(tmp_path, volumes):
     np.testing.assert_allclose(image.affine, np.diag([1, 1, 4, 1]))
     with Image.open(look) as image:
         assert image.width == 5 * (8 + 2)
+    ddfm_run("volume", *volumes, "-o", out, *FAST, "--montage", look, "--axis", "sagittal", "-q")
+    with Image.open(look) as image:
+        assert image.width == 8 * (9 + 2)  # eight slices, from the front to the back
 
 
 def test_options_of_volumes(tmp_path, volumes):
