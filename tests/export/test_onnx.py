@@ -119,10 +119,9 @@ def test_graphs_of_a_task_make_what_ddfm_makes(prior, task):
     np.testing.assert_allclose(toned, ddfm.fuse(a, b, **how).picture.pixels[..., 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-focus"])
-def test_the_default_can_be_followed(prior, task):
+def test_the_default_can_be_followed(prior):
     """One step, of one size, which is quick: nothing in it depends on what is in the pictures."""
-    graph = make_graph("default", prior, task)
+    graph = make_graph("default", prior)
     graph.module.config = replace(graph.module.config, steps=1)
     inputs = {name: x[..., :32, :48] for name, x in graph.inputs.items()}
     program = torch.export.export(graph.module, tuple(inputs.values()), strict=False)
