@@ -49,6 +49,13 @@ __all__ = ["film", "fuse_film"]
     help="Do not average noise over time where nothing moves.",
 )
 @click.option(
+    "--audio",
+    default="auto",
+    show_default=True,
+    metavar="a|b|none",
+    help="Whose sound the result has, if it is a video: that of the one that has any (auto).",
+)
+@click.option(
     "--warm",
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
@@ -72,6 +79,7 @@ def film(
     no_temporal_denoising: bool,
     warm: bool,
     shard: Shard | None,
+    audio: str,
     uncertainty: Path | None,
     samples: int | None,
     attribution: Path | None,
@@ -102,7 +110,7 @@ def film(
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
+    how = {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
     how |= {"temporal_denoising": not no_temporal_denoising}
     others: dict[str, Any] = {
         "uncertainty": uncertainty,

@@ -217,6 +217,7 @@ def volume(
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
     from ddfm.registration.space_files import (
         check_space_output,
+        checked_motion,
         read_space_transform,
         write_space_transform,
     )
@@ -244,6 +245,8 @@ def volume(
         check_space_output(save_transform)
     if transform_file is not None:
         how["transform"] = read_space_transform(transform_file)
+    elif how["transform"] is not None:  # of a record, which may hold anything
+        how["transform"] = checked_motion(how["transform"], "the transform of the record")
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:

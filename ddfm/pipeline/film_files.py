@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
+from typing import Any
 
-from ddfm.errors import DdfmError, InputError, StorageError, unknown
+from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
@@ -27,8 +29,12 @@ from ddfm.storage.manifest import NAME, Entry, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
+from ddfm.video.sound import add_sound
 
 __all__ = ["Film", "check_film", "open_film", "writing"]
+
+
+SAME = 1e-4  # of a rate: a frame in six minutes
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,13 @@ def writing(
     verify: bool = False,
     record: str | None = None,
     maps: FilmMaps | None = None,
+    sound: Path | None = None,
 ) -> Iterator[Sink]:
     """Takes the results of a film, made with these settings. A video appears when it is whole.
 
     Args:
         maps: films beside it.
+        sound: the video whose sound comes along.
         record: what makes it, for the comment of a video; frames that are files have their own.
         resume: whether frames that are there already are kept.
         verify: see `FolderSink`.
@@ -115,14 +123,20 @@ def writing(
     if not 0.001 <= rate <= 1000:
         raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
     if out.suffix:
-        with (
-            atomic_path(out) as temporary,
-            VideoWriter(temporary, out, rate, record) as video,
-            maps.writing(rate, record) as beside,
-        ):
-            yield _VideoSink(out, video, beside)
-            video.finish()
+        with atomic_path(out) as temporary:
+            with (
+                VideoWriter(temporary, out, rate, record) as video,
+                maps.writing(rate, record) as beside,
+            ):
+                yield _VideoSink(out, video, beside)
+                video.finish()
+            if sound is not None and _keeps_time(sound, film.rate, rate):
+                kind = add_sound(temporary, sound, out)
+                if kind is not None:
+                    _say(f"{out}: no {out.suffix} holds the sound of {sound} ({kind}); .mkv may")
         return
+    if sound is not None:
+        _say(f"the sound of {sound} is left out, for a folder of frames has none")
     if film.outputs is not None:  # of frames that are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
@@ -131,6 +145,17 @@ def writing(
     with Manifest(out, shard) as manifest:
         _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
+
+
+def _keeps_time(sound: Path, rate: float, wanted: float) -> bool:
+    if abs(rate - wanted) <= SAME * rate:
+        return True
+    _say(f"the sound of {sound} is left out, since it runs at {rate:g} frames per second")
+    return False
+
+
+def _say(word: str) -> None:
+    warnings.warn(word, DdfmWarning, stacklevel=3)
 
 
 class _VideoSink:
@@ -210,12 +235,29 @@ def _videos(a: Path, b: Path) -> Film:
             f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; "
             "bring them to one rate first"
         )
+    if abs(rates[0] - rates[1]) > SAME * max(rates):
+        _say(
+            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; frames go together by "
+            "their numbers, at the rate of the first"
+        )
     counts = [film.count for film in films if film.count]
     sources = KnownFile(a), KnownFile(b)  # for all frames: a video is long to read
-    # Cameras that were stopped by hand differ by some frames at the end.
-    pairs = zip(counting(1), *films, strict=False)
+    pairs = _as_long_as_both(films)
     frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
     return Film(frames, rates[0], min(counts, default=None), files=([a], [b]))
+
+
+def _as_long_as_both(films: tuple[VideoReader, VideoReader]) -> Iterator[tuple[int, Any, Any]]:
+    """Frames by number. Cameras that were stopped by hand differ by some of them at the end."""
+    first, second = map(iter, films)
+    for number in counting(1):
+        pair = next(first, None), next(second, None)
+        if None in pair:
+            if pair != (None, None):
+                longer, shorter = films if pair[1] is None else films[::-1]
+                _say(f"{longer.path} goes on after frame {number - 1}, where {shorter.path} ends")
+            return
+        yield number, *pair
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ does not darken all else at once.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation, plain_options
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.files import read_image
@@ -37,6 +38,7 @@ from ddfm.storage.manifest import Entry, Shard
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.join import count_frames
+from ddfm.video.sound import sound_of
 
 __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
@@ -54,6 +56,7 @@ def fuse_sequence(
     rate: float | None = None,
     temporal_denoising: bool = True,
     warm: bool = False,
+    audio: str = "auto",
     verify: bool = False,
     shard: Shard | None = None,
     uncertainty: str | os.PathLike[str] | None = None,
@@ -72,6 +75,7 @@ def fuse_sequence(
         pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
+        audio: whose sound is kept: "a", "b", "none", or "auto", of the video that has any.
         verify: whether frames that were done before are known by what is in the files, where their
             sizes and the times of their last change would do.
         shard: the part of the frames that this process fuses, while others do theirs: into the
@@ -90,6 +94,7 @@ def fuse_sequence(
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
     film = open_film(a, b, pattern)
+    sound = sound_of(Path(a), Path(b), audio)
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     frames, count = iter(film.frames), film.count
     if shard is not None:
@@ -98,10 +103,16 @@ def fuse_sequence(
         part = Part(shard, _exact_count(film, a, b))
         film, count = replace(film, part=part), part.end - part.begin
         work.settings |= {"frames": [part.begin + 1, part.end]}
+        if sound is not None:
+            word = f"the sound of {sound} is not kept: a film that is made in parts has none"
+            warnings.warn(word, DdfmWarning, stacklevel=3)
+            sound = None
     # What is kept is not as exact as the guess of a warm start.
-    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps}
+    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
-        said = {"rate": rate, "temporal_denoising": temporal_denoising, "warm": warm}
+        said: dict[str, Any] = {"rate": rate, "warm": warm}
+        said["temporal_denoising"] = temporal_denoising
+        said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
     # The films end when one of them does, and the bar with them.
     bar = progress_bar(progress, total=count, unit="frame")

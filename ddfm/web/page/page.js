@@ -1,8 +1,9 @@
 // The page: pictures in, what the worker makes of them out. All pixels stay in this browser.
+import {exifOf, exifFor, withExif} from './exif.js';
 import {asRGB, grey, mixed, padded, cropped, toImageData} from './pixels.js';
 
 const $ = id => document.getElementById(id);
-const sources = {a: null, b: null}; // {name, width, height, rgb}
+const sources = {a: null, b: null}; // {name, width, height, rgb, exif}
 let fused = null; // luminance, {width, height, plane}
 let round = 0; // whatever comes back from an older one is late
 
@@ -15,15 +16,19 @@ worker.onmessage = ({data}) => {
   data.error ? reject(new Error(data.error)) : resolve(data.result);
 };
 worker.onerror = () => fail('The program of this page could not be loaded.');
-const run = (graph, feeds) => new Promise((resolve, reject) => {
+const run = (graph, feeds, device = 'cpu') => new Promise((resolve, reject) => {
   waiting.set(++asked, {resolve, reject});
-  worker.postMessage({id: asked, graph, feeds});
+  worker.postMessage({id: asked, graph, feeds, device});
 });
 
 const site = await (await fetch('site.json')).json();
 for (const [name, title] of [['default', 'Likelihood'], ['dmfuse', 'DMFuse, a network']]) {
   if (site.graphs[name]) $('method').add(new Option(title, name));
 }
+
+if (site.webgpu && await navigator.gpu?.requestAdapter().catch(() => null)) {
+  $('device').add(new Option('the graphics card (WebGPU)', 'gpu'));
+} else $('device').parentElement.hidden = true;
 
 function say(text) { $('status').textContent = text; }
 function warn(text) { $('warning').textContent = text; $('warning').hidden = !text; }
@@ -43,7 +48,8 @@ async function read(file) {
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
-  return {name: file.name, width, height, rgb: asRGB(context.getImageData(0, 0, width, height))};
+  const rgb = asRGB(context.getImageData(0, 0, width, height));
+  return {name: file.name, width, height, rgb, exif: exifOf(new Uint8Array(await file.arrayBuffer()))};
 }
 
 async function choose(side, file) {
@@ -97,7 +103,7 @@ async function fuse() {
     const feeds = {};
     for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
     const began = performance.now();
-    const {data, dims} = await run(graph, feeds);
+    const {data, dims, device} = await run(graph, feeds, $('device').value);
     let plane = cropped(data, dims[3], width, height);
     if (about.tone) {
       plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
@@ -105,7 +111,9 @@ async function fuse() {
     if (mine !== round) return;
     fused = {width, height, plane, below: planes.b};
     await paint();
-    say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    const by = device === 'gpu' ? 'by its graphics card' : 'by its processor';
+    say(`Fused in ${seconds} s, on this device, ${by}.`);
     const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
     warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
       + 'first, which this page does not.' : '');
@@ -135,8 +143,21 @@ function divide() {
   $('before').style.clipPath = `inset(0 ${100 - $('divide').value}% 0 0)`;
 }
 
+/** The source that the colours are of, or the visible one. */
+function colorful() {
+  const of = $('color').value;
+  const seen = ({rgb}) => {
+    const count = rgb.length / 3;
+    return rgb.subarray(0, count).some((r, k) => r !== rgb[count + k] || r !== rgb[2 * count + k]);
+  };
+  return sources[of === 'a' || of === 'auto' && seen(sources.a) && !seen(sources.b) ? 'a' : 'b'];
+}
+
 function save() {
-  $('fused').toBlob(blob => {
+  $('fused').toBlob(async blob => {
+    const {exif, width, height} = colorful();
+    const kept = $('exif').checked && exif && exifFor(exif, width, height);
+    if (kept) blob = withExif(new Uint8Array(await blob.arrayBuffer()), kept);
     const link = Object.assign(document.createElement('a'),
       {href: URL.createObjectURL(blob), download: 'fused.png'});
     link.click();
@@ -161,7 +182,7 @@ $('swap').onclick = async () => {
   show('b');
   await fuse();
 };
-$('method').onchange = fuse;
+for (const id of ['method', 'device']) $(id).onchange = fuse;
 for (const id of ['color', 'which']) $(id).onchange = paint;
 $('strength').onchange = paint;
 $('divide').oninput = divide;
