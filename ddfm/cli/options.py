@@ -79,7 +79,7 @@ _FUSER = (
         default="default",
         show_default=True,
         help="The network that knows what images look like: a name (see `ddfm priors list`), a "
-        "checkpoint, or a folder of a diffusers model.",
+        "checkpoint, a folder of a diffusers model, or hf://OWNER/NAME.",
     ),
     click.option(
         "--method",
@@ -105,6 +105,12 @@ _FUSER = (
         show_default=True,
         help="How the sources have their say: default (ours), paper (DDFM as published) or "
         "reference (as its authors' program does it).",
+    ),
+    click.option(
+        "--quality",
+        default="default",
+        show_default=True,
+        help="fast makes one pass, and asks the network only to remove noise; or default.",
     ),
     click.option(
         "--sampler",
