@@ -12,7 +12,7 @@ from ddfm.cli.writing import OutputPath, WritingCommand, say
 __all__ = ["export"]
 
 
-@click.command(cls=WritingCommand, short_help="Write what fuses as ONNX files.")
+@click.command(cls=WritingCommand, short_help="Write ONNX files, for programs without Python.")
 @click.argument("graph", metavar="default|tone|dmfuse|prior|noise|color")
 @click.option(
     "-o", "--output", type=OutputPath(), metavar="FILE", help="Where to.  [default: GRAPH.onnx]"

@@ -11,7 +11,7 @@ from ddfm.cli.options import quiet_option, verify_option
 __all__ = ["merge"]
 
 
-@click.command(short_help="Join what shards have made.")
+@click.command(short_help="Join what runs with --shard have made.")
 @click.argument("out", type=click.Path(path_type=Path))
 @verify_option
 @quiet_option

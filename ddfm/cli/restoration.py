@@ -28,14 +28,18 @@ _SAID: dict[str, tuple[Any, str, str]] = {
     ),
     "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
     "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
-    "jpeg": (int, "QUALITY", "{0} was compressed with this quality, which is undone."),
+    "jpeg": (
+        int,
+        "QUALITY",
+        "{0} was compressed with this quality, which is undone; 0 is none.  [default: found out]",
+    ),
 }
 
 
 def observation_options(command: Command) -> Command:
     """What can be said of A and of B."""
     command = click.option(
-        "--as-is", is_flag=True, help="Look for no stripes, dead pixels and frames."
+        "--as-is", is_flag=True, help="Look for no stripes, dead pixels, frames and JPEG blocks."
     )(command)
     for name, (kind, metavar, text) in reversed(_SAID.items()):
         for source in "BA":
@@ -58,7 +62,7 @@ def observations(settings: dict[str, Any]) -> dict[str, Any]:
         if "noise" in said:
             said["noise"] = _noise(said["noise"])
         if as_is:
-            said = {"stripes": "none", "dead": False, "frame": False} | said
+            said = {"stripes": "none", "dead": False, "frame": False, "jpeg": 0} | said
         found.append(said)
     return {"observations": found} if any(found) else {}
 

@@ -128,7 +128,7 @@ __all__ = ["volume"]
 )
 @shard_option(
     "Fuse only the I-th of N parts of the slices (3/8, auto/8, auto; as for `ddfm fuse`), and keep "
-    "them; the same command without --shard then writes the volume."
+    "them; the same command without this option then writes the volume."
 )
 @trust_options
 @record_options

@@ -68,6 +68,12 @@ def made_ready(
         look=config.look,
     )
     words = () if moves else stretched(came, sizes[0])
+    words += tuple(
+        f"{picture.name}: noise of {one['noise']:g} levels is said, and {one['noise_there']:g} "
+        "found; fine texture goes with what is not there"
+        for picture, one in zip(came, observed, strict=True)
+        if "noise_there" in one
+    )
     return replace(laid, observed=observed, words=words + laid.words)
 
 

@@ -31,7 +31,7 @@ from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
 from ddfm.video.sound import add_sound
 
-__all__ = ["Film", "check_film", "open_film", "writing"]
+__all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
 
 SAME = 1e-4  # of a rate: a frame in six minutes
@@ -89,6 +89,12 @@ def check_film(out: str | os.PathLike[str]) -> None:
         raise _other_film(out, next(out.iterdir()).name)
 
 
+def check_rate(rate: float) -> None:
+    """Refuses a rate that no film has."""
+    if not 0.001 <= rate <= 1000:
+        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+
+
 @contextmanager
 def writing(
     out: str | os.PathLike[str],
@@ -120,8 +126,7 @@ def writing(
     if rate is not None and not out.suffix:
         raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
-    if not 0.001 <= rate <= 1000:
-        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+    check_rate(rate)
     if out.suffix:
         with atomic_path(out) as temporary:
             with (

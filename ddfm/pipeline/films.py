@@ -26,7 +26,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.pipeline.film_files import Film, open_film, writing
+from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import SAMPLE, aligned_once
@@ -93,8 +93,14 @@ def fuse_sequence(
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
+    if rate is not None:
+        check_rate(rate)
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
+    if shard is not None and sound is not None:
+        word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+        warnings.warn(word, DdfmWarning, stacklevel=3)
+        sound = None
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     frames, count = iter(film.frames), film.count
     if shard is not None:

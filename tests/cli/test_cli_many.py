@@ -168,7 +168,7 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
     two = ("fuse", other, other, "-o", out)
-    refused(ddfm_run(*two, "--celsius", 1, 2), "no file of a FLIR camera")
+    refused(ddfm_run(*two, "--celsius", 1, 2), "no radiometric file")
     refused(
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
         "a FLIR file that comes alone",
