@@ -56,6 +56,7 @@ def main(
 ) -> None:
     """The table of docs/trust.md."""
     found: dict[str, dict[str, Any]] = {}
+    print_head(split)
     for folder in folders:
         dataset = find_dataset(folder)
         fuser = Fuser(task=dataset.task, device="cpu").with_config(look=False)
@@ -66,8 +67,9 @@ def main(
                 measured(fuser, pair, damaged(pair, kind, much, seed), samples)
                 for seed, pair in enumerate(tqdm(sources, desc=f"{folder.name} {kind} {much:g}"))
             ]
-            found[f"{dataset.name}, {kind} {much:g}"] = pooled(each)
-    print_table(found, split)
+            name = f"{dataset.name}, {kind} {much:g}"
+            found[name] = pooled(each)
+            print_row(name, found[name])
     if plot is not None:
         drawn(found).save(plot)
     if out is not None:
@@ -164,15 +166,17 @@ def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
     return found | {"factor": float(FACTORS[right]), "pairs": len(each)}
 
 
-def print_table(found: dict[str, dict[str, Any]], split: str) -> None:
+def print_head(split: str) -> None:
     shares = " | ".join(f"{share:.0%}" for share in SHARES)
     click.echo(f"| {split} | {shares} | width, 90 % | deviation | error | factor |")
     click.echo("|" + " --- |" * (len(SHARES) + 5))
-    for name, row in found.items():
-        inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
-        width = row["width"][SHARES.index(HELD)]
-        more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
-        click.echo(f"| {name} | {inside} | {more} |")
+
+
+def print_row(name: str, row: dict[str, Any]) -> None:
+    inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
+    width = row["width"][SHARES.index(HELD)]
+    more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
+    click.echo(f"| {name} | {inside} | {more} |")
 
 
 if __name__ == "__main__":

@@ -109,10 +109,6 @@ def fuse_sequence(
         part = Part(shard, _exact_count(film, a, b))
         film, count = replace(film, part=part), part.end - part.begin
         work.settings |= {"frames": [part.begin + 1, part.end]}
-        if sound is not None:
-            word = f"the sound of {sound} is not kept: a film that is made in parts has none"
-            warnings.warn(word, DdfmWarning, stacklevel=3)
-            sound = None
     # What is kept is not as exact as the guess of a warm start.
     how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:

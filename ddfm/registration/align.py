@@ -1,10 +1,11 @@
 """Whether two pictures lie on each other, and the transform that lays one on the other.
 
-    small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles
-    -> the one with the sharpest correlation -> finer fits of every model -> the smallest model
-    that explains the tiles -> is its peak one that chance does not make?
+    small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles for
+    each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how
+    far may its corners be off? -> the smallest model that explains the tiles
 
-`check` is the quick question, by shifts alone; `align` is the whole.
+`check` is the same with a coarser grid, on smaller copies and up to turns and sizes; `align` is all
+of it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ TURNING = MODELS[2:]  # what needs a grid of turns and sizes
 LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
 WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
 FINALISTS = 2  # of the guesses, by their coarse fits
-WIDE = (4.0, *WIDTHS)
+WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
-SURE_STAND = 6.0  # deviations by which tiles are liker than elsewhere; chance reaches 5
+SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
 

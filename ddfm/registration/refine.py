@@ -33,7 +33,10 @@ LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A transform of the moving image, and how like each tile is under it."""
+    """A transform of the moving image, and how like each tile is under it.
+
+    `spread` is the deviation of the corners, in pixels of the fixed image; 0 if nothing was fitted.
+    """
 
     matrix: np.ndarray
     likeness: np.ndarray

@@ -22,12 +22,6 @@ METHODS = ("default", "dmfuse")
 HELPERS = ("tone", "noise", "color")
 GRAPHS = (*METHODS, *HELPERS)
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-# For graphics cards, where the package has them; not kept for when there is no network.
-WEBGPU = (
-    "ort.webgpu.min.mjs",
-    "ort-wasm-simd-threaded.asyncify.mjs",
-    "ort-wasm-simd-threaded.asyncify.wasm",
-)
 PAGE = (
     "index.html",
     "page.css",
@@ -60,7 +54,6 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
         name: files("ddfm.web").joinpath("page").joinpath(name).read_bytes() for name in PAGE
     }
     contents |= {f"ort/{name}": existing_file(runtime / name).read_bytes() for name in RUNTIME}
-    gpu = WEBGPU if all((runtime / name).is_file() for name in WEBGPU) else ()
     found = _made() if graphs is None else _found(graphs)
     contents |= {f"graphs/{name}.onnx": data for name, data in found.items()}
     with atomic_folder(folder) as new:
@@ -68,9 +61,7 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
             make_folder(new / part)
         for name, data in contents.items():
             write_bytes(new / name, data)
-        for name in gpu:
-            write_bytes(new / "ort" / name, existing_file(runtime / name).read_bytes())
-        write_json(new / "site.json", _about(contents, found) | {"webgpu": bool(gpu)})
+        write_json(new / "site.json", _about(contents, found))
 
 
 def check_site(folder: Path) -> None:

@@ -16,19 +16,15 @@ worker.onmessage = ({data}) => {
   data.error ? reject(new Error(data.error)) : resolve(data.result);
 };
 worker.onerror = () => fail('The program of this page could not be loaded.');
-const run = (graph, feeds, device = 'cpu') => new Promise((resolve, reject) => {
+const run = (graph, feeds) => new Promise((resolve, reject) => {
   waiting.set(++asked, {resolve, reject});
-  worker.postMessage({id: asked, graph, feeds, device});
+  worker.postMessage({id: asked, graph, feeds});
 });
 
 const site = await (await fetch('site.json')).json();
 for (const [name, title] of [['default', 'Likelihood'], ['dmfuse', 'DMFuse, a network']]) {
   if (site.graphs[name]) $('method').add(new Option(title, name));
 }
-
-if (site.webgpu && await navigator.gpu?.requestAdapter().catch(() => null)) {
-  $('device').add(new Option('the graphics card (WebGPU)', 'gpu'));
-} else $('device').parentElement.hidden = true;
 
 function say(text) { $('status').textContent = text; }
 function warn(text) { $('warning').textContent = text; $('warning').hidden = !text; }
@@ -103,7 +99,7 @@ async function fuse() {
     const feeds = {};
     for (const side of ['a', 'b']) feeds[side] = padded(planes[side], width, height, about.pad);
     const began = performance.now();
-    const {data, dims, device} = await run(graph, feeds, $('device').value);
+    const {data, dims} = await run(graph, feeds);
     let plane = cropped(data, dims[3], width, height);
     if (about.tone) {
       plane = (await run('tone', {fused: {data: plane, dims: [1, 1, height, width]}})).data;
@@ -111,9 +107,7 @@ async function fuse() {
     if (mine !== round) return;
     fused = {width, height, plane, below: planes.b};
     await paint();
-    const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    const by = device === 'gpu' ? 'by its graphics card' : 'by its processor';
-    say(`Fused in ${seconds} s, on this device, ${by}.`);
+    say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
     const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
     warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
       + 'first, which this page does not.' : '');
@@ -182,7 +176,7 @@ $('swap').onclick = async () => {
   show('b');
   await fuse();
 };
-for (const id of ['method', 'device']) $(id).onchange = fuse;
+$('method').onchange = fuse;
 for (const id of ['color', 'which']) $(id).onchange = paint;
 $('strength').onchange = paint;
 $('divide').oninput = divide;

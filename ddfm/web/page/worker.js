@@ -1,36 +1,20 @@
-// Runs the graphs beside the page, so that it stays awake: by the processor, or by WebGPU.
-import * as cpu from './ort/ort.wasm.min.mjs';
+// Runs the graphs beside the page, so that it stays awake.
+import * as ort from './ort/ort.wasm.min.mjs';
 
-const runtimes = {cpu}, sessions = {};
+ort.env.wasm.wasmPaths = new URL('./ort/', import.meta.url).href;
+ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 8) : 1;
+const sessions = {};
 
-async function sessionOf(graph, device) {
-  const ort = runtimes[device] ??= await import('./ort/ort.webgpu.min.mjs');
-  ort.env.wasm.wasmPaths = new URL('./ort/', import.meta.url).href;
-  ort.env.wasm.numThreads =
-    self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 8) : 1;
-  const executionProviders = device === 'gpu' ? ['webgpu', 'wasm'] : ['wasm'];
-  return ort.InferenceSession.create(`graphs/${graph}.onnx`, {executionProviders});
-}
-
-async function run(graph, feeds, device) {
-  const key = `${device} ${graph}`;
+onmessage = async ({data: {id, graph, feeds}}) => {
   try {
-    const session = await (sessions[key] ??= sessionOf(graph, device)), {Tensor} = runtimes[device];
+    sessions[graph] ??= ort.InferenceSession.create(`graphs/${graph}.onnx`);
+    const session = await sessions[graph];
     const tensors = Object.fromEntries(Object.entries(feeds)
-      .map(([name, {data, dims}]) => [name, new Tensor('float32', data, dims)]));
+      .map(([name, {data, dims}]) => [name, new ort.Tensor('float32', data, dims)]));
     const output = (await session.run(tensors))[session.outputNames[0]];
-    return {data: await output.getData(), dims: output.dims, device};
+    postMessage({id, result: {data: output.data, dims: output.dims}});
   } catch (error) {
-    delete sessions[key];
-    if (device === 'cpu') throw error;
-    return run(graph, feeds, 'cpu'); // a driver may lack memory, or an operation
-  }
-}
-
-onmessage = async ({data: {id, graph, feeds, device}}) => {
-  try {
-    postMessage({id, result: await run(graph, feeds, device)});
-  } catch (error) {
+    delete sessions[graph];
     postMessage({id, error: String(error.message ?? error)});
   }
 };
