@@ -1,14 +1,14 @@
 """Whether intervals contain the truth as often as they say.
 
-    python benchmarks/calibration.py FOLDER... [--split report] [--noise 15] [--out FILE]
+    python benchmarks/calibration.py FOLDER... [--split report] [--noise 15] [--scale 2]
 
 Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. Gaussian noise is
-put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; the
-truth is the fusion of the pair without that noise, and the tone is the truth's. Of each level of
-noise: which share of pixels the intervals contain (with --plot, a reliability diagram); how wide
-they are (sharpness, grey levels of 255); how large the deviation is that they say, and the error
-that is there, both as roots of mean squares; and the number by which deviations had to be larger
-for the 90 % interval to be right.
+put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; or,
+with --scale, the first source is made so many times smaller, by means of its pixels. The truth is
+the fusion of the pair as it was, and the tone is the truth's. Of each: which share of pixels the
+intervals contain (with --plot, a reliability diagram); how wide they are (sharpness, grey levels of
+255); how large the deviation is that they say, and the error that is there, both as roots of mean
+squares; and the number by which deviations had to be larger for the 90 % interval to be right.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ FACTORS = np.geomspace(0.25, 4, 161)
 @click.option("--pairs", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--split", type=click.Choice(["choose", "report"]), default="choose")
 @click.option("--noise", type=float, multiple=True, default=(5, 15, 25), show_default=True)
+@click.option("--scale", type=int, multiple=True, default=(2, 4), show_default=True)
 @click.option("--samples", type=int, default=16, show_default=True)
 @click.option("--crop", type=int, default=192, show_default=True, help="The middle of a picture.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write all of it, as JSON.")
@@ -47,6 +48,7 @@ def main(
     pairs: int,
     split: str,
     noise: tuple[float, ...],
+    scale: tuple[int, ...],
     samples: int,
     crop: int,
     out: Path | None,
@@ -54,17 +56,20 @@ def main(
 ) -> None:
     """The table of docs/trust.md."""
     found: dict[str, dict[str, Any]] = {}
+    print_head(split)
     for folder in folders:
         dataset = find_dataset(folder)
         fuser = Fuser(task=dataset.task, device="cpu").with_config(look=False)
         sources = [[middle(s, crop) for s in pair] for pair in some_pairs(dataset, pairs, split)]
-        for sigma in noise:
+        damages = [("noise", sigma) for sigma in noise] + [("scale", k) for k in scale]
+        for kind, much in damages:
             each = [
-                measured(fuser, pair, sigma, samples, seed)
-                for seed, pair in enumerate(tqdm(sources, desc=f"{folder.name} {sigma:g}"))
+                measured(fuser, pair, damaged(pair, kind, much, seed), samples)
+                for seed, pair in enumerate(tqdm(sources, desc=f"{folder.name} {kind} {much:g}"))
             ]
-            found[f"{dataset.name}, {sigma:g}"] = pooled(each)
-    print_table(found, split)
+            name = f"{dataset.name}, {kind} {much:g}"
+            found[name] = pooled(each)
+            print_row(name, found[name])
     if plot is not None:
         drawn(found).save(plot)
     if out is not None:
@@ -91,31 +96,43 @@ def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
     draw.text((edge + side / 2, side + 46), "what intervals say", "black", font, anchor="ma")
     draw.text((edge + 8, 24), "what they contain", "black", font)
     for k, (name, row) in enumerate(found.items()):
-        hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 3 / 3 + 0.08, 0.75, 0.85))
+        hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 5 / 4 + 0.08, 0.75, 0.85))
         line = [at(*pair) for pair in zip(SHARES, row["inside"], strict=True)]
-        draw.line(line, fill=hue, width=1 + k % 3)
+        draw.line(line, fill=hue, width=1 + k % 5)
         for x, y in line:
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=hue)
         top = 30 + 24 * k
-        draw.line([(edge + side + 10, top), (edge + side + 34, top)], fill=hue, width=1 + k % 3)
+        draw.line([(edge + side + 10, top), (edge + side + 34, top)], fill=hue, width=1 + k % 5)
         draw.text((edge + side + 40, top), name, "black", font, anchor="lm")
     return sheet
 
 
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
+    """The middle, of sides that can be halved twice."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape)
-    return plane[top : top + side, left : left + side]
+    height, width = (min(side, length) // 4 * 4 for length in plane.shape)
+    return plane[top : top + height, left : left + width]
+
+
+def damaged(pair: list[np.ndarray], kind: str, much: float, seed: int) -> list[np.ndarray]:
+    """As 8 bits: both with noise, or the first one smaller."""
+    if kind == "noise":
+        rng = np.random.default_rng(seed)
+        made = [s + rng.normal(0, much, s.shape) for s in pair]
+    else:
+        k = int(much)
+        height, width = (n // k for n in pair[0].shape)
+        made = [pair[0].reshape(height, k, width, k).mean((1, 3)), *pair[1:]]
+    return [np.rint(s.clip(0, 255)).astype(np.uint8) for s in made]
 
 
 def measured(
-    fuser: Fuser, pair: list[np.ndarray], sigma: float, samples: int, seed: int
+    fuser: Fuser, pair: list[np.ndarray], worse: list[np.ndarray], samples: int
 ) -> dict[str, Any]:
     """Of one pair; errors and deviations in grey levels."""
-    rng = np.random.default_rng(seed)
-    noisy = [np.rint((s + rng.normal(0, sigma, s.shape)).clip(0, 255)) for s in pair]
     clean = fuser(*pair, progress=False)
     held = fuser.with_config(options=dict(fuser.config.options) | clean.chosen)
-    fusion = held(*(s.astype(np.uint8) for s in noisy), progress=False, samples=samples)
+    fusion = held(*worse, progress=False, samples=samples)
     sure, truth = fusion.uncertainty, clean.picture.pixels @ weights(clean.picture.pixels)
     assert sure is not None
     inside, widths = [], []
@@ -149,15 +166,17 @@ def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
     return found | {"factor": float(FACTORS[right]), "pairs": len(each)}
 
 
-def print_table(found: dict[str, dict[str, Any]], split: str) -> None:
+def print_head(split: str) -> None:
     shares = " | ".join(f"{share:.0%}" for share in SHARES)
     click.echo(f"| {split} | {shares} | width, 90 % | deviation | error | factor |")
     click.echo("|" + " --- |" * (len(SHARES) + 5))
-    for name, row in found.items():
-        inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
-        width = row["width"][SHARES.index(HELD)]
-        more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
-        click.echo(f"| {name} | {inside} | {more} |")
+
+
+def print_row(name: str, row: dict[str, Any]) -> None:
+    inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
+    width = row["width"][SHARES.index(HELD)]
+    more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
+    click.echo(f"| {name} | {inside} | {more} |")
 
 
 if __name__ == "__main__":

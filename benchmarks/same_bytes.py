@@ -42,7 +42,7 @@ COMMANDS = {
     "warm.mkv": "film ir vi -o {} --warm",
     "volume.nii.gz": "volume a.nii.gz b.nii.gz -o {}",
     "together.nii.gz": "volume b.nii.gz a.nii.gz -o {} --together 3 --axis 0 --colormap-a hot",
-    "bench": "bench . --subfolders ir,vi --task ir-visible --out {} --noise 15 --baselines",
+    "bench": "bench . --subfolders ir,vi --task ir-visible --out {} --degrade noise=15 --baselines",
 }
 COMPARED = {".png", ".tif", ".jpg", ".mkv", ".gz"}
 

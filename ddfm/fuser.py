@@ -11,7 +11,6 @@ steps are in `ddfm.fusing`: `ready`, `run` and `results`, in this order.
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,10 +57,50 @@ SLOW = "float16 is much slower than float32 on a CPU; dtype auto (--dtype auto) 
 _OF_THE_LOOP = ("likelihood", "sampler", "steps", "start", "clip")
 
 
-def fuse(*sources: Any, prior: Any = "default", **kwargs: Any) -> Fusion:
+def fuse(
+    *sources: Any,
+    prior: Any = "default",
+    method: str = "ddfm",
+    task: str = "auto",
+    likelihood: Part = "default",
+    sampler: Part | None = None,
+    steps: int | str | None = None,
+    start: int | None = None,
+    clean: float | None = None,
+    clip: bool | None = None,
+    balance: float = 0.0,
+    seed: int = 3407,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    tone: str = "auto",
+    color: str = "auto",
+    resize: str = "auto",
+    observations: Sequence[Any] | None = None,
+    align: str = "none",
+    align_to: str | None = None,
+    transform: Any = None,
+    crop: str = "none",
+    look: bool = True,
+    metadata_from: str = "auto",
+    strip: bool = False,
+    tile: int | None = None,
+    options: dict[str, Any] | None = None,
+    head: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    callback: Callback | None = None,
+    trajectory: bool = False,
+    first_guess: np.ndarray | None = None,
+    samples: int = 0,
+    attribution: bool = False,
+) -> Fusion:
     """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    of_call = {name: kwargs.pop(name) for name in OF_CALL if name in kwargs}
-    return Fuser(prior, **kwargs)(*sources, **of_call)
+    said = dict(locals())
+    del said["sources"]
+    of_call = {name: said.pop(name) for name in _OF_CALL}
+    return Fuser(**said)(*sources, **of_call)
+
+
+_OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
 
 
 class Fuser:
@@ -325,21 +364,6 @@ class Fuser:
         if self.dmfuse is None and not Tone.among(self.resolved(task).options).spread:
             return {}
         return self._fuse([laid], task, Watch(False))[0].chosen
-
-
-def _signature() -> inspect.Signature:
-    """All that `fuse` takes, by name: of `Fuser`, and of its call."""
-    of_fuser = inspect.signature(Fuser).parameters
-    of_call = inspect.signature(Fuser.__call__).parameters
-    own = inspect.signature(fuse)
-    named = [p for p in of_fuser.values() if p.kind is p.KEYWORD_ONLY]
-    named += [of_call[name] for name in OF_CALL]
-    sources, prior, _ = own.parameters.values()
-    return own.replace(parameters=[sources, prior, *named])
-
-
-OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
-fuse.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:

@@ -48,6 +48,7 @@ def find_dataset(
     subfolders: tuple[str, ...] | None = None,
     task: str = "auto",
     limit: int | None = None,
+    only: Sequence[str] | None = None,
 ) -> Dataset:
     """The pairs of a folder: files of one name in two subfolders, or in each of several.
 
@@ -55,6 +56,7 @@ def find_dataset(
         subfolders: their names, if they are not among `KINDS`.
         task: as `Fuser` has it; "auto" follows from the names where they tell.
         limit: how many pairs to keep.
+        only: names of pairs to keep; those that are of other sets are no mistake.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -74,8 +76,8 @@ def find_dataset(
         folder.resolve().name,
         found if task == "auto" else task,
         names,
-        pairing.pairs[:limit],
-        problems if limit is None else {},
+        [p for p in pairing.pairs if only is None or p.name in only][:limit],
+        problems if limit is None and only is None else {},
     )
 
 

@@ -28,10 +28,28 @@ from ddfm.imaging.sources import grey, in_color
 from ddfm.priors import load_prior
 from ddfm.storage.inputs import toml_table
 
-__all__ = ["BASELINES", "Method", "baseline", "configured", "from_folder", "read_configs"]
+__all__ = [
+    "BASELINES",
+    "ByFuser",
+    "Method",
+    "baseline",
+    "configured",
+    "from_folder",
+    "read_configs",
+]
 
 Array = np.ndarray
 Fuse = Callable[..., Picture]  # of two pictures, or more
+
+
+@dataclass(frozen=True)
+class ByFuser:
+    """What a `Fuser` makes of pictures."""
+
+    fuser: Fuser
+
+    def __call__(self, *pictures: Picture) -> Picture:
+        return self.fuser(*pictures, progress=False).picture
 
 
 @dataclass
@@ -84,11 +102,7 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
         task = fuser.config.task
         fuser.check_number(number)
         settings = fuser.settings(fuser.config.usual_task)
-
-        def fuse(*pictures: Picture) -> Picture:
-            return fuser(*pictures, progress=False).picture
-
-        return fuse, settings | {"task": task}
+        return ByFuser(fuser), settings | {"task": task}
 
     if given.get("task") == "auto":
         del given["task"]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ddfm.bench.methods import Fuse
 from ddfm.errors import DdfmError, InputError, why_failed
@@ -19,7 +15,7 @@ from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources
-from ddfm.metrics import as_grey, evaluate, psnr, ssim
+from ddfm.metrics import as_grey, evaluate
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard, as_json
@@ -28,7 +24,7 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Measure", "PairWork", "against_clean", "against_sources", "fuse_pairs", "metrics_of"]
+__all__ = ["Measure", "PairWork", "against_sources", "as_metrics", "fuse_pairs", "metrics_of"]
 
 Pictures = tuple[Picture, ...]
 
@@ -41,16 +37,18 @@ class Measure:
     values: Callable[[Path, Pictures], dict[str, float]]
 
     def entry(self, file: Path, sources: Pictures) -> Entry:
-        """For the manifest. JSON has no infinite PSNR, and no share of no targets."""
-        values = self.values(file, sources).items()
-        return {
-            "measured": self.how,
-            "metrics": {name: v if math.isfinite(v) else str(v) for name, v in values},
-        }
+        """For the manifest."""
+        return {"measured": self.how} | as_metrics(self.values(file, sources))
+
+
+def as_metrics(values: dict[str, float]) -> Entry:
+    """For a manifest. JSON has no infinite PSNR, and no share of no targets."""
+    finite = {name: v if math.isfinite(v) else str(v) for name, v in values.items()}
+    return {"metrics": finite}
 
 
 def metrics_of(entry: Entry) -> dict[str, float]:
-    """As `Measure.entry` has put them into a manifest."""
+    """As `as_metrics` has put them into a manifest."""
     return {name: float(value) for name, value in entry["metrics"].items()}
 
 
@@ -64,50 +62,33 @@ def against_sources(task: str, ssim_range: float) -> Measure:
     return Measure({"version": __version__, "task": task, "ssim_range": ssim_range}, values)
 
 
-def against_clean(clean: Path, digest: str) -> Measure:
-    """How near the fusion of noisy sources is to that of clean ones."""
-
-    def values(file: Path, sources: Pictures) -> dict[str, float]:
-        fused, target = as_grey(file), as_grey(clean)
-        return {
-            "PSNR": psnr(fused, target, peak=255),
-            "SSIM": ssim(fused, target, data_range=255),
-        }
-
-    return Measure({"version": __version__, "clean": digest}, values)
-
-
 @dataclass(frozen=True)
 class PairWork:
     """What one method does with each pair.
 
     Attributes:
         settings: all that its results depend on beside the sources.
-        measure: of each pair's result.
+        measure: of a result.
     """
 
     method: Fuse
     settings: Entry
-    measure: Callable[[Pair], Measure]
+    measure: Measure
 
     def load(self, item: Item) -> Pictures:
-        pair, sigma = item.given, self.settings.get("noise", 0.0)
-        pictures = read_sources(pair.files, self.settings["resize"])
-        if not sigma:
-            return pictures
-        return tuple(_noisy(picture, sigma, pair.name, k) for k, picture in enumerate(pictures))
+        return read_sources(item.given.files, self.settings["resize"])
 
     def fuse(self, item: Item, loaded: Pictures) -> Made:
-        return Made((item, self.method(*loaded), loaded), {"settings": self.settings})
+        return Made((self.method(*loaded), loaded), {"settings": self.settings})
 
     def recall(self, item: Item, entry: Entry) -> None:
         """No pair knows of another."""
 
-    def save(self, made: tuple[Item, Picture, Pictures], path: Path) -> Entry:
-        item, fused, sources = made
+    def save(self, made: tuple[Picture, Pictures], path: Path) -> Entry:
+        fused, sources = made
         write_image(path, fused.pixels, replace(fused, range=None), None)
         with suppress(DdfmError):  # what cannot be measured is a result all the same
-            return self.measure(item.given).entry(path, sources)
+            return self.measure.entry(path, sources)
         return {}
 
 
@@ -143,7 +124,7 @@ def fuse_pairs(
 
 def _measured(item: Item, work: PairWork, manifest: Manifest) -> Entry:
     """The line of a result; measured once more, if it was measured otherwise."""
-    measure, entry = work.measure(item.given), manifest.entries[item.output]
+    measure, entry = work.measure, manifest.entries[item.output]
     if entry.get("measured") != as_json(measure.how) or not _is_whole(entry.get("metrics")):
         values = measure.entry(manifest.folder / item.output, work.load(item))
         manifest.note(item.output, values)
@@ -155,10 +136,3 @@ def _is_whole(metrics: Any) -> bool:
     return isinstance(metrics, dict) and all(
         isinstance(v, (float, int, str)) for v in metrics.values()
     )
-
-
-def _noisy(picture: Picture, sigma: float, name: str, which: int) -> Picture:
-    """Noise that depends on the pair's name and the source alone."""
-    rng = np.random.default_rng([zlib.crc32(os.fsencode(name)), which])
-    noise = rng.standard_normal(picture.samples.shape, np.float32)
-    return replace(picture, samples=np.clip(picture.pixels + noise * (sigma / 255), 0, 1))

@@ -21,11 +21,12 @@ from PIL import Image
 from ddfm.bench.compare import Comparison, compare
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.plots import plots
-from ddfm.bench.results import NOISE_METRICS, Bench, Row, summarise
-from ddfm.bench.tables import means, published
+from ddfm.bench.results import Bench, Row, summarise
+from ddfm.bench.tables import after_degradation, means, published
 from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
 from ddfm.imaging.sources import read_sources
+from ddfm.metrics.tables import Table
 from ddfm.storage.noted import write_noted
 from ddfm.version import __version__
 
@@ -43,7 +44,7 @@ def write_report(result: Bench, path: Path) -> None:
         parts.append(f"<h2>{_text(dataset.name)}</h2>")
         parts.append(_table(dataset, summary, result))
         parts.append(_differences(dataset, comparisons))
-        parts.append(_noise(dataset, summary))
+        parts += [_degraded(table) for table in after_degradation(dataset, summary)]
         parts.append(_plots(dataset, result))
     parts.append(_settings(result))
     filled = {"body": "\n".join(parts), "pictures": _script(_pictures(result))}
@@ -56,12 +57,22 @@ def write_report(result: Bench, path: Path) -> None:
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
     """Means over pairs, the best of those measured here in bold; below them what is published."""
     table = means(dataset, summary)
+    return (
+        f"<p>{_text(dataset.task)}; means over pairs, of targets and lights over all of them. "
+        f"SSIM with data range {result.ssim_range:g}. Bold: the best, underlined: the second best. "
+        "A click on a head sorts; published rows (in italics) are of the full test set, as printed."
+        f"</p>{_sortable(table, published(dataset))}"
+    )
+
+
+def _sortable(table: Table, printed: Sequence[dict[str, Any]] = ()) -> str:
+    """A table, below whose rows stand those that are `quoted` from what was printed."""
     heads = "".join(f"<th>{_text(c.name)} {c.arrow}</th>" for c in table.columns)
     lines = [f"<tr><th>{_text(name)}</th>" for name, _ in table.rows]
     lines += [
         f"<tr class=published><th title='{_text(row['source'])}'>{_text(row['method'])}"
         f"<small>{_text(row['source'])}</small></th>"
-        for row in published(dataset)
+        for row in printed
     ]
     for c in table.columns:
         places = table.places(c) + [0] * len(table.quoted)
@@ -69,10 +80,7 @@ def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) 
         for k, (value, text) in enumerate(zip(values, table.shown(c), strict=True)):
             lines[k] += _cell(value, text, places[k])
     return (
-        f"<p>{_text(dataset.task)}; means over pairs, of targets and lights over all of them. "
-        f"SSIM with data range {result.ssim_range:g}. Bold: the best, underlined: the second best. "
-        "A click on a head sorts; published rows (in italics) are of the full test set, as printed."
-        "</p><div class=wide><table class=sortable><thead><tr><th>method</th>"
+        "<div class=wide><table class=sortable><thead><tr><th>method</th>"
         f"{heads}</tr></thead><tbody>{''.join(f'{line}</tr>' for line in lines)}</tbody></table>"
         "</div>"
     )
@@ -99,22 +107,13 @@ def _differences(dataset: Dataset, comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _noise(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> str:
-    lines = []
-    for method, sets in summary.items():
-        for level, values in sets.get(dataset.name, {}).get("noise", {}).items():
-            cells = "".join(
-                _cell(values[name], "" if values[name] is None else f"{values[name]:.4g}")
-                for name in NOISE_METRICS
-            )
-            lines.append(f"<tr><th>{_text(method)}</th><td>{level}</td>{cells}</tr>")
-    if not lines:
-        return ""
+def _degraded(table: Table) -> str:
+    """How near the fusion of degraded sources comes to that of clean ones."""
     return (
-        "<h3>Noise</h3><p>How close the fusion of noisy sources comes to that of clean ones, by "
-        "the same method (SSIM with data range 255).</p><table class=sortable><thead><tr>"
-        "<th>method</th><th>sigma</th><th>PSNR ↑</th><th>SSIM ↑</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f"<h3>{_text(table.caption)}</h3><p>Of the fusion, against that of clean sources by the "
+        "same method, with the curve of its tone; a and b: of the sources as they were fused, "
+        "against clean ones (SSIM with data range 255). told: with all said that was done.</p>"
+        f"{_sortable(table)}"
     )
 
 

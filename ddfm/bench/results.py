@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.bench.datasets import Dataset
+from ddfm.bench.degrade import Degradation
 from ddfm.bench.methods import Method
 from ddfm.imaging.pairing import Pair
 from ddfm.metrics import known_metrics, pooled
 
-__all__ = ["NOISE_METRICS", "Bench", "Row", "level", "summarise"]
-
-NOISE_METRICS = ("PSNR", "SSIM")
+__all__ = ["Bench", "Row", "summarise"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A pair as one method fused it; `noise` has PSNR and SSIM by standard deviation."""
+    """A pair as one method fused it; `degraded` has its values by what was done, and the way."""
 
     method: str
     dataset: str
@@ -28,7 +27,7 @@ class Row:
     file: Path
     seconds: float | None
     metrics: dict[str, float]
-    noise: dict[str, dict[str, float]] = field(default_factory=dict)
+    degraded: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,7 +40,8 @@ class Bench:
     datasets: list[Dataset]
     methods: list[Method]
     ssim_range: float
-    noise: tuple[float, ...]
+    degradations: tuple[Degradation, ...]
+    classical: bool = False  # whether degraded sources are fused after classical methods, too
     rows: list[Row] = field(default_factory=list)
     failures: list[tuple[str, str, str, str]] = field(default_factory=list)
 
@@ -60,11 +60,6 @@ class Bench:
         return next((resize for resize in used if resize != "auto"), "auto")
 
 
-def level(sigma: float) -> str:
-    """What a noise level is called in tables and folders."""
-    return f"{sigma:g}"
-
-
 def summarise(result: Bench) -> dict[str, dict[str, Any]]:
     """{method: {set: {"pairs": n, "seconds_per_pair": s, "metrics": {name: mean}}}}.
 
@@ -75,23 +70,32 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
         for dataset in result.datasets:
             rows = result.of(method, dataset)
             if rows:
-                summary[method.name][dataset.name] = _entry(dataset, rows, result.noise)
+                summary[method.name][dataset.name] = _entry(dataset, rows, result.degradations)
     return summary
 
 
-def _entry(dataset: Dataset, rows: Sequence[Row], noise: Sequence[float]) -> dict[str, Any]:
+def _entry(dataset: Dataset, rows: Sequence[Row], all_of: Sequence[Degradation]) -> dict[str, Any]:
     seconds = [{"s": row.seconds} for row in rows if row.seconds is not None]
     means = _finite(pooled(row.metrics for row in rows))
-    noisy = {
-        name: _finite(pooled(row.noise[name] for row in rows if name in row.noise))
-        for name in map(level, noise)
-        if any(name in row.noise for row in rows)
+    degraded = {
+        what.name: _ways([row.degraded.get(what.name, {}) for row in rows]) for what in all_of
     }
+    degraded = {name: ways for name, ways in degraded.items() if ways}
     return {
         "pairs": len(rows),
         "seconds_per_pair": _finite(pooled(seconds)).get("s"),
         "metrics": {name: means.get(name) for name in known_metrics(task=dataset.task)},
-    } | ({"noise": noisy} if noisy else {})
+    } | ({"degraded": degraded} if degraded else {})
+
+
+def _ways(of_pairs: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float | None]]:
+    """Means over pairs of what came out in each way."""
+    names = dict.fromkeys(way for ways in of_pairs for way in ways)
+    return {
+        way: {"pairs": len(some)} | _finite(pooled(some))
+        for way in names
+        if (some := [ways[way] for ways in of_pairs if way in ways])
+    }
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -1,12 +1,11 @@
 """Fuse and measure: every method on every pair of every set, whatever was done before skipped.
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
-    DIR/noise-SIGMA/METHOD/SET/PAIR.png      results of noisy sources
+    DIR/degraded/WHAT/METHOD/SET/PAIR.png    results of degraded sources, see `degraded`
     DIR/report.html, sheets/, plots/, and the tables of `ddfm.bench.tables`
 
 Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
-otherwise. The noise test adds Gaussian noise of SIGMA grey levels, the same for every method and
-run, to all sources, and measures how far their fusion is from that of the clean ones.
+otherwise.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
+from ddfm.bench.degrade import Degradation
+from ddfm.bench.degraded import Clean, DegradedWork, fuse_degraded, row_name, ways
 from ddfm.bench.methods import Fuse, Method
-from ddfm.bench.pairs import PairWork, against_clean, against_sources, fuse_pairs, metrics_of
+from ddfm.bench.pairs import PairWork, against_sources, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
 from ddfm.bench.report import write_report
-from ddfm.bench.results import Bench, Row, level
+from ddfm.bench.results import Bench, Row
 from ddfm.bench.sheets import write_sheets
 from ddfm.bench.tables import TABLES, write_tables
 from ddfm.errors import DdfmError, InputError, printable, why_failed
@@ -48,7 +49,8 @@ def bench(
     out: Path,
     *,
     ssim_range: float = 2.0,
-    noise: Sequence[float] = (),
+    degrade: Sequence[Degradation] = (),
+    classical: bool = False,
     columns: Sequence[str] | None = None,
     verify: bool = False,
     shard: Shard | None = None,
@@ -58,6 +60,8 @@ def bench(
     """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
     Args:
+        degrade: what is done to sources to see what is undone.
+        classical: whether degraded sources are fused after classical methods, too.
         columns: the metrics of the tables for papers.
         shard: the part of the pairs that this process fuses and measures, while others do theirs;
             the report is written by a run without, which finds all done.
@@ -70,11 +74,11 @@ def bench(
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    levels = tuple({level(sigma): sigma for sigma in noise}.values())  # each once
+    whats = tuple({what.name: what for what in degrade}.values())  # each once
     if shard is not None:
         datasets = [_part(dataset, shard) for dataset in datasets]
         methods = [method for method in methods if method.make is not None]
-    result = Bench(list(datasets), list(methods), ssim_range, levels)
+    result = Bench(list(datasets), list(methods), ssim_range, whats, classical)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
@@ -108,7 +112,7 @@ def _check_outputs(result: Bench, out: Path) -> None:
     for method in result.methods:
         for dataset in result.datasets:
             check_ours(out / "sheets" / method.name / f"{dataset.name}.jpg")
-            for folder in [_folder(out, sigma, method, dataset) for sigma in (0.0, *result.noise)]:
+            for folder in _folders(result, out, method, dataset):
                 for pair in dataset.pairs:
                     check_no_source(folder / f"{pair.name}.png")
 
@@ -123,9 +127,9 @@ def _run(
     progress: bool | None,
 ) -> None:
     """All methods on all sets."""
-    methods, datasets, noise = result.methods, result.datasets, result.noise
+    methods, datasets = result.methods, result.datasets
     pairs = sum(len(d.pairs) for d in datasets)
-    total = pairs * sum(1 if method.make is None else 1 + len(noise) for method in methods)
+    total = pairs * sum(1 + len(_rows(result, method)) for method in methods)
     with draw(progress, total=total, unit="pair") as bar:
         for method in methods:
             for dataset in datasets:
@@ -150,9 +154,27 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     return made
 
 
-def _folder(out: Path, sigma: float, method: Method, dataset: Dataset) -> Path:
-    """Where results are, of clean sources, or of noisy ones."""
-    return out / (f"noise-{level(sigma)}" if sigma else "fused") / method.name / dataset.name
+def _rows(result: Bench, method: Method) -> list[tuple[Degradation, str]]:
+    """Each degradation, and what is done before, or said."""
+    if method.make is None:
+        return []
+    both = ((what, ways(what, method, result.classical)) for what in result.degradations)
+    return [(what, way) for what, some in both for way in some]
+
+
+def _clean_folder(out: Path, method: Method, dataset: Dataset) -> Path:
+    return out / "fused" / method.name / dataset.name
+
+
+def _folder(out: Path, what: Degradation, way: str, method: Method, dataset: Dataset) -> Path:
+    return out / "degraded" / what.name / row_name(method.name, way) / dataset.name
+
+
+def _folders(result: Bench, out: Path, method: Method, dataset: Dataset) -> list[Path]:
+    """Where results are, of clean sources, and of degraded ones."""
+    rows = _rows(result, method)
+    degraded = [_folder(out, what, way, method, dataset) for what, way in rows]
+    return [_clean_folder(out, method, dataset), *degraded]
 
 
 def _run_set(
@@ -165,29 +187,28 @@ def _run_set(
     shard: Shard | None,
     bar: tqdm[Any],
 ) -> None:
-    """One method on one set; with noise, too, whatever was possible without."""
+    """One method on one set; of degraded sources, too, whatever was possible of clean ones."""
     settings = _settings(method, dataset, result)
-    measure = against_sources(dataset.task, result.ssim_range)
-    work = PairWork(fuse, settings, lambda pair: measure)
-    folder = _folder(out, 0.0, method, dataset)
+    work = PairWork(fuse, settings, against_sources(dataset.task, result.ssim_range))
+    folder = _clean_folder(out, method, dataset)
     entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar, shard)
     pairs = [pair for pair in dataset.pairs if pair.name in entries]
-    clean = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
-    noise: dict[str, dict[str, dict[str, float]]] = {pair.name: {} for pair in pairs}
-    for sigma in result.noise:
-        noisy = settings | {"noise": sigma}
-        work = PairWork(fuse, noisy, lambda pair: against_clean(*clean[pair.name]))
-        noisy_folder = _folder(out, sigma, method, dataset)
-        of_noise, failed_too = fuse_pairs(pairs, work, noisy_folder, verify, bar, shard)
+    files = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
+    clean = Clean(files)
+    degraded: dict[str, dict[str, dict[str, dict[str, float]]]] = {p.name: {} for p in pairs}
+    for what, way in _rows(result, method):
+        some = DegradedWork(fuse, settings, what, way, clean)
+        place = _folder(out, what, way, method, dataset)
+        values, failed_too = fuse_degraded(pairs, some, place, verify, bar, shard)
         failed |= failed_too
-        for name, entry in of_noise.items():
-            noise[name][level(sigma)] = metrics_of(entry)
+        for name, found in values.items():
+            degraded[name].setdefault(what.name, {})[way] = found
     result.failures += [(method.name, dataset.name, *why) for why in failed.items()]
     for pair in pairs:
         if pair.name not in failed:
-            file, entry = clean[pair.name][0], entries[pair.name]
+            file, entry = files[pair.name][0], entries[pair.name]
             row = method.name, dataset.name, pair, file, entry.get("seconds"), metrics_of(entry)
-            result.rows.append(Row(*row, noise[pair.name]))
+            result.rows.append(Row(*row, degraded[pair.name]))
 
 
 def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:

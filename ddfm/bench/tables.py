@@ -1,8 +1,9 @@
 """The tables of a benchmark as files.
 
 results.csv          a row for each pair and method
+degraded.csv         the same of degraded sources
 means.csv            a row for each method and set
-tables.md, .tex      the same, a table for each set, of some columns
+tables.md, .tex      the same, a table for each set, of some columns, and for each degradation
 comparisons.csv      every two methods, in each metric and set, tested pair by pair
 failures.csv         what could not be done
 summary.json         the means with all digits
@@ -18,15 +19,16 @@ from typing import Any
 
 from ddfm.bench.compare import compare
 from ddfm.bench.datasets import Dataset
-from ddfm.bench.results import NOISE_METRICS, Bench, level, summarise
+from ddfm.bench.degraded import row_name
+from ddfm.bench.results import Bench, summarise
 from ddfm.metrics import METRICS, OF_TASK, known_metrics
 from ddfm.metrics.tables import Column, Table, as_csv, as_latex, as_markdown, column
 from ddfm.storage.noted import write_noted
 
-__all__ = ["TABLES", "means", "published", "write_tables"]
+__all__ = ["TABLES", "after_degradation", "means", "published", "write_tables"]
 
 TABLES = (
-    *("results.csv", "means.csv", "tables.md", "tables.tex"),
+    *("results.csv", "degraded.csv", "means.csv", "tables.md", "tables.tex"),
     *("comparisons.csv", "failures.csv", "summary.json"),
 )
 IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
@@ -42,7 +44,9 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None)
     """
     summary = summarise(result)
     tables = [means(dataset, summary, columns or _usual(dataset)) for dataset in result.datasets]
+    tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
+    write_noted(out / "degraded.csv", _of_degraded(result))
     write_noted(out / "means.csv", _of_means(result, summary))
     write_noted(out / "tables.md", "\n".join(map(as_markdown, tables)))
     write_noted(out / "tables.tex", "\n".join(map(as_latex, tables)))
@@ -70,6 +74,24 @@ def means(
     return Table(f"{dataset.name}, means", "method", heads, rows, quoted)
 
 
+def after_degradation(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> list[Table]:
+    """A table for each degradation of a set, with a row for each method and way."""
+    rows: dict[str, list[tuple[str, dict[str, float | None]]]] = {}
+    for method, sets in summary.items():
+        for what, found in sets.get(dataset.name, {}).get("degraded", {}).items():
+            for way, values in found.items():
+                row = dict(values) | {SECONDS.name: values.get("seconds")}
+                rows.setdefault(what, []).append((row_name(method, way), row))
+    tables = []
+    for what, some in rows.items():
+        names = dict.fromkeys(name for _, values in some for name in values)
+        measured = [n for n in names if n.startswith(("PSNR", "SSIM"))]
+        heads = [Column("pairs"), SECONDS, *(Column(name, 1) for name in measured)]
+        heads += [Column("rim")] if "rim" in names else []
+        tables.append(Table(f"{dataset.name} after {what}, means", "method", heads, some))
+    return tables
+
+
 def published(dataset: Dataset) -> list[dict[str, Any]]:
     """What papers have printed of this set, each row with its source."""
     text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
@@ -81,16 +103,24 @@ def _usual(dataset: Dataset) -> list[str]:
 
 
 def _of_pairs(result: Bench) -> str:
-    noise = [(level(s), name) for s in result.noise for name in NOISE_METRICS]
     names = _all_names(result)
     lines = [
-        [r.method, r.dataset, r.pair.name, r.seconds]
-        + [r.metrics.get(name) for name in names]
-        + [r.noise.get(sigma, {}).get(name) for sigma, name in noise]
+        [r.method, r.dataset, r.pair.name, r.seconds] + [r.metrics.get(name) for name in names]
         for r in result.rows
     ]
-    head = ["configuration", "set", "pair", "seconds", *names]
-    return as_csv(head + [f"noise {s}: {name}" for s, name in noise], lines)
+    return as_csv(["configuration", "set", "pair", "seconds", *names], lines)
+
+
+def _of_degraded(result: Bench) -> str:
+    found = [
+        ([r.method, r.dataset, r.pair.name, what, way], values)
+        for r in result.rows
+        for what, ways in r.degraded.items()
+        for way, values in ways.items()
+    ]
+    names = list(dict.fromkeys(name for _, values in found for name in values))
+    head = ["configuration", "set", "pair", "degraded", "way", *names]
+    return as_csv(head, ([*who, *map(values.get, names)] for who, values in found))
 
 
 def _of_means(result: Bench, summary: dict[str, dict[str, Any]]) -> str:

@@ -174,7 +174,9 @@ def _help_for(error: click.ClickException) -> str:
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def main() -> None:
-    """Fuse registered images of one scene with a pretrained diffusion prior.
+    """Make one picture of several of one scene: infrared and visible, MRI and CT, exposures, ...
+
+    They are to lie on one another (registered), or --align brings them there. Nothing is uploaded.
 
     \b
     Examples:
@@ -210,7 +212,7 @@ def show_help(ctx: click.Context, command: str | None) -> None:
     click.echo(found.get_help(click.Context(found, group, command)))
 
 
-@main.command(short_help="Print what makes a shell complete ddfm's options.")
+@main.command(short_help="Print what completes commands as they are typed.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that makes a shell complete commands and options.

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
+
+if TYPE_CHECKING:
+    from ddfm.bench import Dataset
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["bench", "folder_names"]
 
@@ -30,9 +35,20 @@ __all__ = ["bench", "folder_names"]
     metavar="NAME=DIR",
     help="Also the results of another method, in DIR/SET/ or DIR, named as the pairs.",
 )
-@click.option("--noise", metavar="15,25", help="Also fuse with noise of so many grey levels.")
+@click.option(
+    "--degrade",
+    multiple=True,
+    metavar="KIND=AMOUNT",
+    help="Also fuse degraded sources: noise=15, scale-a=4, blur-a=1.5, stripes-a=6, jpeg-a=30, "
+    "frame-a=0.7, dead-a=0.001, rician-b=10, poisson-a=4, several with commas, or mixed. With "
+    "--baselines, after classical methods, too. May be given several times.",
+)
+@click.option(
+    "--noise", metavar="15,25", help="Goes away in 0.9: --degrade noise=15 --degrade noise=25."
+)
 @click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if not known.")
 @click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
+@click.option("--only", metavar="NAME,...", help="These pairs only, of whichever set.")
 @click.option(
     "--ssim-range",
     type=float,
@@ -59,11 +75,8 @@ __all__ = ["bench", "folder_names"]
     metavar="FILE",
     help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
 )
-@click.option(
-    "--shard",
-    metavar="I/N",
-    help="Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the "
-    "report.",
+@shard_option(
+    "Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the report."
 )
 @verify_option
 @quiet_option
@@ -73,14 +86,16 @@ def bench(
     config: Path | None,
     baselines: bool,
     also: tuple[str, ...],
+    degrade: tuple[str, ...],
     noise: str | None,
     subfolders: str | None,
     limit: int | None,
+    only: str | None,
     ssim_range: float,
     columns: str | None,
     boxes: Path | None,
     detectors: tuple[str, ...],
-    shard: str | None,
+    shard: Shard | None,
     verify: bool,
     quiet: bool,
     **settings: Any,
@@ -94,20 +109,20 @@ def bench(
     \b
     Examples:
       ddfm bench TNO/ RoadScene/ --out bench/ --baselines
-      ddfm bench TNO/ --out bench/ --config variants.toml --noise 15,25
+      ddfm bench TNO/ --out bench/ --baselines --degrade noise=15 --degrade scale-a=4
+      ddfm bench TNO/ --out bench/ --config variants.toml
       ddfm bench focus/ --subfolders near,middle,far --task multi-focus --out bench/
       ddfm bench TNO/ --out bench/ --also U2Fusion=u2fusion/
       ddfm bench MSRS/ --out bench/ --baselines --detect boxes.csv --detector yolo.onnx
     """
     import ddfm.bench as room
     from ddfm.bench import detect
-    from ddfm.pipeline.shards import find_shard
 
     if bool(detectors) != (boxes is not None):
         raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
 
     names = folder_names(subfolders)
-    levels = _levels(noise)
+    whats = [room.find_degradation(said) for said in (*degrade, *_as_degradations(noise))]
     others = dict(_named(text) for text in also)
     own_name = "default" if settings["method"] == "ddfm" else settings["method"]
     given = {None: settings} if config is None else room.read_configs(config)
@@ -117,30 +132,33 @@ def bench(
     ]
     methods += [room.baseline(name) for name in room.BASELINES if baselines]
     methods += [room.from_folder(name, folder) for name, folder in others.items()]
-    sets = [room.find_dataset(f, names, settings["task"], limit) for f in folders]
+    chosen = None if only is None else [name.strip() for name in only.split(",")]
+    sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]
+    if chosen is not None:
+        _check_all_found(chosen, sets)
     annotated = None if boxes is None else detect.read_boxes(boxes)
     looking = dict(map(detect.load_detector, detectors))
     if annotated is not None:
         detect.check_boxes(annotated, sets)
-    part = None if shard is None else find_shard(shard)
     progress = False if quiet else None
     result = room.bench(
         sets,
         methods,
         out,
         ssim_range=ssim_range,
-        noise=levels,
+        degrade=whats,
+        classical=baselines,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
         verify=verify,
-        shard=part,
+        shard=shard,
         progress=progress,
         lines=True,
     )
-    if annotated is not None and part is None:
+    if annotated is not None and shard is None:
         detect.detect(result, annotated, looking, out)
     for method, dataset, pair, reason in result.failures:
         say(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
-    if not quiet and part is None:
+    if not quiet and shard is None:
         say(out / "report.html")
     return None if result.ok else 1
 
@@ -156,14 +174,18 @@ def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | 
     return names
 
 
-def _levels(text: str | None) -> list[float]:
-    try:
-        levels = list(dict.fromkeys(map(float, text.split(",")))) if text else []
-    except ValueError:
-        levels = [-1.0]
-    if not all(0 < level < 256 for level in levels):
-        raise click.UsageError("--noise takes grey levels with commas between, such as 15,25")
-    return levels
+def _as_degradations(noise: str | None) -> list[str]:
+    if noise is None:
+        return []
+    said = [f"noise={level.strip()}" for level in noise.split(",")]
+    say(f"--noise goes away: say {' '.join(f'--degrade {one}' for one in said)}", err=True)
+    return said
+
+
+def _check_all_found(names: list[str], sets: list[Dataset]) -> None:
+    found = {pair.name for dataset in sets for pair in dataset.pairs}
+    if missing := [name for name in names if name not in found]:
+        raise click.UsageError(f"--only {missing[0]}: no set has a pair of this name")
 
 
 def _named(text: str) -> tuple[str, Path]:

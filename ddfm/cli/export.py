@@ -12,18 +12,24 @@ from ddfm.cli.writing import OutputPath, WritingCommand, say
 __all__ = ["export"]
 
 
-@click.command(cls=WritingCommand, short_help="Write what fuses as ONNX files.")
+@click.command(cls=WritingCommand, short_help="Write ONNX files, for programs without Python.")
 @click.argument("graph", metavar="default|tone|dmfuse|prior|noise|color")
 @click.option(
     "-o", "--output", type=OutputPath(), metavar="FILE", help="Where to.  [default: GRAPH.onnx]"
 )
 @click.option("--prior", default="default", show_default=True, help="Of dmfuse and prior.")
+@click.option(
+    "--task",
+    default="ir-visible",
+    show_default=True,
+    help="Of default and tone: ir-visible, medical, multi-exposure or multi-focus.",
+)
 @quiet_option
-def export(graph: str, output: Path | None, prior: str, quiet: bool) -> None:
+def export(graph: str, output: Path | None, prior: str, task: str, quiet: bool) -> None:
     """Write a part of ddfm as an ONNX file, for programs without Python.
 
     \b
-    default  the default likelihood for infrared and visible, for sources without noise
+    default  the default likelihood for two sources without noise
     tone     the step after it: levels are spread
     dmfuse   the second method: the prior's features and the head, in one pass
     prior    the diffusion prior: x at timestep t becomes the clean image expected
@@ -37,6 +43,7 @@ def export(graph: str, output: Path | None, prior: str, quiet: bool) -> None:
     Examples:
       ddfm export dmfuse
       ddfm export prior -o prior.onnx
+      ddfm export default --task medical -o medical.onnx
     """
     from ddfm.arguments import one_of
     from ddfm.export import GRAPHS
@@ -46,6 +53,6 @@ def export(graph: str, output: Path | None, prior: str, quiet: bool) -> None:
     check_prior(prior)
     from ddfm.export.onnx import export_onnx  # and with it torch
 
-    export_onnx(graph, path, prior)
+    export_onnx(graph, path, prior, task)
     if not quiet:
         say(path)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
+
+if TYPE_CHECKING:
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["film", "fuse_film"]
 
@@ -45,9 +49,20 @@ __all__ = ["film", "fuse_film"]
     help="Do not average noise over time where nothing moves.",
 )
 @click.option(
+    "--audio",
+    default="auto",
+    show_default=True,
+    metavar="a|b|none",
+    help="Whose sound the result has, if it is a video: that of the one that has any (auto).",
+)
+@click.option(
     "--warm",
     is_flag=True,
     help="Begin each frame with the result of the one before; for likelihood default, or --start.",
+)
+@shard_option(
+    "Fuse only the I-th of N ranges of frames (3/8, auto/8, auto; as for `ddfm fuse`): into the "
+    "folder, or into FILE.part-3-of-8.mp4 beside the output. `ddfm merge` then joins them."
 )
 @trust_options
 @verify_option
@@ -63,6 +78,8 @@ def film(
     rate: float | None,
     no_temporal_denoising: bool,
     warm: bool,
+    shard: Shard | None,
+    audio: str,
     uncertainty: Path | None,
     samples: int | None,
     attribution: Path | None,
@@ -88,23 +105,28 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
+      ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --shard 3/8
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    how = {"pattern": pattern, "rate": rate, "warm": warm, "verify": verify}
+    how = {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
     how |= {"temporal_denoising": not no_temporal_denoising}
-    maps: dict[str, Any] = {"uncertainty": uncertainty, "attribution": attribution}
+    others: dict[str, Any] = {
+        "uncertainty": uncertainty,
+        "attribution": attribution,
+        "shard": shard,
+    }
     if count := samples_for(uncertainty, samples):
-        maps["samples"] = count
+        others["samples"] = count
     record = None
     if like is not None:
         from ddfm.pipeline.again import existing_record
 
         record = existing_record(like, "film")
         settings, how = said_or_recorded(settings, record), how_recorded(how, record, "film")
-    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **maps)
-    if record is not None and like is not None and output.suffix:
+    fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **others)
+    if record is not None and like is not None and output.suffix and shard is None:
         from ddfm.pipeline.records import read_record
 
         made = read_record(output)

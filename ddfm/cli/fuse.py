@@ -27,6 +27,7 @@ from ddfm.cli.options import (
     quiet_option,
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
+from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -186,6 +187,7 @@ def _fuse_images(
         say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)
     if output != DASH:
         check_output(output, size)
+    prepare_for_large(size)
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     fuser = Fuser(**settings)

@@ -11,19 +11,23 @@ from ddfm.cli.options import quiet_option, verify_option
 __all__ = ["merge"]
 
 
-@click.command(short_help="Join what shards have made.")
+@click.command(short_help="Join what runs with --shard have made.")
 @click.argument("out", type=click.Path(path_type=Path))
 @verify_option
 @quiet_option
 def merge(out: Path, verify: bool, quiet: bool) -> int | None:
-    """Join the manifests of `ddfm fuse --shard` in the folder OUT, and report what is missing.
+    """Join what shards have made, and report what is missing.
 
-    Not needed for the results themselves: a run without --shard knows them, too, and fuses what is
-    missing.
+    OUT is a folder of `ddfm fuse --shard`, `ddfm film --shard` or `ddfm bench --shard`, whose
+    manifests become one; or the video whose parts `ddfm film --shard` has made, which are joined
+    without encoding them again. Pictures and volumes need it not: a run without --shard knows what
+    is there, and fuses what is missing.
     """
+    from ddfm.pipeline.film_parts import is_film, merge_film
     from ddfm.pipeline.shards import merge_shards
 
-    merged = merge_shards(out, verify=verify)
+    video = is_film(out) and not out.is_dir()
+    merged = merge_film(out) if video else merge_shards(out, verify=verify)
     if not quiet or not merged.ok:
         click.echo(merged, err=True)
     return None if merged.ok else 1

@@ -30,6 +30,11 @@ class RangeCommand(WritingCommand):
     """A command that takes one or two words behind these options, as click itself cannot."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.joined(args))
+
+    @staticmethod
+    def joined(args: list[str]) -> list[str]:
+        """The words, two numbers being one."""
         joined: list[str] = []
         rest = iter(args)
         for word in rest:
@@ -38,7 +43,7 @@ class RangeCommand(WritingCommand):
                 first = next(rest, None)
                 second = next(rest, None) if first is not None and _is_number(first) else None
                 joined += [" ".join(part for part in (first, second) if part is not None)]
-        return super().parse_args(ctx, joined)
+        return joined
 
 
 def _is_number(word: str) -> bool:
@@ -53,7 +58,7 @@ def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any
     name = option.opts[0]
     if value is None or value in _WORDS[name]:
         return value
-    parts = value.replace(",", " ").split()
+    parts = value.strip("[]()").replace(",", " ").split()
     if len(parts) == 2 and all(map(_is_number, parts)):
         return float(parts[0]), float(parts[1])
     *others, last = ("LOW HIGH", *_WORDS[name])
@@ -70,6 +75,15 @@ _RANGES = (
     ),
     click.option(
         "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
+    ),
+)
+
+_PAGE = (
+    click.option(
+        "--page",
+        type=int,
+        metavar="NUMBER",
+        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
     ),
 )
 
@@ -99,7 +113,7 @@ _FLIR = (
 
 def opening_options(command: Command) -> Command:
     """What is asked about the levels of files, as options."""
-    for option in reversed(_RANGES + _FLIR):
+    for option in reversed(_RANGES + _PAGE + _FLIR):
         command = option(command)
     return command
 
@@ -110,6 +124,7 @@ class OfFiles:
 
     range_a: str | Levels | None
     range_b: str | Levels | None
+    page: int | None
     celsius: str | Levels | None
     percentiles: Levels | None
     grid: str | None
@@ -127,7 +142,7 @@ class OfFiles:
 
         said = said_of(self)
         if alone:
-            refuse([name for name in said if name in NAMES], "two images or more")
+            refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
         if record is not None and not said:
@@ -135,7 +150,9 @@ class OfFiles:
 
             return replace(opening(record), longest=longest)
         ranges = (self.range_a, self.range_b) if self.range_a or self.range_b else ()
-        return Opening(ranges, self.celsius, self.percentiles, self.grid, longest=longest)
+        return Opening(
+            ranges, self.celsius, self.percentiles, self.grid, longest=longest, page=self.page
+        )
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:

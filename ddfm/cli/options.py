@@ -79,7 +79,7 @@ _FUSER = (
         default="default",
         show_default=True,
         help="The network that knows what images look like: a name (see `ddfm priors list`), a "
-        "checkpoint, or a folder of a diffusers model.",
+        "checkpoint, a folder of a diffusers model, or hf://OWNER/NAME.",
     ),
     click.option(
         "--method",

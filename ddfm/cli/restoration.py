@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ddfm.errors import InputError
+
 __all__ = ["observation_options", "observations"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -18,17 +20,26 @@ _SAID: dict[str, tuple[Any, str, str]] = {
         "SIGMA",
         "Blur of {0} in its own pixels: of a Gaussian, LENGTH,ANGLE of a motion, or a file.",
     ),
-    "noise": (float, "LEVEL", "Noise of {0}, in levels of 255.  [default: found out]"),
+    "noise": (
+        str,
+        "LEVEL",
+        "Noise of {0}, in levels of 255; or rician,LEVEL of an MRI, or poisson,LEVELS of a photon"
+        "[,LEVEL] of low light.  [default: found out]",
+    ),
     "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
     "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
-    "jpeg": (int, "QUALITY", "{0} was compressed with this quality, which is undone."),
+    "jpeg": (
+        int,
+        "QUALITY",
+        "{0} was compressed with this quality, which is undone; 0 is none.  [default: found out]",
+    ),
 }
 
 
 def observation_options(command: Command) -> Command:
     """What can be said of A and of B."""
     command = click.option(
-        "--as-is", is_flag=True, help="Look for no stripes, dead pixels and frames."
+        "--as-is", is_flag=True, help="Look for no stripes, dead pixels, frames and JPEG blocks."
     )(command)
     for name, (kind, metavar, text) in reversed(_SAID.items()):
         for source in "BA":
@@ -48,10 +59,23 @@ def observations(settings: dict[str, Any]) -> dict[str, Any]:
         said = {name: value for name, value in said.items() if value is not None}
         if "blur" in said:
             said["blur"] = _blur(said["blur"])
+        if "noise" in said:
+            said["noise"] = _noise(said["noise"])
         if as_is:
-            said = {"stripes": "none", "dead": False, "frame": False} | said
+            said = {"stripes": "none", "dead": False, "frame": False, "jpeg": 0} | said
         found.append(said)
     return {"observations": found} if any(found) else {}
+
+
+def _noise(said: str) -> float | tuple[Any, ...]:
+    """A number, or the name of a law with its own."""
+    kind, *numbers = said.split(",")
+    try:
+        return (kind, *map(float, numbers)) if numbers else float(kind)
+    except ValueError:
+        raise InputError(
+            f"a noise is a number, rician,LEVEL or poisson,LEVELS, not {said}"
+        ) from None
 
 
 def _blur(said: str) -> float | tuple[float, float] | str:

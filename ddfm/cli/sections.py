@@ -14,9 +14,9 @@ _SECTIONS = {
     "What happened to the sources before": "scale_a scale_b blur_a blur_b noise_a noise_b "
     "stripes_a stripes_b mask_a mask_b jpeg_a jpeg_b as_is save_sources",
     "What comes along in the file": "metadata_from strip like keep_identity",
-    "How the sources are read, and lie": "task resize range_a range_b celsius percentiles grid "
-    "axis window_a window_b colormap_a colormap_b series_a series_b align align_to transform_file "
-    "save_transform crop check",
+    "How the sources are read, and lie": "task resize range_a range_b page celsius percentiles "
+    "grid axis window_a window_b window_c colormap_a colormap_b colormap_c fwhm_b series_a "
+    "series_b number align align_to transform_file save_transform crop check",
     "Folders, and what was done before": "pattern format dry_run shard engine scheduler verify",
     "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
     "together max_megapixels",

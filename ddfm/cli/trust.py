@@ -28,7 +28,8 @@ _UNCERTAINTY = (
         "--samples",
         type=int,
         metavar="NUMBER",
-        help="Other results as possible, which --uncertainty is taken from.  [default: 16]",
+        help="How many other results, as possible as this one, --uncertainty is taken from.  "
+        "[default: 16]",
     ),
 )
 

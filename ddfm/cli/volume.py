@@ -6,16 +6,20 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
+from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
+
+if TYPE_CHECKING:
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["volume"]
 
@@ -60,6 +64,13 @@ __all__ = ["volume"]
     "[default: hot for DICOM of PET and SPECT, none for all others]",
 )
 @click.option(
+    "--fwhm-b",
+    metavar="WIDTH",
+    help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what a "
+    "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
+    "[default: interpolate]",
+)
+@click.option(
     "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
 )
 @click.option(
@@ -68,6 +79,13 @@ __all__ = ["volume"]
 @click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b.")
 @click.option(
     "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
+)
+@click.option(
+    "--volume",
+    "number",
+    type=int,
+    metavar="NUMBER",
+    help="Which one, from 0, of files that hold several: a series in time, directions, echoes.",
 )
 @click.option(
     "--keep-identity",
@@ -108,6 +126,10 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
 )
+@shard_option(
+    "Fuse only the I-th of N parts of the slices (3/8, auto/8, auto; as for `ddfm fuse`), and keep "
+    "them; the same command without this option then writes the volume."
+)
 @trust_options
 @record_options
 @verify_option
@@ -124,10 +146,12 @@ def volume(
     percentiles: tuple[float, float],
     colormap_a: str | None,
     colormap_b: str | None,
+    fwhm_b: str | None,
     window_c: tuple[str, ...],
     colormap_c: tuple[str, ...],
     series_a: int | None,
     series_b: int | None,
+    number: int | None,
     keep_identity: bool,
     montage: Path | None,
     together: int,
@@ -136,6 +160,7 @@ def volume(
     save_transform: Path | None,
     uncertainty: Path | None,
     samples: int | None,
+    shard: Shard | None,
     attribution: Path | None,
     like: Path | None,
     verify: bool,
@@ -151,16 +176,19 @@ def volume(
     \b
     Examples:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --window-b bone
-      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --montage look.png
+      ddfm volume mri/ pet/ -o fused/ --colormap-b hot --fwhm-b 5mm --montage look.png
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --align rigid --save-transform ct.tfm
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --transform 0GenericAffine.mat
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --uncertainty std.nii.gz
+      ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot
+      ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz --shard 3/8
       ddfm volume mri.nii.gz pet.nii.gz ct.nii.gz -o fused.nii.gz --colormap-b hot --window-c bone
       ddfm volume --like fused.nii.gz mri.nii.gz ct.nii.gz -o again.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     for source in (a, b, *more):
         check_sources([source])
+    width = None if fwhm_b is None else _millimetres(fwhm_b)
     how: dict[str, Any] = {
         "axis": axis,
         "window_a": window_a,
@@ -168,6 +196,7 @@ def volume(
         "percentiles": percentiles,
         "colormap_a": colormap_a,
         "colormap_b": colormap_b,
+        "fwhm_b": width,
         "more_windows": window_c,
         "more_colormaps": colormap_c,
         "align": align,
@@ -188,16 +217,19 @@ def volume(
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
     from ddfm.registration.space_files import (
         check_space_output,
+        checked_motion,
         read_space_transform,
         write_space_transform,
     )
     from ddfm.storage.ours import protecting
     from ddfm.volumes import read_volume
     from ddfm.volumes.files import (
+        check_map_output,
         check_planes_output,
         check_volume_output,
+        volume_count,
         volume_files,
-        write_volume,
+        write_map,
     )
 
     # Some volumes lie in several files, of which only one is named.
@@ -213,25 +245,31 @@ def volume(
         check_space_output(save_transform)
     if transform_file is not None:
         how["transform"] = read_space_transform(transform_file)
+    elif how["transform"] is not None:  # of a record, which may hold anything
+        how["transform"] = checked_motion(how["transform"], "the transform of the record")
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
     if uncertainty is not None:
-        if not uncertainty.suffix:
-            raise click.UsageError("--uncertainty of a volume is a file: .nii.gz, .nii or .nrrd")
-        check_volume_output(uncertainty)
+        check_map_output(uncertainty)
     if attribution is not None:
         check_planes_output(attribution)
     if montage is not None:
         check_output(montage)
     began = time.monotonic()
-    first = read_volume(a, series=series_a)
-    second = read_volume(b, series=series_b)
-    others = [read_volume(volume) for volume in more]
+    several = [volume_count(path) > 1 for path in (a, b, *more)]
+    if number is not None and not any(several):
+        raise click.UsageError("--volume is for files that hold several volumes, and none does")
+    which = [number if many else None for many in several]
+    first = read_volume(a, series=series_a, volume=which[0])
+    second = read_volume(b, series=series_b, volume=which[1])
+    others = [read_volume(v, volume=k) for v, k in zip(more, which[2:], strict=True)]
     check_volume_output(output, grid=first)
+    if uncertainty is not None:
+        check_map_output(uncertainty, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    with kept_slices(output) as folder:
+    with kept_slices(output, shard) as folder:
         fusion = fuse_volumes(
             first,
             second,
@@ -241,16 +279,20 @@ def volume(
             keep=folder,
             verify=verify,
             samples=count,
+            shard=shard,
             attribution=attribution is not None,
             progress=False if quiet else None,
         )
+        if shard is not None:  # the other slices are not in it
+            return
         fusion.save(output, keep_identity=keep_identity)
         if uncertainty is not None and fusion.uncertainty is not None:
-            write_volume(uncertainty, fusion.uncertainty)
+            what = "standard deviation of levels from 0 to 1"
+            write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
         if attribution is not None and fusion.attribution is not None:
             fusion.attribution.save(attribution)
         if montage is not None:
-            fusion.montage(montage)
+            fusion.montage(montage, axis=axis)
     if record is not None and like is not None and fusion.record is not None:
         warn_of_changes(record, fusion.record, like)
     if not quiet:
@@ -270,3 +312,10 @@ def volume(
     if not quiet and sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
         say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
+
+
+def _millimetres(said: str) -> float:
+    try:
+        return float(said.removesuffix("mm"))
+    except ValueError:
+        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None

@@ -11,7 +11,7 @@ from ddfm.cli.writing import OutputPath, WritingCommand, say
 __all__ = ["web"]
 
 
-@click.command(cls=WritingCommand, short_help="A page that fuses in the browser.")
+@click.command(cls=WritingCommand, short_help="Serve a page that fuses in the browser.")
 @click.argument("site", type=OutputPath())
 @click.option(
     "--runtime",

@@ -11,8 +11,15 @@ Of a Gaussian prior, mean and covariance of x are known. Steps as long as this o
 deviation, by nearly the same factor for whatever the prior leaves open: of directions to which it
 leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
+The prior is surer than it should be: what it takes for noise, and smooths away, may be there.
+So a sample has sqrt(LOST sigma) z more, by which it is as far from the truth as it says: of faint
+noise, a larger part of what is taken for it is structure.
+
 Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
 noise itself is known, and x = y + sigma z.
+
+A source that was enlarged k times has lost detail. How much depends on what is there: an edge may
+lie DETAIL (k - 1) pixels off, so a sample has as much z times the steepness of what is about it.
 """
 
 from __future__ import annotations
@@ -25,7 +32,9 @@ from torch import Tensor
 
 from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
+from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.poisson import grad
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
@@ -34,7 +43,9 @@ __all__ = ["Observed", "denoised", "observe", "with_independent_noise"]
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
-LOST = 0.3
+# By benchmarks/calibration.py, on the pairs that settings are chosen on.
+LOST = 3 / 127.5  # 3 grey levels
+DETAIL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +58,7 @@ class Observed:
         level: standard deviation of the noise, as it was found in the source.
         clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
         noise: of the noise that it shares with no other source, from which samples are drawn.
+        scale: how many times it was enlarged.
     """
 
     seen: Tensor
@@ -54,6 +66,7 @@ class Observed:
     level: float
     clipped: float
     noise: float
+    scale: float = 1.0
 
     @property
     def likely(self) -> Tensor:
@@ -64,14 +77,22 @@ class Observed:
         """What else it may have been, (N, 1, H, W), a sample for each stream of noise."""
         count = len(noise.generators)
         seen = self.seen.expand(count, -1, -1, -1)
+        x = _unclipped(self._drawn(seen, prior, noise), self.clipped)
+        if self.scale <= 1:
+            return x
+        right, below = grad(self.likely)
+        steepness = smooth(right**2 + below**2, self.scale).sqrt()
+        return x + DETAIL * (self.scale - 1) * steepness * noise(seen)
+
+    def _drawn(self, seen: Tensor, prior: Prior, noise: Noise) -> Tensor:
+        """By its noise alone."""
         if self.mean is None:
-            return _unclipped(seen + self.noise * noise(seen), self.clipped)
+            return seen + self.noise * noise(seen)
         sigma, r = SHARE * self.level, SHARE**2
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
         x = denoised(prior, x, sigma)
         wider = WIDER * self.noise / self.level
-        lost = LOST * self.noise * noise(seen)
-        return _unclipped(self.mean + wider * (x - self.mean) + lost, self.clipped)
+        return self.mean + wider * (x - self.mean) + math.sqrt(LOST * self.noise) * noise(seen)
 
 
 def observe(
@@ -94,15 +115,19 @@ def observe(
 
 
 def with_independent_noise(
-    sources: Sequence[Observed], size: tuple[int, int], steps: Sequence[float]
+    sources: Sequence[Observed],
+    size: tuple[int, int],
+    steps: Sequence[float],
+    scales: Sequence[float] | None = None,
 ) -> list[Observed]:
-    """The sources with what they have of noise that is their own.
+    """The sources with what they have of noise that is their own, ready to be drawn from.
 
     Noise of one source alone is in its difference to every other one, too. So what is less there is
     no noise, but something that both show; and no source is more exact than its steps of grey.
 
     Args:
         steps: between two levels of each source.
+        scales: how many times each was enlarged; None is not at all.
     """
     height, width = size
     done = []
@@ -110,7 +135,8 @@ def with_independent_noise(
         others = [other for j, other in enumerate(sources) if j != k]
         gaps = [(source.seen - other.seen)[..., :height, :width] for other in others]
         own = min([source.level, *map(noise_level, gaps)])
-        done.append(replace(source, noise=max(own, steps[k] / math.sqrt(12))))
+        own = max(own, steps[k] / math.sqrt(12))
+        done.append(replace(source, noise=own, scale=1.0 if scales is None else scales[k]))
     return done
 
 

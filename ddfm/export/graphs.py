@@ -8,10 +8,10 @@ prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x
 noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
 color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the colours of a and b
 
-a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for
-infrared and visible. It asks no prior, as `ddfm fuse` asks none where `noise` finds less in both
-sources than the configuration's `clean`. To be equal to it, `a` and `b` are continued by reflection
-to multiples of `pad` before, and the borders cut off again before the tone.
+a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for a
+task, and `tone` is of the same task. It asks no prior, as `ddfm fuse` asks none where `noise` finds
+less in both sources than the configuration's `clean`. To be equal to it, `a` and `b` are continued
+by reflection to multiples of `pad` before, and the borders cut off again before the tone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ddfm.config import FusionConfig
+from ddfm.arguments import one_of
+from ddfm.config import TASKS, FusionConfig
 from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError, unknown
@@ -36,6 +37,7 @@ from ddfm.priors.prior import FunctionPrior, Prior
 __all__ = ["Graph", "make_graph"]
 
 TASK = "ir-visible"
+OF_TASKS = ("default", "tone")
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,26 @@ class Graph:
     about: dict[str, str]
 
 
-def make_graph(name: str, prior: Prior) -> Graph:
-    """The graph of that name; `prior` is what `prior` and `dmfuse` are made of."""
+def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
+    """The graph of that name.
+
+    Args:
+        prior: what `prior` and `dmfuse` are made of.
+        task: of `default` and `tone`; the others know none but the usual one.
+    """
+    one_of("task", task, TASKS)
+    if task != TASK and name not in OF_TASKS:
+        raise InputError(f"the graph {name} is of no task; {', '.join(OF_TASKS)} are")
     if name not in GRAPHS:
         raise unknown("graph", name, GRAPHS)
     image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
     pair = {"a": image, "b": image.flip(-1)}
-    config = FusionConfig().resolved(TASK)
-    about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple)}
+    config = FusionConfig().resolved(task)
+    about = {"clean": f"{config.clean / 2:.8g}", "pad": str(prior.multiple), "task": task}
     if name == "default":
-        return Graph(DefaultGraph(), pair, "fused", 1, about)
+        return Graph(DefaultGraph(task), pair, "fused", 1, about)
     if name == "tone":
-        return Graph(ToneGraph(), {"fused": image}, "toned", 1, {})
+        return Graph(ToneGraph(task), {"fused": image}, "toned", 1, {"task": task})
     if name == "dmfuse":
         return Graph(DMFuseGraph(prior), pair, "fused", prior.multiple, about)
     if name == "color":
@@ -82,9 +92,9 @@ def make_graph(name: str, prior: Prior) -> Graph:
 class DefaultGraph(nn.Module):
     """The loop of `ddfm.fuser` where no prior is asked: every step is the likelihood's alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str = TASK) -> None:
         super().__init__()
-        self.config = FusionConfig().resolved(TASK)
+        self.config = FusionConfig().resolved(task)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         options = self.config.options
@@ -100,8 +110,12 @@ class DefaultGraph(nn.Module):
 class ToneGraph(nn.Module):
     """The step after the default."""
 
+    def __init__(self, task: str = TASK) -> None:
+        super().__init__()
+        self.tone = Tone.among(FusionConfig().resolved(task).options)
+
     def forward(self, fused: Tensor) -> Tensor:
-        return Tone.among(FusionConfig().resolved(TASK).options).applied(fused)[0]
+        return self.tone.applied(fused)[0]
 
 
 class DMFuseGraph(nn.Module):

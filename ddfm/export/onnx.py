@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ddfm.errors import MissingExtra
-from ddfm.export.graphs import Graph, make_graph
+from ddfm.export.graphs import TASK, Graph, make_graph
 from ddfm.priors import load_prior
 from ddfm.storage.files import write_bytes
 from ddfm.storage.ours import MARK
@@ -29,16 +29,16 @@ LEAST, MOST = 32, 8192  # pixels along a side
 SMALL = 1000  # weights, of which half precision saves nothing
 
 
-def export_onnx(name: str, path: Path, prior: Any = "default") -> None:
+def export_onnx(name: str, path: Path, prior: Any = "default", task: str = TASK) -> None:
     """Writes the graph of that name, see `ddfm.export.graphs`; the file appears whole."""
     check_writable(path)
-    write_bytes(path, exported(name, prior))
+    write_bytes(path, exported(name, prior, task))
 
 
-def exported(name: str, prior: Any = "default") -> bytes:
+def exported(name: str, prior: Any = "default", task: str = TASK) -> bytes:
     """The file that `export_onnx` writes."""
     _check_installed()
-    graph = make_graph(name, load_prior(prior).at("cpu", torch.float32))
+    graph = make_graph(name, load_prior(prior).at("cpu", torch.float32), task)
     return onnx_of(graph, name).SerializeToString()
 
 

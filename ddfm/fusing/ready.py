@@ -14,7 +14,7 @@ from ddfm.diffusion.observed import denoised
 from ddfm.errors import InputError
 from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import common_size, equally_bright, read_sources
+from ddfm.imaging.sources import common_size, equally_bright, read_sources, stretched
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay
@@ -67,7 +67,14 @@ def made_ready(
         crop=config.crop == "common",
         look=config.look,
     )
-    return replace(laid, observed=observed)
+    words = () if moves else stretched(came, sizes[0])
+    words += tuple(
+        f"{picture.name}: noise of {one['noise']:g} levels is said, and {one['noise_there']:g} "
+        "found; fine texture goes with what is not there"
+        for picture, one in zip(came, observed, strict=True)
+        if "noise_there" in one
+    )
+    return replace(laid, observed=observed, words=words + laid.words)
 
 
 @torch.no_grad()

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ddfm.config import MIXED
-from ddfm.diffusion.observed import Observed
+from ddfm.diffusion.observed import Observed, denoised
 from ddfm.diffusion.watch import Watch
 from ddfm.fusing.planes import levels_of, within
 from ddfm.fusing.run import Run
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import in_color, with_metadata
+from ddfm.priors.tiled import Tiled
 from ddfm.registration.pictures import Registered
-from ddfm.restoration.restore import with_luminance
+from ddfm.restoration.restore import with_luminance, with_quiet_colors
 from ddfm.result import Fusion
 
 __all__ = ["results"]
@@ -31,16 +33,17 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
     planes = run.fused[:, 0].float().cpu().numpy()
     done = []
     for k, laid in enumerate(run.groups):
+        pictures = _quiet(laid.pictures, run, k)
         picture, words = with_metadata(
-            in_color(planes[k], laid.pictures, config.color, _shares(run, k)),
-            laid.pictures,
+            in_color(planes[k], pictures, config.color, _shares(run, k)),
+            pictures,
             config.color,
             config.metadata_from,
             config.strip,
         )
         about = dict(settings) | _about(laid, run.observed[k])
         snapshots = watch.snapshots(k, size)
-        latents = _latents(laid.pictures, run.observed[k])
+        latents = _latents(pictures, run.observed[k])
         done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
     return done
 
@@ -56,6 +59,20 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
         return None if found is None else within(found[k], run.size).float().cpu()
 
     return shares
+
+
+@torch.no_grad()
+def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
+    """Those in colour that had noise, without that of their chroma."""
+
+    def clean(x: Tensor, level: float) -> Tensor:
+        prior = Tiled.if_needed(run.model.prior, run.config.tile, run.size)
+        return denoised(prior, x.to(run.fused.device), level).cpu()
+
+    return tuple(
+        with_quiet_colors(p, clean) if source.mean is not None and p.is_color else p
+        for p, source in zip(pictures, run.observed[k], strict=True)
+    )
 
 
 def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[Picture, ...]:

@@ -84,7 +84,9 @@ class Run:
         """Of the one result: by as many others, of what its sources may have been."""
         config, size, model = self.config, self.size, self.model
         steps = [2 * grey_step(picture.dtype) for picture in self.groups[0].pictures]
-        sources = with_independent_noise(self.observed[0], size, steps)
+        found = self.groups[0].observed or [{}] * len(steps)
+        scales = [float(about.get("scale", 1.0)) for about in found]
+        sources = with_independent_noise(self.observed[0], size, steps, scales)
         tone = Tone.among(config.options).with_curve_of(self.chosen[0])
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
@@ -98,8 +100,7 @@ class Run:
             return tone(self.likelihood.finish(within(f, size)))[0]
 
         samples = posterior_samples(sources, model.prior, fuse, count, config.seed)
-        removed = any(source.mean is not None for source in sources)
-        return Uncertainty.of(self.fused[0, 0].float().cpu().numpy(), samples, removed=removed)
+        return Uncertainty(self.fused[0, 0].float().cpu().numpy(), samples)
 
 
 @torch.no_grad()

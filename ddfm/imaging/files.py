@@ -40,6 +40,7 @@ from ddfm.imaging.formats.tiff import (
     page_count,
     page_metadata,
     read_page,
+    whole_pages,
     write_pages,
     write_tiff,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "check_output",
     "image_bytes",
     "output_suffix",
+    "pages_in",
     "read_image",
     "read_pages",
     "to_array",
@@ -156,6 +158,13 @@ def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
         pages = page_count(path) if is_tiff(_head(path)) else 1
     for page in range(max(pages, 1)):
         yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
+
+
+def pages_in(path: str | os.PathLike[str]) -> int:
+    """How many pictures a file holds: more than one only in TIFF, smaller copies not counted."""
+    path = existing_file(path)
+    with explained(str(path)):
+        return max(1, whole_pages(path)) if is_tiff(_head(path)) and page_count(path) > 1 else 1
 
 
 def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> None:

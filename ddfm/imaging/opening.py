@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
-from ddfm.errors import InputError
-from ddfm.imaging.files import read_image
+from ddfm.errors import DdfmWarning, InputError
+from ddfm.imaging.files import pages_in, read_image
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
     CAMERA,
@@ -38,6 +39,7 @@ class Opening:
             takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
         longest: to how many pixels at most the longest side is reduced, for a quick look.
+        page: which picture, from 0, of TIFF files that hold several.
         grid, align: of a radiometric file that comes alone, and is a pair by itself.
     """
 
@@ -47,6 +49,7 @@ class Opening:
     grid: str | None = None
     align: bool = True
     longest: int | None = None
+    page: int | None = None
 
     def __post_init__(self) -> None:
         for levels in self.ranges:
@@ -58,6 +61,8 @@ class Opening:
                 object.__setattr__(self, name, two_numbers(name, said))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")
+        if self.page is not None and whole_number("page", self.page) < 0:
+            raise InputError(f"page must be a number from 0 on, not {self.page}")
         check_reading(**self._of_a_pair())
 
     def plain(self) -> dict[str, Any]:
@@ -99,7 +104,13 @@ class Opening:
                 "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
             )
         ranges = [*self.ranges, *[None] * len(files)][: len(files)]
-        return tuple(map(self._picture, files, ranges, radiometric))
+        pages = [
+            1 if known else _pages(file) for file, known in zip(files, radiometric, strict=True)
+        ]
+        if self.page is not None and max(pages) == 1:
+            names = " and ".join(map(str, files))
+            raise InputError(f"{names}: page (--page) is for TIFF files that hold several pictures")
+        return tuple(map(self._picture, files, ranges, radiometric, pages))
 
     def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
         if Path(file).is_file() and is_dji(file):
@@ -109,10 +120,22 @@ class Opening:
             )
 
     def _picture(
-        self, file: str | os.PathLike[str], levels: str | Levels | None, radiometric: bool
+        self,
+        file: str | os.PathLike[str],
+        levels: str | Levels | None,
+        radiometric: bool,
+        pages: int,
     ) -> Picture:
         if not radiometric:
-            return read_image(file, levels=levels)
+            if pages > 1 and self.page is None:
+                warnings.warn(
+                    f"{file} holds {pages} pictures, and the first is taken; page (--page) says "
+                    "another, from 0",
+                    DdfmWarning,
+                    stacklevel=4,
+                )
+            page = self.page if pages > 1 and self.page is not None else 0
+            return read_image(file, levels=levels, page=page)
         reading = self._of_degrees()
         if levels is not None and not isinstance(levels, str):
             reading |= {"celsius": None, "counts": levels}  # in its own values
@@ -129,3 +152,7 @@ class Opening:
             "grid": "visible" if self.grid is None else self.grid,
             "align": self.align,
         }
+
+
+def _pages(file: str | os.PathLike[str]) -> int:
+    return pages_in(file) if Path(file).is_file() else 1

@@ -37,6 +37,7 @@ __all__ = [
     "read_sources",
     "reduced",
     "resized",
+    "stretched",
     "with_metadata",
 ]
 
@@ -44,6 +45,7 @@ Size = tuple[int, int]
 
 FIELDS = 8  # along each side, by which levels of pictures are compared
 COARSER = 1.25  # times the pixels on each side: those of a camera with another sensor
+STRETCHED = 1.05  # times, to one side: by then the border is off by a fortieth of the picture
 EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
 
 
@@ -94,6 +96,21 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
                 "finds how one lies on the other"
             )
     return finest.size
+
+
+def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
+    """A line for each picture that gets another shape when it is brought to this size."""
+    words = []
+    for picture in pictures:
+        (h, w), (tall, wide) = picture.size, size
+        factor = (wide / w) / (tall / h)
+        if max(factor, 1 / factor) > STRETCHED:
+            words.append(
+                f"{picture.name}: {w} x {h} pixels become {wide} x {tall}, which are of another "
+                f"shape, so that it is drawn out by {max(factor, 1 / factor):.2f} to one side; if "
+                "it shows another part of the scene, align=auto (--align auto) finds which"
+            )
+    return tuple(words)
 
 
 def _is_coarser(size: Size, finest: Size) -> bool:

@@ -240,8 +240,9 @@ class EvidenceLikelihood(Likelihood):
             self._find_saliency()
             T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
         self.T = T
-        self.u = in_bands(self._level, self.sources[0], self._reach_of_levels)
-        self._bands = bands(self.u, AROUND, len(self.sources))
+        count = len(self.sources)
+        self.u = in_bands(self._level, self.sources[0], self._reach_of_levels, count)
+        self._bands = bands(self.u, AROUND, count)
         if self._bands == [WHOLE]:
             self._weigh_gradients()
             return

@@ -74,9 +74,11 @@ def band_of(rows: slice, height: int, reach: int) -> Band:
     return Band(rows, wide, slice(rows.start - above, rows.stop - above))
 
 
-def in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int) -> Tensor:
-    """What a function makes of every band, (B, C, H, W) as `like` is."""
-    all_of_it = bands(like, reach)
+def in_bands(
+    function: Callable[[Band], Tensor], like: Tensor, reach: int, planes: int = 1
+) -> Tensor:
+    """What a function makes of every band, (B, C, H, W) as `like` is; arguments as of `bands`."""
+    all_of_it = bands(like, reach, planes)
     if len(all_of_it) == 1:
         return function(WHOLE)
     made = torch.empty_like(like)

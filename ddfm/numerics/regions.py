@@ -56,15 +56,26 @@ def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -
 
 def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
     """y (B, K, h, w) between the points of the grid, in a band of a picture of that shape."""
-    if band is WHOLE:
+    if exporting():
         return F.interpolate(y, size=shape[-2:], mode="bilinear")
-    y = F.interpolate(y, size=(y.shape[-2], shape[-1]), mode="bilinear")
-    row = torch.arange(shape[-2])[band.wide].to(y)
-    at = ((row + 0.5) * (y.shape[-2] / shape[-2]) - 0.5).clamp(min=0)
-    above = at.long()
-    part = (at - above)[:, None]
-    below = (above + 1).clamp(max=y.shape[-2] - 1)
-    return (1 - part) * y.index_select(-2, above) + part * y.index_select(-2, below)
+    columns, rows = (torch.arange(n) for n in (shape[-1], shape[-2]))
+    y = _between(y, columns, shape[-1], -1)
+    return _between(y, rows[band.wide], shape[-2], -2)
+
+
+def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
+    """y at these of `size` pixels, linearly, along a dimension.
+
+    PyTorch's own takes another way for the last few pixels of a thread, and rounds otherwise.
+    """
+    points = y.shape[dim]
+    at = ((places + 0.5) * (points / size) - 0.5).clamp(min=0)
+    before = at.long()
+    after = (before + 1).clamp(max=points - 1)
+    part = (at - before).to(y)
+    part = part[:, None] if dim == -2 else part
+    one, other = (y.index_select(dim, where.to(y.device)) for where in (before, after))
+    return one.mul_(1 - part).add_(other.mul_(part))
 
 
 def _step(height: int, width: int) -> int:

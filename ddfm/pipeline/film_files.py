@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count as counting
 from pathlib import Path
+from typing import Any
 
-from ddfm.errors import DdfmError, InputError, StorageError, unknown
+from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
 from ddfm.imaging.pairing import find_pairs
 from ddfm.pipeline.film_maps import FilmMaps
+from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
@@ -26,8 +29,12 @@ from ddfm.storage.manifest import NAME, Entry, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN
+from ddfm.video.sound import add_sound
 
-__all__ = ["Film", "check_film", "open_film", "writing"]
+__all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
+
+
+SAME = 1e-4  # of a rate: a frame in six minutes
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Film:
         count: about how many there are, where that is known.
         outputs: the names of all results, where these are known.
         files: that each of both is read from.
+        part: the frames that this process fuses, while others fuse theirs; None is all.
     """
 
     frames: Iterable[Item]
@@ -47,6 +55,7 @@ class Film:
     count: int | None
     outputs: frozenset[str] | None = None
     files: tuple[Sequence[Path], Sequence[Path]] = ((), ())
+    part: Part | None = None
 
 
 def open_film(
@@ -80,6 +89,12 @@ def check_film(out: str | os.PathLike[str]) -> None:
         raise _other_film(out, next(out.iterdir()).name)
 
 
+def check_rate(rate: float) -> None:
+    """Refuses a rate that no film has."""
+    if not 0.001 <= rate <= 1000:
+        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+
+
 @contextmanager
 def writing(
     out: str | os.PathLike[str],
@@ -91,39 +106,61 @@ def writing(
     verify: bool = False,
     record: str | None = None,
     maps: FilmMaps | None = None,
+    sound: Path | None = None,
 ) -> Iterator[Sink]:
     """Takes the results of a film, made with these settings. A video appears when it is whole.
 
     Args:
         maps: films beside it.
+        sound: the video whose sound comes along.
         record: what makes it, for the comment of a video; frames that are files have their own.
         resume: whether frames that are there already are kept.
         verify: see `FolderSink`.
     """
     out = Path(out)
+    if film.part is not None:
+        out, record = film.part.path(out), film.part.note(settings)
     maps = FilmMaps() if maps is None else maps
     check_film(out)
     maps.check(out)
     if rate is not None and not out.suffix:
         raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
     rate = film.rate if rate is None else rate
-    if not 0.001 <= rate <= 1000:
-        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+    check_rate(rate)
     if out.suffix:
-        with (
-            atomic_path(out) as temporary,
-            VideoWriter(temporary, out, rate, record) as video,
-            maps.writing(rate, record) as beside,
-        ):
-            yield _VideoSink(out, video, beside)
-            video.finish()
+        with atomic_path(out) as temporary:
+            with (
+                VideoWriter(temporary, out, rate, record) as video,
+                maps.writing(rate, record) as beside,
+            ):
+                yield _VideoSink(out, video, beside)
+                video.finish()
+            if sound is not None and _keeps_time(sound, film.rate, rate):
+                kind = add_sound(temporary, sound, out)
+                if kind is not None:
+                    _say(f"{out}: no {out.suffix} holds the sound of {sound} ({kind}); .mkv may")
         return
+    if sound is not None:
+        _say(f"the sound of {sound} is left out, for a folder of frames has none")
     if film.outputs is not None:  # of frames that are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
-    with Manifest(out) as manifest:
-        _check_other_films(manifest, film.outputs)
+    shard = None if film.part is None else film.part.shard
+    there = list(out.iterdir()) if out.is_dir() else []  # before others of this film come
+    with Manifest(out, shard) as manifest:
+        _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
+
+
+def _keeps_time(sound: Path, rate: float, wanted: float) -> bool:
+    if abs(rate - wanted) <= SAME * rate:
+        return True
+    _say(f"the sound of {sound} is left out, since it runs at {rate:g} frames per second")
+    return False
+
+
+def _say(word: str) -> None:
+    warnings.warn(word, DdfmWarning, stacklevel=3)
 
 
 class _VideoSink:
@@ -161,8 +198,10 @@ def _save(fusion: Fusion, path: Path) -> None:
     fusion.save(path)
 
 
-def _check_other_films(manifest: Manifest, outputs: frozenset[str] | None) -> None:
-    for path in sorted(manifest.folder.iterdir()):
+def _check_other_films(
+    manifest: Manifest, there: Iterable[Path], outputs: frozenset[str] | None
+) -> None:
+    for path in sorted(there):
         known = path.name in manifest.entries and (outputs is None or path.name in outputs)
         if not known and not is_manifest(path.name) and not path.name.startswith("."):
             raise _other_film(manifest.folder, path.name)
@@ -201,12 +240,29 @@ def _videos(a: Path, b: Path) -> Film:
             f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; "
             "bring them to one rate first"
         )
+    if abs(rates[0] - rates[1]) > SAME * max(rates):
+        _say(
+            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; frames go together by "
+            "their numbers, at the rate of the first"
+        )
     counts = [film.count for film in films if film.count]
     sources = KnownFile(a), KnownFile(b)  # for all frames: a video is long to read
-    # Cameras that were stopped by hand differ by some frames at the end.
-    pairs = zip(counting(1), *films, strict=False)
+    pairs = _as_long_as_both(films)
     frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
     return Film(frames, rates[0], min(counts, default=None), files=([a], [b]))
+
+
+def _as_long_as_both(films: tuple[VideoReader, VideoReader]) -> Iterator[tuple[int, Any, Any]]:
+    """Frames by number. Cameras that were stopped by hand differ by some of them at the end."""
+    first, second = map(iter, films)
+    for number in counting(1):
+        pair = next(first, None), next(second, None)
+        if None in pair:
+            if pair != (None, None):
+                longer, shorter = films if pair[1] is None else films[::-1]
+                _say(f"{longer.path} goes on after frame {number - 1}, where {shorter.path} ends")
+            return
+        yield number, *pair
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

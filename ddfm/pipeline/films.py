@@ -9,7 +9,9 @@ does not darken all else at once.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,23 +19,26 @@ from typing import Any
 import numpy as np
 
 from ddfm.arguments import by_annotation, plain_options
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.files import read_image
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.pipeline.film_files import Film, open_film, writing
+from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
+from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import SAMPLE, aligned_once
 from ddfm.pipeline.runner import Item, Made, Outcome, Overlapping, Summary, run
-from ddfm.progress import progress_bar
+from ddfm.progress import progress_bar, stage
 from ddfm.result import Chosen
 from ddfm.storage.checksum import sha256_of_all
-from ddfm.storage.manifest import Entry
+from ddfm.storage.manifest import Entry, Shard
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
+from ddfm.video.join import count_frames
+from ddfm.video.sound import sound_of
 
 __all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
 
@@ -51,7 +56,9 @@ def fuse_sequence(
     rate: float | None = None,
     temporal_denoising: bool = True,
     warm: bool = False,
+    audio: str = "auto",
     verify: bool = False,
+    shard: Shard | None = None,
     uncertainty: str | os.PathLike[str] | None = None,
     attribution: str | os.PathLike[str] | None = None,
     samples: int = 16,
@@ -68,8 +75,11 @@ def fuse_sequence(
         pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
+        audio: whose sound is kept: "a", "b", "none", or "auto", of the video that has any.
         verify: whether frames that were done before are known by what is in the files, where their
             sizes and the times of their last change would do.
+        shard: the part of the frames that this process fuses, while others do theirs: into the
+            folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
         uncertainty: a film, beside one, of how far each pixel may be off.
         attribution: likewise of which source it is from.
         samples: that the uncertainty is taken from.
@@ -83,19 +93,45 @@ def fuse_sequence(
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
         fuser = aligned_film(fuser, a, b, pattern)
+    if rate is not None:
+        check_rate(rate)
     film = open_film(a, b, pattern)
+    sound = sound_of(Path(a), Path(b), audio)
+    if shard is not None and sound is not None:
+        word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+        warnings.warn(word, DdfmWarning, stacklevel=3)
+        sound = None
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
+    frames, count = iter(film.frames), film.count
+    if shard is not None:
+        if warm or std or shares:
+            raise InputError("--warm, --uncertainty and --attribution are for films without shards")
+        part = Part(shard, _exact_count(film, a, b))
+        film, count = replace(film, part=part), part.end - part.begin
+        work.settings |= {"frames": [part.begin + 1, part.end]}
     # What is kept is not as exact as the guess of a warm start.
-    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps}
+    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
-        said = {"rate": rate, "temporal_denoising": temporal_denoising, "warm": warm}
+        said: dict[str, Any] = {"rate": rate, "warm": warm}
+        said["temporal_denoising"] = temporal_denoising
+        said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
     # The films end when one of them does, and the bar with them.
-    bar = progress_bar(progress, total=film.count, unit="frame")
+    bar = progress_bar(progress, total=count, unit="frame")
     with bar, writing(out, film, work.settings, rate, **how) as sink:
+        if film.part is not None:
+            work.run_in(islice(frames, film.part.begin), film.part.begin)
+            frames = islice(frames, count)
         # Frames may be large, and each that waits takes memory.
         engine = Overlapping(ahead=1)
-        return run(film.frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+        return run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+
+
+def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
+    """How many frames there are; a video's own word for it is an estimate."""
+    if film.outputs is not None:
+        return len(film.outputs)
+    return min(count_frames(Path(a)), count_frames(Path(b)))
 
 
 def _record(
@@ -180,6 +216,20 @@ class _FilmWork:
         self._seen(*self.load(item))
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
+    def run_in(self, frames: Iterable[Item], count: int) -> None:
+        """Brings it to where a part of a film begins, by all frames before, which are not kept.
+
+        The first says what is fused with what, those between only on what scale, and the last
+        `RUN_IN` what noise there is and which levels.
+        """
+        stage("looking at the frames before")
+        for k, frame in enumerate(frames):
+            pair = self.load(frame)
+            if k == 0 or k >= count - RUN_IN:
+                self.fused(*pair)
+            else:
+                self._scaled(*pair)
+
     def fused(self, a: Picture, b: Picture) -> Fusion:
         pair = self._seen(a, b)
         fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
@@ -190,10 +240,13 @@ class _FilmWork:
 
     def _seen(self, *pair: Picture) -> list[Picture]:
         """Both frames as they are to be fused."""
-        scaled = [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
+        scaled = self._scaled(*pair)
         if self.denoisers is None:
             return scaled
         return [denoise(frame) for denoise, frame in zip(self.denoisers, scaled, strict=True)]
+
+    def _scaled(self, *pair: Picture) -> list[Picture]:
+        return [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
 
     def _follow(self, task: str, chosen: Chosen) -> None:
         """The next frame is to have the first one's task, and nearly the levels of this one."""

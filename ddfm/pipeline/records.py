@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 from ddfm.arguments import by_annotation
+from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.record import read_record as of_picture
+from ddfm.storage.inputs import existing_file
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
@@ -26,6 +28,9 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
         from ddfm.volumes.files import record_in as of_volume
 
         text = of_volume(path)
+    elif path.suffix.lower() in (*TABLES, ".fff"):  # which have no room for it
+        existing_file(path)
+        return None
     else:
         return of_picture(path)
     return None if text is None else Record.from_text(text, str(path))

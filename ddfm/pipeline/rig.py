@@ -15,7 +15,8 @@ __all__ = ["SAMPLE", "aligned_once", "spread"]
 def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
     """A fuser that lays every pair by the transform that these pairs have in common."""
     config = fuser.config
-    model = "auto" if config.align == "once" else config.align
+    # Two lenses of one camera differ by no more; "auto" leaves single pairs that are nearly right.
+    model = "similarity" if config.align == "once" else config.align
     pairs = (read_sources(group, alike=False) for group in groups)
     common = common_of(pairs, model, config.reference(2))
     return fuser.with_config(align="none", transform=common)

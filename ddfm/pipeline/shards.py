@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddfm.errors import InputError
-from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
+from ddfm.storage.manifest import NAME, Entry, Manifest, Shard, is_manifest, shard_of
 
 __all__ = ["Merged", "find_shard", "merge_shards"]
 
@@ -63,19 +63,22 @@ class Merged:
         results: how many files are there as they were made.
         missing: names of files that are not.
         silent: shards that have left no manifest though others of their number have.
+        cut: of parts of a film that are not whole, what is there.
     """
 
     results: int
     missing: list[str]
     silent: list[Shard]
+    cut: list[str]
 
     @property
     def ok(self) -> bool:
-        return not self.missing and not self.silent
+        return not (self.missing or self.silent or self.cut)
 
     def __str__(self) -> str:
         lines = [f"{name}: is not there as it was made" for name in self.missing]
         lines += [f"shard {s.index} of {s.count}: has made nothing" for s in self.silent]
+        lines += self.cut
         return "\n".join([*lines, f"{self.results} results, {len(self.missing)} missing"])
 
 
@@ -100,5 +103,29 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
     ]
     with Manifest(out) as manifest:
         manifest.merge()
-        missing = [n for n in sorted(manifest.entries) if manifest.get(n, verify=verify) is None]
-        return Merged(len(manifest.entries) - len(missing), missing, silent)
+        results, missing = 0, []
+        ranges: Counter[tuple[int, int]] = Counter()  # of the frames of a film, where they say so
+        for entry in manifest.entries.newest():
+            if manifest.is_there(entry, verify=verify):
+                results += 1
+            else:
+                missing.append(entry["output"])
+            ranges.update(filter(None, [_frames_of(entry)]))
+        return Merged(results, sorted(missing), silent, _cut(ranges))
+
+
+def _cut(ranges: Mapping[tuple[int, int], int]) -> list[str]:
+    """Which parts of a film have not all of the frames that they are of."""
+    return [
+        f"frames {first} to {last}: only {count} are there"
+        for (first, last), count in sorted(ranges.items())
+        if count <= last - first
+    ]
+
+
+def _frames_of(entry: Entry) -> tuple[int, int] | None:
+    """Of which frames of a film this is one, where its line says so."""
+    match entry.get("settings"):
+        case {"frames": [int(first), int(last)]}:
+            return first, last
+    return None

@@ -17,7 +17,7 @@ from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
-from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.manifest import Entry, Manifest, Shard
 from ddfm.storage.ours import MARK
 from ddfm.trust.attribution import Attribution
 from ddfm.trust.samples import check_samples
@@ -41,6 +41,7 @@ class SliceWork:
         kept: the folder where slices of an earlier run are.
         samples: of other results as possible, whose deviation is wanted; 0 for none.
         attribution: whether the shares of the sources are wanted.
+        shard: the part of the slices that is fused, while other processes fuse theirs.
 
     Attributes:
         fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
@@ -56,8 +57,12 @@ class SliceWork:
         kept: Path | None = None,
         samples: int = 0,
         attribution: bool = False,
+        shard: Shard | None = None,
     ) -> None:
         self.samples, self.attribution = check_samples(samples), attribution
+        self.shard = shard
+        if shard is not None and kept is None:
+            raise InputError("a shard of a volume's slices needs a folder that keeps them (keep)")
         if attribution:
             check_attribution(fuser.config)
         if together < 1:
@@ -82,15 +87,19 @@ class SliceWork:
             self.settings["attribution"] = True
         self._made: list[np.ndarray] = []  # the volume, and what else is wanted
 
+    def mine(self) -> list[list[int]]:
+        """The slices to fuse, as many at a time as go through the network."""
+        begins = range(0, len(self.busy), self.together)
+        groups = [self.busy[begin : begin + self.together] for begin in begins]
+        return [g for g in groups if self.shard is None or self.shard.has(_file_of(g))]
+
     def items(self) -> Iterator[Item]:
-        """Those slices that are not black, as many at a time as go through the network."""
-        for begin in range(0, len(self.busy), self.together):
-            some = self.busy[begin : begin + self.together]
+        for some in self.mine():
             sources = [
                 KnownData(name, *(np.ascontiguousarray(stack[k]).tobytes() for k in some))
                 for name, stack in zip(ascii_lowercase, self.stacks, strict=False)
             ]
-            yield Item(f"{some[0]:06d}.npy", sources, some, size=len(some))
+            yield Item(_file_of(some), sources, some, size=len(some))
 
     def load(self, item: Item) -> Groups:
         return self._groups(item.given)
@@ -151,15 +160,15 @@ class SliceWork:
 
 
 @contextmanager
-def kept_slices(out: str | os.PathLike[str]) -> Iterator[Path]:
+def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iterator[Path]:
     """A hidden folder beside the volume to be, for `fuse_volumes`; gone when the block succeeds.
 
-    After an error, or a kill, it stays for the next run to go on from.
+    After an error, a kill, or where only a shard was fused, it stays for a run to go on from.
     """
     out = Path(out)
     folder = out.parent / f".ddfm-slices-{out.name}"
     yield folder
-    if folder.is_dir():
+    if shard is None and folder.is_dir():
         with Manifest(folder) as manifest:
             manifest.clear()
 
@@ -170,13 +179,17 @@ def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
     if work.kept is None:
         yield _NoSink()
         return
-    with Manifest(work.kept) as manifest:
+    with Manifest(work.kept, work.shard) as manifest:
         check_outputs(manifest, list(work.items()))
         try:
             yield FolderSink(manifest, [work.settings], _save, verify)
         finally:
-            if not manifest.entries:
+            if not manifest.entries and work.shard is None:
                 manifest.clear()
+
+
+def _file_of(indices: Sequence[int]) -> str:
+    return f"{indices[0]:06d}.npy"
 
 
 class _NoSink:

@@ -5,7 +5,8 @@ slice gets the same noise, and the contrast, and weights, that the likelihood wo
 slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
 
 The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
-an interrupted run goes on where it was (see `kept_slices`).
+an interrupted run goes on where it was (see `kept_slices`), and many processes make one volume:
+each fuses a shard of the slices, and a run without a shard then finds them all.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ddfm.progress import progress_bar, stage
 from ddfm.registration.space_files import checked_motion, read_space_transform
 from ddfm.restoration.volume import sharpened
 from ddfm.storage.checksum import sha256_of_all
+from ddfm.storage.manifest import Shard
 from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
 from ddfm.volumes.align import aligned, placed
@@ -38,6 +40,7 @@ from ddfm.volumes.frame import continued
 from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
 from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.resample import inside_of, resampled
+from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -135,9 +138,9 @@ def fuse_volumes(
     percentiles: tuple[float, float] = (0.5, 99.5),
     colormap_a: str | None = None,
     colormap_b: str | None = None,
+    fwhm_b: float | None = None,
     more_windows: Sequence[str | Window | None] = (),
     more_colormaps: Sequence[str | None] = (),
-    fwhm_b: float | None = None,
     align: str = "none",
     transform: Any = None,
     together: int = 1,
@@ -145,6 +148,7 @@ def fuse_volumes(
     verify: bool = False,
     samples: int = 0,
     attribution: bool = False,
+    shard: Shard | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> VolumeFusion:
@@ -162,10 +166,10 @@ def fuse_volumes(
         percentiles: of the values above background, what is black and what is white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
-        more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
-            as None.
         fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
             undone on the grid of the first; 0 is that of its voxels. None interpolates.
+        more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
+            as None.
         align: "none" believes what all say of the patient's space, and warns where that is surely
             wrong; "rigid" or "affine" corrects the others by mutual information.
         transform: of the second volume, known before: a matrix (4, 4) from points of the first
@@ -180,14 +184,17 @@ def fuse_volumes(
             Slices then go through the network one by one.
         attribution: whether the result knows which source its levels and gradients are from;
             likewise.
+        shard: the part of the slices that this process fuses, and keeps, while others do theirs.
+            The volume that it gives back has no other slices.
         progress: a bar; None shows one on a terminal.
         callback: is called with what became of each slice, or of those that go together; if it
             returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
     motion = _motion(transform, align, len(more))
     if fwhm_b is not None:
-        number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
-    first, others, found = _read(a, "the first volume"), [], []
+        fwhm_b = number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
+    first, inside = squared(_read(a, "the first volume"))
+    others, found = [], []
     for k, source in enumerate((b, *more), 2):
         name = "the second volume" if k == 2 else f"volume {k}"
         other = _read(source, name)
@@ -213,7 +220,7 @@ def fuse_volumes(
         else:
             scaled_volume = resampled(scaled_volume, first, outside=0.0)
         sources.append(_in_colors(scaled_volume, colormap))
-        insides.append(inside_of(volume, first))
+        insides.append(inside if volume is first else inside_of(volume, first))
         limits.append(list(limit))
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
@@ -224,9 +231,9 @@ def fuse_volumes(
     known = continued([source.values for source in sources], insides)
     fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
     work = SliceWork(
-        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution
+        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution, shard
     )
-    bar = progress_bar(progress, total=len(work.busy), unit="slice")
+    bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
     said = {
@@ -236,9 +243,9 @@ def fuse_volumes(
         "percentiles": percentiles,
         "colormap_a": colormap_a,
         "colormap_b": colormap_b,
+        "fwhm_b": fwhm_b,
         "more_windows": list(more_windows),
         "more_colormaps": list(more_colormaps),
-        "fwhm_b": fwhm_b,
         "align": align,
         "transform": None if motion is None else motion.tolist(),
         "together": together,

@@ -441,6 +441,11 @@ def _status(entry: Entry) -> str:
 
 def check_prior(text: str) -> None:
     """Refuses what is neither the name of a prior nor a path of anything; torch is not imported."""
+    from ddfm.priors import hub
+
+    if hub.is_of_hub(text):
+        hub.place_of(text)
+        return
     path = with_home(text)
     named = any(text == entry.name or text in entry.aliases for entry in ENTRIES.values())
     if named or path.exists() or text in brought("prior"):

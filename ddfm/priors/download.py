@@ -22,19 +22,20 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, DownloadError, StorageError
+from ddfm.errors import DdfmError, DownloadError, StorageError, one_line
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
 from ddfm.version import __version__
 
-__all__ = ["download", "gigabytes", "verify"]
+__all__ = ["download", "gigabytes", "read_json", "verify"]
 
 ATTEMPTS = 5  # in a row that bring no new byte
 BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
 TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
 CHUNK = 1 << 20
+MOST_JSON = 10_000_000  # bytes of an answer
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # how files of weights begin
 MARKS = ("etag", "modified")
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
@@ -90,6 +91,28 @@ def download(
                 part.discard()
                 raise
         part.finish(known)
+
+
+def read_json(url: str) -> dict[str, Any]:
+    """A small JSON object from the web."""
+    if not url.startswith(("https://", "http://")):
+        raise DownloadError(f"cannot ask {url}: only http and https addresses are possible")
+    request = urllib.request.Request(url, headers={"User-Agent": f"ddfm/{__version__}"})
+    try:
+        opener = urllib.request.build_opener(_SafeRedirects)
+        with opener.open(request, timeout=TIMEOUT) as response:
+            data = response.read(MOST_JSON + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        answer = f"the server answered {error.code} {error.reason}"
+        raise DownloadError(f"cannot ask {url}: {answer}") from None
+    except DdfmError:
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        raise DownloadError(f"cannot ask {url}: {one_line(error)}") from None
+    if len(data) > MOST_JSON:
+        raise DownloadError(f"{url} answers with more than {gigabytes(MOST_JSON)}")
+    return json_object(data.decode(errors="replace"), url)
 
 
 def verify(

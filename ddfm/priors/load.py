@@ -11,7 +11,7 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmError, InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
-from ddfm.priors import adapters, catalog
+from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import load_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
@@ -37,9 +37,10 @@ def load_prior(
 
     Args:
         x: a name of the catalogue (`ddfm priors list`; downloaded on first use), the path of a
-            checkpoint (.safetensors, .pt, .pth, .bin), the folder of a diffusers model, a diffusers
-            pipeline, a UNet2DModel with `scheduler`, a model of guided-diffusion with
-            `diffusion`, a pair of a model and either of them, any callable (x_t, t), or a prior.
+            checkpoint (.safetensors, .pt, .pth, .bin), the folder of `save_pretrained` or of a
+            diffusers model, either of them on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
+            UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a pair of a
+            model and either of them, any callable (x_t, t), or a prior.
         kind: what the network predicts, "eps", "x0" or "v", where `x` does not tell.
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
             as torch has them; files: the CPU and float32. A model in memory is itself moved there.
@@ -91,7 +92,11 @@ def _from_text(
             return _gaussian(config)
         name = name or entry.name
         x = catalog.path_of(entry.name) or catalog.get(entry.name)
+    elif isinstance(x, str) and hub.is_of_hub(x):
+        name, x = name or x, hub.fetch(x)
     path = with_home(x)
+    if path.is_dir() and (path / hub.OWN).is_file():
+        path = path / hub.OWN
     if path.is_dir():
         prior = adapters.from_folder(path, scheduler, name=name, kind=config.pop("kind", None))
         _refuse(config, "a diffusers folder")

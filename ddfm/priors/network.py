@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ddfm.errors import InputError
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.unet import UNet
+from ddfm.storage.files import make_folder
 
 __all__ = ["OwnTimes", "UNetPrior"]
 
@@ -65,3 +69,26 @@ class UNetPrior(FunctionPrior):
     def features(self, x_t: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
         told = self.function.told(t) if isinstance(self.function, OwnTimes) else t
         return self.network.features(x_t.to(self.dtype or torch.float32), told, finest)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        from ddfm.priors.checkpoints import save_checkpoint
+        from ddfm.priors.settings import network_times
+
+        T = len(self.alphas_bar)
+        settings = self.network.config.to_dict() | {
+            "kind": self.kind,
+            "alphas_bar": self.alphas_bar,
+            "T": T,
+            "rescale_timesteps": isinstance(self.function, OwnTimes),
+            "name": self.name,
+        }
+        told = network_times(settings, T)
+        if isinstance(self.function, OwnTimes) and (
+            told is None or not torch.equal(told.float(), self.function.times.cpu())
+        ):
+            raise InputError(
+                f"the prior {self.name} visits a part of its timesteps; save the whole"
+            )
+        path = Path(folder) / "model.safetensors"
+        make_folder(path.parent)
+        save_checkpoint(path, self.network.state_dict(), settings)

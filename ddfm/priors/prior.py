@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -109,6 +110,10 @@ class Prior(ABC):
         Finest scale first; scales finer than 1 / `finest` of the image are left out.
         """
         raise InputError(f"the prior {self.name} has no inner features; use a U-Net prior")
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `model.safetensors` into a folder, for `load_prior` here, or from a hub."""
+        raise InputError(f"the prior {self.name} has no weights in a form that ddfm writes")
 
 
 def x0_from(

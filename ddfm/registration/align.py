@@ -1,10 +1,10 @@
 """Whether two pictures lie on each other, and the transform that lays one on the other.
 
-    small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles
-    -> the one with the sharpest correlation -> finer fits of every model -> the smallest model
-    that explains the tiles -> is its peak one that chance does not make?
+    small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles for
+    each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how far
+    may its corners be off? -> the smallest model that explains the tiles
 
-`check` is the quick question, by shifts alone; `align` is the whole.
+`check` is the same with a coarser grid, on smaller copies and up to turns and sizes; `align` is all.
 """
 
 from __future__ import annotations
@@ -19,26 +19,22 @@ from scipy import stats
 from ddfm.errors import unknown
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.registration.refine import Fit, Level
-from ddfm.registration.search import NOWHERE, Search
+from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import MODELS, Transform
 
 __all__ = ["Alignment", "align", "check", "tolerance"]
 
 LARGEST = 1024  # pixels of the longer side that are looked at
-SHARP, SHARP_SIGMA = 192, 0.7  # of the correlation that decides: sharp, so that chance has none
-SCALES = np.exp(np.arange(-10, 9) * np.log(1.05))  # 0.61 to 1.48
-TURNS = np.array([-5.0, -2.5, 0.0, 2.5, 5.0])  # degrees
-GUESSES = 6
-FAR_SCALES = np.exp(np.arange(-25, -9) * np.log(1.05))  # 0.30 to 0.61
-FAR_MARGIN = 0.36
+FAR_MARGIN = 0.36  # how far frames may be apart that cover a part only
+TURNING = MODELS[2:]  # what needs a grid of turns and sizes
 LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
 WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
+FINALISTS = 2  # of the guesses, by their coarse fits
+WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
-SURE_GAP = 3.0  # deviations between the peak and the best of all other shifts
-SEEN_GAP = 2.5  # the same for a shift alone, where chance has fewer chances
-SURE_SCORE = 0.15  # mean likeness; chance reaches 0.12
-BELIEVED = 2.5  # deviations of the paired difference by which a larger model must be better
+SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
+BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +44,14 @@ class Alignment:
     Attributes:
         transform: from the moving picture to the fixed one.
         sure: whether it can be trusted. If not, leave the pair as it is.
-        gap: by how many deviations its correlation stands above that at any other shift.
-        score: mean likeness of the structure under it.
+        stand: by how many deviations tiles are liker as they lie than a few pixels away.
+        spread: pixels of the fixed picture by which the corners may be wrong, if tiles are right.
     """
 
     transform: Transform
     sure: bool
-    gap: float
-    score: float
+    stand: float
+    spread: float
 
     @property
     def is_off(self) -> bool:
@@ -69,18 +65,9 @@ def tolerance(transform: Transform) -> float:
 
 
 def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
-    """The shift between two pictures, quickly."""
+    """Whether two pictures lie on each other, quickly: by shift, turn and size."""
     a, b, full = _planes(fixed, moving)
-    pyramid = Pyramid(b)
-    search = Search(a, pyramid, SHARP, SHARP_SIGMA)
-    framed = Transform.framed(pyramid.size, search.fixed).matrix
-    surface = search.correlation(framed)
-    y, x = np.unravel_index(surface.argmax(), surface.shape)
-    matrix = search.shifted(framed, (int(y), int(x)))
-    fit = Level(a, pyramid, 256, 24).fit(matrix, "shift", 3, (1.0, 0.5))
-    gap = _gap(search.correlation(fit.matrix))
-    sure = gap > SEEN_GAP and fit.score > SURE_SCORE
-    return Alignment(full(fit.matrix, "shift"), sure, gap, fit.score)
+    return _found(_Work(a, Pyramid(b), QUICK), "auto", full)
 
 
 def align(
@@ -95,13 +82,7 @@ def align(
     if model != "auto" and model not in MODELS:
         raise unknown("way to align", model, ("auto", *MODELS))
     a, b, full = _planes(fixed, moving)
-    pyramid = Pyramid(b)
-    work = _Work(a, pyramid)
-    found = [_chosen(work, work.near(), model)]
-    if not _sure(found[0]) and model != "shift":
-        found.append(_chosen(work, work.far(), model))
-    chosen, fit, gap = max(found, key=lambda one: one[2])
-    result = Alignment(full(fit.matrix, chosen), _sure((chosen, fit, gap)), gap, fit.score)
+    result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
     if model == "auto" and result.sure and not result.is_off:
         t = result.transform
         # To interpolate would cost more than so little is worth.
@@ -109,84 +90,130 @@ def align(
     return result
 
 
+@dataclass(frozen=True)
+class _Effort:
+    """How much is looked at."""
+
+    scales: np.ndarray
+    far_scales: np.ndarray  # tried if nothing sure was found: of frames that cover a part only
+    turns: np.ndarray  # degrees
+    guesses: int
+    levels: tuple[tuple[int, int], ...]
+    models: tuple[str, ...]
+    spread: float  # of the longer side that the corners of what is sure may be uncertain
+
+
+def _steps(ratio: float, first: int, last: int) -> np.ndarray:
+    """Sizes from one power of a ratio to another."""
+    return np.exp(np.arange(first, last + 1) * np.log(ratio))
+
+
+WHOLE = _Effort(
+    scales=_steps(1.05, -10, 8),
+    far_scales=_steps(1.05, -25, -10),
+    turns=np.array([-5.0, -2.5, 0.0, 2.5, 5.0]),
+    guesses=6,
+    levels=LEVELS,
+    models=MODELS,
+    spread=0.0025,
+)
+QUICK = _Effort(
+    scales=_steps(1.11, -4, 4),
+    far_scales=np.zeros(0),
+    turns=np.array([-4.0, 0.0, 4.0]),
+    guesses=3,
+    levels=LEVELS[:2],
+    models=MODELS[:3],
+    spread=0.005,
+)
+
+
 class _Work:
     """A pair at the sizes that it is looked at."""
 
-    def __init__(self, a: torch.Tensor, b: Pyramid) -> None:
-        self.a, self.b = a, b
-        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix
-        self.sharp = Search(a, b, SHARP, SHARP_SIGMA)
-        self.coarse, self.middle, self.fine = (Level(a, b, *level) for level in LEVELS)
+    def __init__(self, a: torch.Tensor, b: Pyramid, effort: _Effort) -> None:
+        self.a, self.b, self.effort = a, b, effort
+        self.levels = [Level(a, b, *level) for level in effort.levels]
 
-    def near(self) -> list[np.ndarray]:
-        """Where the moving image may lie if both fields are much alike; a shift comes first."""
-        surface = self.sharp.correlation(self.framed)
-        y, x = np.unravel_index(surface.argmax(), surface.shape)
-        guesses = Search(self.a, self.b).guesses(SCALES, TURNS, GUESSES)
-        return [self.sharp.shifted(self.framed, (int(y), int(x))), *(g.matrix for g in guesses)]
-
-    def far(self) -> list[np.ndarray]:
-        """Where it may lie if it covers a part of the fixed image only."""
-        search = Search(self.a, self.b, margin=FAR_MARGIN)
-        return [self.framed, *(g.matrix for g in search.guesses(FAR_SCALES, TURNS[1:4], GUESSES))]
-
-    def fits(self, guesses: list[np.ndarray], model: str) -> dict[str, Fit]:
-        """The best transform of each model up to the one that is wanted."""
-        wanted = MODELS if model == "auto" else MODELS[: MODELS.index(model) + 1]
-        shifted = self.middle.fit(guesses[0], "shift", 4, (1.5, 0.5))
-        found = {"none": self.fine.at(self.framed), "shift": self._finest(shifted, "shift")}
-        if "similarity" not in wanted:
-            return found
-        fits = [self.coarse.fit(guess, "similarity", 6, WIDTHS).matrix for guess in guesses]
-        best = max(fits, key=lambda matrix: _peak(self.sharp.correlation(matrix)))
-        found["similarity"] = self._finer(best, "similarity")
-        for larger in ("affine", "homography"):
-            if larger in wanted:
-                start = self.coarse.fit(best, larger, 6, WIDTHS).matrix
-                found[larger] = self._finer(start, larger)
+    def fits(
+        self,
+        models: tuple[str, ...],
+        scales: np.ndarray,
+        turns: np.ndarray,
+        margin: float = MARGIN,
+    ) -> dict[str, Fit]:
+        """The best fit of each model, from the best guesses of a grid."""
+        search = Search(self.a, self.b, margin)
+        coarse, middle = self.levels[:2]
+        found = {}
+        if "none" in models:
+            framed = Transform.framed(self.b.size, (self.a.shape[0], self.a.shape[1]))
+            found["none"] = self.levels[-1].at(framed.matrix)
+        if "shift" in models:
+            guesses = search.guesses(np.ones(1), np.zeros(1), FINALISTS)
+            fits = [middle.fit(guess, "shift", 8, WIDTHS) for guess in guesses]
+            found["shift"] = self._finer(fits, "shift")
+        larger = [model for model in models if model in TURNING]
+        guesses = search.guesses(scales, turns, self.effort.guesses) if larger else []
+        starts = [coarse.fit(guess, "similarity", 6, WIDE) for guess in guesses]
+        for model in larger:
+            fits = starts
+            if model != "similarity":
+                fits = [coarse.fit(start.matrix, model, 6, WIDE) for start in starts]
+            best = sorted(fits, key=_score)[-FINALISTS:]
+            fits = [middle.fit(fit.matrix, model, 8, WIDE) for fit in best]
+            found[model] = self._finer(fits, model)
         return found
 
-    def _finer(self, start: np.ndarray, model: str) -> Fit:
-        fit = self.middle.fit(start, model, 5, WIDTHS)
-        return self._finest(self.middle.fit(fit.matrix, model, 3, WIDTHS[1:]), model)
-
-    def _finest(self, fit: Fit, model: str) -> Fit:
-        return self.fine.fit(fit.matrix, model, 3, WIDTHS[1:])
-
-
-def _chosen(work: _Work, guesses: list[np.ndarray], model: str) -> tuple[str, Fit, float]:
-    """The model, its fit, and the gap."""
-    fits = work.fits(guesses, model)
-    chosen = _smallest(fits) if model == "auto" else model
-    return chosen, fits[chosen], _gap(work.sharp.correlation(fits[chosen].matrix))
+    def _finer(self, fits: list[Fit], model: str) -> Fit:
+        """The likeliest of some fits, on the finer levels."""
+        fit = max(fits, key=_score)
+        for level in self.levels[1:]:
+            fit = level.fit(fit.matrix, model, 3, WIDTHS[1:])
+        return fit
 
 
-def _sure(found: tuple[str, Fit, float]) -> bool:
-    _, fit, gap = found
-    return gap > SURE_GAP and fit.score > SURE_SCORE
+def _score(fit: Fit) -> float:
+    return fit.score
 
 
-def _peak(surface: np.ndarray, near: int = 3) -> float:
-    n = surface.shape[0] // 2
-    return float(surface[n - near : n + near + 1, n - near : n + near + 1].max())
+def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
+    """What frames much alike lead to, or else such that cover a part of one another."""
+    how = work.effort
+    models = how.models if model == "auto" else (model,)
+    found = _judged(work, work.fits(models, how.scales, how.turns), full)
+    larger = tuple(model for model in models if model in TURNING)
+    if found.sure or not larger or not how.far_scales.size:
+        return found
+    fits = work.fits(larger, how.far_scales, how.turns[1:-1], FAR_MARGIN)
+    return max(found, _judged(work, fits, full), key=lambda one: one.stand)
 
 
-def _gap(surface: np.ndarray, near: int = 2, far: int = 6) -> float:
-    """Deviations by which the middle of a surface stands above all that is not next to it."""
-    n = surface.shape[0] // 2
-    others = surface.copy()
-    others[n - far : n + far + 1, n - far : n + far + 1] = NOWHERE
-    others = others[others > NOWHERE]
-    if others.size < 9:
-        return 0.0
-    return float((_peak(surface, near) - others.max()) / (others.std() + 1e-9))
+def _judged(
+    work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
+) -> Alignment:
+    """The smallest sure model that explains the pair; if none is sure, the likeliest."""
+    longest = max(work.a.shape)
+    stands = {model: work.levels[-1].stand(fit.matrix) for model, fit in fits.items()}
+    sure = [
+        model
+        for model, fit in fits.items()
+        if stands[model] > SURE_STAND and fit.spread < work.effort.spread * longest
+    ]
+    if sure:
+        chosen = _smallest({model: fits[model] for model in sure})
+    else:
+        chosen = max(stands, key=lambda model: stands[model])
+    transform = full(fits[chosen].matrix, chosen)
+    spread = fits[chosen].spread * max(transform.fixed) / longest
+    return Alignment(transform, bool(sure), stands[chosen], spread)
 
 
 def _smallest(fits: dict[str, Fit]) -> str:
     """The smallest model that no larger one is clearly better than, tile by tile."""
-    chosen = "none"
-    for model in MODELS[1:]:
-        if model in fits and _better(fits[model], fits[chosen]):
+    chosen, *larger = fits
+    for model in larger:
+        if _better(fits[model], fits[chosen]):
             chosen = model
     return chosen
 

@@ -142,10 +142,22 @@ def _words(
         return [] if found.sure else [unsure]
     if not found.is_off:
         return []
-    x, y = found.transform.offset
-    to = f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}"
-    down = f"{abs(y):.0f} px {'down' if y > 0 else 'up'}"
     return [
-        f"{moving} seems to lie off {fixed}: it fits if moved {to} and {down}; "
+        f"{moving} seems to lie off {fixed}: it fits if {_motion(found.transform)}; "
         "align='auto' (--align auto) mends it"
     ]
+
+
+def _motion(transform: Transform) -> str:
+    """What a transform does, in words."""
+    x, y = transform.offset
+    degrees, size = transform.turn_and_size
+    to = f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}"
+    down = f"{abs(y):.0f} px {'down' if y > 0 else 'up'}"
+    words = f"moved {to} and {down}"
+    if abs(degrees) > 0.5:
+        side = "clockwise" if degrees > 0 else "anticlockwise"
+        words += f", turned {abs(degrees):.1f} degrees {side}"
+    if abs(size - 1) > 0.01:
+        words += f", made {100 * abs(size - 1):.0f} % {'larger' if size > 1 else 'smaller'}"
+    return words

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from scipy import fft, ndimage, optimize
 
-from ddfm.registration.structure import Pyramid, resized, self_similarity
+from ddfm.registration.structure import Pyramid, resized, self_similarity, shrunk
 from ddfm.registration.transform import Transform
 
 __all__ = ["DEGREES", "Fit", "Level"]
@@ -26,15 +26,21 @@ __all__ = ["DEGREES", "Fit", "Level"]
 DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
 PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
 BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
+AWAY, NEAR = 8, 3  # pixels: how far to look for what is as like, and what is near to be left out
+FALL = 0.02  # of likeness, for every square pixel that a tile is off by more than its reach
 LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A transform of the moving image, and how like each tile is under it."""
+    """A transform of the moving image, and how like each tile is under it.
+
+    `spread` is the deviation of the corners, in pixels of the fixed image; 0 if nothing was fitted.
+    """
 
     matrix: np.ndarray
     likeness: np.ndarray
+    spread: float = np.inf
 
     @property
     def score(self) -> float:
@@ -54,7 +60,9 @@ class Level:
         self.full = Transform.framed(size, self.fixed).matrix  # these pixels to the fixed image's
         self.seen = torch.zeros(size)
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
-        self.like = self_similarity(image, self.seen)
+        self.tiled = self._tiled(_centred(self_similarity(image, self.seen), self.seen), 0)
+        self.energy = (self.tiled * self.tiled).sum((0, 3, 4))
+        self.waves: dict[int, torch.Tensor] = {}  # of the tiles, for each reach
         self.side = max(size) / 2
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
@@ -85,18 +93,58 @@ class Level:
                 slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
                 return float((prior * p * p).sum() - value.sum()), -slope
 
-            limit = 1e-4 * max(len(surfaces), 1)
-            found = optimize.minimize(
-                worse, p, jac=True, method="BFGS", options={"maxiter": 30, "gtol": limit}
-            )
-            p = found.x
+            limit = 1e-3 * max(len(surfaces), 1)
+            if len(p):
+                how = {"maxiter": 30, "gtol": limit}
+                p = optimize.minimize(worse, p, jac=True, method="BFGS", options=how).x
         likeness = spline(across @ p, down @ p)[0]
-        return Fit(self._moved(matrix, p), likeness)
+        spread = self._spread(spline, across, down, p, prior)
+        return Fit(self._moved(matrix, p), likeness, spread)
 
     def at(self, matrix: np.ndarray) -> Fit:
-        """How like the tiles are as they lie, without a fit."""
-        surfaces = self._surfaces(matrix, 0)
-        return Fit(matrix, surfaces.reshape(-1))
+        """How like the tiles are as they lie, without a fit; it is as sure as can be."""
+        return self.fit(matrix, "none", 3, (0.5,))
+
+    def stand(self, matrix: np.ndarray) -> float:
+        """Deviations by which the tiles' mean likeness stands above that a few pixels away."""
+        surfaces = self._surfaces(matrix, AWAY)
+        if not len(surfaces):
+            return 0.0
+        near = slice(AWAY - NEAR, AWAY + NEAR + 1)
+        elsewhere = np.ones(surfaces.shape[1:], bool)
+        elsewhere[near, near] = False
+        more = surfaces[:, AWAY, AWAY] - surfaces[:, elsewhere].mean(1)
+        return float(more.mean() / (more.std() + 1e-9) * np.sqrt(len(more)))
+
+    def _spread(
+        self,
+        spline: _Surfaces,
+        across: np.ndarray,
+        down: np.ndarray,
+        p: np.ndarray,
+        prior: np.ndarray,
+    ) -> float:
+        """Deviation of the corners in pixels of the fixed image, if tiles err by themselves.
+
+        It is what a sandwich of the tiles' own slopes between the curvature of all says.
+        """
+        if not len(p):
+            return 0.0
+
+        def slopes(p: np.ndarray) -> np.ndarray:
+            _, by_x, by_y = spline(across @ p, down @ p)
+            return by_x[:, None] * across + by_y[:, None] * down
+
+        step = 0.25 * np.eye(len(p))
+        curve = np.stack([(slopes(p - d) - slopes(p + d)).sum(0) / 0.5 for d in step])
+        curve = (curve + curve.T) / 2 + np.diag(2 * prior)
+        values, vectors = np.linalg.eigh(curve)
+        inverse = (vectors / np.maximum(values, 1e-3 * max(values.max(), 1e-6))) @ vectors.T
+        own = slopes(p)
+        corners = np.array([[x, y] for x in (-1, 1) for y in (-1, 1)], float)
+        corners *= np.array([self.width, self.height]) / 2 / self.side
+        moved = np.concatenate(_motions(corners, len(p))) @ inverse @ own.T
+        return float(np.sqrt((moved**2).sum() / 4)) * self.full[0, 0]
 
     def _moved(self, matrix: np.ndarray, p: np.ndarray) -> np.ndarray:
         """The matrix, and after it the motion that undoes p."""
@@ -113,19 +161,19 @@ class Level:
         image, inside = self.moving.warped(
             np.linalg.inv(self.full) @ matrix, (self.height, self.width)
         )
-        frame = F.pad(inside[None, None], (BORDER,) * 4, value=1.0)
-        seen = -F.max_pool2d(-frame, 2 * BORDER + 1, 1)[0, 0]
+        seen = shrunk(inside, BORDER, beyond=1.0)
         if float(seen.mean()) < LEAST_SEEN:
             return np.zeros((0, 2 * reach + 1, 2 * reach + 1))
-        f = self._tiled(_centred(self.like, self.seen), 0)
         g = self._tiled(_centred(self_similarity(image, seen), seen), reach)
         y, x = self.tile
         here = g[..., reach : reach + y, reach : reach + x]
-        energy = ((f * f).sum((0, 3, 4)) * (here * here).sum((0, 3, 4))).sqrt()
+        energy = (self.energy * (here * here).sum((0, 3, 4))).sqrt()
         # Over tiles of little structure, where likeness means little, the usual one is the unit.
         unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + 1e-9
         sides = [fft.next_fast_len(side + 2 * reach, real=True) for side in self.tile]
-        waves = torch.fft.rfft2(f, sides).conj() * torch.fft.rfft2(g, sides)
+        if reach not in self.waves:
+            self.waves[reach] = torch.fft.rfft2(self.tiled, sides).conj()
+        waves = self.waves[reach] * torch.fft.rfft2(g, sides)
         n = 2 * reach + 1
         surfaces = torch.fft.irfft2(waves.sum(0), sides)[..., :n, :n] / unit[..., None, None]
         return surfaces.reshape(-1, n, n).double().numpy()
@@ -149,8 +197,8 @@ def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
     one, zero = np.ones_like(x), np.zeros_like(x)
     motions = [(one, zero), (zero, one), (x, y), (-y, x), (x, -y), (y, x)]
     motions += [(-x * x, -x * y), (-x * y, -y * y)]
-    chosen = motions[:degrees]
-    return np.stack([m[0] for m in chosen], 1), np.stack([m[1] for m in chosen], 1)
+    across, down = (np.stack(moved, 1)[:, :degrees] for moved in zip(*motions, strict=True))
+    return across, down
 
 
 class _Surfaces:
@@ -163,8 +211,9 @@ class _Surfaces:
         self.stack = np.arange(len(surfaces))[:, None, None]
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values at shifts (x, y), and their slopes along both; beyond the border all is level."""
+        """Values at shifts (x, y), and their slopes along both; beyond the border they fall."""
         most = self.reach - 1e-6
+        out_x, out_y = (d - np.clip(d, -most, most) for d in (x, y))
         (column, across, slope_x), (row, down, slope_y) = (
             _cubic(np.clip(d, -most, most) + self.reach) for d in (x, y)
         )
@@ -176,7 +225,8 @@ class _Surfaces:
         values = (by_row * across).sum(1)
         by_x = (by_row * slope_x).sum(1) * (np.abs(x) < most)
         by_y = np.einsum("tij,ti,tj->t", near, slope_y, across) * (np.abs(y) < most)
-        return values, by_x, by_y
+        fall = FALL * (out_x**2 + out_y**2)
+        return values - fall, by_x - 2 * FALL * out_x, by_y - 2 * FALL * out_y
 
 
 def _cubic(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import fft
 from torch import Tensor
 
-from ddfm.registration.structure import Pyramid, orientation, resized
+from ddfm.registration.structure import Pyramid, orientation, resized, shrunk
 from ddfm.registration.transform import Transform
 
-__all__ = ["Guess", "Search"]
+__all__ = ["MARGIN", "Search"]
 
 LONGEST = 128  # pixels of the longer side while searching
 SIGMA = 1.0  # of the smoothing before gradients, in these pixels
@@ -23,27 +20,11 @@ BORDER = 2  # pixels next to a frame's edge have gradients that no scene has
 NOWHERE = -9.0  # the correlation of shifts that are out of the question
 
 
-@dataclass(frozen=True, eq=False)
-class Guess:
-    """A transform from the moving image, and the correlation of orientations under it."""
-
-    matrix: np.ndarray
-    correlation: float
-
-
 class Search:
     """Searches where a moving image lies in a fixed one, on small copies of both."""
 
-    def __init__(
-        self,
-        fixed: Tensor,
-        moving: Pyramid,
-        longest: int = LONGEST,
-        sigma: float = SIGMA,
-        margin: float = MARGIN,
-    ) -> None:
-        self.sigma = sigma
-        small = resized(fixed, longest)
+    def __init__(self, fixed: Tensor, moving: Pyramid, margin: float = MARGIN) -> None:
+        small = resized(fixed, LONGEST)
         self.height, self.width = size = (small.shape[0], small.shape[1])
         self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving
         self.full = Transform.framed(size, self.fixed).matrix  # small to fixed
@@ -51,7 +32,7 @@ class Search:
         self.grid = tuple(fft.next_fast_len(side + 2 * self.pad) for side in size)
         seen = np.zeros(size, np.float32)
         seen[BORDER:-BORDER, BORDER:-BORDER] = 1
-        z = orientation(small, torch.from_numpy(seen), sigma)
+        z = orientation(small, torch.from_numpy(seen), SIGMA)
         z = (z - _mean(z, seen)) * seen
         self.area = float(seen.sum())
         self.z = np.conj(fft.fft2(z, self.grid))
@@ -66,12 +47,11 @@ class Search:
         to_grid = np.linalg.inv(self.full) @ matrix
         to_grid = np.array([[1, 0, self.pad], [0, 1, self.pad], [0, 0, 1.0]]) @ to_grid
         image, inside = self.moving.warped(to_grid, self.grid)
-        frame = F.pad(inside[None, None], (BORDER,) * 4)
-        seen = -F.max_pool2d(-frame, 2 * BORDER + 1, 1)[0, 0]
+        seen = shrunk(inside, BORDER, beyond=0.0)
         k = seen.numpy()
         if not k.any():
             return np.full((2 * self.pad + 1,) * 2, NOWHERE)
-        z = orientation(image, seen, self.sigma)
+        z = orientation(image, seen, SIGMA)
         z = (z - _mean(z, k)) * k
         shared = fft.rfft2(k)
         product = fft.ifft2(fft.fft2(z) * self.z).real
@@ -103,8 +83,8 @@ class Search:
         matrix[:2] = np.c_[turn, middles[1] - turn @ middles[0]]
         return matrix
 
-    def guesses(self, scales: np.ndarray, turns: np.ndarray, count: int) -> list[Guess]:
-        """The best few of a grid, that differ by more than a few small pixels."""
+    def guesses(self, scales: np.ndarray, turns: np.ndarray, count: int) -> list[np.ndarray]:
+        """The matrices of the best few of a grid, that differ by more than a few small pixels."""
         found = []
         for scale in scales:
             for degrees in turns:
@@ -113,12 +93,12 @@ class Search:
                 for _ in range(2):
                     y, x = np.unravel_index(surface.argmax(), surface.shape)
                     at = int(y), int(x)
-                    found.append(Guess(self.shifted(matrix, at), float(surface[at])))
+                    found.append((float(surface[at]), self.shifted(matrix, at)))
                     surface[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = NOWHERE
-        found.sort(key=lambda guess: -guess.correlation)
-        kept: list[Guess] = []
-        for guess in found:
-            if all(self.apart(guess.matrix, other.matrix) > 6 for other in kept):
+        found.sort(key=lambda guess: -guess[0])
+        kept: list[np.ndarray] = []
+        for _, guess in found:
+            if all(self.apart(guess, other) > 6 for other in kept):
                 kept.append(guess)
             if len(kept) == count:
                 break

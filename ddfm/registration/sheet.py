@@ -19,6 +19,7 @@ __all__ = ["alignment_sheet"]
 SQUARES = 12  # along the longer side
 STRONGEST = 92  # percent of pixels that are no edge
 GAP = 4  # pixels between the views
+RIM = 4  # pixels within a frame where its end is no edge of the scene
 
 
 def alignment_sheet(
@@ -61,7 +62,8 @@ def _checkered(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _drawn(base: np.ndarray, plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The strongest edges of a plane, in red on the grey of the other one."""
-    slope = ndimage.gaussian_gradient_magnitude(plane, 1.0) * inside
+    within = ndimage.binary_erosion(inside, iterations=RIM, border_value=1)
+    slope = ndimage.gaussian_gradient_magnitude(plane, 1.0) * within
     edges = slope > max(float(np.percentile(slope, STRONGEST)), 1e-3)
     view = np.repeat(0.8 * base[..., None], 3, 2)
     view[edges] = (1.0, 0.2, 0.1)

@@ -20,7 +20,7 @@ from ddfm.numerics.filters import smooth
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped_plane
 
-__all__ = ["Pyramid", "orientation", "resized", "self_similarity"]
+__all__ = ["Pyramid", "orientation", "resized", "self_similarity", "shrunk"]
 
 REACH = 2  # pixels to the neighbours whose patches are compared
 # To the right, down, and both diagonals; the other four are where these are neighbours of.
@@ -60,6 +60,13 @@ def resized(image: Tensor, longest: int) -> Tensor:
         return image
     size = (max(8, round(h * f)), max(8, round(w * f)))
     return F.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0, 0]
+
+
+def shrunk(inside: Tensor, border: int, beyond: float) -> Tensor:
+    """Where (H, W) a frame reaches, less a border; `beyond` says whether it goes on outside."""
+    size = 2 * border + 1
+    least = ndimage.minimum_filter(inside.numpy(), size, mode="constant", cval=beyond)
+    return torch.from_numpy(least)
 
 
 class Pyramid:

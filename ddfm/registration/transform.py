@@ -92,8 +92,11 @@ class Transform:
 
     @property
     def moves(self) -> float:
-        """By how many pixels, in the mean of the corners, this is more than a change of size."""
-        return self.distance(Transform.framed(self.moving, self.fixed))
+        """By how many pixels, in the mean over the picture, this is more than a change of size."""
+        y, x = np.mgrid[:5, :5].reshape(2, -1) / 4
+        points = np.c_[x * (self.moving[1] - 1), y * (self.moving[0] - 1)]
+        framed = Transform.framed(self.moving, self.fixed)
+        return float(np.linalg.norm(self(points) - framed(points), axis=1).mean())
 
     @property
     def offset(self) -> tuple[float, float]:
@@ -102,6 +105,13 @@ class Transform:
         centre = np.array([[(width - 1) / 2, (height - 1) / 2]])
         x, y = (self(centre) - Transform.framed(self.moving, self.fixed)(centre))[0]
         return float(x), float(y)
+
+    @property
+    def turn_and_size(self) -> tuple[float, float]:
+        """By how many degrees, clockwise, and by what factor this is more than a change of size."""
+        m = (self.matrix @ np.linalg.inv(Transform.framed(self.moving, self.fixed).matrix))[:2, :2]
+        degrees = np.rad2deg(np.arctan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]))
+        return float(degrees), float(np.sqrt(abs(np.linalg.det(m))))
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

@@ -1,22 +1,33 @@
 """JPEG's quantisation: each coefficient of each block of a source is known to lie in an interval.
 
 What was compressed lies within half a step of what is in the file, coefficient by coefficient. Any
-estimate of it can be held to that.
+estimate of it can be held to that. Two that err in different ways are put together: the mean of
+what the file becomes when it is compressed again with its blocks laid elsewhere, in each of the 64
+ways (Nosratinia 2001), and what a denoiser makes of it, asked twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.fft import dct, dctn
 from torch import Tensor
 
-from ddfm.numerics.poisson import dct, idct
-
-__all__ = ["held_to_file", "quantisation", "strength"]
+__all__ = ["find_quality", "held_to_file", "quantisation", "without_blocks"]
 
 BLOCK = 8
-STRENGTH = 0.1  # of the steps for what is smooth in a block
+SIDE = 32  # blocks along each side that are looked at
+LOOKED_AT = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # coefficients
+COARSEST, FINEST = 5, 60  # qualities; finer ones leave nothing to be seen
+FEWEST = 100  # coefficients that are not zero
+SURE = 0.6
+BETWEEN, FEW = (1.5, 10.0), 0.1  # share of coefficients that are neither nothing nor a step
+STRENGTHS = 0.17, 0.1  # of what a denoiser is told, in steps for what is smooth in a block
+NARROW = 0.6  # of half a step: what was compressed is seldom at the end of its interval
 # Steps for luminance at quality 50, ITU-T T.81, table K.1.
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -30,21 +41,67 @@ LUMINANCE = (
 )
 
 
+def find_quality(plane: np.ndarray) -> int | None:
+    """With which quality a plane (H, W) of levels from 0 to 1 was compressed, if that shows.
+
+    Then the coefficients of its blocks lie at multiples of the steps, but for the rounding to whole
+    levels, and those of no other table do: the mean of cos(2 pi c / step) is near one, and not near
+    zero. So it is no more where a picture was cropped, turned or resized after it was compressed.
+    """
+    h, w = (min(n // BLOCK, SIDE) * BLOCK for n in plane.shape)
+    if not h * w:
+        return None
+    blocks = plane[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK).swapaxes(1, 2)
+    waves = 255 * dctn(blocks, axes=(2, 3), norm="ortho")
+    fine = np.abs(waves[..., BLOCK // 2 :, BLOCK // 2 :])  # with steps of 40 and more
+    if ((fine > BETWEEN[0]) & (fine < BETWEEN[1])).mean() > FEW:
+        return None  # most pictures end here
+    best, quality = SURE, None
+    for q in range(COARSEST, FINEST + 1):
+        steps = quantisation(q)
+        score, count = 0.0, 0
+        for i, j in LOOKED_AT:
+            turns = waves[..., i, j].ravel() / steps[i, j]
+            turns = turns[np.abs(turns) > 0.5]
+            score, count = score + float(np.cos(2 * np.pi * turns).sum()), count + turns.size
+        if count >= FEWEST and score / count > best:
+            best, quality = score / count, q
+    return quality
+
+
 def quantisation(quality: int) -> np.ndarray:
     """(8, 8) steps of levels of 255, as the usual encoder has them for a quality of 1 to 100."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((np.array(LUMINANCE) * scale + 50) // 100, 1, 255)
 
 
-def strength(quality: int) -> float:
-    """The noise, of levels from -1 to 1, that quantisation is most like to a denoiser."""
-    return STRENGTH * 2 / 255 * float(quantisation(quality)[:3, :3].mean())
+def without_blocks(y: Tensor, quality: int, denoise: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """What y (1, 1, H, W) in [-1, 1] is likely to have been before it was compressed."""
+    smooth = 2 / 255 * float(quantisation(quality)[:3, :3].mean())
+    first, second = (share * smooth for share in STRENGTHS)
+    x = denoise(held_to_file(denoise(y, first), y, quality), second)
+    return held_to_file((x + _compressed_elsewhere(y, quality)) / 2, y, quality, NARROW)
 
 
-def held_to_file(x: Tensor, y: Tensor, quality: int) -> Tensor:
-    """x (1, 1, H, W) in [-1, 1] with its coefficients within half a step of those of y."""
+def _compressed_elsewhere(y: Tensor, quality: int) -> Tensor:
+    """The mean over all places where blocks may lie."""
     h, w = y.shape[-2:]
-    half = torch.from_numpy(quantisation(quality)).to(y) / 255
+    places = [np.pad(np.arange(n), BLOCK, mode="symmetric") for n in (h, w)]
+    rows, columns = (torch.from_numpy(each).to(y.device) for each in places)
+    wide = y.index_select(-2, rows).index_select(-1, columns)
+    steps = torch.from_numpy(quantisation(quality)).to(y) * (2 / 255)
+    total = torch.zeros_like(y)
+    for i, j in product(range(BLOCK), repeat=2):
+        waves = _coefficients(wide[..., i : i + h + BLOCK, j : j + w + BLOCK])
+        again = _from_coefficients((waves / steps).round() * steps, h + BLOCK, w + BLOCK)
+        total += again[..., BLOCK - i :, BLOCK - j :][..., :h, :w]
+    return total / BLOCK**2
+
+
+def held_to_file(x: Tensor, y: Tensor, quality: int, share: float = 1.0) -> Tensor:
+    """x (1, 1, H, W) in [-1, 1], its coefficients within a share of half a step of those of y."""
+    h, w = y.shape[-2:]
+    half = share * torch.from_numpy(quantisation(quality)).to(y) / 255
     there, own = _coefficients(y), _coefficients(x)
     clipped = torch.maximum(torch.minimum(own, there + half), there - half)
     return _from_coefficients(clipped, h, w)
@@ -54,21 +111,19 @@ def _coefficients(x: Tensor) -> Tensor:
     """(rows, columns, 8, 8), orthonormal."""
     h, w = x.shape[-2:]
     wide = F.pad(x, (0, -w % BLOCK, 0, -h % BLOCK), mode="replicate")[0, 0]
-    blocks = wide.unfold(0, BLOCK, BLOCK).unfold(1, BLOCK, BLOCK)
-    norm = _norm(x)
-    return (dct((dct(blocks) * norm).transpose(-1, -2)) * norm).transpose(-1, -2)
+    cosines = _cosines(x)
+    rows = cosines @ wide.reshape(-1, BLOCK, wide.shape[1])  # of each row of blocks
+    waves = rows.reshape(rows.shape[0], BLOCK, -1, BLOCK) @ cosines.T
+    return waves.transpose(1, 2)
 
 
 def _from_coefficients(waves: Tensor, h: int, w: int) -> Tensor:
-    norm = _norm(waves)
-    blocks = idct(idct(waves.transpose(-1, -2) / norm).transpose(-1, -2) / norm)
-    rows, columns = blocks.shape[:2]
-    wide = blocks.permute(0, 2, 1, 3).reshape(rows * BLOCK, columns * BLOCK)
-    return wide[None, None, :h, :w]
+    cosines = _cosines(waves)
+    rows = waves.transpose(1, 2) @ cosines
+    wide = cosines.T @ rows.reshape(rows.shape[0], BLOCK, -1)
+    return wide.reshape(1, 1, -1, wide.shape[-1])[..., :h, :w]
 
 
-def _norm(like: Tensor) -> Tensor:
-    """What makes the cosines of `dct` orthonormal."""
-    norm = torch.full((BLOCK,), (2 / BLOCK) ** 0.5, dtype=like.dtype, device=like.device)
-    norm[0] = BLOCK**-0.5
-    return norm
+def _cosines(like: Tensor) -> Tensor:
+    """The orthonormal DCT-II of a block as a matrix."""
+    return torch.from_numpy(dct(np.eye(BLOCK), axis=0, norm="ortho")).to(like)

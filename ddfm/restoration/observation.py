@@ -40,7 +40,7 @@ class Observation:
         dead: whether single pixels that stand out are dead or hot, and are replaced.
         frame: whether the picture ends within its borders, in a frame of one level.
         mask: a picture file, white where the source has something to say.
-        jpeg: the quality (1 to 100) that it was compressed with; undoes what it did.
+        jpeg: the quality (1 to 100) that it was compressed with, which is undone; 0 is none.
     """
 
     scale: float | None = None
@@ -70,7 +70,7 @@ class Observation:
             checked["mask"] = text("mask", os.fspath(self.mask))
         if self.jpeg is not None:
             checked["jpeg"] = whole_number("jpeg", self.jpeg, " from 1 to 100")
-            if not 1 <= checked["jpeg"] <= 100:
+            if not 0 <= checked["jpeg"] <= 100:
                 raise InputError(f"jpeg must be a quality from 1 to 100, not {self.jpeg}")
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished

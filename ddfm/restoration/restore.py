@@ -1,11 +1,12 @@
 """Pictures as they came in, made clean pictures of the sizes that are asked for: the door.
 
-    dead pixels -> stripes -> JPEG -> noise, at the source's own resolution, where all of it
+    JPEG -> dead pixels -> stripes -> noise, at the source's own resolution, where all of it
     happened -> blur and resolution, by least squares
 
 What is said in an `Observation` is believed; what is left open is found out, and where nothing is
 found a picture is left as it is, the very object. The prior is asked at the source's resolution,
-once, and only for noise. What changes in luminance is added to R, G and B alike.
+and only for noise and for JPEG. What changes in luminance is added to R, G and B alike; of noise,
+chroma is rid by itself.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.imaging.files import read_image
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.registration.gaps import says
 from ddfm.restoration.frame import find_frame
-from ddfm.restoration.jpeg import held_to_file, strength
+from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.latent import least_squares
 from ddfm.restoration.noise import law_of, without_noise
 from ddfm.restoration.observation import Observation
@@ -41,12 +43,15 @@ from ddfm.restoration.operators import (
 from ddfm.restoration.pixels import MANY, find_dead, mended
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_luminance"]
+__all__ = ["restored", "with_luminance", "with_quiet_colors"]
 
 Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
 Found = dict[str, Any]  # what was found of a source, or was said and undone; ready for JSON
 
+SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
+LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
+UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
 LAM = 5e-5  # weight of edges beside what is known
 PER_NOISE = 0.03  # and for each unit of noise that a deblurring would strengthen
 
@@ -73,19 +78,64 @@ def restored(
     said += [Observation()] * (len(pictures) - len(said))
     done, found = list(pictures), [Found() for _ in pictures]
     for k, picture in enumerate(pictures):
+        picture = _without_blocks(picture, said[k], denoise, found[k])
         done[k] = _of_the_sensor(picture, said[k], _beside(done, k), found[k])
     # Those that are sharp come first, and are guides of the others.
     order = sorted(range(len(done)), key=lambda k: _is_coarse(done[k], said[k], sizes[k]))
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
         done[k] = _sharp(done[k], said[k], sizes[k], denoise, clean, guides, found[k])
-    return tuple(done), found
+    return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
+
+
+def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
+    """A picture with noise without that of its chroma, which is the same for every luminance."""
+    plane = grey(picture)
+    noisy = 2 * (picture.pixels[..., (0, 2)] - plane[..., None])  # R - Y and B - Y
+    quiet = []
+    for part in np.moveaxis(noisy, 2, 0):
+        x = torch.from_numpy(np.ascontiguousarray(part))[None, None]
+        quiet.append(denoise(x, max(noise_level(x), LEAST))[0, 0].numpy() / 2)
+    red, blue = quiet
+    green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]
+    pixels = plane[..., None] + np.stack([red, green, blue], axis=2)
+    return replace(picture, samples=np.clip(pixels, 0, 1).astype(np.float32))
 
 
 def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     """The picture with another luminance (H, W) in [0, 1], and its own chroma."""
     change = (plane - grey(picture))[..., None]
     return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
+
+
+def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found: Found) -> Picture:
+    quality = said.jpeg
+    if quality is None:
+        quality = find_quality(grey(picture)) if picture.dtype == np.uint8 else None
+    if not quality:
+        return picture
+    found["jpeg"] = quality
+    x = without_blocks(_plane(picture), quality, denoise)
+    return with_luminance(picture, ((x.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+
+
+def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
+    """Where nothing is to be seen, if that is a part of the picture that is worth a word."""
+    if alpha is None:
+        return None
+    clear = alpha == 0
+    return clear if SEEN < clear.mean() < 1 - SEEN else None
+
+
+def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
+    """A picture that is to be filled by others where it is transparent, and then is so no more."""
+    picture = pictures[k]
+    if "transparent" not in found or picture.alpha is None or picture.mask is None:
+        return picture
+    others = [p for j, p in enumerate(pictures) if j != k and p.size == picture.size]
+    heard = np.logical_or.reduce([says(p) for p in others], initial=False)
+    alpha = np.where(heard & ~picture.mask, 1, picture.alpha)
+    return replace(picture, alpha=alpha.astype(np.float32))
 
 
 def _of_the_sensor(
@@ -102,6 +152,9 @@ def _of_the_sensor(
         mask = find_frame(plane)
         if mask is not None:
             found["frame"] = round(float(mask.mean()), 3)
+    if (clear := _transparent(picture.alpha)) is not None:
+        mask = ~clear if mask is None else mask & ~clear
+        found["transparent"] = round(float(clear.mean()), 3)
     if said.dead or (said.dead is None and not picture.is_color):
         dead = find_dead(plane)
         if int(dead.sum()) >= (1 if said.dead else MANY):
@@ -172,16 +225,15 @@ def _sharp(
     """Of this size, without noise and blur."""
     coarse = _coarse(picture, said, size)
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
-    asked = said.blur is not None or said.jpeg is not None or bool(said.noise)
+    asked = said.blur is not None or bool(said.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
     y = _tensor(grey(picture))
-    if said.jpeg is not None:
-        y = held_to_file(denoise(y, strength(said.jpeg)), y, said.jpeg)
-        found["jpeg"] = said.jpeg
     if coarse != picture.size:
         y = AreaAverage(picture.size, coarse).forward(y)
     y = _without_noise(y, said, denoise, clean, found)
+    if "noise" in found and picture.is_color:
+        picture = with_quiet_colors(picture, denoise)
     parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
     if parts:
@@ -207,6 +259,9 @@ def _without_noise(
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
     if said.noise or (level >= clean and is_noise(y)):
         found["noise"] = round(255 * level / 2, 2)
+        there = noise_level(y)
+        if level > UNLIKELY * there:
+            found["noise_there"] = round(255 * there / 2, 2)
         return denoise(y, level)
     return y
 

@@ -25,23 +25,23 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.errors import DdfmError, StorageError
 from ddfm.storage.atomic import atomic_path, claimed, lock
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
+from ddfm.storage.lines import Entry, Lines, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
 
 __all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
-LONGEST = 255  # bytes of a file's name
 PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
+TOGETHER = 1000  # lines that are merged at once, and known to be on the disk
 BEGIN, BEGINNING = b'{"output": "', 1 << 16
-
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,26 @@ class Manifest:
         shard: the part of the work that this process does, while others do theirs.
 
     Attributes:
-        entries: the line of each file, by the file's name.
+        entries: the line of each file, by the file's name; read from the disk when asked for.
     """
 
     def __init__(self, folder: str | os.PathLike[str], shard: Shard | None = None) -> None:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
-        self.entries: dict[str, Entry] = {}
-        self._made: dict[str, set[str]] = {}
+        self.entries = Lines(_open_ours)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from None
         try:
             # Many shards at a time, or one run of the whole.
-            self._file = self._opened(self.folder / NAME, shared=shard is not None)
+            self._path = self.folder / NAME
+            self._file = self._opened(self._path, shared=shard is not None)
             if shard is not None:
-                self._file = self._opened(self.folder / shard.manifest)
+                self._path = self.folder / shard.manifest
+                self._file = self._opened(self._path)
             for path in self._manifests():
-                self._learn(path)
+                self.entries.learn(path)
             self._finish_moves()
         except BaseException:
             self.__exit__()
@@ -96,15 +97,18 @@ class Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.entries.close()
         for file in self._open:
             file.close()
 
     def get(self, output: str, *, verify: bool = False) -> Entry | None:
         """What made a file, if it is there as it was made."""
         entry = self.entries.get(output)
-        if entry is None:
-            return None
-        return entry if KnownFile(self.folder / output).is_as_noted(entry, verify=verify) else None
+        return entry if entry is not None and self.is_there(entry, verify=verify) else None
+
+    def is_there(self, entry: Entry, *, verify: bool = False) -> bool:
+        """Whether the file of a line is there as it was made."""
+        return KnownFile(self.folder / entry["output"]).is_as_noted(entry, verify=verify)
 
     def find(
         self,
@@ -131,7 +135,7 @@ class Manifest:
         for source, note in zip(sources, made_of, strict=True):
             if not source.is_as_noted(note, verify=verify) or note.get("name") != source.name:
                 return None
-        return self.get(output, verify=verify)
+        return entry if self.is_there(entry, verify=verify) else None
 
     def keep_others(self, outputs: Iterable[str]) -> None:
         """Raise if one of these is there already, and no line says that it was made here."""
@@ -147,33 +151,36 @@ class Manifest:
 
         A run that ends between a line and its file leaves the file of an earlier line.
         """
-        return self._made.get(output, set())
+        digests = (entry.get("sha256") for entry in self.entries.every(output))
+        return {digest for digest in digests if isinstance(digest, str)}
 
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
         """A temporary path to write the file to; then its line, then the file are in place."""
         with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
-            entry = {"output": output, **KnownFile(temporary).noted(), **entry}
-            self._append(entry)
-        self._know(entry)
-        self.entries[output] = entry  # whatever the clock says
+            self._append({"output": output, **KnownFile(temporary).noted(), **entry})
 
     def note(self, output: str, more: Entry) -> None:
         """A new line for a file that stays as it is."""
-        entry = self.entries[output] | more
-        self._append(entry)
-        self._know(entry)
+        self._append(self.entries[output] | more)
 
     def merge(self) -> None:
         """Takes the lines of all shards into this manifest, and removes theirs."""
         shards = [path for path in self._manifests() if path.name != NAME]
         for path in shards:
             self._opened(path)  # unless its run goes on
-        main = _entries(_data(self._file))
-        self._append(*(e for name, e in self.entries.items() if main.get(name) != e))
+        main = Lines(_open_ours)
+        main.learn(self._path)
+        new = (e for e in self.entries.newest() if main.get(e["output"]) != e)
+        while some := list(islice(new, TOGETHER)):
+            self._append(*some)
+        self.entries.close()
+        main.close()
         for path in shards:
             path.unlink()
+        self.entries = Lines(_open_ours)
+        self.entries.learn(self._path)
 
     def clear(self) -> None:
         """Removes all files that it knows, then itself, and the folder if nothing else is in it."""
@@ -186,7 +193,8 @@ class Manifest:
             self.folder.rmdir()
 
     def _append(self, *entries: Entry) -> None:
-        lines = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        each = [json.dumps(entry).encode() + b"\n" for entry in entries]
+        lines = b"".join(each)
         length = self._file.seek(0, os.SEEK_END)
         if length < len(BEGIN):  # what was cut off so early is no line
             self._file.truncate(length := 0)
@@ -198,6 +206,10 @@ class Manifest:
             self._file.truncate(length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file.fileno())
+        end = self._file.seek(0, os.SEEK_END)
+        for entry, line in zip(reversed(entries), reversed(each), strict=True):
+            end -= len(line)
+            self.entries.add(entry["output"], self._path, end)
 
     def _opened(self, path: Path, *, shared: bool = False) -> BinaryIO:
         """A manifest of ours, locked; closed with this one."""
@@ -210,19 +222,6 @@ class Manifest:
     def _manifests(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if is_manifest(path.name))
 
-    def _learn(self, path: Path) -> None:
-        """The lines of one manifest, where they are newer than those known."""
-        with _open_ours(path) as file:
-            for entry in _lines(_data(file)):
-                self._know(entry)
-
-    def _know(self, entry: Entry) -> None:
-        output, digest = entry["output"], entry.get("sha256")
-        if _time(entry) >= _time(self.entries.get(output, {})):
-            self.entries[output] = entry
-        if isinstance(digest, str):
-            self._made.setdefault(output, set()).add(digest)
-
     def _finish_moves(self) -> None:
         """Files that a killed run had written, but not moved; what it had not written is waste."""
         for path in sorted(self.folder.glob(f"{PREFIX}*")):
@@ -234,7 +233,7 @@ class Manifest:
 
     def _finish_move(self, path: Path) -> None:
         digest = sha256_of(path)
-        same = (name for name, e in self.entries.items() if e.get("sha256") == digest)
+        same = (e["output"] for e in self.entries.newest() if e.get("sha256") == digest)
         name = next((name for name in same if self.get(name) is None), None)
         if name is not None:
             # What somebody has worked on since stays as it is.
@@ -289,35 +288,5 @@ def _is_ours(beginning: bytes) -> bool:
     line, whole, _ = beginning.partition(b"\n")
     if not whole:
         return line.startswith(BEGIN[: len(line)])
-    entry = _entry(line)
+    entry = entry_of(line)
     return line.startswith(BEGIN) and (entry is None or isinstance(entry.get("sha256"), str))
-
-
-def _time(entry: Entry) -> int:
-    """When its file was written, where it says so."""
-    time = entry.get("mtime_ns")
-    return time if isinstance(time, int) else 0
-
-
-def _data(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read()
-
-
-def _entries(data: bytes) -> dict[str, Entry]:
-    return {entry["output"]: entry for entry in _lines(data)}
-
-
-def _lines(data: bytes) -> Iterator[Entry]:
-    entries = map(_entry, data[: data.rfind(b"\n") + 1].splitlines())
-    return (entry for entry in entries if entry is not None)
-
-
-def _entry(line: bytes) -> Entry | None:
-    """None for what is no line of a manifest, or names a file outside of its folder."""
-    with suppress(ValueError, RecursionError):
-        entry = json.loads(line)
-        name = entry.get("output") if isinstance(entry, dict) else None
-        if isinstance(name, str) and 0 < len(os.fsencode(name)) <= LONGEST:
-            return entry if name == Path(name).name else None
-    return None

@@ -14,11 +14,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.files import write_drawing, write_planes
 from ddfm.trust.pictures import DEEP, drawn_uncertainty
 
-__all__ = ["WIDENED", "Uncertainty"]
-
-# By benchmarks/calibration.py, on the pairs that settings are chosen on: where the prior has
-# removed noise, deviations are larger than what samples show. Where noise was left they are right.
-WIDENED = 1.55
+__all__ = ["Uncertainty"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +35,6 @@ class Uncertainty:
     def std(self) -> np.ndarray:
         """(H, W), the standard deviation."""
         return self.samples.std(axis=0, ddof=1)
-
-    @classmethod
-    def of(cls, result: np.ndarray, samples: np.ndarray, *, removed: bool) -> Uncertainty:
-        """Of samples as they were drawn.
-
-        Args:
-            removed: whether the prior has removed noise from a source.
-        """
-        if removed:
-            mean = samples.mean(axis=0)
-            samples = (mean + WIDENED * (samples - mean)).clip(0, 1)
-        return cls(result, samples)
 
     @by_annotation
     def quantile(self, share: float) -> np.ndarray:

@@ -31,10 +31,20 @@ from ddfm.storage.outputs import check_writable
 from ddfm.video.formats import READ
 from ddfm.video.whole import check_whole
 
-__all__ = ["RATE", "VideoReader", "VideoWriter", "check_video", "record_in"]
+__all__ = [
+    "EXACT",
+    "RATE",
+    "VideoReader",
+    "VideoWriter",
+    "check_video",
+    "import_av",
+    "open_video",
+    "record_in",
+]
 
 RATE = 25.0  # frames per second, where nobody says otherwise
 FRAME_BYTES = 32  # a pixel: decoded, as 16-bit RGB, in grey by float64, as float32
+EXACT = {"fflags": "+bitexact"}  # no random numbers in a file: the same film is the same file
 COLORED = 12 / 255  # between channels; less is what compression makes of grey
 
 
@@ -42,7 +52,6 @@ class VideoReader:
     """A video to read once, frame by frame."""
 
     def __init__(self, path: Path) -> None:
-        av = _av()
         self.path = existing_file(path)
         self.colored = False
         with explained(str(path)):
@@ -51,18 +60,7 @@ class VideoReader:
             most = min(max_pixels(), max_bytes(self.path.stat().st_size) / FRAME_BYTES, 2**31 - 1)
             limits = {"max_pixels": f"{most:.0f}"}
             self.most = most / 1e6
-        try:
-            # An absolute path, for FFmpeg takes what is before a colon for a protocol.
-            self.container = av.open(
-                str(path.absolute()), options={"format_whitelist": ",".join(READ)} | limits
-            )
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise InputError(
-                f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
-                f"{one_line(error)}"
-            ) from None
-        if not self.container.streams.video:
-            raise InputError(f"{path} has no video in it")
+        self.container = open_video(path, limits)
         self.stream = self.container.streams.video[0]
         if self.stream.codec_context is None:
             raise InputError(f"{path} is damaged, or a video of an unknown codec")
@@ -89,7 +87,7 @@ class VideoReader:
     def _next(self, frames: Iterator[Any], number: int) -> Any:
         try:
             return next(frames, None)
-        except _av().ArgumentError:
+        except import_av().ArgumentError:
             raise InputError(
                 f"{self.path} frame {number} is damaged, or has more than {self.most:g} megapixels"
             ) from None
@@ -126,9 +124,9 @@ class VideoWriter:
         self.frames = 0
         self.stream: Any = None
         with self._explained():
-            # Without random numbers in it: the same film is to be the same file.
-            exact = {"fflags": "+bitexact"}
-            self.container = _av().open(str(temporary.absolute()), "w", container_options=exact)
+            self.container = import_av().open(
+                str(temporary.absolute()), "w", container_options=EXACT
+            )
         self.container.metadata["comment"] = MARK if record is None else f"{MARK}\n{record}"
 
     def __enter__(self) -> VideoWriter:
@@ -166,7 +164,7 @@ class VideoWriter:
             )
         layout = "rgb48le" if deep else "rgb24"
         with self._explained():
-            frame = _av().VideoFrame.from_ndarray(np.ascontiguousarray(array), format=layout)
+            frame = import_av().VideoFrame.from_ndarray(np.ascontiguousarray(array), format=layout)
             self._encode(self._converted(frame))
 
     def finish(self) -> None:
@@ -209,7 +207,7 @@ class VideoWriter:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (_av().FFmpegError, OSError, ValueError) as error:
+        except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
 
 
@@ -224,10 +222,29 @@ def record_in(path: Path) -> str | None:
 def check_video(path: Path) -> None:
     """Raise what a `VideoWriter` would raise about this path, before the work is done."""
     check_writable(path)
-    _av()
+    import_av()
 
 
-def _av() -> Any:
+def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
+    """A video as PyAV has it, to be closed by the caller."""
+    av = import_av()
+    options = {"format_whitelist": ",".join(READ)} | (options or {})
+    try:
+        # An absolute path, for FFmpeg takes what is before a colon for a protocol.
+        film = av.open(str(path.absolute()), options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a video, or damaged (known: MP4, MOV, MKV, WebM, AVI, MPEG): "
+            f"{one_line(error)}"
+        ) from None
+    if not film.streams.video:
+        film.close()
+        raise InputError(f"{path} has no video in it")
+    return film
+
+
+def import_av() -> Any:
+    """PyAV, or how to get it."""
     try:
         import av
     except ImportError:

@@ -9,7 +9,7 @@ for CT, activity for PET. DICOM's space is LPS; what is returned is RAS.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,12 +21,11 @@ from ddfm.errors import InputError, StorageError, one_line
 from ddfm.imaging.reading import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, finite, library
 from ddfm.volumes.volume import Origin, Volume
 
-__all__ = ["LPS", "read", "read_head"]
+__all__ = ["number_of", "read", "read_head"]
 
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
 _PIECE = 1 << 20  # bytes to look at, at once
 _COPIES = 4  # of what is stored: unpacked, as an array, rescaled
 
@@ -105,7 +104,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
         raise InputError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
     chosen = list(found.values())
     if number is not None:
-        chosen = [heads for heads in chosen if _number(heads[0][1]) == number]
+        chosen = [heads for heads in chosen if number_of(heads[0][1]) == number]
     if len(chosen) != 1:
         listed = sorted(_about(heads) for heads in found.values())
         raise InputError(
@@ -148,7 +147,8 @@ def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path) -> None:
         ask_bytes(_COPIES * unpacked, str(path), file.length)
 
 
-def _number(head: Any) -> int | None:
+def number_of(head: Any) -> int | None:
+    """Of the series, if it has one."""
     try:
         return int(head.get("SeriesNumber"))
     except (TypeError, ValueError):
@@ -158,12 +158,20 @@ def _number(head: Any) -> int | None:
 def _about(heads: list[tuple[Path, Any]]) -> str:
     head = heads[0][1]
     # Descriptions may have names in them; numbers and modalities have none.
-    return f"{_number(head)} ({head.get('Modality', '?')}, {len(heads)} files)"
+    return f"{number_of(head)} ({head.get('Modality', '?')}, {len(heads)} files)"
+
+
+def _frames(head: Any) -> int:
+    """How many there are; what is no number is none that somebody counted."""
+    try:
+        return int(head.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        return 1
 
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:
     with explained(str(file)):
-        frames = int(head.get("NumberOfFrames", 1) or 1)
+        frames = _frames(head)
         groups = head.get("PerFrameFunctionalGroupsSequence")
         if frames > 1 and (groups is None or len(groups) != frames):
             raise InputError(
@@ -208,7 +216,6 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         raise InputError(f"{file} is damaged: its position, orientation or spacing makes no sense")
     size = int(head.Rows), int(head.Columns)
     ask_pixels(size[1], size[0], str(file))
-    thickness = get("PixelMeasuresSequence", "SliceThickness", 0)
     slope = get("PixelValueTransformationSequence", "RescaleSlope", 1)
     intercept = get("PixelValueTransformationSequence", "RescaleIntercept", 0)
     return _Slice(
@@ -218,10 +225,18 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         turned[:3],
         turned[3:],
         distances,  # type: ignore[arg-type]
-        float(thickness or 0),
+        _thickness(get),
         size,
         (float(slope), float(intercept)),
     )
+
+
+def _thickness(get: Callable[..., Any]) -> float:
+    """Of a slice, for a volume of one alone; 0 where it is not said, or is no number."""
+    try:
+        return max(0.0, float(get("PixelMeasuresSequence", "SliceThickness", 0)))
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _check_alike(slices: list[_Slice], name: str) -> None:
@@ -308,6 +323,8 @@ def _pixels(path: Path) -> np.ndarray:
     """The stored values of a file, decompressed; RGB for any kind of colour."""
     with explained(str(path)):
         dataset = _dataset(path)
+        if _frames(dataset) == 1 and "NumberOfFrames" in dataset:
+            del dataset.NumberOfFrames  # which may be no number
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:
@@ -328,8 +345,7 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def _bytes_stored(dataset: Any) -> int:
-    sides = dataset.Rows, dataset.Columns, dataset.get("NumberOfFrames") or 1
-    rows, columns, frames = (int(side) for side in sides)
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), _frames(dataset)
     depth = int(dataset.get("SamplesPerPixel") or 1) * (int(dataset.BitsAllocated) + 7) // 8
     return rows * columns * frames * depth
 
@@ -346,6 +362,6 @@ def _check_syntax(dataset: Any, path: Path) -> None:
         available = False
     if not available:
         raise InputError(
-            f"{path} is compressed as {syntax.name}, which needs one more package: pip install "
-            "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+            f"{path} is compressed as {syntax.name}, which nothing here unpacks; pip install "
+            "python-gdcm, or convert it first: gdcmconv --raw IN OUT"
         )

@@ -9,20 +9,32 @@ that it is made of.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddfm.errors import InputError
+from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
-from ddfm.volumes.dicom import LPS, read_head
-from ddfm.volumes.reading import library
+from ddfm.volumes.dicom import number_of, read_head
+from ddfm.volumes.reading import LPS, library
 from ddfm.volumes.volume import Volume
 
-__all__ = ["check_folder", "record_in", "write"]
+__all__ = [
+    "check_folder",
+    "check_grid",
+    "code",
+    "decimals",
+    "geometry",
+    "new_series",
+    "record_in",
+    "references",
+    "write",
+]
 
 BLOCK, CREATOR, RECORD = 0x0099, "DDFM", 0x01  # of a private element
 
@@ -31,11 +43,12 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Whose study it is. Copied only when asked for, and emptied where DICOM wants them present.
 _REQUIRED = (
     "PatientName PatientID PatientBirthDate PatientSex "
-    "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName"
+    "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Laterality "
+    "PositionReferenceIndicator"
 ).split()
 _OPTIONAL = (
     "IssuerOfPatientID OtherPatientIDs PatientAge PatientSize PatientWeight StudyDescription "
-    "InstitutionName BodyPartExamined PatientPosition PositionReferenceIndicator"
+    "InstitutionName BodyPartExamined PatientPosition"
 ).split()
 _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 
@@ -46,29 +59,36 @@ def check_folder(path: Path, grid: Volume | None = None) -> None:
     Args:
         grid: a volume on whose grid the series will lie, if that is known.
     """
-    library("pydicom")
     ours.check_folder(path)
+    check_grid(grid)
+
+
+def check_grid(grid: Volume | None) -> None:
+    """Raise where DICOM cannot say where this grid lies."""
+    library("pydicom")
     if grid is not None:
-        _geometry(grid)
+        geometry(grid)
 
 
 def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
     """A file for each slice along the last index, in a folder that appears whole."""
-    directions, spacing, positions = _geometry(volume)
-    series = _series(volume, keep_identity)
+    directions, spacing, positions = geometry(volume)
+    with quiet():  # the library has words for each value that is not of its kind
+        series = _series(volume, keep_identity)
     values, slope, intercept = _whole_numbers(volume)
     if not volume.is_color:
         series.RescaleSlope, series.RescaleIntercept = slope, intercept
-    series.ImageOrientationPatient = _decimals(np.concatenate([directions[0], directions[1]]))
-    series.PixelSpacing = _decimals([spacing[1], spacing[0]])
-    series.SliceThickness = series.SpacingBetweenSlices = _decimals([spacing[2]])[0]
+        series.RescaleType = "US"  # of no unit
+    series.ImageOrientationPatient = decimals(np.concatenate([directions[0], directions[1]]))
+    series.PixelSpacing = decimals([spacing[1], spacing[0]])
+    series.SliceThickness = series.SpacingBetweenSlices = decimals([spacing[2]])[0]
     with atomic_folder(path) as temporary:
         digits = max(4, len(str(volume.shape[2])))
         for k, position in enumerate(positions):
             series.InstanceNumber = k + 1
-            series.ImagePositionPatient = _decimals(position)
+            series.ImagePositionPatient = decimals(position)
             if keep_identity:  # a reference leads to the patient as surely as a name
-                series.SourceImageSequence = _sources(volume, k)
+                series.SourceImageSequence = references(volume, k)
             file = temporary / f"{k + 1:0{digits}d}.dcm"
             _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
 
@@ -81,10 +101,10 @@ def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
     low, high = float(values.min()), float(values.max())
     slope = (high - low) / 65535 or 1.0
     stored = np.rint((values - np.float64(low)) / slope).astype(np.uint16)
-    return stored, *_decimals([slope, low])
+    return stored, *decimals([slope, low])
 
 
-def _geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors along rows and columns, spacing of all three, and each slice's place, in LPS."""
     affine = LPS @ volume.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -100,6 +120,16 @@ def _geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _series(volume: Volume, keep_identity: bool) -> Any:
     """What all slices have in common."""
+    series = new_series(volume, keep_identity)
+    series.SOPClassUID = SECONDARY_CAPTURE
+    series.Modality = "OT"
+    series.ConversionType = "WSD"
+    series.ImageType = ["DERIVED", "SECONDARY"]
+    return series
+
+
+def new_series(volume: Volume, keep_identity: bool) -> Any:
+    """Of whom, of which study, and by what: what any new series says."""
     from pydicom.dataset import Dataset
     from pydicom.uid import generate_uid
 
@@ -108,10 +138,9 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
         source = Dataset()
     series = Dataset()
     for keyword in _REQUIRED:
-        setattr(series, keyword, source.get(keyword, ""))
-    for keyword in _OPTIONAL:
-        if keyword in source:
-            setattr(series, keyword, source.get(keyword))
+        setattr(series, keyword, "")
+    for keyword in _REQUIRED + _OPTIONAL:
+        _copy(source, series, keyword)
     for keyword in _UIDS:
         setattr(series, keyword, source.get(keyword) or generate_uid(None))
     if not keep_identity:
@@ -120,16 +149,12 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
         series.DeidentificationMethod = "ddfm: nothing of the source is kept but its geometry"
     if volume.burned_in:
         series.BurnedInAnnotation = "YES"
-    series.SOPClassUID = SECONDARY_CAPTURE
     series.SeriesInstanceUID = generate_uid(None)
-    series.SeriesNumber = 1000 + int(source.get("SeriesNumber") or 0)
+    series.SeriesNumber = 1000 + (number_of(source) or 0)
     series.SeriesDescription = ours.MARK
-    series.Modality = "OT"
-    series.ConversionType = "WSD"
-    series.ImageType = ["DERIVED", "SECONDARY"]
     series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
     # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
-    series.DerivationCodeSequence = [_code("FUSION", "99DDFM", "Fusion with a diffusion prior")]
+    series.DerivationCodeSequence = [code("FUSION", "99DDFM", "Fusion with a diffusion prior")]
     series.Manufacturer = "ddfm"
     series.SoftwareVersions = __version__
     series.PatientOrientation = ""
@@ -137,6 +162,13 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
         block = series.private_block(BLOCK, CREATOR, create=True)
         block.add_new(RECORD, "UT", volume.record)
     return series
+
+
+def _copy(source: Any, series: Any, keyword: str) -> None:
+    """What a header says, unless it is nothing of its kind."""
+    with suppress(TypeError, ValueError):
+        if keyword in source:
+            setattr(series, keyword, source.get(keyword))
 
 
 def record_in(path: Path) -> str | None:
@@ -152,7 +184,7 @@ def record_in(path: Path) -> str | None:
         return None
 
 
-def _sources(volume: Volume, k: int) -> list[Any]:
+def references(volume: Volume, k: int) -> list[Any]:
     """References to the images of all sources that a slice is made of."""
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
@@ -165,12 +197,13 @@ def _sources(volume: Volume, k: int) -> list[Any]:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, instance_uid
             meaning = "Source image for image processing operation"
-            item.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", meaning)]
+            item.PurposeOfReferenceCodeSequence = [code("121322", "DCM", meaning)]
             items.append(item)
     return items
 
 
-def _code(value: str, scheme: str, meaning: str) -> Any:
+def code(value: str, scheme: str, meaning: str) -> Any:
+    """An item of a code sequence."""
     from pydicom.dataset import Dataset
 
     code = Dataset()
@@ -208,7 +241,7 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
     dataset.save_as(file, enforce_file_format=True)
 
 
-def _decimals(values: Any) -> list[str]:
+def decimals(values: Any) -> list[str]:
     """Decimal strings of DICOM have 16 characters at most."""
     from pydicom.valuerep import format_number_as_ds
 

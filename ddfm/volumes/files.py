@@ -1,4 +1,4 @@
-"""Volumes in files: NIfTI, NRRD, DICOM series; and as NumPy arrays with their affines.
+"""Volumes in files: NIfTI (Analyze, MGH), NRRD, MetaImage, DICOM series; and as NumPy arrays.
 
 What a volume is written as follows the path: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a
 series of DICOM files.
@@ -17,75 +17,81 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import refuse_mask
 from ddfm.storage.outputs import check_writable
-from ddfm.volumes import dicom, dicom_out, nifti, nrrd
+from ddfm.volumes import dicom, dicom_map, dicom_out, metaimage, nifti, nrrd
 from ddfm.volumes.volume import Volume
 
 __all__ = [
+    "check_map_output",
     "check_planes_output",
     "check_volume_output",
     "is_volume",
     "read_volume",
     "record_in",
+    "volume_count",
     "volume_files",
+    "write_map",
     "write_volume",
 ]
 
-_READERS = {
-    ".nii": nifti.read,
-    ".nii.gz": nifti.read,
-    ".hdr": nifti.read,
-    ".img": nifti.read,
-    ".mgh": nifti.read,
-    ".mgz": nifti.read,
-    ".nrrd": nrrd.read,
-    ".nhdr": nrrd.read,
-}
+_OF_NIBABEL = (".nii", ".nii.gz", ".hdr", ".img", ".mgh", ".mgz")
+_READERS = {".nrrd": nrrd.read, ".nhdr": nrrd.read, ".mha": metaimage.read, ".mhd": metaimage.read}
 _WRITABLE = (".nii", ".nii.gz", ".nrrd")
 
 
 @by_annotation
-def read_volume(source: Any, *, series: int | None = None, name: str | None = None) -> Volume:
+def read_volume(
+    source: Any, *, series: int | None = None, volume: int | None = None, name: str | None = None
+) -> Volume:
     """A volume from wherever it is.
 
     Args:
-        source: a path: a file of NIfTI or NRRD, a folder with a DICOM series, or one file of
-            several DICOM frames; an array (I, J, K) or (I, J, K, 3); an array and its affine, as
-            a tuple; an image of nibabel; or a `Volume`.
+        source: a path: a file of NIfTI, Analyze, MGH, NRRD or MetaImage, a folder with a DICOM
+            series, or one file of several DICOM frames; an array (I, J, K) or (I, J, K, 3); an
+            array and its affine, as a tuple; an image of nibabel; or a `Volume`.
         series: the number of the DICOM series, where the folder has several.
+        volume: which one, from 0, where a file of NIfTI, Analyze or MGH has several.
         name: what to call it in messages, if not by its path.
     """
     if isinstance(source, Volume):
         return source
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        reader = _READERS.get(_suffix(path))
-        if reader is not None and not path.is_dir():
-            there = tuple(file for file in volume_files(path) if file.is_file())
-            return replace(reader(path), files=there)
-        return dicom.read(path, series)
+        suffix = _suffix(path)
+        if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
+            return dicom.read(path, series)
+        there = tuple(file for file in volume_files(path) if file.is_file())
+        found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
+        return replace(found, files=there)
     if isinstance(source, np.ndarray):
         source = (source, np.eye(4))
     if isinstance(source, tuple) and len(source) == 2:
         return _from_array(*source, name or "array")
     if hasattr(source, "dataobj") and hasattr(source, "affine"):
-        return nifti.from_image(source, name or "nibabel image")
+        return nifti.from_image(source, name or "nibabel image", volume)
     raise InputError(
         f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
         "pass a path, or an array and its affine as a tuple"
     )
 
 
+def volume_count(path: Path) -> int:
+    """How many volumes a file holds; of DICOM, series have numbers of their own."""
+    return nifti.count(path) if _suffix(path) in _OF_NIBABEL and not path.is_dir() else 1
+
+
 def is_volume(path: Path) -> bool:
     """By its name; a folder may be a series of DICOM."""
-    return path.is_dir() or _suffix(path) in (*_READERS, ".dcm")
+    return path.is_dir() or _suffix(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
 
 
 def record_in(path: Path) -> str | None:
     """What made a volume, as it is kept in its file; its values are not read."""
-    reader = _READERS.get(_suffix(path))
-    if path.is_dir() or reader is None:
-        return dicom_out.record_in(path)
-    return nrrd.record_in(path) if reader is nrrd.read else nifti.record_in(path)
+    suffix = _suffix(path)
+    if not path.is_dir() and suffix in _OF_NIBABEL:
+        return nifti.record_in(path)
+    if not path.is_dir() and suffix in _READERS:  # MetaImage is not written here
+        return nrrd.record_in(path) if _READERS[suffix] is nrrd.read else None
+    return dicom_out.record_in(path)
 
 
 def volume_files(path: Path) -> list[Path]:
@@ -98,6 +104,8 @@ def volume_files(path: Path) -> list[Path]:
         files += [path.with_suffix(other) for other in (".hdr", ".img")]
     elif suffix in (".nhdr", ".nrrd"):
         files += nrrd.data_files(path)
+    elif suffix in (".mha", ".mhd"):
+        files += metaimage.data_files(path)
     return files
 
 
@@ -114,6 +122,34 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
     check_writable(path, folder=not suffix)
     if not suffix:
         dicom_out.check_folder(path, grid)
+
+
+def check_map_output(path: Path, grid: Volume | None = None) -> None:
+    """Raise what `write_map` would raise about this path, before the work is done."""
+    if _suffix(path) != dicom_map.SUFFIX:
+        if not _suffix(path):
+            raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
+        check_volume_output(path)
+        return
+    check_writable(path)
+    dicom_out.check_grid(grid)
+
+
+@by_annotation
+def write_map(
+    path: str | os.PathLike[str], volume: Volume, what: str, *, keep_identity: bool = False
+) -> None:
+    """Writes values at each voxel as `write_volume` does; as .dcm, a parametric map of DICOM.
+
+    Args:
+        what: the values are, in a few words.
+    """
+    path = Path(path)
+    check_map_output(path, volume)
+    if _suffix(path) == dicom_map.SUFFIX:
+        dicom_map.write_map(path, volume, what, keep_identity)
+    else:
+        write_volume(path, volume)
 
 
 def check_planes_output(path: Path) -> None:

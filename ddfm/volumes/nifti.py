@@ -17,50 +17,58 @@ from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library
+from ddfm.volumes.reading import check_bytes, finite, library, which
 from ddfm.volumes.volume import Volume, check_shape
 
-__all__ = ["from_image", "read", "record_in", "write", "write_planes"]
+__all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
 COMMENT = 6  # the code of an extension
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
-def read(path: Path) -> Volume:
-    """The volume in a file."""
+def read(path: Path, volume: int | None = None) -> Volume:
+    """The only volume in a file, or the one of this number, from 0."""
     nibabel = library("nibabel")
     path = existing_file(path)
     with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
-            return from_image(image, str(path))
+            return from_image(image, str(path), volume)
         # nibabel stops where the last voxel ends, and never sees the checksum behind it.
         with gzip.open(path) as stream:
             image = type(image).from_file_map(image.make_file_map({"image": stream}))
-            volume = from_image(image, str(path), packed=path)
+            found = from_image(image, str(path), volume, packed=path)
             read_to_the_end(stream, str(path))
-        return volume
+        return found
 
 
-def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
+def count(path: Path) -> int:
+    """How many volumes there are in a file."""
+    with explained(str(path)):
+        return _along_time(library("nibabel").load(existing_file(path)).shape)[1]
+
+
+def from_image(
+    image: Any, name: str, volume: int | None = None, *, packed: Path | None = None
+) -> Volume:
     """The volume in an image of nibabel.
 
     Args:
+        volume: which of several, along the fourth axis.
         packed: the file that it is unpacked from, where it is.
     """
     with explained(name):
-        shape = tuple(int(side) for side in image.shape)
-        # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
-        while len(shape) > 3 and shape[3] == 1:
-            shape = shape[:3] + shape[4:]
+        shape, several = _along_time(image.shape)
         dtype = image.get_data_dtype()
+        in_color = several == 3 and dtype == np.uint8 and volume is None
+        if not in_color:
+            volume = which(volume, several, name)
+            shape = shape[:3] if len(shape) == 4 else shape
         check_shape(shape, name)
-        if len(shape) == 4 and dtype != np.uint8:
-            raise InputError(
-                f"{name}: 3 volumes of {dtype}; colours are of uint8, or take one first"
-            )
-        _check_file(image, dtype.itemsize, name, packed)
-        values = np.asarray(image.dataobj).reshape(shape)
+        _check_file(image, dtype.itemsize, name, packed, prod(shape))
+        one = several > 1 and not in_color
+        values = np.asarray(image.dataobj[_numbered(image.shape, volume)] if one else image.dataobj)
+        values = values.reshape(shape)
         affine = np.asarray(image.affine, np.float64)
         header = image.header.copy()
     if values.dtype.names is not None:
@@ -69,6 +77,19 @@ def from_image(image: Any, name: str, packed: Path | None = None) -> Volume:
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header)
+
+
+def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
+    """The sides without those of one beyond the third, and how many volumes that makes."""
+    sides = tuple(int(side) for side in shape)
+    # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
+    sides = (*sides[:3], *(side for side in sides[3:] if side != 1))
+    return sides, sides[3] if len(sides) == 4 else 1
+
+
+def _numbered(shape: Sequence[int], volume: int | None) -> tuple[Any, ...]:
+    """What takes one volume out of an array of several along its only axis beyond the third."""
+    return (..., *(0 if side == 1 else volume for side in shape[3:]))
 
 
 def record_in(path: Path) -> str | None:
@@ -143,7 +164,8 @@ def _clean_header(nibabel: Any, source: Any) -> Any:
     return header
 
 
-def _check_file(image: Any, itemsize: int, name: str, packed: Path | None) -> None:
+def _check_file(image: Any, itemsize: int, name: str, packed: Path | None, voxels: int) -> None:
+    """That the file can hold what it says, and that so many voxels are within the budget."""
     path = packed
     if path is None:
         holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
@@ -155,4 +177,4 @@ def _check_file(image: Any, itemsize: int, name: str, packed: Path | None) -> No
     check_bytes(image.shape, itemsize, path, compressed=compressed, name=name)
     scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)
     needed = itemsize + 4 + (8 if scaled else 0)  # as stored, scaled in float64, as float32
-    ask_bytes(prod(image.shape) * needed, name, path.stat().st_size)
+    ask_bytes(voxels * needed, name, path.stat().st_size)

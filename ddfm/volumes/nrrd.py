@@ -17,13 +17,14 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, finite, library
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
 
 KEY = "ddfm record"
 LONGEST_HEADER = 1 << 16  # bytes
+LONGEST_NAME = 255  # of a file; bytes
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
 MOST_LINES = 1000  # to skip before the values
 MOST_BYTES = 1 << 20
@@ -36,7 +37,6 @@ _SPACES = {
     "left-posterior-superior": (-1, -1, 1),
     "lps": (-1, -1, 1),
 }
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read(path: Path) -> Volume:
@@ -72,7 +72,8 @@ def data_files(path: Path) -> list[Path]:
     with open(path, "rb") as file:
         header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
     parts = (part for line in header.splitlines() for part in (line, line.partition(b":")[2]))
-    return [path.parent / os.fsdecode(part.strip()) for part in parts]
+    names = (part.strip() for part in parts)
+    return [path.parent / os.fsdecode(name) for name in names if len(name) <= LONGEST_NAME]
 
 
 def record_in(path: Path) -> str | None:
@@ -86,7 +87,7 @@ def record_in(path: Path) -> str | None:
 def write(path: Path, volume: Volume) -> None:
     """In the space of DICOM, left-posterior-superior, which is what most programs write."""
     nrrd = library("nrrd")
-    affine = _LPS @ volume.affine
+    affine = LPS @ volume.affine
     directions = affine[:3, :3].T
     kinds = ["domain"] * 3
     values = volume.stored()

@@ -12,7 +12,9 @@ import numpy as np
 
 from ddfm.errors import InputError, MissingExtra
 
-__all__ = ["check_bytes", "finite", "library"]
+__all__ = ["LPS", "check_bytes", "finite", "library", "which"]
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
 
 _PACKAGES = {"nibabel": "nibabel", "nrrd": "pynrrd", "pydicom": "pydicom"}
 
@@ -55,3 +57,17 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"{name}: none of its values is a number")
     values[~good] = values[good].min()
     return values
+
+
+def which(volume: int | None, count: int, name: str) -> int:
+    """Which of so many volumes is meant; if it is not said, there must be one alone."""
+    if volume is None and count > 1:
+        raise InputError(
+            f"{name} holds {count} volumes; choose one by its number, from 0 (volume=, --volume)"
+        )
+    number = volume or 0
+    if not 0 <= number < count:
+        raise InputError(
+            f"{name} holds {count} volumes, so there is none of the number {number} (from 0)"
+        )
+    return number

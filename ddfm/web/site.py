@@ -22,7 +22,16 @@ METHODS = ("default", "dmfuse")
 HELPERS = ("tone", "noise", "color")
 GRAPHS = (*METHODS, *HELPERS)
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-PAGE = ("index.html", "page.css", "page.js", "pixels.js", "worker.js", "offline.js", "icon.svg")
+PAGE = (
+    "index.html",
+    "page.css",
+    "page.js",
+    "pixels.js",
+    "exif.js",
+    "worker.js",
+    "offline.js",
+    "icon.svg",
+)
 PIXELS = 4_000_000  # more take more memory than browsers give
 LEAST = 32  # pixels along a side, as the graphs have it
 NO_RUNTIME = "; it is the folder dist of the npm package: npm install onnxruntime-web"

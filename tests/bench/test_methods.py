@@ -91,18 +91,24 @@ def test_configurations_and_results_of_others(pairs, tmp_path):
     assert theirs["metrics"] == pytest.approx(expected)
 
 
+def psnrs(entry: dict, what: str) -> list[float]:
+    """Of what was found out, and of what was told."""
+    return [entry["degraded"][what][way]["PSNR"] for way in ("", "told")]
+
+
 def test_noise_is_the_same_in_every_run(pairs, tmp_path):
     for out in ("first", "second"):
         ddfm_run(
             *("bench", pairs, "--out", tmp_path / out, "--subfolders", "near,far", *QUICK),
-            *("--noise", "15,25", "--ssim-range", 255),
+            *("--degrade", "noise=15", "--degrade", "noise=25", "--ssim-range", 255),
         )
     first, second = (
         json.loads((tmp_path / out / "summary.json").read_text())["default"]["set"]
         for out in ("first", "second")
     )
-    assert first["noise"] == second["noise"]
-    assert first["noise"]["15"]["PSNR"] > first["noise"]["25"]["PSNR"]
+    several = [{k: psnrs(one, k) for k in ("noise=15", "noise=25")} for one in (first, second)]
+    assert several[0] == several[1]
+    assert several[0]["noise=15"] > several[0]["noise=25"]
     assert first["metrics"]["SSIM"] == first["metrics"]["SSIM_data_range_255"]
 
 

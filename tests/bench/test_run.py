@@ -45,7 +45,7 @@ def bench(*arguments: object):
 
 def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
     out = tmp_path / "out"
-    result = bench(pairs, "--out", out, *QUICK, "--baselines", "--noise", "20")
+    result = bench(pairs, "--out", out, *QUICK, "--baselines", "--degrade", "noise=20")
     assert result.exit_code == 0, result.output
     with open(out / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -61,7 +61,7 @@ def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
     mean = np.mean([float(r["EN"]) for r in rows if r["configuration"] == "default"])
     assert entry["pairs"] == 2 and entry["seconds_per_pair"] > 0
     assert entry["metrics"]["EN"] == pytest.approx(mean)
-    assert 10 < entry["noise"]["20"]["PSNR"] < 40
+    assert 10 < entry["degraded"]["noise=20"][""]["PSNR"] < 40
     maximum = np.asarray(Image.open(out / "fused" / "maximum" / "set" / "one.png"))
     sources = [np.asarray(Image.open(pairs / folder / "one.png")) for folder in ("ir", "vi")]
     assert (maximum == np.maximum(*sources)).all()
@@ -126,7 +126,7 @@ def test_a_second_run_fuses_nothing_again(pairs, tmp_path):
 
 def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    first = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    first = bench(pairs, "--out", out, *QUICK, "--degrade", "noise=20")
     assert first.exit_code == 0, first.output
     tables = [(out / name).read_text() for name in ("results.csv", "summary.json")]
     lines = (out / "fused" / "default" / "set" / "ddfm-manifest.jsonl").read_text().splitlines()
@@ -139,8 +139,8 @@ def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
         raise AssertionError("measured again")
 
     monkeypatch.setattr("ddfm.bench.pairs.evaluate", never)
-    monkeypatch.setattr("ddfm.bench.pairs.ssim", never)
-    again = bench(pairs, "--out", out, *QUICK, "--noise", "20")
+    monkeypatch.setattr("ddfm.bench.degraded.ssim", never)
+    again = bench(pairs, "--out", out, *QUICK, "--degrade", "noise=20")
     assert again.exit_code == 0, again.output
     assert tables == [(out / name).read_text() for name in ("results.csv", "summary.json")]
     monkeypatch.undo()
@@ -159,13 +159,14 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_shards_share_the_work_and_one_run_reports(pairs, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole", tmp_path / "out"
-    command = [*QUICK, "--noise", "20", "--baselines"]
+    command = [*QUICK, "--degrade", "noise=20", "--baselines"]
     bench(pairs, "--out", whole, *command)
     for part in ("1/2", "2/2"):
         assert bench(pairs, "--out", out, *command, "--shard", part).exit_code == 0
         assert not (out / "report.html").exists()
     fused = [path.relative_to(out) for path in out.rglob("*.png")]
-    assert len(fused) == 2 * 2 * len(list((out / "fused").iterdir()))  # pairs, clean and noisy
+    rows = len(list((out / "fused").iterdir()))
+    assert len(fused) == 2 * (2 * rows + len(["told", "TV"]))  # pairs, clean and noisy
     monkeypatch.setattr("ddfm.bench.pairs.PairWork.fuse", lambda *_: pytest.fail("fused again"))
     assert bench(pairs, "--out", out, *command).exit_code == 0
     assert (out / "report.html").exists() and table(out) == table(whole)
@@ -293,7 +294,11 @@ def test_the_task_follows_from_the_folders(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nowhere"], "nowhere"), (["."], "subfolders"), ([".", "--noise", "x"], "noise")],
+    [
+        (["nowhere"], "nowhere"),
+        (["."], "subfolders"),
+        ([".", "--degrade", "noise=x"], "noise is a number"),
+    ],
 )
 def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)

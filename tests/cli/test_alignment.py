@@ -63,6 +63,27 @@ def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_pat
     assert entry["alignment"][0]["applied"]
 
 
+def test_three_sources_are_laid_on_any_of_them_and_looked_at(pair, tmp_path):
+    infrared, visible = pair
+    other, sheet = tmp_path / "other.png", tmp_path / "look.png"
+    part = np.asarray(Image.open(EXAMPLES / "olinda_infrared.png"))[10:-10, 7:-7]
+    Image.fromarray(part).save(other)
+    height, width = part.shape
+    three = ["fuse", visible, other, infrared, "-o", tmp_path / "f.png"]
+    three += ["--prior", "gaussian", "--steps", "1", "--device", "cpu"]
+    result = ddfm_run(*three, "--align", "shift", "--align-to", "3", "--check", sheet, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)["settings"]["alignment"]
+    assert [(one["source"], one["onto"]) for one in found] == [(0, 2), (1, 2)]
+    assert all(one["applied"] for one in found)
+    assert np.allclose(found[0]["offset"], (14, -20), atol=1.5)
+    assert np.allclose(found[1]["offset"], (7, -10), atol=1)
+    assert np.asarray(Image.open(tmp_path / "f.png")).shape[:2] == (height, width)
+    assert np.asarray(Image.open(sheet)).shape[0] > 4 * height
+    many = [*three, "--align", "shift", "--save-transform", tmp_path / "t.json"]
+    refused(ddfm_run(*many), "two sources")
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

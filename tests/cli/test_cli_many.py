@@ -168,7 +168,7 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
     two = ("fuse", other, other, "-o", out)
-    refused(ddfm_run(*two, "--celsius", 1, 2), "no file of a FLIR camera")
+    refused(ddfm_run(*two, "--celsius", 1, 2), "no radiometric file")
     refused(
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
         "a FLIR file that comes alone",
@@ -207,6 +207,9 @@ def test_volumes(tmp_path, volumes):
     np.testing.assert_allclose(image.affine, np.diag([1, 1, 4, 1]))
     with Image.open(look) as image:
         assert image.width == 5 * (8 + 2)
+    ddfm_run("volume", *volumes, "-o", out, *FAST, "--montage", look, "--axis", "sagittal", "-q")
+    with Image.open(look) as image:
+        assert image.width == 8 * (9 + 2)  # eight slices, from the front to the back
 
 
 def test_options_of_volumes(tmp_path, volumes):

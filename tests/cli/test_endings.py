@@ -96,7 +96,8 @@ def test_names_that_are_no_unicode_pass_through_a_benchmark(tmp_path):
     for seed, folder in enumerate(("ir", "vi")):
         picture(tmp_path / "set" / folder / name, seed)
     out = tmp_path / "out"
-    result = ddfm_run("bench", tmp_path / "set", "--out", out, "--prior", "gaussian", "--noise", 9)
+    noise = ("--degrade", "noise=9")
+    result = ddfm_run("bench", tmp_path / "set", "--out", out, "--prior", "gaussian", *noise)
     assert result.exit_code == 0, result.output
     assert (out / "fused" / "default" / "set" / name).is_file()
     for table in ("results.csv", "report.html"):

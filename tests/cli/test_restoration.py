@@ -42,12 +42,22 @@ def test_what_is_said_arrives(small, tmp_path):
     result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
     assert result.exit_code == 0, result.output
     settings = json.loads(result.stdout)["settings"]
-    nothing = {"dead": False, "frame": False}
+    nothing = {"dead": False, "frame": False, "jpeg": 0}
     assert settings["observations"] == [
         {"noise": 5.0, "blur": 0.7, "stripes": "columns"} | nothing,
         {"stripes": "none"} | nothing,
     ]
     assert settings["observed"][0]["blur"] == 0.7
+
+
+def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
+    a, b, _ = small
+    said = ("--noise-a", "poisson,4,2", "--noise-b", "rician,10")
+    result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
+    assert result.exit_code == 0, result.output
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["observations"] == [{"noise": ["poisson", 4, 2]}, {"noise": ["rician", 10]}]
+    assert [one["noise"][0] for one in settings["observed"]] == ["poisson", "rician"]
 
 
 def test_a_kernel_and_a_mask_are_files(small, tmp_path):
@@ -68,6 +78,8 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         (("--scale-b", "0.2"), "scale is 1 or more"),
         (("--jpeg-a", "200"), "from 1 to 100"),
         (("--stripes-a", "some"), "unknown stripes"),
+        (("--noise-a", "much"), "a noise is a number"),
+        (("--noise-b", "rician,-3"), "noise rician must be"),
     ],
 )
 def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):

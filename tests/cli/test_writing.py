@@ -40,7 +40,7 @@ READ = {
     "priors check": {"photographs"},
     "train-dmfuse": {"folder"},
     "train-prior": {"folder", "validation", "init"},
-    "volume": {"a", "b", "like", "more"},
+    "volume": {"a", "b", "like", "more", "transform_file"},
     "web": {"runtime", "graphs"},
 }
 # Of commands that are given no source: `export`, and `web`, whose folder must not be there yet.
@@ -192,7 +192,7 @@ CASES = {
         "bench", make_sets,
         lambda given: [
             given / "set", "--also", f"other={given / 'other'}", "--config", given / "config.toml",
-            "--noise", "20", "--prior", "gaussian", "--device", "cpu", "--quiet",
+            "--degrade", "noise=20", "--prior", "gaussian", "--device", "cpu", "--quiet",
         ],
         {"out": "bench"},
     ),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ddfm.diffusion.observed import observe, with_independent_noise
+from ddfm.diffusion.observed import DETAIL, LOST, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise
 from ddfm.priors.gaussian import GaussianPrior
 
@@ -24,7 +24,10 @@ def field(std: float, size: int = 96) -> tuple[GaussianPrior, torch.Tensor]:
 
 @pytest.mark.parametrize("left_open", [0.1, 0.3, 0.6, 0.9])
 def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
-    """Of y = x + n with x ~ N(0, s^2): mean k y and variance k sigma^2, k = s^2/(s^2 + sigma^2)."""
+    """Of y = x + n with x ~ N(0, s^2): mean k y and variance k sigma^2, k = s^2/(s^2 + sigma^2).
+
+    To which comes what a prior may have lost, that knows less than this one.
+    """
     std = SIGMA * math.sqrt(left_open / (1 - left_open))
     prior, seen = field(std)
     source = observe(seen, prior, seen.shape[-2:], clean=0.0, clipped=0.0)
@@ -33,9 +36,10 @@ def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
     drawn = source.drawn(prior, Noise(range(40)))
     torch.testing.assert_close(source.mean, k * seen, atol=0.05 * sigma, rtol=0)
     off = drawn.mean(0) - k * seen[0]
-    assert float(off.square().mean().sqrt()) < 1.3 * math.sqrt(k / 40) * sigma  # of 40 samples
-    ratio = float(drawn.var(0).mean().sqrt()) / (math.sqrt(k) * sigma)
-    assert 0.85 < ratio < 1.1
+    expected = k * sigma**2 + LOST * sigma
+    assert float(off.square().mean().sqrt()) < 1.3 * math.sqrt(expected / 40)  # of 40 samples
+    variance = float(drawn.var(0).mean()) - LOST * sigma
+    assert 0.85 < math.sqrt(variance / k) / sigma < 1.1
 
 
 def test_noise_that_was_left_is_drawn_anew():
@@ -63,3 +67,16 @@ def test_what_two_sources_share_is_no_noise():
     assert [source.noise for source in own] == [pytest.approx(0.02, rel=0.1)] * 2
     twice = with_independent_noise([sources[0]] * 2, size, [2 / 255, 2 / 255])
     assert twice[0].noise == pytest.approx(2 / 255 / math.sqrt(12))  # the steps of 8 bits
+
+
+def test_a_source_that_was_enlarged_is_unsure_where_it_is_steep():
+    """A ramp of one slope, beside what is even: an edge may lie DETAIL (k - 1) pixels off."""
+    slope = 0.01
+    seen = (slope * torch.arange(64.0) - 0.3).clamp(max=-0.1).expand(1, 1, 32, 64)
+    source = observe(seen.contiguous(), GaussianPrior(), (32, 64), math.inf, None)
+    (sure,) = with_independent_noise([source], (32, 64), [0.0])
+    (unsure,) = with_independent_noise([source], (32, 64), [0.0], [3.0])
+    assert float(sure.drawn(GaussianPrior(), Noise(range(9))).var(0).max()) < 1e-9
+    drawn = unsure.drawn(GaussianPrior(), Noise(range(200)))[:, 0].std(0)
+    assert float(drawn[:, 5:10].mean()) == pytest.approx(2 * DETAIL * slope, rel=0.05)
+    assert float(drawn[:, 50:].max()) < 1e-6

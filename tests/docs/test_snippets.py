@@ -114,6 +114,7 @@ def parse(line: str, whole: bool = True) -> None:
             return
         name, inner, words = command.resolve_command(context, words)
         command, context = inner, click.Context(inner, info_name=name, parent=context)
+    words = getattr(command, "joined", list)(words)
     values, rest, order = command.make_parser(context).parse_args(args=words)
     assert not rest, line
     for parameter in order:

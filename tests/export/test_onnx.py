@@ -1,5 +1,6 @@
 """ONNX files: ONNX Runtime computes what torch does."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,9 @@ import onnx
 import pytest
 import scipy.fft
 import torch
+from PIL import Image
 
+import ddfm
 from command_line import ddfm_run, refused
 from ddfm.export.graphs import Graph, make_graph
 from ddfm.export.onnx import onnx_of
@@ -103,6 +106,19 @@ def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
     assert asked
 
 
+@pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-exposure", "multi-focus"])
+def test_graphs_of_a_task_make_what_ddfm_makes(prior, task):
+    a, b = (np.random.default_rng(k).integers(0, 256, (6, 8), np.uint8) for k in (0, 1))
+    size = (64, 48)
+    a, b = (np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BICUBIC)) for x in (a, b))
+    planes = [torch.from_numpy(x / np.float32(255))[None, None] for x in (a, b)]
+    with torch.no_grad():
+        fused = make_graph("default", prior, task).module(*planes)
+        toned = make_graph("tone", prior, task).module(fused)[0, 0].numpy()
+    how = {"task": task, "dtype": "float32", "device": "cpu", "clean": math.inf}
+    np.testing.assert_allclose(toned, ddfm.fuse(a, b, **how).picture.pixels[..., 0], atol=1e-5)
+
+
 def test_the_default_can_be_followed(prior):
     """One step, of one size, which is quick: nothing in it depends on what is in the pictures."""
     graph = make_graph("default", prior)
@@ -142,3 +158,5 @@ def test_a_loop_becomes_a_loop():
 def test_graphs_that_there_are_not(tmp_path):
     refused(ddfm_run("export", "defualt"), "did you mean default")
     refused(ddfm_run("export", "prior", "--prior", "gaussian", "-o", tmp_path / "p.onnx"), "graph")
+    for graph, task, words in (("noise", "medical", "is of no task"), ("tone", "x", "task")):
+        refused(ddfm_run("export", graph, "--task", task, "-o", tmp_path / "p.onnx"), words)

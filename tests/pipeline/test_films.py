@@ -14,7 +14,7 @@ from PIL import Image
 
 import ddfm
 from command_line import ddfm_run, refused
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
@@ -466,7 +466,9 @@ def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
 def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
     frames = [np.full((20, 24), 9 * k, np.uint8) for k in range(9)]
     longer = write_video(tmp_path / "long.mp4", frames)
-    assert len(fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7).outcomes) == 4
+    with pytest.warns(DdfmWarning, match="long.mp4 goes on after frame 4"):
+        summary = fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7)
+    assert len(summary.outcomes) == 4
     assert VideoReader(tmp_path / "x.mkv").rate == 7
 
 

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 import ddfm
+from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.pipeline.volumes import fuse_volumes, kept_slices
+from ddfm.registration.space_files import write_space_transform
 from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
 from ddfm.volumes.intensity import find_window, scaled
 from ddfm.volumes.volume import find_axis, slices
@@ -536,3 +538,35 @@ def test_a_montage_has_numbers_sides_and_scales(tmp_path):
     assert (bar[..., 0] == bar[..., 2]).all()  # grey, and the one below is in colours
     below = wide[92 + 20 : 92 + 70, width : width + 20]
     assert (below[..., 0].astype(int) - below[..., 2] > 100).any()
+
+
+def test_a_transform_that_is_known_puts_a_wrong_header_right(tmp_path, fuser):
+    """By a file, by the command, and by its own record the same voxels as with the right header."""
+    affine, wrong = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
+    wrong[:3, 3] = (6.0, -4.0, 2.0)  # whole voxels, so that nothing is interpolated
+    rng = np.random.default_rng(0)
+    values = rng.random((2, 20, 24, 8)).astype(np.float32)
+    first, right, off = (
+        Volume(values[k], a, n) for k, a, n in ((0, affine, "A"), (1, affine, "B"), (1, wrong, "B"))
+    )
+    motion = np.eye(4)
+    motion[:3, 3] = wrong[:3, 3]
+    write_space_transform(tmp_path / "b.tfm", motion)
+    expected = fuse_volumes(first, right, fuser).values
+    known = fuse_volumes(first, off, fuser, transform=tmp_path / "b.tfm")
+    assert np.array_equal(known.values, expected)
+    assert known.settings["alignment"][0]["fixed_to_moving"] == motion.tolist()
+    for volume, name in ((first, "a.nii"), (off, "b.nii")):
+        write_volume(tmp_path / name, volume)
+    command = ["volume", tmp_path / "a.nii", tmp_path / "b.nii"]
+    one = [*command, "-o", tmp_path / "f.nii", *FAST, "--task", "medical", "--seed", "5"]
+    assert ddfm_run(*one, "--transform", tmp_path / "b.tfm").exit_code == 0
+    again = [*command, "-o", tmp_path / "g.nii", "--like", tmp_path / "f.nii"]
+    assert ddfm_run(*again).exit_code == 0
+    made = [read_volume(tmp_path / name).values for name in ("f.nii", "g.nii")]
+    assert np.array_equal(*made)
+    both = ddfm_run(*one, "--transform", tmp_path / "b.tfm", "--align", "rigid", "--overwrite")
+    refused(both, "use either")
+    for change in ({"more": [right]}, {"transform": np.eye(3)}):
+        with pytest.raises(DdfmError, match=r"two volumes|no motion"):
+            fuse_volumes(first, off, fuser, **{"transform": motion, **change})

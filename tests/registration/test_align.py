@@ -46,6 +46,31 @@ def test_a_shifted_pair_is_named_with_its_offset(pair):
     assert found.is_off and np.allclose(found.transform.offset, (-14, 20), atol=1.5)
 
 
+def test_a_turned_pair_is_named_with_its_turn_and_size(pair):
+    infrared, visible = pair
+    size = visible.shape
+    angle, scale = np.deg2rad(-3.0), 1 / 1.06
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    turn = np.array([[cos, -sin], [sin, cos]])
+    put_on = Transform(np.r_[np.c_[turn, middle - turn @ middle], [[0, 0, 1]]], size, size)
+    found = check(visible, off(infrared, put_on))
+    assert found.is_off
+    assert np.allclose(found.transform.turn_and_size, (3.0, 1.06), atol=(0.4, 0.01))
+    named = [
+        Picture(x[..., None], name=n) for x, n in ((off(infrared, put_on), "A"), (visible, "B"))
+    ]
+    words = lay(named).words[0]
+    assert "degrees clockwise" in words and "% larger" in words
+
+
+def test_what_is_sure_is_less_so_where_little_is_seen(pair):
+    infrared, visible = pair
+    whole = align(visible, infrared, "affine")
+    part = align(visible[:80, :80], infrared[:80, :80], "affine")
+    assert 0 < whole.spread < part.spread < 1
+
+
 def test_auto_takes_a_shift_for_a_shift_and_leaves_what_lies_well(pair):
     infrared, visible = pair
     shifted = align(visible[:-20, 14:], infrared[20:, :-14])
@@ -54,7 +79,7 @@ def test_auto_takes_a_shift_for_a_shift_and_leaves_what_lies_well(pair):
     assert well.sure and well.transform.model == "none" and well.transform.moves == 0
 
 
-@pytest.mark.parametrize("model", ["affine"])
+@pytest.mark.parametrize("model", ["affine", "homography"])
 def test_a_turn_is_found(pair, model):
     infrared, visible = pair
     size = visible.shape

@@ -11,8 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 from ddfm import DdfmError, Fuser, Observation, read_image
+from ddfm.errors import DdfmWarning
 from ddfm.restoration.frame import find_frame
-from ddfm.restoration.jpeg import held_to_file, quantisation
+from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
 from ddfm.restoration.pixels import find_dead, mended
 from ddfm.restoration.stripes import find_stripes
@@ -37,7 +38,7 @@ def psnr(x: np.ndarray, y: np.ndarray) -> float:
 
 
 INFRARED, VISIBLE = example("infrared"), example("visible")
-NOTHING = Observation(stripes="none", dead=False, frame=False)
+NOTHING = Observation(stripes="none", dead=False, frame=False, jpeg=0)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,67 @@ def test_what_was_compressed_is_held_where_the_file_has_it():
     assert (held_to_file(flat, y, 30) - y).abs().mean() < (flat - y).abs().mean() / 3
 
 
+def compressed(plane: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(plane).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+@pytest.mark.parametrize("quality", [10, 30, 55])
+def test_a_quality_is_found_where_blocks_lie_as_they_were(quality):
+    file = compressed(INFRARED, quality) / 255
+    assert find_quality(file) == pytest.approx(quality, abs=2)  # some tables differ in little
+    assert find_quality(file[3:, 5:]) is None
+
+
+@pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
+def test_what_was_not_compressed_or_hardly_has_no_quality(plane):
+    assert find_quality(plane / 255) is None
+    assert find_quality(compressed(plane, 90) / 255) is None
+
+
+def test_blocks_are_undone_with_the_prior_and_without_a_word():
+    fuser = Fuser(device="cpu", look=False)
+    file = compressed(INFRARED, 30)
+    fusion = fuser(file, VISIBLE)
+    assert fusion.settings["observed"][0] == {"jpeg": 30}
+    x = 255 * fusion.sources[0].pixels[..., 0]
+    assert psnr(x, INFRARED) > psnr(file, INFRARED) + 0.4
+
+
+def test_what_is_transparent_says_nothing(fuser):
+    """As with a mask: the other source is seen there, and the result is opaque."""
+    clear = np.zeros(INFRARED.shape, bool)
+    clear[:, : INFRARED.shape[1] // 3] = True
+    source = np.dstack([np.where(clear, 0, INFRARED), np.where(clear, 0, 255)]).astype(np.uint8)
+    fusion = fuser(source, VISIBLE)
+    found = fusion.settings["observed"][0]
+    assert found == {"transparent": pytest.approx(clear.mean(), abs=1e-3)}
+    assert (fusion.image[..., 1] == 255).all()
+    inner = np.zeros_like(clear)
+    inner[20:-20, 10 : INFRARED.shape[1] // 3 - 20] = True
+    levels = fusion.image[..., 0]
+    assert np.corrcoef(levels[inner], VISIBLE[inner])[0, 1] > 0.9
+    both = fuser(source, np.dstack([VISIBLE, source[..., 1]]))
+    assert (both.image[..., 1] == source[..., 1]).all()  # where both are clear, so is the result
+
+
+def test_noise_of_colours_is_removed_with_that_of_levels():
+    fuser = Fuser(device="cpu", look=False)
+    color = np.stack([VISIBLE * share for share in (1.0, 0.8, 0.6)], axis=2)
+    noisy = rounded(color + 20 * RNG.standard_normal(color.shape))
+    y = fuser(INFRARED, noisy).sources[1].pixels * 255
+    chroma = [x[..., 0].astype(float) - x[..., 2] for x in (y, noisy, color)]
+    errors = [np.abs(x - chroma[2]).mean() for x in chroma[:2]]
+    assert errors[0] < errors[1] / 2
+
+
+def test_noise_that_is_not_there_is_named(fuser):
+    with pytest.warns(DdfmWarning, match=r"noise of 30 levels is said, and \d"):
+        fusion = fuser.with_config(observations=[{"noise": 30}, None])(INFRARED, VISIBLE)
+    assert fusion.settings["observed"][0]["noise_there"] < 10
+
+
 def test_powers_of_matrices_against_numpy():
     rng = np.random.default_rng(1)
     root = rng.standard_normal((5, 2, 2))
@@ -214,8 +276,11 @@ def test_powers_of_matrices_against_numpy():
         ({"blur": -1}, "blur must be a finite number above 0"),
         ({"blur": [1, 2, 3]}, "length and angle"),
         ({"noise": "much"}, "noise must be a finite number"),
+        ({"noise": ["rice", 3]}, "did you mean rician"),
+        ({"noise": ["rician", 3, 4]}, "noise rician is given its deviation"),
+        ({"noise": ["poisson", 0]}, "noise poisson must be a finite number above 0"),
         ({"stripes": "diagonal"}, "unknown stripes 'diagonal'"),
-        ({"jpeg": 0}, "quality from 1 to 100"),
+        ({"jpeg": 101}, "quality from 1 to 100"),
         ({"blurr": 1}, "did you mean blur"),
         ("noise", "an observation is an Observation"),
     ],

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ddfm import DdfmError
+from command_line import ddfm_run
+from ddfm import DdfmError, Fuser
+from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.restoration.volume import FWHM, Sampled, sharpened
 from ddfm.volumes.resample import resampled
 from ddfm.volumes.volume import Volume
@@ -76,3 +78,22 @@ def test_colours_have_no_resolution_to_be_undone():
     colors = Volume(np.zeros((4, 4, 4, 3), np.float32), GRID, "pet")
     with pytest.raises(DdfmError, match="pet is in colour"):
         sharpened(colors, Volume(np.zeros((8, 8, 8)), GRID), 4.0, np.zeros((8, 8, 8)))
+
+
+def test_what_is_said_of_the_second_volume_is_undone(phantom):
+    """The record says it, the source that was fused is sharper, and without it all is as it was."""
+    fuser = Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
+    mri = Volume((phantom > 0.5).astype(np.float32), GRID, "mri")
+    pet = Volume(ndimage.zoom(phantom, 0.5, order=1), turned(2.0, 0), "pet")
+    said = fuse_volumes(mri, pet, fuser, fwhm_b=5.0, progress=False)
+    left = fuse_volumes(mri, pet, fuser, progress=False)
+    assert "'fwhm_b': 5.0" in str(said.record) and "fwhm_b" not in str(left.record)
+    edges = [float(np.abs(np.diff(f.sources[1].values, axis=0)).max()) for f in (said, left)]
+    assert edges[0] > 1.3 * edges[1]
+    with pytest.raises(DdfmError, match="fwhm_b"):
+        fuse_volumes(mri, pet, fuser, fwhm_b=-1.0, progress=False)
+
+
+def test_a_width_that_is_none_ends_in_one_line(tmp_path):
+    result = ddfm_run("volume", tmp_path, tmp_path, "-o", tmp_path / "f.nrrd", "--fwhm-b", "wide")
+    assert result.exit_code == 2 and "such as 5mm" in result.stderr

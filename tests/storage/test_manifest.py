@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,10 @@ def test_contents_decide_where_times_differ(made):
 def test_lines_without_size_and_time_are_known_by_content(made, monkeypatch):
     """As versions before 0.6 have written them."""
     manifest, _ = made
-    for entry in (manifest.entries["x.png"], manifest.entries["x.png"]["sources"][0]):
+    line = manifest.entries["x.png"]
+    for entry in (line, line["sources"][0]):
         del entry["size"], entry["mtime_ns"]
+    monkeypatch.setattr(manifest, "entries", {"x.png": line})
     assert found(made)
     (manifest.folder / "x.png").write_bytes(b"RESULT")
     assert not found(made)
@@ -105,7 +108,7 @@ def test_lines_without_size_and_time_are_known_by_content(made, monkeypatch):
                {"settings": [1]}, {"sha256": 7, "mtime_ns": "x"}],
 )  # fmt: skip
 def test_damaged_lines_are_no_reason_to_keep_anything(made, damage):
-    made[0].entries["x.png"] |= damage
+    made[0].note("x.png", damage)
     assert not found(made)
 
 
@@ -115,6 +118,50 @@ def test_data_is_known_by_its_content():
     assert data.is_as_noted(KnownData("b", b"onetwo").noted())
     for other in (KnownData("a", b"one").noted(), {}, None, 3):
         assert not data.is_as_noted(other)
+
+
+def test_names_of_any_kind_are_found_again(tmp_path):
+    names = ["plain.png", 'quoted".png', "back\\slash.png", "straße 東.png", "{}.png", " .png"]
+    for turn in (b"a", b"b"):
+        with Manifest(tmp_path) as manifest:
+            for name in names:
+                add(manifest, name, turn + name.encode(), settings=turn.decode())
+    with Manifest(tmp_path) as manifest:
+        assert sorted(manifest.entries) == sorted(names) and len(manifest.entries) == len(names)
+        for name in names:
+            assert manifest.get(name)["settings"] == "b" and len(manifest.known(name)) == 2
+
+
+def test_a_line_that_was_cut_off_gives_way_to_the_one_before(tmp_path):
+    with Manifest(tmp_path) as manifest:
+        add(manifest, "x.png", b"x", settings={"steps": {"a": 2}})
+    whole = (tmp_path / NAME).read_bytes()
+    for cut in (whole[: whole.rindex(b"}}")] + b"}\n", whole[:-9], whole[:60] + b"\n"):
+        (tmp_path / NAME).write_bytes(whole + cut)
+        with Manifest(tmp_path) as manifest:
+            assert manifest.get("x.png")["settings"] == {"steps": {"a": 2}}
+            assert len(manifest.known("x.png")) == 1
+
+
+def test_what_is_kept_of_a_line_is_where_it_stands(tmp_path):
+    """Of a million lines of 1.5 kB each that is what there is room for."""
+    entry = {"settings": {"x" * 1000: 1}, "sha256": "0" * 64, "size": 1, "mtime_ns": 1}
+    lines = (
+        json.dumps({"output": f"{k}.png"} | {name: entry[name] for name in ORDER} | entry) + "\n"
+        for k in range(2000)
+    )
+    (tmp_path / NAME).write_text("".join(lines))
+    tracemalloc.start()
+    try:
+        with Manifest(tmp_path) as manifest:
+            kept, _ = tracemalloc.get_traced_memory()
+            assert kept / 2000 < 400, "bytes of a line"
+            assert manifest.entries["1999.png"]["settings"] == entry["settings"]
+    finally:
+        tracemalloc.stop()
+
+
+ORDER = ("sha256", "size", "mtime_ns")
 
 
 # --- whose files these are ------------------------------------------------------------------------

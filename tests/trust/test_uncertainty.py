@@ -18,7 +18,7 @@ from ddfm import DdfmError, Fuser, read_image
 from ddfm.imaging.sources import grey
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.trust.pictures import drawn_uncertainty
-from ddfm.trust.uncertainty import WIDENED, Uncertainty
+from ddfm.trust.uncertainty import Uncertainty
 from places import EXAMPLES
 
 PAIR = (EXAMPLES / "olinda_infrared.png", EXAMPLES / "olinda_visible.png")
@@ -84,13 +84,6 @@ def test_intervals_are_students_and_quantiles_those_of_the_samples():
     assert high - 0.5 == pytest.approx(1.645 * 0.01, rel=0.01)
     assert 0.5 - low == pytest.approx(1.645 * 0.01, rel=0.01)
     assert sure.quantile(0.95) == pytest.approx(0.5 + 1.645 * 0.01, abs=1e-4)
-
-
-def test_where_noise_was_removed_samples_are_widened():
-    samples = np.array([0.4, 0.5, 0.6])[:, None, None]
-    plain = Uncertainty.of(samples[1], samples, removed=False)
-    wide = Uncertainty.of(samples[1], samples, removed=True)
-    assert wide.std == pytest.approx(WIDENED * plain.std)
 
 
 @pytest.mark.parametrize("samples", [1, -1, 5000])

@@ -75,4 +75,4 @@ def test_the_command_line_writes_it_on_the_same_grid(tmp_path):
     found, fused = read_volume(std), read_volume(out)
     np.testing.assert_allclose(found.affine, fused.affine)
     assert found.values.shape == fused.values.shape and 0 < found.values.max() < 0.2
-    refused(ddfm_run(*line, tmp_path / "folder"), "--uncertainty of a volume is a file")
+    refused(ddfm_run(*line, tmp_path / "folder"), "a map is one file")

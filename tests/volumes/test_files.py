@@ -123,8 +123,8 @@ def test_files_that_are_no_volumes(tmp_path):
         return data[:252] + np.int16([0, 1]).tobytes() + data[256:280] + bytes(48) + data[328:]
 
     for path, words in [
-        (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "3 dimensions.*take one of its"),
-        (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "colours are of uint8"),
+        (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "holds 5 volumes; choose one"),
+        (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "holds 3 volumes; choose one"),
         (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
         (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "complex64 are not"),
         (nifti("nan.nii", np.full((3, 3, 3), np.nan, np.float32)), "none of its values"),

@@ -26,7 +26,7 @@ __all__ = ["READABLE", "bytes_needed", "from_pil", "from_pil_file", "metadata_of
 # Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
 READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
-_ORIENTATION = 274
+_ORIENTATION, _IPTC = 274, 0x0404
 _SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 _GREY_ALPHA = "LA;16B"
 _TARGET = {  # the mode that holds what is in a mode, and the one if a colour is keyed out
@@ -96,11 +96,18 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
 
 def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
     """What comes along with an image, which is turned by this orientation."""
-    block, packet = image.info.get("exif"), packet_of(image)
+    block, packet, iptc = image.info.get("exif"), packet_of(image), _iptc_of(image)
     return gathered(
         lambda: exif_in(block, orientation) if isinstance(block, bytes) and block else Exif(),
-        lambda: kept(packet) if packet else None,
+        lambda: kept(packet, iptc) if packet or iptc else None,
     )
+
+
+def _iptc_of(image: Image.Image) -> bytes | None:
+    """The block of IPTC's older records, among the resources of Photoshop in a JPEG."""
+    resources = image.info.get("photoshop")
+    block = resources.get(_IPTC) if isinstance(resources, dict) else None
+    return block if isinstance(block, bytes) else None
 
 
 def packet_of(image: Image.Image) -> bytes | None:

@@ -41,6 +41,7 @@ __all__ = [
     "page_metadata",
     "page_tags",
     "read_page",
+    "whole_pages",
     "write_pages",
     "write_tiff",
 ]
@@ -49,7 +50,9 @@ _UNCOMPRESSED, _DEFLATE = {1}, {8, 32946}
 _BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _WIDTH, _HEIGHT, _FILL_ORDER, _ORIENTATION, _XMP, _ICC = 256, 257, 266, 274, 700, 34675
+_IPTC = 33723
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
+_SUBFILE, _REDUCED, _MASK = 254, 1, 4
 _BYTE = 1
 _LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
@@ -73,6 +76,18 @@ def page_count(path: Path) -> int:
     return len(seen)
 
 
+def whole_pages(path: Path) -> int:
+    """How many pages are pictures of their own, and no smaller copies of another, nor masks."""
+    with BoundedFile(path) as file:
+        read = partial(_bytes_at, file)
+        _, order, big = _page(file, 0)
+        count = 0
+        for offset in islice(_pages(file), _MOST_PAGES):
+            kind = directory_in(read, offset, order, [_SUBFILE], big=big).get(_SUBFILE)
+            count += not (kind and int(next(iter(kind.numbers), 0)) & (_REDUCED | _MASK))
+    return count
+
+
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
     """Some of the tags of a page that there is, as they are stored."""
     with BoundedFile(path) as file:
@@ -85,7 +100,7 @@ def page_metadata(path: Path, page: int) -> Metadata:
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         offset, order, big = _page(file, page)
-        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, _ORIENTATION, _XMP}
+        wanted = GEO_TAGS | {_WIDTH, _HEIGHT, _ORIENTATION, _XMP, _IPTC}
         tags = directory_in(read, offset, order, wanted, big=big)
         height, width, orientation = (
             int(next(iter(tags[tag].numbers), 1)) if tag in tags else 1
@@ -96,9 +111,10 @@ def page_metadata(path: Path, page: int) -> Metadata:
             found = geo_in(tags)
             return found and found.on_grid(turned((height, width), orientation))
 
+        packet, iptc = (tags[tag].data if tag in tags else None for tag in (_XMP, _IPTC))
         return gathered(
             lambda: read_exif(read, offset, order, orientation, big=big),
-            lambda: kept(tags[_XMP].data) if _XMP in tags else None,
+            lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
 

@@ -16,6 +16,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
 
 from ddfm.errors import InputError
+from ddfm.imaging.metadata.iptc import Property, properties_of
 from ddfm.storage.ours import MARK
 
 __all__ = ["kept", "packet", "personal", "record_in"]
@@ -87,11 +88,21 @@ class _Tree:
     prefixes: dict[str, str]
 
 
-def kept(data: bytes) -> bytes | None:
-    """What of a packet of others comes along, a packet again; None if nothing does."""
-    tree = _tree(data)
+def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
+    """What of a packet of others comes along, a packet again; None if nothing does.
+
+    Args:
+        iptc: a block of IPTC's older records; what it says is added, unless the packet says it.
+    """
+    tree = _tree(data) if data else _Tree([], {})
     true = [each for each in tree.properties if not _is_of_the_file(each.name)]
-    written = _written(true, tree.prefixes) if true else None
+    prefixes, there = dict(tree.prefixes), {each.name for each in true}
+    for said in properties_of(iptc) if iptc else ():
+        if (said.space, said.name) not in there:
+            true.append(_element(said))
+            if said.prefix not in prefixes.values():
+                prefixes.setdefault(said.space, said.prefix)
+    written = _written(true, prefixes) if true else None
     if written is not None and len(written) > LARGEST:
         raise InputError("its XMP is too large")
     return written
@@ -119,6 +130,16 @@ def packet(source: bytes | None, record: str | None) -> bytes:
             if prefix not in prefixes.values():
                 prefixes.setdefault(space, prefix)
     return _written(properties, prefixes)
+
+
+def _element(said: Property) -> _Element:
+    name = (said.space, said.name)
+    if not said.kind:
+        return _Element(name, inside=[said.texts[0]])
+    language = {(_XMLNS, "lang"): "x-default"} if said.kind == "Alt" else {}
+    items = [_Element((RDF, "li"), language, [text]) for text in said.texts]
+    some: list[_Element | str] = [*items[:1]] if said.kind == "Alt" else [*items]
+    return _Element(name, inside=[_Element((RDF, said.kind), inside=some)])
 
 
 def record_in(data: bytes) -> str | None:

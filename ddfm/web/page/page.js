@@ -1,8 +1,9 @@
 // The page: pictures in, what the worker makes of them out. All pixels stay in this browser.
+import {exifOf, exifFor, withExif} from './exif.js';
 import {asRGB, grey, mixed, padded, cropped, toImageData} from './pixels.js';
 
 const $ = id => document.getElementById(id);
-const sources = {a: null, b: null}; // {name, width, height, rgb}
+const sources = {a: null, b: null}; // {name, width, height, rgb, exif}
 let fused = null; // luminance, {width, height, plane}
 let round = 0; // whatever comes back from an older one is late
 
@@ -43,7 +44,8 @@ async function read(file) {
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
-  return {name: file.name, width, height, rgb: asRGB(context.getImageData(0, 0, width, height))};
+  const rgb = asRGB(context.getImageData(0, 0, width, height));
+  return {name: file.name, width, height, rgb, exif: exifOf(new Uint8Array(await file.arrayBuffer()))};
 }
 
 async function choose(side, file) {
@@ -135,8 +137,21 @@ function divide() {
   $('before').style.clipPath = `inset(0 ${100 - $('divide').value}% 0 0)`;
 }
 
+/** The source that the colours are of, or the visible one. */
+function colorful() {
+  const of = $('color').value;
+  const seen = ({rgb}) => {
+    const count = rgb.length / 3;
+    return rgb.subarray(0, count).some((r, k) => r !== rgb[count + k] || r !== rgb[2 * count + k]);
+  };
+  return sources[of === 'a' || of === 'auto' && seen(sources.a) && !seen(sources.b) ? 'a' : 'b'];
+}
+
 function save() {
-  $('fused').toBlob(blob => {
+  $('fused').toBlob(async blob => {
+    const {exif, width, height} = colorful();
+    const kept = $('exif').checked && exif && exifFor(exif, width, height);
+    if (kept) blob = withExif(new Uint8Array(await blob.arrayBuffer()), kept);
     const link = Object.assign(document.createElement('a'),
       {href: URL.createObjectURL(blob), download: 'fused.png'});
     link.click();

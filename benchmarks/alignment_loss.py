@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""What alignment wins back: pairs are fused registered, put off, and put off and aligned.
+
+    python benchmarks/alignment_loss.py DATA [--split report] [--model auto] [--nominal]
+
+DATA holds TNO/ir, TNO/vi, RoadScene/ir, ... A known transform is put on each infrared image, as
+`benchmarks/alignment.py` does. The results are compared where all of them see the scene, by Qabf
+and SSIM with the registered sources. Many pairs lie some pixels off as they are given, and then a
+perfect alignment would be measured against a wrong one; so the registered pair is what `align`
+makes of the untouched one, where it is sure, or with --nominal the pair as given. What is won back
+is the share of the loss that aligning undoes, over the pairs that were surely aligned: the sum of
+gains over the sum of losses. "known" is the fusion by the true transform: what there is to be won,
+since the infrared image is interpolated once more. `benchmarks/splits.toml` names the pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from alignment import disturbed, put_on
+from ddfm import Fuser
+from ddfm.imaging.files import read_image
+from ddfm.imaging.picture import Picture, eight_bit
+from ddfm.imaging.sources import grey
+from ddfm.metrics import qabf, ssim
+from ddfm.registration.align import align
+from ddfm.registration.transform import Transform
+from ddfm.registration.warp import common_box, warped
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+SETS = ("TNO", "RoadScene", "MSRS")
+KINDS = ("shift", "similarity", "field")
+FUSED = ("registered", "put off", "aligned", "known")
+METRICS = {"Qabf": qabf, "SSIM": ssim}
+SPLITS = Path(__file__).with_name("splits.toml")
+RIM = 4  # pixels at the border of what all see, where windows of the metrics would reach beyond
+
+Pair = tuple[str, str]  # set, name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair: a value of each metric for each way to fuse it."""
+
+    sure: bool
+    error: float  # pixels, of the corners
+    values: dict[str, list[float]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--split", default="choose", choices=("choose", "report"))
+    parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
+    parser.add_argument("--model", default="auto")
+    parser.add_argument("--nominal", action="store_true", help="pairs lie well as they are given")
+    parser.add_argument("--look", type=Path, help="write what was fused there, to be looked at")
+    how = parser.parse_args()
+    torch.set_num_threads(1)
+    splits = tomllib.loads(SPLITS.read_text())
+    names = [(s, name) for s in how.sets for name in splits[s][how.split]][:: how.every]
+    fuser = Fuser(task="ir-visible", look=False)
+    bases = {} if how.nominal else dict(_bases(how.data, names))
+    if not how.nominal:
+        print(f"{len(bases)} of {len(names)} pairs are surely aligned untouched")
+        names = list(bases)
+    head = "put on|pairs|sure|px|metric|registered|put off|aligned|won back|known".split("|")
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    for kind in how.kinds:
+        rows = [_row(how, pair, kind, fuser, bases.get(pair)) for pair in names]
+        sure = [row for row in rows if row.sure]
+        error = f"{np.median([row.error for row in sure]):.2f}" if sure else "-"
+        for metric in METRICS if sure else ():
+            means = np.array([row.values[metric] for row in sure]).mean(axis=0)
+            as_it_lay, off, aligned, known = means
+            cells = [kind, len(rows), len(sure), error, metric, *(f"{v:.3f}" for v in means[:3])]
+            cells += [f"{(aligned - off) / (as_it_lay - off):.0%}", f"{known:.3f}"]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    return 0
+
+
+def _bases(data: Path, names: list[Pair]) -> Iterator[tuple[Pair, Transform]]:
+    """How pairs lie as they are given, where that can be told."""
+    for pair in names:
+        moving, fixed = _planes(data, pair)
+        found = align(fixed, moving, "similarity")
+        if found.sure:
+            yield pair, found.transform
+
+
+def _row(
+    how: argparse.Namespace, pair: Pair, kind: str, fuser: Fuser, base: Transform | None
+) -> Row:
+    moving, fixed = _planes(how.data, pair)
+    name, look = pair[1], how.look
+    rng = np.random.default_rng(zlib.crc32(f"{name} {kind}".encode()))
+    size = (fixed.shape[0], fixed.shape[1])
+    case = disturbed(fixed, moving, put_on(size, kind, rng))
+    off, visible, truth = _picture(case.moving), _picture(case.fixed), case.truth(base)
+    lies = Transform(np.eye(3), size, size, "none") if base is None else base
+    infrared, inside = warped(_picture(moving), lies.then(case.cut))
+    laid = fuser.with_config(align=how.model)(off, visible, progress=False)
+    results = {
+        "registered": fuser(infrared, visible, progress=False),
+        "put off": fuser.with_config(resize="b")(off, visible, progress=False),
+        "aligned": laid,
+        "known": fuser.with_config(transform=truth)(off, visible, progress=False),
+    }
+    if look is not None:
+        look.mkdir(parents=True, exist_ok=True)
+        for way, fusion in results.items():
+            fusion.save(look / f"{name} {kind} {way}.png")
+    top, bottom, left, right = common_box([warped(off, truth)[1], inside])
+    seen = np.s_[top + RIM : bottom - RIM, left + RIM : right - RIM]
+    sources = [eight_bit(p)[seen] for p in (infrared, visible)]
+    values = {
+        metric: [of(eight_bit(results[way].picture)[seen], *sources) for way in FUSED]
+        for metric, of in METRICS.items()
+    }
+    found = laid.settings["alignment"][0]
+    error = Transform.from_dict(found["transform"]).distance(truth)
+    return Row(found["applied"], error, values)
+
+
+def _planes(data: Path, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Infrared and visible levels."""
+    of, name = pair
+    infrared, visible = (next((data / of / f).glob(f"{name}.*")) for f in ("ir", "vi"))
+    return grey(read_image(infrared)), grey(read_image(visible))
+
+
+def _picture(plane: np.ndarray) -> Picture:
+    return Picture(np.ascontiguousarray(plane.clip(0, 1)[..., None], np.float32))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

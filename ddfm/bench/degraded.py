@@ -1,0 +1,185 @@
+"""What methods make of degraded sources, and how near that is to what they make of clean ones.
+
+    DIR/degraded/WHAT/METHOD/SET/PAIR.png             sources as they are, nothing said
+    DIR/degraded/WHAT/METHOD, told/SET/PAIR.png       with all said that is known of them
+    DIR/degraded/WHAT/BICUBIC, METHOD/SET/PAIR.png    restored by a classical method first
+
+Measured are PSNR and SSIM (of range 255) of the result against the fusion of the clean pair, whose
+curve of the tone is kept, and of each source, as it was fused, against the clean one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ddfm.bench.degrade import Degradation, inside
+from ddfm.bench.first import classical, restored_by
+from ddfm.bench.methods import ByFuser, Fuse, Method
+from ddfm.bench.pairs import Pictures, as_metrics, metrics_of
+from ddfm.errors import InputError
+from ddfm.fuser import Fuser
+from ddfm.imaging.files import write_image
+from ddfm.imaging.pairing import Pair
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.sources import read_sources, resized
+from ddfm.metrics import as_grey, psnr, ssim
+from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
+from ddfm.restoration.observation import Observation
+from ddfm.storage.checksum import KnownFile
+from ddfm.storage.manifest import Entry, Manifest, Shard
+from ddfm.version import __version__
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["Clean", "DegradedWork", "fuse_degraded", "row_name", "ways"]
+
+AS_SEEN, TOLD = "", "told"
+BESIDE = 3  # pixels from a frame to lines that it is compared with
+AS_IT_IS = Observation(stripes="none", dead=False, frame=False, jpeg=0)
+
+
+def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:
+    """What is done before, or said, in each row of a method."""
+    if method.kind != "ddfm":
+        return [AS_SEEN]
+    return [AS_SEEN, TOLD, *(classical(what) if baselines else ())]
+
+
+def row_name(method: str, way: str) -> str:
+    """What a row, and its folder, is called."""
+    if way == AS_SEEN:
+        return method
+    return f"{method}, {way}" if way == TOLD else f"{way}, {method}"
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The fusions of clean pairs by one method: files and their digests, and curves by name."""
+
+    files: dict[str, tuple[Path, str]]
+    curves: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def curve(self, fuser: Fuser, pictures: Pictures, name: str) -> dict[str, Any]:
+        """The tone of a clean pair, as options; found when it is needed."""
+        if name not in self.curves:
+            self.curves[name] = dict(fuser(*pictures, progress=False).chosen)
+        return self.curves[name]
+
+
+@dataclass(frozen=True)
+class DegradedWork:
+    """What one method does with each pair after one degradation, in one way."""
+
+    method: Fuse
+    settings: Entry
+    what: Degradation
+    way: str
+    clean: Clean
+
+    def load(self, item: Item) -> tuple[Pictures, Pictures, dict[str, Any]]:
+        pair: Pair = item.given
+        pictures = read_sources(pair.files, self.settings["resize"])
+        own = self.method.fuser if isinstance(self.method, ByFuser) else None
+        curve = {} if own is None else self.clean.curve(own, pictures, pair.name)
+        return pictures, self.what(pictures, pair.name), curve
+
+    def fuse(self, item: Item, loaded: tuple[Pictures, Pictures, dict[str, Any]]) -> Made:
+        clean, seen, curve = loaded
+        sizes = [picture.size for picture in clean]
+        sources: Sequence[Picture] = ()
+        if isinstance(self.method, ByFuser):
+            fuser = self.method.fuser
+            held = fuser.with_config(options=dict(fuser.config.options) | curve)
+            if self.way == TOLD:
+                held = held.with_config(observations=self.what.told(seen))
+            elif self.way != AS_SEEN:
+                seen = restored_by(self.way, self.what, seen, sizes)
+                held = held.with_config(observations=[AS_IT_IS] * len(seen))
+            fusion = held(*seen, progress=False)
+            fused, sources = fusion.picture, fusion.sources
+        else:
+            alike = zip(seen, sizes, strict=True)
+            fused = self.method(*(p if p.size == size else resized(p, size) for p, size in alike))
+        made = item, fused, sources or seen, clean
+        return Made(made, {"settings": self._noted(item)})
+
+    def recall(self, item: Item, entry: Entry) -> None:
+        """No pair knows of another."""
+
+    def save(self, made: tuple[Item, Picture, Pictures, Pictures], path: Path) -> Entry:
+        item, fused, sources, clean = made
+        write_image(path, fused.pixels, replace(fused, range=None), None)
+        return as_metrics(dict(self._values(item, fused, sources, clean)))
+
+    def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
+        """What the manifest may say of settings."""
+        return [self._noted(Item("", (), pair)) for pair in pairs]
+
+    def _noted(self, item: Item) -> Entry:
+        digest = self.clean.files[item.given.name][1]
+        about = {"degraded": self.what.name, "way": self.way, "measured": __version__}
+        return self.settings | about | {"clean": digest}
+
+    def _values(
+        self, item: Item, fused: Picture, sources: Pictures, clean: Pictures
+    ) -> Iterator[tuple[str, float]]:
+        share = self.what.amount(0, "frame")
+        within = inside(fused.size, share)
+        for k, letter in enumerate("abcdefgh"[: len(clean)]):
+            if self.what.of(k) and sources[k].size == clean[k].size:
+                x, y = (as_grey(p).pixels[within] for p in (sources[k], clean[k]))
+                yield f"PSNR {letter}", psnr(x, y, peak=255)
+                yield f"SSIM {letter}", ssim(x, y, data_range=255)
+        x, y = as_grey(fused).pixels, as_grey(self.clean.files[item.given.name][0]).pixels
+        yield "PSNR", psnr(x[within], y[within], peak=255)
+        yield "SSIM", ssim(x[within], y[within], data_range=255)
+        if share is not None:
+            yield "rim", _rim(x, within) - _rim(y, within)
+
+
+def fuse_degraded(
+    pairs: Sequence[Pair],
+    work: DegradedWork,
+    folder: Path,
+    verify: bool,
+    bar: tqdm[Any],
+    shard: Shard | None,
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Values by the name of the pair, with seconds; and of those that failed, why."""
+    values, failed = {}, {}
+    items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
+    with Manifest(folder, shard) as manifest:
+        check_outputs(manifest, items)
+        sink = FolderSink(manifest, work.noted(pairs), work.save, verify)
+        summary = run(items, work, sink, stop=False, bar=bar, engine=InTurn())
+        for item, outcome in zip(items, summary.outcomes, strict=True):
+            if outcome.error:
+                failed[item.given.name] = outcome.error
+                continue
+            entry = manifest.entries[item.output]
+            try:
+                values[item.given.name] = metrics_of(entry) | {"seconds": entry["seconds"]}
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise InputError(f"{folder}: remove it, its manifest is damaged") from None
+    return values, failed
+
+
+def _rim(plane: np.ndarray, frame: tuple[slice, slice]) -> float:
+    """How much more levels jump along the borders of a frame than they do beside them."""
+    on, before, after = (_jumps(plane, frame, shift) for shift in (0, -BESIDE, BESIDE))
+    return on - (before + after) / 2
+
+
+def _jumps(plane: np.ndarray, frame: tuple[slice, slice], shift: int) -> float:
+    """Across four lines, so many pixels within the frame, or outside of it."""
+    rows, columns = frame
+    x = plane.astype(float)
+    across = [x[rows, k] - x[rows, k - 1] for k in (columns.start + shift, columns.stop - shift)]
+    across += [x[k, columns] - x[k - 1, columns] for k in (rows.start + shift, rows.stop - shift)]
+    return float(np.abs(np.concatenate(across)).mean())

@@ -1,0 +1,1 @@
+"""Fusion of two layers in napari: what `napari.json` tells it of, and nothing that needs it."""

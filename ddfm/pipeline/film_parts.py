@@ -1,0 +1,138 @@
+"""One film by many processes: each fuses a range of its frames, and the parts are joined.
+
+A frame depends on those before it, by the filter of noise and by the levels, and the longer ago,
+the less. So a part fuses the `RUN_IN` frames before its own too, without keeping them: of what was
+before these, half a hundredth is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddfm.errors import InputError
+from ddfm.storage.manifest import Entry, Shard
+from ddfm.storage.ours import MARK
+from ddfm.video.formats import WRITTEN
+
+__all__ = ["RUN_IN", "Joined", "Part", "is_film", "merge_film"]
+
+RUN_IN = 50  # frames; a tenth is taken over from each, and 0.9^50 = 0.005
+_COMMENT = re.compile(rf"{MARK}\npart ([1-9]\d*) of ([1-9]\d*) of film ([0-9a-f]{{16}})")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The frames of a film that one process fuses.
+
+    Attributes:
+        shard: which part of how many.
+        film: how many frames there are in all.
+    """
+
+    shard: Shard
+    film: int
+
+    def __post_init__(self) -> None:
+        if self.film < self.shard.count:
+            raise InputError(f"a film of {self.film} frames has no {self.shard.count} parts")
+
+    @property
+    def begin(self) -> int:
+        """The first of its frames, counted from 0."""
+        return (self.shard.index - 1) * self.film // self.shard.count
+
+    @property
+    def end(self) -> int:
+        """Of its frames; this one is not among them."""
+        return self.shard.index * self.film // self.shard.count
+
+    def path(self, out: Path) -> Path:
+        """Where this part goes: a video of its own, or a folder that all share."""
+        if not out.suffix:
+            return out
+        return out.with_name(
+            f"{out.stem}.part-{self.shard.index}-of-{self.shard.count}{out.suffix}"
+        )
+
+    def note(self, settings: Entry) -> str:
+        """By which parts of one film, made alike, know each other."""
+        alike = {name: value for name, value in settings.items() if name != "frames"}
+        text = json.dumps([alike, self.film], sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"part {self.shard.index} of {self.shard.count} of film {digest}"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A video of parts; or none, where some are missing."""
+
+    frames: int
+    missing: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return not self.missing
+
+    def __str__(self) -> str:
+        lines = [f"{name}: is not there" for name in self.missing]
+        what = f"{self.frames} frames joined" if self.ok else "nothing was joined"
+        return "\n".join([*lines, what])
+
+
+def is_film(out: str | os.PathLike[str]) -> bool:
+    """Whether this is called as a video that ddfm writes."""
+    return Path(out).suffix.lower() in WRITTEN
+
+
+def merge_film(out: str | os.PathLike[str]) -> Joined:
+    """Joins the parts of a video, if all are there. They stay."""
+    from ddfm.video.join import join_videos
+
+    out = Path(out)
+    parts = _parts(out)
+    missing = [path.name for path in parts if not path.exists()]
+    if missing:
+        return Joined(0, missing)
+    _check_alike(parts)
+    return Joined(join_videos(parts, out), [])
+
+
+def _path(shard: Shard, out: Path) -> Path:
+    return out.with_name(f"{out.stem}.part-{shard.index}-of-{shard.count}{out.suffix}")
+
+
+def _parts(out: Path) -> list[Path]:
+    """All that there are to be, in their order."""
+    form = re.compile(rf"{re.escape(out.stem)}\.part-\d+-of-([1-9]\d*){re.escape(out.suffix)}")
+    names = [path.name for path in out.parent.iterdir()] if out.parent.is_dir() else []
+    counts = {int(match[1]) for match in map(form.fullmatch, names) if match}
+    if len(counts) != 1:
+        some = f"no {_path(Shard(1, 2), out).name}, nor another part of it"
+        which = f"parts of {len(counts)} numbers" if counts else some
+        raise InputError(f"beside {out} there are {which}; ddfm film --shard makes them")
+    (count,) = counts
+    if count > len(names) + 1_000:
+        raise InputError(f"{out} would have {count} parts, and hardly any is there")
+    return [_path(Shard(k, count), out) for k in range(1, count + 1)]
+
+
+def _check_alike(parts: list[Path]) -> None:
+    from ddfm.video.join import comment_of
+
+    films: dict[Any, Path] = {}
+    for number, path in enumerate(parts, 1):
+        match = _COMMENT.match(comment_of(path))
+        if match is None or (int(match[1]), int(match[2])) != (number, len(parts)):
+            raise InputError(f"{path} does not say that it is part {number} of {len(parts)}")
+        films.setdefault(match[3], path)
+    if len(films) > 1:
+        one, other = list(films.values())[:2]
+        raise InputError(
+            f"{one} and {other} are of different films, or were fused with different settings"
+        )

@@ -1,0 +1,146 @@
+"""Lines of JSON in files, found by the name that each begins with, and read when asked for.
+
+A million lines are more than a gigabyte, and four times that as objects. So what is kept of a line
+is where it stands; what it says is read again when somebody asks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+__all__ = ["Entry", "Lines", "entry_of"]
+
+LONGEST = 255  # bytes of a file's name
+# As all of our lines begin. What else there is has to be parsed to be understood.
+_USUAL = re.compile(
+    rb'\{"output": "([^"\\/\x00-\x1f\x80-\xff]+)", "sha256": "[0-9a-f]{64}", "size": \d+, '
+    rb'"mtime_ns": (\d+)[,}]'
+)
+_FILE = 1 << 48  # a place is the number of a file times this, and where in it
+
+Entry = dict[str, Any]
+
+
+class Lines(Mapping[str, Entry]):
+    """The newest line of each name, in a row of files to which lines are only added.
+
+    Args:
+        opened: how a file of lines is opened for reading, not buffered.
+    """
+
+    def __init__(self, opened: Callable[[Path], BinaryIO]) -> None:
+        self._opened = opened
+        self._files: list[Path] = []
+        self._places: dict[str, tuple[int, ...]] = {}  # of each name; the one that holds first
+        self._reading: tuple[int, BinaryIO] | None = None  # the file that was read last
+        self._keeps = True  # it open
+        self._lock = Lock()  # results are looked for while others are written
+
+    def learn(self, path: Path) -> None:
+        """All lines of a file, where they are newer than those known. A line cut off is none."""
+        place = self._number(path) * _FILE
+        with self._opened(path) as raw, io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
+            file.seek(0)
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._learn_line(line, place)
+                place += len(line)
+
+    def add(self, output: str, path: Path, offset: int) -> None:
+        """A line that was added to a file, and holds, whatever the clock says."""
+        place = self._number(path) * _FILE + offset
+        self._places[output] = (place, *self._places.get(output, ()))
+
+    def every(self, output: str) -> Iterator[Entry]:
+        """All lines of a name, the one that holds first."""
+        for place in self._places.get(output, ()):
+            entry = self._read(place)
+            if entry is not None and entry["output"] == output:
+                yield entry
+
+    def close(self) -> None:
+        """Leaves no file open. Lines may be read still, which then takes longer."""
+        with self._lock:
+            self._release()
+            self._keeps = False
+
+    def __getitem__(self, output: str) -> Entry:
+        for entry in self.every(output):
+            return entry
+        raise KeyError(output)
+
+    def __iter__(self) -> Iterator[str]:
+        return (entry["output"] for entry in self.newest())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def newest(self) -> Iterator[Entry]:
+        """The line that holds of each name, each read once."""
+        for output in list(self._places):
+            yield from (entry for entry in [self.get(output)] if entry is not None)
+
+    def _learn_line(self, line: bytes, place: int) -> None:
+        usual = _USUAL.match(line)
+        if usual is not None and line.endswith(b"}\n"):
+            output, time = usual[1].decode(), int(usual[2])
+        else:
+            entry = entry_of(line)
+            if entry is None:
+                return
+            output, time = entry["output"], _time(entry)
+        known = self._places.get(output)
+        if known is None:
+            self._places[output] = (place,)
+        elif time >= _time(self.get(output, {})):
+            self._places[output] = (place, *known)
+        else:
+            self._places[output] = (known[0], place, *known[1:])
+
+    def _number(self, path: Path) -> int:
+        if path not in self._files:
+            self._files.append(path)
+        return self._files.index(path)
+
+    def _read(self, place: int) -> Entry | None:
+        number, offset = divmod(place, _FILE)
+        with self._lock:
+            if self._reading is None or self._reading[0] != number:
+                self._release()
+                raw = self._opened(self._files[number])
+                self._reading = number, io.BufferedReader(raw, 1 << 14)  # type: ignore[type-var]
+            file = self._reading[1]
+            file.seek(offset)
+            line = file.readline()
+            if not self._keeps:
+                self._release()
+        return entry_of(line)
+
+    def _release(self) -> None:
+        if self._reading is not None:
+            self._reading[1].close()
+        self._reading = None
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """None for what is no line of a manifest, or names a file outside of its folder."""
+    with suppress(ValueError, RecursionError):
+        entry = json.loads(line)
+        name = entry.get("output") if isinstance(entry, dict) else None
+        if isinstance(name, str) and 0 < len(os.fsencode(name)) <= LONGEST:
+            return entry if name == Path(name).name else None
+    return None
+
+
+def _time(entry: Entry) -> int:
+    """When its file was written, where it says so."""
+    time = entry.get("mtime_ns")
+    return time if isinstance(time, int) else 0

@@ -1,0 +1,96 @@
+"""One video of several that follow each other, without decoding or encoding a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ddfm.errors import InputError, StorageError, one_line
+from ddfm.storage.atomic import atomic_path
+from ddfm.storage.inputs import existing_file
+from ddfm.storage.ours import MARK
+from ddfm.video.files import EXACT, import_av, open_video
+from ddfm.video.whole import check_whole
+
+__all__ = ["comment_of", "count_frames", "join_videos"]
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a video has, counted: what it says of itself is an estimate in some formats.
+
+    Nothing is decoded.
+    """
+    with _opened(path) as film:
+        return sum(1 for _ in _packets(film))
+
+
+def comment_of(path: Path) -> str:
+    """What a video says in its comment."""
+    with _opened(path) as film:
+        found = {name.lower(): text for name, text in film.metadata.items()}
+        return str(found.get("comment", ""))
+
+
+def join_videos(parts: Sequence[Path], out: Path) -> int:
+    """Writes videos of `VideoWriter`, of one rate and one size, as one. Returns how many frames."""
+    with atomic_path(out) as temporary:
+        try:
+            with import_av().open(str(temporary.absolute()), "w", container_options=EXACT) as film:
+                film.metadata["comment"] = MARK
+                return _joined(parts, film)
+        except (import_av().FFmpegError, OSError, ValueError) as error:
+            raise StorageError(f"cannot write {out}: {one_line(error)}") from None
+
+
+def _joined(parts: Sequence[Path], film: Any) -> int:
+    delay = max(map(_delay, parts))
+    stream, done, form = None, 0, None
+    for path in parts:
+        with _opened(path) as part:
+            of_part = part.streams.video[0]
+            if stream is None:
+                form = _form(of_part)
+                stream = film.add_stream_from_template(of_part)
+            if _form(of_part) != form:
+                raise InputError(f"{path} differs from {parts[0]} in size, rate or coding")
+            before, late = done, None
+            for packet in _packets(part):
+                # Times are whole frames, which containers may have rounded.
+                unit = packet.time_base * of_part.average_rate
+                pts, dts = round(packet.pts * unit), round(packet.dts * unit)
+                late = -delay - dts if late is None else late
+                packet.pts, packet.dts, packet.duration = before + pts, before + dts + late, 1
+                packet.time_base, packet.stream = 1 / of_part.average_rate, stream
+                film.mux(packet)
+                done += 1
+    return done
+
+
+def _packets(film: Any) -> Iterator[Any]:
+    """Coded frames. (A packet without one, at the end, is for decoders.)"""
+    return (packet for packet in film.demux(film.streams.video[0]) if packet.size)
+
+
+def _delay(path: Path) -> int:
+    """How many frames a decoder has to wait for the first one that is shown."""
+    with _opened(path) as film:
+        rate = film.streams.video[0].average_rate
+        return max(
+            (-round(p.dts * p.time_base * rate) for p in islice(_packets(film), 1)), default=0
+        )
+
+
+def _form(stream: Any) -> tuple[Any, ...]:
+    """What parts must have in common to be one stream."""
+    coding = stream.codec_context
+    return (
+        coding.name, coding.extradata, coding.pix_fmt, stream.width, stream.height,
+        stream.average_rate,
+    )  # fmt: skip
+
+
+def _opened(path: Path) -> Any:
+    check_whole(existing_file(path))
+    return open_video(path)

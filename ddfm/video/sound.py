@@ -1,0 +1,113 @@
+"""The sound of a source, put beside the pictures of a result. Neither is encoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from heapq import merge
+from pathlib import Path
+from typing import Any
+
+from ddfm.arguments import one_of
+from ddfm.errors import InputError, StorageError, one_line
+from ddfm.imaging.reading import explained
+from ddfm.storage.inputs import existing_file
+from ddfm.video.formats import READ
+
+__all__ = ["add_sound", "sound_of"]
+
+WHOSE = ("auto", "a", "b", "none")
+
+
+def sound_of(a: Path, b: Path, audio: str) -> Path | None:
+    """The video whose sound comes along.
+
+    Args:
+        audio: "a", "b", "none", or "auto", the one that has any; of both the second, which is of
+            the visible camera as a rule.
+    """
+    one_of("audio", audio, WHOSE)
+    if audio == "none" or a.is_dir():
+        return None
+    if audio != "auto":
+        path = a if audio == "a" else b
+        if not _has_sound(path):
+            raise InputError(f"{path} has no sound that audio={audio} (--audio {audio}) could keep")
+        return path
+    return next((path for path in (b, a) if _has_sound(path)), None)
+
+
+def add_sound(video: Path, source: Path, path: Path) -> str | None:
+    """Puts the sound of a source into a video that has none, for as long as its pictures last.
+
+    Args:
+        path: what the video will be called, and is called in messages.
+
+    Returns:
+        None, or the kind of the sound where no such file holds it; then nothing is done.
+    """
+    import av
+
+    both = video.with_name(f"{video.stem}-sound{video.suffix}")
+    try:
+        with _opened(source) as given, _opened(video) as silent:
+            track, kind = given.streams.audio[0], given.streams.audio[0].codec_context.name
+            # Without random numbers in it, as `VideoWriter` has it.
+            with av.open(
+                str(both.absolute()), "w", container_options={"fflags": "+bitexact"}
+            ) as out:
+                if kind not in out.supported_codecs:
+                    return str(kind)
+                out.metadata.update(silent.metadata)
+                pictures = out.add_stream_from_template(silent.streams.video[0])
+                sound = out.add_stream_from_template(track)
+                length = float(silent.duration or 0) / 1e6
+                streams = _pictures(silent, pictures), _sounds(given, track, sound, length)
+                for _, packet in merge(*streams, key=lambda timed: timed[0]):
+                    out.mux(packet)
+        both.replace(video)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise StorageError(f"cannot write {path}: {one_line(error)}") from None
+    finally:
+        both.unlink(missing_ok=True)
+    return None
+
+
+def _pictures(film: Any, stream: Any) -> Iterator[tuple[float, Any]]:
+    for packet in film.demux(film.streams.video[0]):
+        if packet.dts is not None:  # the last one of all is empty
+            time = float(packet.dts * packet.time_base)
+            packet.stream = stream
+            yield time, packet
+
+
+def _sounds(film: Any, track: Any, stream: Any, length: float) -> Iterator[tuple[float, Any]]:
+    """From the first picture of its film on, which is where a result begins."""
+    seen = film.streams.video[0]
+    first = float((seen.start_time or 0) * seen.time_base)
+    late = round(first / track.time_base)
+    for packet in film.demux(track):
+        if packet.pts is None or packet.dts is None:
+            continue
+        time = float(packet.pts * packet.time_base) - first
+        if time >= length:
+            return
+        if time >= 0:
+            packet.pts, packet.dts = packet.pts - late, packet.dts - late
+            packet.stream = stream
+            yield time, packet
+
+
+def _has_sound(path: Path) -> bool:
+    with _opened(existing_file(path)) as film:
+        return bool(film.streams.audio)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import av
+
+    with explained(str(path)):
+        film = av.open(str(path.absolute()), options={"format_whitelist": ",".join(READ)})
+    with film:
+        yield film

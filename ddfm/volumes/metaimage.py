@@ -1,0 +1,136 @@
+"""MetaImage (.mha, and .mhd with its data beside it), as ITK, Elastix and 3D Slicer write it.
+
+A header of lines "Key = value" ends in ElementDataFile, which names the file of the values, or says
+LOCAL where they follow. Space is that of DICOM, LPS; columns of TransformMatrix are written one
+after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ddfm.errors import InputError
+from ddfm.imaging.reading import explained
+from ddfm.storage.budget import ask_bytes
+from ddfm.storage.inputs import BoundedFile, existing_file
+from ddfm.volumes.reading import LPS, check_bytes, finite
+from ddfm.volumes.volume import Volume, check_shape
+
+__all__ = ["data_files", "read"]
+
+_LONGEST_LINE, _MOST_LINES = 4096, 200
+_LAST = "elementdatafile"
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+Header = dict[str, str]
+
+
+def read(path: Path) -> Volume:
+    """The volume in a file."""
+    path = existing_file(path)
+    with explained(str(path)), BoundedFile(path) as file:
+        header = _header(file, path)
+        named = header[_LAST]
+        if named.upper() == "LOCAL":
+            values = _values(header, file, path)
+        elif named.upper() == "LIST" or "%" in named:
+            raise InputError(f"{path}: its slices lie in files of their own; save it as one file")
+        else:
+            data = existing_file(path.parent / named)
+            with BoundedFile(data) as beside:
+                values = _values(header, beside, data)
+        color = values.ndim == 4
+        if color and values.dtype != np.uint8:
+            raise InputError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
+        affine = _affine(header, str(path))
+    values = values / np.float32(255) if color else finite(values, str(path))
+    return Volume(values, affine, str(path))
+
+
+def data_files(path: Path) -> list[Path]:
+    """The file beside a header that it names."""
+    if not path.is_file():
+        return []
+    with explained(str(path)), BoundedFile(path) as file:
+        named = _header(file, path)[_LAST]
+    return [] if named.upper() == "LOCAL" else [path.parent / named]
+
+
+def _header(file: BoundedFile, path: Path) -> Header:
+    """By lower-case key; the file then stands where values that follow begin."""
+    header: Header = {}
+    for _ in range(_MOST_LINES):
+        key, equals, value = file.readline(_LONGEST_LINE).decode("latin-1").partition("=")
+        if not equals:
+            break
+        header[key.strip().lower()] = value.strip()
+        if key.strip().lower() == _LAST:
+            return header
+    raise InputError(f"{path} is damaged, or no MetaImage: it does not say where its values are")
+
+
+def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
+    kind = header.get("elementtype", "")
+    if kind.removesuffix("_ARRAY") not in _TYPES:
+        raise InputError(f"{path}: values of type {kind or 'unknown'} are not a volume's")
+    order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
+    dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
+    channels = int(header.get("elementnumberofchannels", 1))
+    sizes = [int(side) for side in header.get("dimsize", "").split()]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    shape = (*sizes, *([channels] if channels > 1 else []))
+    check_shape(shape, str(path))
+    packed = _is_true(header, "compresseddata")
+    check_bytes(shape, dtype.itemsize, path, compressed=packed)
+    length = prod(shape) * dtype.itemsize
+    ask_bytes(length * (2 if packed else 1) + 4 * prod(shape), str(path), file.length)
+    skipped = int(header.get("headersize", 0))
+    if header[_LAST].upper() != "LOCAL":
+        file.seek(*((-length, os.SEEK_END) if skipped < 0 else (skipped, os.SEEK_SET)))
+    data = zlib.decompressobj().decompress(file.read(), length) if packed else file.read(length)
+    if len(data) != length:
+        raise InputError(f"{path} is truncated: {len(data)} of {length} bytes of values")
+    # The first index runs fastest, that of channels before all others.
+    values = np.frombuffer(data, dtype).reshape(*reversed(sizes), channels)
+    values = values.transpose(2, 1, 0, 3).astype(dtype.newbyteorder("="))
+    return values if channels > 1 else values[..., 0]
+
+
+def _affine(header: Header, name: str) -> np.ndarray:
+    def numbers(count: int, default: str, *keys: str) -> np.ndarray:
+        text = next((header[key] for key in keys if key in header), default)
+        found = np.array(text.split(), np.float64)
+        if found.size < count:
+            raise InputError(f"{name}: its {keys[0]} has {found.size} numbers, not {count}")
+        return found
+
+    spacing = numbers(3, "1 1 1", "elementspacing", "elementsize")[:3]
+    origin = numbers(3, "0 0 0", "offset", "position", "origin")[:3]
+    turned = numbers(9, "1 0 0 0 1 0 0 0 1", "transformmatrix", "rotation", "orientation")
+    affine = np.eye(4)
+    affine[:3, :3] = turned[:9].reshape(3, 3).T * spacing
+    affine[:3, 3] = origin
+    return LPS @ affine
+
+
+def _is_true(header: Header, *keys: str) -> bool:
+    return any(header.get(key, "").lower() in ("true", "1") for key in keys)

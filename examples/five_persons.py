@@ -1,0 +1,284 @@
+"""Five kinds of people, and what each of them does first; every sentence is tried.
+
+    python examples/five_persons.py [hobbyist student radiologist developer photographer]
+
+From a fresh clone, with `pip install -e '.[medical]'`. Prints a line for each sentence that holds,
+and stops at the first that does not. Nothing is downloaded, and all is written to a folder that is
+gone afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+
+import ddfm
+
+DATA = Path(__file__).parent / "data"
+QUICK = ("--prior", "gaussian", "--device", "cpu")
+
+
+@dataclass
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*arguments: object) -> Said:
+    """The command line, as a person types it."""
+    line = [sys.executable, "-m", "ddfm", *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def holds(sentence: str, true: object) -> None:
+    """Says that a sentence holds, or that it does not, and ends."""
+    if not true:
+        raise SystemExit(f"does not hold: {sentence}")
+    print(f"  {sentence}")
+
+
+def one_line(said: Said, *words: str) -> bool:
+    """Whether it was refused in one line with these words."""
+    lines = said.err.splitlines()
+    return said.code == 2 and len(lines) == 1 and all(word in lines[0] for word in words)
+
+
+def cut(name: str, to: Path, side: int = 96) -> Path:
+    """A corner of an example, which is quick to fuse."""
+    with Image.open(DATA / f"{name}.png") as image:
+        image.crop((80, 80, 80 + side, 80 + side)).save(to)
+    return to
+
+
+def levels(path: Path) -> np.ndarray:
+    """Grey levels from 0 to 1."""
+    return ddfm.read_image(path).pixels.mean(axis=2)
+
+
+def alike(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of two pictures."""
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def pair(folder: Path) -> tuple[Path, Path]:
+    """Short-wave infrared, and visible."""
+    names = ("olinda_infrared", "olinda_visible")
+    a, b = (cut(name, folder / f"{name}.png") for name in names)
+    return a, b
+
+
+def hobbyist(folder: Path) -> None:
+    """Has a thermal camera."""
+    thermal, photo = pair(folder)
+    fused = {}
+    for balance in (-1, 0, 1):
+        out = folder / f"balance{balance}.png"
+        run("fuse", thermal, photo, "-o", out, "--balance", balance, *QUICK)
+        fused[balance] = levels(out)
+    thermals = [alike(x, levels(thermal)) - alike(x, levels(photo)) for x in fused.values()]
+    holds("--balance -1 is more thermal, and 1 less", thermals == sorted(thermals, reverse=True))
+    out = folder / "seen.png"
+    views = ("--show", "side-by-side", "--show", "before-after", "--overlay", "iron")
+    run("fuse", thermal, photo, "-o", out, *views, *QUICK)
+    found = sorted(path.name for path in folder.glob("seen*"))
+    holds(f"--show and --overlay write pictures to look at: {', '.join(found)}", len(found) == 4)
+    said = run("fuse", thermal, photo, "-o", out, "--preview", *QUICK)
+    holds("--preview says how small it is", "a preview of 96 x 96 pixels" in said.err)
+    said = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
+    stages = ("loading", "looking whether", "estimating noise", "fusing 96 x 96", "writing")
+    holds("each stage has its name", all(stage in said.err for stage in stages))
+    phone = folder / "phone.heic"
+    phone.write_bytes(b"\0\0\0\x18ftypheic")
+    said = run("fuse", thermal, phone, "-o", out)
+    holds("HEIC says how to convert it", one_line(said, "HEIC", "heif-convert"))
+    said = run(thermal, photo)
+    holds("ddfm A B says which command is meant", one_line(said, f"ddfm fuse {thermal} {photo}"))
+    pages = {run(*words).out for words in (("help",), ("--help",), ("-h",))}
+    holds("help, --help and -h are one page, and -V a version", len(pages) == 1)
+    said = run("fuse", thermal, photo, "-o", out, "--task", "infrared")
+    holds("a wrong task is told, with the right ones", one_line(said, "'infrared'", "ir-visible"))
+
+
+def student(folder: Path) -> None:
+    """Compares methods."""
+    for name, corner in (("one", 0), ("two", 60), ("three", 120)):
+        for kind, source in (("ir", "olinda_infrared"), ("vi", "olinda_visible")):
+            path = folder / "set" / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(DATA / f"{source}.png") as image:
+                image.crop((corner, corner, corner + 64, corner + 64)).save(path)
+    said = run("bench", folder / "set", "--out", folder / "bench", "--baselines", *QUICK)
+    found = {path.suffix for path in (folder / "bench").rglob("*")}
+    holds("the bench writes LaTeX, Markdown, CSV and SVG", {".tex", ".md", ".csv", ".svg"} <= found)
+    told = [line for line in said.err.splitlines() if line.startswith("ddfm: default")]
+    holds("in a pipe, each pair is a line", len(told) >= 3)
+    tables = (folder / "bench" / "tables.md").read_text()
+    holds("tables mark the best, and arrows say which way", "**" in tables and "↑" in tables)
+    tests = (folder / "bench" / "comparisons.csv").read_text()
+    holds("every two are compared pair by pair, with a correction", "p (Holm)" in tests)
+    thermal, photo = pair(folder)
+    out, steps = folder / "fused.png", folder / "steps"
+    run(
+        "fuse",
+        thermal,
+        photo,
+        "-o",
+        out,
+        "--save-steps",
+        steps,
+        "--steps",
+        2,
+        *QUICK,
+        "--start",
+        100,
+    )
+    holds("the estimate of every step is a picture", len(list(steps.glob("step-*.png"))) == 4)
+    for way in ("--latex", "--markdown", "--csv"):
+        table = run("metrics", out, thermal, photo, "--metrics", "EN,Qabf", way).out
+        holds(f"ddfm metrics {way} is a table", "Qabf" in table)
+    holds("ddfm cite has BibTeX", "@inproceedings" in run("cite").out)
+    unet = folder / "unet"
+    unet.mkdir()
+    (unet / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    said = run("fuse", thermal, photo, "-o", out, "--prior", unet)
+    holds("a folder of a U-Net alone is refused in one line", one_line(said, str(unet)))
+
+
+def radiologist(folder: Path) -> None:
+    """Builds programs for radiologists."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    t1, pd = (
+        255 * levels(cut(name, folder / f"{name}.png", 64)) for name in ("brain_t1", "brain_pd")
+    )
+    paths = []
+    for name, plane in (("t1", t1), ("pd", pd), ("third", t1[::-1])):
+        volume = np.stack([plane, plane + rng.normal(0, 1, plane.shape), plane], -1)
+        paths.append(folder / f"{name}.nii.gz")
+        image = nibabel.Nifti1Image(volume.astype(np.float32), np.diag([1, 1, 3, 1]))
+        nibabel.save(image, paths[-1])
+    out, look = folder / "fused.nii.gz", folder / "look.png"
+    line = ("volume", *paths, "-o", out, "--window-b", "100,200", "--montage", look, *QUICK)
+    said = run(*line)
+    holds("three volumes become one, with a montage", said.code == 0 and look.exists())
+    printed = [line.partition(":")[0] for line in said.err.splitlines()]
+    holds("windows are printed, in the order of the sources", printed == [str(p) for p in paths])
+    told = run("info", out)
+    holds("and the result says what made it", "window_b" in told.out and "sha256" in told.out)
+    again = folder / "again.nii.gz"
+    run("volume", "--like", out, *paths, "-o", again, "--device", "cpu")
+    holds("--like makes the same bytes", again.read_bytes() == out.read_bytes())
+    said = run("fuse", paths[0], paths[1], "-o", folder / "o.png")
+    holds("ddfm fuse points to ddfm volume", one_line(said, "ddfm volume"))
+    shares, std = folder / "shares.nii.gz", folder / "std.nii.gz"
+    trust = ("--attribution", shares, "--uncertainty", std, "--samples", 4)
+    run("volume", *paths[:2], "-o", folder / "sure.nii.gz", *trust, *QUICK)
+    sums = nibabel.load(shares).get_fdata()[..., :3].sum(-1)
+    holds("shares lie on the same grid, and sum to one", np.allclose(sums, 1, atol=1e-4))
+    holds("so does how sure it is", nibabel.load(std).shape == (64, 64, 3))
+    page = (DATA.parent.parent / "docs" / "trust.md").read_text()
+    holds(
+        "a page says what to rely on, and that it is not for diagnosis", "Not for diagnosis" in page
+    )
+
+
+def developer(folder: Path) -> None:
+    """Embeds it."""
+    thermal, photo = pair(folder)
+    fuser = ddfm.Fuser("gaussian", device="cpu")
+    fusion = fuser(thermal.read_bytes(), io.BytesIO(photo.read_bytes()))
+    buffer = io.BytesIO()
+    fusion.save(buffer, format="png")
+    buffer.seek(0)
+    with Image.open(buffer) as image:
+        holds("sources and results are bytes and open files", image.size == (96, 96))
+    plain = ddfm.Fuser("gaussian", likelihood="paper", steps=4, device="cpu")
+    cancelled = 0
+    try:
+        plain(thermal, photo, callback=lambda step: False)
+    except ddfm.Cancelled:
+        cancelled += 1
+    holds("a callback that returns False cancels", cancelled == 1)
+    kinds = (ddfm.InputError, ddfm.StorageError, ddfm.DownloadError, ddfm.MissingExtra)
+    holds("errors have classes of their own", all(issubclass(k, ddfm.DdfmError) for k in kinds))
+    texts: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda entry: texts.append(entry.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("ddfm")
+    logger.addHandler(handler)
+    before, _ = logger.level, logger.setLevel(logging.DEBUG)
+    fuser(thermal, photo)
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+    holds("stages are logged by the name ddfm", "fusing 96 x 96 pixels" in texts)
+    shown = [repr(fuser), repr(fuser.prior), repr(fusion)]
+    holds(f"all show themselves in one line: {shown[0]}", not any("\n" in text for text in shown))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ddfm.Fuser("gaussian", dtype="float16", device="cpu")
+    holds("float16 on a CPU is warned of", any("float16" in str(one.message) for one in said))
+    wrong = ""
+    try:
+        ddfm.fuse(thermal, photo, sead=1)  # type: ignore[call-arg]
+    except TypeError as error:
+        wrong = str(error)
+    holds("a misspelt keyword is an error", "sead" in wrong)
+
+
+def photographer(folder: Path) -> None:
+    """Has three exposures of a landscape, in 16 bits."""
+    rng = np.random.default_rng(0)
+    scene = np.kron(rng.random((6, 8, 3)), np.ones((16, 16, 1)))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    paths = []
+    for name, stops in (("dark", -2), ("middle", 0), ("bright", 2)):
+        pixels = (2.0**stops * scene).clip(0, 1).astype(np.float32)
+        paths.append(folder / f"{name}.tif")
+        made = ddfm.Picture(pixels, dtype=np.dtype(np.uint16), icc=profile)
+        ddfm.write_image(paths[-1], pixels, made)
+    out = folder / "fused.tif"
+    said = run("fuse", *paths, "-o", out, *QUICK)
+    found = ddfm.read_image(out)
+    holds("three exposures become one picture", said.code == 0 and found.size == (96, 128))
+    holds("of 16 bits", found.dtype == np.uint16)
+    holds("with their colour profile", found.icc == profile)
+    seen = found.pixels.std() > ddfm.read_image(paths[0]).pixels.std()
+    holds("that shows more than the darkest of them", seen)
+
+
+PERSONS: dict[str, Callable[[Path], None]] = {
+    "hobbyist": hobbyist,
+    "student": student,
+    "radiologist": radiologist,
+    "developer": developer,
+    "photographer": photographer,
+}
+
+
+def main(names: list[str]) -> None:
+    """Plays them, one after the other."""
+    for name in names or PERSONS:
+        if name not in PERSONS:
+            raise SystemExit(f"unknown person {name!r}; known: {', '.join(PERSONS)}")
+        print(name)
+        with tempfile.TemporaryDirectory() as folder:
+            PERSONS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

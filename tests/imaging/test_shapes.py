@@ -1,0 +1,72 @@
+"""Sources of other shapes, and files that hold several pictures."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import ddfm
+from command_line import FAST, ddfm_run, refused
+from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.imaging.files import pages_in
+from ddfm.imaging.opening import Opening
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.uint8(127 + 60 * np.sin(x / 5) + 60 * np.cos(y / 7))
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", resize="b", look=False)
+
+
+def test_a_picture_that_is_drawn_out_is_named(fuser):
+    with pytest.warns(DdfmWarning, match="64 x 32 pixels become 64 x 48.*drawn out by 1.50"):
+        fuser(picture(32, 64), picture(48, 64))
+
+
+def test_one_of_nearly_the_same_shape_is_not(fuser):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fuser(picture(47, 64), picture(48, 64))
+        fuser(picture(24, 32), picture(48, 64))
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """Three pictures, and a smaller copy of the last, as of a map."""
+    pages = [np.full((20, 30), 40 * (k + 1), np.uint8) for k in range(3)]
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in pages:
+            writer.write(page, metadata=None, contiguous=False)
+        writer.write(pages[2][::2, ::2], subfiletype=1, metadata=None)
+    tifffile.imwrite(tmp_path / "one.tif", pages[0])
+    return tmp_path / "stack.tif", tmp_path / "one.tif"
+
+
+def test_a_page_is_chosen_for_those_that_have_several(stack):
+    assert [pages_in(file) for file in stack] == [3, 1]
+    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is taken"):
+        first, one = Opening().pictures(stack)
+    third, other = Opening(page=2).pictures(stack)
+    levels = [round(255 * float(p.pixels.mean())) for p in (first, one, third, other)]
+    assert levels == [40, 40, 120, 40]
+    with pytest.raises(DdfmError, match="has 4 pages, so there is no page 9"):
+        Opening(page=9).pictures(stack)
+    with pytest.raises(DdfmError, match="page must be a number from 0 on"):
+        Opening(page=-1)
+
+
+def test_the_command_takes_a_page(tmp_path, stack):
+    files, out = [str(file) for file in stack], tmp_path / "out.png"
+    assert ddfm_run("fuse", *files, "-o", out, "--page", 2, *FAST).exit_code == 0
+    with Image.open(out) as image:
+        assert image.size == (30, 20)
+    alone = ddfm_run("fuse", files[1], files[1], "-o", tmp_path / "x.png", "--page", 1, *FAST)
+    refused(alone, "is for TIFF files that hold several pictures")

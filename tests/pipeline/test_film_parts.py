@@ -1,0 +1,242 @@
+"""Films and volumes by many processes: all of it, nothing twice, and as one process makes it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from command_line import ddfm_run, refused
+from ddfm.errors import DdfmError
+from ddfm.imaging.picture import from_array
+from ddfm.pipeline.film_parts import Part, merge_film
+from ddfm.pipeline.films import fuse_sequence
+from ddfm.pipeline.shards import merge_shards
+from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.storage.manifest import NAME, Shard
+from ddfm.video.files import VideoReader, VideoWriter
+from ddfm.video.join import count_frames, join_videos
+
+FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", steps=2, device="cpu")
+
+
+def frames_of(seed: int, count: int = FRAMES) -> list[np.ndarray]:
+    """Something still with noise, half as bright in its first frames."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(60, 200, (4, 5), np.uint8))
+    still = np.asarray(small.resize((24, 20), Image.Resampling.BICUBIC), float)
+    light = np.clip(0.5 + np.arange(count) / 10, 0, 1)
+    noise = rng.normal(0, 4, (count, *still.shape))
+    return list(np.clip(np.rint(light[:, None, None] * still + noise), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("films")
+    for seed, word in enumerate(("ir", "vis")):
+        (root / word).mkdir()
+        for k, frame in enumerate(frames_of(seed)):
+            Image.fromarray(frame).save(root / word / f"{k}.png")
+    return root / "ir", root / "vis"
+
+
+def levels(folder: Path) -> np.ndarray:
+    files = [folder / f"{k}.png" for k in range(FRAMES)]
+    return np.stack([np.asarray(Image.open(file), float) for file in files])
+
+
+# --- films --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("film", "count"), [(60, 1), (60, 7), (8, 8)])
+def test_parts_are_ranges_that_make_up_the_film(film, count):
+    parts = [Part(Shard(k, count), film) for k in range(1, count + 1)]
+    assert [k for part in parts for k in range(part.begin, part.end)] == list(range(film))
+    sizes = [part.end - part.begin for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, fuser, folders) -> np.ndarray:
+    """What one process makes."""
+    out = tmp_path_factory.mktemp("one") / "out"
+    fuse_sequence(*folders, out, fuser)
+    return levels(out)
+
+
+def test_parts_of_a_film_fill_one_folder_nearly_as_one_process(
+    tmp_path, fuser, folders, one, monkeypatch
+):
+    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 12)
+    out = tmp_path / "many"
+    for k in (3, 1, 2):
+        summary = fuse_sequence(*folders, out, fuser, shard=Shard(k, 3))
+        assert len(summary.of("fused")) == 8
+    many = levels(out)
+    # The second part has seen all that one process has, and the third all but three frames.
+    np.testing.assert_array_equal(many[:16], one[:16])
+    np.testing.assert_allclose(many[16:], one[16:], atol=2)
+    again = fuse_sequence(*folders, out, fuser, shard=Shard(2, 3))
+    assert len(again.of("skipped")) == 8
+    merged = merge_shards(out)
+    assert merged.ok and merged.results == FRAMES
+    assert [path.name for path in out.glob("*.jsonl")] == [NAME]
+
+
+def test_without_the_frames_before_a_part_would_begin_otherwise(
+    tmp_path, fuser, folders, one, monkeypatch
+):
+    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 0)
+    fuse_sequence(*folders, tmp_path / "many", fuser, shard=Shard(3, 3))
+    first = np.asarray(Image.open(tmp_path / "many" / "16.png"), float)
+    assert np.abs(first - one[16]).max() > 3
+
+
+def test_merging_says_which_frames_are_missing(tmp_path, fuser, folders, monkeypatch):
+    monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 3)
+    out, shard = tmp_path / "out", Shard(2, 2)
+    fuse_sequence(*folders, out, fuser, shard=Shard(1, 2))
+    fuse, count = ddfm.Fuser.__call__, iter(range(1000))
+
+    def stops(*args, **kwargs):
+        if next(count) == 1 + 3 + 5:  # the film's first, three before its own, five of its own
+            raise KeyboardInterrupt
+        return fuse(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ddfm.Fuser, "__call__", stops)
+        with pytest.raises(KeyboardInterrupt):
+            fuse_sequence(*folders, out, fuser, shard=shard)
+    copied = merge_shards(shutil.copytree(out, tmp_path / "copy"))
+    assert not copied.ok and "frames 13 to 24: only 5 are there" in str(copied)
+    resumed = fuse_sequence(*folders, out, fuser, shard=shard)
+    fuse_sequence(*folders, tmp_path / "whole", fuser, shard=shard)
+    assert len(resumed.of("fused")) == 7
+    undisturbed = list((tmp_path / "whole").glob("*.png"))
+    assert len(undisturbed) == 12 and merge_shards(out).ok
+    for path in undisturbed:
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.fixture
+def av():
+    return pytest.importorskip("av")
+
+
+def written(path: Path, frames, rate: float = 25) -> Path:
+    with VideoWriter(path, path, rate) as video:
+        for number, frame in enumerate(frames):
+            video.write(from_array(frame), str(number))
+        video.finish()
+    return path
+
+
+def shown(path: Path) -> np.ndarray:
+    return np.stack([picture.pixels for picture in VideoReader(path)])
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+@pytest.mark.parametrize("rate", [25, 9, 29.97])
+def test_a_joined_video_has_the_frames_of_its_parts_at_their_times(tmp_path, av, suffix, rate):
+    frames = frames_of(0, 23)
+    parts = [
+        written(tmp_path / f"{k}{suffix}", some, rate)
+        for k, some in enumerate((frames[:9], frames[9:10], frames[10:]))
+    ]
+    out, whole = tmp_path / f"out{suffix}", written(tmp_path / f"one{suffix}", frames, rate)
+    assert join_videos(parts, out) == count_frames(out) == 23
+    np.testing.assert_array_equal(shown(out), np.concatenate([shown(part) for part in parts]))
+    with av.open(str(out)) as film, av.open(str(whole)) as other:
+        times = [[float(f.time) for f in each.decode(video=0)] for each in (film, other)]
+        rates = [float(each.streams.video[0].average_rate) for each in (film, other)]
+    assert rates[0] == pytest.approx(rates[1], rel=1e-4)
+    np.testing.assert_allclose(times[0], times[1], atol=1e-3)
+
+
+def test_parts_that_are_not_alike_are_not_joined(tmp_path, av):
+    parts = [written(tmp_path / "1.mkv", frames_of(0, 3))]
+    parts.append(written(tmp_path / "2.mkv", [frame[:10] for frame in frames_of(0, 3)]))
+    with pytest.raises(DdfmError, match=r"2\.mkv differs from .*1\.mkv in size, rate or coding"):
+        join_videos(parts, tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_shards_of_a_video_are_joined(tmp_path, av):
+    ir, vis = (
+        written(tmp_path / f"{word}.mkv", frames_of(seed, 7))
+        for seed, word in enumerate(("ir", "vis"))
+    )
+    out = tmp_path / "out.mp4"
+    refused(ddfm_run("merge", out), "no out.part-1-of-2.mp4, nor another part")
+    how = ["film", ir, vis, "-o", out, *FAST]
+    for shard in ("1/3", "3/3"):
+        assert ddfm_run(*how, "--shard", shard).exit_code == 0
+    result = ddfm_run("merge", out)
+    assert result.exit_code == 1 and "out.part-2-of-3.mp4: is not there" in result.stderr
+    assert not out.exists()
+    ddfm_run(*how, "--shard", "2/3", "--balance", "0.5")
+    refused(ddfm_run("merge", out), "of different films, or were fused with different settings")
+    ddfm_run(*how, "--shard", "2/3")
+    result = ddfm_run("merge", out)
+    assert (result.exit_code, result.stderr) == (0, "7 frames joined\n")
+    parts = [shown(tmp_path / f"out.part-{k}-of-3.mp4") for k in (1, 2, 3)]
+    np.testing.assert_array_equal(shown(out), np.concatenate(parts))
+    assert ddfm_run("merge", out).exit_code == 0  # what is replaced is ours
+
+
+def test_what_cannot_be_parts_is_refused(tmp_path, folders):
+    out = tmp_path / "out"
+    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/99"), "has no 99 parts")
+    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "9/8"), "--shard is which")
+    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/2", "--warm"), "--warm")
+    for k in (1, 2):
+        (tmp_path / f"x.part-{k}-of-2.mkv").write_bytes(b"none of ours")
+    with pytest.raises(DdfmError, match=r"x\.part-1-of-2\.mkv is not a video"):
+        merge_film(tmp_path / "x.mkv")
+
+
+# --- volumes ------------------------------------------------------------------------------------
+
+
+def head(seed: int, shape: tuple[int, int, int] = (20, 18, 9)) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    return ((grid**2).sum(0) < 0.9) * rng.uniform(300, 800, shape).astype(np.float32)
+
+
+def test_slices_of_all_shards_become_one_volume(tmp_path, fuser):
+    sources, kept = (head(0), head(1)), tmp_path / "kept"
+    one = fuse_volumes(*sources, fuser, axis=2)
+    for k in (2, 1):
+        fuse_volumes(*sources, fuser, axis=2, keep=kept, shard=Shard(k, 2))
+    before = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.npy")}
+    assert len(before) == np.count_nonzero(sources[0].any((0, 1)))
+    many = fuse_volumes(*sources, fuser, axis=2, keep=kept)
+    np.testing.assert_array_equal(many.values, one.values)
+    assert before == {path.name: path.stat().st_mtime_ns for path in kept.glob("*.npy")}
+    with pytest.raises(DdfmError, match="a folder that keeps them"):
+        fuse_volumes(*sources, fuser, shard=Shard(1, 2))
+
+
+def test_shards_of_a_volume_from_the_command_line(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    for k, name in enumerate("ab"):
+        nibabel.save(nibabel.Nifti1Image(head(k), np.diag([1, 1, 3, 1])), tmp_path / f"{name}.nii")
+    how = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", *FAST]
+    out, one = tmp_path / "out.nii", tmp_path / "one.nii"
+    for shard in ("1/2", "2/2"):
+        assert ddfm_run(*how, "-o", out, "--shard", shard).exit_code == 0
+        assert not out.exists()
+    assert ddfm_run(*how, "-o", out).exit_code == ddfm_run(*how, "-o", one).exit_code == 0
+    assert out.read_bytes() == one.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii", "b.nii", "one.nii", "out.nii"]

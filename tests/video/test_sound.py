@@ -1,0 +1,121 @@
+"""Sound beside a fused film, and films that do not quite go together."""
+
+from __future__ import annotations
+
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ddfm
+from command_line import ddfm_run
+from ddfm.errors import DdfmError, DdfmWarning
+from ddfm.pipeline.films import fuse_sequence
+
+av = pytest.importorskip("av")
+
+FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
+SAMPLES = 8000  # a second
+
+
+@pytest.fixture(scope="module")
+def fuser() -> ddfm.Fuser:
+    return ddfm.Fuser("gaussian", steps=2, device="cpu")
+
+
+def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16le") -> Path:
+    """A film with a tone of so many hertz, as long as its pictures and half as long again."""
+    with av.open(str(path), "w") as out:
+        pictures = out.add_stream("ffv1", rate=rate)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "gray"
+        sound = None
+        if tone is not None:
+            sound = out.add_stream(sound_codec, rate=SAMPLES, layout="mono")
+        y, x = np.mgrid[:48, :64]
+        for k in range(frames):
+            plane = np.uint8(127 + 60 * np.sin((x + k) / 9) + 50 * np.cos(y / 6))
+            frame = av.VideoFrame.from_ndarray(plane, format="gray")
+            out.mux(pictures.encode(frame))
+        out.mux(pictures.encode(None))
+        if sound is not None:
+            count = int(1.5 * SAMPLES * frames / rate)
+            wave = 9000 * np.sin(2 * np.pi * tone * np.arange(count) / SAMPLES)
+            frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate, frame.pts = SAMPLES, 0
+            out.mux(sound.encode(frame))
+            out.mux(sound.encode(None))
+    return path
+
+
+def heard(path: Path) -> tuple[float, float] | None:
+    """The loudest frequency of a film's sound, and how long it lasts; None where it is silent."""
+    with av.open(str(path)) as film:
+        if not film.streams.audio:
+            return None
+        wave = np.concatenate([f.to_ndarray().ravel() for f in film.decode(audio=0)])
+    loudest = np.abs(np.fft.rfft(wave)).argmax() * SAMPLES / len(wave)
+    return float(loudest), len(wave) / SAMPLES
+
+
+@pytest.fixture
+def films(tmp_path):
+    return film(tmp_path / "a.mkv", 440), film(tmp_path / "b.mkv", 1000)
+
+
+@pytest.mark.parametrize("audio, tone", [("auto", 1000), ("a", 440), ("b", 1000), ("none", None)])
+def test_whose_sound_is_kept(tmp_path, fuser, films, audio, tone):
+    out = tmp_path / "out.mkv"
+    fuse_sequence(*films, out, fuser, audio=audio, progress=False)
+    found = heard(out)
+    if tone is None:
+        assert found is None
+    else:
+        assert found[0] == pytest.approx(tone, abs=8)
+        assert found[1] == pytest.approx(1, abs=0.55)  # by packets of the source, which is longer
+    with av.open(str(out)) as made:
+        assert sum(1 for _ in made.decode(video=0)) == 8
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "b.mkv", "out.mkv"]
+
+
+def test_the_only_sound_there_is(tmp_path, fuser):
+    a, b = film(tmp_path / "a.mkv", 440), film(tmp_path / "b.mkv", None)
+    fuse_sequence(a, b, tmp_path / "out.mkv", fuser, progress=False)
+    assert heard(tmp_path / "out.mkv")[0] == pytest.approx(440, abs=8)
+    with pytest.raises(DdfmError, match=r"b\.mkv has no sound that audio=b"):
+        fuse_sequence(a, b, tmp_path / "x.mkv", fuser, audio="b", progress=False)
+    with pytest.raises(DdfmError, match="unknown audio 'c'"):
+        fuse_sequence(a, b, tmp_path / "x.mkv", fuser, audio="c", progress=False)
+
+
+def test_sound_that_is_left_out_is_named(tmp_path, fuser, films):
+    a = film(tmp_path / "law.avi", 440, sound_codec="pcm_alaw")
+    with pytest.warns(DdfmWarning, match="no .mp4 holds the sound of .*pcm_alaw"):
+        fuse_sequence(a, films[1], tmp_path / "a.mp4", fuser, audio="a", progress=False)
+    assert heard(tmp_path / "a.mp4") is None
+    with pytest.warns(DdfmWarning, match="left out, since it runs at 8 frames per second"):
+        fuse_sequence(*films, tmp_path / "c.mkv", fuser, rate=4, progress=False)
+    with pytest.warns(DdfmWarning, match="left out, for a folder of frames has none"):
+        fuse_sequence(*films, tmp_path / "frames", fuser, progress=False)
+
+
+def test_films_that_do_not_quite_go_together_are_named(tmp_path, fuser):
+    a = film(tmp_path / "a.mkv", None, frames=6)
+    b = film(tmp_path / "b.mkv", None, frames=8)
+    with pytest.warns(DdfmWarning, match=r"b\.mkv goes on after frame 6, where .*a\.mkv ends"):
+        fuse_sequence(a, b, tmp_path / "out.mkv", fuser, progress=False)
+    slow = film(tmp_path / "slow.mkv", None, frames=6, rate=Fraction(8000, 1001))
+    with pytest.warns(DdfmWarning, match="has 8 frames per second and .*7.99201"):
+        fuse_sequence(a, slow, tmp_path / "out2.mkv", fuser, progress=False)
+    same = film(tmp_path / "same.mkv", None, frames=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fuse_sequence(a, same, tmp_path / "out3.mkv", fuser, progress=False)
+
+
+def test_the_command(tmp_path, films):
+    out = tmp_path / "out.mkv"
+    result = ddfm_run("film", *films, "-o", out, "--audio", "a", *FAST, "-q")
+    assert result.exit_code == 0, result.output
+    assert heard(out)[0] == pytest.approx(440, abs=8)

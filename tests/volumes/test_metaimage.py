@@ -1,0 +1,92 @@
+"""MetaImage, byte by byte as ITK documents it."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.volumes import read_volume
+from ddfm.volumes.files import volume_files
+
+HEAD = """ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = {msb}
+CompressedData = {packed}
+TransformMatrix = 0 1 0 -1 0 0 0 0 1
+Offset = 10 20 30
+ElementSpacing = 2 3 4
+DimSize = 3 4 5
+ElementType = {kind}
+{more}ElementDataFile = {data}
+"""
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# Columns of index to place: the first index goes along y, the second along -x.
+AFFINE = LPS @ np.array([[0, -3, 0, 10], [2, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1.0]])
+
+
+def written(path, data: bytes, kind="MET_SHORT", msb=False, packed=False, beside="", more=""):
+    data = zlib.compress(data) if packed else data
+    head = HEAD.format(kind=kind, msb=msb, packed=packed, data=beside or "LOCAL", more=more)
+    if beside:
+        (path.parent / beside).write_bytes(data)
+    path.write_bytes(head.encode() + (b"" if beside else data))
+    return path
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    return np.random.default_rng(0).integers(-900, 900, (3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    "kind, code", [("MET_SHORT", "i2"), ("MET_FLOAT", "f4"), ("MET_INT", "i4")]
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("msb", [False, True])
+def test_values_and_place(tmp_path, values, kind, code, packed, msb):
+    data = values.astype((">" if msb else "<") + code).tobytes(order="F")
+    volume = read_volume(written(tmp_path / "a.mha", data, kind, msb, packed))
+    np.testing.assert_array_equal(volume.values, values)
+    np.testing.assert_allclose(volume.affine, AFFINE)
+
+
+def test_data_beside_the_header(tmp_path, values):
+    path = written(tmp_path / "a.mhd", values.astype("<i2").tobytes(order="F"), beside="a.raw")
+    np.testing.assert_array_equal(read_volume(path).values, values)
+    assert tmp_path / "a.raw" in volume_files(path)
+
+
+def test_colours(tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+    data = colors.transpose(2, 1, 0, 3).tobytes()
+    more = "ElementNumberOfChannels = 3\n"
+    volume = read_volume(written(tmp_path / "a.mha", data, "MET_UCHAR", more=more))
+    np.testing.assert_allclose(volume.values, colors / 255, atol=1e-6)
+
+
+def test_bad_files(tmp_path, values):
+    data = values.astype("<i2").tobytes(order="F")
+    path = tmp_path / "a.mha"
+
+    def fails(words: str) -> None:
+        with pytest.raises(DdfmError, match=words) as caught:
+            read_volume(path)
+        assert "\n" not in str(caught.value)
+
+    written(path, data[:-3])
+    fails("truncated")
+    written(path, data, "MET_STRING")
+    fails("MET_STRING are not a volume's")
+    path.write_bytes(b"ObjectType = Image\n")
+    fails("does not say where its values are")
+    written(path, data, beside="%03d.raw")
+    fails("files of their own")
+    written(path, data)
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 3 4 5", b"DimSize = 3000 4000 5000"))
+    fails("more than the file can hold")
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 3000 4000 5000", b"DimSize = 3 4"))
+    fails("3 dimensions")

@@ -1,0 +1,63 @@
+"""A gantry that was tilted: slices askew are brought onto a square grid."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import ddfm
+from ddfm.errors import DdfmWarning
+from ddfm.pipeline.volumes import fuse_volumes
+from ddfm.volumes import Volume
+from ddfm.volumes.tilt import squared
+
+
+def askew(shape=(24, 20, 12), degrees: float = 15) -> Volume:
+    """Of a field that is linear in the patient's space."""
+    affine = np.diag([1.0, 1.2, 3.0, 1.0])
+    affine[1, 2] = 3 * np.tan(np.radians(degrees))
+    affine[:3, 3] = -10, 5, 7
+    return Volume(field(affine, shape), affine, "ct", source="its header")
+
+
+def field(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    places = affine[:3, :3] @ np.indices(shape).reshape(3, -1) + affine[:3, 3:]
+    return (np.array([0.4, -0.3, 0.2]) @ places).reshape(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("degrees", [-20, 8, 15])
+def test_a_linear_field_stays_what_it_is(degrees):
+    volume = askew(degrees=degrees)
+    with pytest.warns(DdfmWarning, match="slices lie askew"):
+        square, inside = squared(volume)
+    axes = square.affine[:3, :3]
+    np.testing.assert_allclose(axes.T @ axes, np.diag(square.spacing**2), atol=1e-9)
+    np.testing.assert_allclose(square.spacing, (1, 1.2, 3))
+    expected = field(square.affine, square.shape)
+    well_inside = inside & np.roll(inside, 1, 1) & np.roll(inside, -1, 1)
+    well_inside[:, [0, -1]] = False
+    np.testing.assert_allclose(square.values[well_inside], expected[well_inside], atol=1e-3)
+    assert inside.sum() == pytest.approx(volume.values.size, rel=0.02)  # nothing is cut off
+    assert square.source == "its header"
+
+
+def test_a_square_grid_is_left_alone():
+    turned = np.eye(4)
+    c, s = np.cos(0.3), np.sin(0.3)
+    turned[:2, :2] = [[c, -s], [s, c]]
+    volume = Volume(np.ones((4, 5, 6), np.float32), turned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert squared(volume) == (volume, None)
+
+
+def test_the_result_lies_on_the_square_grid(tmp_path):
+    pytest.importorskip("pydicom")
+    volume = askew((12, 10, 6))
+    fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, task="medical", device="cpu")
+    with pytest.warns(DdfmWarning, match="askew"):
+        fusion = fuse_volumes(volume, volume, fuser, progress=False)
+    fusion.save(tmp_path / "out")  # which DICOM could not have had
+    assert len(list((tmp_path / "out").iterdir())) == fusion.volume.shape[2]
