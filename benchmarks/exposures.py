@@ -30,8 +30,12 @@ Method = Callable[[tuple[Path, ...]], np.ndarray]
 
 
 def ours() -> Method:
-    fuser = Fuser(task="multi-exposure")
+    fuser = Fuser(task="multi-exposure", strip=True)
     return lambda files: fuser(*files, progress=False).image
+
+
+def plain(file: Path) -> np.ndarray:
+    return np.rint(255 * read_image(file).pixels).astype(np.uint8)
 
 
 def mertens() -> Method | None:
@@ -41,8 +45,7 @@ def mertens() -> Method | None:
         return None
 
     def merged(files: tuple[Path, ...]) -> np.ndarray:
-        sources = [np.rint(255 * read_image(file).pixels).astype(np.uint8) for file in files]
-        levels = cv2.createMergeMertens().process(sources)
+        levels = cv2.createMergeMertens().process([plain(file) for file in files])
         return np.rint(255 * levels.clip(0, 1)).astype(np.uint8)
 
     return merged
@@ -55,7 +58,10 @@ def enfuse() -> Method | None:
     def merged(files: tuple[Path, ...]) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "fused.png"
-            command = ["enfuse", f"--output={out}", *map(str, files)]
+            sources = [Path(folder) / f"{k}.png" for k in range(len(files))]
+            for source, file in zip(sources, files, strict=True):
+                Image.fromarray(plain(file)).save(source)
+            command = ["enfuse", f"--output={out}", *map(str, sources)]
             subprocess.run(command, check=True, capture_output=True)
             return np.asarray(Image.open(out).convert("RGB"))
 

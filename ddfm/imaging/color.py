@@ -18,6 +18,7 @@ from torch import Tensor
 from ddfm.imaging.picture import LUMA
 
 __all__ = [
+    "as_vivid",
     "fuse_chroma",
     "limit_chroma",
     "luminance",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 PALE = 0.003  # chroma of half a level of 255
+MOST = 2.0  # times the chroma: more would show the noise of what was dark
 _KR, _KG, _KB = LUMA
 _CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
 
@@ -70,6 +72,15 @@ def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tens
     else:
         weight = shares.transpose(0, 1).unsqueeze(2) * (weight + PALE) + 1e-6
     return (weight * stack).sum(0) / weight.sum(0)
+
+
+def as_vivid(chroma: Tensor, own: Tensor, y: Tensor) -> Tensor:
+    """Chroma (B, 2, H, W) of a source of luminance `own`, for the luminance y.
+
+    What is shown brighter than in its source needs more chroma to be as vivid, and what is darker
+    less: the same share of the distance from black, up to `MOST` times of what it was.
+    """
+    return chroma * ((y + 1) / (own + 1).clamp(min=1e-3)).clamp(max=MOST)
 
 
 def limit_chroma(y: Tensor, cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor]:

@@ -209,10 +209,17 @@ def _colored(
     """Luminance (H, W) with the chroma of pixels (H, W, 3), mixed by shares (K, H, W)."""
     import torch
 
-    from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
+    from ddfm.imaging.color import (
+        as_vivid,
+        fuse_chroma,
+        limit_chroma,
+        rgb_to_ycbcr,
+        ycbcr_to_rgb,
+    )
 
     y = 2 * _tensor(fused[..., None]) - 1
-    chromas = [rgb_to_ycbcr(2 * _tensor(part) - 1)[:, 1:] for part in colored]
+    planes = [rgb_to_ycbcr(2 * _tensor(part) - 1).split([1, 2], 1) for part in colored]
+    chromas = [c if shares is None else as_vivid(c, own, y) for own, c in planes]
     cb, cr = fuse_chroma(chromas, None if shares is None else shares[None]).split(1, 1)
     rgb = ycbcr_to_rgb(torch.cat([y, *limit_chroma(y, cb, cr)], 1))
     colors: np.ndarray = ((rgb + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()

@@ -11,6 +11,7 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from ddfm.imaging.color import (
+    as_vivid,
     fuse_chroma,
     limit_chroma,
     rgb_to_ycbcr,
@@ -83,6 +84,19 @@ def test_fused_chroma_has_no_jump_at_grey():
         assert fused.diff(dim=3).abs().max() < 4e-6  # for steps of 1e-6
     half = fuse_chroma([torch.zeros(1, 2, 3, 3, dtype=torch.float16)] * 2)
     assert half.isfinite().all()
+
+
+def test_chroma_follows_the_luminance_as_the_saturation_of_colorsys():
+    """A colour shown at half its brightness is the same colour in half the light."""
+    colour = np.array([0.8, 0.5, 0.3])
+    y, cb, cr = rgb_to_ycbcr(torch.tensor(2 * colour - 1).view(1, 3, 1, 1)).split(1, 1)
+    darker = (y + 1) / 2 - 1
+    chroma = as_vivid(torch.cat([cb, cr], 1), y, darker)
+    half = (ycbcr_to_rgb(torch.cat([darker, chroma], 1)).flatten().numpy() + 1) / 2
+    hue, saturation, value = colorsys.rgb_to_hsv(*half)
+    assert (hue, saturation, 2 * value) == pytest.approx(colorsys.rgb_to_hsv(*colour))
+    far = as_vivid(chroma, darker * 0 - 0.99, y)
+    torch.testing.assert_close(far, 2 * chroma)
 
 
 def test_limited_chroma_stays_in_range_with_luminance_and_hue():

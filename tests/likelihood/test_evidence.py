@@ -286,6 +286,44 @@ def test_texture_of_what_is_darker_fades_and_its_edges_do_not():
     assert share(0.4) > 1.5 * share(0.004)
 
 
+def of_medicine(*sources: torch.Tensor) -> torch.Tensor:
+    likelihood = make_likelihood("default", sources, **FusionConfig().resolved("medical").options)
+    for _ in range(3):
+        f = likelihood(sources[0])
+    return f
+
+
+def test_bone_is_white_to_the_full_and_bright_uptake_keeps_the_sulci():
+    """Lines of tissue, once where the other picture is white, and once where it is only bright."""
+    lines = torch.full((1, 1, 64, 64), -0.6, dtype=torch.float64)
+    lines[..., ::8, :] = 0.0
+    lines[..., 1::8, :] = 0.0
+
+    def contrast(level: float) -> float:
+        f = of_medicine(torch.full_like(lines, level), lines)[..., 12:52, 12:52]
+        return float(f[lines[..., 12:52, 12:52] > -0.3].mean() - f.mean())
+
+    assert contrast(1.0) < 0.05
+    assert contrast(0.7) > 0.2
+
+
+@pytest.mark.parametrize("level", [0.4, 1.0])
+@pytest.mark.parametrize("diameter", [3, 4, 6])
+def test_a_calcification_keeps_most_of_its_contrast(diameter, level):
+    """A small bright disc of the CT in tissue that is brighter, and has texture, in the MRI."""
+    y, x = torch.meshgrid(torch.arange(64) - 30.0, torch.arange(64) - 33.0, indexing="ij")
+    away = (y**2 + x**2).sqrt().to(torch.float64)
+    disc = (diameter / 2 - away + 0.5).clamp(0, 1)[None, None]
+    ct = -0.5 * (1 - disc) + level * disc
+    f = of_medicine(ct, -0.2 + 0.3 * scene(4, (64, 64)))
+    inside, around = (
+        away <= diameter / 2 - 0.3,
+        (away > diameter / 2 + 1) & (away < diameter / 2 + 4),
+    )
+    kept = float(f[..., inside].mean() - f[..., around].mean())
+    assert kept > 0.6 * float(ct[..., inside].mean() - ct[..., around].mean())
+
+
 def test_what_cannot_be_kept_gives_way_at_strong_edges():
     """An edge ends where the other source has more to say: no image has such gradients."""
     edge = torch.full((1, 1, 64, 64), -0.3, dtype=torch.float64)
@@ -383,6 +421,7 @@ def test_any_size(size):
     [
         ({"edge": 0}, "edge of the likelihood are positive"),
         ({"phi": -1}, "not negative"),
+        ({"full": -1}, "not negative"),
         ({"saliency": "loud"}, "unknown saliency 'loud'"),
     ],
 )
