@@ -28,7 +28,7 @@ from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check
-from ddfm.registration.transform import Size, Transform, common_transform, fitted
+from ddfm.registration.transform import Size, Transform, fitted
 from ddfm.registration.warp import common_box, warped_plane
 
 try:
@@ -84,8 +84,6 @@ def main() -> int:
             for kind in how.kinds:
                 rows = list(_rows(pairs, kind, method, how.seed, marks))
                 print(_line(kind, method, rows), flush=True)
-        if "align" in how.methods and not how.marked:
-            print(_rig(pairs, how.seed))
     return 0
 
 
@@ -208,26 +206,6 @@ def _errors(errors: np.ndarray) -> tuple[str, str]:
 def _share(some: Iterable[bool]) -> str:
     values = list(some)
     return f"{np.mean(values):.0%}" if values else "-"
-
-
-def _rig(pairs: list[Pair], seed: int) -> str:
-    """One transform put on twenty pairs, and what is common to what was found on each."""
-    some = pairs[:20]
-    size = _size(some[0][1])
-    by = put_on(size, "similarity", np.random.default_rng(seed))
-    found = []
-    for _, fixed, moving in some:
-        image = _cut_like(moving, np.zeros(size, np.float32))
-        base = _cut_like(fixed, np.zeros(size, np.float32))
-        result = align(
-            base, warped_plane(_plane(image), by.matrix, size)[0][0].numpy(), "similarity"
-        )
-        if result.sure:
-            found.append(result.transform)
-    if not found:
-        return "\nrig: no pair was sure"
-    error = common_transform(found).distance(by.inverse())
-    return f"\nrig of {len(some)} pairs: {len(found)} sure, common transform {error:.2f} px off"
 
 
 def _size(image: np.ndarray) -> Size:

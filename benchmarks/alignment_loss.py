@@ -110,8 +110,12 @@ def _row(
     rng = np.random.default_rng(zlib.crc32(f"{name} {kind}".encode()))
     size = (fixed.shape[0], fixed.shape[1])
     case = disturbed(fixed, moving, put_on(size, kind, rng))
-    off, visible, truth = _picture(case.moving), _picture(case.fixed), case.truth(base)
     lies = Transform(np.eye(3), size, size, "none") if base is None else base
+    off, visible, truth = (
+        _picture(case.moving),
+        _picture(case.fixed),
+        case.undo.then(lies).then(case.cut),
+    )
     infrared, inside = warped(_picture(moving), lies.then(case.cut))
     laid = fuser.with_config(align=how.model)(off, visible, progress=False)
     results = {

@@ -21,9 +21,10 @@ from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
 from ddfm.restoration.observation import plain_observations
 
-__all__ = ["METHODS", "MIXED", "TASKS", "FusionConfig", "name_of"]
+__all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "name_of"]
 
 METHODS = ("ddfm", "dmfuse")
+QUALITIES = ("fast", "default")
 TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 
 MIXED = TASKS[2:]  # their sources share the colour as they share the levels
@@ -45,6 +46,8 @@ class FusionConfig:
             differing focus, and all else for infrared and visible.
         likelihood: "default", "paper", "reference", the name of one that another package brings,
             or a subclass of `ddfm.Likelihood`.
+        quality: "default", or "fast": one pass of the default likelihood, and the prior is asked
+            for nothing but to remove noise before.
         sampler: "ddim", "ddpm", "dpm-solver", a name of another package's, or a function like
             `ddfm.diffusion.samplers.ddim`.
         steps: network calls, or a respacing of the timesteps up to `start` in the notation of
@@ -85,6 +88,7 @@ class FusionConfig:
     method: str = "ddfm"
     task: str = "auto"
     likelihood: str | Part = "default"
+    quality: str = "default"
     sampler: str | Part | None = None
     steps: int | str | None = None
     start: int | None = None
@@ -111,6 +115,7 @@ class FusionConfig:
             "method": one_of("method", self.method, METHODS),
             "task": one_of("task", self.task, (*TASKS, "auto")),
             "likelihood": _part("likelihood", self.likelihood),
+            "quality": one_of("quality", self.quality, QUALITIES),
             "balance": number("balance", self.balance, -1, 1),
             "seed": _seed(self.seed),
             "tone": one_of("tone", self.tone, TONES),
@@ -155,6 +160,8 @@ class FusionConfig:
     def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for one task, its open places filled from the recipe."""
         recipe = _recipe(self.likelihood, task)
+        if self.quality == "fast":
+            recipe |= FAST | {"options": recipe.get("options", {}) | FAST["options"]}
         if self.method == "dmfuse":
             recipe = {"clean": recipe["clean"], "tone": NO_GAIN}
         of_tone = recipe.pop("tone", {})
@@ -209,9 +216,11 @@ class FusionConfig:
 
     def _check_method(self) -> None:
         """Refuses what the method, or the likelihood, has no use for."""
-        if self.balance and (self.method == "dmfuse" or self.likelihood in PUBLISHED):
-            which = self.method if self.method == "dmfuse" else self.likelihood
+        which = self.method if self.method == "dmfuse" else name_of(self.likelihood)
+        if self.balance and which in ("dmfuse", *PUBLISHED):
             raise InputError(f"balance (--balance) is for the default likelihood, not for {which}")
+        if self.quality != "default" and which != "default":
+            raise InputError(f"quality (--quality) is for the default likelihood, not for {which}")
         if self.method != "dmfuse":
             check_tile(self.tile)
             return
@@ -251,6 +260,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     "reference": {},
 }
+
+# What is asked of the default likelihood where somebody is in a hurry. More than the default brings
+# nothing, see docs/speed.md.
+FAST: dict[str, Any] = {"steps": 1, "options": {"lam": 0.0}}
 
 # What a task changes in the default recipe, which is set for infrared and visible. In the other
 # tasks sources show one thing: none has targets, and none is foreign where it is darker.

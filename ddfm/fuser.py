@@ -109,8 +109,8 @@ class Fuser:
     Args:
         prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
             shared stays as it is: where device or dtype are to change, a copy is used.
-        method, task, likelihood, sampler, steps, start, clean, clip: as in `ddfm.FusionConfig`.
-            Likelihood and sampler may be the caller's own.
+        method, task, likelihood, quality, sampler, steps, start, clean, clip: as in
+            `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
         balance, seed, tone, color, resize, observations: likewise.
         align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
@@ -131,6 +131,7 @@ class Fuser:
         method: str = "ddfm",
         task: str = "auto",
         likelihood: Part = "default",
+        quality: str = "default",
         sampler: Part | None = None,
         steps: int | str | None = None,
         start: int | None = None,
@@ -159,6 +160,7 @@ class Fuser:
             method=method,
             task=task,
             likelihood=likelihood,
+            quality=quality,
             sampler=sampler,
             steps=steps,
             start=start,

@@ -107,6 +107,12 @@ _FUSER = (
         "reference (as its authors' program does it).",
     ),
     click.option(
+        "--quality",
+        default="default",
+        show_default=True,
+        help="fast makes one pass, and asks the network only to remove noise; or default.",
+    ),
+    click.option(
         "--sampler",
         help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
     ),

@@ -12,8 +12,7 @@ deviation, by nearly the same factor for whatever the prior leaves open: of dire
 leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
 The prior is surer than it should be: what it takes for noise, and smooths away, may be there.
-So a sample has sqrt(LOST sigma) z more, by which it is as far from the truth as it says: of faint
-noise, a larger part of what is taken for it is structure.
+So a sample has LOST sigma z more, by which it is as far from the truth as it says.
 
 Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
 noise itself is known, and x = y + sigma z.
@@ -44,8 +43,8 @@ __all__ = ["Observed", "denoised", "observe", "with_independent_noise"]
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
 # By benchmarks/calibration.py, on the pairs that settings are chosen on.
-LOST = 3 / 127.5  # 3 grey levels
-DETAIL = 0.5
+LOST = 0.45
+DETAIL = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ class Observed:
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
         x = denoised(prior, x, sigma)
         wider = WIDER * self.noise / self.level
-        return self.mean + wider * (x - self.mean) + math.sqrt(LOST * self.noise) * noise(seen)
+        return self.mean + wider * (x - self.mean) + LOST * self.noise * noise(seen)
 
 
 def observe(

@@ -20,27 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import by_annotation, number
+from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
-from ddfm.imaging.colormaps import colored
 from ddfm.imaging.metadata.record import Record
 from ddfm.pipeline.runner import Outcome, run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
-from ddfm.progress import progress_bar, stage
-from ddfm.registration.space_files import checked_motion, read_space_transform
-from ddfm.restoration.volume import sharpened
+from ddfm.pipeline.volume_sources import Ready, Said, found_motion, made_ready
+from ddfm.progress import progress_bar
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Shard
 from ddfm.trust.attribution import PRIOR, names_of_planes
 from ddfm.volumes import nifti
-from ddfm.volumes.align import aligned, placed
-from ddfm.volumes.files import check_planes_output, read_volume, write_volume
-from ddfm.volumes.frame import continued
-from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
+from ddfm.volumes.files import check_planes_output, write_volume
+from ddfm.volumes.intensity import Window
 from ddfm.volumes.montage import Scale, montage
-from ddfm.volumes.resample import inside_of, resampled
-from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
@@ -190,132 +184,67 @@ def fuse_volumes(
         callback: is called with what became of each slice, or of those that go together; if it
             returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
-    motion = _motion(transform, align, len(more))
-    if fwhm_b is not None:
-        fwhm_b = number("fwhm_b (--fwhm-b)", fwhm_b, 0, WIDEST)
-    first, inside = squared(_read(a, "the first volume"))
-    others, found = [], []
-    for k, source in enumerate((b, *more), 2):
-        name = "the second volume" if k == 2 else f"volume {k}"
-        other = _read(source, name)
-        if motion is None:
-            other, about = aligned(other, first, align)
-        else:
-            other, about = placed(other, first, motion)
-        others.append(other)
-        found.append(about)
-    volumes = [first, *others]
-    said_axis, axis = axis, find_axis(first, axis)
-    windows = [window_a, window_b, *_of_each(more_windows, more, "windows")]
-    maps = [colormap_a, colormap_b, *_of_each(more_colormaps, more, "colormaps")]
-    sources: list[Volume] = []
-    insides, limits = [], []
-    for volume, window, colormap in zip(volumes, windows, maps, strict=True):
-        # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
-        values, limit = scaled(volume, window, percentiles)
-        scaled_volume = _with(volume, values)
-        if volume is others[0] and fwhm_b is not None:
-            stage(f"undoing the resolution of {volume.name}")
-            scaled_volume = sharpened(scaled_volume, first, fwhm_b, _levels(sources[0]))
-        else:
-            scaled_volume = resampled(scaled_volume, first, outside=0.0)
-        sources.append(_in_colors(scaled_volume, colormap))
-        insides.append(inside if volume is first else inside_of(volume, first))
-        limits.append(list(limit))
+    said = Said(
+        axis,
+        (window_a, window_b, *more_windows),
+        percentiles,
+        (colormap_a, colormap_b, *more_colormaps),
+        fwhm_b,
+        align,
+        found_motion(transform, align, len(more)),
+        together,
+    )
+    ready = made_ready([a, b, *more], said)
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
-    # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
-    ranks = [_rank(volume, colormap) for volume, colormap in zip(volumes, maps, strict=True)]
-    order = sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
-    fuser = _in_order(asked, order)
     kept = None if keep is None else Path(keep)
-    known = continued([source.values for source in sources], insides)
-    fused_from = [_with(source, values) for source, values in zip(sources, known, strict=True)]
     work = SliceWork(
-        fuser, [fused_from[k] for k in order], axis, together, kept, samples, attribution, shard
+        _in_order(asked, ready.order),
+        ready.ordered,
+        find_axis(ready.first, axis),
+        together,
+        kept,
+        samples,
+        attribution,
+        shard,
     )
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
-    said = {
-        "axis": said_axis,
-        "window_a": window_a,
-        "window_b": window_b,
-        "percentiles": percentiles,
-        "colormap_a": colormap_a,
-        "colormap_b": colormap_b,
-        "fwhm_b": fwhm_b,
-        "more_windows": list(more_windows),
-        "more_colormaps": list(more_colormaps),
-        "align": align,
-        "transform": None if motion is None else motion.tolist(),
-        "together": together,
-    }
+    return _result(work, asked, ready, said)
+
+
+def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFusion:
+    """All slices as a volume, with all that is known of it."""
     # As the caller said it, with what was then chosen for all slices.
-    record = _record(asked.with_config(options=work.fuser.config.options), volumes, said)
-    text = None if asked.config.strip else record.text
-    settings = work.fuser.settings(work.fuser.config.usual_task) | {
-        "axis": axis,
-        "align": align,
-        "alignment": found,
-        "order": order,
-        **({} if fwhm_b is None else {"fwhm_b": fwhm_b}),
-        "sources": [sources[k].name for k in order],
-        "black_and_white": [limits[k] for k in order],
-        "scaled_by": [_scaled_by(volumes[k], windows[k], percentiles) for k in order],
-    }
+    record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, said)
+    settings = work.fuser.settings(work.fuser.config.usual_task) | {"axis": work.axis}
     fused = Volume(
         work.volume(),
-        first.affine,
+        ready.first.affine,
         "the fused volume",
-        source=first.source,
-        burned_in=any(volume.burned_in for volume in volumes),
-        origins=(
-            *first.origins,
-            *(replace(o, affine=other.affine) for other in others for o in other.origins),
-        ),
-        record=text,
+        source=ready.first.source,
+        burned_in=any(volume.burned_in for volume in ready.volumes),
+        origins=ready.origins,
+        record=None if asked.config.strip else record.text,
     )
-    scales = []
-    for volume, colormap, (low, high) in zip(volumes, maps, limits, strict=True):
-        name = _map_of(volume, colormap)
-        scales.append((low, high, None if name == GREY else name))
-    std = work.std()
-    sure = None if std is None else replace(fused, values=std, name="the uncertainty")
-    shares = work.shares()
-    whose = None if shares is None else VolumeAttribution.of(shares, order, fused)
-    return VolumeFusion(fused, settings, tuple(sources), tuple(scales), sure, whose, record)
+    std, shares = work.std(), work.shares()
+    return VolumeFusion(
+        fused,
+        settings | ready.about(said),
+        ready.sources,
+        ready.scales,
+        None if std is None else replace(fused, values=std, name="the uncertainty"),
+        None if shares is None else VolumeAttribution.of(shares, ready.order, fused),
+        record,
+    )
 
 
-def _record(fuser: Fuser, volumes: Sequence[Volume], said: dict[str, Any]) -> Record:
+def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
     """Without names of files, which may be those of patients: sources are a, b, ..."""
     digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
     sources = list(zip(ascii_lowercase, digests, strict=False))
-    opening = {"volume": {name: value for name, value in said.items() if value is not None}}
+    opening = {"volume": {name: value for name, value in said.plain().items() if value is not None}}
     return Record.of(fuser.settings(fuser.config.usual_task), sources, opening)
-
-
-def _of_each(said: Sequence[Any], more: Sequence[Any], kind: str) -> list[Any]:
-    if len(said) > len(more):
-        raise InputError(
-            f"more_{kind} are for the third volume and those after it: {len(more)} of them, "
-            f"and not {len(said)}"
-        )
-    return [*said, *[None] * (len(more) - len(said))]
-
-
-def _motion(transform: Any, align: str, more: int) -> np.ndarray | None:
-    """What was said of how the second volume lies."""
-    if transform is None:
-        return None
-    if align != "none":
-        raise InputError(
-            "align (--align) finds a transform, and transform (--transform) gives one; use either"
-        )
-    if more:
-        raise InputError("transform (--transform) is for two volumes")
-    if isinstance(transform, str | os.PathLike):
-        return read_space_transform(transform)
-    return checked_motion(transform)
 
 
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
@@ -330,46 +259,3 @@ def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
     if config.color in ("a", "b"):
         raise InputError("color a or b (--color) is for two volumes; auto or grey for more")
     return fuser
-
-
-def _scaled_by(
-    volume: Volume, window: str | Window | None, percentiles: tuple[float, float]
-) -> str:
-    """How black and white were found."""
-    if volume.is_color:
-        return "its colours"
-    if window is None and is_ct(volume):
-        window = CT_WINDOW
-    if window is not None:
-        return f"window {window}" if isinstance(window, str) else "window {:g}/{:g}".format(*window)
-    return "percentiles {:g} and {:g}".format(*percentiles)
-
-
-def _read(source: Any, name: str) -> Volume:
-    return read_volume(source, name=None if isinstance(source, (str, os.PathLike)) else name)
-
-
-def _with(volume: Volume, values: np.ndarray) -> Volume:
-    return Volume(values, volume.affine, volume.name, volume.modality)
-
-
-def _levels(volume: Volume) -> np.ndarray:
-    return volume.values.mean(3) if volume.is_color else volume.values
-
-
-def _in_colors(volume: Volume, colormap: str | None) -> Volume:
-    if volume.is_color or _map_of(volume, colormap) == GREY:
-        return volume
-    return _with(volume, colored(volume.values, _map_of(volume, colormap)))
-
-
-def _map_of(volume: Volume, colormap: str | None) -> str:
-    if colormap is not None:
-        return colormap
-    return "hot" if volume.modality in ACTIVITY else GREY
-
-
-def _rank(volume: Volume, colormap: str | None) -> int:
-    if volume.is_color or _map_of(volume, colormap) != GREY:
-        return 2
-    return 1 if is_ct(volume) else 0

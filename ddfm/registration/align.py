@@ -1,10 +1,11 @@
 """Whether two pictures lie on each other, and the transform that lays one on the other.
 
     small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles for
-    each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how far
-    may its corners be off? -> the smallest model that explains the tiles
+    each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how
+    far may its corners be off? -> the smallest model that explains the tiles
 
-`check` is the same with a coarser grid, on smaller copies and up to turns and sizes; `align` is all.
+`check` is the same with a coarser grid, on smaller copies and up to turns and sizes; `align` is all
+of it.
 """
 
 from __future__ import annotations

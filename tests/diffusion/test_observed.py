@@ -36,9 +36,9 @@ def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
     drawn = source.drawn(prior, Noise(range(40)))
     torch.testing.assert_close(source.mean, k * seen, atol=0.05 * sigma, rtol=0)
     off = drawn.mean(0) - k * seen[0]
-    expected = k * sigma**2 + LOST * sigma
+    expected = k * sigma**2 + (LOST * sigma) ** 2
     assert float(off.square().mean().sqrt()) < 1.3 * math.sqrt(expected / 40)  # of 40 samples
-    variance = float(drawn.var(0).mean()) - LOST * sigma
+    variance = float(drawn.var(0).mean()) - (LOST * sigma) ** 2
     assert 0.85 < math.sqrt(variance / k) / sigma < 1.1
 
 

@@ -44,7 +44,7 @@ def test_an_exposure_of_two_stops_less_is_laid_on_the_other(photograph):
     pictures, truths = [], []
     for stops, shift in ((-2, (9, -5)), (0, (0, 0))):
         levels = np.clip(photograph.pixels**2.2 * 2.0**stops, 0, 1) ** (1 / 2.2)
-        one, truth = moved(replace(photograph, pixels=levels.astype(np.float32)), 1.0, shift)
+        one, truth = moved(replace(photograph, samples=levels.astype(np.float32)), 1.0, shift)
         pictures.append(one)
         truths.append(truth)
     assert worst(pictures, truths, "shift", 1) < 1.5
@@ -56,7 +56,7 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
     pictures, truths = [], []
     for near, scale, shift in ((left, 0.98, (4, 3)), (~left, 1.0, (0, 0))):
         pixels = np.where(near, photograph.pixels, blurred)
-        one, truth = moved(replace(photograph, pixels=pixels), scale, shift)
+        one, truth = moved(replace(photograph, samples=pixels), scale, shift)
         pictures.append(one)
         truths.append(truth)
     assert worst(pictures, truths, "similarity", 1) < 1.0

@@ -25,9 +25,9 @@ PAIR = (EXAMPLES / "olinda_infrared.png", EXAMPLES / "olinda_visible.png")
 PLAIN = {"device": "cpu", "task": "medical", "look": False}
 
 
-def scene(seed: int) -> np.ndarray:
+def scene(seed: int, reach: float = 6) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    x = gaussian_filter(rng.normal(size=(96, 96)), 6)
+    x = gaussian_filter(rng.normal(size=(96, 96)), reach)
     return 0.5 + 0.25 * x / np.abs(x).max()
 
 
@@ -43,7 +43,7 @@ def fuser() -> Fuser:
 
 def test_intervals_of_a_noisy_pair_contain_the_fusion_of_the_clean_one(fuser):
     """Noise of 4 grey levels is left by the recipe of medical images, and no prior has a part."""
-    clean = [scene(0), scene(1)]
+    clean = [scene(0, 2), scene(1, 2)]  # as fine as what real pictures show
     truth = fuser(*(c.astype(np.float32) for c in clean)).picture.pixels[..., 0]
     fusion = fuser(*(noisy(c, 4 / 255, k) for k, c in enumerate(clean)), samples=16)
     low, high = fusion.uncertainty.interval(0.9)

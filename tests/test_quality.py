@@ -1,0 +1,68 @@
+"""`quality`: one switch over how long the default likelihood goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from command_line import ddfm_run, refused
+from ddfm import InputError
+from ddfm.config import QUALITIES, FusionConfig
+from ddfm.priors.gaussian import GaussianPrior
+
+
+class Counting(GaussianPrior):
+    """Knows how often it was asked."""
+
+    calls = 0
+
+    def __call__(self, x_t, t):
+        Counting.calls += 1
+        return super().__call__(x_t, t)
+
+
+def pair(noise: float) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :80] / 10
+    planes = [120 + 60 * np.sin(x), 120 + 60 * np.cos(y + x)]
+    return [np.clip(p + rng.normal(0, noise, p.shape), 0, 255).astype(np.uint8) for p in planes]
+
+
+def test_the_default_is_nearer_than_fast_to_where_the_passes_lead():
+    fuser = ddfm.Fuser("gaussian", task="ir-visible", tone="none")
+    far = fuser.with_config(steps=60)(*pair(0)).image.astype(float)
+    away = {q: np.abs(fuser.with_config(quality=q)(*pair(0)).image - far).mean() for q in QUALITIES}
+    assert away["fast"] > away["default"]
+
+
+def test_a_fast_fusion_asks_the_prior_for_what_noise_hides_and_no_more():
+    asked = {}
+    for quality in QUALITIES:
+        fuser = ddfm.Fuser(Counting(), task="ir-visible", quality=quality)
+        Counting.calls = 0
+        fuser(*pair(20))
+        asked[quality] = Counting.calls
+    assert asked == {"fast": 2, "default": 2 + 3}
+
+
+def test_what_is_said_goes_before_quality():
+    config = FusionConfig(quality="fast", steps=5, options={"lam": 2.0}).resolved("ir-visible")
+    assert config.steps == 5 and config.options["lam"] == 2.0
+    assert FusionConfig(quality="fast", task="medical").resolved("medical").options["theta"] == 0
+
+
+@pytest.mark.parametrize("other", [{"likelihood": "paper"}, {"method": "dmfuse"}])
+def test_quality_is_of_the_default_likelihood(other):
+    with pytest.raises(InputError, match="quality.*default likelihood"):
+        FusionConfig(quality="fast", **other)
+
+
+def test_on_the_command_line(tmp_path):
+    for name, plane in zip("ab", pair(0), strict=True):
+        Image.fromarray(plane).save(tmp_path / f"{name}.png")
+    sources = [tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out.png"]
+    result = ddfm_run("fuse", *sources, "--prior", "gaussian", "--quality", "fast", "--json")
+    assert '"quality": "fast"' in result.stdout
+    refused(ddfm_run("fuse", *sources, "--quality", "swift"), "swift", "fast")
