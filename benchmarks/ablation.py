@@ -46,6 +46,7 @@ WITHOUT: dict[str, dict[str, Any]] = {  # a number of the default: what takes it
     "edge: no contours, and strong edges hold": {"edge": 1.0},
     "p: gradients belong to all sources alike": {"p": 0.0},
     "phi: texture of the darker, too": {"phi": 0.0},
+    "full: texture within white, too": {"full": 0.0},
     "learn: labels keep their priors (no EM)": {"learn": 1e-6},
     "faint: nothing of the other sources": {"faint": 0.0},
     "theta: no targets": {"theta": 0.0},
