@@ -296,7 +296,7 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
 
 def _align_to(value: Any) -> str:
     """The name of a source, or its number."""
-    if value in REFERENCES:
+    if isinstance(value, str) and value in REFERENCES:
         return str(value)
     number = whole_number("align_to", value, ' from 1, or "a" or "b"')
     if number < 1:

@@ -18,6 +18,7 @@ import ddfm
 from ddfm import DdfmError, Fuser, fuse, read_image
 from ddfm.config import RECIPES, TASKS, FusionConfig
 from ddfm.diffusion.samplers import Noise
+from ddfm.errors import DdfmWarning
 from ddfm.likelihood import LIKELIHOODS, Likelihood, ReferenceLikelihood
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
@@ -166,8 +167,10 @@ def test_resizing_is_asked_for():
     a, b = image(0, 10, 8), image(1, 20, 19)
     with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):
         fuse(a, b, prior="gaussian", **PLAIN)
-    assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
-    assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 19)
+    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+        assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
+    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+        assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 19)
 
 
 def test_resizing_smooths_first():

@@ -15,10 +15,10 @@ from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.files import pages_in, read_image
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
-    CAMERA,
     PERCENTILES,
     Celsius,
     check_reading,
+    is_camera,
     read_flir,
 )
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
@@ -57,7 +57,7 @@ class Opening:
                 check_levels(levels)
         for name in ("celsius", "percentiles"):
             said = getattr(self, name)
-            if said is not None and (name, said) != ("celsius", CAMERA):
+            if said is not None and not (name == "celsius" and is_camera(said)):
                 object.__setattr__(self, name, two_numbers(name, said))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")

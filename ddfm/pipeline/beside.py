@@ -119,7 +119,8 @@ class Beside:
         about = fusion.settings["alignment"]
         transforms = [Transform.from_dict(found["transform"]) for found in about]
         if self.transform is not None:
-            transforms[0].save(self.transform)
+            transform = transforms[0]
+            transform.save(self.transform)
         if self.sheet is not None:
             moved = []
             for found, t in zip(about, transforms, strict=True):

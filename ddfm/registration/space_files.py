@@ -80,8 +80,8 @@ def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
 def checked_motion(matrix: object, name: str = "the transform") -> np.ndarray:
     """A motion as an array, or an error: 4 x 4 finite numbers that have an inverse."""
     try:
-        found = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
+        found = np.asarray(matrix).astype(np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         found = np.zeros(0)
     good = found.shape == (4, 4) and np.isfinite(found).all()
     if not good or not np.allclose(found[3], [0, 0, 0, 1]) or abs(np.linalg.det(found)) < 1e-6:

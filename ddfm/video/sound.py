@@ -48,13 +48,13 @@ def add_sound(video: Path, source: Path, path: Path) -> str | None:
     """
     import av
 
-    both = video.with_name(f"{video.stem}-sound{video.suffix}")
+    temporary = video.with_name(f"{video.stem}-sound{video.suffix}")
     try:
         with _opened(source) as given, _opened(video) as silent:
             track, kind = given.streams.audio[0], given.streams.audio[0].codec_context.name
             # Without random numbers in it, as `VideoWriter` has it.
             with av.open(
-                str(both.absolute()), "w", container_options={"fflags": "+bitexact"}
+                str(temporary.absolute()), "w", container_options={"fflags": "+bitexact"}
             ) as out:
                 if kind not in out.supported_codecs:
                     return str(kind)
@@ -65,11 +65,11 @@ def add_sound(video: Path, source: Path, path: Path) -> str | None:
                 streams = _pictures(silent, pictures), _sounds(given, track, sound, length)
                 for _, packet in merge(*streams, key=lambda timed: timed[0]):
                     out.mux(packet)
-        both.replace(video)
+        temporary.replace(video)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     finally:
-        both.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return None
 
 

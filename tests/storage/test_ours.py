@@ -50,7 +50,7 @@ def writes(tree: ast.AST) -> list[int]:
             continue
         owner = call.func.value if isinstance(call.func, ast.Attribute) else None
         name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-        owned = getattr(owner, "id", "")
+        owned = getattr(owner, "id", getattr(owner, "attr", ""))
         words = [a.value for a in [*call.args, *(k.value for k in call.keywords)]
                  if isinstance(a, ast.Constant)]  # fmt: skip
         mode = next((w for w in words if isinstance(w, str) and set(w) <= set("rwxabt+")), "r")

@@ -44,6 +44,7 @@ __all__ = [
     "Celsius",
     "FlirPair",
     "check_reading",
+    "is_camera",
     "is_flir",
     "read_flir",
     "read_thermal",
@@ -169,7 +170,7 @@ def _limits(
     """The temperatures at black and white."""
     if celsius is None:
         low, high = np.percentile(degrees[np.isfinite(degrees)], percentiles)
-    elif celsius == CAMERA:
+    elif is_camera(celsius):
         with explained(str(path)):
             low, high = thermogram.embedded_range("celsius")
         if not (isfinite(low) and isfinite(high) and low < high):
@@ -211,7 +212,7 @@ def check_reading(
     grid: str = "visible",
 ) -> None:
     """Raise what `read_flir` would raise about its keywords, before the work is done."""
-    if celsius is not None and celsius != CAMERA:
+    if celsius is not None and not is_camera(celsius):
         low, high = two_numbers("celsius", celsius)
         if not (isfinite(low) and isfinite(high) and low < high):
             raise InputError(
@@ -221,6 +222,11 @@ def check_reading(
         raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
+
+
+def is_camera(celsius: object) -> bool:
+    """Whether the camera's own level and span are meant."""
+    return isinstance(celsius, str) and celsius == CAMERA
 
 
 def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
