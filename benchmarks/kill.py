@@ -28,6 +28,7 @@ from PIL import Image
 
 import ddfm
 from ddfm.bench import bench, configured, find_dataset
+from ddfm.bench.degrade import find_degradation
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.pipeline.volumes import fuse_volumes, kept_slices
@@ -66,7 +67,13 @@ def volume(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
 def whole_bench(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
     """A benchmark, with noise."""
     method = configured("gaussian", SETTINGS | {"prior": "gaussian"})
-    bench([find_dataset(sources)], [method], place / "out", noise=[15.0], progress=False)
+    bench(
+        [find_dataset(sources)],
+        [method],
+        place / "out",
+        degrade=[find_degradation("noise=15")],
+        progress=False,
+    )
 
 
 KINDS: dict[str, Callable[[Path, Path, ddfm.Fuser], None]] = {

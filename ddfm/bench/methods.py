@@ -98,7 +98,8 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
             # Where every fuser wants it, so that none of them needs a copy.
             where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
             loaded.append(load_prior(given.pop("prior", "default"), **where))
-        fuser = Fuser(loaded[0], **({"task": task} | given))
+        # Sets are taken as they are, so that none is looked at pair by pair.
+        fuser = Fuser(loaded[0], **({"task": task, "look": False} | given))
         task = fuser.config.task
         fuser.check_number(number)
         settings = fuser.settings(fuser.config.usual_task)

@@ -4,8 +4,8 @@
     each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how
     far may its corners be off? -> the smallest model that explains the tiles
 
-`check` is the same with a coarser grid, on smaller copies and up to turns and sizes; `align` is all
-of it.
+`check` is the same with a coarser grid, on smaller copies and up to turns and sizes, and ends where
+a pair surely lies well; `align` is all of it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def tolerance(transform: Transform) -> float:
 def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
     """Whether two pictures lie on each other, quickly: by shift, turn and size."""
     a, b, full = _planes(fixed, moving)
-    return _found(_Work(a, Pyramid(b), QUICK), "auto", full)
+    work = _Work(a, Pyramid(b), QUICK)
+    return _as_it_lies(work, full) or _found(work, "auto", full)
 
 
 def align(
@@ -176,6 +177,20 @@ class _Work:
 
 def _score(fit: Fit) -> float:
     return fit.score
+
+
+def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
+    """Most pairs lie well: nothing further off is as like, and the best fit is near enough."""
+    level, longest = work.levels[-1], max(work.a.shape)
+    framed = Transform.framed(work.b.size, (work.a.shape[0], work.a.shape[1])).matrix
+    near = level.fit(framed, "similarity", 8, WIDTHS)
+    stand = level.stand(framed)
+    sure = stand > SURE_STAND and near.spread < work.effort.spread * longest
+    found = full(near.matrix, "similarity")
+    if not sure or found.moves > tolerance(found):
+        return None
+    spread = near.spread * max(found.fixed) / longest
+    return Alignment(full(framed, "none"), True, stand, spread)
 
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:

@@ -16,18 +16,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import fft, ndimage, optimize
+from scipy import fft, ndimage
 
 from ddfm.registration.structure import Pyramid, resized, self_similarity, shrunk
 from ddfm.registration.transform import Transform
 
 __all__ = ["DEGREES", "Fit", "Level"]
 
+Pair = tuple[np.ndarray, np.ndarray]
+Three = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
 PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
 BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
 AWAY, NEAR = 8, 3  # pixels: how far to look for what is as like, and what is near to be left out
 FALL = 0.02  # of likeness, for every square pixel that a tile is off by more than its reach
+STEPS, HALVINGS = 12, 5  # of Newton's way to the maximum
+FARTHEST = 2.0  # pixels that a step may move a tile by
+FLAT = 1e-3  # slope, a tile, that is level
+TINY = 1e-12
 LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 
 
@@ -82,21 +89,12 @@ class Level:
             return Fit(matrix, np.zeros(0))
         p = np.zeros(DEGREES[model])
         across, down = _motions(self.places, len(p))
-        prior = np.full(len(p), 0.0)
+        prior = np.zeros(len(p))
         prior[4:] = PRIOR
         for width in widths:
             smooth = ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest")
             spline = _Surfaces(smooth)
-
-            def worse(p: np.ndarray, spline: _Surfaces = spline) -> tuple[float, np.ndarray]:
-                value, by_x, by_y = spline(across @ p, down @ p)
-                slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
-                return float((prior * p * p).sum() - value.sum()), -slope
-
-            limit = 1e-3 * max(len(surfaces), 1)
-            if len(p):
-                how = {"maxiter": 30, "gtol": limit}
-                p = optimize.minimize(worse, p, jac=True, method="BFGS", options=how).x
+            p = _climbed(spline, across, down, prior, p)
         likeness = spline(across @ p, down @ p)[0]
         spread = self._spread(spline, across, down, p, prior)
         return Fit(self._moved(matrix, p), likeness, spread)
@@ -201,6 +199,46 @@ def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
     return across, down
 
 
+def _climbed(
+    spline: _Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
+) -> np.ndarray:
+    """The p at the nearest maximum: Newton's steps, shortened where they would not climb."""
+    if not len(p):
+        return p
+    value, slope, curve = _objective(spline, across, down, prior, p)
+    for _ in range(STEPS):
+        if np.abs(slope).max() < FLAT * len(across):
+            break
+        # Along directions that curve the wrong way it goes uphill all the same.
+        sizes, ways = np.linalg.eigh(curve)
+        step = ways @ (
+            (ways.T @ slope) / np.maximum(np.abs(sizes), 1e-3 * np.abs(sizes).max() + TINY)
+        )
+        farthest = np.hypot(across @ step, down @ step).max()
+        length = min(1.0, FARTHEST / (farthest + TINY))
+        for _ in range(HALVINGS):
+            there = _objective(spline, across, down, prior, p + length * step)
+            if there[0] > value:
+                break
+            length /= 2
+        else:
+            break
+        p = p + length * step
+        value, slope, curve = there
+    return p
+
+
+def _objective(
+    spline: _Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """What is maximised, its slope, and its curvature with the sign reversed."""
+    values, (by_x, by_y), (xx, xy, yy) = spline.curved(across @ p, down @ p)
+    slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
+    mixed = (across.T * xy) @ down
+    curve = (across.T * xx) @ across + (down.T * yy) @ down + mixed + mixed.T
+    return float(values.sum() - (prior * p * p).sum()), slope, np.diag(2 * prior) - curve
+
+
 class _Surfaces:
     """Cubic splines through a stack of surfaces, at one point of each."""
 
@@ -212,28 +250,36 @@ class _Surfaces:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values at shifts (x, y), and their slopes along both; beyond the border they fall."""
+        values, slopes, _ = self.curved(x, y)
+        return values, *slopes
+
+    def curved(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Pair, Three]:
+        """Values, slopes, and second derivatives xx, xy and yy."""
         most = self.reach - 1e-6
-        out_x, out_y = (d - np.clip(d, -most, most) for d in (x, y))
-        (column, across, slope_x), (row, down, slope_y) = (
-            _cubic(np.clip(d, -most, most) + self.reach) for d in (x, y)
-        )
-        last = 2 * self.reach
-        near = self.spline[
-            self.stack, np.clip(row, 0, last)[:, :, None], np.clip(column, 0, last)[:, None, :]
-        ]
-        by_row = np.einsum("tij,ti->tj", near, down)
-        values = (by_row * across).sum(1)
-        by_x = (by_row * slope_x).sum(1) * (np.abs(x) < most)
-        by_y = np.einsum("tij,ti,tj->t", near, slope_y, across) * (np.abs(y) < most)
-        fall = FALL * (out_x**2 + out_y**2)
-        return values - fall, by_x - 2 * FALL * out_x, by_y - 2 * FALL * out_y
+        at = np.stack([x, y])
+        inner = np.clip(at, -most, most)
+        out, within = at - inner, np.abs(at) < most
+        points, weights, slopes, bends = _cubic(inner + self.reach)
+        points = np.clip(points, 0, 2 * self.reach)
+        near = self.spline[self.stack, points[1][:, :, None], points[0][:, None, :]]
+        # Along x first: the value, the slope and the bend of every row.
+        along = near @ np.stack([weights[0], slopes[0], bends[0]], 2)
+        value, by_x, xx = along.transpose(2, 0, 1)
+        values = (value * weights[1]).sum(1) - FALL * (out**2).sum(0)
+        first = (by_x * weights[1]).sum(1), (value * slopes[1]).sum(1)
+        by = tuple(one * w - 2 * FALL * o for one, w, o in zip(first, within, out, strict=True))
+        both = (by_x * slopes[1]).sum(1) * within[0] * within[1]
+        second = (xx * weights[1]).sum(1), (value * bends[1]).sum(1)
+        xx, yy = (np.where(w, one, -2 * FALL) for one, w in zip(second, within, strict=True))
+        return values, (by[0], by[1]), (xx, both, yy)
 
 
-def _cubic(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The four nearest points, and the cubic B-spline's weights and slopes there."""
+def _cubic(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The four nearest points, and the cubic B-spline's weights, slopes and bends there."""
     first = np.floor(at).astype(int)
     t = at - first
     weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]
     slopes = [-((1 - t) ** 2), 3 * t**2 - 4 * t, 1 + 2 * t - 3 * t**2, t**2]
-    points = first[:, None] + np.arange(-1, 3)
-    return points, np.stack(weights, 1) / 6, np.stack(slopes, 1) / 2
+    bends = [1 - t, 3 * t - 2, 1 - 3 * t, t]
+    points = first[..., None] + np.arange(-1, 3)
+    return points, np.stack(weights, -1) / 6, np.stack(slopes, -1) / 2, np.stack(bends, -1)

@@ -64,8 +64,8 @@ def test_shares_of_a_volume_lie_on_its_grid_and_sum_to_one(fuser, tmp_path):
 
 def test_shares_are_in_the_order_of_the_sources(fuser):
     """A source in colours is fused first, whatever its place."""
-    even, fine = np.full_like(volume(0), 700), volume(1)
-    even[0] = 1
+    even, fine = np.full_like(volume(0), 350), volume(1)
+    even[0], even[-1] = 1, 700  # white to the full, it would be bone, whose texture is its own
     for colormap in ("none", "hot"):
         made = fuse_volumes(
             (even, AFFINE), (fine, AFFINE), fuser, colormap_b=colormap, attribution=True
