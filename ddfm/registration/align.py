@@ -117,7 +117,7 @@ WHOLE = _Effort(
     guesses=6,
     levels=LEVELS,
     models=MODELS,
-    spread=0.0025,
+    spread=0.002,
 )
 QUICK = _Effort(
     scales=_steps(1.11, -4, 4),
