@@ -90,7 +90,7 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
     for key in settings:
         if key not in known:
             raise unknown(f"setting (configuration {name})", key, known)
-    given = dict(settings)
+    given = {"look": False} | dict(settings)  # sets are taken as they are
     loaded: list[Any] = []
 
     def make(task: str, number: int) -> tuple[Fuse, dict[str, Any]]:
@@ -98,8 +98,7 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
             # Where every fuser wants it, so that none of them needs a copy.
             where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
             loaded.append(load_prior(given.pop("prior", "default"), **where))
-        # Sets are taken as they are, so that none is looked at pair by pair.
-        fuser = Fuser(loaded[0], **({"task": task, "look": False} | given))
+        fuser = Fuser(loaded[0], **({"task": task} | given))
         task = fuser.config.task
         fuser.check_number(number)
         settings = fuser.settings(fuser.config.usual_task)
