@@ -90,7 +90,7 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
     for key in settings:
         if key not in known:
             raise unknown(f"setting (configuration {name})", key, known)
-    given = {"look": False} | dict(settings)  # sets are taken as they are
+    given: dict[str, Any] = {"look": False} | dict(settings)  # sets are taken as they are
     loaded: list[Any] = []
 
     def make(task: str, number: int) -> tuple[Fuse, dict[str, Any]]:
