@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from ddfm.config import FusionConfig, ResolvedConfig
-from ddfm.diffusion.observed import denoised
 from ddfm.errors import InputError
 from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import common_size, equally_bright, read_sources, stretched
-from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered, lay
 from ddfm.restoration.restore import restored
@@ -89,8 +87,7 @@ def _restored(
     """Sources without what happened to them on their way."""
 
     def clean(x: Tensor, level: float) -> Tensor:
-        prior = Tiled.if_needed(model.prior, config.tile, (x.shape[-2], x.shape[-1]))
-        return denoised(prior, x.to(model.device), level).cpu()
+        return model.tiled(config.tile, (x.shape[-2], x.shape[-1])).without_noise(x, level)
 
     return restored(came, config.observations, sizes, clean, clean=config.clean, guided=guided)
 

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ddfm.config import MIXED
-from ddfm.diffusion.observed import Observed, denoised
+from ddfm.diffusion.observed import Observed
 from ddfm.diffusion.watch import Watch
 from ddfm.fusing.planes import levels_of, within
 from ddfm.fusing.run import Run
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import in_color, with_metadata
-from ddfm.priors.tiled import Tiled
 from ddfm.registration.pictures import Registered
 from ddfm.restoration.restore import with_luminance, with_quiet_colors
 from ddfm.result import Fusion
@@ -64,13 +63,10 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
 @torch.no_grad()
 def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
     """Those in colour that had noise, without that of their chroma."""
-
-    def clean(x: Tensor, level: float) -> Tensor:
-        prior = Tiled.if_needed(run.model.prior, run.config.tile, run.size)
-        return denoised(prior, x.to(run.fused.device), level).cpu()
-
     return tuple(
-        with_quiet_colors(p, clean) if source.mean is not None and p.is_color else p
+        with_quiet_colors(p, run.model.without_noise)
+        if source.mean is not None and p.is_color
+        else p
         for p, source in zip(pictures, run.observed[k], strict=True)
     )
 

@@ -7,7 +7,7 @@ estimate rectified by the likelihood -> tone -> luminance of the result
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ddfm.config import ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
-from ddfm.diffusion.observed import Observed, observe, with_independent_noise
+from ddfm.diffusion.observed import Observed, denoised, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Watch
 from ddfm.dmfuse.fuse import DMFuse
@@ -50,6 +50,14 @@ class Model:
     prior: Prior
     device: torch.device
     dmfuse: DMFuse | None
+
+    def tiled(self, tile: int | None, size: tuple[int, int]) -> Model:
+        """The same, whose prior sees pictures of this size in tiles, if it needs to."""
+        return replace(self, prior=Tiled.if_needed(self.prior, tile, size))
+
+    def without_noise(self, x: Tensor, level: float) -> Tensor:
+        """Luminance as the prior sees it without its noise, where x came from."""
+        return denoised(self.prior, x.to(self.device), level).cpu()
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,7 @@ def run(
     if model.dmfuse is not None and watch.trajectory:
         raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
     size = groups[0].pictures[0].size
-    prior = Tiled.if_needed(model.prior, config.tile, size)
-    model = Model(prior, model.device, model.dmfuse)
+    model = model.tiled(config.tile, size)
     f: Tensor | None = None
     likelihood: Likelihood | None = None
     with watch:
@@ -128,7 +135,7 @@ def run(
             first = None if guess is None else _guess(guess, size, model)
             noise = [_noise_left(sources, size) for sources in observed]
             seeds = [config.seed] * len(groups)
-            f, likelihood = _in_a_loop(s, noise, config, prior, watch, first, seeds)
+            f, likelihood = _in_a_loop(s, noise, config, model.prior, watch, first, seeds)
             fused = likelihood.finish(within(f, size))
             fused, chosen = Tone.among(config.options)(fused)
         else:

@@ -136,6 +136,8 @@ class _Work:
     def __init__(self, a: torch.Tensor, b: Pyramid, effort: _Effort) -> None:
         self.a, self.b, self.effort = a, b, effort
         self.levels = [Level(a, b, *level) for level in effort.levels]
+        self.longest = max(a.shape)
+        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix  # as they lie
 
     def fits(
         self,
@@ -149,8 +151,7 @@ class _Work:
         coarse, middle = self.levels[:2]
         found = {}
         if "none" in models:
-            framed = Transform.framed(self.b.size, (self.a.shape[0], self.a.shape[1]))
-            found["none"] = self.levels[-1].at(framed.matrix)
+            found["none"] = self.levels[-1].at(self.framed)
         if "shift" in models:
             guesses = search.guesses(np.ones(1), np.zeros(1), FINALISTS)
             fits = [middle.fit(guess, "shift", 8, WIDTHS) for guess in guesses]
@@ -167,6 +168,10 @@ class _Work:
             found[model] = self._finer(fits, model)
         return found
 
+    def is_sure(self, fit: Fit, stand: float) -> bool:
+        """Whether tiles agree on it, and on nothing near it."""
+        return stand > SURE_STAND and fit.spread < self.effort.spread * self.longest
+
     def _finer(self, fits: list[Fit], model: str) -> Fit:
         """The likeliest of some fits, on the finer levels."""
         fit = max(fits, key=_score)
@@ -181,16 +186,13 @@ def _score(fit: Fit) -> float:
 
 def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
     """Most pairs lie well: nothing further off is as like, and the best fit is near enough."""
-    level, longest = work.levels[-1], max(work.a.shape)
-    framed = Transform.framed(work.b.size, (work.a.shape[0], work.a.shape[1])).matrix
-    near = level.fit(framed, "similarity", 8, WIDTHS)
-    stand = level.stand(framed)
-    sure = stand > SURE_STAND and near.spread < work.effort.spread * longest
+    level = work.levels[-1]
+    near, stand = level.fit(work.framed, "similarity", 8, WIDTHS), level.stand(work.framed)
     found = full(near.matrix, "similarity")
-    if not sure or found.moves > tolerance(found):
+    if not work.is_sure(near, stand) or found.moves > tolerance(found):
         return None
-    spread = near.spread * max(found.fixed) / longest
-    return Alignment(full(framed, "none"), True, stand, spread)
+    spread = near.spread * max(found.fixed) / work.longest
+    return Alignment(full(work.framed, "none"), True, stand, spread)
 
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
@@ -209,19 +211,14 @@ def _judged(
     work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
 ) -> Alignment:
     """The smallest sure model that explains the pair; if none is sure, the likeliest."""
-    longest = max(work.a.shape)
     stands = {model: work.levels[-1].stand(fit.matrix) for model, fit in fits.items()}
-    sure = [
-        model
-        for model, fit in fits.items()
-        if stands[model] > SURE_STAND and fit.spread < work.effort.spread * longest
-    ]
+    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model])]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
     else:
         chosen = max(stands, key=lambda model: stands[model])
     transform = full(fits[chosen].matrix, chosen)
-    spread = fits[chosen].spread * max(transform.fixed) / longest
+    spread = fits[chosen].spread * max(transform.fixed) / work.longest
     return Alignment(transform, bool(sure), stands[chosen], spread)
 
 
