@@ -85,6 +85,10 @@ def test_fuse_names_all_that_it_takes():
     assert set(inspect.signature(ddfm.Fuser).parameters) <= set(names)
     assert {"sources", "progress", "callback", "first_guess"} <= set(names)
     assert not [p for p in names.values() if p.kind is p.VAR_KEYWORD]
+    of_call = inspect.signature(ddfm.Fuser.__call__).parameters
+    for name, own in (dict(inspect.signature(ddfm.Fuser).parameters) | dict(of_call)).items():
+        if name not in ("self", "sources"):
+            assert (names[name].default, names[name].annotation) == (own.default, own.annotation)
     values = {"progress": False, "callback": print, "trajectory": True, "first_guess": None}
     assert ddfm.fuse(A, B, prior="gaussian", steps=1, **values).trajectory
 
