@@ -16,16 +16,19 @@ and (3) has STIFF on both sides where f is beyond black or white: a few conjugat
 last f on, less far where all the way would not climb. All else the sources s_k give once:
 
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
-    g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
-                + T_k,   T = sum_k T_k                                                        (5)
-    W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
+    d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
+    g_k = d_k + sum_j T_j B (d_j - d_k)
+    pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
+                + c_k,   c_k = T_k (1 - W_k),   c = sum_k c_k                                 (5)
+    W_k = (1 + e_k / edge^2)^(-1/2),     W = min_k W_k,     t = W max_k e_k / learn           (6)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
-and such that no g_k is stronger than the strongest source. T_k is the probability that a pixel
-belongs to a target of source k (`ddfm.likelihood.targets`). On those of the first source W is 1 and
-a is 0: there only its contrast counts, and what is around it gives way. Elsewhere strong edges give
-way, which shows least, where gradients of several sources make no image. What a source leaves
+and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
+belongs to a target of source k (`ddfm.likelihood.targets`). Over more than the pixels of B, which
+blurs, a target has the contrast of its source, whichever source its detail is of; and its outline
+is its source's (c_k). On targets of the first source W is 1 and a is 0: there only contrast counts,
+and what is around gives way. Elsewhere strong edges give way, which shows least, where gradients of
+several sources make no image. What a source leaves
 unexplained is judged by the contrast that is there (t), and texture of what is darker than the
 level chosen is foreign (phi), or, where pictures of one thing may differ in brightness, only where
 a source is white to the full: there it shows more than can be shown (full). R smooths widely,
@@ -63,12 +66,13 @@ __all__ = ["SALIENCIES", "EvidenceLikelihood"]
 SALIENCIES = ("stands out", "exposed", "sharp")
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
+CONTRAST = 2.0  # of B, pixels
 STIFF = 0.3
 WHITE = 0.9  # from where on up to 1 a level is taken for white to the full
 REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
 ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
-AROUND = 1 + 4 * reach_of(GRAIN)  # pixels that the gradients expected at one depend on
+AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)  # pixels that the gradients expected at one depend on
 
 
 class EvidenceLikelihood(Likelihood):
@@ -97,7 +101,7 @@ class EvidenceLikelihood(Likelihood):
         self,
         *sources: Tensor,
         saliency: str = "stands out",
-        alpha: float = 0.004,
+        alpha: float = 0.002,
         width: float = 2.0,
         kappa: float = 46.0,
         beta: float = 1.0,
@@ -280,13 +284,14 @@ class EvidenceLikelihood(Likelihood):
         del right, below  # a large image has room for what is needed, and no more
         W = self._mildness(strongest)
         self.W, self.a = self._weights(W)
+        outlines = None if self.T is None else self.T * (1 - self._mildness(energy))
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         del energy
         if self.full:
             log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         self.pi = shares_of(self._preferring(log_pi, ODDS))
-        if self.T is not None:
-            self.pi = (1 - self.T.sum(dim=1, keepdim=True)).clamp(min=0) * self.pi + self.T
+        if outlines is not None:
+            self.pi = (1 - outlines.sum(dim=1, keepdim=True)).clamp(min=0) * self.pi + outlines
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
@@ -302,18 +307,23 @@ class EvidenceLikelihood(Likelihood):
         first = self.T[:, :1]
         return W * (1 - first) + first, a * (1 - first)
 
-    def _mildness(self, strongest: Tensor) -> Tensor:
-        """W of (6), where no target is."""
-        return (1 + strongest / self.edge**2).rsqrt()
+    def _mildness(self, energy: Tensor) -> Tensor:
+        """W_k of (6)."""
+        return (1 + energy / self.edge**2).rsqrt()
 
     def _read_gradients(
         self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor
     ) -> None:
-        """g_k of (4)."""
+        """g_k of (5)."""
         m = self._faintness(energy.sqrt())
         right, below = _with_others(right, m), _with_others(below, m)
         q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
         self.right, self.below = right.mul_(q), below.mul_(q)
+        if self.T is not None:
+            some = self.T.sum(dim=1, keepdim=True)
+            for part in (self.right, self.below):
+                wide = smooth(part, CONTRAST)
+                part += (self.T * wide).sum(dim=1, keepdim=True) - some * wide
 
     def _faintness(self, size: Tensor) -> Tensor:
         """m of (4)."""
