@@ -17,10 +17,10 @@ last f on, less far where all the way would not climb. All else the sources s_k 
 
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    g_k = d_k + sum_j T_j B (d_j - d_k)
+    g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
     pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
-                + c_k,   c_k = T_k (1 - W_k),   c = sum_k c_k                                 (5)
-    W_k = (1 + e_k / edge^2)^(-1/2),     W = min_k W_k,     t = W max_k e_k / learn           (6)
+                + c_k,   c_k = T_k (1 - W_k),   c = sum_k c_k                                 (6)
+    W_k = (1 + e_k / edge^2)^(-1/2),     W = min_k W_k,     t = W max_k e_k / learn           (7)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
 and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
@@ -227,7 +227,7 @@ class EvidenceLikelihood(Likelihood):
         return self._responsibilities(WHOLE), self.T
 
     def _read_sources(self) -> None:
-        """All that the sources give once, (4) to (6).
+        """All that the sources give once, (4) to (7).
 
         Anew only where they have been moved to another device or dtype.
         """
@@ -276,7 +276,7 @@ class EvidenceLikelihood(Likelihood):
         return (self._responsibilities(band) * s).sum(dim=1, keepdim=True)
 
     def _weigh_gradients(self) -> None:
-        """What is one for each source, (4) to (6)."""
+        """What is one for each source, (4) to (7)."""
         s = torch.cat(self.sources, dim=1)
         right, below, energy = _energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
@@ -308,7 +308,7 @@ class EvidenceLikelihood(Likelihood):
         return W * (1 - first) + first, a * (1 - first)
 
     def _mildness(self, energy: Tensor) -> Tensor:
-        """W_k of (6)."""
+        """W_k of (7)."""
         return (1 + energy / self.edge**2).rsqrt()
 
     def _read_gradients(
@@ -320,13 +320,13 @@ class EvidenceLikelihood(Likelihood):
         q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
         self.right, self.below = right.mul_(q), below.mul_(q)
         if self.T is not None:
-            some = self.T.sum(dim=1, keepdim=True)
-            for part in (self.right, self.below):
-                wide = smooth(part, CONTRAST)
-                part += (self.T * wide).sum(dim=1, keepdim=True) - some * wide
+            _share_contrast(self.right, self.T)
+            _share_contrast(self.below, self.T)
+            self.right[..., -1] = 0  # no step leads out of the picture
+            self.below[..., -1, :] = 0
 
     def _faintness(self, size: Tensor) -> Tensor:
-        """m of (4)."""
+        """m of (5)."""
         return self.faint / (self.faint + size)
 
     def _responsibilities(self, band: Band) -> Tensor:
@@ -476,3 +476,9 @@ def _with_others(part: Tensor, m: Tensor) -> Tensor:
     """A gradient of each source, with the faint ones of the others laid over."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
+
+
+def _share_contrast(part: Tensor, T: Tensor) -> None:
+    """d_k becomes g_k of (5), along one axis."""
+    wide = smooth(part, CONTRAST)
+    part += (T * wide).sum(dim=1, keepdim=True) - T.sum(dim=1, keepdim=True) * wide
