@@ -26,16 +26,18 @@ e_k = S |grad s_k|^2. A label brings the faint texture of the other sources alon
 and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
 belongs to a target of source k (`ddfm.likelihood.targets`). Over more than the pixels of B, which
 blurs, a target has the contrast of its source, whichever source its detail is of; and its outline
-is its source's (c_k). On targets of the first source W is 1 and a is 0: there only contrast counts,
-and what is around gives way. Elsewhere strong edges give way, which shows least, where gradients of
-several sources make no image. What a source leaves
-unexplained is judged by the contrast that is there (t), and texture of what is darker than the
-level chosen is foreign (phi), or, where pictures of one thing may differ in brightness, only where
-a source is white to the full: there it shows more than can be shown (full). R smooths widely,
-within contours of the sources, so that a region has the level of one of them; or, for pictures of
-one thing in two ways, narrowly. b is what the caller prefers, REACH balance |balance| of the second
-of two sources and as much against the first: a prior of its own on whose the level is, and on whose
-the gradients are. It is finest around 0, and targets are kept whatever is preferred.
+is its source's (c_k). Contrast is counted from the middle of the source on, s_k on its targets
+being max(s_k, median s_k) in d_k: or a cold sky would cast black shadows on a bright one. On
+targets of the first source W is 1 and a is 0: there only contrast counts, and what is around gives
+way. Elsewhere strong edges give way, which shows least, where gradients of several sources make no
+image. What a source leaves unexplained is judged by the contrast that is there (t), and texture of
+what is darker than the level chosen is foreign (phi), or, where pictures of one thing may differ in
+brightness, only where a source is white to the full: there it shows more than can be shown (full).
+R smooths widely, within contours of the sources, so that a region has the level of one of them; or,
+for pictures of one thing in two ways, narrowly. b is what the caller prefers, REACH balance
+|balance| of the second of two sources and as much against the first: a prior of its own on whose
+the level is, and on whose the gradients are. It is finest around 0, and targets are kept whatever
+is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked.
@@ -50,6 +52,7 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.errors import InputError, unknown
@@ -280,6 +283,10 @@ class EvidenceLikelihood(Likelihood):
         s = torch.cat(self.sources, dim=1)
         right, below, energy = _energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
+        if self.T is not None:
+            lifted = grad(torch.maximum(s, torch.cat(self._middles, dim=1)))
+            right.lerp_(lifted[0], self.T)
+            below.lerp_(lifted[1], self.T)
         self._read_gradients(right, below, energy, strongest)
         del right, below  # a large image has room for what is needed, and no more
         W = self._mildness(strongest)
@@ -359,8 +366,9 @@ class EvidenceLikelihood(Likelihood):
 
     def _find_saliency(self) -> None:
         """What of R the whole picture decides."""
+        asked = self.theta > 0 or self.saliency == "stands out"
         self._middles = [
-            median(s.flatten(2))[..., None] if self.saliency == "stands out" else None
+            median(s.flatten(2))[..., None] if asked else torch.zeros_like(s[..., :1, :1])
             for s in self.sources
         ]
         self._regions = None
@@ -374,13 +382,12 @@ class EvidenceLikelihood(Likelihood):
                 torch.cat(x, dim=1), torch.cat(s, dim=1), self.width, self.edge
             )
 
-    def _salient(self, s: Tensor, middle: Tensor | None) -> Tensor:
+    def _salient(self, s: Tensor, middle: Tensor) -> Tensor:
         """What R smooths, of one source."""
         if self.saliency == "exposed":
             return -(s**2) / 2
         if self.saliency == "sharp":
             return _energy(s)[-1]
-        assert middle is not None
         return (s - middle).abs() + self.beta * s
 
     def _preferring(self, logs: Tensor, weight: float) -> Tensor:
@@ -480,5 +487,5 @@ def _with_others(part: Tensor, m: Tensor) -> Tensor:
 
 def _share_contrast(part: Tensor, T: Tensor) -> None:
     """d_k becomes g_k of (5), along one axis."""
-    wide = smooth(part, CONTRAST)
+    wide = F.pad(smooth(part[:, 1:] - part[:, :1], CONTRAST), (0, 0, 0, 0, 1, 0))  # less B d_1
     part += (T * wide).sum(dim=1, keepdim=True) - T.sum(dim=1, keepdim=True) * wide
