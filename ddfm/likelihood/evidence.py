@@ -26,13 +26,15 @@ e_k = S |grad s_k|^2. A label brings the faint texture of the other sources alon
 and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
 belongs to a target of source k (`ddfm.likelihood.targets`). Over more than the pixels of B, which
 blurs, a target has the contrast of its source, whichever source its detail is of; and its outline
-is its source's (c_k). Contrast is counted from the middle of the source on, s_k on its targets
-being max(s_k, median s_k) in d_k: or a cold sky would cast black shadows on a bright one. On
-targets of the first source W is 1 and a is 0: there only contrast counts, and what is around gives
-way. Elsewhere strong edges give way, which shows least, where gradients of several sources make no
-image. What a source leaves unexplained is judged by the contrast that is there (t), and texture of
-what is darker than the level chosen is foreign (phi), or, where pictures of one thing may differ in
-brightness, only where a source is white to the full: there it shows more than can be shown (full).
+is its source's (c_k). In d_k, s_k is on its targets max(s_k, min(median s_k, max_j s_j)): where
+another source is brighter, contrast is counted from the middle of its own source on, or a cold sky
+would cast black shadows on a bright one. On targets of the first source W is 1 and a is 0: there
+only contrast counts, and what is around gives way. Elsewhere strong edges give way, which shows
+least, where gradients of several sources make no image. What a source leaves unexplained is judged
+by the contrast that is there (t), and texture of what is darker than the level chosen is foreign
+(phi), or, where pictures of one thing may differ in brightness, only where a source is white to the
+full: there it shows more than can be shown (full).
+
 R smooths widely, within contours of the sources, so that a region has the level of one of them; or,
 for pictures of one thing in two ways, narrowly. b is what the caller prefers, REACH balance
 |balance| of the second of two sources and as much against the first: a prior of its own on whose
@@ -75,7 +77,8 @@ WHITE = 0.9  # from where on up to 1 a level is taken for white to the full
 REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
 ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
-AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)  # pixels that the gradients expected at one depend on
+# Pixels that the gradients expected at one depend on.
+AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)
 
 
 class EvidenceLikelihood(Likelihood):
@@ -284,7 +287,9 @@ class EvidenceLikelihood(Likelihood):
         right, below, energy = _energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
         if self.T is not None:
-            lifted = grad(torch.maximum(s, torch.cat(self._middles, dim=1)))
+            brightest = s.amax(dim=1, keepdim=True)
+            most = torch.minimum(torch.cat(self._middles, dim=1), brightest)
+            lifted = grad(torch.maximum(s, most))
             right.lerp_(lifted[0], self.T)
             below.lerp_(lifted[1], self.T)
         self._read_gradients(right, below, energy, strongest)
