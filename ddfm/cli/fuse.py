@@ -165,8 +165,8 @@ def _fuse_images(
     quiet: bool,
 ) -> Fusion:
     """Fuses one scene, and writes all that was asked for."""
-    from ddfm.imaging.files import check_output, output_suffix
     from ddfm.imaging.sources import common_size, read_sources
+    from ddfm.imaging.writing import check_output, output_suffix
 
     config = checked(settings)
     if output == DASH:

@@ -213,7 +213,7 @@ def volume(
     stage("loading")
     import numpy as np
 
-    from ddfm.imaging.files import check_output
+    from ddfm.imaging.writing import check_output
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
     from ddfm.registration.space_files import (
         check_space_output,

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.files import pages_in, read_image
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
     PERCENTILES,
@@ -24,6 +23,7 @@ from ddfm.imaging.formats.flir import (
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.sources import reduced
 from ddfm.storage.in_memory import as_path, name_of
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from ddfm.errors import InputError, short
 from ddfm.imaging.choices import REFERENCES, check_color, check_resize
-from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 

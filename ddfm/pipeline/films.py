@@ -22,9 +22,9 @@ from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.fusing.checks import check_attribution
-from ddfm.imaging.files import read_image
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps

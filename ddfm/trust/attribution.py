@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddfm.arguments import by_annotation
 from ddfm.diffusion.observed import Observed
-from ddfm.imaging.files import write_drawing, write_planes
+from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import grad

@@ -21,8 +21,9 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import check_output, read_image, read_pages, to_array, write_image
-from ddfm.imaging.picture import Picture
+from ddfm.imaging.picture import Picture, to_array
+from ddfm.imaging.reading import read_image, read_pages
+from ddfm.imaging.writing import check_output, write_image
 from places import DATA
 
 FILES = DATA / "files"
@@ -491,7 +492,8 @@ RUN_AS_NOBODY = """
 import sys
 import numpy as np
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image, write_image
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.writing import write_image
 import ddfm.imaging.formats.png16, os
 like = read_image(np.zeros((2, 2), np.uint8))  # imports what nobody may not read afterwards
 if os.geteuid() == 0:
@@ -524,7 +526,8 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image, write_image
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.writing import write_image
 noise = np.random.default_rng(0).integers(0, 65536, (200, 200, 3)).astype(np.uint16)
 like = read_image(noise)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
@@ -562,7 +565,7 @@ def test_warnings_of_the_decoders_stay_inside(tmp_path):
     (tmp_path / "b.tif").write_bytes(data[:-6])
     code = (
         "import sys, warnings\nfrom ddfm.errors import DdfmError\n"
-        "from ddfm.imaging.files import read_image\n"
+        "from ddfm.imaging.reading import read_image\n"
         "for p in sys.argv[1:]:\n    try: read_image(p)\n    except DdfmError: pass\n"
         "from PIL import Image\nwarnings.warn_explicit('ours', UserWarning, 'f', 1, 'PIL.Image')"
     )
