@@ -22,10 +22,12 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.imaging.formats.boxes import boxed_metadata, is_boxed
+from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
 from ddfm.imaging.formats.tiff import is_tiff, page_count, page_metadata, read_page, whole_pages
-from ddfm.imaging.levels import with_levels
+from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.imaging.unreadable import explained
@@ -34,7 +36,7 @@ from ddfm.storage.checksum import sha256_of
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
 
-__all__ = ["SUFFIXES", "pages_in", "read_image", "read_pages"]
+__all__ = ["SUFFIXES", "pages_in", "read_image", "read_pages", "read_source"]
 
 # Of the images in a folder; tables of text may be anything, and are to be named.
 SUFFIXES = frozenset(
@@ -80,6 +82,30 @@ def read_image(
         f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
         "pass a path, bytes, an open file, a PIL image, a NumPy array or a tensor"
     )
+
+
+def read_source(
+    path: str | os.PathLike[str],
+    *,
+    levels: str | Levels | None = None,
+    page: int = 0,
+    celsius: Celsius | None = None,
+    percentiles: tuple[float, float] = PERCENTILES,
+) -> Picture:
+    """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
+
+    In that there is a logo, and numbers.
+
+    Args:
+        path: the file.
+        levels, page: as `read_image` takes them; of a radiometric file, in its own values.
+        celsius, percentiles: of a radiometric file, as `read_flir` takes them.
+    """
+    if not is_radiometric(path):
+        return read_image(path, levels=levels, page=page)
+    if levels is not None and not isinstance(levels, str):
+        return read_radiometric(path, percentiles=percentiles, counts=levels)
+    return read_radiometric(path, celsius=celsius, percentiles=percentiles)
 
 
 @by_annotation
