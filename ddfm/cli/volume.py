@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
+from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
@@ -203,12 +203,7 @@ def volume(
         "transform": transform_file,
         "together": together,
     }
-    record = None
-    if like is not None:
-        from ddfm.pipeline.again import existing_record
-
-        record = existing_record(like, "volume")
-        settings, how = said_or_recorded(settings, record), how_recorded(how, record, "volume")
+    settings, how, record = as_recorded(like, settings, how, "volume")
     checked(settings)
     stage("loading")
     import numpy as np
@@ -293,8 +288,7 @@ def volume(
             fusion.attribution.save(attribution)
         if montage is not None:
             fusion.montage(montage, axis=axis)
-    if record is not None and like is not None and fusion.record is not None:
-        warn_of_changes(record, fusion.record, like)
+    warn_of_changes(record, fusion.record, like)
     if not quiet:
         about = fusion.settings
         columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
