@@ -47,6 +47,7 @@ _CALLED = {  # keywords whose option has another name
     "temporal_denoising": "no_temporal_denoising",
     "more_windows": "window_c",
     "more_colormaps": "colormap_c",
+    "numbers": "number",
 }
 
 
