@@ -203,6 +203,7 @@ def fuse_volumes(
         samples,
         attribution,
         shard,
+        [ready.insides[k] for k in ready.order],
     )
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
