@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.options import fuser_options, quiet_option, ssim_range_option, verify_option
 from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
@@ -49,13 +49,7 @@ __all__ = ["bench", "folder_names"]
 @click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if not known.")
 @click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
 @click.option("--only", metavar="NAME,...", help="These pairs only, of whichever set.")
-@click.option(
-    "--ssim-range",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
-)
+@ssim_range_option
 @click.option(
     "--columns",
     metavar="EN,VIF,...",
