@@ -146,18 +146,20 @@ def volume(
     count = samples_for(uncertainty, samples)
     _check_outputs(uncertainty, attribution, montage)
     began = time.monotonic()
-    volumes = _read(sources, (both["series_a"], both["series_b"]), both["numbers"])
-    check_volume_output(output, grid=volumes[0])
+    series = both["series_a"], both["series_b"]
+    first, second, *others = _read(sources, series, both["numbers"])
+    check_volume_output(output, grid=first)
     if uncertainty is not None:
-        check_map_output(uncertainty, grid=volumes[0])
+        check_map_output(uncertainty, grid=first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
     with kept_slices(output, shard) as folder:
         fusion = fuse_volumes(
-            *volumes[:2],
+            first,
+            second,
             Fuser(**settings),
-            more=volumes[2:],
+            more=others,
             **how,
             keep=folder,
             verify=verify,
