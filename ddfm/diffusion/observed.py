@@ -32,7 +32,7 @@ from torch import Tensor
 from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.numerics.poisson import grad
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
@@ -99,17 +99,21 @@ def observe(
 ) -> Observed:
     """A source with its noise found, and removed by the prior where it is `clean` or more.
 
+    What is as strong, but is texture, is left.
+
     Args:
         size: height and width without padding, where noise is looked for.
         clipped: the noise that was clipped, where it is known to be other than what is there.
     """
     height, width = size
-    level = noise_level(seen[..., :height, :width])
+    inside = seen[..., :height, :width]
+    level = noise_level(inside)
     mean = None
-    if level >= clean:
+    if level >= clean and is_noise(inside):
         stage("removing noise")
         mean = denoised(prior, seen, level)
-    clipped = level if clipped is None else clipped
+    if clipped is None:
+        clipped = 0.0 if mean is None else level
     return Observed(seen, mean, level, clipped if clipped >= clean else 0.0, level)
 
 
