@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["is_noise", "noise_deviation", "noise_level"]
+__all__ = ["blocks_of_noise", "is_noise", "noise_deviation", "noise_level"]
 
 BLOCK = 8
 LEFT = 1.0  # times what is found, in means of four pixels: of noise 1/2, and some texture
@@ -27,13 +28,27 @@ def noise_level(image: Tensor) -> float:
 
 def noise_deviation(image: Tensor) -> Tensor:
     """`noise_level` as a tensor of one number."""
+    variance, told = _blocks(image)
+    quiet = torch.where(told, variance, torch.nan).nanquantile(QUIET)
+    return (quiet.nan_to_num(0.0) / _bias()).sqrt()
+
+
+def blocks_of_noise(image: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the blocks that tell, and variances whose quantile `QUIET` is that of the noise."""
+    if min(image.shape[-2:]) < BLOCK + 2:
+        return np.empty(0), np.empty(0)
+    variance, told = _blocks(image)
+    means = _block_means(image[..., 1:-1, 1:-1])
+    return means[told].double().numpy(), (variance[told] / _bias()).double().numpy()
+
+
+def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean square of what is left of each block, and whether that tells of noise."""
     variance = _block_means((_bent(_bent(image, -2), -1) / 6).square_())
     inner = image[..., 1:-1, 1:-1]
     low, high = image.min(), image.max()
     clipped = _block_means(((inner <= low) | (inner >= high)).float())
-    told = (clipped < 0.1) & (variance > 0)
-    quiet = torch.where(told, variance, torch.nan).nanquantile(QUIET)
-    return (quiet.nan_to_num(0.0) / _bias()).sqrt()
+    return variance, (clipped < 0.1) & (variance > 0)
 
 
 def is_noise(image: Tensor) -> bool:

@@ -30,8 +30,8 @@ from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.latent import least_squares
-from ddfm.restoration.noise import law_of, without_noise
-from ddfm.restoration.observation import Observation
+from ddfm.restoration.noise import find_photons, law_of, without_noise
+from ddfm.restoration.observation import NoiseLaw, Observation
 from ddfm.restoration.operators import (
     AreaAverage,
     Chain,
@@ -54,7 +54,7 @@ SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to 
 LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
 UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
 LAM = 2e-5  # weight of edges beside what is known
-PER_NOISE = 0.04  # and for each unit of noise that a deblurring would strengthen
+PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
 
 
 def restored(
@@ -82,6 +82,8 @@ def restored(
     for k, picture in enumerate(pictures):
         picture = _without_blocks(picture, said[k], denoise, found[k])
         done[k] = _of_the_sensor(picture, said[k], _beside(done, k), found[k])
+        if said[k].noise is None and coarse[k] == picture.size:
+            said[k] = replace(said[k], noise=_photons(_plane(done[k]), clean))
     # Those that are sharp come first, and are guides of the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
@@ -255,6 +257,10 @@ def _sharp(
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+
+
+def _photons(y: Tensor, clean: float) -> NoiseLaw | None:
+    return find_photons(y) if noise_level(y) >= clean and is_noise(y) else None
 
 
 def _without_noise(
