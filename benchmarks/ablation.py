@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ddfm import Fuser
 from ddfm.bench.datasets import Dataset, find_dataset
 from ddfm.config import FusionConfig
-from ddfm.imaging.files import read_image
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.likelihood import EvidenceLikelihood
 from ddfm.metrics import evaluate, psnr, ssim

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check
 from ddfm.registration.transform import Size, Transform, fitted

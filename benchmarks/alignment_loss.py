@@ -27,8 +27,8 @@ import torch
 
 from alignment import disturbed, put_on
 from ddfm import Fuser
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture, eight_bit
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.metrics import qabf, ssim
 from ddfm.registration.align import align

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from alignment import KINDS, disturbed, put_on
-from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align
 from ddfm.registration.transform import common_transform

@@ -24,9 +24,9 @@ import torch
 from scipy import ndimage
 
 from ddfm import Fuser
-from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.registration.pictures import lay
 from ddfm.registration.transform import Size, Transform, fitted
 from ddfm.registration.warp import warped

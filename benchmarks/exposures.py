@@ -22,7 +22,7 @@ from PIL import Image
 
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
-from ddfm.imaging.files import read_image
+from ddfm.imaging.reading import read_image
 from ddfm.metrics import evaluate
 
 COLUMNS = ["MEF-SSIM", "Qabf"]

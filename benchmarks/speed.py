@@ -61,7 +61,7 @@ timed(lambda: prior(x, torch.tensor([60])), 3)
 """
 BASELINE = """
 from ddfm.bench.methods import BASELINES
-from ddfm.imaging.files import read_image
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 planes = [grey(read_image(image)) for image in pair]
 timed(lambda: BASELINES[sys.argv[1]](*planes), 3)

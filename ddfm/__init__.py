@@ -32,9 +32,10 @@ if TYPE_CHECKING:
         StorageError,
     )
     from ddfm.fuser import Fuser, fuse
-    from ddfm.imaging.files import read_image, write_image
     from ddfm.imaging.formats.flir import read_flir
     from ddfm.imaging.picture import Picture
+    from ddfm.imaging.reading import read_image
+    from ddfm.imaging.writing import write_image
     from ddfm.likelihood import Likelihood
     from ddfm.pipeline.films import fuse_sequence
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
@@ -70,9 +71,9 @@ _ROOMS = {
     "load_prior": "ddfm.priors",
     "overwriting": "ddfm.storage.ours",
     "read_flir": "ddfm.imaging.formats.flir",
-    "read_image": "ddfm.imaging.files",
+    "read_image": "ddfm.imaging.reading",
     "read_record": "ddfm.pipeline.records",
-    "write_image": "ddfm.imaging.files",
+    "write_image": "ddfm.imaging.writing",
 }
 
 __all__ = [

@@ -267,17 +267,15 @@ FAST: dict[str, Any] = {"steps": 1, "options": {"lam": 0.0}}
 
 # What a task changes in the default recipe, which is set for infrared and visible. In the other
 # tasks sources show one thing: none has targets, and none is foreign where it is darker.
-ALIKE = {"phi": 0.0, "theta": 0.0, "edge": 0.1}
+ALIKE = {"phi": 0.0, "theta": 0.0, "edge": 0.03}
 LOCAL = ALIKE | {"width": 0.008}  # levels pixel by pixel
 OF_TASK: dict[str, dict[str, Any]] = {
     "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
         "clean": 20 / 255,  # the texture of a sharp MRI slice looks like noise of 6 grey levels
-        "options": LOCAL | {"alpha": 0.01, "full": 8.0, "edge": 0.03},
+        "options": LOCAL | {"alpha": 0.01, "full": 8.0},
     },
-    "multi-exposure": {
-        "options": ALIKE | {"saliency": "exposed", "kappa": 2.0, "alpha": 0.002},
-    },
+    "multi-exposure": {"options": ALIKE | {"saliency": "exposed", "kappa": 2.0}},
     "multi-focus": {"options": LOCAL | {"saliency": "sharp", "alpha": 0.3}},
 }
 NO_GAIN = {"gains": (1.0, 1.0)}

@@ -16,9 +16,10 @@ from PIL import Image
 from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
 from ddfm.errors import InputError, StorageError
-from ddfm.imaging.files import Picture, image_bytes, output_suffix, to_array, write_image
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
+from ddfm.imaging.picture import Picture, to_array
+from ddfm.imaging.writing import image_bytes, output_suffix, write_image
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
 from ddfm.storage.outputs import check_writable

@@ -23,10 +23,10 @@ from ddfm.bench.methods import ByFuser, Fuse, Method
 from ddfm.bench.pairs import Pictures, as_metrics, metrics_of
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
-from ddfm.imaging.files import write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources, resized
+from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
 from ddfm.restoration.observation import Observation

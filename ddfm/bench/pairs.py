@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.bench.methods import Fuse
 from ddfm.errors import DdfmError, InputError, why_failed
-from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
+from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, evaluate
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
 from ddfm.storage.checksum import KnownFile

@@ -23,8 +23,8 @@ from ddfm.bench.datasets import Dataset
 from ddfm.bench.plots import plots
 from ddfm.bench.results import Bench, Row, summarise
 from ddfm.bench.tables import after_degradation, means, published
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import eight_bit
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics.tables import Table
 from ddfm.storage.noted import write_noted

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ddfm.bench.results import Bench, Row
-from ddfm.imaging.files import read_image, write_drawing
 from ddfm.imaging.picture import eight_bit
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
+from ddfm.imaging.writing import write_drawing
 from ddfm.storage.files import make_folder
 
 __all__ = ["ranked", "write_sheets"]

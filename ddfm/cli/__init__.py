@@ -65,7 +65,7 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the command for whoever gives files alone."""
-        if args and args[0] not in self.commands and os.path.exists(args[0]):
+        if args and args[0] not in self.commands and ("." in args[0] or os.path.exists(args[0])):
             sources = " ".join(args)
             hint = sources if "-o" in args else f"{sources} -o fused.png"
             raise click.UsageError(f"{args[0]} is no command; to fuse, say: ddfm fuse {hint}")

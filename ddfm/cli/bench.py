@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, verify_option
+from ddfm.cli.options import fuser_options, quiet_option, ssim_range_option, verify_option
 from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
@@ -43,19 +43,10 @@ __all__ = ["bench", "folder_names"]
     "frame-a=0.7, dead-a=0.001, rician-b=10, poisson-a=4, several with commas, or mixed. With "
     "--baselines, after classical methods, too. May be given several times.",
 )
-@click.option(
-    "--noise", metavar="15,25", help="Goes away in 0.9: --degrade noise=15 --degrade noise=25."
-)
 @click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if not known.")
 @click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
 @click.option("--only", metavar="NAME,...", help="These pairs only, of whichever set.")
-@click.option(
-    "--ssim-range",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
-)
+@ssim_range_option
 @click.option(
     "--columns",
     metavar="EN,VIF,...",
@@ -87,7 +78,6 @@ def bench(
     baselines: bool,
     also: tuple[str, ...],
     degrade: tuple[str, ...],
-    noise: str | None,
     subfolders: str | None,
     limit: int | None,
     only: str | None,
@@ -122,7 +112,7 @@ def bench(
         raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
 
     names = folder_names(subfolders)
-    whats = [room.find_degradation(said) for said in (*degrade, *_as_degradations(noise))]
+    whats = [room.find_degradation(said) for said in degrade]
     others = dict(_named(text) for text in also)
     own_name = "default" if settings["method"] == "ddfm" else settings["method"]
     given = {None: settings} if config is None else room.read_configs(config)
@@ -172,14 +162,6 @@ def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | 
         number = "two names" if only_two else "two names or more"
         raise click.UsageError(f"--subfolders takes {number} with commas between, such as near,far")
     return names
-
-
-def _as_degradations(noise: str | None) -> list[str]:
-    if noise is None:
-        return []
-    said = [f"noise={level.strip()}" for level in noise.split(",")]
-    say(f"--noise goes away: say {' '.join(f'--degrade {one}' for one in said)}", err=True)
-    return said
 
 
 def _check_all_found(names: list[str], sets: list[Dataset]) -> None:

@@ -27,18 +27,42 @@ __all__ = ["train_dmfuse"]
     help="Weights, checkpoints, sheets, the learning curve; a run found there goes on.",
 )
 @click.option("--prior", default="default", show_default=True, help="Whose features to read.")
-@click.option("--loss", help="salient (default) or published.")
+@click.option("--loss", metavar="NAME", help="salient or published.  [default: salient]")
 @click.option("--t", metavar="5,50,100", help="Timesteps of the features.  [default: 5]")
-@click.option("--noise", help="fixed (default: one pattern for all) or random (as published).")
+@click.option(
+    "--noise",
+    metavar="NAME",
+    help="fixed (one pattern for all) or random (as published).  [default: fixed]",
+)
 @click.option("--no-attention", is_flag=True, help="Leave the criss-cross attention out.")
 @click.option("--plain", is_flag=True, help="Learned convolutions in place of the features.")
-@click.option("--output", help="blend (default: a blend of the sources, corrected) or tanh.")
-@click.option("--steps", type=click.IntRange(1), help="Steps of training.")
-@click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
-@click.option("--crops", type=click.IntRange(1), help="Crops whose features are kept.")
-@click.option("--size", type=click.IntRange(32), help="Side of a crop in pixels.")
-@click.option("--lr", type=float, help="Learning rate.")
-@click.option("--seed", type=int, help="Of everything random in the training.")
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="blend (of the sources, corrected) or tanh (as published).  [default: blend]",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 1600]"
+)
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="NUMBER", help="Crops in a step.  [default: 4]"
+)
+@click.option(
+    "--crops",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="Crops whose features are kept.  [default: 640]",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(32),
+    metavar="NUMBER",
+    help="Side of a crop in pixels.  [default: 128]",
+)
+@click.option("--lr", type=float, metavar="NUMBER", help="Learning rate.  [default: 0.001]")
+@click.option(
+    "--seed", type=int, metavar="NUMBER", help="Of everything random in the training.  [default: 0]"
+)
 @click.option(
     "--cache",
     type=OutputPath(),
@@ -64,7 +88,8 @@ def train_dmfuse(
     """Train the head of DMFuse on the registered pairs of a FOLDER, or go on with a killed run.
 
     FOLDER holds two subfolders of equally named files: ir and vi, or others by --subfolders. The
-    prior stays as it is; its features of all crops are computed first, and kept.
+    prior stays as it is; its features of all crops are computed first, and kept. Defaults are
+    those of the head that comes with ddfm. The last line printed is the file of the weights.
 
     \b
     Examples:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
-from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
+from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
@@ -119,19 +119,12 @@ def film(
     }
     if count := samples_for(uncertainty, samples):
         others["samples"] = count
-    record = None
-    if like is not None:
-        from ddfm.pipeline.again import existing_record
-
-        record = existing_record(like, "film")
-        settings, how = said_or_recorded(settings, record), how_recorded(how, record, "film")
+    settings, how, record = as_recorded(like, settings, how, "film")
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **others)
-    if record is not None and like is not None and output.suffix and shard is None:
+    if record is not None and output.suffix and shard is None:
         from ddfm.pipeline.records import read_record
 
-        made = read_record(output)
-        if made is not None:
-            warn_of_changes(record, made, like)
+        warn_of_changes(record, read_record(output), like)
 
 
 def fuse_film(
@@ -150,18 +143,15 @@ def fuse_film(
     stage("loading")
     from ddfm.fuser import Fuser
     from ddfm.pipeline.film_files import check_film
-    from ddfm.pipeline.films import aligned_film, fuse_sequence
+    from ddfm.pipeline.films import fuse_sequence
     from ddfm.storage.ours import check_no_source
 
     check_no_source(output)
     check_film(output)
     check_transform_output(config, save_transform)
     fuser = Fuser(**settings)
-    if settings["align"] != "none":
-        fuser = aligned_film(fuser, a, b, how.get("pattern"))
-    if save_transform is not None:
-        fuser.save_transform(save_transform)
-    summary = fuse_sequence(a, b, output, fuser, progress=False if quiet else None, **how)
+    how |= {"save_transform": save_transform, "progress": False if quiet else None}
+    summary = fuse_sequence(a, b, output, fuser, **how)
     if not quiet and sys.stderr.isatty():
         frames, seconds = len(summary.outcomes), summary.seconds
         say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)

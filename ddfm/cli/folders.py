@@ -93,7 +93,7 @@ def fuse_files_of_folders(
         refuse(["--pattern"], "two folders or more")
     from ddfm.fuser import Fuser
     from ddfm.fusing.checks import check_number
-    from ddfm.imaging.files import output_suffix
+    from ddfm.imaging.writing import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.shards import find_shard
 

@@ -16,7 +16,7 @@ from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
 from ddfm.cli.images import OfImages, image_options
-from ddfm.cli.metadata import metadata_options, said_or_recorded, warn_of_changes
+from ddfm.cli.metadata import as_recorded, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_levels
 from ddfm.cli.options import (
     check_sources,
@@ -119,12 +119,7 @@ def fuse(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    record = None
-    if like is not None:
-        from ddfm.pipeline.again import existing_record
-
-        record = existing_record(like)
-        settings = said_or_recorded(settings, record)
+    settings, _, record = as_recorded(like, settings, {})
     alone, progress = len(sources) == 1, False if quiet else None
     if sources[0].is_dir():
         refuse(said_of(of_images), "images, not for folders")
@@ -143,8 +138,7 @@ def fuse(
     began = time.monotonic()
     fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
     seconds = round(time.monotonic() - began, 3)
-    if record is not None and like is not None:
-        warn_of_changes(record, fusion.record, like)
+    warn_of_changes(record, fusion.record, like)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
@@ -165,8 +159,8 @@ def _fuse_images(
     quiet: bool,
 ) -> Fusion:
     """Fuses one scene, and writes all that was asked for."""
-    from ddfm.imaging.files import check_output, output_suffix
     from ddfm.imaging.sources import common_size, read_sources
+    from ddfm.imaging.writing import check_output, output_suffix
 
     config = checked(settings)
     if output == DASH:

@@ -48,6 +48,11 @@ def _lines(result: Path, record: Record) -> list[str]:
     settings = dict(record.settings)
     lines = [f"{result}: made by ddfm {settings.pop('ddfm')}"]
     lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
-    said = settings | dict(record.opening)
+    said = settings
+    for name, value in record.opening.items():
+        if isinstance(value, dict):  # of a volume, or of a film
+            said |= {f"{name} {key}": each for key, each in value.items()}
+        else:
+            said[name] = value
     width = max(map(len, said), default=0)
     return lines + [f"  {name:{width}}  {value}" for name, value in said.items()]

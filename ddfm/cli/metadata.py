@@ -12,13 +12,7 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
 
-__all__ = [
-    "how_recorded",
-    "metadata_options",
-    "record_options",
-    "said_or_recorded",
-    "warn_of_changes",
-]
+__all__ = ["as_recorded", "metadata_options", "record_options", "warn_of_changes"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,6 +47,7 @@ _CALLED = {  # keywords whose option has another name
     "temporal_denoising": "no_temporal_denoising",
     "more_windows": "window_c",
     "more_colormaps": "colormap_c",
+    "numbers": "number",
 }
 
 
@@ -70,24 +65,34 @@ def record_options(command: Command) -> Command:
     return command
 
 
-def said_or_recorded(settings: dict[str, Any], record: Record) -> dict[str, Any]:
-    """The keywords of a `Fuser`: as the command line says, and of what it leaves, as the record."""
-    from ddfm.pipeline.again import keywords
+def as_recorded(
+    like: Path | None, settings: dict[str, Any], how: dict[str, Any], kind: str = "picture"
+) -> tuple[dict[str, Any], dict[str, Any], Record | None]:
+    """What the command line says, and of what it leaves, as the record in --like has it, if any.
 
-    recorded = keywords(record, settings["prior"] if _is_said("prior") else None)
-    return settings | {name: v for name, v in recorded.items() if not _is_said(name)}
-
-
-def how_recorded(how: dict[str, Any], record: Record, kind: str) -> dict[str, Any]:
-    """Likewise of what is said beside a `Fuser`: of a volume, or a film."""
+    Args:
+        like: the result with the record.
+        settings: keywords of a `Fuser`.
+        how: what is said beside these, of a volume or a film.
+        kind: what the result must be.
+    """
+    if like is None:
+        return settings, how, None
     from ddfm.pipeline import again
 
-    recorded = again.how(record, kind)
-    return how | {k: v for k, v in recorded.items() if k in how and not _is_said(k)}
+    record = again.existing_record(like, kind)
+    recorded = again.keywords(record, settings["prior"] if _is_said("prior") else None)
+    settings = settings | {name: v for name, v in recorded.items() if not _is_said(name)}
+    if how:
+        recorded = again.how(record, kind)
+        how = how | {k: v for k, v in recorded.items() if k in how and not _is_said(k)}
+    return settings, how, record
 
 
-def warn_of_changes(before: Record, now: Record, like: Path) -> None:
-    """A warning for each thing that is not as it was."""
+def warn_of_changes(before: Record | None, now: Record | None, like: Path | None) -> None:
+    """A warning for each thing that is not as it was, where --like says how that was."""
+    if before is None or now is None or like is None:
+        return
     import warnings
 
     from ddfm.errors import DdfmWarning

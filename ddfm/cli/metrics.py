@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddfm.cli.options import reading_options
+from ddfm.cli.options import reading_options, ssim_range_option
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -42,13 +42,7 @@ __all__ = ["metrics"]
     metavar="A:B[:...]",
     help="Folders: the names of a pair of sources, as `ddfm fuse` has it.",
 )
-@click.option(
-    "--ssim-range",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
-)
+@ssim_range_option
 @reading_options
 def metrics(
     fused: Path,

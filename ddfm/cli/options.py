@@ -23,6 +23,7 @@ __all__ = [
     "json_option",
     "quiet_option",
     "reading_options",
+    "ssim_range_option",
     "verify_option",
 ]
 
@@ -47,6 +48,14 @@ verify_option = click.option(
     "--verify",
     is_flag=True,
     help="Compare the contents of files to know what was done before, not their sizes and times.",
+)
+
+ssim_range_option = click.option(
+    "--ssim-range",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
 )
 
 

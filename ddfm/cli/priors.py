@@ -25,10 +25,10 @@ def priors() -> None:
     """
 
 
-@priors.command("list")
+@priors.command("list", short_help="List all priors that have a name.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_priors(as_json: bool) -> None:
-    """All priors that have a name."""
+    """List all priors that have a name, with their size, and whether they are there."""
     from ddfm.priors import catalog
 
     if as_json:
@@ -37,16 +37,16 @@ def list_priors(as_json: bool) -> None:
         say(catalog.listing())
 
 
-@priors.command()
+@priors.command(short_help="Say all that is known of a prior.")
 @click.argument("name")
 def show(name: str) -> None:
-    """Everything that is known of a prior: licence, source, size, checksum, settings."""
+    """Say all that is known of a prior: licence, source, size, checksum, settings."""
     from ddfm.priors import catalog
 
     say(catalog.describe(name))
 
 
-@priors.command(cls=WritingCommand)
+@priors.command(cls=WritingCommand, short_help="Download a prior, and verify it.")
 @click.argument("name")
 @click.option("--url", help="A mirror: the address of the file, or of the folder of several.")
 @click.option("--sha256", metavar="DIGEST", help="Of the weights, where none is published.")
@@ -61,7 +61,7 @@ def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
     say(catalog.get(name, url, sha256=sha256, trust=trust))
 
 
-@priors.command()
+@priors.command(short_help="Verify a prior, and measure how well it denoises.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option(
     "--photographs",
@@ -79,8 +79,9 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     non-local means of scikit-image, on the same noisy pictures.
     """
     from ddfm.priors import catalog
+    from ddfm.priors.entries import names
 
-    own = name not in catalog.names() and Path(name).exists()
+    own = name not in names() and Path(name).exists()
     if not own:
         say(catalog.check(name))
         if photographs is None:

@@ -7,7 +7,7 @@ import click
 __all__ = ["write_options"]
 
 USUAL = "Options"
-FEW = 20  # options that need no sections
+FEW = 21  # options that need no sections
 _SECTIONS = {
     "To look at, and how sure it is": "show overlay preview save_steps uncertainty samples "
     "attribution montage",

@@ -30,19 +30,36 @@ __all__ = ["train_prior"]
     metavar="DIR",
     help="Photographs kept aside, to measure denoising on.",
 )
-@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
-@click.option("--steps", type=click.IntRange(1), help="Steps of training.")
-@click.option("--batch", type=click.IntRange(1), help="Crops in a step.")
-@click.option("--kind", type=click.Choice(("v", "eps", "x0")), help="What the network predicts.")
-@click.option("--optimizer", help="muon or adamw.")
-@click.option("--lr", type=float, help="Learning rate of Muon.")
-@click.option("--adam-lr", type=float, help="Learning rate of AdamW.")
+@click.option(
+    "--init", type=click.Path(path_type=Path), metavar="FILE", help="Weights to start from."
+)
+@click.option(
+    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 8000]"
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="Crops in a step, of 64 x 64 pixels; of larger ones fewer.  [default: 16]",
+)
+@click.option(
+    "--kind", metavar="NAME", help="What the network predicts: v, eps or x0.  [default: v]"
+)
+@click.option("--optimizer", metavar="NAME", help="muon or adamw.  [default: muon]")
+@click.option("--lr", type=float, metavar="NUMBER", help="Learning rate of Muon.  [default: 0.015]")
+@click.option(
+    "--adam-lr", type=float, metavar="NUMBER", help="Learning rate of AdamW.  [default: 0.001]"
+)
 @click.option(
     "--balance",
     type=click.FloatRange(0, 1),
-    help="Share of the steps after which every noise level counts alike; 0 to go on from weights.",
+    metavar="SHARE",
+    help="Of the steps, after which every noise level counts alike; 0 to go on from weights.  "
+    "[default: 0.5]",
 )
-@click.option("--seed", type=int, help="Of everything random in the training.")
+@click.option(
+    "--seed", type=int, metavar="NUMBER", help="Of everything random in the training.  [default: 0]"
+)
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
 @reading_options
@@ -58,8 +75,8 @@ def train_prior(
 ) -> None:
     """Train an unconditional prior on a FOLDER of photographs, or go on with a killed run.
 
-    What is not said is as for the prior that comes with ddfm. Several GPUs work together under
-    torchrun.
+    Defaults are those of the prior that comes with ddfm, for luminance. Several GPUs work together
+    under torchrun. The last line printed is the file of the weights.
 
     \b
     Examples:

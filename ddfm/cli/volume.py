@@ -5,21 +5,27 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.metadata import how_recorded, record_options, said_or_recorded, warn_of_changes
+from ddfm.cli.groups import take
+from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
 from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
+from ddfm.cli.volume_sources import OfVolumes, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
+    from ddfm.pipeline.volumes import VolumeFusion
     from ddfm.storage.manifest import Shard
+    from ddfm.volumes import Volume
 
 __all__ = ["volume"]
 
@@ -35,58 +41,7 @@ __all__ = ["volume"]
     type=OutputPath(),
     help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
 )
-@click.option(
-    "--axis",
-    help="Slices to fuse: axial, coronal, sagittal, or an index, 0 to 2.  "
-    "[default: those of the best resolution]",
-)
-@click.option("--window-a", metavar="WINDOW", help="Of A, as --window-b.")
-@click.option(
-    "--window-b",
-    metavar="WINDOW",
-    help="What is black and white in a CT: brain, subdural, bone, soft-tissue, mediastinum, lung, "
-    "or LEVEL/WIDTH (40/80 or 40,80).  [default: soft-tissue for CT, percentiles for all others]",
-)
-@click.option(
-    "--percentiles",
-    nargs=2,
-    type=float,
-    default=(0.5, 99.5),
-    show_default=True,
-    metavar="LOW HIGH",
-    help="What is black and white in all others, among the values above background.",
-)
-@click.option("--colormap-a", metavar="MAP", help="Of A, as --colormap-b.")
-@click.option(
-    "--colormap-b",
-    metavar="MAP",
-    help="Colours of an activity: hot, ember, ice, green or none.  "
-    "[default: hot for DICOM of PET and SPECT, none for all others]",
-)
-@click.option(
-    "--fwhm-b",
-    metavar="WIDTH",
-    help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what a "
-    "point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
-    "[default: interpolate]",
-)
-@click.option(
-    "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
-)
-@click.option(
-    "--colormap-c", multiple=True, metavar="MAP", help="Of C; given again, of those after it."
-)
-@click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b.")
-@click.option(
-    "--series-b", type=int, metavar="NUMBER", help="The series, where a DICOM folder has several."
-)
-@click.option(
-    "--volume",
-    "number",
-    type=int,
-    metavar="NUMBER",
-    help="Which one, from 0, of files that hold several: a series in time, directions, echoes.",
-)
+@volume_options
 @click.option(
     "--keep-identity",
     is_flag=True,
@@ -98,13 +53,6 @@ __all__ = ["volume"]
     metavar="FILE",
     help="Also write an image of some slices: the sources above, the result below, "
     "with the numbers of the slices, the patient's sides, and what is black and white.",
-)
-@click.option(
-    "--together",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Slices that go through the network at once; more make a GPU faster.",
 )
 @click.option(
     "--align",
@@ -140,21 +88,8 @@ def volume(
     b: Path,
     more: tuple[Path, ...],
     output: Path,
-    axis: str | None,
-    window_a: str | None,
-    window_b: str | None,
-    percentiles: tuple[float, float],
-    colormap_a: str | None,
-    colormap_b: str | None,
-    fwhm_b: str | None,
-    window_c: tuple[str, ...],
-    colormap_c: tuple[str, ...],
-    series_a: int | None,
-    series_b: int | None,
-    number: int | None,
     keep_identity: bool,
     montage: Path | None,
-    together: int,
     align: str,
     transform_file: Path | None,
     save_transform: Path | None,
@@ -186,83 +121,33 @@ def volume(
       ddfm volume --like fused.nii.gz mri.nii.gz ct.nii.gz -o again.nii.gz
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
-    for source in (a, b, *more):
+    sources = (a, b, *more)
+    for source in sources:
         check_sources([source])
-    width = None if fwhm_b is None else _millimetres(fwhm_b)
-    how: dict[str, Any] = {
-        "axis": axis,
-        "window_a": window_a,
-        "window_b": window_b,
-        "percentiles": percentiles,
-        "colormap_a": colormap_a,
-        "colormap_b": colormap_b,
-        "fwhm_b": width,
-        "more_windows": window_c,
-        "more_colormaps": colormap_c,
-        "align": align,
-        "transform": transform_file,
-        "together": together,
-    }
-    record = None
-    if like is not None:
-        from ddfm.pipeline.again import existing_record
-
-        record = existing_record(like, "volume")
-        settings, how = said_or_recorded(settings, record), how_recorded(how, record, "volume")
+    of_volumes = take(OfVolumes, settings)
+    how = of_volumes.how() | {"align": align, "transform": transform_file}
+    settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")
+    how = {name: both[name] for name in how}
     checked(settings)
     stage("loading")
-    import numpy as np
-
-    from ddfm.imaging.files import check_output
     from ddfm.pipeline.volumes import fuse_volumes, kept_slices
-    from ddfm.registration.space_files import (
-        check_space_output,
-        checked_motion,
-        read_space_transform,
-        write_space_transform,
-    )
     from ddfm.storage.ours import protecting
-    from ddfm.volumes import read_volume
-    from ddfm.volumes.files import (
-        check_map_output,
-        check_planes_output,
-        check_volume_output,
-        volume_count,
-        volume_files,
-        write_map,
-    )
+    from ddfm.volumes.files import check_map_output, check_volume_output, volume_files
 
     # Some volumes lie in several files, of which only one is named.
-    kept = protecting(*(file for volume in (a, b, *more) for file in volume_files(volume)))
+    kept = protecting(*(file for volume in sources for file in volume_files(volume)))
     click.get_current_context().with_resource(kept)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
+    how["transform"] = _motion(how["transform"])
     if save_transform is not None:
-        if how["align"] == "none" and how["transform"] is None:
-            raise click.UsageError("--save-transform needs --align, which finds one")
-        if more:
-            raise click.UsageError("--save-transform is for two volumes")
-        check_space_output(save_transform)
-    if transform_file is not None:
-        how["transform"] = read_space_transform(transform_file)
-    elif how["transform"] is not None:  # of a record, which may hold anything
-        how["transform"] = checked_motion(how["transform"], "the transform of the record")
+        _check_transform_output(save_transform, how, len(sources))
     check_volume_output(output)
     count = samples_for(uncertainty, samples)
-    if uncertainty is not None:
-        check_map_output(uncertainty)
-    if attribution is not None:
-        check_planes_output(attribution)
-    if montage is not None:
-        check_output(montage)
+    _check_outputs(uncertainty, attribution, montage)
     began = time.monotonic()
-    several = [volume_count(path) > 1 for path in (a, b, *more)]
-    if number is not None and not any(several):
-        raise click.UsageError("--volume is for files that hold several volumes, and none does")
-    which = [number if many else None for many in several]
-    first = read_volume(a, series=series_a, volume=which[0])
-    second = read_volume(b, series=series_b, volume=which[1])
-    others = [read_volume(v, volume=k) for v, k in zip(more, which[2:], strict=True)]
+    series = both["series_a"], both["series_b"]
+    first, second, *others = _read(sources, series, both["numbers"])
     check_volume_output(output, grid=first)
     if uncertainty is not None:
         check_map_output(uncertainty, grid=first)
@@ -286,36 +171,106 @@ def volume(
         if shard is not None:  # the other slices are not in it
             return
         fusion.save(output, keep_identity=keep_identity)
-        if uncertainty is not None and fusion.uncertainty is not None:
-            what = "standard deviation of levels from 0 to 1"
-            write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
-        if attribution is not None and fusion.attribution is not None:
-            fusion.attribution.save(attribution)
+        _write_maps(fusion, uncertainty, attribution, keep_identity=keep_identity)
         if montage is not None:
-            fusion.montage(montage, axis=axis)
-    if record is not None and like is not None and fusion.record is not None:
-        warn_of_changes(record, fusion.record, like)
+            fusion.montage(montage, axis=how["axis"])
+    if save_transform is not None:
+        _write_transform(save_transform, fusion)
+    warn_of_changes(record, fusion.record, like)
     if not quiet:
-        about = fusion.settings
-        columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
-        for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
-            say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
-    if fusion.volume.burned_in and not quiet:
+        _say_how(fusion, output, time.monotonic() - began)
+
+
+def _motion(said: Any) -> Any:
+    """The transform of a file, or of a record, which may hold anything."""
+    from ddfm.registration.space_files import checked_motion, read_space_transform
+
+    if said is None:
+        return None
+    if isinstance(said, Path):
+        return read_space_transform(said)
+    return checked_motion(said, "the transform of the record")
+
+
+def _check_transform_output(path: Path, how: dict[str, Any], count: int) -> None:
+    from ddfm.registration.space_files import check_space_output
+
+    if how["align"] == "none" and how["transform"] is None:
+        raise click.UsageError("--save-transform needs --align, which finds one")
+    if count > 2:
+        raise click.UsageError("--save-transform is for two volumes")
+    check_space_output(path)
+
+
+def _check_outputs(
+    uncertainty: Path | None, attribution: Path | None, montage: Path | None
+) -> None:
+    from ddfm.imaging.writing import check_output
+    from ddfm.volumes.files import check_map_output, check_planes_output
+
+    if uncertainty is not None:
+        check_map_output(uncertainty)
+    if attribution is not None:
+        check_planes_output(attribution)
+    if montage is not None:
+        check_output(montage)
+
+
+def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
+    """All volumes.
+
+    Args:
+        numbers: which one of files that hold several: one for all, or, of a record, one of each.
+    """
+    from ddfm.volumes.files import read_volume, volume_count
+
+    several = [volume_count(path) > 1 for path in sources]
+    if isinstance(numbers, int) and not any(several):
+        raise click.UsageError("--volume is for files that hold several volumes, and none does")
+    each = numbers if isinstance(numbers, tuple) else [numbers] * len(sources)
+    said = zip_longest(sources, several, series, each[: len(sources)])
+    return [
+        read_volume(path, series=one, volume=number if many else None)
+        for path, many, one, number in said
+    ]
+
+
+def _write_maps(
+    fusion: VolumeFusion,
+    uncertainty: Path | None,
+    attribution: Path | None,
+    *,
+    keep_identity: bool,
+) -> None:
+    from ddfm.volumes.files import write_map
+
+    if uncertainty is not None and fusion.uncertainty is not None:
+        what = "standard deviation of levels from 0 to 1"
+        write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
+    if attribution is not None and fusion.attribution is not None:
+        fusion.attribution.save(attribution)
+
+
+def _write_transform(path: Path, fusion: VolumeFusion) -> None:
+    import numpy as np
+
+    from ddfm.registration.space_files import write_space_transform
+
+    write_space_transform(path, np.array(fusion.settings["alignment"][0]["fixed_to_moving"]))
+
+
+def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
+    """What was black and white, and what may identify somebody; on a terminal, how long it took."""
+    about = fusion.settings
+    columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
+    for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
+        say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
+    if fusion.volume.burned_in:
         say(
             f"{output}: a source says that text is burned into its pixels, which may be the name "
             "of the patient; so it may be in the result",
             err=True,
         )
-    if save_transform is not None:
-        matrix = fusion.settings["alignment"][0]["fixed_to_moving"]
-        write_space_transform(save_transform, np.array(matrix))
-    if not quiet and sys.stderr.isatty():
+    if sys.stderr.isatty():
         sides = " x ".join(map(str, fusion.volume.shape))
-        say(f"{output}: {sides} voxels, {time.monotonic() - began:.1f} s", err=True)
-
-
-def _millimetres(said: str) -> float:
-    try:
-        return float(said.removesuffix("mm"))
-    except ValueError:
-        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None
+        say(f"{output}: {sides} voxels, {seconds:.1f} s", err=True)

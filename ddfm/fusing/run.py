@@ -91,9 +91,11 @@ class Run:
         shares = None if self.likelihood is None else self.likelihood.attribution()
         if shares is None or self.f is None:
             return None
-        names = [picture.name for picture in self.groups[0].pictures]
+        pictures = self.groups[0].pictures
+        names = [picture.name for picture in pictures]
         luminance = self.fused[0, 0].float().cpu().numpy()
-        return attributed(shares, self.observed[0], self.f, luminance, names)
+        found = attributed(shares, self.observed[0], self.f, luminance, names)
+        return found.among([picture.mask for picture in pictures])
 
     @torch.no_grad()
     def uncertainty(self, count: int) -> Uncertainty:

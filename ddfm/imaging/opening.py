@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.files import pages_in, read_image
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
     PERCENTILES,
@@ -21,9 +20,9 @@ from ddfm.imaging.formats.flir import (
     is_camera,
     read_flir,
 )
-from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import Levels, check_levels
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.sources import reduced
 from ddfm.storage.in_memory import as_path, name_of
 
@@ -96,21 +95,19 @@ class Opening:
         if len(files) == 1:
             self._refuse_alone(files[0])
             return tuple(read_flir(files[0], **self._of_a_pair()))
-        radiometric = [is_radiometric(file) for file in files]
-        if (self.celsius is not None or self.percentiles is not None) and not any(radiometric):
-            names = " and ".join(map(str, files))
+        ranges = [*self.ranges, *[None] * len(files)][: len(files)]
+        pages = list(map(_pages, files))
+        names = " and ".join(map(str, files))
+        if self.page is not None and max(pages) == 1:
+            raise InputError(f"{names}: page (--page) is for TIFF files that hold several pictures")
+        pictures = tuple(map(self._picture, files, ranges, pages))
+        measured = any(picture.unit for picture in pictures)
+        if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
                 f"{names}: no radiometric file, which celsius and percentiles (--celsius, "
                 "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
             )
-        ranges = [*self.ranges, *[None] * len(files)][: len(files)]
-        pages = [
-            1 if known else _pages(file) for file, known in zip(files, radiometric, strict=True)
-        ]
-        if self.page is not None and max(pages) == 1:
-            names = " and ".join(map(str, files))
-            raise InputError(f"{names}: page (--page) is for TIFF files that hold several pictures")
-        return tuple(map(self._picture, files, ranges, radiometric, pages))
+        return pictures
 
     def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
         if Path(file).is_file() and is_dji(file):
@@ -120,26 +117,17 @@ class Opening:
             )
 
     def _picture(
-        self,
-        file: str | os.PathLike[str],
-        levels: str | Levels | None,
-        radiometric: bool,
-        pages: int,
+        self, file: str | os.PathLike[str], levels: str | Levels | None, pages: int
     ) -> Picture:
-        if not radiometric:
-            if pages > 1 and self.page is None:
-                warnings.warn(
-                    f"{file} holds {pages} pictures, and the first is taken; page (--page) says "
-                    "another, from 0",
-                    DdfmWarning,
-                    stacklevel=4,
-                )
-            page = self.page if pages > 1 and self.page is not None else 0
-            return read_image(file, levels=levels, page=page)
-        reading = self._of_degrees()
-        if levels is not None and not isinstance(levels, str):
-            reading |= {"celsius": None, "counts": levels}  # in its own values
-        return read_radiometric(file, **reading)
+        if pages > 1 and self.page is None:
+            warnings.warn(
+                f"{file} holds {pages} pictures, and the first is taken; page (--page) says "
+                "another, from 0",
+                DdfmWarning,
+                stacklevel=4,
+            )
+        page = self.page if pages > 1 and self.page is not None else 0
+        return read_source(file, levels=levels, page=page, **self._of_degrees())
 
     def _of_degrees(self) -> dict[str, Any]:
         return {

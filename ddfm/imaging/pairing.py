@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddfm.errors import DdfmError, InputError, StorageError
-from ddfm.imaging.files import SUFFIXES
 from ddfm.imaging.formats.tables import TABLES
-from ddfm.imaging.reading import elsewhere
+from ddfm.imaging.reading import SUFFIXES
+from ddfm.imaging.unreadable import elsewhere
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
 

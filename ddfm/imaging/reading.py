@@ -1,65 +1,214 @@
-"""Decoders of damaged files raise anything; inside `explained` it becomes one line."""
+"""Image files in, at their own depth, with their colour profile, alpha and orientation.
+
+PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and TIFF, PFM,
+NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of any range.
+Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from PIL import UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
-from ddfm.imaging.quiet import quiet
+from ddfm.arguments import by_annotation
+from ddfm.errors import InputError
+from ddfm.imaging.formats.boxes import boxed_metadata, is_boxed
+from ddfm.imaging.formats.flir import PERCENTILES, Celsius
+from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
+from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
+from ddfm.imaging.formats.tables import TABLES, read_table
+from ddfm.imaging.formats.tiff import is_tiff, page_count, page_metadata, read_page, whole_pages
+from ddfm.imaging.levels import Levels, with_levels
+from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.quiet import silence_libtiff
+from ddfm.imaging.unreadable import explained
+from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.checksum import sha256_of
+from ddfm.storage.in_memory import as_path, has_no_path, name_of
+from ddfm.storage.inputs import BoundedFile, existing_file
 
-__all__ = ["elsewhere", "explained"]
+__all__ = ["SUFFIXES", "pages_in", "read_image", "read_pages", "read_source"]
 
-_VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+# Of the images in a folder; tables of text may be anything, and are to be named.
+SUFFIXES = frozenset(
+    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy".split()
+)
 
-# What people have, and how it becomes something that can be read.
-_ELSEWHERE = {
-    (
-        ".heic",
-        ".heif",
-    ): "is HEIC, as phones write it; convert it first: heif-convert IN.heic OUT.png",
-    (".avif",): "is AVIF; convert it first: avifdec IN.avif OUT.png",
-    (".jxl",): "is JPEG XL; convert it first: djxl IN.jxl OUT.png",
-    (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
-    (".irg",): "is InfiRay's; export it as TIFF or CSV of temperatures with InfiRay's own program",
-    (".raw", ".dng", ".cr2", ".nef", ".arw"): "is a camera's raw file; develop it to TIFF first",
-}
+
+@by_annotation
+def read_image(
+    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
+) -> Picture:
+    """The picture that a file, a PIL image, a NumPy array or a tensor holds. None is modified.
+
+    Args:
+        source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
+            (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
+            alpha), 3 (RGB) or 4 (RGBA).
+        page: which page of a TIFF file, from 0.
+        name: what to call it in messages, if not by its path or kind.
+        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
+            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
+    """
+    if levels is not None:
+        return with_levels(read_image(source, page=page, name=name), levels)
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return replace(_read_file(Path(source), page, name), sha256=sha256_of(source))
+    if has_no_path(source):
+        name = name or name_of(source, "image")
+        with as_path(source, name) as path:
+            return read_image(path, page=page, name=name)
+    if isinstance(source, Image.Image):
+        name = name or getattr(source, "filename", "") or "PIL image"
+        with explained(name):
+            return from_pil(source, name)
+    if isinstance(source, np.ndarray):
+        return from_array(source, name or "array")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.Tensor):
+        return _from_tensor(source, name or "tensor")
+    raise InputError(
+        f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
+        "pass a path, bytes, an open file, a PIL image, a NumPy array or a tensor"
+    )
+
+
+def read_source(
+    path: str | os.PathLike[str],
+    *,
+    levels: str | Levels | None = None,
+    page: int = 0,
+    celsius: Celsius | None = None,
+    percentiles: tuple[float, float] = PERCENTILES,
+) -> Picture:
+    """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
+
+    In that there is a logo, and numbers.
+
+    Args:
+        path: the file.
+        levels, page: as `read_image` takes them; of a radiometric file, in its own values.
+        celsius, percentiles: of a radiometric file, as `read_flir` takes them.
+    """
+    if not is_radiometric(path):
+        return read_image(path, levels=levels, page=page)
+    if levels is not None and not isinstance(levels, str):
+        return read_radiometric(path, percentiles=percentiles, counts=levels)
+    return read_radiometric(path, celsius=celsius, percentiles=percentiles)
+
+
+@by_annotation
+def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
+    """The pages of a TIFF file one after the other, or the only image of any other file."""
+    path = existing_file(path)
+    with explained(str(path)):
+        pages = page_count(path) if is_tiff(_head(path)) else 1
+    for page in range(max(pages, 1)):
+        yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
+
+
+def pages_in(path: str | os.PathLike[str]) -> int:
+    """How many pictures a file holds: more than one only in TIFF, smaller copies not counted."""
+    path = existing_file(path)
+    with explained(str(path)):
+        return max(1, whole_pages(path)) if is_tiff(_head(path)) and page_count(path) > 1 else 1
+
+
+def _read_file(path: Path, page: int, name: str | None) -> Picture:
+    path = existing_file(path)
+    name = name or str(path)
+    with explained(name):
+        head = _head(path)
+        if is_tiff(head):
+            return _read_tiff(path, page, name)
+        if path.suffix.lower() in TABLES and not page:
+            return read_table(path, name)
+        if page:
+            raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
+        if _is_deep_jpeg2000(path, head):
+            raise InputError(
+                f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
+                "convert it to PNG or TIFF first"
+            )
+        picture = from_pil_file(lambda: _open(path, 0, name), name)
+        return replace(picture, metadata=boxed_metadata(path)) if is_boxed(head) else picture
+
+
+def _read_tiff(path: Path, page: int, name: str) -> Picture:
+    pages = page_count(path)
+    if not 0 <= page < max(pages, 1):
+        raise InputError(
+            f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
+        )
+    picture = read_page(path, page, name)
+    if picture is None:
+        silence_libtiff()
+        try:
+            picture = from_pil_file(lambda: _open(path, page, name), name)
+        except UnidentifiedImageError:
+            raise InputError(
+                f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
+            ) from None
+    return replace(picture, metadata=page_metadata(path, page))
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Whatever a decoder stumbles over becomes one line about the file."""
-    try:
-        with quiet():
-            yield
-    except DdfmError:
-        raise
-    except UnidentifiedImageError:
-        raise InputError(f"{name} {_not_an_image(name)}") from None
-    except MemoryError:
-        raise HostError(f"cannot read {name}: there is not enough memory for it") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise StorageError(f"cannot read {name}: {error.strerror or error}") from None
-        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
-    except Exception as error:
-        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
+def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
+    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+        if page:
+            image.seek(page)
+        ask_pixels(image.width, image.height, name)
+        ask_bytes(bytes_needed(image), name, file.length)
+        yield image
 
 
-def elsewhere(name: str) -> str:
-    """What is to be done with a file that is a picture of a kind not read here, if it is one."""
-    if name.lower().endswith(_VOLUMES):
-        return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
-    for suffixes, way in _ELSEWHERE.items():
-        if name.lower().endswith(suffixes):
-            return way
-    return ""
+def _from_tensor(tensor: Any, name: str) -> Picture:
+    import torch
+
+    if tensor.ndim not in (2, 3):
+        raise InputError(
+            f"{name}: an image has shape (H, W) or (C, H, W), not {tuple(tensor.shape)}; "
+            "pass one image at a time"
+        )
+    with explained(name):
+        tensor = tensor.detach().cpu()
+        if tensor.dtype == torch.bfloat16:
+            tensor = tensor.float()
+        array = tensor.numpy()
+    if array.ndim == 3:
+        if not 1 <= array.shape[0] <= 4:
+            raise InputError(
+                f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
+                "image; in tensors the channels come first"
+            )
+        array = np.moveaxis(array, 0, 2)
+    return from_array(array, name)
 
 
-def _not_an_image(name: str) -> str:
-    return elsewhere(name) or (
-        "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
-        "NPY, CSV)"
-    )
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(4096)
+
+
+def _is_deep_jpeg2000(path: Path, head: bytes) -> bool:
+    """Whether a JPEG 2000 file has colour of more than 8 bits, by its SIZ marker segment."""
+    if head[4:8] != b"jP  " and head[:4] != b"\xff\x4f\xff\x51":
+        return False
+    with open(path, "rb") as file:
+        data = file.read(1 << 20)
+    siz = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.)", data, re.DOTALL)
+    if siz is None:
+        return False
+    channels, precision = int.from_bytes(siz[1], "big"), (siz[2][0] & 127) + 1
+    return channels > 1 and precision > 8

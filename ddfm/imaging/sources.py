@@ -18,11 +18,10 @@ import numpy as np
 
 from ddfm.errors import InputError, short
 from ddfm.imaging.choices import REFERENCES, check_color, check_resize
-from ddfm.imaging.files import read_image
-from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image, read_source
 from ddfm.imaging.renderings import without_false_colors
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 
@@ -298,11 +297,9 @@ def _read(source: Any, name: str) -> Picture:
         with as_path(source, name) as made:
             picture = _read(made, name)
         return replace(picture, name=picture.name.replace(str(made), name))
-    path = isinstance(source, (str, os.PathLike))
-    if path and is_radiometric(source):
-        return read_radiometric(source)  # not its rendering, with a logo and numbers in it
-    named = path or bool(getattr(source, "filename", ""))
-    return read_image(source, name=None if named else name)
+    if isinstance(source, (str, os.PathLike)):
+        return read_source(source)
+    return read_image(source, name=None if getattr(source, "filename", "") else name)
 
 
 def resized(picture: Picture, size: Size) -> Picture:

@@ -16,23 +16,30 @@ and (3) has STIFF on both sides where f is beyond black or white: a few conjugat
 last f on, less far where all the way would not climb. All else the sources s_k give once:
 
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
-    g_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
-    pi_k = (1 - T) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
-                + T_k,   T = sum_k T_k                                                        (5)
-    W = (1 + max_k e_k / edge^2)^(-1/2),     t = W max_k e_k / learn                          (6)
+    d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
+    g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
+    pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
+                + c_k,   c_k = T_k (1 - W_k),   c = sum_k c_k                                 (6)
+    W_k = (1 + e_k / edge^2)^(-1/2),     W = min_k W_k,     t = W max_k e_k / learn           (7)
 
 e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
-and such that no g_k is stronger than the strongest source. T_k is the probability that a pixel
-belongs to a target of source k (`ddfm.likelihood.targets`). On those of the first source W is 1 and
-a is 0: there only its contrast counts, and what is around it gives way. Elsewhere strong edges give
-way, which shows least, where gradients of several sources make no image. What a source leaves
-unexplained is judged by the contrast that is there (t), and texture of what is darker than the
-level chosen is foreign (phi), or, where pictures of one thing may differ in brightness, only where
-a source is white to the full: there it shows more than can be shown (full). R smooths widely,
-within contours of the sources, so that a region has the level of one of them; or, for pictures of
-one thing in two ways, narrowly. b is what the caller prefers, REACH balance |balance| of the second
-of two sources and as much against the first: a prior of its own on whose the level is, and on whose
-the gradients are. It is finest around 0, and targets are kept whatever is preferred.
+and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
+belongs to a target of source k (`ddfm.likelihood.targets`). Over more than the pixels of B, which
+blurs, a target has the contrast of its source, whichever source its detail is of; and its outline
+is its source's (c_k). In d_k, s_k is on its targets max(s_k, min(median s_k, max_j s_j)): where
+another source is brighter, contrast is counted from the middle of its own source on, or a cold sky
+would cast black shadows on a bright one. On targets of the first source W is 1 and a is 0: there
+only contrast counts, and what is around gives way. Elsewhere strong edges give way, which shows
+least, where gradients of several sources make no image. What a source leaves unexplained is judged
+by the contrast that is there (t), and texture of what is darker than the level chosen is foreign
+(phi), or, where pictures of one thing may differ in brightness, only where a source is white to the
+full: there it shows more than can be shown (full).
+
+R smooths widely, within contours of the sources, so that a region has the level of one of them; or,
+for pictures of one thing in two ways, narrowly. b is what the caller prefers, REACH balance
+|balance| of the second of two sources and as much against the first: a prior of its own on whose
+the level is, and on whose the gradients are. It is finest around 0, and targets are kept whatever
+is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked.
@@ -47,6 +54,7 @@ from __future__ import annotations
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.errors import InputError, unknown
@@ -63,12 +71,14 @@ __all__ = ["SALIENCIES", "EvidenceLikelihood"]
 SALIENCIES = ("stands out", "exposed", "sharp")
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
+CONTRAST = 2.0  # of B, pixels
 STIFF = 0.3
 WHITE = 0.9  # from where on up to 1 a level is taken for white to the full
 REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
 ODDS = 6.0  # the same, as the logarithm of odds
 PASSES = 3  # of the conjugate gradients, which go on from the last f
-AROUND = 1 + 4 * reach_of(GRAIN)  # pixels that the gradients expected at one depend on
+# Pixels that the gradients expected at one depend on.
+AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)
 
 
 class EvidenceLikelihood(Likelihood):
@@ -97,7 +107,7 @@ class EvidenceLikelihood(Likelihood):
         self,
         *sources: Tensor,
         saliency: str = "stands out",
-        alpha: float = 0.004,
+        alpha: float = 0.002,
         width: float = 2.0,
         kappa: float = 46.0,
         beta: float = 1.0,
@@ -223,7 +233,7 @@ class EvidenceLikelihood(Likelihood):
         return self._responsibilities(WHOLE), self.T
 
     def _read_sources(self) -> None:
-        """All that the sources give once, (4) to (6).
+        """All that the sources give once, (4) to (7).
 
         Anew only where they have been moved to another device or dtype.
         """
@@ -272,21 +282,28 @@ class EvidenceLikelihood(Likelihood):
         return (self._responsibilities(band) * s).sum(dim=1, keepdim=True)
 
     def _weigh_gradients(self) -> None:
-        """What is one for each source, (4) to (6)."""
+        """What is one for each source, (4) to (7)."""
         s = torch.cat(self.sources, dim=1)
         right, below, energy = _energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
+        if self.T is not None:
+            brightest = s.amax(dim=1, keepdim=True)
+            most = torch.minimum(torch.cat(self._middles, dim=1), brightest)
+            lifted = grad(torch.maximum(s, most))
+            right.lerp_(lifted[0], self.T)
+            below.lerp_(lifted[1], self.T)
         self._read_gradients(right, below, energy, strongest)
         del right, below  # a large image has room for what is needed, and no more
         W = self._mildness(strongest)
         self.W, self.a = self._weights(W)
+        outlines = None if self.T is None else self.T * (1 - self._mildness(energy))
         log_pi = self.p * energy.log() - self.phi * (self.u - s).clamp(min=0) ** 2
         del energy
         if self.full:
             log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         self.pi = shares_of(self._preferring(log_pi, ODDS))
-        if self.T is not None:
-            self.pi = (1 - self.T.sum(dim=1, keepdim=True)).clamp(min=0) * self.pi + self.T
+        if outlines is not None:
+            self.pi = (1 - outlines.sum(dim=1, keepdim=True)).clamp(min=0) * self.pi + outlines
         self.pi = self.pi.clamp(min=1e-6)
         self.pi = self.pi / self.pi.sum(dim=1, keepdim=True)
         self.t = self.W * strongest / self.learn
@@ -302,21 +319,26 @@ class EvidenceLikelihood(Likelihood):
         first = self.T[:, :1]
         return W * (1 - first) + first, a * (1 - first)
 
-    def _mildness(self, strongest: Tensor) -> Tensor:
-        """W of (6), where no target is."""
-        return (1 + strongest / self.edge**2).rsqrt()
+    def _mildness(self, energy: Tensor) -> Tensor:
+        """W_k of (7)."""
+        return (1 + energy / self.edge**2).rsqrt()
 
     def _read_gradients(
         self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor
     ) -> None:
-        """g_k of (4)."""
+        """g_k of (5)."""
         m = self._faintness(energy.sqrt())
         right, below = _with_others(right, m), _with_others(below, m)
         q = (strongest / smooth(right**2 + below**2, GRAIN).add_(TINY)).clamp(max=1).sqrt_()
         self.right, self.below = right.mul_(q), below.mul_(q)
+        if self.T is not None:
+            _share_contrast(self.right, self.T)
+            _share_contrast(self.below, self.T)
+            self.right[..., -1] = 0  # no step leads out of the picture
+            self.below[..., -1, :] = 0
 
     def _faintness(self, size: Tensor) -> Tensor:
-        """m of (4)."""
+        """m of (5)."""
         return self.faint / (self.faint + size)
 
     def _responsibilities(self, band: Band) -> Tensor:
@@ -349,8 +371,9 @@ class EvidenceLikelihood(Likelihood):
 
     def _find_saliency(self) -> None:
         """What of R the whole picture decides."""
+        asked = self.theta > 0 or self.saliency == "stands out"
         self._middles = [
-            median(s.flatten(2))[..., None] if self.saliency == "stands out" else None
+            median(s.flatten(2))[..., None] if asked else torch.zeros_like(s[..., :1, :1])
             for s in self.sources
         ]
         self._regions = None
@@ -364,13 +387,12 @@ class EvidenceLikelihood(Likelihood):
                 torch.cat(x, dim=1), torch.cat(s, dim=1), self.width, self.edge
             )
 
-    def _salient(self, s: Tensor, middle: Tensor | None) -> Tensor:
+    def _salient(self, s: Tensor, middle: Tensor) -> Tensor:
         """What R smooths, of one source."""
         if self.saliency == "exposed":
             return -(s**2) / 2
         if self.saliency == "sharp":
             return _energy(s)[-1]
-        assert middle is not None
         return (s - middle).abs() + self.beta * s
 
     def _preferring(self, logs: Tensor, weight: float) -> Tensor:
@@ -466,3 +488,9 @@ def _with_others(part: Tensor, m: Tensor) -> Tensor:
     """A gradient of each source, with the faint ones of the others laid over."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
+
+
+def _share_contrast(part: Tensor, T: Tensor) -> None:
+    """d_k becomes g_k of (5), along one axis."""
+    wide = F.pad(smooth(part[:, 1:] - part[:, :1], CONTRAST), (0, 0, 0, 0, 1, 0))  # less B d_1
+    part += (T * wide).sum(dim=1, keepdim=True) - T.sum(dim=1, keepdim=True) * wide

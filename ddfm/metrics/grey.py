@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, short
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
+from ddfm.imaging.reading import read_image
 
 if TYPE_CHECKING:
     from PIL import Image

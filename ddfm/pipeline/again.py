@@ -19,7 +19,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
 from ddfm.pipeline.records import read_record
-from ddfm.priors.catalog import names
+from ddfm.priors.entries import names
 
 __all__ = ["changes", "existing_record", "how", "keywords", "opening"]
 

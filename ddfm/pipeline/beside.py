@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddfm.errors import InputError
-from ddfm.imaging.files import check_output, write_image
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.views import check_view, path_of, view
+from ddfm.imaging.writing import check_output, write_image
 from ddfm.storage.outputs import check_writable
 
 if TYPE_CHECKING:

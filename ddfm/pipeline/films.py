@@ -22,9 +22,9 @@ from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser, Fusion
 from ddfm.fusing.checks import check_attribution
-from ddfm.imaging.files import read_image
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
@@ -40,7 +40,7 @@ from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.join import count_frames
 from ddfm.video.sound import sound_of
 
-__all__ = ["aligned_film", "fuse_frames", "fuse_sequence"]
+__all__ = ["fuse_frames", "fuse_sequence"]
 
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
@@ -62,6 +62,7 @@ def fuse_sequence(
     uncertainty: str | os.PathLike[str] | None = None,
     attribution: str | os.PathLike[str] | None = None,
     samples: int = 16,
+    save_transform: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> Summary:
@@ -83,6 +84,7 @@ def fuse_sequence(
         uncertainty: a film, beside one, of how far each pixel may be off.
         attribution: likewise of which source it is from.
         samples: that the uncertainty is taken from.
+        save_transform: where to write the one transform of all frames.
         progress: a bar; None shows one on a terminal.
         callback: is called with what became of each frame; if it returns False, `Cancelled` is
             raised. A folder of frames then goes on from there; a video does not appear.
@@ -92,7 +94,9 @@ def fuse_sequence(
     keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
-        fuser = aligned_film(fuser, a, b, pattern)
+        fuser = _aligned(fuser, a, b, pattern)
+    if save_transform is not None:
+        fuser.save_transform(save_transform)
     if rate is not None:
         check_rate(rate)
     film = open_film(a, b, pattern)
@@ -143,7 +147,7 @@ def _record(
     return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
 
 
-def aligned_film(
+def _aligned(
     fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
 ) -> Fuser:
     """A fuser with one transform for all frames: what is found anew in each one trembles."""

@@ -17,11 +17,11 @@ from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser, Fusion
-from ddfm.imaging.files import check_output, output_suffix
 from ddfm.imaging.formats.flir import is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.pipeline.runner import (
     Engine,

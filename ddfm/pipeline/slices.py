@@ -42,6 +42,7 @@ class SliceWork:
         samples: of other results as possible, whose deviation is wanted; 0 for none.
         attribution: whether the shares of the sources are wanted.
         shard: the part of the slices that is fused, while other processes fuse theirs.
+        insides: of each source where it says something, (I, J, K); None is everywhere.
 
     Attributes:
         fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
@@ -58,6 +59,7 @@ class SliceWork:
         samples: int = 0,
         attribution: bool = False,
         shard: Shard | None = None,
+        insides: Sequence[np.ndarray | None] = (),
     ) -> None:
         self.samples, self.attribution = check_samples(samples), attribution
         self.shard = shard
@@ -69,6 +71,9 @@ class SliceWork:
             raise InputError(f"at least 1 slice goes through the network at once, not {together}")
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
         self.stacks = [slices(source.values, self.grid.affine, axis) for source in sources]
+        self.frames = [
+            None if inside is None else slices(inside, self.grid.affine, axis) for inside in insides
+        ]
         # Where all sources are black, so is the result.
         count = len(self.stacks[0])
         self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
@@ -112,7 +117,8 @@ class SliceWork:
             fusions = list(self.fuser.stream(loaded, together=self.together, progress=False))
         arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
         stds = [fusion.uncertainty.std for fusion in fusions if fusion.uncertainty is not None]
-        maps = [_planes(fusion.attribution) for fusion in fusions if fusion.attribution is not None]
+        found = zip(item.given, (fusion.attribution for fusion in fusions), strict=True)
+        maps = [_planes(one.among(self._says(k))) for k, one in found if one is not None]
         arrays += [np.stack(one, dtype=np.float32) for one in (stds, maps) if one]
         self._put(item.given, arrays)
         return Made(arrays, {"settings": self.settings})
@@ -154,6 +160,11 @@ class SliceWork:
             self._made = [np.zeros((*shape, *x.shape[3:]), x.dtype) for x in arrays]
         for volume, planes in zip(self._made, arrays, strict=True):
             slices(volume, self.grid.affine, self.axis)[indices] = planes
+
+    def _says(self, k: int) -> list[np.ndarray | None]:
+        """Where each source says something in a slice."""
+        frames = self.frames or [None] * len(self.stacks)
+        return [None if frame is None else frame[k] for frame in frames]
 
     def _groups(self, indices: Sequence[int]) -> Groups:
         return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]

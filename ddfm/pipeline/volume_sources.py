@@ -92,6 +92,7 @@ class Ready:
         volumes: as they were read, and laid on the first.
         sources: of them, on the grid of the first, from 0 to 1, in their colours.
         known: the sources, continued by the others where they do not reach.
+        insides: where they do; None is everywhere.
         limits: what is black and what is white in each, and `scaled_by`, how that was found.
         scales: the same with colours, for a montage.
         order: in which fusers expect them, of the caller's order.
@@ -101,6 +102,7 @@ class Ready:
     volumes: tuple[Volume, ...]
     sources: tuple[Volume, ...]
     known: tuple[Volume, ...]
+    insides: tuple[np.ndarray | None, ...]
     limits: tuple[Limits, ...]
     scaled_by: tuple[str, ...]
     scales: tuple[Scale, ...]
@@ -168,6 +170,7 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
         volumes,
         tuple(sources),
         tuple(_with(source, values) for source, values in zip(sources, known, strict=True)),
+        tuple(insides),
         tuple(limits),
         tuple(_scaled_by(volume, window, said.percentiles) for volume, window in by_window),
         tuple(map(_scale, volumes, maps, limits)),

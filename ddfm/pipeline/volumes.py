@@ -39,9 +39,6 @@ from ddfm.volumes.volume import Volume, find_axis
 
 __all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
 
-ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
-WIDEST = 100.0  # millimetres of a point spread function
-
 
 @dataclass(frozen=True, eq=False)
 class VolumeAttribution:
@@ -206,6 +203,7 @@ def fuse_volumes(
         samples,
         attribution,
         shard,
+        [ready.insides[k] for k in ready.order],
     )
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
@@ -243,7 +241,10 @@ def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
     """Without names of files, which may be those of patients: sources are a, b, ..."""
     digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
     sources = list(zip(ascii_lowercase, digests, strict=False))
-    opening = {"volume": {name: value for name, value in said.plain().items() if value is not None}}
+    plain = said.plain() | {"series_a": volumes[0].series, "series_b": volumes[1].series}
+    numbers = [volume.number for volume in volumes]
+    plain["numbers"] = numbers if any(number is not None for number in numbers) else None
+    opening = {"volume": {name: value for name, value in plain.items() if value is not None}}
     return Record.of(fuser.settings(fuser.config.usual_task), sources, opening)
 
 

@@ -1,4 +1,4 @@
-"""Priors by name: what there is, where it comes from, and its place on this disk.
+"""Priors by name: their place on this disk, how they come there, and what is said of them.
 
 `get` brings the files of an entry into the cache, `check` compares what lies there with what
 should. Where nobody has published a checksum the catalogue has none: `get` then wants one, or to be
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes, verify
+from ddfm.priors.entries import ENTRIES, Entry, File, find, names
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
 from ddfm.storage.inputs import with_home
@@ -24,208 +24,20 @@ from ddfm.storage.ours import MARK, check_ours
 from ddfm.storage.shipped import shipped
 
 __all__ = [
-    "ADM",
-    "ENTRIES",
-    "Entry",
-    "File",
     "cache_dir",
     "check",
     "check_prior",
     "describe",
-    "find",
     "get",
     "listing",
-    "names",
-    "of_file",
     "path_of",
+    "table",
 ]
 
-# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
-ADM: dict[str, Any] = {
-    "kind": "eps",
-    "schedule": "linear",
-    "T": 1000,
-    "num_head_channels": 64,
-    "use_new_attention_order": False,
-}
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of an entry. `sha256` and `size` are None where they are not published."""
-
-    name: str
-    url: str
-    sha256: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A prior that has a name. Without files it is part of ddfm."""
-
-    name: str
-    description: str
-    channels: int
-    licence: str
-    source: str = ""
-    files: tuple[File, ...] = ()
-    folder: bool = False  # a diffusers folder, whose path is loaded, rather than a single file
-    parameters: int | None = None
-    config: dict[str, Any] = field(default_factory=dict)  # what the weights do not tell
-    aliases: tuple[str, ...] = ()
-
-
-IMPROVED: dict[str, Any] = {
-    "kind": "eps",
-    "num_head_channels": -1,
-    "use_new_attention_order": False,
-}
-IMPROVED_4000 = IMPROVED | {"schedule": "cosine", "T": 4000, "rescale_timesteps": True}
-GUIDED_DIFFUSION = "https://github.com/openai/guided-diffusion"
-IMPROVED_DIFFUSION = "https://github.com/openai/improved-diffusion"
-OPENAI = "https://openaipublic.blob.core.windows.net/diffusion"
-
-
-def _openai(
-    name: str,
-    file: str,
-    description: str,
-    *,
-    url: str | None = None,
-    source: str = GUIDED_DIFFUSION,
-    parameters: int = 552_814_086,
-    config: dict[str, Any] = ADM,
-    **weights: Any,
-) -> Entry:
-    """A single file of guided-diffusion (jul-2021) or improved-diffusion (march-2021)."""
-    return Entry(
-        name=name,
-        description=description,
-        channels=3,
-        licence="MIT",
-        source=source,
-        files=(File(Path(file).name, url or f"{OPENAI}/{file}", **weights),),
-        parameters=parameters,
-        config=config,
-        aliases=(Path(file).stem,),
-    )
-
-
-def _diffusers(name: str, description: str, parameters: int = 113_673_219, **weights: Any) -> Entry:
-    """A model of the Hugging Face hub whose files lie side by side in one folder."""
-    base = f"https://huggingface.co/google/{name}/resolve/main"
-    return Entry(
-        name=name,
-        description=description,
-        channels=3,
-        licence="Apache-2.0",
-        source=f"https://huggingface.co/google/{name}",
-        files=(
-            File("config.json", f"{base}/config.json"),
-            File("scheduler_config.json", f"{base}/scheduler_config.json"),
-            File("diffusion_pytorch_model.bin", f"{base}/diffusion_pytorch_model.bin", **weights),
-        ),
-        folder=True,
-        parameters=parameters,
-        aliases=(f"google/{name}",),
-    )
-
-
-_ALL = [
-    Entry(
-        "default",
-        "The prior that comes with ddfm: small, for luminance, trained on free photographs",
-        channels=1,
-        licence="MIT",
-    ),
-    Entry(
-        "gaussian",
-        "The exact denoiser of a Gaussian field with a 1/f^2 spectrum: no weights, instant",
-        channels=1,
-        licence="MIT",
-    ),
-    _openai(
-        "openai-256",
-        "jul-2021/256x256_diffusion_uncond.pt",
-        "ImageNet 256 x 256, unconditional (ADM): the prior of the DDFM paper",
-        sha256="a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1",
-        size=2_211_383_297,
-    ),
-    _openai(
-        "openai-512",
-        "512x512_diffusion_uncond_finetune_008100.pt",
-        "ImageNet 512 x 512, made unconditional by fine-tuning OpenAI's class-conditional ADM",
-        sha256="9c111ab89e214862b76e1fa6a1b3f1d329b1a88281885943d2cdbe357ad57648",
-        url="https://huggingface.co/lowlevelware/512x512_diffusion_unconditional_ImageNet/"
-        "resolve/main/512x512_diffusion_uncond_finetune_008100.pt",
-        source="https://huggingface.co/lowlevelware/512x512_diffusion_unconditional_ImageNet",
-        parameters=557_973_638,
-    ),
-    _openai("openai-lsun-bedroom", "jul-2021/lsun_bedroom.pt", "LSUN bedrooms 256 x 256 (ADM)"),
-    _openai("openai-lsun-cat", "jul-2021/lsun_cat.pt", "LSUN cats 256 x 256 (ADM)"),
-    _openai("openai-lsun-horse", "jul-2021/lsun_horse.pt", "LSUN horses 256 x 256 (ADM)"),
-    _openai(
-        "improved-imagenet-64",
-        "march-2021/imagenet64_uncond_100M_1500K.pt",
-        "ImageNet 64 x 64, unconditional (improved DDPM)",
-        source=IMPROVED_DIFFUSION,
-        parameters=121_063_942,
-        config=IMPROVED_4000 | {"num_heads": 4},
-    ),
-    _openai(
-        "improved-cifar10-32",
-        "march-2021/cifar10_uncond_50M_500K.pt",
-        "CIFAR-10 32 x 32 (improved DDPM)",
-        source=IMPROVED_DIFFUSION,
-        parameters=52_546_438,
-        config=IMPROVED_4000 | {"num_heads": 4},
-    ),
-    _openai(
-        "improved-lsun-bedroom",
-        "march-2021/lsun_uncond_100M_1200K_bs128.pt",
-        "LSUN bedrooms 256 x 256 (improved DDPM)",
-        source=IMPROVED_DIFFUSION,
-        parameters=113_676_678,
-        config=IMPROVED | {"schedule": "linear", "T": 1000, "num_heads": 1},
-    ),
-    _diffusers(
-        "ddpm-celebahq-256",
-        "CelebA-HQ faces 256 x 256 (DDPM; needs diffusers)",
-        sha256="efff89712093ad060ce99d9b461bbe542b49d8dd4ce30f23fe5761dca292361d",
-        size=454_853_117,
-    ),
-    _diffusers("ddpm-church-256", "LSUN churches 256 x 256 (DDPM; needs diffusers)"),
-    _diffusers("ddpm-cat-256", "LSUN cats 256 x 256 (DDPM; needs diffusers)"),
-    _diffusers("ddpm-bedroom-256", "LSUN bedrooms 256 x 256 (DDPM; needs diffusers)"),
-    _diffusers("ddpm-cifar10-32", "CIFAR-10 32 x 32 (DDPM; needs diffusers)", 35_746_307),
-]
 NOT_INSTALLED = (
     "the weights of the prior default are not installed; reinstall ddfm, or use another prior, "
     "for example gaussian"
 )
-ENTRIES = {entry.name: entry for entry in _ALL}
-
-
-def names() -> list[str]:
-    """Of all entries, in the order of the catalogue."""
-    return list(ENTRIES)
-
-
-def find(name: str) -> Entry:
-    """The entry of a name or alias (the file's own name, or the hub's)."""
-    for entry in ENTRIES.values():
-        if name == entry.name or name in entry.aliases:
-            return entry
-    raise unknown("prior", name, ENTRIES)
-
-
-def of_file(path: Path) -> Entry | None:
-    """The entry whose single file has the name of `path`, wherever it lies."""
-    for entry in ENTRIES.values():
-        if not entry.folder and any(file.name == path.name for file in entry.files):
-            return entry
-    return None
 
 
 def cache_dir() -> Path:

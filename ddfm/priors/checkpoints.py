@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import DdfmError, InputError, StorageError, one_line
-from ddfm.priors import catalog
+from ddfm.priors.entries import of_file
 from ddfm.priors.layout import build, infer_settings, missing_network
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.settings import (
@@ -69,7 +69,7 @@ def load_checkpoint(
     path = Path(path)
     where = str(path)
     state = read_state_dict(path)
-    entry = catalog.of_file(path)
+    entry = of_file(path)
     given = overlaid(
         entry.config if entry else {},
         read_settings(path),
@@ -158,7 +158,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _hint(path: Path) -> str:
-    entry = catalog.of_file(path)
+    entry = of_file(path)
     return f" (`ddfm priors get {entry.name}` brings it)" if entry else ""
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import InputError, one_line
-from ddfm.priors.catalog import ADM
+from ddfm.priors.entries import ADM
 from ddfm.priors.settings import NETWORK, overlaid
 from ddfm.priors.unet import UNet, UNetConfig
 

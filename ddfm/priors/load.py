@@ -13,6 +13,7 @@ from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import load_checkpoint
+from ddfm.priors.entries import Entry, find, names
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
 from ddfm.priors.settings import alphas_bar_of, normalised
@@ -103,16 +104,16 @@ def _from_text(
         return prior
     if not path.exists() and not path.suffix and len(path.parts) == 1:
         # A function of another package, without arguments, that returns what `load_prior` takes.
-        make = find_part("prior", str(x), dict.fromkeys(catalog.names()))
+        make = find_part("prior", str(x), dict.fromkeys(names()))
         return load_prior(make(), device=device, dtype=dtype, name=name or str(x), **config)
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )
 
 
-def _named(text: str) -> catalog.Entry | None:
+def _named(text: str) -> Entry | None:
     try:
-        return catalog.find(text)
+        return find(text)
     except DdfmError:
         return None
 

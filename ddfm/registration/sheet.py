@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ddfm.imaging.files import write_image
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
+from ddfm.imaging.writing import write_image
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.errors import InputError
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import LUMA, Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.registration.gaps import says

@@ -39,8 +39,8 @@ from ddfm.errors import (
     unknown,
 )
 from ddfm.fuser import Fuser
-from ddfm.imaging.files import output_suffix
 from ddfm.imaging.opening import Opening
+from ddfm.imaging.writing import output_suffix
 from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion

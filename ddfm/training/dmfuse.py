@@ -21,8 +21,8 @@ from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, save_head
 from ddfm.errors import InputError, unknown
-from ddfm.imaging.files import write_drawing
 from ddfm.imaging.pairing import Pair
+from ddfm.imaging.writing import write_drawing
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, choose_crops

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from ddfm.errors import DdfmError, InputError, StorageError
-from ddfm.imaging.files import SUFFIXES, read_image
 from ddfm.imaging.picture import eight_bit
+from ddfm.imaging.reading import SUFFIXES, read_image
 from ddfm.progress import progress_bar
 
 __all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ddfm.diffusion.samplers import ddim
-from ddfm.imaging.files import write_drawing
+from ddfm.imaging.writing import write_drawing
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ddfm.arguments import by_annotation
 from ddfm.diffusion.observed import Observed
-from ddfm.imaging.files import write_drawing, write_planes
+from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import grad
@@ -66,6 +66,20 @@ class Attribution:
             self.levels, self.gradients, self.unsupported, self.luminance, self.names[:-1]
         )
 
+    def among(self, says: Sequence[np.ndarray | None]) -> Attribution:
+        """The same, where a source has no share outside of its frame: who says something has it.
+
+        Args:
+            says: of each source where it says something, (H, W); None is everywhere.
+        """
+        if all(one is None for one in says):
+            return self
+        size = self.luminance.shape
+        known = np.stack([np.ones(size, bool) if one is None else one for one in says])
+        return replace(
+            self, levels=_among(self.levels, known), gradients=_among(self.gradients, known)
+        )
+
     def planes(self) -> list[tuple[str, np.ndarray]]:
         """As numbers: what each plane is of, and the plane, (H, W) float32."""
         stacked = [*self.levels, *self.gradients, self.unsupported]
@@ -104,6 +118,19 @@ def attributed(
         for x in (shares.levels, shares.gradients, _unsupported(f, sources))
     )
     return Attribution((*names, PRIOR), levels, gradients, missing[0] > 0, luminance)
+
+
+def _among(shares: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Shares (K + 1, H, W); those of sources where these are not known go to the others there.
+
+    As these have theirs, or, if they have none, to equal parts. Where none is known, as they are.
+    """
+    count = known.sum(axis=0)
+    kept = np.where(known | (count == 0), shares[:-1], 0)
+    left = kept.sum(axis=0)
+    equal = (known / np.maximum(count, 1)).astype(shares.dtype)
+    parts = np.where(left > 0, kept / np.maximum(left, np.finfo(np.float32).tiny), equal)
+    return np.concatenate([parts * shares[:-1].sum(axis=0), shares[-1:]])
 
 
 def _unsupported(f: Tensor, sources: Sequence[Observed]) -> Tensor:

@@ -23,7 +23,7 @@ import numpy as np
 from ddfm.errors import DdfmError, InputError, MissingExtra, StorageError, one_line
 from ddfm.imaging.metadata.record import is_record
 from ddfm.imaging.picture import LUMA, Picture, from_array, to_array
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_pixels, max_bytes, max_pixels
 from ddfm.storage.inputs import existing_file
 from ddfm.storage.ours import MARK

@@ -10,7 +10,7 @@ from typing import Any
 
 from ddfm.arguments import one_of
 from ddfm.errors import InputError, StorageError, one_line
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.inputs import existing_file
 from ddfm.video.formats import READ
 

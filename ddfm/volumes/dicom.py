@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError, StorageError, one_line
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
 from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.volumes.reading import LPS, check_bytes, finite, library

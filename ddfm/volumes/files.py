@@ -58,10 +58,10 @@ def read_volume(
         path = Path(source)
         suffix = _suffix(path)
         if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
-            return dicom.read(path, series)
+            return replace(dicom.read(path, series), series=series)
         there = tuple(file for file in volume_files(path) if file.is_file())
         found = nifti.read(path, volume) if suffix in _OF_NIBABEL else _READERS[suffix](path)
-        return replace(found, files=there)
+        return replace(found, files=there, number=volume)
     if isinstance(source, np.ndarray):
         source = (source, np.eye(4))
     if isinstance(source, tuple) and len(source) == 2:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ddfm.errors import InputError
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.volumes.reading import LPS, check_bytes, finite

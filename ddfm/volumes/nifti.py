@@ -12,7 +12,7 @@ import numpy as np
 
 from ddfm.errors import InputError, StorageError
 from ddfm.imaging.metadata.record import is_record
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import existing_file, read_to_the_end

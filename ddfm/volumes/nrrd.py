@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end

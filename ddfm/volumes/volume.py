@@ -61,6 +61,7 @@ class Volume:
         burned_in: whether text may be part of the picture, such as the name of the patient.
         origins: the DICOM images that it is made of, by the volumes that these make up.
         files: that it was read from.
+        series, number: which one of these files it is, where that was said; see `read_volume`.
         record: what made it, as it is kept in its file; see `ddfm.imaging.metadata.record`.
     """
 
@@ -72,6 +73,8 @@ class Volume:
     burned_in: bool = False
     origins: tuple[Origin, ...] = ()
     files: tuple[Path, ...] = ()
+    series: int | None = None
+    number: int | None = None
     record: str | None = None
 
     def __post_init__(self) -> None:

@@ -26,7 +26,8 @@ def test_version_and_help_in_every_spelling():
 def test_files_without_a_command_are_told_which_one(pair):
     line = refused(ddfm_run(*pair), "is no command")
     assert f"ddfm fuse {pair[0]} {pair[1]} -o fused.png" in line
-    refused(ddfm_run("no-such-file.png"), "No such command")
+    refused(ddfm_run("no-such-file.png"), "is no command")
+    refused(ddfm_run("fuze"), "Did you mean")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

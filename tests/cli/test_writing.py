@@ -214,7 +214,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A small network that learns nothing, draws no samples, and needs no conversion."""
-    from ddfm.imaging.files import write_drawing
+    from ddfm.imaging.writing import write_drawing
 
     def learn(run, data, progress, reports=True):
         run.step, run.measured = run.settings.steps, dict

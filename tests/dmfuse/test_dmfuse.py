@@ -15,9 +15,9 @@ from ddfm.dmfuse.fuse import DMFuse
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
 from ddfm.dmfuse.weights import About, load_head, save_head
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import write_image
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import from_array
+from ddfm.imaging.writing import write_image
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior

@@ -37,7 +37,9 @@ import tifffile
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image, read_pages, to_array, write_image
+from ddfm.imaging.picture import to_array
+from ddfm.imaging.reading import read_image, read_pages
+from ddfm.imaging.writing import write_image
 from fuzz_films import film_files
 from fuzz_metadata import metadata_files
 from fuzz_texts import text_files

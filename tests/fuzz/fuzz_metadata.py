@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddfm.imaging.files import read_image, write_image
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tags import Entry
 from ddfm.imaging.metadata import Metadata
@@ -19,6 +18,8 @@ from ddfm.imaging.metadata.geo import geo_in
 from ddfm.imaging.metadata.record import Record, read_record
 from ddfm.imaging.metadata.xmp import packet
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.writing import write_image
 from ddfm.pipeline.again import changes, keywords, opening
 from fuzz_texts import odd_json
 

@@ -1,6 +1,6 @@
 """From files through a whole fusion to a file: what is not the fusion's business is not changed.
 
-`tests/test_files.py`, `test_volume_files.py` and `test_dicom.py` have reading and writing alone.
+`test_reading.py`, `test_writing.py` and `tests/volumes` have reading and writing alone.
 """
 
 from __future__ import annotations

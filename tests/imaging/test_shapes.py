@@ -12,8 +12,8 @@ from PIL import Image
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning
-from ddfm.imaging.files import pages_in
 from ddfm.imaging.opening import Opening
+from ddfm.imaging.reading import pages_in
 
 
 def picture(height: int, width: int) -> np.ndarray:

@@ -239,6 +239,18 @@ def test_a_man_behind_bright_smoke_stays_whole():
     assert float(lost[66:94, 74:80].mean() - lost[66:94, 66:68].mean()) < 0.3 * 1.2
 
 
+@pytest.mark.parametrize("amplitude", [0.1, 0.25])
+def test_a_target_has_its_own_contrast_and_the_detail_of_the_other_source(amplitude):
+    hot = man(0.5, torch.tensor(-0.7))
+    stripes = amplitude * (torch.arange(160) // 2 % 2 * 2 - 1).float().expand(160, 160)
+    f = fused(hot, -0.2 + stripes[None, None])
+    inside, beside = f[62:98, 72:82], f[62:98, 20:36]
+    assert float(inside.mean() - beside.mean()) > 0.7 * 1.2
+    seen, there = inside.mean(0), stripes[0, 72:82]
+    assert float(torch.corrcoef(torch.stack([seen, there]))[0, 1]) > 0.95
+    assert float(seen.std() / there.std()) > 0.7
+
+
 def test_a_lamp_stays_lit_before_a_warm_wall():
     wall = torch.full((1, 1, 160, 160), -0.8)
     wall[..., 40:120, 30:140] = 0.1

@@ -12,14 +12,14 @@ from PIL import Image
 import ddfm
 from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
-from ddfm.imaging.picture import from_array
 from ddfm.pipeline.film_parts import Part, merge_film
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.shards import merge_shards
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.storage.manifest import NAME, Shard
-from ddfm.video.files import VideoReader, VideoWriter
+from ddfm.video.files import VideoReader
 from ddfm.video.join import count_frames, join_videos
+from film_files import write_film
 
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 FRAMES = 24
@@ -133,14 +133,6 @@ def av():
     return pytest.importorskip("av")
 
 
-def written(path: Path, frames, rate: float = 25) -> Path:
-    with VideoWriter(path, path, rate) as video:
-        for number, frame in enumerate(frames):
-            video.write(from_array(frame), str(number))
-        video.finish()
-    return path
-
-
 def shown(path: Path) -> np.ndarray:
     return np.stack([picture.pixels for picture in VideoReader(path)])
 
@@ -150,10 +142,10 @@ def shown(path: Path) -> np.ndarray:
 def test_a_joined_video_has_the_frames_of_its_parts_at_their_times(tmp_path, av, suffix, rate):
     frames = frames_of(0, 23)
     parts = [
-        written(tmp_path / f"{k}{suffix}", some, rate)
+        write_film(tmp_path / f"{k}{suffix}", some, rate)
         for k, some in enumerate((frames[:9], frames[9:10], frames[10:]))
     ]
-    out, whole = tmp_path / f"out{suffix}", written(tmp_path / f"one{suffix}", frames, rate)
+    out, whole = tmp_path / f"out{suffix}", write_film(tmp_path / f"one{suffix}", frames, rate)
     assert join_videos(parts, out) == count_frames(out) == 23
     np.testing.assert_array_equal(shown(out), np.concatenate([shown(part) for part in parts]))
     with av.open(str(out)) as film, av.open(str(whole)) as other:
@@ -164,8 +156,8 @@ def test_a_joined_video_has_the_frames_of_its_parts_at_their_times(tmp_path, av,
 
 
 def test_parts_that_are_not_alike_are_not_joined(tmp_path, av):
-    parts = [written(tmp_path / "1.mkv", frames_of(0, 3))]
-    parts.append(written(tmp_path / "2.mkv", [frame[:10] for frame in frames_of(0, 3)]))
+    parts = [write_film(tmp_path / "1.mkv", frames_of(0, 3))]
+    parts.append(write_film(tmp_path / "2.mkv", [frame[:10] for frame in frames_of(0, 3)]))
     with pytest.raises(DdfmError, match=r"2\.mkv differs from .*1\.mkv in size, rate or coding"):
         join_videos(parts, tmp_path / "out.mkv")
     assert not (tmp_path / "out.mkv").exists()
@@ -173,7 +165,7 @@ def test_parts_that_are_not_alike_are_not_joined(tmp_path, av):
 
 def test_shards_of_a_video_are_joined(tmp_path, av):
     ir, vis = (
-        written(tmp_path / f"{word}.mkv", frames_of(seed, 7))
+        write_film(tmp_path / f"{word}.mkv", frames_of(seed, 7))
         for seed, word in enumerate(("ir", "vis"))
     )
     out = tmp_path / "out.mp4"

@@ -19,7 +19,8 @@ from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_frames, fuse_sequence
 from ddfm.storage.manifest import NAME
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
-from ddfm.video.files import VideoReader, VideoWriter
+from ddfm.video.files import VideoReader
+from film_files import write_film
 
 H, W = 48, 64
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
@@ -372,20 +373,12 @@ def av():
     return pytest.importorskip("av")
 
 
-def write_video(path: Path, frames, rate: float = 25) -> Path:
-    with VideoWriter(path, path, rate) as video:
-        for number, frame in enumerate(frames):
-            video.write(from_array(frame), str(number))
-        video.finish()
-    return path
-
-
 @pytest.fixture
 def videos(tmp_path, av) -> tuple[Path, Path]:
     frames = [[noisy(scene(seed), seed + k)[:20, :24] for k in range(4)] for seed in (0, 10)]
     return (
-        write_video(tmp_path / "ir.mkv", frames[0]),
-        write_video(tmp_path / "vis.mp4", frames[1]),
+        write_film(tmp_path / "ir.mkv", frames[0]),
+        write_film(tmp_path / "vis.mp4", frames[1]),
     )
 
 
@@ -395,7 +388,7 @@ def test_mkv_keeps_every_bit(tmp_path, av, dtype, shape):
     rng = np.random.default_rng(0)
     top = np.iinfo(dtype).max
     frames = [rng.integers(0, top, shape, dtype, endpoint=True) for _ in range(5)]
-    video = VideoReader(write_video(tmp_path / "x.mkv", frames, 30000 / 1001))
+    video = VideoReader(write_film(tmp_path / "x.mkv", frames, 30000 / 1001))
     assert video.rate == pytest.approx(29.97, abs=1e-3)
     pictures = list(video)
     assert len(pictures) == 5
@@ -408,7 +401,7 @@ def test_mkv_keeps_every_bit(tmp_path, av, dtype, shape):
 
 def test_mkv_takes_colour_that_comes_late(tmp_path, av):
     grey, color = np.full((8, 8), 90, np.uint8), np.full((8, 8, 3), (200, 30, 40), np.uint8)
-    pictures = list(VideoReader(write_video(tmp_path / "x.mkv", [grey, color, grey])))
+    pictures = list(VideoReader(write_film(tmp_path / "x.mkv", [grey, color, grey])))
     assert [p.is_color for p in pictures] == [False, True, False]
     assert np.array_equal(np.rint(pictures[1].pixels * 255), color)
 
@@ -417,7 +410,7 @@ def test_mkv_takes_colour_that_comes_late(tmp_path, av):
 def test_h264_keeps_levels_and_colours(tmp_path, av, suffix):
     colors = [(200, 30, 40), (20, 220, 60), (30, 40, 210), (250, 250, 250), (3, 3, 3)]
     frames = [np.full((33, 41, 3), color, np.uint8) for color in colors]
-    video = VideoReader(write_video(tmp_path / f"x{suffix}", frames, 12.5))
+    video = VideoReader(write_film(tmp_path / f"x{suffix}", frames, 12.5))
     pictures = list(video)
     assert video.rate == 12.5 and video.count == len(pictures) == 5
     for picture, color in zip(pictures, colors, strict=True):
@@ -428,7 +421,7 @@ def test_h264_keeps_levels_and_colours(tmp_path, av, suffix):
 
 def test_videos_lie_about_nothing_to_other_readers(tmp_path, av):
     """Which matrix made YCbCr of RGB is in the file, for players guess by the size."""
-    path = write_video(tmp_path / "x.mp4", [np.full((16, 16, 3), (200, 30, 40), np.uint8)])
+    path = write_film(tmp_path / "x.mp4", [np.full((16, 16, 3), (200, 30, 40), np.uint8)])
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_range) == (1, 1)
@@ -438,7 +431,7 @@ def test_a_film_that_was_held_upright_is_upright(tmp_path, av):
     """By the matrix of its track (ISO 14496-12, tkhd); this one turns the picture to the right."""
     frame = np.zeros((16, 32), np.uint8)
     frame[:8, :16] = 200  # top left
-    path = write_video(tmp_path / "x.mp4", [frame])
+    path = write_film(tmp_path / "x.mp4", [frame])
     data = bytearray(path.read_bytes())
     one = 1 << 16
     unit = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
@@ -465,7 +458,7 @@ def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
 
 def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
     frames = [np.full((20, 24), 9 * k, np.uint8) for k in range(9)]
-    longer = write_video(tmp_path / "long.mp4", frames)
+    longer = write_film(tmp_path / "long.mp4", frames)
     with pytest.warns(DdfmWarning, match="long.mp4 goes on after frame 4"):
         summary = fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7)
     assert len(summary.outcomes) == 4
@@ -507,7 +500,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
         assert list((tmp_path / "new").iterdir()) == []
 
     bad = tmp_path / "bad.mp4"
-    write_video(bad, [np.zeros((20, 24), np.uint8)] * 3, rate=30)
+    write_film(bad, [np.zeros((20, 24), np.uint8)] * 3, rate=30)
     fails("ir.mkv has 25 frames per second and .*bad.mp4 30; bring them", b=bad)
     bad.write_bytes(b"no video at all")
     fails("bad.mp4 is not a video, or damaged", b=bad)
@@ -522,7 +515,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     fails("sound.mkv has no video in it", a=tmp_path / "sound.mkv")
-    other = write_video(tmp_path / "other.mkv", [np.zeros((9, 9), np.uint8)] * 3)
+    other = write_film(tmp_path / "other.mkv", [np.zeros((9, 9), np.uint8)] * 3)
     fails("9 x 9 pixels and .*24 x 20", a=other)
     fails("videos need none", pattern="{}:{}")
     fails("from 0.001 to 1000 frames per second", rate=0)
@@ -563,7 +556,7 @@ def test_damaged_videos_end_in_one_line_or_in_fewer_frames(tmp_path, videos):
 
 def test_frames_of_a_video_have_one_size(tmp_path, av):
     with pytest.raises(DdfmError, match="frame 1 has 8 x 9 pixels, and those before it 8 x 8"):
-        write_video(tmp_path / "x.mkv", [np.zeros((8, 8), np.uint8), np.zeros((9, 8), np.uint8)])
+        write_film(tmp_path / "x.mkv", [np.zeros((8, 8), np.uint8), np.zeros((9, 8), np.uint8)])
 
 
 def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ddfm.errors import DdfmError, StorageError
-from ddfm.priors import catalog, download
+from ddfm.priors import catalog, download, entries
 from ddfm.storage.ours import MARK
 
 BODY = b"\x80\x02" + random.Random(0).randbytes(199_998)  # begins as a file of weights does
@@ -106,14 +106,14 @@ def own_cache(tmp_path, monkeypatch):
 
 def add_entry(monkeypatch, server, *, sha256: bool = True, size: bool = True) -> Path:
     """A catalogue entry `test` on the server; returns where its file belongs."""
-    file = catalog.File(
+    file = entries.File(
         "weights.pt",
         server.url,
         hashlib.sha256(BODY).hexdigest() if sha256 else None,
         len(BODY) if size else None,
     )
-    entry = catalog.Entry("test", "a test", 3, "MIT", files=(file,))
-    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    entry = entries.Entry("test", "a test", 3, "MIT", files=(file,))
+    monkeypatch.setitem(entries.ENTRIES, "test", entry)
     return catalog.cache_dir() / "priors" / "test" / "weights.pt"
 
 
@@ -167,9 +167,9 @@ def test_a_file_that_changes_in_between_starts_anew(server, monkeypatch, etag, s
     """The new version has the same length; never do pieces of both end up in one file."""
     place = add_entry(monkeypatch, server, sha256=False)
     if sha256:
-        wanted = catalog.File("weights.pt", server.url, hashlib.sha256(OTHER).hexdigest(), None)
-        entry = catalog.Entry("test", "a test", 3, "MIT", files=(wanted,))
-        monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+        wanted = entries.File("weights.pt", server.url, hashlib.sha256(OTHER).hexdigest(), None)
+        entry = entries.Entry("test", "a test", 3, "MIT", files=(wanted,))
+        monkeypatch.setitem(entries.ENTRIES, "test", entry)
     server.script = [{"cut": 50_000, "etag": etag}, {"body": OTHER, "etag": etag}, {"etag": etag}]
     catalog.get("test", trust=True)
     assert place.read_bytes() == OTHER
@@ -271,11 +271,11 @@ def test_errors_of_the_server_are_one_clear_line(server, monkeypatch):
 
 def test_a_mirror_takes_the_place_of_the_address(server, monkeypatch):
     place = add_entry(monkeypatch, server)
-    file = catalog.File(
+    file = entries.File(
         "weights.pt", "https://example.invalid/w.pt", hashlib.sha256(BODY).hexdigest()
     )
-    entry = catalog.Entry("test", "a test", 3, "MIT", files=(file,))
-    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    entry = entries.Entry("test", "a test", 3, "MIT", files=(file,))
+    monkeypatch.setitem(entries.ENTRIES, "test", entry)
     assert catalog.get("test", url=server.url) == place
     with pytest.raises(DdfmError, match="only http and https"):
         place.unlink()
@@ -284,9 +284,9 @@ def test_a_mirror_takes_the_place_of_the_address(server, monkeypatch):
 
 def test_a_folder_of_files_comes_whole(server, monkeypatch):
     base = server.url.rpartition("/")[0]
-    files = tuple(catalog.File(name, f"{base}/{name}") for name in ("config.json", "w.bin"))
-    entry = catalog.Entry("test", "a test", 3, "MIT", files=files, folder=True)
-    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    files = tuple(entries.File(name, f"{base}/{name}") for name in ("config.json", "w.bin"))
+    entry = entries.Entry("test", "a test", 3, "MIT", files=files, folder=True)
+    monkeypatch.setitem(entries.ENTRIES, "test", entry)
     server.script = [{"body": b'{"sides": 3}'}, {"body": BODY}]
     path = catalog.get("test", trust=True)
     assert path.is_dir() and (path / "config.json").read_bytes() == b'{"sides": 3}'
@@ -319,8 +319,8 @@ def test_without_a_published_checksum_one_is_asked_for(server, monkeypatch):
 )
 def test_what_is_no_file_of_weights_is_not_taken_on_trust(server, monkeypatch, step, words):
     place = add_entry(monkeypatch, server, sha256=False, size=False)
-    entry = replace(catalog.ENTRIES["test"], parameters=50_000)
-    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    entry = replace(entries.ENTRIES["test"], parameters=50_000)
+    monkeypatch.setitem(entries.ENTRIES, "test", entry)
     server.script = [step]
     with pytest.raises(DdfmError, match=words):
         catalog.get("test", trust=True)
@@ -452,8 +452,8 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 def test_every_entry_is_complete_and_can_be_described():
     shown = catalog.listing()
-    for name in catalog.names():
-        entry = catalog.find(name)
+    for name in entries.names():
+        entry = entries.find(name)
         assert name in shown
         assert entry.licence in catalog.describe(name)
         assert entry.channels in (1, 3)
@@ -461,8 +461,8 @@ def test_every_entry_is_complete_and_can_be_described():
             assert file.url.startswith("https://")
             assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
             assert file.sha256 or "no published checksum" in catalog.describe(name)
-    assert catalog.find("256x256_diffusion_uncond") is catalog.find("openai-256")
-    assert catalog.find("google/ddpm-cat-256") is catalog.find("ddpm-cat-256")
+    assert entries.find("256x256_diffusion_uncond") is entries.find("openai-256")
+    assert entries.find("google/ddpm-cat-256") is entries.find("ddpm-cat-256")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

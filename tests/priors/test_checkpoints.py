@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddfm.errors import DdfmError
-from ddfm.priors import catalog, load_prior
+from ddfm.priors import entries, load_prior
 from ddfm.priors.checkpoints import load_checkpoint, read_state_dict, save_checkpoint
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
@@ -441,15 +441,15 @@ def test_a_missing_file_says_so(tmp_path):
 
 
 def test_a_file_of_the_catalogue_needs_no_settings(tmp_path, monkeypatch, state):
-    entry = catalog.Entry(
+    entry = entries.Entry(
         "test",
         "",
         1,
         "MIT",
-        files=(catalog.File("known.pt", "https://example.invalid/"),),
+        files=(entries.File("known.pt", "https://example.invalid/"),),
         config=TOLD,
     )
-    monkeypatch.setitem(catalog.ENTRIES, "test", entry)
+    monkeypatch.setitem(entries.ENTRIES, "test", entry)
     monkeypatch.setenv("DDFM_CACHE", str(tmp_path))
     (tmp_path / "priors" / "test").mkdir(parents=True)
     torch.save(state, tmp_path / "priors" / "test" / "known.pt")

@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from ddfm.config import FusionConfig
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.registration.pictures import lay
 from ddfm.registration.transform import Transform, fitted
 from ddfm.registration.warp import cropped, warped

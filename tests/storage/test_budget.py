@@ -20,7 +20,7 @@ from PIL import Image
 
 from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image
+from ddfm.imaging.reading import read_image
 from ddfm.storage import budget
 from ddfm.storage.inputs import existing_file, json_object, read_text, toml_table
 
@@ -31,7 +31,7 @@ READ = """
 import json, resource, sys
 from pathlib import Path
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_pages
+from ddfm.imaging.reading import read_pages
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.video.files import VideoReader
 from ddfm.volumes.files import read_volume

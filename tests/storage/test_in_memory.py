@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.imaging.files import read_image
 from ddfm.imaging.opening import Opening
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.storage import budget
 from flir_files import flir_jpeg, kelvin_to_raw

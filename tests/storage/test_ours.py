@@ -14,7 +14,8 @@ from PIL import Image, ImageCms
 
 import ddfm
 from ddfm.errors import StorageError
-from ddfm.imaging.files import Picture, write_image
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.writing import write_image
 from ddfm.storage.atomic import atomic_folder, atomic_path
 from ddfm.storage.files import remove, write_bytes, write_json, write_text, write_weights
 from ddfm.storage.noted import check_noted, write_noted

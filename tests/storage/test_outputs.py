@@ -18,7 +18,7 @@ import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import check_output
+from ddfm.imaging.writing import check_output
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.storage.atomic import atomic_folder, atomic_path

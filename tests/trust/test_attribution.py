@@ -13,7 +13,8 @@ from ddfm import DdfmError, Fuser, read_image
 from ddfm.diffusion.observed import Observed
 from ddfm.likelihood.base import Shares, share_of
 from ddfm.priors.gaussian import GaussianPrior
-from ddfm.trust.attribution import attributed
+from ddfm.registration.transform import Transform
+from ddfm.trust.attribution import Attribution, attributed
 from places import EXAMPLES
 
 PAIR = (EXAMPLES / "olinda_infrared.png", EXAMPLES / "olinda_visible.png")
@@ -45,6 +46,30 @@ def test_three_sources_have_three_shares_and_the_prior_one():
     found = Fuser(GaussianPrior(), task="multi-focus", **PLAIN)(*pictures, attribution=True)
     assert found.attribution.levels.shape == (4, 32, 32)
     assert len(found.attribution.names) == 4
+
+
+def test_a_source_has_no_share_where_it_says_nothing():
+    """In a gap of its own, and beyond the frame that it is moved to."""
+    thermal, visible = (crop(name, 64) for name in PAIR)
+    gap = thermal.copy()
+    gap[:, :20] = np.nan
+    moved = np.array([[1, 0, 20.0], [0, 1, 0], [0, 0, 1]])
+    there = Transform(moved, (64, 64), (64, 64), "shift")
+    for source, how in ((gap, {"look": False}), (thermal, {"transform": there})):
+        fuser = Fuser(GaussianPrior(), task="ir-visible", device="cpu", **how)
+        found = fuser(source, visible, attribution=True).attribution
+        for shares in (found.levels, found.gradients):
+            assert shares[0, :, :20].max() == 0 and shares[0, :, 22:].max() > 0.01
+            np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)
+
+
+def test_where_no_source_says_anything_shares_stay_as_they_are():
+    shares = np.full((3, 4, 4), 1 / 3, np.float32)
+    blank = np.zeros((4, 4), bool)
+    one = Attribution(("a", "b", "the prior"), shares, shares, blank, blank.astype(np.float32))
+    assert one.among([None, None]) is one
+    np.testing.assert_allclose(one.among([blank, blank]).levels, shares, atol=1e-7)
+    np.testing.assert_allclose(one.among([blank, None]).levels[:, 0, 0], [0, 2 / 3, 1 / 3])
 
 
 def test_details_are_from_the_one_source_that_has_them():

@@ -30,16 +30,12 @@ def volumes(tmp_path) -> list[Path]:
 @pytest.fixture
 def films(tmp_path) -> list[Path]:
     pytest.importorskip("av")
-    from ddfm.imaging.picture import from_array
-    from ddfm.video.files import VideoWriter
+    from film_files import write_film
 
     paths = [tmp_path / f"{name}.mkv" for name in ("ir", "vis")]
     for seed, path in enumerate(paths):
         rng = np.random.default_rng(seed)
-        with VideoWriter(path, path, 9) as video:
-            for _ in range(2):
-                video.write(from_array(rng.integers(0, 256, (24, 30), np.uint8)), "frame")
-            video.finish()
+        write_film(path, [rng.integers(0, 256, (24, 30), np.uint8) for _ in range(2)], rate=9)
     return paths
 
 

@@ -44,6 +44,16 @@ def test_each_slice_has_the_uncertainty_that_it_has_alone(fuser):
     assert np.array_equal(plain.values, fusion.values)
 
 
+def test_a_volume_has_no_share_where_it_does_not_reach(fuser):
+    a, b = volume(0), volume(1)
+    fusion = fuse_volumes((a, AFFINE), (b[:20], AFFINE), fuser, attribution=True)
+    values, names = fusion.attribution.values, fusion.attribution.names
+    for kind in ("levels", "gradients"):
+        of_a, of_b = (values[..., names.index(f"{kind} of {source}")] for source in "ab")
+        assert not of_b[20:].any() and of_b[:20, ..., 1:].mean() > 0.05
+        assert of_a[20:, ..., 1:].mean() > 0.5
+
+
 def test_a_run_that_was_interrupted_goes_on_with_its_deviations(fuser, tmp_path, monkeypatch):
     sources = [(volume(k), AFFINE) for k in (0, 1)]
     whole = fuse_volumes(*sources, fuser, samples=2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.volumes import Volume, read_volume, write_volume
 
 nibabel = pytest.importorskip("nibabel")

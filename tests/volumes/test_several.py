@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -69,5 +71,12 @@ def test_the_command_takes_the_number_for_those_that_hold_several(tmp_path, seve
     refused(ddfm_run("volume", *files, "-o", out), "choose one by its number")
     assert ddfm_run("volume", *files, "-o", out, "--volume", 1, *FAST).exit_code == 0
     assert nibabel.load(out).shape == (5, 6, 7)
+    again = str(tmp_path / "again.nii")  # --like needs no number
+    assert "volume numbers" in ddfm_run("info", out).output
+    assert ddfm_run("volume", *files, "-o", again, "--like", out).exit_code == 0
+    assert Path(again).read_bytes() == Path(out).read_bytes()
+    other = [*files, "-o", again, "--like", out, "--volume", 2]
+    assert ddfm_run("volume", *other).exit_code == 0
+    assert Path(again).read_bytes() != Path(out).read_bytes()
     alone = ddfm_run("volume", files[1], files[1], "-o", out, "--volume", 1)
     refused(alone, "--volume is for files that hold several volumes")

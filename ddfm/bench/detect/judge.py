@@ -27,8 +27,8 @@ from ddfm.bench.detect.scores import (
 )
 from ddfm.bench.results import Bench
 from ddfm.errors import InputError
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture, eight_bit
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.metrics.tables import as_csv, as_grid
 from ddfm.storage.noted import write_noted

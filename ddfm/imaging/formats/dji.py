@@ -19,7 +19,7 @@ from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.formats.segments import segments
 from ddfm.imaging.levels import spread
 from ddfm.imaging.picture import Picture, from_array, orient
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file
 

@@ -34,7 +34,7 @@ from ddfm.imaging.formats.flir_container import (
 from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.formats.turns import quarter_turns
 from ddfm.imaging.picture import Picture, from_array
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import existing_file
 

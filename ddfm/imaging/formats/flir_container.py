@@ -16,7 +16,7 @@ from PIL import Image
 
 from ddfm.errors import InputError, MissingExtra
 from ddfm.imaging.formats.segments import segments
-from ddfm.imaging.reading import elsewhere
+from ddfm.imaging.unreadable import elsewhere
 from ddfm.storage.budget import ask_bytes, ask_pixels
 
 __all__ = ["Records", "container_of", "opened_container", "photograph_in", "thermogram_of"]

@@ -18,7 +18,7 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.imaging.formats.packets import packet_in
 from ddfm.imaging.metadata import xmp
-from ddfm.imaging.reading import explained
+from ddfm.imaging.unreadable import explained
 from ddfm.storage.inputs import existing_file, json_object
 
 __all__ = ["Record", "is_record", "read_record"]

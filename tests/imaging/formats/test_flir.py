@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image
 from ddfm.imaging.formats.flir import is_flir, read_flir, read_thermal
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from flir_files import (
     camera,

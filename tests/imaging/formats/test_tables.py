@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image
+from ddfm.imaging.reading import read_image
 
 DEGREES = np.round(np.random.default_rng(0).normal(20, 5, (6, 9)), 3).astype(np.float32)
 

@@ -1,122 +1,19 @@
-"""Files in and out: depth, colour, alpha, profiles, orientation, and one clear error for the rest.
-
-The files in data/files were written by pypng, by imagecodecs' OpenJPEG, and by tifffile with
-imagecodecs' LZW and predictors, from the values of `pattern`.
-"""
+"""Images from files, arrays and Pillow: depth, colour, alpha, orientation, and what is refused."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import warnings
 import zlib
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
-from ddfm.errors import DdfmError
-from ddfm.imaging.files import check_output, read_image, read_pages, to_array, write_image
-from ddfm.imaging.picture import Picture
-from places import DATA
-
-FILES = DATA / "files"
-LOSSLESS_8 = [".png", ".tif", ".webp", ".bmp", ".jp2", ".j2k"]
-
-
-def pattern(dtype, channels: int, height: int = 11, width: int = 9) -> np.ndarray:
-    y, x, c = np.mgrid[:height, :width, :channels]
-    value = (4099 * y + 1723 * x * x + 7919 * c * (y + 1)) % 65536
-    if np.dtype(dtype) == np.uint8:
-        value //= 256
-    value = value.astype(dtype) if np.dtype(dtype).kind == "u" else (value / 65535).astype(dtype)
-    return value[:, :, 0] if channels == 1 else value
-
-
-def as_array(picture: Picture) -> np.ndarray:
-    return to_array(picture.pixels, picture, picture.alpha)
-
-
-def write(path: Path, array: np.ndarray) -> Path:
-    picture = read_image(array)
-    write_image(path, picture.pixels, picture, picture.alpha)
-    return path
-
-
-def message(call) -> str:
-    with pytest.raises(DdfmError) as caught:
-        call()
-    text = str(caught.value)
-    assert text and "\n" not in text and len(text) < 400
-    return text
-
-
-# Depth
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".jp2", ".j2k"])
-def test_a_ramp_of_16_bits_loses_no_level(tmp_path, suffix):
-    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    assert np.array_equal(as_array(read_image(write(tmp_path / f"a{suffix}", ramp))), ramp)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("size", [(11, 9), (1, 1), (1, 7), (64, 33)])
-@pytest.mark.parametrize(
-    "suffix, dtype",
-    [(s, np.uint8) for s in LOSSLESS_8]
-    + [(".png", np.uint16), (".tif", np.uint16), (".tif", np.float32)],
-)
-def test_round_trip_is_exact(tmp_path, suffix, dtype, channels, size):
-    array = pattern(dtype, channels, *size)
-    back = as_array(read_image(write(tmp_path / f"a{suffix}", array)))
-    if suffix == ".bmp" and channels in (2, 4):
-        array = array[:, :, :-1].squeeze(2) if channels == 2 else array[:, :, :-1]
-    assert back.dtype == dtype
-    equal_channels = channels >= 3 and np.ptp(array[:, :, :3], axis=2).max() == 0
-    assert not equal_channels
-    assert np.array_equal(back, array)
-
-
-def test_16_bit_png_is_what_the_specification_says(tmp_path):
-    for channels in (1, 2, 3, 4):
-        array = pattern(np.uint16, channels)
-        path = write(tmp_path / "a.png", array)
-        assert np.array_equal(decode_png(path.read_bytes()), array)
-
-
-def decode_png(data: bytes) -> np.ndarray:
-    """A PNG decoder as short as can be, for 16 bits without interlacing."""
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    at, chunks = 8, {}
-    while at < len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        body = data[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + body) == int.from_bytes(data[at + 8 + length :][:4], "big")
-        chunks[kind] = chunks.get(kind, b"") + body
-        at += 12 + length
-    width, height = (int.from_bytes(chunks[b"IHDR"][i : i + 4], "big") for i in (0, 4))
-    depth, color, *rest = chunks[b"IHDR"][8:]
-    channels = {0: 1, 4: 2, 2: 3, 6: 4}[color]
-    assert (depth, rest) == (16, [0, 0, 0])
-    step, stride = 2 * channels, 2 * channels * width
-    raw, rows = zlib.decompress(chunks[b"IDAT"]), [bytes(stride)]
-    for y in range(height):
-        kind, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1 :][:stride])
-        for i in range(stride):
-            left = line[i - step] if i >= step else 0
-            above, corner = rows[-1][i], rows[-1][i - step] if i >= step else 0
-            guess = left + above - corner
-            near = min((left, above, corner), key=lambda v: abs(guess - v))
-            line[i] = (line[i] + [0, left, above, (left + above) // 2, near][kind]) % 256
-        rows.append(bytes(line))
-    array = np.frombuffer(b"".join(rows[1:]), ">u2").reshape(height, width, channels)
-    return array[:, :, 0] if channels == 1 else array
+from ddfm.imaging.reading import read_image, read_pages
+from ddfm.imaging.writing import write_image
+from image_files import FILES, as_array, message, pattern, run, write
 
 
 @pytest.mark.parametrize(
@@ -155,30 +52,6 @@ def test_colour_of_16_bits_in_jpeg_2000_is_refused_rather_than_cut(tmp_path):
     assert np.abs(back.pixels - picture.pixels).max() <= 0.5 / 255 + 1e-6
 
 
-@pytest.mark.parametrize(
-    "suffix, dtype", [(".png", np.uint16), (".jpg", np.uint8), (".webp", np.uint8)]
-)
-def test_what_a_format_cannot_carry_is_rounded_to_its_deepest(tmp_path, suffix, dtype):
-    smooth = np.linspace(10, 30, 64 * 64, dtype=np.float32).reshape(64, 64)
-    picture = read_image(write(tmp_path / f"a{suffix}", smooth))
-    assert picture.dtype == dtype and picture.range is None
-    expected = np.linspace(0, 1, 64 * 64).reshape(64, 64)
-    loss = 0.02 if suffix == ".jpg" else 0.5 / np.iinfo(dtype).max + 1e-6
-    assert np.abs(picture.pixels[:, :, 0] - expected).max() <= loss
-
-
-def test_jpeg_is_near_and_keeps_full_chroma(tmp_path):
-    y, x = np.mgrid[:64, :64] / 63
-    array = np.stack([x, y, 1 - x], 2)
-    path = write(tmp_path / "a.jpg", (array * 255).round().astype(np.uint8))
-    assert np.abs(read_image(path).pixels - array).mean() < 0.005
-    with Image.open(path) as image:
-        assert {component[1:3] for component in image.layer} == {(1, 1)}
-
-
-# Ranges
-
-
 def test_floats_within_0_and_1_are_taken_as_they_are():
     array = np.array([[0.25, 0.5], [0.125, 0.75]])
     picture = read_image(array)
@@ -186,36 +59,10 @@ def test_floats_within_0_and_1_are_taken_as_they_are():
     assert np.array_equal(picture.pixels[:, :, 0], array)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int64, np.float16])
-def test_other_values_are_scaled_and_put_back(tmp_path, dtype):
-    array = np.array([[-40, -12], [7, 160]]).astype(dtype)
-    picture = read_image(array)
-    assert picture.range == (-40, 160) and picture.dtype == np.float32
-    np.testing.assert_allclose(picture.pixels[:, :, 0], (array.astype(float) + 40) / 200, atol=1e-7)
-    np.testing.assert_allclose(as_array(picture), array, atol=2e-5)
-    back = read_image(write(tmp_path / "a.tif", array))
-    np.testing.assert_allclose(as_array(back), array, atol=2e-5)
-
-
-def test_a_constant_image_of_any_value_comes_back():
-    for value in (300.0, -2.0, 0.0, 1.0):
-        picture = read_image(np.full((3, 4), value))
-        assert np.array_equal(as_array(picture), np.full((3, 4), value, np.float32))
-
-
 def test_bool_is_black_and_white():
     picture = read_image(np.array([[True, False]]))
     assert picture.dtype == np.uint8
     assert np.array_equal(as_array(picture), [[255, 0]])
-
-
-def test_rounding_is_to_the_nearest_level():
-    like = read_image(np.zeros((1, 1), np.uint8))
-    values = np.array([[0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 1.5, -0.5]])
-    assert to_array(values, like).tolist() == [[0, 0, 1, 255, 255, 255, 0]]
-
-
-# Sources
 
 
 def test_arrays_images_and_tensors_say_the_same():
@@ -340,40 +187,6 @@ def test_bits_palettes_and_faxes_in_tiff(tmp_path):
         assert np.array_equal(picture.pixels * 255 + np.zeros(3, "f4"), shown)
 
 
-# Profiles
-
-
-@cache  # a new one carries the time of day
-def profile(space: str) -> bytes:
-    if space == "RGB":
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    rgb = bytearray(profile("RGB"))
-    rgb[16:20] = b"GRAY"
-    return bytes(rgb)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colour_profiles_are_kept(tmp_path, suffix, dtype):
-    picture = read_image(pattern(dtype, 3))
-    tagged = Picture(picture.pixels, None, picture.dtype, profile("RGB"))
-    write_image(tmp_path / f"a{suffix}", tagged.pixels, tagged)
-    back = read_image(tmp_path / f"a{suffix}")
-    assert back.icc == profile("RGB")
-    with Image.open(tmp_path / f"a{suffix}") as image:
-        assert image.info["icc_profile"] == profile("RGB")
-
-
-def test_a_profile_of_other_channels_is_left_out(tmp_path):
-    for space, channels, kept in [("RGB", 1, 0), ("GRAY", 3, 0), ("GRAY", 1, 1), ("RGB", 3, 1)]:
-        like = Picture(np.zeros((4, 4, channels), "f4"), icc=profile(space))
-        write_image(tmp_path / "a.png", np.random.default_rng(0).random((4, 4, channels)), like)
-        assert (read_image(tmp_path / "a.png").icc is not None) == bool(kept)
-
-
-# Bad input
-
-
 @pytest.mark.parametrize(
     "array, words",
     [
@@ -470,90 +283,6 @@ def test_a_chain_of_pages_that_is_a_loop(tmp_path):
     assert "loop" in message(lambda: list(read_pages(tmp_path / "b.tif")))
 
 
-def test_bad_outputs(tmp_path):
-    like = read_image(np.zeros((2, 2), np.uint8))
-    pixels = np.zeros((2, 2))
-    assert "did you mean .png" in message(lambda: write_image(tmp_path / "a.pngg", pixels, like))
-    assert "try" in message(lambda: write_image(tmp_path / "a", pixels, like))
-    assert "no folder" in message(lambda: check_output(tmp_path / "none" / "a.png"))
-    (tmp_path / "b.png").mkdir()
-    assert "folder" in message(lambda: check_output(tmp_path / "b.png"))
-    nan = np.full((2, 2), np.nan)
-    assert "not numbers" in message(lambda: write_image(tmp_path / "a.png", nan, like))
-    wide = np.zeros((1, 20000))
-    assert "16383" in message(lambda: write_image(tmp_path / "a.webp", wide, like))
-    misfit = np.zeros((3, 3))
-    assert "alpha" in message(lambda: write_image(tmp_path / "a.png", pixels, like, misfit))
-    assert [p.name for p in tmp_path.iterdir()] == ["b.png"]
-
-
-RUN_AS_NOBODY = """
-import sys
-import numpy as np
-from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image, write_image
-import ddfm.imaging.formats.png16, os
-like = read_image(np.zeros((2, 2), np.uint8))  # imports what nobody may not read afterwards
-if os.geteuid() == 0:
-    os.setuid(65534)
-for call in (lambda: read_image(sys.argv[1] + "/a.png"),
-             lambda: write_image(sys.argv[1] + "/b.png", np.zeros((2, 2)), like)):
-    try:
-        call()
-    except DdfmError as error:
-        print(error)
-"""
-
-
-def test_no_permission(tmp_path):
-    write(tmp_path / "a.png", pattern(np.uint8, 1))
-    os.chmod(tmp_path / "a.png", 0)
-    os.chmod(tmp_path, 0o555)
-    try:
-        done = run(RUN_AS_NOBODY, str(tmp_path))
-    finally:
-        os.chmod(tmp_path, 0o755)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0 and len(lines) == 2, done.stderr
-    assert lines[0].startswith("cannot read") and "a.png" in lines[0]
-    assert lines[1].startswith("cannot write") and "b.png" in lines[1]
-
-
-DISK_FULL = """
-import resource, sys
-import numpy as np
-from pathlib import Path
-from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image, write_image
-noise = np.random.default_rng(0).integers(0, 65536, (200, 200, 3)).astype(np.uint16)
-like = read_image(noise)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-for suffix in (".png", ".tif", ".jp2", ".webp", ".bmp", ".jpg"):
-    path = Path(sys.argv[1]) / ("a" + suffix)
-    path.write_bytes(b"before")
-    try:
-        write_image(path, like.pixels, like)
-        print("no error")
-    except DdfmError as error:
-        print(error)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
-def test_no_room_leaves_what_was_there(tmp_path):
-    done = run(DISK_FULL, str(tmp_path))
-    lines = done.stdout.splitlines()
-    assert len(lines) == 6 and all(line.startswith("cannot write") for line in lines), done.stderr
-    assert {p.read_bytes() for p in tmp_path.iterdir()} == {b"before"}
-    assert len(list(tmp_path.iterdir())) == 6
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600
-    )
-
-
 def test_warnings_of_the_decoders_stay_inside(tmp_path):
     image = Image.fromarray(pattern(np.uint8, 3)).quantize(8)
     image.save(tmp_path / "a.png")
@@ -562,7 +291,7 @@ def test_warnings_of_the_decoders_stay_inside(tmp_path):
     (tmp_path / "b.tif").write_bytes(data[:-6])
     code = (
         "import sys, warnings\nfrom ddfm.errors import DdfmError\n"
-        "from ddfm.imaging.files import read_image\n"
+        "from ddfm.imaging.reading import read_image\n"
         "for p in sys.argv[1:]:\n    try: read_image(p)\n    except DdfmError: pass\n"
         "from PIL import Image\nwarnings.warn_explicit('ours', UserWarning, 'f', 1, 'PIL.Image')"
     )

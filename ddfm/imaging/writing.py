@@ -1,75 +1,45 @@
-"""Image files in and out, at their own depth, with their colour profile, alpha and orientation.
+"""Image files out, by suffix, at the depth of the source where the format carries it.
 
-Read: PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and
-TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of
-any range. Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
-
-Written, by suffix, at the depth of the source where the format carries it, else at the deepest
-that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the source's range;
-JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless, JPEG
-is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour profile by all
-but BMP and JPEG 2000, provided that the profile is for as many channels as are written. EXIF, XMP
-and a record of what made the picture are kept by all but BMP and .j2k, coordinates by TIFF and
-.jp2. All but BMP say that ddfm wrote them (see `ddfm.storage.ours`).
+Else at the deepest that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the
+source's range; JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are
+lossless, JPEG is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour
+profile by all but BMP and JPEG 2000, provided that the profile is for as many channels as are
+written. EXIF, XMP and a record of what made the picture are kept by all but BMP and .j2k,
+coordinates by TIFF and .jp2. All but BMP say that ddfm wrote them (see `ddfm.storage.ours`).
 """
 
 from __future__ import annotations
 
 import os
-import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
-from ddfm.imaging.formats.boxes import add_boxes, boxed_metadata, is_boxed
-from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
+from ddfm.imaging.formats.boxes import add_boxes
 from ddfm.imaging.formats.png16 import write_png16
-from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import (
-    is_tiff,
-    page_count,
-    page_metadata,
-    read_page,
-    whole_pages,
-    write_pages,
-    write_tiff,
-)
-from ddfm.imaging.levels import with_levels
+from ddfm.imaging.formats.tiff import write_pages, write_tiff
 from ddfm.imaging.metadata import NOTHING, Metadata
 from ddfm.imaging.metadata.exif import exif_block
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.xmp import packet
-from ddfm.imaging.picture import Picture, from_array, to_array
-from ddfm.imaging.quiet import quiet, silence_libtiff
-from ddfm.imaging.reading import explained
-from ddfm.storage.budget import ask_bytes, ask_pixels
-from ddfm.storage.checksum import sha256_of
+from ddfm.imaging.picture import Picture, to_array
+from ddfm.imaging.quiet import quiet
 from ddfm.storage.files import write_bytes
-from ddfm.storage.in_memory import as_path, has_no_path, name_of
-from ddfm.storage.inputs import BoundedFile, existing_file
 from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
 
 __all__ = [
-    "SUFFIXES",
-    "Picture",
     "check_output",
     "image_bytes",
     "output_suffix",
-    "pages_in",
-    "read_image",
-    "read_pages",
-    "to_array",
     "write_drawing",
     "write_image",
     "write_planes",
@@ -102,69 +72,10 @@ _WRITABLE = {
     ".jp2": _JPEG2000,
     ".j2k": _JPEG2000,
 }
-# Of the images in a folder; tables of text may be anything, and are to be named.
-SUFFIXES = frozenset(_WRITABLE) | {".gif", ".pgm", ".ppm", ".pfm", ".npy"}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
 }
-
-
-@by_annotation
-def read_image(
-    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
-) -> Picture:
-    """The picture that a file, a PIL image, a NumPy array or a tensor holds. None is modified.
-
-    Args:
-        source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
-            (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
-            alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, from 0.
-        name: what to call it in messages, if not by its path or kind.
-        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
-            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
-    """
-    if levels is not None:
-        return with_levels(read_image(source, page=page, name=name), levels)
-    if isinstance(source, Picture):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        return replace(_read_file(Path(source), page, name), sha256=sha256_of(source))
-    if has_no_path(source):
-        name = name or name_of(source, "image")
-        with as_path(source, name) as path:
-            return read_image(path, page=page, name=name)
-    if isinstance(source, Image.Image):
-        name = name or getattr(source, "filename", "") or "PIL image"
-        with explained(name):
-            return from_pil(source, name)
-    if isinstance(source, np.ndarray):
-        return from_array(source, name or "array")
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(source, torch.Tensor):
-        return _from_tensor(source, name or "tensor")
-    raise InputError(
-        f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
-        "pass a path, bytes, an open file, a PIL image, a NumPy array or a tensor"
-    )
-
-
-@by_annotation
-def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
-    """The pages of a TIFF file one after the other, or the only image of any other file."""
-    path = existing_file(path)
-    with explained(str(path)):
-        pages = page_count(path) if is_tiff(_head(path)) else 1
-    for page in range(max(pages, 1)):
-        yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
-
-
-def pages_in(path: str | os.PathLike[str]) -> int:
-    """How many pictures a file holds: more than one only in TIFF, smaller copies not counted."""
-    path = existing_file(path)
-    with explained(str(path)):
-        return max(1, whole_pages(path)) if is_tiff(_head(path)) and page_count(path) > 1 else 1
 
 
 def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> None:
@@ -245,95 +156,6 @@ def write_planes(path: str | os.PathLike[str], planes: Sequence[tuple[str, np.nd
     file = BytesIO()
     write_pages(file, planes)
     write_bytes(path, file.getvalue())
-
-
-def _read_file(path: Path, page: int, name: str | None) -> Picture:
-    path = existing_file(path)
-    name = name or str(path)
-    with explained(name):
-        head = _head(path)
-        if is_tiff(head):
-            return _read_tiff(path, page, name)
-        if path.suffix.lower() in TABLES and not page:
-            return read_table(path, name)
-        if page:
-            raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
-        if _is_deep_jpeg2000(path, head):
-            raise InputError(
-                f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
-                "convert it to PNG or TIFF first"
-            )
-        picture = from_pil_file(lambda: _open(path, 0, name), name)
-        return replace(picture, metadata=boxed_metadata(path)) if is_boxed(head) else picture
-
-
-def _read_tiff(path: Path, page: int, name: str) -> Picture:
-    pages = page_count(path)
-    if not 0 <= page < max(pages, 1):
-        raise InputError(
-            f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
-        )
-    picture = read_page(path, page, name)
-    if picture is None:
-        silence_libtiff()
-        try:
-            picture = from_pil_file(lambda: _open(path, page, name), name)
-        except UnidentifiedImageError:
-            raise InputError(
-                f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
-            ) from None
-    return replace(picture, metadata=page_metadata(path, page))
-
-
-@contextmanager
-def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
-    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
-        if page:
-            image.seek(page)
-        ask_pixels(image.width, image.height, name)
-        ask_bytes(bytes_needed(image), name, file.length)
-        yield image
-
-
-def _from_tensor(tensor: Any, name: str) -> Picture:
-    import torch
-
-    if tensor.ndim not in (2, 3):
-        raise InputError(
-            f"{name}: an image has shape (H, W) or (C, H, W), not {tuple(tensor.shape)}; "
-            "pass one image at a time"
-        )
-    with explained(name):
-        tensor = tensor.detach().cpu()
-        if tensor.dtype == torch.bfloat16:
-            tensor = tensor.float()
-        array = tensor.numpy()
-    if array.ndim == 3:
-        if not 1 <= array.shape[0] <= 4:
-            raise InputError(
-                f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
-                "image; in tensors the channels come first"
-            )
-        array = np.moveaxis(array, 0, 2)
-    return from_array(array, name)
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(4096)
-
-
-def _is_deep_jpeg2000(path: Path, head: bytes) -> bool:
-    """Whether a JPEG 2000 file has colour of more than 8 bits, by its SIZ marker segment."""
-    if head[4:8] != b"jP  " and head[:4] != b"\xff\x4f\xff\x51":
-        return False
-    with open(path, "rb") as file:
-        data = file.read(1 << 20)
-    siz = re.search(rb"\xff\x4f\xff\x51.{36}(..)(.)", data, re.DOTALL)
-    if siz is None:
-        return False
-    channels, precision = int.from_bytes(siz[1], "big"), (siz[2][0] & 127) + 1
-    return channels > 1 and precision > 8
 
 
 def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:

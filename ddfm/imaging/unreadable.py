@@ -1,0 +1,65 @@
+"""Decoders of damaged files raise anything; inside `explained` it becomes one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import UnidentifiedImageError
+
+from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
+from ddfm.imaging.quiet import quiet
+
+__all__ = ["elsewhere", "explained"]
+
+_VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+
+# What people have, and how it becomes something that can be read.
+_ELSEWHERE = {
+    (
+        ".heic",
+        ".heif",
+    ): "is HEIC, as phones write it; convert it first: heif-convert IN.heic OUT.png",
+    (".avif",): "is AVIF; convert it first: avifdec IN.avif OUT.png",
+    (".jxl",): "is JPEG XL; convert it first: djxl IN.jxl OUT.png",
+    (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
+    (".irg",): "is InfiRay's; export it as TIFF or CSV of temperatures with InfiRay's own program",
+    (".raw", ".dng", ".cr2", ".nef", ".arw"): "is a camera's raw file; develop it to TIFF first",
+}
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Whatever a decoder stumbles over becomes one line about the file."""
+    try:
+        with quiet():
+            yield
+    except DdfmError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(f"{name} {_not_an_image(name)}") from None
+    except MemoryError:
+        raise HostError(f"cannot read {name}: there is not enough memory for it") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise StorageError(f"cannot read {name}: {error.strerror or error}") from None
+        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
+    except Exception as error:
+        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
+
+
+def elsewhere(name: str) -> str:
+    """What is to be done with a file that is a picture of a kind not read here, if it is one."""
+    if name.lower().endswith(_VOLUMES):
+        return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
+    for suffixes, way in _ELSEWHERE.items():
+        if name.lower().endswith(suffixes):
+            return way
+    return ""
+
+
+def _not_an_image(name: str) -> str:
+    return elsewhere(name) or (
+        "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
+        "NPY, CSV)"
+    )

@@ -1,0 +1,30 @@
+"""The commands that train: what their help says of defaults."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ddfm.cli import main
+from ddfm.training import dmfuse, train_prior
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "least"),
+    [
+        ("train-prior", train_prior.Settings(), 8),
+        ("train-dmfuse", dmfuse.Settings(), 9),
+    ],
+)
+def test_defaults_are_those_of_what_is_trained(command, settings, least):
+    seen = 0
+    for option in main.commands[command].params:
+        said = re.search(r"\[default: (.+)\]", getattr(option, "help", None) or "")
+        if said is None or not hasattr(settings, option.name):
+            continue
+        default = getattr(settings, option.name)
+        default = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        assert said[1] == str(default), option.name
+        seen += 1
+    assert seen >= least

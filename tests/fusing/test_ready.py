@@ -1,0 +1,102 @@
+"""Sources as they are fused: what may be one, of which size, and of which task."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from ddfm import DdfmError, Fuser, fuse, read_image
+from ddfm.errors import DdfmWarning
+from places import EXAMPLES
+from scenes import PLAIN, image
+
+
+def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
+    a, b = image(0, channels=3), image(1)
+    Image.fromarray(a).save(tmp_path / "a.png")
+    Image.fromarray(b).save(tmp_path / "b.png")
+    sources = [
+        (tmp_path / "a.png", str(tmp_path / "b.png")),
+        (Image.fromarray(a), Image.fromarray(b)),
+        (torch.from_numpy(a).permute(2, 0, 1), torch.from_numpy(b)),
+        (read_image(a), b[..., None]),
+    ]
+    expected = fuse(a, b, prior="gaussian", **PLAIN).image
+    for first, second in sources:
+        assert np.array_equal(fuse(first, second, prior="gaussian", **PLAIN).image, expected)
+
+
+def test_sources_are_left_alone():
+    a, b = image(0, channels=3), image(1)
+    kept = a.copy(), b.copy()
+    fuse(a, b, prior="gaussian", **PLAIN)
+    assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
+
+
+def test_resizing_is_asked_for():
+    a, b = image(0, 10, 8), image(1, 20, 19)
+    with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):
+        fuse(a, b, prior="gaussian", **PLAIN)
+    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+        assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
+    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+        assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 19)
+
+
+def test_resizing_smooths_first():
+    """One-pixel stripes become grey, and not a pattern of their own; alpha goes along."""
+    from ddfm.imaging.sources import read_sources
+
+    stripes = np.zeros((60, 80, 2), np.uint8)
+    stripes[:, ::2, 0] = 255
+    stripes[:30, :, 1] = 255
+    _, b = read_sources((np.zeros((15, 20)), stripes), resize="a")
+    assert b.pixels.shape == (15, 20, 1)
+    inside = b.pixels[:, 3:-3]
+    assert abs(inside.mean() - 0.5) < 0.02 and inside.std() < 0.03
+    assert b.alpha[3, 5] == pytest.approx(1) and b.alpha[12, 5] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_focus_stack_in_colour_is_told_from_exposures():
+    scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:260, 100:300]
+    blurred = gaussian_filter(scene.astype(float), (3, 3, 0)).astype(np.uint8)
+    left, right = scene.copy(), scene.copy()
+    left[:, 100:], right[:, :100] = blurred[:, 100:], blurred[:, :100]
+    dark = (0.5 * scene).astype(np.uint8)
+    fuser = Fuser("gaussian", steps=1, device="cpu")
+    tasks = [fuser(*pair).settings["task"] for pair in ((left, right), (scene, dark))]
+    assert tasks == ["multi-focus", "multi-exposure"]
+
+
+@pytest.mark.parametrize(
+    ("task", "channels", "expected"),
+    [
+        ("auto", (1, 1), "ir-visible"),
+        ("auto", (1, 3), "ir-visible"),
+        ("auto", (3, 3), "multi-exposure"),
+        ("medical", (3, 3), "medical"),
+    ],
+)
+def test_the_task_is_what_is_said_or_seen(task, channels, expected):
+    pair = [image(k, channels=c) for k, c in enumerate(channels)]
+    assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.full((4, 4), np.nan, np.float32), "the second image: 16 of 16 values are NaN"),
+        (np.float32([[np.inf, 0], [0, 0]]), "the second image: 1 of 4 values are NaN or infinite"),
+        (np.zeros((0, 5), np.uint8), "the second image: the image is empty"),
+        (np.zeros((4, 4, 7), np.uint8), "the second image: 7 channels"),
+        ("nowhere.png", "cannot read nowhere.png: there is no such file"),
+        ([1, 2], "the second image: cannot take an image from list"),
+    ],
+)
+def test_wrong_sources_are_named(source, message):
+    with pytest.raises(DdfmError) as caught:
+        fuse(image(0), source, prior="gaussian", **PLAIN)
+    assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,153 @@
+"""Results: depth, range, colour, alpha, profile and tone, and what a notebook shows."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from ddfm import fuse
+from ddfm.priors.prior import FunctionPrior
+from ddfm.priors.schedule import alphas_bar
+from scenes import PLAIN, image, luma
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "result"),
+    [
+        (np.uint8, np.uint8, np.uint8),
+        (np.uint16, np.uint16, np.uint16),
+        (np.float32, np.float32, np.float32),
+        (np.uint8, np.uint16, np.uint16),
+        (np.float32, np.uint8, np.float32),
+        (np.float64, np.uint16, np.float32),
+    ],
+)
+def test_the_deeper_source_says_the_depth(first, second, result):
+    a, b = image(0, dtype=first), image(1, dtype=second)
+    fused = fuse(a, b, prior="gaussian", **PLAIN)
+    assert fused.image.dtype == result
+    exact = fuse(image(0, dtype=np.float32), image(1, dtype=np.float32), prior="gaussian", **PLAIN)
+    white = 1.0 if result is np.float32 else np.iinfo(result).max
+    np.testing.assert_allclose(fused.image / white, exact.image, atol=0.02)
+    levels = len(np.unique(fused.image))
+    assert (levels < 200) if result is np.uint8 else (levels > 400)  # nothing was banded
+
+
+def test_floats_of_another_range_come_back_in_it():
+    a, b = 2 * image(0, dtype=np.float32) - 1, 2 * image(1, dtype=np.float32) - 1
+    a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
+    fused = fuse(a, b, prior="gaussian", **PLAIN).image
+    assert fused.dtype == np.float32 and fused.min() < -0.05 and fused.min() >= -1
+    degrees = fuse(20 + 15 * image(0, dtype=np.float32), image(1), prior="gaussian", **PLAIN).image
+    assert degrees.min() >= 0 and degrees.max() <= 1  # of two that have no scale in common
+
+
+def test_grey_sources_make_grey():
+    rgb = np.repeat(image(1)[..., None], 3, axis=2)
+    assert fuse(image(0), rgb, prior="gaussian", **PLAIN).image.ndim == 2
+
+
+@pytest.mark.parametrize("colored", ["a", "b"])
+def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
+    color, grey = image(3, channels=3, dtype=np.float32), image(1, dtype=np.float32)
+    pair = (color, grey) if colored == "a" else (grey, color)
+    as_grey = luma(color).astype(np.float32)
+    fused = fuse(*pair, prior="gaussian", **PLAIN).image
+    uncolored = (as_grey, grey) if colored == "a" else (grey, as_grey)
+    flat = fuse(*uncolored, prior="gaussian", **PLAIN)
+    np.testing.assert_allclose(luma(fused), flat.image, atol=2e-6)
+    # R - Y and B - Y are what chroma is; here they have room.
+    for channel in (0, 2):
+        np.testing.assert_allclose(
+            fused[..., channel] - luma(fused), color[..., channel] - luma(color), atol=2e-6
+        )
+
+
+def test_two_colour_sources_share_their_chroma_by_saturation():
+    a, b = (image(seed, channels=3, dtype=np.float32) for seed in (3, 4))
+    fused = fuse(a, b, prior="gaussian", **PLAIN).image.astype(float)
+
+    def chroma(rgb):  # Cb and Cr by ITU-R BT.601
+        y = luma(rgb)
+        return np.stack([(rgb[..., 2] - y) / 1.772, (rgb[..., 0] - y) / 1.402])
+
+    weights = [np.hypot(*chroma(x)) for x in (a, b)]
+    mixed = sum(w * chroma(x) for w, x in zip(weights, (a, b), strict=True)) / sum(weights)
+    np.testing.assert_allclose(chroma(fused), mixed, atol=1e-5)
+    flat = fuse(*(luma(x).astype(np.float32) for x in (a, b)), prior="gaussian", **PLAIN).image
+    np.testing.assert_allclose(luma(fused), flat, atol=2e-6)
+
+
+def test_whose_colour_is_kept_can_be_said():
+    a, b = (image(seed, channels=3, dtype=np.float32) for seed in (3, 4))
+    grey = fuse(a, b, prior="gaussian", color="grey", **PLAIN)
+    assert grey.image.ndim == 2
+    for color, source in (("a", a), ("b", b)):
+        fused = fuse(a, b, prior="gaussian", color=color, **PLAIN).image
+        np.testing.assert_allclose(luma(fused), grey.image, atol=2e-6)
+        difference = fused[..., 0] - luma(fused)
+        np.testing.assert_allclose(difference, source[..., 0] - luma(source), atol=2e-6)
+    assert fuse(a, image(1), prior="gaussian", color="b", **PLAIN).image.ndim == 2  # b has none
+
+
+def test_a_prior_of_rgb_gives_the_sources_no_colour_of_its_own():
+    """A prior that sees orange everywhere: of its estimate only luminance comes in."""
+    orange = torch.tensor([1.0, 0.3, -0.8]).view(1, 3, 1, 1)
+    prior = FunctionPrior(lambda x, t: orange + 0 * x, alphas_bar(), kind="x0", channels=3)
+    as_grey = float((orange.flatten() * torch.tensor([0.299, 0.587, 0.114])).sum())
+    flat = FunctionPrior(lambda x, t: as_grey + 0 * x, alphas_bar(), kind="x0", channels=1)
+    a, b = image(0, dtype=np.float32), image(1, dtype=np.float32)
+    fused = fuse(a, b, prior=prior, **PLAIN).image
+    assert fused.ndim == 2
+    np.testing.assert_allclose(fused, fuse(a, b, prior=flat, **PLAIN).image, atol=1e-5)
+    color = image(3, channels=3, dtype=np.float32)
+    fused = fuse(a, color, prior=prior, **PLAIN).image
+    difference = fused[..., 0] - luma(fused)
+    np.testing.assert_allclose(difference, color[..., 0] - luma(color), atol=2e-6)
+
+
+def test_alpha_is_the_colour_sources(tmp_path):
+    opacity = image(7)
+    color = np.dstack([image(3, channels=3), opacity])
+    other = np.dstack([image(1), 255 - opacity])
+    for pair in ((color, other), (other, color)):
+        fused = fuse(*pair, prior="gaussian", **PLAIN)
+        assert fused.image.shape == (24, 20, 4)
+        assert np.array_equal(fused.image[..., 3], opacity)
+        fused.save(tmp_path / "f.png")
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "f.png")), fused.image)
+    grey = fuse(image(0), other, prior="gaussian", **PLAIN).image
+    assert grey.shape == (24, 20, 2) and np.array_equal(grey[..., 1], 255 - opacity)
+
+
+def test_the_colour_sources_profile_is_kept(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(image(3, channels=3)).save(tmp_path / "b.png", icc_profile=profile)
+    fuse(image(0), tmp_path / "b.png", prior="gaussian", **PLAIN).save(tmp_path / "f.png")
+    with Image.open(tmp_path / "f.png") as written:
+        assert written.info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_notebook_shows_it(channels):
+    fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), prior="gaussian", **PLAIN)
+    shown = np.asarray(Image.open(io.BytesIO(fusion._repr_png_())))
+    assert shown.dtype == np.uint8
+    assert np.abs(shown / 255 - fusion.image / 65535).max() < 0.003
+
+
+def test_tone_is_a_step_after_the_fusion():
+    dull = 0.5 * image(0) / 255, 0.5 * image(1) / 255
+    fused = {tone: fuse(*dull, prior="gaussian", tone=tone) for tone in ("auto", "none")}
+    low, high = fused["auto"].chosen["curve"]
+    assert fused["none"].chosen == {} and "spread" not in fused["none"].settings["options"]
+    levels = {tone: fusion.picture.pixels[..., 0] for tone, fusion in fused.items()}
+    gain, offset = (high - low) / 2, (1 + low) / 2
+    np.testing.assert_allclose(levels["auto"], gain * levels["none"] + offset, atol=1e-5)
+    assert gain > 1.1
+    medical = {tone: fuse(*dull, prior="gaussian", tone=tone, task="medical") for tone in fused}
+    assert np.array_equal(medical["auto"].image, medical["none"].image)

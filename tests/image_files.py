@@ -1,0 +1,55 @@
+"""Images to be read and written.
+
+The files in data/files were written by pypng, by imagecodecs' OpenJPEG, and by tifffile with
+imagecodecs' LZW and predictors, from the values of `pattern`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddfm.errors import DdfmError
+from ddfm.imaging.picture import Picture, to_array
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.writing import write_image
+from places import DATA
+
+FILES = DATA / "files"
+
+
+def pattern(dtype, channels: int, height: int = 11, width: int = 9) -> np.ndarray:
+    y, x, c = np.mgrid[:height, :width, :channels]
+    value = (4099 * y + 1723 * x * x + 7919 * c * (y + 1)) % 65536
+    if np.dtype(dtype) == np.uint8:
+        value //= 256
+    value = value.astype(dtype) if np.dtype(dtype).kind == "u" else (value / 65535).astype(dtype)
+    return value[:, :, 0] if channels == 1 else value
+
+
+def as_array(picture: Picture) -> np.ndarray:
+    return to_array(picture.pixels, picture, picture.alpha)
+
+
+def write(path: Path, array: np.ndarray) -> Path:
+    picture = read_image(array)
+    write_image(path, picture.pixels, picture, picture.alpha)
+    return path
+
+
+def message(call) -> str:
+    with pytest.raises(DdfmError) as caught:
+        call()
+    text = str(caught.value)
+    assert text and "\n" not in text and len(text) < 400
+    return text
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600
+    )

@@ -1,0 +1,47 @@
+"""Small smooth sources, a network of random weights, and the quickest settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ddfm.priors.network import UNetPrior
+from ddfm.priors.schedule import alphas_bar
+from ddfm.priors.unet import UNet, UNetConfig
+
+PLAIN = {"likelihood": "paper", "steps": 4, "device": "cpu"}
+
+
+def network(channels: int = 1) -> UNetPrior:
+    """A small network with random weights, always the same; sizes must be multiples of 4."""
+    config = UNetConfig(
+        in_channels=channels,
+        out_channels=channels,
+        model_channels=32,
+        channel_mult=(1, 2, 2),
+        num_res_blocks=1,
+        attention=(),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet(config).eval().requires_grad_(False)
+        for weight in unet.parameters():  # some of which begin as zero
+            weight += 0.05 * torch.randn(weight.shape)
+    return UNetPrior(unet, alphas_bar("linear"), kind="v", name="random")
+
+
+def image(
+    seed: int, h: int = 24, w: int = 20, channels: int = 1, dtype: type = np.uint8
+) -> np.ndarray:
+    """Smooth, in the middle of the range, so that colours have room."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.uniform(0.3, 0.7, (1, channels, 4, 4)))
+    values = torch.nn.functional.interpolate(coarse, (h, w), mode="bilinear")[0].permute(1, 2, 0)
+    values = values.numpy().squeeze(2) if channels == 1 else values.numpy()
+    if dtype in (np.float32, np.float64):
+        return values.astype(dtype)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    return rgb.astype(float) @ [0.299, 0.587, 0.114]
