@@ -41,7 +41,7 @@ __all__ = ["Clean", "DegradedWork", "fuse_degraded", "row_name", "ways"]
 
 AS_SEEN, TOLD = "", "told"
 BESIDE = 3  # pixels from a frame to lines that it is compared with
-AS_IT_IS = Observation(stripes="none", dead=False, frame=False, jpeg=0)
+AS_IT_IS = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)
 
 
 def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:

@@ -14,7 +14,7 @@ __all__ = ["observation_options", "observations"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SAID: dict[str, tuple[Any, str, str]] = {
-    "scale": (float, "FACTOR", "Pixels of the result to one of {0}.  [default: by the sizes]"),
+    "scale": (float, "FACTOR", "Pixels of the result to one of {0}.  [default: found out]"),
     "blur": (
         str,
         "SIGMA",
@@ -39,7 +39,9 @@ _SAID: dict[str, tuple[Any, str, str]] = {
 def observation_options(command: Command) -> Command:
     """What can be said of A and of B."""
     command = click.option(
-        "--as-is", is_flag=True, help="Look for no stripes, dead pixels, frames and JPEG blocks."
+        "--as-is",
+        is_flag=True,
+        help="Look for no enlargement, stripes, dead pixels, frames and JPEG blocks.",
     )(command)
     for name, (kind, metavar, text) in reversed(_SAID.items()):
         for source in "BA":
@@ -62,7 +64,7 @@ def observations(settings: dict[str, Any]) -> dict[str, Any]:
         if "noise" in said:
             said["noise"] = _noise(said["noise"])
         if as_is:
-            said = {"stripes": "none", "dead": False, "frame": False, "jpeg": 0} | said
+            said = {"scale": 1, "stripes": "none", "dead": False, "frame": False, "jpeg": 0} | said
         found.append(said)
     return {"observations": found} if any(found) else {}
 

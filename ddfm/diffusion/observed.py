@@ -12,7 +12,8 @@ deviation, by nearly the same factor for whatever the prior leaves open: of dire
 leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
 The prior is surer than it should be: what it takes for noise, and smooths away, may be there.
-So a sample has LOST sigma z more, by which it is as far from the truth as it says.
+So a sample has LOST sigma z more, by which it is as far from the truth as it says; of medical
+pictures more, of whose texture the prior has seen less.
 
 Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
 noise itself is known, and x = y + sigma z.
@@ -32,18 +33,19 @@ from torch import Tensor
 from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.numerics.poisson import grad
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
 
-__all__ = ["Observed", "denoised", "observe", "with_independent_noise"]
+__all__ = ["LOST", "LOST_OF", "Observed", "denoised", "observe", "with_independent_noise"]
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
 # By benchmarks/calibration.py, on the pairs that settings are chosen on.
-LOST = 0.45
+LOST = 0.3
+LOST_OF = {"medical": 0.45}
 DETAIL = 0.6
 
 
@@ -58,6 +60,7 @@ class Observed:
         clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
         noise: of the noise that it shares with no other source, from which samples are drawn.
         scale: how many times it was enlarged.
+        lost: share of the noise that detail may have which is gone with it.
     """
 
     seen: Tensor
@@ -66,6 +69,7 @@ class Observed:
     clipped: float
     noise: float
     scale: float = 1.0
+    lost: float = LOST
 
     @property
     def likely(self) -> Tensor:
@@ -91,7 +95,7 @@ class Observed:
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
         x = denoised(prior, x, sigma)
         wider = WIDER * self.noise / self.level
-        return self.mean + wider * (x - self.mean) + LOST * self.noise * noise(seen)
+        return self.mean + wider * (x - self.mean) + self.lost * self.noise * noise(seen)
 
 
 def observe(
@@ -99,17 +103,21 @@ def observe(
 ) -> Observed:
     """A source with its noise found, and removed by the prior where it is `clean` or more.
 
+    What is as strong, but is texture, is left.
+
     Args:
         size: height and width without padding, where noise is looked for.
         clipped: the noise that was clipped, where it is known to be other than what is there.
     """
     height, width = size
-    level = noise_level(seen[..., :height, :width])
+    inside = seen[..., :height, :width]
+    level = noise_level(inside)
     mean = None
-    if level >= clean:
+    if level >= clean and is_noise(inside):
         stage("removing noise")
         mean = denoised(prior, seen, level)
-    clipped = level if clipped is None else clipped
+    if clipped is None:
+        clipped = 0.0 if mean is None else level
     return Observed(seen, mean, level, clipped if clipped >= clean else 0.0, level)
 
 
@@ -118,6 +126,8 @@ def with_independent_noise(
     size: tuple[int, int],
     steps: Sequence[float],
     scales: Sequence[float] | None = None,
+    removed: Sequence[float] | None = None,
+    lost: float = LOST,
 ) -> list[Observed]:
     """The sources with what they have of noise that is their own, ready to be drawn from.
 
@@ -127,6 +137,8 @@ def with_independent_noise(
     Args:
         steps: between two levels of each source.
         scales: how many times each was enlarged; None is not at all.
+        removed: deviation of noise that each was rid of before, by which some detail is gone.
+        lost: as of `Observed`.
     """
     height, width = size
     done = []
@@ -134,8 +146,10 @@ def with_independent_noise(
         others = [other for j, other in enumerate(sources) if j != k]
         gaps = [(source.seen - other.seen)[..., :height, :width] for other in others]
         own = min([source.level, *map(noise_level, gaps)])
-        own = max(own, steps[k] / math.sqrt(12))
-        done.append(replace(source, noise=own, scale=1.0 if scales is None else scales[k]))
+        gone = 0.0 if removed is None else lost * removed[k]
+        own = max(own, steps[k] / math.sqrt(12), gone)
+        scale = 1.0 if scales is None else scales[k]
+        done.append(replace(source, noise=own, scale=scale, lost=lost))
     return done
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,13 +66,22 @@ def made_ready(
         look=config.look,
     )
     words = () if moves else stretched(came, sizes[0])
-    words += tuple(
-        f"{picture.name}: noise of {one['noise']:g} levels is said, and {one['noise_there']:g} "
-        "found; fine texture goes with what is not there"
-        for picture, one in zip(came, observed, strict=True)
-        if "noise_there" in one
-    )
+    words += tuple(word for one in zip(came, observed, strict=True) for word in _said_of(*one))
     return replace(laid, observed=observed, words=words + laid.words)
+
+
+def _said_of(picture: Picture, found: dict[str, Any]) -> Iterator[str]:
+    """What somebody should know of a source that was restored."""
+    if "noise_there" in found:
+        yield (
+            f"{picture.name}: noise of {found['noise']:g} levels is said, and "
+            f"{found['noise_there']:g} found; fine texture goes with what is not there"
+        )
+    if "enlarged" in found:
+        yield (
+            f"{picture.name} was enlarged {found['enlarged']:g} times, and is taken for what it "
+            "was before; a scale of 1 (--scale-a, --scale-b) leaves it as it is"
+        )
 
 
 @torch.no_grad()

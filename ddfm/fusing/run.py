@@ -16,7 +16,14 @@ from torch import Tensor
 
 from ddfm.config import ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
-from ddfm.diffusion.observed import Observed, denoised, observe, with_independent_noise
+from ddfm.diffusion.observed import (
+    LOST,
+    LOST_OF,
+    Observed,
+    denoised,
+    observe,
+    with_independent_noise,
+)
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Watch
 from ddfm.dmfuse.fuse import DMFuse
@@ -35,6 +42,7 @@ from ddfm.priors.respacing import timesteps
 from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
+from ddfm.restoration.noise import deviation_of
 from ddfm.result import Chosen
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import posterior_samples
@@ -96,7 +104,12 @@ class Run:
         steps = [2 * grey_step(picture.dtype) for picture in self.groups[0].pictures]
         found = self.groups[0].observed or [{}] * len(steps)
         scales = [float(about.get("scale", 1.0)) for about in found]
-        sources = with_independent_noise(self.observed[0], size, steps, scales)
+        removed = [
+            2 / 255 * deviation_of(about.get("noise", 0.0), 255 * float(grey(picture).mean()))
+            for about, picture in zip(found, self.groups[0].pictures, strict=True)
+        ]
+        lost = LOST_OF.get(config.task, LOST)
+        sources = with_independent_noise(self.observed[0], size, steps, scales, removed, lost)
         tone = Tone.among(config.options).with_curve_of(self.chosen[0])
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:

@@ -23,11 +23,11 @@ from ddfm.restoration.operators import Operator
 
 __all__ = ["conjugate_gradients", "least_squares", "tensor_power"]
 
-EPS = 0.02  # gradients below it, of levels from -1 to 1, are no edges
-GRAIN = 1.0  # of G, pixels
-GUIDED = 0.1  # g: how much edges of a guide count
+EPS = 0.015  # gradients below it, of levels from -1 to 1, are no edges
+GRAIN = 1.3  # of G, pixels
+GUIDED = 0.4  # g: how much edges of a guide count
 Q = 0.7
-ROUNDS, PASSES = 6, 15
+ROUNDS, PASSES = 8, 15
 
 Field = tuple[Tensor, Tensor, Tensor]  # a symmetric 2 x 2 matrix at every pixel: xx, xy, yy
 

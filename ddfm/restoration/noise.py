@@ -13,21 +13,32 @@ x is found from it by the inverse of its mean, so that dark places get no lighte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from scipy.special import ive
 from torch import Tensor
 
+from ddfm.numerics.noise_level import QUIET, blocks_of_noise
 from ddfm.restoration.observation import NoiseLaw
 
-__all__ = ["Law", "PoissonGaussian", "Rician", "law_of", "without_noise"]
+__all__ = [
+    "Law",
+    "PoissonGaussian",
+    "Rician",
+    "deviation_of",
+    "find_photons",
+    "law_of",
+    "without_noise",
+]
 
 WHITE = 255.0
+PARTS, FEWEST = 8, 20  # parts of the levels, with as many blocks at least, that noise is found in
+SPAN, SURE, OFF = 1.8, 0.97, 0.08  # most by least variance; correlation with the level; misfit
 LEVELS = 512  # of a table
 FAR = 6.0  # deviations, beyond which there is no noise
 
@@ -100,6 +111,39 @@ class PoissonGaussian:
         root = math.sqrt(3 / 2)
         photons = d**2 / 4 + root / (4 * d) - 11 / (8 * d**2) + 5 * root / (8 * d**3) - 1 / 8
         return self.gain * np.maximum(photons - (self.sigma / self.gain) ** 2, 0)
+
+
+def find_photons(y: Tensor) -> NoiseLaw | None:
+    """The law of photons, if the variance of the noise in (1, 1, H, W) grows as the level does.
+
+    Found in the quietest blocks of each part of the levels, as the level of white noise is.
+    """
+    means, variances = blocks_of_noise(y)
+    means, variances = (means + 1) * WHITE / 2, variances * (WHITE / 2) ** 2
+    if len(means) < PARTS * FEWEST:
+        return None
+    order = np.argsort(means)
+    at, found = np.empty(PARTS), np.empty(PARTS)
+    for k, part in enumerate(np.array_split(order, PARTS)):
+        found[k] = np.quantile(variances[part], QUIET)
+        at[k] = means[part][variances[part] <= np.quantile(variances[part], 0.25)].mean()
+    if found.max() < SPAN * found.min() or np.corrcoef(at, found)[0, 1] < SURE:
+        return None
+    weighed = np.stack([at, np.ones(PARTS)], axis=1) / found[:, None]
+    gain, rest = np.linalg.lstsq(weighed, np.ones(PARTS), rcond=None)[0]
+    if rest < 0:
+        gain, rest = (at / found).sum() / (at**2 / found**2).sum(), 0.0
+    if np.square(found / (gain * at + rest) - 1).mean() > OFF**2:
+        return None
+    return "poisson", round(float(gain), 2), round(math.sqrt(rest), 2)
+
+
+def deviation_of(noise: float | Sequence[Any], level: float) -> float:
+    """Of noise as an `Observation` has it, about a level from 0 to 255."""
+    if not isinstance(noise, Sequence):
+        return noise
+    kind, first, *rest = noise
+    return math.hypot(math.sqrt(first * level), *rest) if kind == "poisson" else float(first)
 
 
 def law_of(said: NoiseLaw) -> Law:

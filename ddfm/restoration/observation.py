@@ -29,7 +29,8 @@ class Observation:
 
     Attributes:
         scale: how many pixels of the result a pixel of the source covers, in each direction; None
-            is what the sizes say. Of a picture that was enlarged before, by how much.
+            is what the sizes say, and an enlargement that is surely found. Of a picture that was
+            enlarged before, by how much; 1 is not at all.
         blur: in pixels of the source: the standard deviation of a Gaussian; length and angle
             (degrees, up from the row) of a motion; or a picture file of the kernel. It is never
             found out: a blur and a smooth scene look alike.

@@ -26,11 +26,12 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.registration.gaps import says
+from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.latent import least_squares
-from ddfm.restoration.noise import law_of, without_noise
-from ddfm.restoration.observation import Observation
+from ddfm.restoration.noise import find_photons, law_of, without_noise
+from ddfm.restoration.observation import NoiseLaw, Observation
 from ddfm.restoration.operators import (
     AreaAverage,
     Chain,
@@ -52,8 +53,8 @@ Found = dict[str, Any]  # what was found of a source, or was said and undone; re
 SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
 LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
 UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
-LAM = 5e-5  # weight of edges beside what is known
-PER_NOISE = 0.03  # and for each unit of noise that a deblurring would strengthen
+LAM = 2e-5  # weight of edges beside what is known
+PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
 
 
 def restored(
@@ -77,14 +78,20 @@ def restored(
     said = [Observation.of(one) for one in observations]
     said += [Observation()] * (len(pictures) - len(said))
     done, found = list(pictures), [Found() for _ in pictures]
+    coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
     for k, picture in enumerate(pictures):
         picture = _without_blocks(picture, said[k], denoise, found[k])
         done[k] = _of_the_sensor(picture, said[k], _beside(done, k), found[k])
+        if said[k].noise is None and coarse[k] == picture.size:
+            said[k] = replace(said[k], noise=_photons(_plane(done[k]), clean))
     # Those that are sharp come first, and are guides of the others.
-    order = sorted(range(len(done)), key=lambda k: _is_coarse(done[k], said[k], sizes[k]))
+    order = sorted(
+        range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
+    )
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
-        done[k] = _sharp(done[k], said[k], sizes[k], denoise, clean, guides, found[k])
+        of_k = said[k], sizes[k], coarse[k]
+        done[k] = _sharp(done[k], *of_k, denoise, clean, guides, found[k])
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
 
 
@@ -201,36 +208,38 @@ def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
     return None if other is None else grey(other)
 
 
-def _is_coarse(picture: Picture, said: Observation, size: Size) -> bool:
-    return said.blur is not None or _coarse(picture, said, size) != size
-
-
-def _coarse(picture: Picture, said: Observation, size: Size) -> Size:
+def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Size:
     """How many pixels the source really has."""
-    if said.scale is None:
+    if said.scale is not None:
+        h, w = (max(1, round(n / said.scale)) for n in size)
+        return min(h, picture.size[0]), min(w, picture.size[1])
+    if picture.dtype != np.uint8 or picture.mask is not None:
         return picture.size
-    h, w = (max(1, round(n / said.scale)) for n in size)
-    return min(h, picture.size[0]), min(w, picture.size[1])
+    coarse = find_coarse(grey(picture))
+    if coarse is None:
+        return picture.size
+    found["enlarged"] = round(picture.size[0] / coarse[0], 2)
+    return coarse
 
 
 def _sharp(
     picture: Picture,
     said: Observation,
     size: Size,
+    coarse: Size,
     denoise: Denoise,
     clean: float,
     guides: Sequence[Picture],
     found: Found,
 ) -> Picture:
     """Of this size, without noise and blur."""
-    coarse = _coarse(picture, said, size)
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
     asked = said.blur is not None or bool(said.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
     y = _tensor(grey(picture))
     if coarse != picture.size:
-        y = AreaAverage(picture.size, coarse).forward(y)
+        y, _ = taken_back(y, coarse)
     y = _without_noise(y, said, denoise, clean, found)
     if "noise" in found and picture.is_color:
         picture = with_quiet_colors(picture, denoise)
@@ -248,6 +257,10 @@ def _sharp(
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+
+
+def _photons(y: Tensor, clean: float) -> NoiseLaw | None:
+    return find_photons(y) if noise_level(y) >= clean and is_noise(y) else None
 
 
 def _without_noise(

@@ -42,7 +42,7 @@ def test_what_is_said_arrives(small, tmp_path):
     result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
     assert result.exit_code == 0, result.output
     settings = json.loads(result.stdout)["settings"]
-    nothing = {"dead": False, "frame": False, "jpeg": 0}
+    nothing = {"scale": 1, "dead": False, "frame": False, "jpeg": 0}
     assert settings["observations"] == [
         {"noise": 5.0, "blur": 0.7, "stripes": "columns"} | nothing,
         {"stripes": "none"} | nothing,

@@ -69,6 +69,26 @@ def test_what_two_sources_share_is_no_noise():
     assert twice[0].noise == pytest.approx(2 / 255 / math.sqrt(12))  # the steps of 8 bits
 
 
+def test_what_was_rid_of_noise_before_has_lost_detail():
+    seen = torch.zeros(1, 1, 32, 64)
+    source = observe(seen, GaussianPrior(), (32, 64), math.inf, None)
+    (unsure,) = with_independent_noise([source], (32, 64), [0.0], removed=[0.1])
+    drawn = unsure.drawn(GaussianPrior(), Noise(range(20)))
+    assert float(drawn.std()) == pytest.approx(0.1 * LOST, rel=0.02)
+
+
+def test_texture_is_not_taken_for_noise():
+    """Blocks of a few pixels are as rough as noise, and their means are rougher."""
+    generator = torch.Generator().manual_seed(4)
+    tiles = 0.3 * torch.randn(1, 1, 64, 64, generator=generator)
+    texture = torch.nn.functional.interpolate(tiles, scale_factor=2, mode="bicubic")
+    noise = 0.1 * torch.randn(texture.shape, generator=generator)
+    sizes = 128, 128
+    rough = observe(texture, GaussianPrior(), sizes, 0.01, None)
+    assert rough.level > 0.01 and rough.mean is None
+    assert observe(noise, GaussianPrior(), sizes, 0.01, None).mean is not None
+
+
 def test_a_source_that_was_enlarged_is_unsure_where_it_is_steep():
     """A ramp of one slope, beside what is even: an edge may lie DETAIL (k - 1) pixels off."""
     slope = 0.01

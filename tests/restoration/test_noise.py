@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from ddfm.restoration.noise import Law, PoissonGaussian, Rician, without_noise
+from ddfm.restoration.noise import (
+    Law,
+    PoissonGaussian,
+    Rician,
+    deviation_of,
+    find_photons,
+    without_noise,
+)
+from places import EXAMPLES
 
 COUNT = 40_000
 SIGMA, GAIN, READ = 12.0, 5.0, 3.0
@@ -69,3 +78,45 @@ def test_laws_are_functions_of_whole_pictures():
     for law in laws:
         x = np.linspace(0, 255, 12).reshape(3, 4)
         assert np.abs(law.level(law.even(x)) - x).max() < 8  # but for the noise's own bias
+
+
+def scene() -> np.ndarray:
+    """A scene without noise, levels from 0 to 255: a ramp of all levels with bars of all."""
+    x = np.linspace(5, 250, 320)
+    plane = np.tile(x, (240, 1))
+    plane[80:160] = (
+        plane[80:160]
+        .reshape(80, 16, 20)
+        .mean(2, keepdims=True)
+        .repeat(20, 2)[:, ::-1]
+        .reshape(80, 320)
+    )
+    return plane
+
+
+def as_seen(plane: np.ndarray) -> torch.Tensor:
+    rounded = np.rint(np.clip(plane, 0, 255))
+    return torch.from_numpy(rounded / 127.5 - 1).float()[None, None]
+
+
+def test_photons_are_found_by_how_noise_grows_with_the_level():
+    rng = np.random.default_rng(5)
+    noisy = GAIN * rng.poisson(scene() / GAIN) + READ * rng.standard_normal(scene().shape)
+    found = find_photons(as_seen(noisy))
+    assert found is not None
+    kind, gain, read = found
+    assert kind == "poisson" and gain == pytest.approx(GAIN, rel=0.1)
+    assert deviation_of(found, 100) == pytest.approx(np.hypot(np.sqrt(100 * GAIN), READ), rel=0.05)
+    assert read < 4 * READ
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 40])
+def test_white_noise_is_not_that_of_photons(sigma):
+    rng = np.random.default_rng(6)
+    planes = [np.asarray(Image.open(p).convert("L"), float) for p in EXAMPLES.glob("*.png")]
+    for plane in (scene(), *planes):
+        assert find_photons(as_seen(plane + sigma * rng.standard_normal(plane.shape))) is None
+
+
+def test_the_deviation_of_other_noise_is_what_is_said():
+    assert deviation_of(7.0, 100) == deviation_of(("rician", 7.0), 100) == 7.0

@@ -38,7 +38,7 @@ def psnr(x: np.ndarray, y: np.ndarray) -> float:
 
 
 INFRARED, VISIBLE = example("infrared"), example("visible")
-NOTHING = Observation(stripes="none", dead=False, frame=False, jpeg=0)
+NOTHING = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,84 @@
+"""Pictures that were enlarged before: found by Pillow's and OpenCV's own, and no others."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from ddfm import Fuser, Observation
+from ddfm.errors import DdfmWarning
+from ddfm.restoration.enlarged import find_coarse, taken_back
+from places import EXAMPLES
+
+NAMES = "olinda_infrared", "olinda_visible", "brain_t1", "brain_pd"
+SIZE = 252, 336  # of which there are halves, thirds and quarters
+
+
+def example(name: str) -> np.ndarray:
+    return np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("L"))
+
+
+def enlarged(plane: np.ndarray, times: float, way: Image.Resampling) -> Image.Image:
+    """A picture of `SIZE` that was so many times smaller before."""
+    whole = Image.fromarray(plane[: SIZE[0], : SIZE[1]])
+    small = whole.resize([round(n / times) for n in whole.size], Image.Resampling.BOX)
+    return small.resize(whole.size, way)
+
+
+def levels(image: Image.Image | np.ndarray) -> np.ndarray:
+    return np.asarray(image, np.float32) / 255
+
+
+@pytest.mark.parametrize("way", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("times", [2, 2.5, 3, 4])
+def test_the_size_before_is_found(way, times):
+    found = find_coarse(levels(enlarged(example("olinda_infrared"), times, way)))
+    assert found == (round(252 / times), round(336 / times))
+
+
+def test_so_is_what_opencv_enlarged():
+    cv2 = pytest.importorskip("cv2")
+    small = example("olinda_infrared")[:240, :320]
+    wide = cv2.resize(small, (800, 600), interpolation=cv2.INTER_CUBIC)
+    assert find_coarse(levels(wide)) == (240, 320)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scenes_were_not_enlarged_nor_are_blurred_ones(name):
+    plane = example(name)
+    assert find_coarse(levels(plane)) is None
+    for sigma in (0.8, 1.5, 3):
+        blurred = ndimage.gaussian_filter(plane.astype(float), sigma).astype(np.uint8)
+        assert find_coarse(levels(blurred)) is None
+        buffer = io.BytesIO()  # blocks make waves, too
+        Image.fromarray(blurred).save(buffer, "JPEG", quality=90)
+        assert find_coarse(levels(Image.open(buffer))) is None
+
+
+def test_the_picture_before_comes_back():
+    small = Image.fromarray(example("olinda_infrared")[:120, :160])
+    wide = levels(small.resize((400, 300), Image.Resampling.BICUBIC))
+    y, left = taken_back(torch.from_numpy(2 * wide - 1)[None, None], (120, 160))
+    error = 127.5 * (y[0, 0].numpy() + 1) - np.asarray(small, float)
+    assert np.sqrt((error**2).mean()) < 1.5 and left < 1 / 127.5
+
+
+def test_an_enlarged_source_is_named_and_restored():
+    infrared, visible = (example(f"olinda_{name}")[:252, :336] for name in ("infrared", "visible"))
+    wide = np.asarray(enlarged(infrared, 3, Image.Resampling.BILINEAR))
+    fuser = Fuser("gaussian", device="cpu", look=False)
+    fuser = fuser.with_config(observations=[Observation(noise=0), None])
+    with pytest.warns(DdfmWarning, match="was enlarged 3 times"):
+        fusion = fuser(wide, visible)
+    assert fusion.settings["observed"][0] == {"enlarged": 3.0, "scale": 3.0}
+    left = fuser.with_config(observations=[Observation(scale=1), None])(wide, visible)
+    assert np.array_equal(left.sources[0].pixels[..., 0], levels(wide))
+    error = [
+        np.square(one.sources[0].pixels[..., 0] - levels(infrared)).mean() for one in (fusion, left)
+    ]
+    assert error[0] < error[1] / 1.15
