@@ -32,9 +32,11 @@ TURNING = MODELS[2:]  # what needs a grid of turns and sizes
 LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
 WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
 FINALISTS = 2  # of the guesses, by their coarse fits
+APART = 2.0  # pixels of the smallest copies that finalists differ by
 WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
+PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
 BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
 
@@ -117,7 +119,7 @@ WHOLE = _Effort(
     guesses=6,
     levels=LEVELS,
     models=MODELS,
-    spread=0.002,
+    spread=0.003,
 )
 QUICK = _Effort(
     scales=_steps(1.11, -4, 4),
@@ -157,20 +159,24 @@ class _Work:
             fits = [middle.fit(guess, "shift", 8, WIDTHS) for guess in guesses]
             found["shift"] = self._finer(fits, "shift")
         larger = [model for model in models if model in TURNING]
-        guesses = search.guesses(scales, turns, self.effort.guesses) if larger else []
+        guesses = []
+        if larger:  # most pairs lie nearly well, however little they show
+            guesses = [self.framed, *search.guesses(scales, turns, self.effort.guesses - 1)]
         starts = [coarse.fit(guess, "similarity", 6, WIDE) for guess in guesses]
         for model in larger:
             fits = starts
             if model != "similarity":
                 fits = [coarse.fit(start.matrix, model, 6, WIDE) for start in starts]
-            best = sorted(fits, key=_score)[-FINALISTS:]
-            fits = [middle.fit(fit.matrix, model, 8, WIDE) for fit in best]
+            likely = [fit.matrix for fit in sorted(fits, key=_score, reverse=True)]
+            best = search.distinct(likely, FINALISTS, APART)
+            fits = [middle.fit(matrix, model, 8, WIDE) for matrix in best]
             found[model] = self._finer(fits, model)
         return found
 
-    def is_sure(self, fit: Fit, stand: float) -> bool:
+    def is_sure(self, fit: Fit, stand: float, model: str) -> bool:
         """Whether tiles agree on it, and on nothing near it."""
-        return stand > SURE_STAND and fit.spread < self.effort.spread * self.longest
+        spread = self.effort.spread * (PERSPECTIVE if model == "homography" else 1)
+        return stand > SURE_STAND and fit.spread < spread * self.longest
 
     def _finer(self, fits: list[Fit], model: str) -> Fit:
         """The likeliest of some fits, on the finer levels."""
@@ -189,7 +195,7 @@ def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Al
     level = work.levels[-1]
     near, stand = level.fit(work.framed, "similarity", 8, WIDTHS), level.stand(work.framed)
     found = full(near.matrix, "similarity")
-    if not work.is_sure(near, stand) or found.moves > tolerance(found):
+    if not work.is_sure(near, stand, "similarity") or found.moves > tolerance(found):
         return None
     spread = near.spread * max(found.fixed) / work.longest
     return Alignment(full(work.framed, "none"), True, stand, spread)
@@ -212,7 +218,7 @@ def _judged(
 ) -> Alignment:
     """The smallest sure model that explains the pair; if none is sure, the likeliest."""
     stands = {model: work.levels[-1].stand(fit.matrix) for model, fit in fits.items()}
-    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model])]
+    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model], model)]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
     else:
