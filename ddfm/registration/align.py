@@ -19,10 +19,11 @@ from scipy import stats
 
 from ddfm.errors import unknown
 from ddfm.imaging.picture import LUMA, Picture
+from ddfm.registration.flow import flow
 from ddfm.registration.refine import Fit, Level
 from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
-from ddfm.registration.transform import MODELS, Transform
+from ddfm.registration.transform import FLOW, MODELS, Transform
 
 __all__ = ["Alignment", "align", "check", "tolerance"]
 
@@ -81,13 +82,19 @@ def align(
 
     Args:
         fixed, moving: pictures, or grey levels (H, W). They may differ in size, and in field.
-        model: "auto", or one of `MODELS`.
+        model: "auto", one of `MODELS`, or "flow": a smooth field on top of what "auto" finds.
     """
-    if model != "auto" and model not in MODELS:
-        raise unknown("way to align", model, ("auto", *MODELS))
+    if model not in ("auto", *MODELS, FLOW):
+        raise unknown("way to align", model, ("auto", *MODELS, FLOW))
     a, b, full = _planes(fixed, moving)
-    result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
-    if model == "auto" and result.sure and not result.is_off:
+    if model == FLOW:
+        # What the field explains leaves the corners of all else uncertain.
+        work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread))
+        result = _with_field(work, _found(work, "auto", full))
+    else:
+        result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
+    is_chosen = model == "auto" or (model == FLOW and result.transform.field is None)
+    if is_chosen and result.sure and not result.is_off:
         t = result.transform
         # To interpolate would cost more than so little is worth.
         return replace(result, transform=Transform.framed(t.moving, t.fixed))
@@ -211,6 +218,22 @@ def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]
         return found
     fits = work.fits(larger, how.far_scales, how.turns[1:-1], FAR_MARGIN)
     return max(found, _judged(work, fits, full), key=lambda one: one.stand)
+
+
+def _with_field(work: _Work, found: Alignment) -> Alignment:
+    """What was found, and a field on top of it, if that is sure and moves anything far enough."""
+    if not found.sure:
+        return found
+    t, size = found.transform, (work.a.shape[0], work.a.shape[1])
+    matrix = t.at(work.b.size, size).matrix
+    field = flow(work.levels[-1], matrix)
+    if field is None:
+        return found
+    farthest = float(np.linalg.norm(field, axis=2).max()) * max(t.fixed) / max(size)
+    if farthest < tolerance(t):
+        return found
+    with_field = Transform(matrix, work.b.size, size, FLOW, field)
+    return replace(found, transform=with_field.at(t.moving, t.fixed))
 
 
 def _judged(

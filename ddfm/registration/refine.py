@@ -23,7 +23,7 @@ from ddfm.registration.descriptor import describe
 from ddfm.registration.structure import Pyramid, resized, shrunk
 from ddfm.registration.transform import Size, Transform
 
-__all__ = ["DEGREES", "Fit", "Level"]
+__all__ = ["DEGREES", "Fit", "Level", "Surfaces", "centred", "climbed", "likeness", "tiled"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -79,8 +79,8 @@ class Level:
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
         x, y = x * self.tile[1] - 0.5, y * self.tile[0] - 0.5
-        self.centres = y.ravel(), x.ravel()
-        self.places = (np.c_[x.ravel(), y.ravel()] - middle) / self.side
+        self.centres: np.ndarray = np.c_[x.ravel(), y.ravel()]  # of the tiles
+        self.places = (self.centres - middle) / self.side
         self.units = np.array([[self.side, 0, middle[0]], [0, self.side, middle[1]], [0, 0, 1.0]])
 
     def fit(self, matrix: np.ndarray, model: str, reach: int, widths: tuple[float, ...]) -> Fit:
@@ -216,9 +216,10 @@ def _deviations(values: np.ndarray) -> float:
     return float(values.mean() / (values.std() + 1e-9) * np.sqrt(len(values)))
 
 
-def centred(like: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    mean = (like * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
-    return (like - mean) * seen
+def centred(planes: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Planes (C, H, W) less their mean, and 0 where nothing is seen."""
+    mean = (planes * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
+    return (planes - mean) * seen
 
 
 def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
