@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align
 from ddfm.registration.field import spread_out

@@ -31,8 +31,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from ddfm.imaging.files import read_image
 from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.descriptor import Descriptor
 from ddfm.registration.refine import BORDER, centred, likeness, tiled

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.files import read_image
 from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align
 from ddfm.registration.field import least_area, spread_out
