@@ -9,7 +9,8 @@ mean distance of its four corners, in pixels of the fixed image.
 
 There are two truths. "nominal" takes it that the pairs as they were given lie on each other. Many
 do not, by some pixels; so points of some pairs were marked by eye (correspondences.toml): "marked"
-is the mean distance there, which about a pixel of the eye's own error is in.
+is the mean distance there, which about a pixel of the eye's own error is in. With --own the first
+is what the same method finds on the pair as it was given: how steady it is, whatever that is off.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
     parser.add_argument("--first", type=int, default=0, help="where to begin")
     parser.add_argument("--marked", action="store_true", help="take pairs with marks only")
+    parser.add_argument("--own", action="store_true", help="against what is found untouched")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -78,7 +80,7 @@ def main() -> int:
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
         for method in how.methods:
             for kind in how.kinds:
-                rows = list(_rows(pairs, kind, method, how.seed, marks))
+                rows = list(_rows(pairs, kind, method, how, marks))
                 print(_line(kind, method, rows), flush=True)
     return 0
 
@@ -90,17 +92,22 @@ def _pairs(folder: Path, moving: str, fixed: str, which: slice) -> Iterator[Pair
 
 
 def _rows(
-    pairs: list[Pair], kind: str, method: str, seed: int, marks: dict[str, list[list[float]]]
+    pairs: list[Pair],
+    kind: str,
+    method: str,
+    how: argparse.Namespace,
+    marks: dict[str, list[list[float]]],
 ) -> Iterator[Row]:
-    rng = np.random.default_rng(seed)
+    rng, find, model = np.random.default_rng(how.seed), METHODS[method], MODEL.get(kind, kind)
     for k, (name, fixed, moving) in enumerate(pairs):
         if kind == "wrong":
             moving = _cut_like(pairs[(k + len(pairs) // 2) % len(pairs)][2], fixed)
         case = disturbed(fixed, moving, put_on(_size(fixed), kind, rng))
         begin = time.process_time()
-        found = METHODS[method](case.fixed, case.moving, MODEL.get(kind, kind))
+        found = find(case.fixed, case.moving, model)
         seconds = time.process_time() - begin
-        error = found.transform.distance(case.truth())
+        truth = case.truth(find(fixed, moving, model).transform if how.own else None)
+        error = found.transform.distance(truth)
         known = name in marks and kind != "wrong"
         marked = case.at_marks(found.transform, np.array(marks[name])) if known else None
         yield Row(kind, method, error, marked, found.sure, found.is_off, seconds)
@@ -115,9 +122,9 @@ class Case:
     undo: Transform  # from the moving image to where it was
     cut: Transform  # from the fixed image to the part of it that is used
 
-    def truth(self) -> Transform:
-        """What is to be found, if the pair lay well before."""
-        return self.undo.then(self.cut)
+    def truth(self, lay: Transform | None = None) -> Transform:
+        """What is to be found, if the pair lay well before, or as a transform says."""
+        return (self.undo if lay is None else self.undo.then(lay)).then(self.cut)
 
     def at_marks(self, found: Transform, marks: np.ndarray) -> float:
         """The mean distance at marks (N, 4): x and y in the fixed image, and in the moving one."""
