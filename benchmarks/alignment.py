@@ -30,11 +30,7 @@ from ddfm.imaging.sources import grey
 from ddfm.registration.align import Alignment, align, check
 from ddfm.registration.transform import Size, Transform, fitted
 from ddfm.registration.warp import common_box, warped_plane
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from ddfm.storage.inputs import toml_table
 
 KINDS = ("none", "shift", "similarity", "field", "affine", "homography", "wrong")
 MODEL = {"field": "similarity", "none": "homography", "wrong": "homography"}
@@ -73,7 +69,7 @@ def main() -> int:
     how = parser.parse_args()
     torch.set_num_threads(1)
     for folder in how.folders:
-        marks = tomllib.loads(MARKS.read_text("utf-8")).get(folder.name, {})
+        marks = toml_table(MARKS).get(folder.name, {})
         pairs = list(_pairs(folder, how.moving, how.fixed, slice(how.first, None, how.every)))
         if how.marked:
             pairs = [pair for pair in pairs if pair[0] in marks]

@@ -34,11 +34,7 @@ from ddfm.metrics import qabf, ssim
 from ddfm.registration.align import align
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import common_box, warped
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from ddfm.storage.inputs import toml_table
 
 SETS = ("TNO", "RoadScene", "MSRS")
 KINDS = ("shift", "similarity", "field")
@@ -71,7 +67,7 @@ def main() -> int:
     parser.add_argument("--look", type=Path, help="write what was fused there, to be looked at")
     how = parser.parse_args()
     torch.set_num_threads(1)
-    splits = tomllib.loads(SPLITS.read_text())
+    splits = toml_table(SPLITS)
     names = [(s, name) for s in how.sets for name in splits[s][how.split]][:: how.every]
     fuser = Fuser(task="ir-visible", look=False)
     bases = {} if how.nominal else dict(_bases(how.data, names))

@@ -69,7 +69,8 @@ class FusionConfig:
             what is not said is found out.
         align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
             them on one another by the smallest model that explains them, where that is sure;
-            "shift", "similarity", "affine" or "homography" by this one. "once" is for folders.
+            "shift", "similarity", "affine" or "homography" by this one. "flow" is "auto" and a
+            smooth field on top of it. "once" is for folders.
         align_to: the source that stays, "a", "b", or its number from 1 on; None is whose size
             `resize` asks for, or the middle one, which of two is the second.
         transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.

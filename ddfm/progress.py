@@ -8,10 +8,12 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,10 +63,20 @@ def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[An
     Args:
         progress: whether it shows; None for a terminal only.
     """
+    kwargs = {"leave": False, "disable": None if progress is None else not progress} | kwargs
+    return _bar()(*args, **kwargs)
+
+
+@cache
+def _bar() -> type[tqdm[Any]]:
+    """Bars of one process: tqdm's own lock is a semaphore, which a signal leaves behind."""
     from tqdm import tqdm
 
-    kwargs = {"leave": False, "disable": None if progress is None else not progress} | kwargs
-    return tqdm(*args, **kwargs)
+    class Bar(tqdm):  # type: ignore[misc]
+        pass
+
+    Bar.set_lock(threading.RLock())
+    return Bar
 
 
 def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:

@@ -35,6 +35,7 @@ OUTSIDE = {
     "CHANGELOG.md": "changes.md",
     "pretrained/default.md": "reference/prior.md",
     "pretrained/dmfuse.md": "reference/head.md",
+    "pretrained/descriptor.md": "reference/descriptor.md",
 }
 GALLERY = """# Gallery
 

@@ -22,8 +22,8 @@ _OPTIONS = (
         "--align",
         default="none",
         show_default=True,
-        help="Lay the sources on one another: auto, shift, similarity, affine or homography; once: "
-        "folders and films, by one transform for all.",
+        help="Lay the sources on one another: auto, shift, similarity, affine or homography; flow: "
+        "and by a smooth field, for parallax; once: folders and films, by one transform for all.",
     ),
     click.option(
         "--align-to",

@@ -65,7 +65,7 @@ def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tens
     source counts `PALE`, so that it is not coloured by the noise of what was too dark to see.
     """
     stack = torch.stack(list(chromas))
-    weight = torch.linalg.vector_norm(stack, dim=2, keepdim=True)
+    weight = stack.square().sum(dim=2, keepdim=True).sqrt()  # quicker than a norm
     if shares is None:
         # Far below a level of 16 bits; keeps the quotient finite where all is grey.
         weight = weight + 1e-6

@@ -20,11 +20,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.numerics.bands import in_bands, sum_in_bands
-from ddfm.numerics.filters import per_image_mean, reach_of, shares_of, smooth
+from ddfm.numerics.filters import (
+    largest_within,
+    per_image_mean,
+    reach_of,
+    shares_of,
+    smooth,
+)
 from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
@@ -45,7 +50,7 @@ def find_targets(sources: Sequence[Tensor], theta: float, solver: PoissonSolver)
 def _targets(o: Tensor, theta: float) -> Tensor:
     none = torch.full_like(o[:, :1], theta)
     T = shares_of(SHARP * torch.cat([o, none], dim=1))[:, :-1]
-    T = smooth(F.max_pool2d(T, 2 * MARGIN + 1, 1, MARGIN), MARGIN / 2)
+    T = smooth(largest_within(T, MARGIN), MARGIN / 2)
     first, others = T[:, :1], T[:, 1:]
     room = (1 - first) / others.sum(dim=1, keepdim=True).clamp(min=1e-6)
     return torch.cat([first, others * room.clamp(max=1)], dim=1)

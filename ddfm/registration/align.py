@@ -19,10 +19,11 @@ from scipy import stats
 
 from ddfm.errors import unknown
 from ddfm.imaging.picture import LUMA, Picture
+from ddfm.registration.flow import flow
 from ddfm.registration.refine import Fit, Level
 from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
-from ddfm.registration.transform import MODELS, Transform
+from ddfm.registration.transform import FLOW, MODELS, Transform
 
 __all__ = ["Alignment", "align", "check", "tolerance"]
 
@@ -32,9 +33,11 @@ TURNING = MODELS[2:]  # what needs a grid of turns and sizes
 LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
 WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
 FINALISTS = 2  # of the guesses, by their coarse fits
+APART = 2.0  # pixels of the smallest copies that finalists differ by
 WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
+PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
 BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
 
@@ -79,13 +82,19 @@ def align(
 
     Args:
         fixed, moving: pictures, or grey levels (H, W). They may differ in size, and in field.
-        model: "auto", or one of `MODELS`.
+        model: "auto", one of `MODELS`, or "flow": a smooth field on top of what "auto" finds.
     """
-    if model != "auto" and model not in MODELS:
-        raise unknown("way to align", model, ("auto", *MODELS))
+    if model not in ("auto", *MODELS, FLOW):
+        raise unknown("way to align", model, ("auto", *MODELS, FLOW))
     a, b, full = _planes(fixed, moving)
-    result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
-    if model == "auto" and result.sure and not result.is_off:
+    if model == FLOW:
+        # What the field explains leaves the corners of all else uncertain.
+        work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread))
+        result = _with_field(work, _found(work, "auto", full))
+    else:
+        result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
+    is_chosen = model == "auto" or (model == FLOW and result.transform.field is None)
+    if is_chosen and result.sure and not result.is_off:
         t = result.transform
         # To interpolate would cost more than so little is worth.
         return replace(result, transform=Transform.framed(t.moving, t.fixed))
@@ -117,7 +126,7 @@ WHOLE = _Effort(
     guesses=6,
     levels=LEVELS,
     models=MODELS,
-    spread=0.002,
+    spread=0.003,
 )
 QUICK = _Effort(
     scales=_steps(1.11, -4, 4),
@@ -157,20 +166,24 @@ class _Work:
             fits = [middle.fit(guess, "shift", 8, WIDTHS) for guess in guesses]
             found["shift"] = self._finer(fits, "shift")
         larger = [model for model in models if model in TURNING]
-        guesses = search.guesses(scales, turns, self.effort.guesses) if larger else []
+        guesses = []
+        if larger:  # most pairs lie nearly well, however little they show
+            guesses = [self.framed, *search.guesses(scales, turns, self.effort.guesses - 1)]
         starts = [coarse.fit(guess, "similarity", 6, WIDE) for guess in guesses]
         for model in larger:
             fits = starts
             if model != "similarity":
                 fits = [coarse.fit(start.matrix, model, 6, WIDE) for start in starts]
-            best = sorted(fits, key=_score)[-FINALISTS:]
-            fits = [middle.fit(fit.matrix, model, 8, WIDE) for fit in best]
+            likely = [fit.matrix for fit in sorted(fits, key=_score, reverse=True)]
+            best = search.distinct(likely, FINALISTS, APART)
+            fits = [middle.fit(matrix, model, 8, WIDE) for matrix in best]
             found[model] = self._finer(fits, model)
         return found
 
-    def is_sure(self, fit: Fit, stand: float) -> bool:
+    def is_sure(self, fit: Fit, stand: float, model: str) -> bool:
         """Whether tiles agree on it, and on nothing near it."""
-        return stand > SURE_STAND and fit.spread < self.effort.spread * self.longest
+        spread = self.effort.spread * (PERSPECTIVE if model == "homography" else 1)
+        return stand > SURE_STAND and fit.spread < spread * self.longest
 
     def _finer(self, fits: list[Fit], model: str) -> Fit:
         """The likeliest of some fits, on the finer levels."""
@@ -189,7 +202,7 @@ def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Al
     level = work.levels[-1]
     near, stand = level.fit(work.framed, "similarity", 8, WIDTHS), level.stand(work.framed)
     found = full(near.matrix, "similarity")
-    if not work.is_sure(near, stand) or found.moves > tolerance(found):
+    if not work.is_sure(near, stand, "similarity") or found.moves > tolerance(found):
         return None
     spread = near.spread * max(found.fixed) / work.longest
     return Alignment(full(work.framed, "none"), True, stand, spread)
@@ -207,12 +220,28 @@ def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]
     return max(found, _judged(work, fits, full), key=lambda one: one.stand)
 
 
+def _with_field(work: _Work, found: Alignment) -> Alignment:
+    """What was found, and a field on top of it, if that is sure and moves anything far enough."""
+    if not found.sure:
+        return found
+    t, size = found.transform, (work.a.shape[0], work.a.shape[1])
+    matrix = t.at(work.b.size, size).matrix
+    field = flow(work.levels[-1], matrix)
+    if field is None:
+        return found
+    farthest = float(np.linalg.norm(field, axis=2).max()) * max(t.fixed) / max(size)
+    if farthest < tolerance(t):
+        return found
+    with_field = Transform(matrix, work.b.size, size, FLOW, field)
+    return replace(found, transform=with_field.at(t.moving, t.fixed))
+
+
 def _judged(
     work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
 ) -> Alignment:
     """The smallest sure model that explains the pair; if none is sure, the likeliest."""
     stands = {model: work.levels[-1].stand(fit.matrix) for model, fit in fits.items()}
-    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model])]
+    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model], model)]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
     else:

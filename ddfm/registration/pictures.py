@@ -14,7 +14,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
 from ddfm.registration.align import Alignment, align, check
 from ddfm.registration.gaps import bridged, says, with_gaps_filled
-from ddfm.registration.transform import Transform, common_transform
+from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
 __all__ = ["Registered", "common_of", "lay"]
@@ -84,6 +84,8 @@ def lay(
 
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
     """The transform that is common to pairs of one camera; those not sure have no say."""
+    if model == FLOW:
+        raise InputError("a field (align=flow) is of one pair; one transform for all has none")
     found = []
     for pictures in groups:
         if len(pictures) != 2:

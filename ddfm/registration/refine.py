@@ -1,9 +1,9 @@
 r"""The exact fit: a field of tiles, each with its likeness at every small shift, and one motion.
 
-For each tile t of the fixed image, S_t(d) is how like its self-similarities are to those of the
+For each tile t of the fixed image, S_t(d) is how like its descriptions are to those of the
 moving image, warped so far, at a shift d. A motion u(x; p) is fitted to all of them at once:
 
-    maximise   sum_t S_t(u(x_t; p)) - sum_k prior_k p_k^2
+    maximise   sum_t S_t(u(x_t; p)) - p' prior p
 
 Since every tile keeps its whole surface, one that is flat, or that has its peak elsewhere, does no
 harm, and no peaks need to be voted on. p are shift, size, turn | stretch, shear | perspective.
@@ -11,6 +11,7 @@ harm, and no peaks need to be voted on. p are shift, size, turn | stretch, shear
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from scipy import fft, ndimage
 
-from ddfm.registration.structure import Pyramid, resized, self_similarity, shrunk
-from ddfm.registration.transform import Transform
+from ddfm.registration.descriptor import describe
+from ddfm.registration.structure import Pyramid, resized, shrunk
+from ddfm.registration.transform import Size, Transform
 
-__all__ = ["DEGREES", "Fit", "Level"]
+__all__ = ["DEGREES", "Fit", "Level", "Surfaces", "centred", "climbed", "likeness", "tiled"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -51,8 +53,11 @@ class Fit:
 
     @property
     def score(self) -> float:
-        """The mean likeness, 1 for an image and itself."""
-        return float(self.likeness.mean()) if self.likeness.size else -1.0
+        """By how many of its own deviations the tiles' mean likeness is above 0.
+
+        So a motion that most tiles agree on goes before one that few tiles are very like under.
+        """
+        return _deviations(self.likeness) if self.likeness.size else -1.0
 
 
 class Level:
@@ -67,14 +72,15 @@ class Level:
         self.full = Transform.framed(size, self.fixed).matrix  # these pixels to the fixed image's
         self.seen = torch.zeros(size)
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
-        self.tiled = self._tiled(_centred(self_similarity(image, self.seen), self.seen), 0)
-        self.energy = (self.tiled * self.tiled).sum((0, 3, 4))
+        said = centred(describe(image), self.seen)
+        self.tiled = tiled(said, self.tiles, self.tile, 0)
         self.waves: dict[int, torch.Tensor] = {}  # of the tiles, for each reach
         self.side = max(size) / 2
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
         x, y = x * self.tile[1] - 0.5, y * self.tile[0] - 0.5
-        self.places = (np.c_[x.ravel(), y.ravel()] - middle) / self.side
+        self.centres: np.ndarray = np.c_[x.ravel(), y.ravel()]  # of the tiles
+        self.places = (self.centres - middle) / self.side
         self.units = np.array([[self.side, 0, middle[0]], [0, self.side, middle[1]], [0, 0, 1.0]])
 
     def fit(self, matrix: np.ndarray, model: str, reach: int, widths: tuple[float, ...]) -> Fit:
@@ -84,17 +90,16 @@ class Level:
             reach: pixels of this size that any tile may be off.
             widths: of the smoothing of surfaces, in such pixels, from first to last.
         """
-        surfaces = self._surfaces(matrix, reach)
+        surfaces = self.surfaces(matrix, reach)
         if not len(surfaces):
             return Fit(matrix, np.zeros(0))
         p = np.zeros(DEGREES[model])
         across, down = _motions(self.places, len(p))
-        prior = np.zeros(len(p))
-        prior[4:] = PRIOR
+        prior = np.diag(np.where(np.arange(len(p)) < 4, 0.0, PRIOR))
         for width in widths:
             smooth = ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest")
-            spline = _Surfaces(smooth)
-            p = _climbed(spline, across, down, prior, p)
+            spline = Surfaces(smooth)
+            p = climbed(spline, across, down, prior, p)
         likeness = spline(across @ p, down @ p)[0]
         spread = self._spread(spline, across, down, p, prior)
         return Fit(self._moved(matrix, p), likeness, spread)
@@ -105,18 +110,18 @@ class Level:
 
     def stand(self, matrix: np.ndarray) -> float:
         """Deviations by which the tiles' mean likeness stands above that a few pixels away."""
-        surfaces = self._surfaces(matrix, AWAY)
+        surfaces = self.surfaces(matrix, AWAY)
         if not len(surfaces):
             return 0.0
         near = slice(AWAY - NEAR, AWAY + NEAR + 1)
         elsewhere = np.ones(surfaces.shape[1:], bool)
         elsewhere[near, near] = False
         more = surfaces[:, AWAY, AWAY] - surfaces[:, elsewhere].mean(1)
-        return float(more.mean() / (more.std() + 1e-9) * np.sqrt(len(more)))
+        return _deviations(more)
 
     def _spread(
         self,
-        spline: _Surfaces,
+        spline: Surfaces,
         across: np.ndarray,
         down: np.ndarray,
         p: np.ndarray,
@@ -135,7 +140,7 @@ class Level:
 
         step = 0.25 * np.eye(len(p))
         curve = np.stack([(slopes(p - d) - slopes(p + d)).sum(0) / 0.5 for d in step])
-        curve = (curve + curve.T) / 2 + np.diag(2 * prior)
+        curve = (curve + curve.T) / 2 + 2 * prior
         values, vectors = np.linalg.eigh(curve)
         inverse = (vectors / np.maximum(values, 1e-3 * max(values.max(), 1e-6))) @ vectors.T
         own = slopes(p)
@@ -154,7 +159,7 @@ class Level:
         moved: np.ndarray = units @ np.linalg.inv(step) @ np.linalg.inv(units) @ matrix
         return moved / moved[2, 2]
 
-    def _surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
+    def surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
         """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure."""
         image, inside = self.moving.warped(
             np.linalg.inv(self.full) @ matrix, (self.height, self.width)
@@ -162,31 +167,59 @@ class Level:
         seen = shrunk(inside, BORDER, beyond=1.0)
         if float(seen.mean()) < LEAST_SEEN:
             return np.zeros((0, 2 * reach + 1, 2 * reach + 1))
-        g = self._tiled(_centred(self_similarity(image, seen), seen), reach)
-        y, x = self.tile
-        here = g[..., reach : reach + y, reach : reach + x]
-        energy = (self.energy * (here * here).sum((0, 3, 4))).sqrt()
-        # Over tiles of little structure, where likeness means little, the usual one is the unit.
-        unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + 1e-9
-        sides = [fft.next_fast_len(side + 2 * reach, real=True) for side in self.tile]
+        g = tiled(centred(describe(image), seen), self.tiles, self.tile, reach)
         if reach not in self.waves:
-            self.waves[reach] = torch.fft.rfft2(self.tiled, sides).conj()
-        waves = self.waves[reach] * torch.fft.rfft2(g, sides)
+            self.waves[reach] = waves_of(self.tiled, reach)
+        surfaces = likeness(self.tiled, g, reach, self.waves[reach])
         n = 2 * reach + 1
-        surfaces = torch.fft.irfft2(waves.sum(0), sides)[..., :n, :n] / unit[..., None, None]
         return surfaces.reshape(-1, n, n).double().numpy()
 
-    def _tiled(self, planes: torch.Tensor, reach: int) -> torch.Tensor:
-        """Planes (C, H, W) as tiles (C, rows, columns, y, x), each with a margin all around."""
-        (rows, columns), (y, x) = self.tiles, self.tile
-        right, below = columns * x - self.width + reach, rows * y - self.height + reach
-        planes = F.pad(planes, (reach, right, reach, below))
-        return planes.unfold(1, y + 2 * reach, y).unfold(2, x + 2 * reach, x)
+
+def tiled(planes: torch.Tensor, tiles: Size, tile: Size, reach: int) -> torch.Tensor:
+    """Planes (C, H, W) as tiles (C, rows, columns, y, x), each with a margin all around."""
+    (rows, columns), (y, x) = tiles, tile
+    height, width = planes.shape[-2:]
+    right, below = columns * x - width + reach, rows * y - height + reach
+    planes = F.pad(planes, (reach, right, reach, below))
+    return planes.unfold(1, y + 2 * reach, y).unfold(2, x + 2 * reach, x)
 
 
-def _centred(like: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    mean = (like * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
-    return (like - mean) * seen
+def likeness(
+    fixed: torch.Tensor, moving: torch.Tensor, reach: int, waves: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Surfaces (rows, columns, dy, dx) of tiles of both, as `tiled` gives them.
+
+    `waves` is `waves_of(fixed, reach)`, if that is known.
+    """
+    y, x = fixed.shape[-2:]
+    here = moving[..., reach : reach + y, reach : reach + x]
+    energy = (fixed.square().sum((0, 3, 4)) * here.square().sum((0, 3, 4)) + TINY).sqrt()
+    # Over tiles of little structure, where likeness means little, the usual one is the unit.
+    unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + 1e-9
+    waves = waves_of(fixed, reach) if waves is None else waves
+    n, sides = 2 * reach + 1, _sides((y, x), reach)
+    product = sum(w.conj() * torch.fft.rfft2(m, sides) for w, m in zip(waves, moving, strict=True))
+    return torch.fft.irfft2(product, sides)[..., :n, :n] / unit[..., None, None]
+
+
+def waves_of(tiles: torch.Tensor, reach: int) -> torch.Tensor:
+    """The transform of tiles, wide enough for shifts up to a reach."""
+    return torch.fft.rfft2(tiles, _sides(tiles.shape[-2:], reach))
+
+
+def _sides(tile: Sequence[int], reach: int) -> list[int]:
+    return [fft.next_fast_len(side + 2 * reach, real=True) for side in tile]
+
+
+def _deviations(values: np.ndarray) -> float:
+    """By how many deviations of it the mean differs from 0."""
+    return float(values.mean() / (values.std() + 1e-9) * np.sqrt(len(values)))
+
+
+def centred(planes: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Planes (C, H, W) less their mean, and 0 where nothing is seen."""
+    mean = (planes * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
+    return (planes - mean) * seen
 
 
 def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,15 +232,15 @@ def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
     return across, down
 
 
-def _climbed(
-    spline: _Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
+def climbed(
+    spline: Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
 ) -> np.ndarray:
     """The p at the nearest maximum: Newton's steps, shortened where they would not climb."""
     if not len(p):
         return p
     value, slope, curve = _objective(spline, across, down, prior, p)
     for _ in range(STEPS):
-        if np.abs(slope).max() < FLAT * len(across):
+        if np.abs(slope).max() < FLAT * np.abs(across).sum(0).max():
             break
         # Along directions that curve the wrong way it goes uphill all the same.
         sizes, ways = np.linalg.eigh(curve)
@@ -229,17 +262,17 @@ def _climbed(
 
 
 def _objective(
-    spline: _Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
+    spline: Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """What is maximised, its slope, and its curvature with the sign reversed."""
     values, (by_x, by_y), (xx, xy, yy) = spline.curved(across @ p, down @ p)
-    slope = across.T @ by_x + down.T @ by_y - 2 * prior * p
+    slope = across.T @ by_x + down.T @ by_y - 2 * prior @ p
     mixed = (across.T * xy) @ down
     curve = (across.T * xx) @ across + (down.T * yy) @ down + mixed + mixed.T
-    return float(values.sum() - (prior * p * p).sum()), slope, np.diag(2 * prior) - curve
+    return float(values.sum() - p @ prior @ p), slope, 2 * prior - curve
 
 
-class _Surfaces:
+class Surfaces:
     """Cubic splines through a stack of surfaces, at one point of each."""
 
     def __init__(self, surfaces: np.ndarray) -> None:

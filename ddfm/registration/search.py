@@ -17,6 +17,7 @@ SIGMA = 1.0  # of the smoothing before gradients, in these pixels
 MARGIN = 0.16  # how far the frames may be apart, as a share of the longer side
 LEAST_OVERLAP = 0.45  # of the smaller frame
 BORDER = 2  # pixels next to a frame's edge have gradients that no scene has
+FAR = 6.0  # small pixels that guesses differ by
 NOWHERE = -9.0  # the correlation of shifts that are out of the question
 
 
@@ -96,12 +97,14 @@ class Search:
                     found.append((float(surface[at]), self.shifted(matrix, at)))
                     surface[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = NOWHERE
         found.sort(key=lambda guess: -guess[0])
+        return self.distinct([guess for _, guess in found], count, FAR)
+
+    def distinct(self, matrices: list[np.ndarray], count: int, far: float) -> list[np.ndarray]:
+        """The first few that are all some small pixels apart."""
         kept: list[np.ndarray] = []
-        for _, guess in found:
-            if all(self.apart(guess, other) > 6 for other in kept):
-                kept.append(guess)
-            if len(kept) == count:
-                break
+        for matrix in matrices:
+            if len(kept) < count and all(self.apart(matrix, other) > far for other in kept):
+                kept.append(matrix)
         return kept
 
     def apart(self, one: np.ndarray, other: np.ndarray) -> float:

@@ -1,11 +1,8 @@
-r"""What two sensors see alike: where things end and which way, not how bright they are.
+"""What two sensors see alike: where things end and which way, not how bright they are.
 
-Two descriptions of a grey image, neither of which changes where contrast is inverted:
-
-- `orientation`: the gradient's angle doubled, z = (gx + i gy)^2 / (|g|^2 + mean |g|^2), so that a
-  step up is a step down. One complex number a pixel, which one FFT correlates: for searching.
-- `self_similarity`: how like its neighbours a patch is, MIND (Heinrich et al. 2012), 8 numbers a
-  pixel. More exact, and better where two sensors show one edge differently: for refining.
+`orientation` is the gradient's angle doubled, z = (gx + i gy)^2 / (|g|^2 + mean |g|^2), so that a
+step up is a step down, and contrast may be inverted. One complex number a pixel, which one FFT
+correlates: for searching. Fits use `ddfm.registration.descriptor`, which is more exact.
 """
 
 from __future__ import annotations
@@ -20,11 +17,7 @@ from ddfm.numerics.filters import smooth
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped_plane
 
-__all__ = ["Pyramid", "orientation", "resized", "self_similarity", "shrunk"]
-
-REACH = 2  # pixels to the neighbours whose patches are compared
-# To the right, down, and both diagonals; the other four are where these are neighbours of.
-NEIGHBOURS = ((0, REACH), (REACH, 0), (REACH, REACH), (REACH, -REACH))
+__all__ = ["Pyramid", "orientation", "resized", "shrunk"]
 
 
 def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
@@ -36,20 +29,6 @@ def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
     usual = (energy * seen).sum() / seen.sum().clamp(min=1) + 1e-8
     z: np.ndarray = (g**2 / (energy + usual)).numpy()
     return z
-
-
-def self_similarity(image: Tensor, seen: Tensor) -> Tensor:
-    """(8, H, W), 1 for the likest neighbour and towards 0 for the unlike, of an image (H, W)."""
-    x = ndimage.gaussian_filter(image.numpy(), 0.5, mode="nearest")
-    # What comes in at the other border lies within the margin that nothing is read from.
-    steps = np.stack([(x - np.roll(x, (-dy, -dx), (0, 1))) ** 2 for dy, dx in NEIGHBOURS])
-    steps = ndimage.gaussian_filter(steps, (0, 1, 1), mode="nearest", truncate=3)
-    back = [np.roll(step, shift, (0, 1)) for step, shift in zip(steps, NEIGHBOURS, strict=True)]
-    unlike = torch.from_numpy(np.concatenate([steps, np.stack(back)]))
-    usual = unlike.mean(0)
-    floor = (usual * seen).sum() / seen.sum().clamp(min=1)
-    like = torch.exp(-unlike / (usual + 0.1 * floor + 1e-7))
-    return like / like.amax(0).clamp(min=1e-8)
 
 
 def resized(image: Tensor, longest: int) -> Tensor:

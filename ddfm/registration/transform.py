@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError, unknown
+from ddfm.registration.field import checked_field, displacements
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
 
-__all__ = ["ALIGN", "MODELS", "Size", "Transform", "common_transform", "fitted"]
+__all__ = ["ALIGN", "FLOW", "MODELS", "Size", "Transform", "common_transform", "fitted"]
 
 # By what each adds to the one before: place; turn and size; stretch and shear; perspective.
 MODELS = ("none", "shift", "similarity", "affine", "homography")
-ALIGN = ("none", "auto", "once", *MODELS[1:])  # what one can ask for
+FLOW = "flow"  # one of them, and a field on top of it
+ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # what one can ask for
+ROUNDS = 20  # until a point is found that a field takes to a place
 FORMAT = "ddfm transform 1"
 
 Size = tuple[int, int]  # height, width
@@ -36,17 +39,24 @@ class Transform:
         matrix: (3, 3), of homogeneous points: fixed ~ matrix @ (x, y, 1) of the moving picture.
         moving: size of the picture that is moved.
         fixed: size of the picture that it is laid on.
-        model: the smallest of `MODELS` that it belongs to. "none" is `Transform.framed`.
+        model: the smallest of `MODELS` that it belongs to, "none" being `Transform.framed`; "flow",
+            if there is a field.
+        field: of displacements of the fixed picture (`ddfm.registration.field`): what the matrix
+            takes to x + field(x) lies at x. It is of one pair, and has no inverse.
     """
 
     matrix: np.ndarray
     moving: Size
     fixed: Size
     model: str = "homography"
+    field: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise unknown("model of a transform", self.model, MODELS)
+        models = MODELS if self.field is None else (FLOW,)
+        if self.model not in models:
+            raise unknown("model of a transform", self.model, models)
+        if self.field is not None:
+            object.__setattr__(self, "field", checked_field(self.field, self.fixed))
         matrix = np.array(self.matrix, np.float64)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise InputError("a transform is a matrix of 3 x 3 finite numbers")
@@ -62,11 +72,17 @@ class Transform:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) of the moving picture lie in the fixed one."""
         ahead = np.c_[points, np.ones(len(points))] @ self.matrix.T
-        moved: np.ndarray = ahead[:, :2] / ahead[:, 2:]
+        laid: np.ndarray = ahead[:, :2] / ahead[:, 2:]
+        if self.field is None:
+            return laid
+        moved = laid
+        for _ in range(ROUNDS):
+            moved = laid - displacements(self.field, self.fixed, moved)
         return moved
 
     def inverse(self) -> Transform:
         """From the fixed picture to the moving one."""
+        self._check_no_field()
         return Transform(np.linalg.inv(self.matrix), self.fixed, self.moving, self.model)
 
     def then(self, other: Transform) -> Transform:
@@ -76,6 +92,8 @@ class Transform:
                 f"a transform to pictures of {_words(self.fixed)} pixels is not followed by one "
                 f"from {_words(other.moving)}"
             )
+        self._check_no_field()
+        other._check_no_field()
         model = max(self.model, other.model, key=MODELS.index)
         return Transform(other.matrix @ self.matrix, self.moving, other.fixed, model)
 
@@ -84,7 +102,10 @@ class Transform:
         if (moving, fixed) == (self.moving, self.fixed):
             return self
         matrix = _scaling(self.fixed, fixed) @ self.matrix @ _scaling(moving, self.moving)
-        return Transform(matrix, moving, fixed, self.model)
+        field = self.field
+        if field is not None:
+            field = field * [fixed[1] / self.fixed[1], fixed[0] / self.fixed[0]]
+        return Transform(matrix, moving, fixed, self.model, field)
 
     def distance(self, other: Transform) -> float:
         """How far apart two transforms take the corners of the moving picture, in mean pixels."""
@@ -115,13 +136,14 @@ class Transform:
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {
+        about = {
             "format": FORMAT,
             "model": self.model,
             "matrix": self.matrix.tolist(),
             "moving": list(self.moving),
             "fixed": list(self.fixed),
         }
+        return about if self.field is None else about | {"field": self.field.round(3).tolist()}
 
     @classmethod
     def from_dict(cls, entry: Any, name: str = "the transform") -> Transform:
@@ -133,9 +155,10 @@ class Transform:
             if min(*moving, *fixed) < 1:
                 raise ValueError
             matrix = np.array(entry["matrix"], np.float64)
+            field = None if "field" not in entry else np.array(entry["field"], np.float64)
         except (TypeError, KeyError, ValueError):
             raise InputError(f"{name} is not a transform that ddfm wrote") from None
-        return cls(matrix, moving, fixed, str(entry.get("model", "homography")))
+        return cls(matrix, moving, fixed, str(entry.get("model", "homography")), field)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes JSON; the file appears whole."""
@@ -148,6 +171,10 @@ class Transform:
 
     def _corners(self) -> np.ndarray:
         return self(_corners(self.moving))
+
+    def _check_no_field(self) -> None:
+        if self.field is not None:
+            raise InputError("a transform with a field is not inverted, and not joined to another")
 
 
 def common_transform(transforms: Sequence[Transform]) -> Transform:

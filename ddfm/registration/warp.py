@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from ddfm.imaging.picture import Picture
+from ddfm.registration.field import spread_out
 from ddfm.registration.transform import Size, Transform
 
 __all__ = ["common_box", "cropped", "warped", "warped_plane"]
@@ -29,7 +30,8 @@ def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]
     extra = [plane for plane in (picture.alpha, picture.mask) if plane is not None]
     planes = np.concatenate([picture.pixels, *(plane[..., None] for plane in extra)], axis=2)
     x = torch.from_numpy(np.ascontiguousarray(planes, np.float32)).permute(2, 0, 1)
-    moved, inside = warped_plane(x, transform.matrix, transform.fixed, mode="bicubic")
+    t = transform
+    moved, inside = warped_plane(x, t.matrix, t.fixed, mode="bicubic", field=t.field)
     array = moved.clamp(0, 1).permute(1, 2, 0).numpy()
     channels = picture.samples.shape[2]
     alpha = None if picture.alpha is None else array[..., channels] * inside.numpy()
@@ -38,11 +40,16 @@ def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]
 
 
 def warped_plane(
-    planes: torch.Tensor, matrix: np.ndarray, fixed: Size, mode: str = "bilinear"
+    planes: torch.Tensor,
+    matrix: np.ndarray,
+    fixed: Size,
+    mode: str = "bilinear",
+    field: np.ndarray | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Planes (C, h, w) on a grid of size `fixed`, and where (H, W) they reach.
 
-    Where they become smaller they are smoothed first, so that no pattern appears.
+    A field displaces what the matrix laid. Where planes become smaller they are smoothed first, so
+    that no pattern appears.
     """
     h, w = planes.shape[-2:]
     back = np.linalg.inv(matrix)
@@ -55,6 +62,9 @@ def warped_plane(
         smooth = ndimage.gaussian_filter(planes.numpy(), (0, sigma[1], sigma[0]), mode="nearest")
         planes = torch.from_numpy(smooth)
     y, x = torch.arange(fixed[0]).double()[:, None], torch.arange(fixed[1]).double()[None, :]
+    if field is not None:
+        moves = torch.from_numpy(spread_out(field, fixed))
+        x, y = x + moves[..., 0], y + moves[..., 1]
     z = back[2, 0] * x + back[2, 1] * y + back[2, 2]
     u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]) / z
     v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]) / z

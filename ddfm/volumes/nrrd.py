@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError
+from ddfm.imaging.quiet import quiet
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
@@ -105,7 +106,8 @@ def write(path: Path, volume: Volume) -> None:
     if volume.record is not None:
         header[KEY] = volume.record
     file = BytesIO()
-    nrrd.write(file, values, header, index_order="F")
+    with quiet():
+        nrrd.write(file, values, header, index_order="F")
     # The library says in comments what time it is; the same volume is to be the same file.
     lines, _, data = file.getvalue().partition(b"\n\n")
     lines = b"\n".join(line for line in lines.split(b"\n") if not line.startswith(b"#"))

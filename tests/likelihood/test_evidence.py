@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from ddfm import DdfmError
 from ddfm.config import FusionConfig
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE
-from ddfm.numerics.filters import smooth
+from ddfm.numerics.filters import largest_within, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, dct, grad, idct, in_cosines
 from ddfm.numerics.regions import smooth_regions
 from ddfm.numerics.tone import Tone
@@ -92,6 +92,13 @@ def test_smoothing_is_symmetric_and_keeps_the_mean():
     inside = smooth(scene(3, (60, 60)), 1.5)[..., 8:-8, 8:-8]
     scipys = gaussian_filter(scene(3, (60, 60)).numpy(), (0, 0, 1.5, 1.5), radius=(0, 0, 5, 5))
     np.testing.assert_allclose(inside, scipys[..., 8:-8, 8:-8], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 21)])
+def test_the_largest_of_a_square_is_scipys(size):
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    found = [maximum_filter(plane, 7, mode="constant") for plane in x.flatten(0, 1).numpy()]
+    assert np.array_equal(largest_within(x, 3).flatten(0, 1).numpy(), np.stack(found))
 
 
 def wide_scene(seed: int) -> torch.Tensor:

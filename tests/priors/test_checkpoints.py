@@ -343,7 +343,7 @@ def test_a_container_full_of_itself_is_looked_through_once(tmp_path):
     [
         ('{"channel_mult": [1e999, 1]}', "channel_mult of .* must be a list of numbers"),
         ('{"channel_mult": [NaN]}', "NaN is no number"),
-        ('{"channel_mult": ' + "[" * 50_000, "nested too deeply"),
+        ('{"channel_mult": ' + "[" * 200_000, "nested too deeply"),
         ('{"alphas_bar": 0.5}', "alphas_bar of .* must be a list of numbers"),
         ('{"alphas_bar": [[0.5], [0.4]]}', "alphas_bar of .* must be a list of numbers"),
         ('{"betas": []}', "betas of .* must be a list of numbers"),

@@ -47,17 +47,17 @@ class Annotated:
         return sorted({box.kind for some in self.boxes.values() for box in some})
 
 
-def read_boxes(path: Path) -> Annotated:
+def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
     """A CSV file with the columns pair, class, x0, y0, x1, y1; in pixels.
 
     A column `group` sorts pairs, as into day and night. A column `annotated_on` says in which
-    image a box was seen; then those that were seen in the fused one ("fusion") count. Names as in
-    MSRS, with D or N behind the number, are day and night without a column.
+    image a box was seen; then those that were seen in these count. Names as in MSRS, with D or N
+    behind the number, are day and night without a column.
     """
     boxes: dict[str, list[Box]] = {}
     groups: dict[str, str] = {}
     for number, line in enumerate(_lines(path), 2):
-        if line.get("annotated_on", "fusion") != "fusion":
+        if line.get("annotated_on", on[0]) not in on:
             continue
         name = line["pair"]
         try:

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""How well `--align flow` finds smooth fields of displacements that were put on registered pairs.
+
+    python benchmarks/alignment_flow.py RoadScene [--every 2 --first 1] [--pixels 0 3 5 8]
+
+Each infrared image is displaced by a random cubic B-spline of 6 x 8 control points, by so many
+pixels in the root mean square, and aligned with the visible one, by "auto" and by "flow". An error
+is the mean distance over all pixels of the part 5 % within the frame, from where the pair lay as it
+was given. Pairs lie off themselves by a pixel or so; what is found at 0 pixels tells how much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.sources import grey
+from ddfm.registration.align import align
+from ddfm.registration.field import spread_out
+from ddfm.registration.transform import Transform
+
+GRID = (6, 8)  # control points of what is put on
+MARGIN = 0.05  # of each side, where nothing is measured
+MODELS = ("auto", "flow")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--moving", default="ir")
+    parser.add_argument("--fixed", default="vi")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
+    parser.add_argument("--first", type=int, default=0, help="where to begin")
+    parser.add_argument("--pixels", nargs="+", type=float, default=[0.0, 3.0, 5.0, 8.0])
+    parser.add_argument("--seed", type=int, default=0)
+    how = parser.parse_args()
+    torch.set_num_threads(1)
+    files = find_pairs(how.folder / how.moving, how.folder / how.fixed).pairs
+    pairs = [
+        [grey(read_image(file)) for file in pair.files] for pair in files[how.first :: how.every]
+    ]
+    print(f"{len(pairs)} pairs\n")
+    print("| put on px | model | median px | worst | moved | of those | s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for pixels in how.pixels:
+        rng = np.random.default_rng(how.seed)
+        cases = [(fixed, moving, _field(fixed, pixels, rng)) for moving, fixed in pairs]
+        for model in MODELS:
+            print(_line(pixels, model, cases), flush=True)
+    return 0
+
+
+def _line(pixels: float, model: str, cases: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
+    errors, moved, began = [], [], time.process_time()
+    for fixed, moving, field in cases:
+        found = align(fixed, _displaced(moving, field), model)
+        size = (fixed.shape[0], fixed.shape[1])
+        laid = found.transform if found.sure else Transform.framed(size, size)
+        errors.append(_error(laid, field))
+        moved.append(found.sure and laid.moves > 0)
+    seconds = (time.process_time() - began) / len(cases)
+    of_those = [error for error, yes in zip(errors, moved, strict=True) if yes]
+    cells = [f"{pixels:g}", model, f"{np.median(errors):.2f}", f"{max(errors):.1f}"]
+    cells += [f"{sum(moved)}", f"{np.median(of_those):.2f}" if of_those else "-", f"{seconds:.1f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _field(like: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 2): from where the displaced image shows what it shows at a pixel."""
+    moves = spread_out(rng.standard_normal((*GRID, 2)), (like.shape[0], like.shape[1]))
+    moves -= moves.mean((0, 1))
+    scaled: np.ndarray = moves * pixels / np.sqrt((moves**2).sum(2).mean())
+    return scaled
+
+
+def _displaced(image: np.ndarray, field: np.ndarray) -> np.ndarray:
+    y, x = np.indices(image.shape)
+    at = [y + field[..., 1], x + field[..., 0]]
+    return ndimage.map_coordinates(image, at, order=3, mode="nearest").astype(np.float32)
+
+
+def _error(found: Transform, field: np.ndarray) -> float:
+    """A displaced image's pixel x shows what was at x + field(x): there it is to be laid."""
+    h, w = field.shape[:2]
+    top, left = round(MARGIN * h), round(MARGIN * w)
+    y, x = np.mgrid[top : h - top : 4, left : w - left : 4].reshape(2, -1)
+    truth = np.c_[x, y] + field[y, x]
+    return float(np.linalg.norm(found(np.c_[x, y]) - truth, axis=1).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

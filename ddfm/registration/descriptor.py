@@ -1,0 +1,84 @@
+"""What a small network says about each pixel's surroundings, alike for two sensors.
+
+It was trained (`ddfm.training.descriptor`) so that what it says of two pictures of one scene is
+like where both show one thing, and unlike a few pixels away. Most of it works at half the size,
+which is quicker and sees further.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from ddfm.errors import HostError
+from ddfm.storage.shipped import shipped
+
+__all__ = ["CHANNELS", "WEIGHTS", "Descriptor", "describe"]
+
+WEIGHTS = "descriptor.safetensors"
+CHANNELS = 12  # numbers a pixel
+WIDTH, INNER = 16, 32  # channels at full and at half size
+WINDOW = 9  # pixels, twice, of the surroundings that levels are measured against
+FLOOR = 0.05  # of the picture's usual contrast, where there is less
+
+
+class Descriptor(nn.Module):
+    """From grey levels (N, 1, H, W) to descriptions (N, CHANNELS, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(1, WIDTH, 5, padding=2)
+        self.down = nn.Conv2d(WIDTH, INNER, 3, padding=1)
+        self.wide = nn.Conv2d(INNER, INNER, 3, padding=1)
+        self.wider = nn.Conv2d(INNER, INNER, 3, padding=1)
+        self.back = nn.Conv2d(INNER, WIDTH, 1)
+        self.last = nn.Conv2d(WIDTH, CHANNELS, 3, padding=1)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        h, w = levels.shape[-2:]
+        even = F.pad(_against_surroundings(levels), (0, w % 2, 0, h % 2), mode="replicate")
+        fine = torch.relu(self.fine(even)).contiguous(memory_format=torch.channels_last)  # quicker
+        x = torch.relu(self.down(F.avg_pool2d(fine, 2)))
+        x = torch.relu(self.wide(x))
+        x = torch.relu(x + self.wider(x))
+        x = F.interpolate(self.back(x), scale_factor=2, mode="bilinear")
+        said: Tensor = self.last(torch.relu(fine + x))
+        return said[..., :h, :w]
+
+
+def describe(image: Tensor) -> Tensor:
+    """(CHANNELS, H, W) of grey levels (H, W), by the weights that come with ddfm."""
+    with torch.no_grad():
+        said: Tensor = _shipped()(image[None, None])[0]
+    return said
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Descriptor:
+    from safetensors.torch import load_file
+
+    path = shipped(WEIGHTS)
+    if path is None:
+        raise HostError("the weights for alignment are not installed; reinstall ddfm")
+    network = Descriptor()
+    network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    return network.eval()
+
+
+def _against_surroundings(levels: Tensor) -> Tensor:
+    """Levels less those around, by the contrast there: shade and bright spots count alike."""
+    x = (levels - levels.mean((2, 3), keepdim=True)).numpy()
+    usual = (x**2).mean((2, 3), keepdims=True)
+    x = x - _mean_around(x)
+    return torch.from_numpy(x / np.sqrt(_mean_around(x**2) + FLOOR * usual + 1e-6))
+
+
+def _mean_around(x: np.ndarray) -> np.ndarray:
+    for _ in range(2):
+        x = ndimage.uniform_filter(x, (1, 1, WINDOW, WINDOW), mode="nearest")
+    return x

@@ -1,0 +1,65 @@
+"""A smooth field of displacements over a picture: a cubic B-spline through a few control points.
+
+A field is an array (rows, columns, 2): pixels to the right and down at control points that are
+spread evenly over the picture, one row and one column of them outside of each border.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import InputError
+
+__all__ = ["basis", "checked_field", "displacements", "least_area", "spread_out"]
+
+FEWEST, MOST = 4, 100  # control points along a side
+FINE = 512  # pixels along a side show every fold of these
+
+
+def basis(at: np.ndarray, side: int, points: int) -> np.ndarray:
+    """Weights (N, points) of the control points along a side, at places (N) in pixels.
+
+    Beyond the picture they are as at its border.
+    """
+    along = np.clip((at + 0.5) / side, 0, 1) * (points - 3) + 1
+    distance = np.abs(along[:, None] - np.arange(points))
+    near, far = 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clip(0) ** 3 / 6
+    return np.where(distance < 1, near, far)
+
+
+def displacements(field: np.ndarray, size: tuple[int, int], points: np.ndarray) -> np.ndarray:
+    """What points (N, 2) of a picture of a size are moved by."""
+    down = basis(points[:, 1], size[0], field.shape[0])
+    across = basis(points[:, 0], size[1], field.shape[1])
+    moved: np.ndarray = np.einsum("nr,nc,rcd->nd", down, across, field, optimize=True)
+    return moved
+
+
+def spread_out(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What every pixel is moved by: (H, W, 2)."""
+    down = basis(np.arange(size[0]), size[0], field.shape[0])
+    across = basis(np.arange(size[1]), size[1], field.shape[1])
+    moved: np.ndarray = np.einsum("yr,rcd,xc->yxd", down, field, across, optimize=True)
+    return moved
+
+
+def least_area(field: np.ndarray, size: tuple[int, int]) -> float:
+    """The least that a pixel's area becomes; where it is below 0, the picture is folded."""
+    rows, columns = (min(side, FINE) for side in size)
+    moved = spread_out(field * [columns / size[1], rows / size[0]], (rows, columns))
+    down, across = np.gradient(moved, axis=(0, 1))
+    area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
+    return float(area.min())
+
+
+def checked_field(field: Any, size: tuple[int, int]) -> np.ndarray:
+    """The field as an array; raises unless it is one, and folds nothing."""
+    field = np.array(field, np.float64)
+    shape = field.shape
+    if field.ndim != 3 or shape[2] != 2 or not all(FEWEST <= n <= MOST for n in shape[:2]):
+        raise InputError(f"a field has {FEWEST} to {MOST} rows and columns of 2 numbers")
+    if not np.isfinite(field).all() or least_area(field, size) <= 0:
+        raise InputError("a field has finite numbers, and no folds")
+    return field

@@ -1,0 +1,59 @@
+"""Samples whose truth is known, and a network that learns it."""
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy import ndimage
+
+from ddfm.registration.descriptor import Descriptor, describe
+from ddfm.registration.refine import centred, likeness, tiled
+from ddfm.training.descriptor import REACH, WINDOW, Samples, Training, loss
+
+
+def pairs(count=2):
+    rng = np.random.default_rng(0)
+    scenes = ndimage.gaussian_filter(rng.standard_normal((count, 160, 300)), (0, 3, 3)) * 8
+    return [(scene, 1 - scene) for scene in scenes.clip(-0.5, 0.5).astype(np.float32) + 0.5]
+
+
+def test_tiles_are_likest_where_a_sample_says():
+    samples = Samples(pairs(), seed=0)
+    near = []
+    for _ in range(8):
+        sample = samples.draw()
+        a, b = (
+            centred(describe(x), seen) for x, seen in zip(sample.sides, sample.seen, strict=True)
+        )
+        size = tuple(-(-side // n) for side, n in zip(WINDOW, sample.tiles, strict=True))
+        surfaces = likeness(
+            tiled(a, sample.tiles, size, 0), tiled(b, sample.tiles, size, REACH), REACH
+        )
+        peaks = surfaces.flatten(2).argmax(2).flatten()
+        found = torch.stack([peaks % (2 * REACH + 1), peaks // (2 * REACH + 1)], 1) - REACH
+        near += ((found - sample.off).norm(dim=1) < 1.5).tolist()
+    assert np.mean(near) > 0.7  # what a sample does not show all of is in it, too
+
+
+def test_the_truth_is_likelier_than_another_shift():
+    sample = Samples(pairs(), seed=1).draw()
+    said = torch.stack([describe(side) for side in sample.sides])
+    true = loss(said, sample, torch.tensor(20.0))
+    sample.off.add_(4.0)
+    assert true < loss(said, sample, torch.tensor(20.0))
+
+
+def test_it_learns_and_what_is_saved_is_the_network(tmp_path):
+    torch.manual_seed(0)
+    samples = Samples(pairs(), seed=2)
+    batch, training = [samples.draw() for _ in range(2)], Training(3e-3)
+    losses = [training.step(batch, 1.0) for _ in range(8)]
+    assert losses[-1] < losses[0] - 0.3
+    training.save(tmp_path / "weights.safetensors")
+    again = Descriptor()
+    again.load_state_dict(
+        {name: w.float() for name, w in load_file(tmp_path / "weights.safetensors").items()}
+    )
+    x = torch.rand(1, 1, 31, 45)
+    with torch.no_grad():
+        assert torch.allclose(again(x), training.network(x), atol=0.02, rtol=0.02)
+        assert again(x).shape == (1, 12, 31, 45)
