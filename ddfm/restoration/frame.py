@@ -16,7 +16,7 @@ __all__ = ["find_frame"]
 
 FLAT = 1.5 / 255  # what levels of a rim may differ by
 LEAST = 0.02  # share of the picture that a rim must have to be one, and a frame
-CORNERS = 8  # of a quadrilateral that the picture's border cuts
+CORNERS = 6, 8  # of a quadrilateral whose dark corners are not seen; that the border cuts
 CUT = 0.02  # share of its area that a frame may lose when it is given so few corners
 SMALLEST = 32  # pixels of a side: corners of less are found by chance
 LOOK = 160  # pixels of each side that are looked at first
@@ -58,7 +58,7 @@ def _frame(plane: np.ndarray) -> np.ndarray | None:
         hull = corners[ConvexHull(corners).vertices]
     except QhullError:
         return None
-    polygon = _simplified(hull)
+    polygon = _simplified(hull, CORNERS[int(len(inside) > 0)])
     area = _area(hull)
     frame = _filled(hull, rim.shape)
     if _area(polygon) < (1 - CUT) * area or (~rim & frame).sum() < FULL * frame.sum():
@@ -94,10 +94,10 @@ def _area(polygon: np.ndarray) -> float:
     return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
-def _simplified(polygon: np.ndarray) -> np.ndarray:
+def _simplified(polygon: np.ndarray, corners: int) -> np.ndarray:
     """With few corners: those go first that take the least area with them."""
     points = list(polygon)
-    while len(points) > CORNERS:
+    while len(points) > corners:
         before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
         a, b = before - points, after - points
         lost = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

@@ -25,6 +25,7 @@ from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
 from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
@@ -275,7 +276,7 @@ def _without_noise(
         there = noise_level(y)
         if level > UNLIKELY * there:
             found["noise_there"] = round(255 * there / 2, 2)
-        return denoise(y, level)
+        return unclipped(denoise(y, level), level)
     return y
 
 

@@ -104,8 +104,3 @@ def test_the_bench_compares_with_the_clean_pair_and_with_classical_methods(tmp_p
     assert "set after scale-a=2, means" in tables
     assert ddfm_run(*command, "--quiet").exit_code == 0
     assert bicubic.stat().st_mtime_ns == before and (out / "tables.md").read_text() == tables
-
-
-def test_what_goes_away_says_what_takes_its_place(tmp_path):
-    result = ddfm_run("bench", tmp_path, "--out", tmp_path / "out", "--noise", "15,25")
-    assert "--degrade noise=15 --degrade noise=25" in result.stderr

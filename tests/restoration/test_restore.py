@@ -161,6 +161,13 @@ def test_scenes_are_no_frames(name):
     assert find_frame(plane) is None
 
 
+def test_what_is_round_is_no_frame():
+    """A brain on black ground, of so few pixels that its outline has eight straight parts."""
+    y, x = np.mgrid[:128, :128] - 63.5
+    head = np.maximum(np.maximum(abs(x), abs(y)), (abs(x) + abs(y)) / 1.35) < 30
+    assert find_frame(np.where(head, 0.6, 0)) is None
+
+
 def test_a_frame_shows_no_rim(fuser):
     """Levels jump no more where the frame ends than they do in the fusion of whole pictures."""
     framed = np.zeros_like(INFRARED)
