@@ -199,7 +199,7 @@ class Training:
         self.optimizer.step()
         return float(value.detach())
 
-    def save(self, path: Path) -> None:
+    def keep(self, path: Path) -> None:
         weights = {name: w.half().contiguous() for name, w in self.network.state_dict().items()}
         write_weights(path, weights, {})
 
@@ -234,9 +234,9 @@ def main() -> int:
             print(
                 f"{len(losses)} steps: {np.mean(losses[-50:]):.3f}, aside {value:.3f}", flush=True
             )
-            training.save(how.out)
+            training.keep(how.out)
             said = time.monotonic()
-    training.save(how.out)
+    training.keep(how.out)
     return 0
 
 

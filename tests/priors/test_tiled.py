@@ -105,7 +105,7 @@ def test_a_whole_run_in_tiles_shows_no_seam():
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0.2, 0.8, (2, 1, 9, 12)))
     a, b = F.interpolate(coarse, (160, 300), mode="bicubic").clamp(0, 1)[:, 0].float()
-    settings = {"likelihood": "paper", "steps": 6, "device": "cpu"}
+    settings = {"likelihood": "paper", "steps": 6, "device": "cpu", "look": False}
     whole = Fuser(blurred(4), tile=0, **settings)(a, b)
     parts = Fuser(blurred(4), tile=128, **settings)(a, b)
     assert parts.settings["tile"] == 128

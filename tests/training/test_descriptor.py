@@ -48,7 +48,7 @@ def test_it_learns_and_what_is_saved_is_the_network(tmp_path):
     batch, training = [samples.draw() for _ in range(2)], Training(3e-3)
     losses = [training.step(batch, 1.0) for _ in range(8)]
     assert losses[-1] < losses[0] - 0.3
-    training.save(tmp_path / "weights.safetensors")
+    training.keep(tmp_path / "weights.safetensors")
     again = Descriptor()
     again.load_state_dict(
         {name: w.float() for name, w in load_file(tmp_path / "weights.safetensors").items()}
