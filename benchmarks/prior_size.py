@@ -25,7 +25,7 @@ import ddfm
 from ddfm.priors.prior import Prior
 from ddfm.priors.schedule import t_of_sigma
 from ddfm.priors.tiled import Tiled
-from enlarged import enlarged_pair
+from mirrored import mirrored_pair
 
 CROP, TILE, BLOCK = 256, 512, 32
 SIGMAS = (25, 100)
@@ -73,11 +73,11 @@ def table(prior: Prior, clean: Tensor) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prior", default="default")
-    parser.add_argument("--picture", help="a photograph; by default the visible example, enlarged")
+    parser.add_argument("--picture", help="a photograph; by default the visible example, mirrored")
     parser.add_argument("--side", type=int, default=1024, help=f"a multiple of {CROP}")
     options = parser.parse_args()
     size = (options.side, options.side)
-    picture = Image.open(options.picture) if options.picture else enlarged_pair(size)[1]
+    picture = Image.open(options.picture) if options.picture else mirrored_pair(size)[1]
     prior = ddfm.load_prior(options.prior)
     mode = "L" if prior.channels == 1 else "RGB"
     array = np.asarray(ImageOps.fit(picture.convert("RGB"), size).convert(mode), np.float32)

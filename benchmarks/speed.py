@@ -8,7 +8,7 @@ Each line is measured in processes of its own, one after the other, and that for
 else the machine does meets all of them. Figures are medians. Seconds are those of the clock,
 processor seconds those of all threads together; on a busy machine the latter say more, and ratios
 are of them. Peak memory is the largest resident set that the process ever had. The pair is the
-example pair, enlarged.
+example pair, mirrored at its borders to that size.
 
 "As published" is the 552M network that the authors of DDFM use, with random weights, 100 calls a
 pair. One call on 256 x 256 pixels is timed, and scaled by pixels and calls, which flatters it:
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from enlarged import enlarged_pair, size_of
+from mirrored import mirrored_pair, size_of
 
 HERE = Path(__file__).parents[1]
 
@@ -185,7 +185,7 @@ def main() -> None:
 
         def pair_of(size: tuple[int, int]) -> list[Path]:
             paths = [folder / f"{kind}-{size[0]}x{size[1]}.png" for kind in ("ir", "vis")]
-            for image, path in zip(enlarged_pair(size), paths, strict=True):
+            for image, path in zip(mirrored_pair(size), paths, strict=True):
                 image.save(path)
             return paths
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import ddfm
 from ddfm.priors.tiled import Tiled
-from enlarged import enlarged_pair, size_of
+from mirrored import mirrored_pair, size_of
 
 __all__ = ["compare"]
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--method", default="ddfm")
     parser.add_argument("--save", type=Path, help="a folder for both results")
     options = parser.parse_args()
-    pair = enlarged_pair(size_of(options.size))
+    pair = mirrored_pair(size_of(options.size))
     prior = ddfm.load_prior(options.prior)
     given = {"method": options.method, "color": "grey"}
     if options.method == "ddfm":

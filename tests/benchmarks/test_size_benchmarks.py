@@ -16,7 +16,7 @@ from ddfm.priors.tiled import Tiled
 from places import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-tiles, prior_size, enlarged = map(importlib.import_module, ("tiles", "prior_size", "enlarged"))
+tiles, prior_size, mirrored = map(importlib.import_module, ("tiles", "prior_size", "mirrored"))
 
 
 def test_a_seam_is_seen_and_noise_is_none():
@@ -52,7 +52,7 @@ def test_a_prior_that_drifts_with_the_size_is_found_out():
         assert float(fast) == pytest.approx(0, abs=0.01)
 
 
-def test_enlarged_pairs_have_the_size_that_was_asked_for():
-    infrared, visible = enlarged.enlarged_pair(enlarged.size_of("160x90"))
+def test_mirrored_pairs_have_the_size_that_was_asked_for():
+    infrared, visible = mirrored.mirrored_pair(mirrored.size_of("160x90"))
     assert infrared.size == visible.size == (160, 90)
     assert (infrared.mode, visible.mode) == ("L", "RGB")

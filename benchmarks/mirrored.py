@@ -1,0 +1,35 @@
+"""The example pair at any size: big pictures for the other benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["mirrored_pair", "size_of"]
+
+DATA = Path(__file__).parents[1] / "examples" / "data"
+
+
+def mirrored_pair(size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
+    """Infrared (grey) and visible (colour), (width, height): the scene and its mirrored images.
+
+    Its pixels stay as they are: enlarged, they would be found out, and taken back before a fusion.
+    """
+    files = DATA / "olinda_infrared.png", DATA / "olinda_visible.png"
+    infrared, visible = (_mirrored(np.asarray(Image.open(file)), size) for file in files)
+    return infrared, visible
+
+
+def _mirrored(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    h, w = pixels.shape[:2]
+    around = [(0, max(0, height - h)), (0, max(0, width - w))] + [(0, 0)] * (pixels.ndim - 2)
+    return Image.fromarray(np.pad(pixels, around, mode="symmetric")[:height, :width])
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(width, height) of "640x480"."""
+    width, height = map(int, text.lower().split("x"))
+    return width, height
