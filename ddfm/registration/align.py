@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import stats
 
 from ddfm.errors import unknown
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.registration.flow import flow
-from ddfm.registration.refine import Fit, Level
+from ddfm.registration.refine import Fit, Level, deviations
 from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import FLOW, MODELS, Transform
@@ -263,8 +262,7 @@ def _smallest(fits: dict[str, Fit]) -> str:
 def _better(one: Fit, other: Fit) -> bool:
     if one.likeness.shape != other.likeness.shape or not one.likeness.size:
         return bool(one.likeness.size)
-    gain = one.likeness - other.likeness
-    return bool(stats.ttest_1samp(gain, 0.0).statistic > BELIEVED)
+    return deviations(one.likeness - other.likeness) > BELIEVED
 
 
 def _planes(

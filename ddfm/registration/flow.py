@@ -12,10 +12,10 @@ half of the tiles, as on a checkerboard, is laid by a field that was fitted to t
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from ddfm.registration.field import basis, least_area
-from ddfm.registration.refine import Level, Surfaces, climbed
+from ddfm.registration.refine import Level, Surfaces, climbed, deviations
 
 __all__ = ["flow"]
 
@@ -49,7 +49,7 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     for told in (half, ~half):
         points = _fitted(smooth, weights * told[:, None], prior)
         gain[~told] = _gain(smooth[-1], weights @ points)[~told]
-    if not stats.ttest_1samp(gain, 0.0).statistic > BELIEVED:
+    if not deviations(gain) > BELIEVED:
         return None
     field = _fitted(smooth, weights, prior).reshape(*grid, 2)
     while least_area(field, sides) < LEAST_AREA:

@@ -23,7 +23,17 @@ from ddfm.registration.descriptor import describe
 from ddfm.registration.structure import Pyramid, resized, shrunk
 from ddfm.registration.transform import Size, Transform
 
-__all__ = ["DEGREES", "Fit", "Level", "Surfaces", "centred", "climbed", "likeness", "tiled"]
+__all__ = [
+    "DEGREES",
+    "Fit",
+    "Level",
+    "Surfaces",
+    "centred",
+    "climbed",
+    "deviations",
+    "likeness",
+    "tiled",
+]
 
 Pair = tuple[np.ndarray, np.ndarray]
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -57,7 +67,7 @@ class Fit:
 
         So a motion that most tiles agree on goes before one that few tiles are very like under.
         """
-        return _deviations(self.likeness) if self.likeness.size else -1.0
+        return deviations(self.likeness) if self.likeness.size else -1.0
 
 
 class Level:
@@ -117,7 +127,7 @@ class Level:
         elsewhere = np.ones(surfaces.shape[1:], bool)
         elsewhere[near, near] = False
         more = surfaces[:, AWAY, AWAY] - surfaces[:, elsewhere].mean(1)
-        return _deviations(more)
+        return deviations(more)
 
     def _spread(
         self,
@@ -211,7 +221,7 @@ def _sides(tile: Sequence[int], reach: int) -> list[int]:
     return [fft.next_fast_len(side + 2 * reach, real=True) for side in tile]
 
 
-def _deviations(values: np.ndarray) -> float:
+def deviations(values: np.ndarray) -> float:
     """By how many deviations of it the mean differs from 0."""
     return float(values.mean() / (values.std() + 1e-9) * np.sqrt(len(values)))
 

@@ -49,12 +49,12 @@ class Uncertainty:
 
         The result, more or less Student's quantile of so few samples times their deviation.
         """
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
         if not 0 < share < 1:
             raise InputError(f"the share of an interval is between 0 and 1, not {share}")
         n = len(self.samples)
-        reach = float(t.ppf((1 + share) / 2, n - 1)) * np.sqrt(1 + 1 / n) * self.std
+        reach = float(stdtrit(n - 1, (1 + share) / 2)) * np.sqrt(1 + 1 / n) * self.std
         return (self.result - reach).clip(0, 1), (self.result + reach).clip(0, 1)
 
     @by_annotation
