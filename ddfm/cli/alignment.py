@@ -23,7 +23,8 @@ _OPTIONS = (
         default="none",
         show_default=True,
         help="Lay the sources on one another: auto, shift, similarity, affine or homography; flow: "
-        "and by a smooth field, for parallax; once: folders and films, by one transform for all.",
+        "and by a smooth field, for parallax, of one pair or in folders; once: folders and films, "
+        "by one transform for all.",
     ),
     click.option(
         "--align-to",

@@ -54,8 +54,11 @@ def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
 def is_noise(image: Tensor) -> bool:
     """Whether what `noise_level` finds is noise, and no texture.
 
-    Means of four pixels have half of the noise, and of texture nearly all there is, or more.
+    Means of four pixels have half of the noise, and of texture nearly all there is, or more. So
+    noise that neighbours share, of a picture that was made smooth, is taken for texture.
     """
+    if min(image.shape[-2:]) < 2 * (BLOCK + 2):
+        return noise_level(image) > 0  # too small to tell
     half = noise_level(F.avg_pool2d(image, 2))
     return 0 < half < LEFT * noise_level(image)
 

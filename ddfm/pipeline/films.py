@@ -32,6 +32,7 @@ from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import SAMPLE, aligned_once
 from ddfm.pipeline.runner import Item, Made, Outcome, Overlapping, Summary, run
 from ddfm.progress import progress_bar, stage
+from ddfm.restoration.observation import Observation
 from ddfm.result import Chosen
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Entry, Shard
@@ -155,6 +156,17 @@ def _aligned(
     return aligned_once(fuser, (frame.given for frame in first))
 
 
+def _as_large_as_they_are(fuser: Fuser) -> Fuser:
+    """A fuser that looks for no enlargement of before: found in some frames only, it would flicker.
+
+    What was said remains.
+    """
+    said = [Observation.of(one) for one in fuser.config.observations]
+    said += [Observation()] * (2 - len(said))
+    scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in said]
+    return fuser.with_config(observations=[one.plain() for one in scaled])
+
+
 @by_annotation
 def fuse_frames(
     pairs: Iterable[tuple[Any, Any]],
@@ -197,7 +209,7 @@ class _FilmWork:
             "temporal_denoising": temporal_denoising,
             "warm": warm,
         }
-        self.fuser, self.given = fuser, dict(fuser.config.options)
+        self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
         self.asked = {} if asked is None else asked  # beside the picture, of each frame
         if self.asked.get("attribution"):
             check_attribution(fuser.config)

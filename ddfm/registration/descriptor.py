@@ -24,6 +24,7 @@ WEIGHTS = "descriptor.safetensors"
 CHANNELS = 12  # numbers a pixel
 WIDTH, INNER = 16, 32  # channels at full and at half size
 WINDOW = 9  # pixels, twice, of the surroundings that levels are measured against
+AROUND = 10  # pixels that a description depends on, at most
 FLOOR = 0.05  # of the picture's usual contrast, where there is less
 
 
@@ -53,8 +54,10 @@ class Descriptor(nn.Module):
 
 def describe(image: Tensor) -> Tensor:
     """(CHANNELS, H, W) of grey levels (H, W), by the weights that come with ddfm."""
+    # Continued, or the network would see an edge along the border of every picture.
+    wide = F.pad(image[None, None], (AROUND,) * 4, mode="replicate")
     with torch.no_grad():
-        said: Tensor = _shipped()(image[None, None])[0]
+        said: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
     return said
 
 

@@ -15,6 +15,7 @@ from ddfm.errors import InputError
 __all__ = ["basis", "checked_field", "displacements", "least_area", "spread_out"]
 
 FEWEST, MOST = 4, 100  # control points along a side
+FARTHEST = 10  # times the longer side; what is beyond was not found
 FINE = 512  # pixels along a side show every fold of these
 
 
@@ -47,7 +48,7 @@ def spread_out(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def least_area(field: np.ndarray, size: tuple[int, int]) -> float:
     """The least that a pixel's area becomes; where it is below 0, the picture is folded."""
-    rows, columns = (min(side, FINE) for side in size)
+    rows, columns = (max(2, min(side, FINE)) for side in size)
     moved = spread_out(field * [columns / size[1], rows / size[0]], (rows, columns))
     down, across = np.gradient(moved, axis=(0, 1))
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
@@ -60,6 +61,7 @@ def checked_field(field: Any, size: tuple[int, int]) -> np.ndarray:
     shape = field.shape
     if field.ndim != 3 or shape[2] != 2 or not all(FEWEST <= n <= MOST for n in shape[:2]):
         raise InputError(f"a field has {FEWEST} to {MOST} rows and columns of 2 numbers")
-    if not np.isfinite(field).all() or least_area(field, size) <= 0:
+    far = FARTHEST * max(size)
+    if not (np.abs(field) <= far).all() or not least_area(field, size) > 0:
         raise InputError("a field has finite numbers, and no folds")
     return field

@@ -54,7 +54,7 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     field = _fitted(smooth, weights, prior).reshape(*grid, 2)
     while least_area(field, sides) < LEAST_AREA:
         field = SHRINK * field
-    return field * level.full[0, 0]
+    return field * [level.full[0, 0], level.full[1, 1]]
 
 
 def _fitted(smooth: list[Surfaces], weights: np.ndarray, prior: np.ndarray) -> np.ndarray:

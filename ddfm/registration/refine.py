@@ -47,6 +47,8 @@ STEPS, HALVINGS = 12, 5  # of Newton's way to the maximum
 FARTHEST = 2.0  # pixels that a step may move a tile by
 FLAT = 1e-3  # slope, a tile, that is level
 TINY = 1e-12
+LEAST_ENERGY = 1e-3  # of a tile, where others have hundreds: what is even is like nothing
+NOTHING = 1e-4  # of likeness, which rounding may make of what is even
 LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 
 
@@ -205,7 +207,7 @@ def likeness(
     here = moving[..., reach : reach + y, reach : reach + x]
     energy = (fixed.square().sum((0, 3, 4)) * here.square().sum((0, 3, 4)) + TINY).sqrt()
     # Over tiles of little structure, where likeness means little, the usual one is the unit.
-    unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + 1e-9
+    unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + LEAST_ENERGY
     waves = waves_of(fixed, reach) if waves is None else waves
     n, sides = 2 * reach + 1, _sides((y, x), reach)
     product = sum(w.conj() * torch.fft.rfft2(m, sides) for w, m in zip(waves, moving, strict=True))
@@ -223,7 +225,7 @@ def _sides(tile: Sequence[int], reach: int) -> list[int]:
 
 def deviations(values: np.ndarray) -> float:
     """By how many deviations of it the mean differs from 0."""
-    return float(values.mean() / (values.std() + 1e-9) * np.sqrt(len(values)))
+    return float(values.mean() / (values.std() + NOTHING) * np.sqrt(len(values)))
 
 
 def centred(planes: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ MODELS = ("none", "shift", "similarity", "affine", "homography")
 FLOW = "flow"  # one of them, and a field on top of it
 ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # what one can ask for
 ROUNDS = 20  # until a point is found that a field takes to a place
+LONGEST = 10**7  # pixels of a side: no picture has more
 FORMAT = "ddfm transform 1"
 
 Size = tuple[int, int]  # height, width
@@ -152,11 +153,11 @@ class Transform:
             if not isinstance(entry, Mapping) or entry["format"] != FORMAT:
                 raise ValueError
             moving, fixed = ((int(h), int(w)) for h, w in (entry["moving"], entry["fixed"]))
-            if min(*moving, *fixed) < 1:
+            if min(*moving, *fixed) < 1 or max(*moving, *fixed) > LONGEST:
                 raise ValueError
             matrix = np.array(entry["matrix"], np.float64)
             field = None if "field" not in entry else np.array(entry["field"], np.float64)
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             raise InputError(f"{name} is not a transform that ddfm wrote") from None
         return cls(matrix, moving, fixed, str(entry.get("model", "homography")), field)
 

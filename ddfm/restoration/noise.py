@@ -127,7 +127,7 @@ def find_photons(y: Tensor) -> NoiseLaw | None:
     for k, part in enumerate(np.array_split(order, PARTS)):
         found[k] = np.quantile(variances[part], QUIET)
         at[k] = means[part][variances[part] <= np.quantile(variances[part], 0.25)].mean()
-    if found.max() < SPAN * found.min() or np.corrcoef(at, found)[0, 1] < SURE:
+    if found.max() < SPAN * found.min() or not np.corrcoef(at, found)[0, 1] >= SURE:
         return None
     weighed = np.stack([at, np.ones(PARTS)], axis=1) / found[:, None]
     gain, rest = np.linalg.lstsq(weighed, np.ones(PARTS), rcond=None)[0]
@@ -135,7 +135,8 @@ def find_photons(y: Tensor) -> NoiseLaw | None:
         gain, rest = (at / found).sum() / (at**2 / found**2).sum(), 0.0
     if np.square(found / (gain * at + rest) - 1).mean() > OFF**2:
         return None
-    return "poisson", round(float(gain), 2), round(math.sqrt(rest), 2)
+    level = float(f"{gain:.3g}")
+    return ("poisson", level, round(math.sqrt(rest), 2)) if level > 0 else None
 
 
 def deviation_of(noise: float | Sequence[Any], level: float) -> float:

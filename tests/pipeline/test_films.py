@@ -68,6 +68,18 @@ def test_frames_of_a_still_film_are_all_the_same(fuser):
         np.testing.assert_allclose(fusion.picture.pixels, alone, atol=1e-6)
 
 
+def test_frames_are_taken_as_large_as_they_are():
+    """What was enlarged before may be found out in some frames only, and a film would flicker."""
+    coarse = np.random.default_rng(0).integers(0, 255, (60, 80), dtype=np.uint8)
+    wide = np.asarray(Image.fromarray(coarse).resize((160, 120), Image.Resampling.BILINEAR))
+    other = np.random.default_rng(1).integers(0, 255, (120, 160), dtype=np.uint8)
+    alone = ddfm.Fuser("gaussian", task="ir-visible", device="cpu", look=False)
+    with pytest.warns(DdfmWarning, match="was enlarged 2 times"):
+        alone(wide, other)
+    (frame,) = fuse_frames([(wide, other)], alone)  # a warning would be an error here
+    assert not any("enlarged" in one for one in frame.settings.get("observed", ()))
+
+
 def test_a_noisy_still_film_flickers_less_than_its_frames_by_themselves(fuser):
     pairs = [(noisy(scene(0), 2 * k), noisy(scene(1), 2 * k + 1)) for k in range(10)]
 

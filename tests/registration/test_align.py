@@ -102,9 +102,11 @@ def test_pictures_of_two_scenes_are_never_sure():
         assert not check(scene(seed), 1 - scene(seed + 10)).sure
 
 
-def test_flat_pictures_are_no_error():
-    assert not align(np.zeros((64, 64)), np.ones((64, 64))).sure
-    assert not check(np.zeros((9, 12)), np.ones((9, 12))).sure
+@pytest.mark.parametrize("level", [0.0, 0.5])
+@pytest.mark.parametrize("size", [(48, 64), (480, 640), (100, 400)])
+def test_flat_pictures_are_no_error_and_never_sure(size, level):
+    a, b = np.full(size, level, np.float32), np.full(size, 1 - level, np.float32)
+    assert not check(a, b).sure and not align(a, b).sure
 
 
 def test_an_unknown_model_is_named():

@@ -64,6 +64,20 @@ def test_a_field_that_is_none_is_refused(field):
         Transform(np.eye(3), SIZE, SIZE, "flow", field)
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [{"moving": [float("inf"), 4]}, {"fixed": [10**400, 4]}, {"field": np.full((5, 5, 2), 1e200)}],
+)
+def test_a_broken_file_is_no_transform(broken):
+    entry = with_field().to_dict() | broken
+    with pytest.raises(DdfmError, match="not a transform|a field has"):
+        Transform.from_dict(entry)
+
+
+def test_a_field_fits_a_picture_of_one_row():
+    assert with_field().at((1, 40), (1, 40)).field is not None
+
+
 @pytest.fixture(scope="module")
 def displaced():
     """The example pair, the infrared picture inverted and displaced; and by what."""
