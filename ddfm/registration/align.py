@@ -36,7 +36,7 @@ APART = 2.0  # pixels of the smallest copies that finalists differ by
 WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
-LEAST_TILES = 12  # of which fewer may agree by chance
+LEAST_TILES = 6  # of which fewer may agree by chance
 PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
 BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
