@@ -29,7 +29,7 @@ from ddfm.imaging.sources import read_sources, resized
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
-from ddfm.restoration.observation import Observation
+from ddfm.restoration.observation import AS_IT_IS
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard
 from ddfm.version import __version__
@@ -41,7 +41,6 @@ __all__ = ["Clean", "DegradedWork", "fuse_degraded", "row_name", "ways"]
 
 AS_SEEN, TOLD = "", "told"
 BESIDE = 3  # pixels from a frame to lines that it is compared with
-AS_IT_IS = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)
 
 
 def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:

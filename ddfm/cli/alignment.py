@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ddfm.cli.options import with_options
 from ddfm.cli.writing import OutputPath
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ _OPTIONS = (
 
 def align_options(command: Command) -> Command:
     """What is asked about alignment, as options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 def alignment_settings(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse
-from ddfm.cli.options import checked, echo_json, verify_option
+from ddfm.cli.options import checked, echo_json, verify_option, with_options
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ _OPTIONS = (
 
 def folder_options(command: Command) -> Command:
     """What is asked about folders, as options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

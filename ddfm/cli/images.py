@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ddfm.cli.options import with_options
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath
 
@@ -65,9 +66,7 @@ _OPTIONS = (
 
 def image_options(command: Command) -> Command:
     """What is asked about one scene, as options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

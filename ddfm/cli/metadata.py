@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ddfm.cli.options import with_options
+
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
 
@@ -53,16 +55,12 @@ _CALLED = {  # keywords whose option has another name
 
 def metadata_options(command: Command) -> Command:
     """What is asked about metadata, as options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 def record_options(command: Command) -> Command:
     """What is asked about the record alone, where nothing comes along of the sources."""
-    for option in reversed(_RECORD):
-        command = option(command)
-    return command
+    return with_options(command, _RECORD)
 
 
 def as_recorded(

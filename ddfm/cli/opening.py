@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse, said_of
+from ddfm.cli.options import with_options
 from ddfm.cli.writing import WritingCommand, say
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ _FLIR = (
 
 def opening_options(command: Command) -> Command:
     """What is asked about the levels of files, as options."""
-    for option in reversed(_RANGES + _PAGE + _FLIR):
-        command = option(command)
-    return command
+    return with_options(command, _RANGES + _PAGE + _FLIR)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ __all__ = [
     "reading_options",
     "ssim_range_option",
     "verify_option",
+    "with_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -229,9 +230,14 @@ def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=1, default=str))
 
 
+def with_options(command: Command, options: Sequence[Callable[..., Any]]) -> Command:
+    """A command with these options, which its help lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def fuser_options(command: Command) -> Command:
     """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
     command = verbose_option(reading_options(command))
-    for option in reversed(_FUSER):
-        command = option(command)
-    return command
+    return with_options(command, _FUSER)

@@ -54,6 +54,8 @@ def observation_options(command: Command) -> Command:
 
 def observations(settings: dict[str, Any]) -> dict[str, Any]:
     """Takes these options out of all that was said; the keyword of a `Fuser`, if there is need."""
+    from ddfm.restoration.observation import AS_IT_IS
+
     as_is = settings.pop("as_is")
     found = []
     for source in "ab":
@@ -64,7 +66,7 @@ def observations(settings: dict[str, Any]) -> dict[str, Any]:
         if "noise" in said:
             said["noise"] = _noise(said["noise"])
         if as_is:
-            said = {"scale": 1, "stripes": "none", "dead": False, "frame": False, "jpeg": 0} | said
+            said = AS_IT_IS.plain() | said
         found.append(said)
     return {"observations": found} if any(found) else {}
 

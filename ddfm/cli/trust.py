@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ddfm.cli.options import with_options
 from ddfm.cli.writing import OutputPath
 
 __all__ = ["samples_for", "trust_options", "uncertainty_options"]
@@ -44,9 +45,7 @@ _attribution = click.option(
 
 def uncertainty_options(command: Command) -> Command:
     """What is asked about how sure a result is, as options."""
-    for option in reversed(_UNCERTAINTY):
-        command = option(command)
-    return command
+    return with_options(command, _UNCERTAINTY)
 
 
 def trust_options(command: Command) -> Command:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ddfm.cli.options import with_options
+
 __all__ = ["OfVolumes", "volume_options"]
 
 Command = Callable[..., Any]
@@ -81,9 +83,7 @@ _OPTIONS = (
 
 def volume_options(command: Command) -> Command:
     """What is asked about volumes, as options."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def observe(
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if level >= clean and is_noise(inside):
+    if level >= clean and is_noise(inside, level):
         stage("removing noise")
         mean = denoised(prior, seen, level)
     if clipped is None:

@@ -287,11 +287,7 @@ class EvidenceLikelihood(Likelihood):
         right, below, energy = _energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
         if self.T is not None:
-            brightest = s.amax(dim=1, keepdim=True)
-            most = torch.minimum(torch.cat(self._middles, dim=1), brightest)
-            lifted = grad(torch.maximum(s, most))
-            right.lerp_(lifted[0], self.T)
-            below.lerp_(lifted[1], self.T)
+            self._lift(s, right, below)
         self._read_gradients(right, below, energy, strongest)
         del right, below  # a large image has room for what is needed, and no more
         W = self._mildness(strongest)
@@ -322,6 +318,15 @@ class EvidenceLikelihood(Likelihood):
     def _mildness(self, energy: Tensor) -> Tensor:
         """W_k of (7)."""
         return (1 + energy / self.edge**2).rsqrt()
+
+    def _lift(self, s: Tensor, right: Tensor, below: Tensor) -> None:
+        """Gradients of s_k become those that count on its targets, see (5)."""
+        assert self.T is not None
+        brightest = s.amax(dim=1, keepdim=True)
+        most = torch.minimum(torch.cat(self._middles, dim=1), brightest)
+        lifted = grad(torch.maximum(s, most))
+        right.lerp_(lifted[0], self.T)
+        below.lerp_(lifted[1], self.T)
 
     def _read_gradients(
         self, right: Tensor, below: Tensor, energy: Tensor, strongest: Tensor

@@ -23,13 +23,7 @@ import torch
 from torch import Tensor
 
 from ddfm.numerics.bands import in_bands, sum_in_bands
-from ddfm.numerics.filters import (
-    largest_within,
-    per_image_mean,
-    reach_of,
-    shares_of,
-    smooth,
-)
+from ddfm.numerics.filters import largest_within, per_image_mean, reach_of, shares_of, smooth
 from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]

@@ -51,16 +51,16 @@ def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
     return variance, (clipped < 0.1) & (variance > 0)
 
 
-def is_noise(image: Tensor) -> bool:
-    """Whether what `noise_level` finds is noise, and no texture.
+def is_noise(image: Tensor, level: float) -> bool:
+    """Whether the level that `noise_level` found is of noise, and not of texture.
 
     Means of four pixels have half of the noise, and of texture nearly all there is, or more. So
     noise that neighbours share, of a picture that was made smooth, is taken for texture.
     """
     if min(image.shape[-2:]) < 2 * (BLOCK + 2):
-        return noise_level(image) > 0  # too small to tell
+        return level > 0  # too small to tell
     half = noise_level(F.avg_pool2d(image, 2))
-    return 0 < half < LEFT * noise_level(image)
+    return 0 < half < LEFT * level
 
 
 def _bent(x: Tensor, dim: int) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from ddfm.errors import unknown
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.registration.flow import flow
-from ddfm.registration.refine import Fit, Level, deviations
+from ddfm.registration.refine import BELIEVED, Fit, Level, deviations
 from ddfm.registration.search import MARGIN, Search
 from ddfm.registration.structure import Pyramid, resized
 from ddfm.registration.transform import FLOW, MODELS, Transform
@@ -38,7 +38,6 @@ LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, tha
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 LEAST_TILES = 6  # of which fewer may agree by chance
 PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
-BELIEVED = 3.5  # deviations of the paired difference by which a larger model must be better
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from ddfm.registration.field import basis, least_area
-from ddfm.registration.refine import Level, Surfaces, climbed, deviations
+from ddfm.registration.refine import BELIEVED, Level, Surfaces, climbed, deviations
 
 __all__ = ["flow"]
 
@@ -23,7 +23,6 @@ SPACING = 64  # pixels between control points, of the level
 BEND, STILL = 0.0003, 0.0001  # of likeness, a tile, for a square pixel
 REACH = 8  # pixels that a tile may be off
 WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the smoothing of surfaces
-BELIEVED = 3.5  # deviations by which tiles that had no say must be liker
 LEAST_AREA = 0.3  # of what a pixel covers
 SHRINK = 0.8  # of a field that would leave less
 

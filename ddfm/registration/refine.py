@@ -24,6 +24,7 @@ from ddfm.registration.structure import Pyramid, resized, shrunk
 from ddfm.registration.transform import Size, Transform
 
 __all__ = [
+    "BELIEVED",
     "DEGREES",
     "Fit",
     "Level",
@@ -48,6 +49,7 @@ FARTHEST = 2.0  # pixels that a step may move a tile by
 FLAT = 1e-3  # slope, a tile, that is level
 TINY = 1e-12
 LEAST_ENERGY = 1e-3  # of a tile, where others have hundreds: what is even is like nothing
+BELIEVED = 3.5  # `deviations` by which tiles must be liker under what has more freedom
 NOTHING = 1e-4  # of likeness, which rounding may make of what is even
 LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
 
@@ -87,6 +89,7 @@ class Level:
         said = centred(describe(image), self.seen)
         self.tiled = tiled(said, self.tiles, self.tile, 0)
         self.waves: dict[int, torch.Tensor] = {}  # of the tiles, for each reach
+        self.seen_under: dict[tuple[bytes, int], np.ndarray] = {}  # surfaces, by matrix and reach
         self.side = max(size) / 2
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
@@ -172,7 +175,16 @@ class Level:
         return moved / moved[2, 2]
 
     def surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
-        """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure."""
+        """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure.
+
+        They are kept, for several fits begin where others did.
+        """
+        under = np.ascontiguousarray(matrix).tobytes(), reach
+        if under not in self.seen_under:
+            self.seen_under[under] = self._surfaces(matrix, reach)
+        return self.seen_under[under]
+
+    def _surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
         image, inside = self.moving.warped(
             np.linalg.inv(self.full) @ matrix, (self.height, self.width)
         )

@@ -13,7 +13,7 @@ from typing import Any
 from ddfm.arguments import flag, number, one_of, positive, text, whole_number
 from ddfm.errors import InputError, short
 
-__all__ = ["STRIPES", "NoiseLaw", "Observation", "plain_observations"]
+__all__ = ["AS_IT_IS", "STRIPES", "NoiseLaw", "Observation", "plain_observations"]
 
 STRIPES = ("auto", "none", "columns", "rows")
 LARGEST_SCALE = 64
@@ -136,3 +136,7 @@ def _noise(value: Any) -> float | NoiseLaw:
         numbers += [number(f"noise {kind}", n, 0, 255) for n in value[2:]]
         return (kind, *numbers)
     return 0.0 if value == 0 and not isinstance(value, str) else positive("noise", value, 255)
+
+
+# Of a source that nothing is looked for in, but noise and what the sizes say.
+AS_IT_IS = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)

@@ -261,7 +261,8 @@ def _sharp(
 
 
 def _photons(y: Tensor, clean: float) -> NoiseLaw | None:
-    return find_photons(y) if noise_level(y) >= clean and is_noise(y) else None
+    level = noise_level(y)
+    return find_photons(y) if level >= clean and is_noise(y, level) else None
 
 
 def _without_noise(
@@ -271,7 +272,7 @@ def _without_noise(
         found["noise"] = list(said.noise)
         return without_noise(y, law_of(said.noise), denoise)
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or (level >= clean and is_noise(y)):
+    if said.noise or (level >= clean and is_noise(y, level)):
         found["noise"] = round(255 * level / 2, 2)
         there = noise_level(y)
         if level > UNLIKELY * there:

@@ -46,11 +46,8 @@ WINDOW = (64, 128)  # pixels that a sample shows
 # Pixels of the longer side, tiles of the window, and how often: as in `ddfm.registration.align`.
 LEVELS = ((128, (3, 7), 0.4), (256, (2, 5), 0.35), (512, (1, 3), 0.25))
 REACH = 8  # pixels of the surfaces
-SHIFT, SHEAR, TURN = (
-    6.0,
-    0.035,
-    8.0,
-)  # pixels, share and degrees that sides are off, and both are turned
+SHIFT, SHEAR = 6.0, 0.035  # pixels that sides are off, and share
+TURN = 8.0  # degrees that both are turned by
 TWO_SENSORS = 0.75  # of the samples
 LOOSE = {True: 1.3, False: 0.15}  # pixels at full size that two sensors', or one's, pairs are off
 OFFSETS = 3  # deviations either way that the common offset is looked for
