@@ -84,7 +84,8 @@ _PAGE = (
         "--page",
         type=int,
         metavar="NUMBER",
-        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
+        help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
+        "[default: the first]",
     ),
 )
 
