@@ -175,8 +175,8 @@ def uid_of(*parts: str) -> str:
 
 def _digest(volume: Volume, series: Any, keep_identity: bool) -> str:
     """Of all that the files of a series have in them: values, grid, whose it is, what made it."""
-    digest = hashlib.sha256(np.ascontiguousarray(volume.values))
-    digest.update(np.ascontiguousarray(volume.affine))
+    digest = hashlib.sha256(np.ascontiguousarray(volume.values).data)
+    digest.update(np.ascontiguousarray(volume.affine).data)
     said = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
     images = [origin.images for origin in volume.origins] if keep_identity else []
     digest.update(json.dumps([__version__, volume.record, said, images]).encode())
