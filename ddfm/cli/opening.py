@@ -84,7 +84,8 @@ _PAGE = (
         "--page",
         type=int,
         metavar="NUMBER",
-        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
+        help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
+        "[default: the first]",
     ),
 )
 
@@ -150,8 +151,13 @@ class OfFiles:
             from ddfm.pipeline.again import opening
 
             before = opening(record)
-        given = {"celsius": self.celsius, "percentiles": self.percentiles, "grid": self.grid}
-        given |= {"page": self.page, "longest": longest}
+        given: dict[str, Any] = {
+            "celsius": self.celsius,
+            "percentiles": self.percentiles,
+            "grid": self.grid,
+            "page": self.page,
+            "longest": longest,
+        }
         if {"--celsius", "--percentiles"} & set(said):  # either says what is black and white
             before = replace(before, celsius=None, percentiles=None)
         if self.range_a or self.range_b:
