@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 
 from ddfm.config import FusionConfig, ResolvedConfig, name_of
 from ddfm.diffusion.samplers import find_sampler
-from ddfm.dmfuse.fuse import OVERLAP, check_options
-from ddfm.errors import InputError
+from ddfm.dmfuse.fuse import OVERLAP
+from ddfm.errors import InputError, unknown
 from ddfm.likelihood import check_source_count, find_likelihood
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.device import fast_dtype
+from ddfm.numerics.tone import Tone
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
 
@@ -24,7 +25,8 @@ def check_early(config: FusionConfig, head: Any) -> None:
     """Refuses what can be known to be wrong before a prior is loaded."""
     if config.method == "dmfuse":
         check_tile(config.tile, OVERLAP)
-        check_options(config.options)
+        for name in Tone.others(config.options):
+            raise unknown("option of dmfuse", name, [field.name for field in fields(Tone)])
         return
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:

@@ -1,6 +1,6 @@
 """Train the head of DMFuse on registered pairs; the prior stays as it is.
 
-The features are computed once, and found again where they were kept.
+Features and targets are computed once, and found again where they were kept.
 """
 
 from __future__ import annotations
@@ -25,40 +25,38 @@ from ddfm.imaging.pairing import Pair
 from ddfm.imaging.writing import write_drawing
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
-from ddfm.training.crops import Crops, FeatureCache, choose_crops
+from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
 from ddfm.training.run import TrainingRun, check_seed, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
-Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the level to aim at
+Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the target
 PUBLISHED_TIMESTEPS = (5, 50, 100)
 WEIGHTS = "dmfuse.safetensors"
 ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
 SHOWN = 6  # crops on a sheet
-# How far levels may be spread afterwards. The published method has nothing of the kind.
-GAINS = {"salient": (1.0, 1.15), "published": (1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train. The defaults are those of the shipped head."""
 
-    loss: str = "salient"
+    loss: str = "distilled"
     t: tuple[int, ...] = (5,)
     noise: str = "fixed"
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 1600
-    batch: int = 4
-    crops: int = 640
-    size: int = 128
+    steps: int = 6000
+    batch: int = 2
+    crops: int = 2000
+    size: int = 192
     lr: float = 1e-3
     warmup: int = 50
     seed: int = 0
-    report_every: int = 100
-    sample_every: int = 400
+    report_every: int = 250
+    sample_every: int = 500
     save_every: int = 100
 
     def __post_init__(self) -> None:
@@ -101,9 +99,7 @@ def train_dmfuse(
         if not run.resume():
             run.normalise(train)
         run.train(train, progress)
-        about = About(
-            run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
-        )
+        about = About(run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss)
         save_head(out / WEIGHTS, run.head, about)
     return out / WEIGHTS
 
@@ -127,25 +123,29 @@ def _data(
     s = run.settings
     count = s.crops if name == "train" else max(SHOWN, s.crops // ASIDE)
     size = -(-s.size // prior.multiple) * prior.multiple
-    crops = choose_crops(pairs, count, size, s.seed, s.loss, progress)
-    return Data(crops, FeatureCache(cache / name, prior, crops, s.noise, s.seed, progress), run)
+    crops = choose_crops(pairs, count, size, s.seed, progress)
+    targets = Targets(cache / name, crops, s.loss, progress)
+    features = FeatureCache(cache / name, prior, crops, s.noise, s.seed, progress)
+    return Data(crops, targets, features, run)
 
 
 class Data:
-    """Crops with their features, as a run wants them."""
+    """Crops with their targets and features, as a run wants them."""
 
-    def __init__(self, crops: Crops, cache: FeatureCache, run: HeadRun) -> None:
-        self.crops, self.cache = crops, cache
+    def __init__(
+        self, crops: Crops, targets: Targets, features: FeatureCache, run: HeadRun
+    ) -> None:
+        self.crops, self.targets, self.features = crops, targets, features
         self.timesteps = () if run.settings.plain else run.settings.t
         self.device = run.device
 
     def at(self, index: Sequence[int]) -> tuple[Images, tuple[list[Tensor], ...]]:
         """(i, v, u) in [0, 1], and the features of i and of v."""
-        i, v, u = (x.to(self.device) for x in self.crops.at(index))
+        i, v, u = (x.to(self.device) for x in (*self.crops.at(index), self.targets.at(index)))
         images = i, v, u
         if not self.timesteps:
             return images, ([], [])
-        features = self.cache.batch(index, self.timesteps)
+        features = self.features.batch(index, self.timesteps)
         return images, tuple([f.to(self.device) for f in of] for of in features)
 
 
@@ -208,7 +208,7 @@ class HeadRun(TrainingRun):
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:
-        """Infrared, visible, the level aimed at and the result, a column a crop."""
+        """Infrared, visible, the target and the result, a column a crop."""
         data = self.aside
         index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int).tolist()
         images, features = data.at(index)
