@@ -94,15 +94,17 @@ def _crop(whole: Tensor, size: int, rng: np.random.Generator) -> Tensor:
 def other_levels(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Levels in [0, 1] as another camera, hour or weather would have them, in the same order.
 
-    Cold roads before bright ones, nights and bright skies are in few sets of pairs. The curve is
-    straight between knots that rise by random steps; how far it is followed is random as well.
+    Cold roads before bright ones, nights and bright skies are in few sets of pairs. A power makes
+    all darker or paler; then comes a curve, straight between knots that rise by random steps, and
+    it is followed all the way or a part of it.
     """
     steps = rng.exponential(size=KNOTS - 1)
     low, high = 0.4 * rng.random() ** 2, 1 - 0.4 * rng.random() ** 2
     curve = low + (high - low) * np.append(0, steps.cumsum() / steps.sum())
     followed = rng.random()
     knots = np.linspace(0, 1, KNOTS)
-    values = np.interp(x.numpy(), knots, followed * curve + (1 - followed) * knots)
+    powered = x.numpy() ** np.exp(rng.uniform(-0.8, 1))
+    values = np.interp(powered, knots, followed * curve + (1 - followed) * knots)
     return torch.from_numpy(values).to(x)
 
 

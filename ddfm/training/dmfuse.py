@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from ddfm.arguments import positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
-from ddfm.dmfuse.weights import About, save_head
+from ddfm.dmfuse.weights import About, check_prior, load_head, save_head
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.writing import write_drawing
+from ddfm.numerics.device import fast_dtype
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
@@ -48,10 +49,10 @@ class Settings:
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 6000
-    batch: int = 2
-    crops: int = 2000
-    size: int = 192
+    steps: int = 1800
+    batch: int = 3
+    crops: int = 640
+    size: int = 160
     lr: float = 1e-3
     warmup: int = 50
     seed: int = 0
@@ -76,6 +77,7 @@ def train_dmfuse(
     prior: Prior,
     settings: Settings | None = None,
     *,
+    init: str | Path | None = None,
     cache: str | Path | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = None,
@@ -85,19 +87,20 @@ def train_dmfuse(
     Args:
         pairs: infrared and visible, registered.
         prior: whose features the head is to read.
+        init: weights of another head, to start from; None starts from random ones.
         cache: where the features are kept; None is `out/features`.
     """
     s = settings or Settings()
     out = Path(out)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    with protecting(*(path for pair in pairs for path in pair.files)):
+    with protecting(*(path for pair in pairs for path in pair.files), init):
         prepare(out, s, WEIGHTS)
         run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
         pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
         train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
         if not run.resume():
-            run.normalise(train)
+            run.normalise(train) if init is None else run.start_from(Path(init))
         run.train(train, progress)
         about = About(run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss)
         save_head(out / WEIGHTS, run.head, about)
@@ -159,7 +162,9 @@ class HeadRun(TrainingRun):
         self, settings: Settings, out: Path, prior: Prior, config: HeadConfig, device: torch.device
     ) -> None:
         super().__init__(settings, out, device, prior=prior.fingerprint)
+        self.prior = prior
         self.head = Head(config).to(device)
+        self.dtype = fast_dtype(device)
         self.optimizer = torch.optim.AdamW(self.head.parameters(), settings.lr, weight_decay=1e-4)
 
     def parts(self) -> dict[str, Any]:
@@ -173,6 +178,18 @@ class HeadRun(TrainingRun):
             )
             _, (of_i, of_v) = data.at(some)
             self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of a head that reads the same, and is of the same shape."""
+        s = self.settings
+        head, about = load_head(path)
+        check_prior(self.prior, about)
+        if (about.network, about.t, about.noise) != (self.head.config, s.t, s.noise):
+            raise InputError(
+                f"cannot start from the head {path}: t, noise, attention, plain and output must be "
+                "as it has them"
+            )
+        self.head.load_state_dict(head.state_dict())
 
     def train_step(self, data: Data) -> float:
         with self.timed():
@@ -194,7 +211,9 @@ class HeadRun(TrainingRun):
 
     def _fused(self, images: Images, features: tuple[list[Tensor], ...]) -> Tensor:
         i, v, _ = images
-        return (self.head(2 * i - 1, 2 * v - 1, *features) + 1) / 2
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            fused = self.head(2 * i - 1, 2 * v - 1, *features)
+        return (fused.float() + 1) / 2
 
     @torch.no_grad()
     def measured(self) -> dict[str, float]:

@@ -304,6 +304,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_pat
         train_dmfuse(pairs, tmp_path, tiny_prior(1), settings, progress=False)
 
 
+def test_training_starts_from_another_head_of_its_kind(pairs, trained, tmp_path):
+    still = Settings(**QUICK, steps=1, lr=1e-9)
+    given = {"prior": tiny_prior(), "init": trained, "progress": False}
+    weights = train_dmfuse(pairs, tmp_path / "still", settings=still, **given)
+    mine, its = (load_head(path)[0].state_dict() for path in (weights, trained))
+    assert all(torch.allclose(mine[key], its[key], atol=1e-3) for key in its)
+    for other in ({"t": (50,)}, {"noise": "random"}, {"attention": False}, {"output": "tanh"}):
+        settings = Settings(**QUICK, steps=1, **other)
+        with pytest.raises(DdfmError, match="cannot start from the head .* must be as it has"):
+            train_dmfuse(pairs, tmp_path / "other", settings=settings, **given)
+
+
 def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
     settings = Settings(**(QUICK | {"report_every": 15}), steps=30, lr=3e-3)
     weights = train_dmfuse(pairs, tmp_path, tiny_prior(), settings, progress=False)
