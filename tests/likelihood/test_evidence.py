@@ -12,7 +12,6 @@ from ddfm import DdfmError
 from ddfm.config import FusionConfig
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.targets import find_targets
-from ddfm.numerics.bands import WHOLE
 from ddfm.numerics.filters import largest_within, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, dct, grad, idct, in_cosines
 from ddfm.numerics.regions import smooth_regions
@@ -118,10 +117,10 @@ def test_every_pass_climbs_the_objective(task, count):
     x0, sigma = torch.cat([scene(8, (40, 50)), scene(9, (40, 50))]), torch.tensor([0.1, 0.02])
     likelihood.noise = torch.tensor([0.01, 0.0])
     rho = ((likelihood.noise / sigma) ** 2).to(x0).view(2, 1, 1, 1)
-    f, z = likelihood.first_guess(), likelihood.pi
+    f, z = likelihood.first_guess(), likelihood.evidence().pi
     heights = [likelihood.objective(f, z, x0, rho)]
     for _ in range(6):
-        again = likelihood._e_step(f)
+        again = likelihood.evidence().labels(f)
         heights.append(likelihood.objective(f, again, x0, rho))
         f, z = likelihood(x0, sigma), likelihood.z
         heights.append(likelihood.objective(f, z, x0, rho))
@@ -133,7 +132,7 @@ def test_every_pass_climbs_the_objective(task, count):
 def test_the_e_step_is_the_highest_place_for_the_labels():
     likelihood = EvidenceLikelihood(wide_scene(1), wide_scene(2))
     f, nothing = likelihood.first_guess(), torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-    z = likelihood._e_step(f)
+    z = likelihood.evidence().labels(f)
     best = float(likelihood.objective(f, z, f, nothing))
     for seed in range(5):
         turn = 0.2 * scene(seed, (40, 50))
@@ -143,10 +142,10 @@ def test_the_e_step_is_the_highest_place_for_the_labels():
 
 def test_the_m_step_comes_to_where_the_objective_has_no_slope():
     likelihood = EvidenceLikelihood(scene(1), scene(2))
-    f, z = likelihood.first_guess(), likelihood.pi
+    f, z = likelihood.first_guess(), likelihood.evidence().pi
     x0, rho = scene(3), torch.full((1, 1, 1, 1), 0.01, dtype=torch.float64)
     for _ in range(40):
-        f = likelihood._m_step(likelihood._gradients(z), f, x0, rho)
+        f = likelihood._m_step(likelihood.evidence().expected(z), f, x0, rho)
     f.requires_grad_()
     (slope,) = torch.autograd.grad(likelihood.objective(f, z, x0, rho), f)
     assert float(slope.abs().max()) < 1e-6
@@ -215,7 +214,7 @@ def test_the_e_step_gives_a_gradient_to_the_source_that_the_estimate_agrees_with
     edge[..., 8:] = 0.5
     likelihood = EvidenceLikelihood(edge, edge.transpose(-1, -2).clone(), **PLAIN)
     likelihood.first_guess()
-    z = likelihood._e_step(edge)
+    z = likelihood.evidence().labels(edge)
     torch.testing.assert_close(z.sum(1), torch.ones_like(z[:, 0]))
     assert float(z[0, 0, 3, 7]) > 0.9  # the vertical edge is the first source's
 
@@ -392,10 +391,10 @@ def test_levels_are_decided_region_by_region():
     with_edges = EvidenceLikelihood(*sources, width=0.7, edge=0.05, saliency="exposed")
     with_edges.first_guess()
     expected = smooth_regions(-(s**2) / 2, s, 0.7, 0.05)
-    torch.testing.assert_close(with_edges._on_regions(WHOLE), expected)
+    torch.testing.assert_close(with_edges.levels.regions(), expected)
     narrow = EvidenceLikelihood(*sources, width=0.008, saliency="exposed")
     narrow.first_guess()
-    torch.testing.assert_close(narrow._on_regions(WHOLE), smooth(-(s**2) / 2, 0.48))
+    torch.testing.assert_close(narrow.levels.regions(), smooth(-(s**2) / 2, 0.48))
     # Two halves of a sky: the one thing that stands out, a cloud, speaks for all of it.
     sky = torch.full((1, 1, 60, 80), 0.2)
     sky[..., 30:, :] = -0.6

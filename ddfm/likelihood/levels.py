@@ -1,0 +1,110 @@
+"""Which source has the level, region by region: (4) of `ddfm.likelihood.evidence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from ddfm.errors import unknown
+from ddfm.likelihood.gradients import TINY, energy_of, preferring
+from ddfm.numerics.bands import WHOLE, Band, in_bands
+from ddfm.numerics.exporting import median
+from ddfm.numerics.filters import reach_of, shares_of, smooth
+from ddfm.numerics.regions import GRID, from_grid, on_grid, smoothed_on_grid
+
+__all__ = ["Choosing", "Levels", "middles_of"]
+
+SALIENCIES = ("stands out", "exposed", "sharp")
+AROUND = 1 + reach_of(1.0)  # rows that a saliency looks at, at most
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """How levels are chosen; the numbers are those of `EvidenceLikelihood`.
+
+    Attributes:
+        preference: b of the second of two sources, and -b of the first.
+    """
+
+    saliency: str
+    width: float
+    kappa: float
+    beta: float
+    edge: float
+    preference: float
+
+    def __post_init__(self) -> None:
+        if self.saliency not in SALIENCIES:
+            raise unknown("saliency", self.saliency, SALIENCIES)
+
+    def salient(self, s: Tensor, middle: Tensor | None) -> Tensor:
+        """What R smooths, of one source with that median."""
+        if self.saliency == "exposed":
+            return -(s**2) / 2
+        if self.saliency == "sharp":
+            return energy_of(s)
+        assert middle is not None
+        return (s - middle).abs() + self.beta * s
+
+
+class Levels:
+    """The responsibilities r of sources (B, 1, H, W), and what level comes of them.
+
+    What the whole picture decides is found once; the rest is made for the rows that are asked for.
+
+    Args:
+        middles: medians of the sources, which the saliency "stands out" asks for.
+    """
+
+    def __init__(self, sources: Sequence[Tensor], middles: Sequence[Tensor], how: Choosing) -> None:
+        self.how = how
+        self._sources, self._middles = sources, middles
+        self._shape = sources[0].shape
+        # The width of R where it is below that of the grid which regions are found on.
+        self._narrow = max(how.width * min(self._shape[-2:]), 0.3)
+        self._regions = self._on_grid() if how.width * GRID >= 1 else None
+
+    def of(self, sources: Sequence[Tensor]) -> Tensor:
+        """u, of sources (B, 1, H, W)."""
+
+        def level(band: Band) -> Tensor:
+            s = torch.cat([band.around(s) for s in sources], dim=1)
+            return (self.responsibilities(band) * s).sum(dim=1, keepdim=True)
+
+        return in_bands(level, sources[0], self.reach, len(sources))
+
+    @property
+    def reach(self) -> int:
+        """How many rows around a pixel decide about it, beside what the whole picture does."""
+        return 0 if self._regions is not None else reach_of(self._narrow) + AROUND
+
+    def responsibilities(self, band: Band = WHOLE) -> Tensor:
+        """r (B, K, H, W), in the wide rows of a band."""
+        R = self.regions(band)
+        if self.how.saliency == "sharp":
+            R = R.clamp(min=TINY).log()
+        return shares_of(preferring(self.how.kappa * R, self.how.kappa * self.how.preference))
+
+    def regions(self, band: Band = WHOLE) -> Tensor:
+        """R(saliency_k), likewise."""
+        if self._regions is not None:
+            return from_grid(self._regions, self._shape, band)
+        salient = self._salient(band.around(s) for s in self._sources)
+        return torch.cat([smooth(x, self._narrow) for x in salient], dim=1)
+
+    def _on_grid(self) -> Tensor:
+        salient = torch.cat([on_grid(x) for x in self._salient(self._sources)], dim=1)
+        sources = torch.cat([on_grid(s) for s in self._sources], dim=1)
+        return smoothed_on_grid(salient, sources, self.how.width, self.how.edge)
+
+    def _salient(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
+        return map(self.how.salient, rows, self._middles or repeat(None))
+
+
+def middles_of(sources: Sequence[Tensor]) -> list[Tensor]:
+    """The median of each image of each source, (B, 1, 1, 1)."""
+    return [median(s.flatten(2))[..., None] for s in sources]
