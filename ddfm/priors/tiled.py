@@ -21,6 +21,8 @@ __all__ = ["Tiled", "in_tiles"]
 class Tiled(Prior):
     """A prior applied tile by tile."""
 
+    tile: int
+
     def __init__(self, prior: Prior, tile: int, overlap: int = OVERLAP) -> None:
         super().__init__(
             prior.alphas_bar,
