@@ -173,9 +173,7 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
         "a FLIR file that comes alone",
     )
-    refused(
-        ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "HIGH above it, in degrees Celsius"
-    )
+    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "HIGH above it, in degrees")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "is for folders")
     folder = tmp_path / "empty"
