@@ -5,11 +5,11 @@ torch is imported where it is needed: plans are checked without.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ddfm.config import FusionConfig, ResolvedConfig, name_of
-from ddfm.errors import InputError
+from ddfm.errors import InputError, unknown
 from ddfm.numerics.device import fast_dtype
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
@@ -23,10 +23,12 @@ __all__ = ["check_attribution", "check_early", "check_number", "possible", "usua
 def check_early(config: FusionConfig, head: Any) -> None:
     """Refuses what can be known to be wrong before a prior is loaded."""
     if config.method == "dmfuse":
-        from ddfm.dmfuse.fuse import OVERLAP, check_options
+        from ddfm.dmfuse.fuse import OVERLAP
+        from ddfm.numerics.tone import Tone
 
         check_tile(config.tile, OVERLAP)
-        check_options(config.options)
+        for name in Tone.others(config.options):
+            raise unknown("option of dmfuse", name, [field.name for field in fields(Tone)])
         return
     from ddfm.diffusion.samplers import find_sampler
 
