@@ -44,7 +44,7 @@ def test_a_fast_fusion_asks_the_prior_for_what_noise_hides_and_no_more():
         Counting.calls = 0
         fuser(*pair(20))
         asked[quality] = Counting.calls
-    assert asked == {"fast": 2, "default": 2 + 3}
+    assert asked == {"fast": 2, "default": 2 + 2}  # not at the first step, of much noise
 
 
 def test_what_is_said_goes_before_quality():

@@ -44,8 +44,8 @@ is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
 it is 0, and the prior need not be asked. Nor is it at the first steps of the loop, where rho would
-be below LEAST: its estimate there, blurred by much noise, costs more than it brings (0.26 dB of
-pairs with noise of 15 levels).
+be below LEAST: its estimate there is blurred by much noise, and pairs with noise of 15 and 25
+levels come out as near to the clean ones without.
 
 (4) is found in `levels`, (5) to (7) and the labels in `gradients`, beside this file. Of a large
 picture only what the M-step needs of all of it is kept, a plane each (u, W, a, and what grad f is
