@@ -20,6 +20,7 @@ from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
 from ddfm.restoration.observation import plain_observations
+from ddfm.version import __version__
 
 __all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "name_of"]
 
@@ -80,8 +81,7 @@ class FusionConfig:
             colour, else of the second), "a", "b", or "none".
         strip: whether a written result has none at all, of what made it neither.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
-        options: further options of the likelihood and of the tone, or of
-            `ddfm.dmfuse.fuse.DMFuse`.
+        options: further options of the likelihood and of the tone; for dmfuse, of the tone alone.
 
     What is None of sampler, steps, start, clean and clip is as the recipe has it.
     """
@@ -164,9 +164,9 @@ class FusionConfig:
         if self.quality == "fast":
             recipe |= FAST | {"options": recipe.get("options", {}) | FAST["options"]}
         if self.method == "dmfuse":
-            recipe = {"clean": recipe["clean"], "tone": NO_GAIN}
+            recipe = {name: recipe[name] for name in ("clean", "tone") if name in recipe}
         of_tone = recipe.pop("tone", {})
-        if (self.tone == "auto") == (self.method == "dmfuse"):  # which has a gain of its own
+        if self.tone == "none":
             of_tone = {}
         options = recipe.pop("options", {}) | of_tone | dict(self.options)
         said = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -243,6 +243,11 @@ class ResolvedConfig(FusionConfig):
     clean: float = math.inf
     clip: bool = True
 
+    def noted(self, prior: str, weights: str | None, dtype: str, device: str) -> dict[str, Any]:
+        """All that a result depends on beside its sources, ready for JSON."""
+        where = {"dtype": dtype, "device": device}
+        return {"ddfm": __version__, "prior": prior, "weights": weights} | self.plain() | where
+
     def _check_method(self) -> None:
         """What a recipe fills in is no demand of the caller's."""
 
@@ -279,7 +284,6 @@ OF_TASK: dict[str, dict[str, Any]] = {
     "multi-exposure": {"options": ALIKE | {"saliency": "exposed", "kappa": 2.0}},
     "multi-focus": {"options": LOCAL | {"saliency": "sharp", "alpha": 0.3}},
 }
-NO_GAIN = {"gains": (1.0, 1.0)}
 
 
 def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:

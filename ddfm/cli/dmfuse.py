@@ -27,7 +27,13 @@ __all__ = ["train_dmfuse"]
     help="Weights, checkpoints, sheets, the learning curve; a run found there goes on.",
 )
 @click.option("--prior", default="default", show_default=True, help="Whose features to read.")
-@click.option("--loss", metavar="NAME", help="salient or published.  [default: salient]")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights to start from, of a head of the same kind.",
+)
+@click.option("--loss", metavar="NAME", help="distilled or published.  [default: distilled]")
 @click.option("--t", metavar="5,50,100", help="Timesteps of the features.  [default: 5]")
 @click.option(
     "--noise",
@@ -42,10 +48,10 @@ __all__ = ["train_dmfuse"]
     help="blend (of the sources, corrected) or tanh (as published).  [default: blend]",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 1600]"
+    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 1800]"
 )
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="NUMBER", help="Crops in a step.  [default: 4]"
+    "--batch", type=click.IntRange(1), metavar="NUMBER", help="Crops in a step.  [default: 3]"
 )
 @click.option(
     "--crops",
@@ -57,7 +63,7 @@ __all__ = ["train_dmfuse"]
     "--size",
     type=click.IntRange(32),
     metavar="NUMBER",
-    help="Side of a crop in pixels.  [default: 128]",
+    help="Side of a crop in pixels.  [default: 160]",
 )
 @click.option("--lr", type=float, metavar="NUMBER", help="Learning rate.  [default: 0.001]")
 @click.option(
@@ -79,6 +85,7 @@ def train_dmfuse(
     prior: str,
     t: str | None,
     no_attention: bool,
+    init: Path | None,
     cache: Path | None,
     subfolders: str | None,
     device: str,
@@ -88,8 +95,9 @@ def train_dmfuse(
     """Train the head of DMFuse on the registered pairs of a FOLDER, or go on with a killed run.
 
     FOLDER holds two subfolders of equally named files: ir and vi, or others by --subfolders. The
-    prior stays as it is; its features of all crops are computed first, and kept. Defaults are
-    those of the head that comes with ddfm. The last line printed is the file of the weights.
+    prior stays as it is. What the default likelihood makes of all crops, which the head is to
+    learn, and the prior's features of them are computed first, and kept. Defaults are those of the
+    head that comes with ddfm. The last line printed is the file of the weights.
 
     \b
     Examples:
@@ -113,6 +121,7 @@ def train_dmfuse(
         out,
         load_prior(prior),
         Settings(**given, attention=not no_attention),
+        init=init,
         cache=cache,
         device=find_device(device),
         progress=False if quiet else None,

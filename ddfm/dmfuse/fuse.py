@@ -1,43 +1,29 @@
 """DMFuse at work: read the features of both sources, and let the head make one image of them.
 
 Large images are fused in tiles that overlap, each with its features, and blended as those of a
-prior are. Last is the tone: levels are spread upwards from the darkest to a good contrast, by a
-straight curve, the same for the whole image.
+prior are.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ddfm.dmfuse.features import noise_like, read_features
 from ddfm.dmfuse.weights import check_prior, load_head, shipped_head
-from ddfm.errors import unknown
-from ddfm.numerics.tone import given_curve, good_curve, toned
 from ddfm.priors.prior import Prior
 from ddfm.priors.tile_sizes import tile_for
 from ddfm.priors.tiled import in_tiles
-from ddfm.result import Chosen
 from ddfm.storage.checksum import sha256_of
 
-__all__ = ["OVERLAP", "DMFuse", "check_options"]
+__all__ = ["OVERLAP", "DMFuse"]
 
 # What the prior and the head see beyond a pixel, as far as it matters: the deepest features reach
 # farther, and attention along the rows and columns of a tile, but both change slowly.
 OVERLAP = 128
-OPTIONS = ("curve", "gains", "spread")
-
-
-def check_options(names: Iterable[str]) -> None:
-    """Refuses what `DMFuse` does not know when it is called."""
-    for name in names:
-        if name not in OPTIONS:
-            raise unknown("option of dmfuse", name, OPTIONS)
 
 
 class DMFuse:
@@ -60,40 +46,17 @@ class DMFuse:
         return self
 
     @torch.no_grad()
-    def __call__(self, i: Tensor, v: Tensor, **how: Any) -> tuple[Tensor, list[Chosen]]:
-        """Fused luminance of (B, 1, H, W) in [-1, 1], and the curve of each image's levels.
-
-        Keywords are those of `toned`.
-        """
-        fused, own = self.toned(i, v, **how)
-        return fused, [{"curve": tuple(of_one)} for of_one in own.tolist()]
-
-    def toned(
-        self,
-        i: Tensor,
-        v: Tensor,
-        *,
-        seed: int = 0,
-        tile: int | None = None,
-        spread: float = 0.455,
-        gains: tuple[float, float] | None = None,
-        curve: Sequence[float] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """What is fused, and the curves (B, 2), as tensors.
+    def __call__(self, i: Tensor, v: Tensor, *, seed: int = 0, tile: int | None = None) -> Tensor:
+        """Fused luminance of (B, 1, H, W) in [-1, 1]; a little may lie outside.
 
         Args:
             seed: of the noise, where the head was trained with a random one.
             tile: side of the tiles; None chooses it by size, 0 never tiles.
-            spread, gains, curve: of the tone, see `ddfm.numerics.tone`; gains None is what suits
-                the head.
         """
         height, width = i.shape[-2:]
         side = tile_for(tile, (height, width))
         planes = torch.cat([i, v, *self._noises(i, seed)], dim=1)
-        fused = in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
-        own = good_curve(fused, spread, gains or self.about.gains)
-        # What needs no spreading stays as the head made it, white included.
-        return toned(fused, given_curve(curve, own)), own
+        return in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
 
     def _noises(self, like: Tensor, seed: int) -> list[Tensor]:
         """One for each source at each timestep."""

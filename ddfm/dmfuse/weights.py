@@ -2,7 +2,6 @@
 
 t, noise      what the features are read with
 prior         name and fingerprint of the prior that it was trained on
-gains         by how much results may be spread, see `ddfm.dmfuse.fuse`
 network       the head's `HeadConfig`
 """
 
@@ -41,10 +40,6 @@ def _several(check: Callable[[Any], bool], most: int = 16) -> Callable[[Any], bo
     )
 
 
-def _gain(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= 1000
-
-
 # What each of the metadata must be.
 _NETWORK: dict[str, Callable[[Any], bool]] = {
     "channels": _several(_whole(100_000)),
@@ -60,7 +55,6 @@ _ABOUT: dict[str, Callable[[Any], bool]] = {
     "prior": lambda value: isinstance(value, str),
     "fingerprint": lambda value: value is None or isinstance(value, str),
     "loss": lambda value: isinstance(value, str),
-    "gains": lambda value: _several(_gain, 2)(value) and len(value) == 2,
 }
 NOT_INSTALLED = "the weights of DMFuse are not installed; reinstall ddfm, or name some with head"
 
@@ -75,7 +69,6 @@ class About:
     prior: str
     fingerprint: str | None
     loss: str
-    gains: tuple[float, float] = (1.0, 1.0)
 
 
 def shipped_head() -> Path:
@@ -124,6 +117,7 @@ def load_head(path: Path) -> tuple[Head, About]:
 def _about(told: dict[str, Any], path: Path) -> About:
     """What the metadata say, each of it of the kind that it must be, and nothing else."""
     network = told.pop("network", None)
+    told.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
     if not isinstance(network, dict):
         raise InputError(f"the head {path} does not say what its network is")
     for values, checks, made in ((network, _NETWORK, HeadConfig), (told, _ABOUT, About)):
@@ -136,8 +130,7 @@ def _about(told: dict[str, Any], path: Path) -> About:
         needed = {field.name for field in fields(made) if field.default is MISSING}
         if missing := sorted(needed - values.keys() - {"network"}):
             raise InputError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
-    told |= {key: tuple(told[key]) for key in ("t", "gains") if key in told}
-    return About(HeadConfig(**network), **told)
+    return About(HeadConfig(**network), **told | {"t": tuple(told["t"])})
 
 
 def check_prior(prior: Prior, about: About) -> None:

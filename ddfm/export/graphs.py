@@ -28,6 +28,7 @@ from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError, unknown
 from ddfm.export import GRAPHS
+from ddfm.fusing.planes import levels_of
 from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.likelihood import make_likelihood
 from ddfm.numerics.noise_level import noise_deviation
@@ -129,11 +130,12 @@ class DMFuseGraph(nn.Module):
         self.dmfuse = DMFuse(prior)  # which refuses what its head was not trained on
         self.dmfuse.prior = told
         self.head = self.dmfuse.head
+        self.tone = Tone.among(FusionConfig(method="dmfuse").resolved(TASK).options)
         noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])  # drawn before
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        fused = self.dmfuse.toned(2 * a - 1, 2 * b - 1, tile=0)[0]
-        return ((fused + 1) / 2).clamp(0, 1)
+        fused = levels_of(self.dmfuse(2 * a - 1, 2 * b - 1, tile=0))
+        return self.tone.applied(fused)[0]
 
 
 class PriorGraph(nn.Module):

@@ -114,7 +114,7 @@ class Run:
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
             if self.likelihood is None:
-                return _in_one_pass(s, config, model, size, curve=tone.curve)[0]
+                return tone(_in_one_pass(s, config, model, size))[0]
             f = self.likelihood.again(*s)
             if f is None:
                 noise, quiet = [0.0] * len(seeds), Watch(False)
@@ -152,9 +152,9 @@ def run(
             seeds = [config.seed] * len(groups)
             f, likelihood = _in_a_loop(s, noise, config, model.prior, watch, first, seeds)
             fused = likelihood.finish(within(f, size))
-            fused, chosen = Tone.among(config.options)(fused)
         else:
-            fused, chosen = _in_one_pass(s, config, model, size)
+            fused = _in_one_pass(s, config, model, size)
+        fused, chosen = Tone.among(config.options)(fused)
     return Run(groups, observed, config, model, likelihood, f, fused, chosen)
 
 
@@ -196,13 +196,11 @@ def _in_a_loop(
 
 
 def _in_one_pass(
-    s: list[Tensor], config: ResolvedConfig, model: Model, size: tuple[int, int], **options: Any
-) -> tuple[Tensor, list[Chosen]]:
-    """Fused luminance in [0, 1], by DMFuse, and the curve of each image."""
+    s: list[Tensor], config: ResolvedConfig, model: Model, size: tuple[int, int]
+) -> Tensor:
+    """Fused luminance in [0, 1], by DMFuse."""
     assert model.dmfuse is not None
-    options = _given(config.options) | options
-    f, chosen = model.dmfuse(*s, seed=config.seed, tile=config.tile, **options)
-    return levels_of(within(f, size)), chosen
+    return levels_of(within(model.dmfuse(*s, seed=config.seed, tile=config.tile), size))
 
 
 def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:

@@ -1,21 +1,23 @@
-"""Crops of registered pairs, and the prior's features of them, computed once and kept on disk.
+"""Crops of registered pairs, and what is computed of them once and kept on disk.
 
-The prior is frozen and costs many times what the head does, so the crops are chosen once, mirrored
-or not, and their features are kept in half precision, a file for each timestep and scale. They
-are made again only where pairs, crops, noise or prior have changed.
+The prior is frozen and costs as much as the head does, and so does the target, so crops are chosen
+once: mirrored or not, at any scale, and their levels changed as those of cameras differ. Features
+and targets are kept in half precision, a file for each timestep and scale. They are made again
+only where pairs, crops, noise, prior or ddfm have changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.dmfuse.features import device_of, noise_like, read_features
@@ -27,15 +29,17 @@ from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.files import make_folder, remove, write_json
 from ddfm.storage.ours import MARK
-from ddfm.training.dmfuse_loss import levels
+from ddfm.training.dmfuse_loss import target
+from ddfm.version import __version__
 
-__all__ = ["Crops", "FeatureCache", "choose_crops"]
+__all__ = ["Crops", "FeatureCache", "Targets", "choose_crops", "other_levels"]
 
 AT_ONCE = 8  # crops that go through the prior together
+KNOTS = 6  # of the curves that change levels
 
 
 class Crops:
-    """Registered crops (N, 3, size, size) in [0, 1]: infrared, visible, and the level to aim at."""
+    """Registered crops (N, 2, size, size) in [0, 1]: infrared and visible."""
 
     def __init__(self, planes: Tensor) -> None:
         self.planes = planes
@@ -45,23 +49,18 @@ class Crops:
 
     @property
     def sha256(self) -> str:
-        """Of both sources."""
-        return hashlib.sha256(self.planes[:, :2].contiguous().numpy().data).hexdigest()
+        return hashlib.sha256(self.planes.contiguous().numpy().data).hexdigest()
 
-    def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Infrared, visible and level of some crops, (B, 1, size, size) each."""
-        i, v, u = self.planes[torch.as_tensor(index)].split(1, dim=1)
-        return i, v, u
+    def at(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Infrared and visible of some crops, (B, 1, size, size) each."""
+        i, v = self.planes[torch.as_tensor(index)].split(1, dim=1)
+        return i, v
 
 
 def choose_crops(
-    pairs: Sequence[Pair], count: int, size: int, seed: int, kind: str, progress: bool | None = None
+    pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None = None
 ) -> Crops:
-    """As many crops of each pair as of any other, at random places, half of them mirrored.
-
-    Args:
-        kind: the loss, which says what level to aim at.
-    """
+    """As many crops of each pair as of any other, at random places, half of them mirrored."""
     planes = []
     bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
     for number, pair in enumerate(bar):
@@ -69,8 +68,6 @@ def choose_crops(
         whole = _read(pair) if share else torch.zeros(2, 0, 0)
         if min(whole.shape[-2:]) < size:
             continue
-        i, v = whole.split(1)
-        whole = torch.cat([whole, levels(i[None], v[None], kind)[0]])
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
     if not planes:
@@ -84,13 +81,95 @@ def _read(pair: Pair) -> Tensor:
 
 
 def _crop(whole: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    top, left = (int(rng.integers(side - size + 1)) for side in whole.shape[-2:])
-    crop = whole[:, top : top + size, left : left + size]
-    return crop.flip(-1) if rng.random() < 0.5 else crop.clone()
+    """From a detail to as much as the picture has, seen at `size`, with other levels."""
+    most = min(whole.shape[-2:])
+    side = round(size * (most / size) ** rng.uniform(-0.3, 1))
+    top, left = (int(rng.integers(length - side + 1)) for length in whole.shape[-2:])
+    crop = whole[None, :, top : top + side, left : left + side]
+    crop = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
+    crop = torch.stack([other_levels(x, rng) for x in crop])
+    return crop.flip(-1) if rng.random() < 0.5 else crop
+
+
+def other_levels(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Levels in [0, 1] as another camera, hour or weather would have them, in the same order.
+
+    Cold roads before bright ones, nights and bright skies are in few sets of pairs. A power makes
+    all darker or paler; then comes a curve, straight between knots that rise by random steps, and
+    it is followed all the way or a part of it.
+    """
+    steps = rng.exponential(size=KNOTS - 1)
+    low, high = 0.4 * rng.random() ** 2, 1 - 0.4 * rng.random() ** 2
+    curve = low + (high - low) * np.append(0, steps.cumsum() / steps.sum())
+    followed = rng.random()
+    knots = np.linspace(0, 1, KNOTS)
+    powered = x.numpy() ** np.exp(rng.uniform(-0.8, 1))
+    values = np.interp(powered, knots, followed * curve + (1 - followed) * knots)
+    return torch.from_numpy(values).to(x)
+
+
+class Kept:
+    """What is computed of all crops, read from a folder, or computed into it first."""
+
+    def __init__(self, folder: Path, crops: Crops, progress: bool | None = None) -> None:
+        self.folder, self.crops, self.progress = folder, crops, progress
+        make_folder(folder)
+
+    def arrays(
+        self, name: str, of: dict[str, Any], compute: Callable[[int, Tensor], list[Tensor]]
+    ) -> list[np.ndarray]:
+        """The arrays of this name, a row a crop.
+
+        Args:
+            of: what else they are made of; where that has changed, so have they.
+            compute: takes the number of the first of some crops and these, (B, 2, size, size).
+        """
+        note = self.folder / f"{name}.json"
+        of = of | {"crops": self.crops.sha256}
+        if _read_note(note).get("of") != of:
+            remove(note)
+            count = self._compute(name, compute)
+            # Written last: files without a note are not whole.
+            write_json(note, {"of": of, "arrays": count})
+        files = [self._file(name, k) for k in range(_read_note(note)["arrays"])]
+        return [np.load(file, mmap_mode="r") for file in files]
+
+    def _file(self, name: str, number: int) -> Path:
+        return self.folder / f"{name}-{number}.npy"
+
+    def _compute(self, name: str, compute: Callable[[int, Tensor], list[Tensor]]) -> int:
+        arrays: list[np.ndarray] = []
+        steps = range(0, len(self.crops), AT_ONCE)
+        with ExitStack() as files:
+            for first in progress_bar(self.progress, steps, desc=name, leave=True):
+                made = compute(first, self.crops.planes[first : first + AT_ONCE])
+                for number, x in enumerate(made):
+                    if number == len(arrays):
+                        shape = (len(self.crops), *x.shape[1:])
+                        new = _new_array(self._file(name, number), shape)
+                        arrays.append(files.enter_context(new))
+                    arrays[number][first : first + AT_ONCE] = x.half().cpu().numpy()
+        return len(arrays)
+
+
+class Targets:
+    """What the head is to make of each crop."""
+
+    def __init__(self, folder: Path, crops: Crops, loss: str, progress: bool | None = None) -> None:
+        make = target(loss)
+
+        def compute(_: int, some: Tensor) -> list[Tensor]:
+            return [make(*some.split(1, dim=1))]
+
+        of = {"ddfm": __version__}
+        (self._all,) = Kept(folder, crops, progress).arrays(f"targets-{loss}", of, compute)
+
+    def at(self, index: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._all[index]).float()
 
 
 class FeatureCache:
-    """Features of crops at any timestep, read from a folder, or computed into it first."""
+    """Features of crops at any timestep."""
 
     def __init__(
         self,
@@ -101,16 +180,9 @@ class FeatureCache:
         seed: int,
         progress: bool | None = None,
     ) -> None:
-        self.folder, self.prior, self.crops = folder / noise, prior, crops
-        self.noise, self.seed, self.progress = noise, seed, progress
+        self.kept = Kept(folder / noise, crops, progress)
+        self.prior, self.noise, self.seed = prior, noise, seed
         self._maps: dict[int, list[np.ndarray]] = {}
-        self._of = {
-            "prior": prior.fingerprint or prior.name,
-            "crops": crops.sha256,
-            "noise": noise,
-            "seed": seed if noise == "random" else None,
-        }
-        make_folder(self.folder)
 
     def batch(self, index: Sequence[int], timesteps: Sequence[int]) -> tuple[list[Tensor], ...]:
         """Features of both sources of some crops, timesteps side by side, finest scale first."""
@@ -123,37 +195,23 @@ class FeatureCache:
 
     def _at(self, t: int) -> list[np.ndarray]:
         if t not in self._maps:
-            note = self.folder / f"t{t}.json"
-            if _read_note(note).get("of") != self._of:
-                self._compute(t, note)
-            files = sorted(self.folder.glob(f"t{t}-scale*.npy"))
-            files = files[: _read_note(note)["scales"]]
-            self._maps[t] = [np.load(file, mmap_mode="r") for file in files]
+            of = {
+                "prior": self.prior.fingerprint or self.prior.name,
+                "noise": self.noise,
+                "seed": self.seed if self.noise == "random" else None,
+            }
+            self._maps[t] = self.kept.arrays(
+                f"features-t{t}", of, lambda first, some: self._features(t, first, some)
+            )
         return self._maps[t]
 
-    def _compute(self, t: int, note: Path) -> None:
-        """The note is written last: files without one are not whole."""
-        remove(note)
-        device = device_of(self.prior)
-        maps: list[np.ndarray] = []
-        steps = range(0, len(self.crops), AT_ONCE)
-        desc = f"features at t = {t}"
-        with ExitStack() as files:
-            for first in progress_bar(self.progress, steps, desc=desc, leave=True):
-                some = self.crops.planes[first : first + AT_ONCE, :2]
-                x = (2 * some - 1).flatten(0, 1)[:, None].to(device)
-                # A number of its own for each source of each crop, at each t.
-                numbers = range(2 * first, 2 * first + len(x))
-                noise = noise_like(x, self.noise, [_seed(self.seed, t, n) for n in numbers])
-                features = read_features(self.prior, x, (t,), (noise,))
-                for scale, f in enumerate(features):
-                    f = f.unflatten(0, (-1, 2)).half().cpu().numpy()
-                    if scale == len(maps):
-                        file = self.folder / f"t{t}-scale{scale}.npy"
-                        shape = (len(self.crops), *f.shape[1:])
-                        maps.append(files.enter_context(_new_array(file, shape)))
-                    maps[scale][first : first + AT_ONCE] = f
-        write_json(note, {"of": self._of, "scales": len(maps)})
+    def _features(self, t: int, first: int, some: Tensor) -> list[Tensor]:
+        x = (2 * some - 1).flatten(0, 1)[:, None].to(device_of(self.prior))
+        # A number of its own for each source of each crop, at each t.
+        numbers = range(2 * first, 2 * first + len(x))
+        noise = noise_like(x, self.noise, [_seed(self.seed, t, n) for n in numbers])
+        features = read_features(self.prior, x, (t,), (noise,))
+        return [f.unflatten(0, (-1, 2)) for f in features]
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Train the head of DMFuse on registered pairs; the prior stays as it is.
 
-The features are computed once, and found again where they were kept.
+Features and targets are computed once, and found again where they were kept.
 """
 
 from __future__ import annotations
@@ -19,46 +19,45 @@ from torch import Tensor, nn
 from ddfm.arguments import positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
-from ddfm.dmfuse.weights import About, save_head
+from ddfm.dmfuse.weights import About, check_prior, load_head, save_head
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.writing import write_drawing
+from ddfm.numerics.device import fast_dtype
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
-from ddfm.training.crops import Crops, FeatureCache, choose_crops
+from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
 from ddfm.training.run import TrainingRun, check_seed, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
-Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the level to aim at
+Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the target
 PUBLISHED_TIMESTEPS = (5, 50, 100)
 WEIGHTS = "dmfuse.safetensors"
 ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
 SHOWN = 6  # crops on a sheet
-# How far levels may be spread afterwards. The published method has nothing of the kind.
-GAINS = {"salient": (1.0, 1.15), "published": (1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train. The defaults are those of the shipped head."""
 
-    loss: str = "salient"
+    loss: str = "distilled"
     t: tuple[int, ...] = (5,)
     noise: str = "fixed"
     attention: bool = True
     plain: bool = False
     output: str = "blend"
-    steps: int = 1600
-    batch: int = 4
+    steps: int = 1800
+    batch: int = 3
     crops: int = 640
-    size: int = 128
+    size: int = 160
     lr: float = 1e-3
     warmup: int = 50
     seed: int = 0
-    report_every: int = 100
-    sample_every: int = 400
+    report_every: int = 250
+    sample_every: int = 500
     save_every: int = 100
 
     def __post_init__(self) -> None:
@@ -78,6 +77,7 @@ def train_dmfuse(
     prior: Prior,
     settings: Settings | None = None,
     *,
+    init: str | Path | None = None,
     cache: str | Path | None = None,
     device: str | torch.device = "cpu",
     progress: bool | None = None,
@@ -87,23 +87,22 @@ def train_dmfuse(
     Args:
         pairs: infrared and visible, registered.
         prior: whose features the head is to read.
+        init: weights of another head, to start from; None starts from random ones.
         cache: where the features are kept; None is `out/features`.
     """
     s = settings or Settings()
     out = Path(out)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    with protecting(*(path for pair in pairs for path in pair.files)):
+    with protecting(*(path for pair in pairs for path in pair.files), init):
         prepare(out, s, WEIGHTS)
         run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
         pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)
         train, run.aside = (pictures(name, some) for name, some in _split(pairs).items())
         if not run.resume():
-            run.normalise(train)
+            run.normalise(train) if init is None else run.start_from(Path(init))
         run.train(train, progress)
-        about = About(
-            run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss, GAINS[s.loss]
-        )
+        about = About(run.head.config, s.t, s.noise, prior.name, prior.fingerprint, s.loss)
         save_head(out / WEIGHTS, run.head, about)
     return out / WEIGHTS
 
@@ -127,25 +126,29 @@ def _data(
     s = run.settings
     count = s.crops if name == "train" else max(SHOWN, s.crops // ASIDE)
     size = -(-s.size // prior.multiple) * prior.multiple
-    crops = choose_crops(pairs, count, size, s.seed, s.loss, progress)
-    return Data(crops, FeatureCache(cache / name, prior, crops, s.noise, s.seed, progress), run)
+    crops = choose_crops(pairs, count, size, s.seed, progress)
+    targets = Targets(cache / name, crops, s.loss, progress)
+    features = FeatureCache(cache / name, prior, crops, s.noise, s.seed, progress)
+    return Data(crops, targets, features, run)
 
 
 class Data:
-    """Crops with their features, as a run wants them."""
+    """Crops with their targets and features, as a run wants them."""
 
-    def __init__(self, crops: Crops, cache: FeatureCache, run: HeadRun) -> None:
-        self.crops, self.cache = crops, cache
+    def __init__(
+        self, crops: Crops, targets: Targets, features: FeatureCache, run: HeadRun
+    ) -> None:
+        self.crops, self.targets, self.features = crops, targets, features
         self.timesteps = () if run.settings.plain else run.settings.t
         self.device = run.device
 
     def at(self, index: Sequence[int]) -> tuple[Images, tuple[list[Tensor], ...]]:
         """(i, v, u) in [0, 1], and the features of i and of v."""
-        i, v, u = (x.to(self.device) for x in self.crops.at(index))
+        i, v, u = (x.to(self.device) for x in (*self.crops.at(index), self.targets.at(index)))
         images = i, v, u
         if not self.timesteps:
             return images, ([], [])
-        features = self.cache.batch(index, self.timesteps)
+        features = self.features.batch(index, self.timesteps)
         return images, tuple([f.to(self.device) for f in of] for of in features)
 
 
@@ -159,7 +162,9 @@ class HeadRun(TrainingRun):
         self, settings: Settings, out: Path, prior: Prior, config: HeadConfig, device: torch.device
     ) -> None:
         super().__init__(settings, out, device, prior=prior.fingerprint)
+        self.prior = prior
         self.head = Head(config).to(device)
+        self.dtype = fast_dtype(device)
         self.optimizer = torch.optim.AdamW(self.head.parameters(), settings.lr, weight_decay=1e-4)
 
     def parts(self) -> dict[str, Any]:
@@ -173,6 +178,18 @@ class HeadRun(TrainingRun):
             )
             _, (of_i, of_v) = data.at(some)
             self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
+
+    def start_from(self, path: Path) -> None:
+        """Takes the weights of a head that reads the same, and is of the same shape."""
+        s = self.settings
+        head, about = load_head(path)
+        check_prior(self.prior, about)
+        if (about.network, about.t, about.noise) != (self.head.config, s.t, s.noise):
+            raise InputError(
+                f"cannot start from the head {path}: t, noise, attention, plain and output must be "
+                "as it has them"
+            )
+        self.head.load_state_dict(head.state_dict())
 
     def train_step(self, data: Data) -> float:
         with self.timed():
@@ -194,7 +211,9 @@ class HeadRun(TrainingRun):
 
     def _fused(self, images: Images, features: tuple[list[Tensor], ...]) -> Tensor:
         i, v, _ = images
-        return (self.head(2 * i - 1, 2 * v - 1, *features) + 1) / 2
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            fused = self.head(2 * i - 1, 2 * v - 1, *features)
+        return (fused.float() + 1) / 2
 
     @torch.no_grad()
     def measured(self) -> dict[str, float]:
@@ -208,7 +227,7 @@ class HeadRun(TrainingRun):
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:
-        """Infrared, visible, the level aimed at and the result, a column a crop."""
+        """Infrared, visible, the target and the result, a column a crop."""
         data = self.aside
         index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int).tolist()
         images, features = data.at(index)

@@ -1,71 +1,79 @@
-r"""What the head is trained for. Images are (B, 1, H, W) in [0, 1]; u is the level to aim at.
+r"""What the head is trained for. Images are (B, 1, H, W) in [0, 1].
+
+"distilled": the result f is to be the target u, what the default likelihood makes of the sources,
+
+    L = a (1 - SSIM(f, u)) + b |S f - S u|_1 + c |f - u|_1
+
+S being Sobel's kernels, across and down, and |.|_1 a mean. No rule of its own says what is to be
+kept of which source.
+
+"published": the target is the brighter source, u = max(i, v), which erases a warm person before
+bright smoke or sky, and structure and gradients are the sources' own,
 
     L = a (1 - w_i SSIM(f, i) - w_v SSIM(f, v))
       + b |g(f) - max(g(i), g(v))|_1
       + c |f - u|_1,      w_x = mean g(x) / (mean g(i) + mean g(v))
 
-g(x) = |S_x x| + |S_y x| is the strength of the gradient under Sobel's kernels, and |.|_1 a mean.
-
-"published" has a, b, c = 10, 16, 14 and u = max(i, v), which erases a warm person before bright
-smoke or sky. "salient" has for u the levels of the default likelihood (equation 4 of
-ddfm/likelihood/evidence.py): a region has the level of the source in which it stands out. Its
-gradients have a direction as well: each is to be that of the source where it is stronger, not only
-as strong, so that what is darker than its surroundings remains so. Its weights, 5, 8, 60, let
-levels count for more: at the published ones edges from both sources leave little of either's
-contrast between regions.
+with g(x) = |S_x x| + |S_y x|, the strength of a gradient whatever its direction.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.errors import unknown
-from ddfm.numerics.filters import smooth
-from ddfm.numerics.poisson import PoissonSolver
+from ddfm.fuser import Fuser
 
-__all__ = ["LOSSES", "levels", "loss", "sobel", "ssim"]
+__all__ = ["LOSSES", "loss", "sobel", "ssim", "target"]
 
-LOSSES = {"salient": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
-# Which source has the level: what stands out over so much of the shorter side, and how sharply;
-# what is far above the rest of its picture, and how sharply. As the shipped head was trained.
-WIDE, STANDS_OUT, BRIGHTNESS, OUTLYING = 0.12, 14.0, 0.55, 4.0
+LOSSES = {"distilled": (5.0, 8.0, 60.0), "published": (10.0, 16.0, 14.0)}  # a, b, c
+Target = Callable[[Tensor, Tensor], Tensor]
 
 
-def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "salient") -> Tensor:
+def target(kind: str) -> Target:
+    """What makes u of i and v, (B, 1, H, W) in [0, 1]."""
+    if kind == "published":
+        return torch.maximum
+    if kind not in LOSSES:
+        raise unknown("loss", kind, LOSSES)
+    # Sources count as they are, noise included: at use, it is removed before the head sees them.
+    # So no prior is ever asked, and any will do.
+    fuser = Fuser("gaussian", task="ir-visible", tone="none", clean=float("inf"), look=False)
+
+    def fused(i: Tensor, v: Tensor) -> Tensor:
+        pairs = [(a.numpy(), b.numpy()) for a, b in zip(i[:, 0], v[:, 0], strict=True)]
+        made = [fuser(*pair, progress=False).image for pair in pairs]
+        return torch.stack([torch.from_numpy(u) for u in made])[:, None]
+
+    return fused
+
+
+def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "distilled") -> Tensor:
     """L of a batch, its mean."""
     if kind not in LOSSES:
         raise unknown("loss", kind, LOSSES)
-    df, di, dv = sobel(f), sobel(i), sobel(v)
-    gi, gv = _strength(di), _strength(dv)
     if kind == "published":
-        gradient = (_strength(df) - torch.maximum(gi, gv)).abs().mean()
+        structure, gradient = _like_the_sources(f, i, v)
     else:
-        gradient = (df - torch.where(gi >= gv, di, dv)).abs().sum(1).mean()
-    mean_i, mean_v = (g.mean(dim=(1, 2, 3)) for g in (gi, gv))
-    share = (mean_i + 1e-6) / (mean_i + mean_v + 2e-6)
-    likeness = share * ssim(f, i) + (1 - share) * ssim(f, v)
+        structure = (1 - ssim(f, u)).mean()
+        gradient = (sobel(f) - sobel(u)).abs().sum(1).mean()
     level = (f - u).abs().mean()
-    structure = (1 - likeness).mean()
     a, b, c = LOSSES[kind]
     return a * structure + b * gradient + c * level
 
 
-def levels(i: Tensor, v: Tensor, kind: str = "salient") -> Tensor:
-    """u of whole images (what stands out depends on all of a source, so crops come later)."""
-    if kind == "published":
-        return torch.maximum(i, v)
-    if kind not in LOSSES:
-        raise unknown("loss", kind, LOSSES)
-    s = torch.cat([2 * i - 1, 2 * v - 1], dim=1)
-    median = s.flatten(2).median(dim=-1).values[..., None, None]
-    stands_out = (s - median).abs() + BRIGHTNESS * s
-    wide = PoissonSolver().blur(stands_out, WIDE * min(s.shape[-2:]))
-    deviation = s.std(dim=(2, 3), keepdim=True, correction=0).clamp(min=1e-3)
-    outlying = ((s - s.mean(dim=(2, 3), keepdim=True)) / deviation - 1.5).clamp(min=0)
-    r = (STANDS_OUT * wide + OUTLYING * smooth(outlying, 2.0)).softmax(dim=1)
-    return (((r * s).sum(dim=1, keepdim=True) + 1) / 2).clamp(0, 1)
+def _like_the_sources(f: Tensor, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """What structure and gradients lack of those of the sources, as published."""
+    of_f, of_i, of_v = (sobel(x).abs().sum(1, keepdim=True) for x in (f, i, v))
+    gradient = (of_f - torch.maximum(of_i, of_v)).abs().mean()
+    mean_i, mean_v = (g.mean(dim=(1, 2, 3)) for g in (of_i, of_v))
+    share = (mean_i + 1e-6) / (mean_i + mean_v + 2e-6)
+    likeness = share * ssim(f, i) + (1 - share) * ssim(f, v)
+    return (1 - likeness).mean(), gradient
 
 
 def sobel(x: Tensor) -> Tensor:
@@ -74,10 +82,6 @@ def sobel(x: Tensor) -> Tensor:
     return F.conv2d(
         F.pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([across, across.T])[:, None]
     )
-
-
-def _strength(gradient: Tensor) -> Tensor:
-    return gradient.abs().sum(1, keepdim=True)
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ READ = {
     "merge": {"out"},  # whose manifests say themselves whose they are
     "metrics": {"fused", "sources"},
     "priors check": {"photographs"},
-    "train-dmfuse": {"folder"},
+    "train-dmfuse": {"folder", "init"},
     "train-prior": {"folder", "validation", "init"},
     "volume": {"a", "b", "like", "more", "transform_file"},
     "web": {"runtime", "graphs"},

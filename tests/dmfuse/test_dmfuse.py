@@ -13,7 +13,7 @@ from command_line import ddfm_run
 from ddfm.dmfuse.features import noise_like, read_features, shape_of_features
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.dmfuse.network import Head, HeadConfig, criss_cross
-from ddfm.dmfuse.weights import About, load_head, save_head
+from ddfm.dmfuse.weights import load_head
 from ddfm.errors import DdfmError
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import from_array
@@ -23,9 +23,9 @@ from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
-from ddfm.training.crops import FeatureCache, choose_crops
+from ddfm.training.crops import FeatureCache, Targets, choose_crops, other_levels
 from ddfm.training.dmfuse import HeadRun, Settings, train_dmfuse
-from ddfm.training.dmfuse_loss import LOSSES, levels, loss, ssim
+from ddfm.training.dmfuse_loss import LOSSES, loss, ssim, target
 
 QUICK = {"crops": 6, "size": 32, "batch": 2, "report_every": 2, "sample_every": 4, "save_every": 2}
 
@@ -170,7 +170,7 @@ def test_published_loss_at_known_images():
     other = torch.full_like(flat, 0.75)
     c1 = 0.01**2
     similarity = (2 * 0.25 * 0.75 + c1) / (0.25**2 + 0.75**2 + c1)
-    u = levels(flat, other, "published")
+    u = target("published")(flat, other)
     assert float(u.min()) == float(u.max()) == 0.75
     expected = 10 * (1 - (1 + similarity) / 2) + 14 * 0.5
     assert float(loss(flat, flat, other, u, "published")) == pytest.approx(expected, rel=1e-5)
@@ -181,30 +181,26 @@ def test_published_loss_at_known_images():
     assert missing == pytest.approx(gradient + likeness, rel=1e-5)
 
 
-def test_a_gradient_turned_round_costs_only_in_the_salient_loss():
+def test_distilled_loss_is_nothing_at_the_target_whatever_the_sources_are():
     slope = (torch.arange(24) / 48).expand(1, 1, 24, 24).contiguous()
-    turned = slope.flip(-1)
+    other, turned = torch.rand(1, 1, 24, 24), slope.flip(-1)
+    assert float(loss(slope, other, turned, slope)) == pytest.approx(0, abs=1e-4)
+    # A gradient turned round costs what both have (24 columns of 8 a level, 4 at the borders), and
+    # the levels what they are apart.
+    a, b, c = LOSSES["distilled"]
+    gradient = 2 * (22 * 8 + 2 * 4) / 24 / 48
+    expected = a * (1 - float(ssim(turned, slope))) + b * gradient
+    expected += c * float((turned - slope).abs().mean())
+    assert float(loss(turned, other, other, slope)) == pytest.approx(expected, rel=1e-5)
 
-    def without_likeness(kind):
-        total = float(loss(turned, slope, slope, turned, kind))
-        return total - LOSSES[kind][0] * (1 - float(ssim(turned, slope)))
 
-    assert without_likeness("published") == pytest.approx(0, abs=1e-4)
-    assert without_likeness("salient") > 1
-
-
-def test_salient_levels_keep_a_warm_person_before_bright_smoke():
-    ir = torch.full((1, 1, 64, 64), 0.3)
-    ir[..., 28:36, 28:36] = 0.8  # a person
-    vi = torch.full((1, 1, 64, 64), 0.9)  # smoke, which hides it
-    vi[..., :8, :] = 0.1
-    by_maximum, salient = (levels(ir, vi, kind) for kind in ("published", "salient"))
-
-    def contrast(u):
-        return float((u[..., 28:36, 28:36].mean() - u[..., 40:48, 28:36].mean()).abs())
-
-    assert contrast(by_maximum) == 0
-    assert contrast(salient) > 0.09  # all that there is: 0.8 before 0.9
+def test_the_target_is_what_the_default_likelihood_makes():
+    ir, vi = scene(0, (64, 64))
+    u = target("distilled")(*(torch.from_numpy(x)[None, None] for x in (ir, vi)))
+    default = ddfm.fuse(ir, vi, tone="none", look=False, progress=False)
+    assert not default.settings["options"]
+    assert np.abs(u[0, 0].numpy() - default.image).max() < 1e-4
+    assert np.abs(u[0, 0].numpy() - np.maximum(ir, vi)).max() > 0.05
 
 
 def test_gradients_reach_the_head_and_never_the_prior():
@@ -215,7 +211,7 @@ def test_gradients_reach_the_head_and_never_the_prior():
     noise = noise_like(i, "fixed", [0])
     of = [read_features(prior, 2 * x - 1, (5,), (noise,)) for x in (i, v)]
     fused = (head(2 * i - 1, 2 * v - 1, *of) + 1) / 2
-    loss(fused, i, v, levels(i, v)).backward()
+    loss(fused, i, v, torch.maximum(i, v)).backward()
     silent = [n for n, p in head.named_parameters() if p.grad is None or not p.grad.any()]
     # gamma is 0 at first: what lies behind it learns only when it has moved.
     assert all(name.startswith("attention") and "gamma" not in name for name in silent)
@@ -237,10 +233,10 @@ def test_fixed_noise_is_the_same_for_all_and_random_noise_follows_the_seed():
 
 def test_kept_features_are_those_of_the_prior(pairs, tmp_path):
     prior = tiny_prior()
-    crops = choose_crops(pairs, 5, 32, 0, "salient", progress=False)
+    crops = choose_crops(pairs, 5, 32, 0, progress=False)
     cache = FeatureCache(tmp_path, prior, crops, "fixed", 0, progress=False)
     of_i, of_v = cache.batch([3, 1], (5, 50))
-    i, v, _ = crops.at([3, 1])
+    i, v = crops.at([3, 1])
     noise = noise_like(i, "fixed", [0, 0])
     for kept, x in ((of_i, i), (of_v, v)):
         direct = read_features(prior, 2 * x - 1, (5, 50), (noise, noise))
@@ -249,9 +245,30 @@ def test_kept_features_are_those_of_the_prior(pairs, tmp_path):
             assert torch.allclose(a, b, rtol=2e-3, atol=2e-3 * float(b.abs().max()))
 
 
+def test_kept_targets_are_those_of_the_crops(pairs, tmp_path, monkeypatch):
+    crops = choose_crops(pairs, 3, 32, 0, progress=False)
+    first = Targets(tmp_path, crops, "published", progress=False).at([2, 0])
+    assert torch.allclose(first, torch.maximum(*crops.at([2, 0])), atol=1e-3)
+    monkeypatch.setattr("ddfm.training.crops.target", lambda kind: torch.minimum)
+    again = Targets(tmp_path, crops, "published", progress=False).at([2, 0])
+    assert torch.equal(again, first)
+    others = choose_crops(pairs, 3, 32, 1, progress=False)
+    anew = Targets(tmp_path, others, "published", progress=False).at([1])
+    assert torch.allclose(anew, torch.minimum(*others.at([1])), atol=1e-3)
+
+
+def test_other_levels_keep_their_order_and_their_range():
+    levels = torch.linspace(0, 1, 101)
+    curves = torch.stack([other_levels(levels, np.random.default_rng(k)) for k in range(50)])
+    assert float(curves.min()) >= 0 and float(curves.max()) <= 1
+    assert bool((curves.diff(dim=1) >= 0).all())
+    # The middle level becomes a dark one here and a bright one there.
+    assert float(curves[:, 50].min()) < 0.35 and float(curves[:, 50].max()) > 0.65
+
+
 def test_features_are_computed_once_and_anew_for_another_prior(pairs, tmp_path, monkeypatch):
     calls = []
-    crops = choose_crops(pairs, 3, 32, 0, "salient", progress=False)
+    crops = choose_crops(pairs, 3, 32, 0, progress=False)
 
     def batch(prior):
         features = prior.features
@@ -285,6 +302,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_pat
     assert all(torch.equal(mine[key], whole[key]) for key in whole)
     with pytest.raises(DdfmError, match="other settings or another prior"):
         train_dmfuse(pairs, tmp_path, tiny_prior(1), settings, progress=False)
+
+
+def test_training_starts_from_another_head_of_its_kind(pairs, trained, tmp_path):
+    still = Settings(**QUICK, steps=1, lr=1e-9)
+    given = {"prior": tiny_prior(), "init": trained, "progress": False}
+    weights = train_dmfuse(pairs, tmp_path / "still", settings=still, **given)
+    mine, its = (load_head(path)[0].state_dict() for path in (weights, trained))
+    assert all(torch.allclose(mine[key], its[key], atol=1e-3) for key in its)
+    for other in ({"t": (50,)}, {"noise": "random"}, {"attention": False}, {"output": "tanh"}):
+        settings = Settings(**QUICK, steps=1, **other)
+        with pytest.raises(DdfmError, match="cannot start from the head .* must be as it has"):
+            train_dmfuse(pairs, tmp_path / "other", settings=settings, **given)
 
 
 def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
@@ -353,8 +382,6 @@ def test_files_that_are_no_heads_are_refused(content, tmp_path):
         {"t": [True]},
         {"t": [1e9]},
         {"noise": ["fixed"]},
-        {"gains": [1, 2, 3]},
-        {"gains": [1, "2"]},
         {"prior": None},
         {"prior": DELETED},
         {"surprise": 1},
@@ -459,20 +486,23 @@ def test_settings_say_what_made_the_image(trained):
     assert "sampler" not in settings and "steps" not in settings
 
 
-def test_a_series_shares_its_curve(trained, tmp_path):
-    head, about = load_head(trained)
-    path = tmp_path / "spread.safetensors"
-    spread = About(**(vars(about) | {"gains": (1.0, 3.0)}))
-    save_head(path, head, spread)
+def test_a_series_shares_its_curve(trained):
     some = [scene(seed) for seed in range(3)]
-    shared = fuser(path).with_shared_estimates(some)
+    shared = fuser(trained).with_shared_estimates(some)
     curve = shared.config.options["curve"]
     assert curve[-1] - curve[0] > 2.01
     fused = [shared(*pair, progress=False) for pair in some]
     assert all(one.settings["options"]["curve"] == list(curve) for one in fused)
-    given = fuser(path, options={"curve": curve})
+    given = fuser(trained, options={"curve": curve})
     assert np.array_equal(fused[0].image, given(*some[0], progress=False).image)
-    assert not np.array_equal(fused[0].image, fuser(path)(*some[0], progress=False).image)
+    assert not np.array_equal(fused[0].image, fuser(trained)(*some[0], progress=False).image)
+
+
+def test_the_tone_is_that_of_the_task_and_may_be_left_out(trained):
+    ir, vi = (0.4 + 0.2 * plane for plane in scene(0))
+    plain = fuser(trained, tone="none")(ir, vi, progress=False).image
+    spread = fuser(trained)(ir, vi, progress=False).image
+    assert spread.std() / plain.std() == pytest.approx(1.33, abs=0.01)
 
 
 def test_the_shipped_head_fits_the_shipped_prior():

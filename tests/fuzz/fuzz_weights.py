@@ -48,7 +48,7 @@ def weight_files() -> Iterator[Made]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "head.safetensors"
         config = HeadConfig((4, 6), patch=2, width=4)
-        save_head(path, Head(config), About(config, (5,), "fixed", "p", None, "salient"))
+        save_head(path, Head(config), About(config, (5,), "fixed", "p", None, "distilled"))
         yield "head", ".safetensors", path.read_bytes(), read_head, odd_metadata
     yield from _diffusers()
 
