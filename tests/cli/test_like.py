@@ -56,7 +56,8 @@ def test_info_says_that_there_is_nothing(pair):
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_info_of_what_is_no_picture(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
-    refused(ddfm_run("info", tmp_path / "a.png"), "a.png is not an image, or damaged")
+    words = "is not an image, or damaged" if content else "is empty"
+    refused(ddfm_run("info", tmp_path / "a.png"), f"a.png {words}")
     refused(ddfm_run("info", tmp_path / "b.png"), "there is no such file")
     refused(ddfm_run("info", tmp_path), "it is a folder without DICOM")
 
