@@ -37,6 +37,7 @@ WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 LEAST_TILES = 6  # of which fewer may agree by chance
+DOUBTED = 3.0  # `deviations` by which what has more freedom casts doubt on what has less
 PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
 
 
@@ -88,7 +89,7 @@ def align(
     a, b, full = _planes(fixed, moving)
     if model == FLOW:
         # What the field explains leaves the corners of all else uncertain.
-        work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread))
+        work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread, doubts=False))
         result = _with_field(work, _found(work, "auto", full))
     else:
         result = _found(_Work(a, Pyramid(b), WHOLE), model, full)
@@ -111,6 +112,7 @@ class _Effort:
     levels: tuple[tuple[int, int], ...]
     models: tuple[str, ...]
     spread: float  # of the longer side that the corners of what is sure may be uncertain
+    doubts: bool  # whether a larger model can cast doubt on a smaller one
 
 
 def _steps(ratio: float, first: int, last: int) -> np.ndarray:
@@ -126,6 +128,7 @@ WHOLE = _Effort(
     levels=LEVELS,
     models=MODELS,
     spread=0.003,
+    doubts=True,
 )
 QUICK = _Effort(
     scales=_steps(1.11, -4, 4),
@@ -135,6 +138,7 @@ QUICK = _Effort(
     levels=LEVELS[:2],
     models=MODELS[:3],
     spread=0.005,
+    doubts=False,
 )
 
 
@@ -244,7 +248,22 @@ def _judged(
         chosen = max(fits, key=lambda model: fits[model].stand)
     transform = full(fits[chosen].matrix, chosen)
     spread = fits[chosen].spread * max(transform.fixed) / work.longest
-    return Alignment(transform, bool(sure), fits[chosen].stand, spread)
+    found = Alignment(transform, bool(sure), fits[chosen].stand, spread)
+    if found.is_off and work.effort.doubts and _is_doubted(found, fits, full):
+        return replace(found, sure=False)
+    return found
+
+
+def _is_doubted(
+    found: Alignment, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
+) -> bool:
+    """Whether a larger model, sure or not, is better and would lay the pair elsewhere."""
+    chosen = found.transform.model
+    return any(
+        _better(fits[model], fits[chosen], DOUBTED)
+        and full(fits[model].matrix, model).distance(found.transform) > tolerance(found.transform)
+        for model in list(fits)[list(fits).index(chosen) + 1 :]
+    )
 
 
 def _smallest(fits: dict[str, Fit]) -> str:
@@ -256,10 +275,10 @@ def _smallest(fits: dict[str, Fit]) -> str:
     return chosen
 
 
-def _better(one: Fit, other: Fit) -> bool:
+def _better(one: Fit, other: Fit, by: float = BELIEVED) -> bool:
     if one.likeness.shape != other.likeness.shape or not one.likeness.size:
         return bool(one.likeness.size)
-    return deviations(one.likeness - other.likeness) > BELIEVED
+    return deviations(one.likeness - other.likeness) > by
 
 
 def _planes(

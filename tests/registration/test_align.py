@@ -151,3 +151,13 @@ def test_the_unsure_stay_as_they_were_with_a_word():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
     left = lay((a, b), "auto")
     assert left.pictures[0] is a and "stays as it is" in left.words[0]
+
+
+@pytest.mark.parametrize("blob", [3, 6])
+def test_smooth_random_fields_are_no_pair(blob):
+    fields = [
+        ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((96, 128)), blob)
+        for seed in range(4)
+    ]
+    fixed, moving, *others = [(f - f.min()) / np.ptp(f) for f in fields]
+    assert not align(fixed, moving).sure and not align(*others).sure

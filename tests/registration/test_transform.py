@@ -115,3 +115,14 @@ def test_the_common_part_is_that_of_a_search_of_all_rectangles():
         )
         assert seen[found[0] : found[1], found[2] : found[3]].all()
         assert (found[1] - found[0]) * (found[3] - found[2]) == best
+
+
+def test_a_warp_of_many_rows_at_a_time_has_no_seams():
+    size = (700, 900)  # more than are worked on at once
+    picture = Picture(np.random.default_rng(0).random((*size, 1), np.float32))
+    moved, inside = warped(picture, Transform([[1, 0, 3], [0, 1, 5], [0, 0, 1]], size, size))
+    assert np.allclose(moved.samples[5:, 3:], picture.samples[:-5, :-3], atol=1e-4)
+    assert inside[5:, 3:].all() and not inside[:5].any() and not inside[:, :3].any()
+    bent = Transform(np.eye(3), size, size, "flow", np.full((4, 5, 2), [-3.0, -5.0]))
+    by_field, _ = warped(picture, bent)
+    assert np.allclose(by_field.samples[5:, 3:], picture.samples[:-5, :-3], atol=1e-4)
