@@ -17,8 +17,9 @@ demo: $(VENV)/.core
 	@$(call fuse,olinda_infrared,olinda_visible,out/olinda.png,)
 	@$(call fuse,brain_t1,brain_pd,out/brain.png,--task medical)
 
+# Several tests at a time, one thread each: most do not gain by more.
 test: lint types $(VENV)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

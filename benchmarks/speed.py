@@ -1,6 +1,7 @@
 """How fast ddfm is beside what one might use instead, and by size and threads.
 
     python benchmarks/speed.py [--before CHECKOUT_OR_WHEEL] [--size 640x480] [--no-authors]
+    python benchmarks/speed.py --noise 15 ...
     python benchmarks/speed.py --megapixels 0.1 0.3 1 4 24
     python benchmarks/speed.py --threads 1 2
 
@@ -28,6 +29,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+import numpy as np
+from PIL import Image
 
 from mirrored import mirrored_pair, size_of
 
@@ -161,6 +165,12 @@ def beside_others(
     return lines
 
 
+def with_noise(image: Image.Image, sigma: float, seed: int) -> Image.Image:
+    pixels = np.asarray(image, float)
+    noisy = pixels + sigma * np.random.default_rng(seed).standard_normal(pixels.shape)
+    return Image.fromarray(np.rint(np.clip(noisy, 0, 255)).astype(np.uint8))
+
+
 def unpacked(path: Path, folder: Path) -> Path:
     """Where the ddfm of a checkout, or of a wheel, can be imported from."""
     if path.is_dir():
@@ -174,6 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, help="a checkout, or a wheel, to compare with")
     parser.add_argument("--size", default="640x480", metavar="WxH")
+    parser.add_argument("--noise", type=float, default=0.0, help="of both sources, in grey levels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-authors", action="store_true", help="without the 552M network")
     parser.add_argument("--megapixels", type=float, nargs="+", help="cost by size instead")
@@ -185,8 +196,8 @@ def main() -> None:
 
         def pair_of(size: tuple[int, int]) -> list[Path]:
             paths = [folder / f"{kind}-{size[0]}x{size[1]}.png" for kind in ("ir", "vis")]
-            for image, path in zip(mirrored_pair(size), paths, strict=True):
-                image.save(path)
+            for seed, (image, path) in enumerate(zip(mirrored_pair(size), paths, strict=True)):
+                with_noise(image, options.noise, seed).save(path)
             return paths
 
         more, size = options.arguments, size_of(options.size)

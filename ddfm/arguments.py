@@ -160,12 +160,12 @@ def _array(name: str, value: Any) -> np.ndarray:
     raise InputError(f"{name} must be an array of real numbers, not {short(value)}")
 
 
-def _one_of_ours(kind: str) -> Callable[[str, Any], Any]:
+def _one_of_ours(kind: str, *others: str) -> Callable[[str, Any], Any]:
     """An object of a class of ours, which is not imported to know it."""
 
     def check(name: str, value: Any) -> Any:
         acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
-        if acts_alike or kind in (base.__name__ for base in type(value).__mro__):
+        if acts_alike or {kind, *others} & {base.__name__ for base in type(value).__mro__}:
             return value
         raise InputError(f"{name} must be a {kind}, not {short(value)}")
 
@@ -198,6 +198,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "int | str": lambda name, value: value if isinstance(value, str) else whole_number(name, value),
     "np.ndarray": _array,
     "Fuser": _one_of_ours("Fuser"),
+    "Fuser | Unloaded": _one_of_ours("Fuser", "Unloaded"),
     "Picture": _one_of_ours("Picture"),
     "Record": _one_of_ours("Record"),
     "Shard": _one_of_ours("Shard"),

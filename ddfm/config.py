@@ -20,6 +20,7 @@ from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
 from ddfm.restoration.observation import plain_observations
+from ddfm.version import __version__
 
 __all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "name_of"]
 
@@ -241,6 +242,11 @@ class ResolvedConfig(FusionConfig):
     steps: int | str = 100
     clean: float = math.inf
     clip: bool = True
+
+    def noted(self, prior: str, weights: str | None, dtype: str, device: str) -> dict[str, Any]:
+        """All that a result depends on beside its sources, ready for JSON."""
+        where = {"dtype": dtype, "device": device}
+        return {"ddfm": __version__, "prior": prior, "weights": weights} | self.plain() | where
 
     def _check_method(self) -> None:
         """What a recipe fills in is no demand of the caller's."""

@@ -46,7 +46,6 @@ from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples
-from ddfm.version import __version__
 
 __all__ = ["Fuser", "Fusion", "fuse"]
 
@@ -332,18 +331,12 @@ class Fuser:
     @by_annotation
     def settings(self, task: str) -> dict[str, Any]:
         """All that a result depends on beside its sources, ready for JSON."""
-        config = self.resolved(task).plain()
+        dtype = str(self.dtype).removeprefix("torch.")
+        noted = self.resolved(task).noted(self.prior.name, self.weights, dtype, self.device.type)
         if self.dmfuse is not None:
-            config = {k: v for k, v in config.items() if k not in _OF_THE_LOOP}
-            config["head"] = self.dmfuse.fingerprint
-        return {
-            "ddfm": __version__,
-            "prior": self.prior.name,
-            "weights": self.weights,
-            **config,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": self.device.type,
-        }
+            noted = {k: v for k, v in noted.items() if k not in _OF_THE_LOOP}
+            noted["head"] = self.dmfuse.fingerprint
+        return noted
 
     def _fuse(
         self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import ddfm
+from places import ROOT
 
 
 def test_importing_ddfm_imports_nothing_heavy():
@@ -21,3 +22,10 @@ def test_every_name_of_the_package_is_there():
     assert all(getattr(ddfm, name) is not None for name in ddfm.__all__)
     with pytest.raises(AttributeError, match="no attribute 'fuze'"):
         ddfm.fuze  # noqa: B018
+
+
+def test_all_that_tells_the_version_tells_the_same():
+    said = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ", 2)[1]
+    assert f"\nversion: {ddfm.__version__}\n" in said
+    assert newest.startswith(f"{ddfm.__version__} ")

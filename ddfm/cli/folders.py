@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse
-from ddfm.cli.options import checked, echo_json, verify_option, with_options
+from ddfm.cli.options import echo_json, verify_option, with_options
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -89,18 +89,14 @@ def fuse_files_of_folders(
         raise click.UsageError("--save-transform is for one pair, or goes with --align once")
     if len(sources) == 1 and said.pattern is not None:
         refuse(["--pattern"], "two folders or more")
-    from ddfm.fuser import Fuser
-    from ddfm.fusing.checks import check_number
     from ddfm.imaging.writing import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
     from ddfm.pipeline.shards import find_shard
+    from ddfm.pipeline.unloaded import Unloaded
 
     if said.format is not None:
         output_suffix(said.format)
-    if said.dry_run and len(sources) > 1:
-        # No weights are read for a plan, and so there is no Fuser to do this.
-        check_number(len(sources), checked(settings))
-    fuser = None if said.dry_run else Fuser(**settings)
+    fuser = Unloaded(settings)  # nothing is loaded for a plan, nor where all is done
     how: dict[str, Any] = {
         "suffix": said.format,
         "dry_run": said.dry_run,

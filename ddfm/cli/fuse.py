@@ -178,7 +178,7 @@ def _fuse_images(
         size = common_size(pictures, config.resize)
     if opening.longest is not None and not quiet:
         height, width = size
-        say(f"a preview of {width} x {height} pixels; without --preview it is whole", err=True)
+        say(f"a preview of {width} x {height} pixels, not the whole picture", err=True)
     if output != DASH:
         check_output(output, size)
     prepare_for_large(size)

@@ -79,7 +79,8 @@ def as_recorded(
     from ddfm.pipeline import again
 
     record = again.existing_record(like, kind)
-    recorded = again.keywords(record, settings["prior"] if _is_said("prior") else None)
+    prior = settings["prior"] if _is_said("prior") else None
+    recorded = again.keywords(record, prior, settings.get("observations", ()))
     settings = settings | {name: v for name, v in recorded.items() if not _is_said(name)}
     if how:
         recorded = again.how(record, kind)

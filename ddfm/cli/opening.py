@@ -84,7 +84,8 @@ _PAGE = (
         "--page",
         type=int,
         metavar="NUMBER",
-        help="Which picture, from 0, of TIFF files that hold several.  [default: the first]",
+        help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
+        "[default: the first]",
     ),
 )
 
@@ -136,6 +137,7 @@ class OfFiles:
             longest: to how many pixels the longest side is reduced.
         """
         from dataclasses import replace
+        from itertools import zip_longest
 
         from ddfm.imaging.opening import Opening
 
@@ -144,14 +146,24 @@ class OfFiles:
             refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
-        if record is not None and not said:
+        before = Opening()
+        if record is not None:
             from ddfm.pipeline.again import opening
 
-            return replace(opening(record), longest=longest)
-        ranges = (self.range_a, self.range_b) if self.range_a or self.range_b else ()
-        return Opening(
-            ranges, self.celsius, self.percentiles, self.grid, longest=longest, page=self.page
-        )
+            before = opening(record)
+        given: dict[str, Any] = {
+            "celsius": self.celsius,
+            "percentiles": self.percentiles,
+            "grid": self.grid,
+            "page": self.page,
+            "longest": longest,
+        }
+        if {"--celsius", "--percentiles"} & set(said):  # either says what is black and white
+            before = replace(before, celsius=None, percentiles=None)
+        if self.range_a or self.range_b:
+            pairs = zip_longest((self.range_a, self.range_b), before.ranges)
+            given["ranges"] = tuple(new or old for new, old in pairs)
+        return replace(before, **{k: v for k, v in given.items() if v is not None})
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:

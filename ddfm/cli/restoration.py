@@ -23,8 +23,9 @@ _SAID: dict[str, tuple[Any, str, str]] = {
     "noise": (
         str,
         "LEVEL",
-        "Noise of {0}, in levels of 255; or rician,LEVEL of an MRI, or poisson,LEVELS of a photon"
-        "[,LEVEL] of low light.  [default: found out]",
+        "Noise of {0}, in levels of 255; or rician,LEVEL of an MRI, poisson,LEVELS of a photon"
+        "[,LEVEL] of low light, or shared,LEVEL[,PIXELS] of what neighbours share.  "
+        "[default: found out]",
     ),
     "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
     "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
@@ -78,7 +79,7 @@ def _noise(said: str) -> float | tuple[Any, ...]:
         return (kind, *map(float, numbers)) if numbers else float(kind)
     except ValueError:
         raise InputError(
-            f"a noise is a number, rician,LEVEL or poisson,LEVELS, not {said}"
+            f"a noise is a number, rician,LEVEL, poisson,LEVELS or shared,LEVEL, not {said}"
         ) from None
 
 

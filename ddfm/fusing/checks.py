@@ -1,22 +1,21 @@
-"""What is refused before there is work, and what is left open until there is a prior."""
+"""What is refused before there is work, and what is left open until there is a prior.
+
+torch is imported where it is needed: plans are checked without.
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ddfm.config import FusionConfig, ResolvedConfig, name_of
-from ddfm.diffusion.samplers import find_sampler
-from ddfm.dmfuse.fuse import OVERLAP
 from ddfm.errors import InputError, unknown
-from ddfm.likelihood import check_source_count, find_likelihood
-from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.device import fast_dtype
-from ddfm.numerics.tone import Tone
 from ddfm.priors.respacing import timesteps
 from ddfm.priors.tile_sizes import check_tile
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["check_attribution", "check_early", "check_number", "possible", "usual_dtype"]
 
@@ -24,10 +23,15 @@ __all__ = ["check_attribution", "check_early", "check_number", "possible", "usua
 def check_early(config: FusionConfig, head: Any) -> None:
     """Refuses what can be known to be wrong before a prior is loaded."""
     if config.method == "dmfuse":
+        from ddfm.dmfuse.fuse import OVERLAP
+        from ddfm.numerics.tone import Tone
+
         check_tile(config.tile, OVERLAP)
         for name in Tone.others(config.options):
             raise unknown("option of dmfuse", name, [field.name for field in fields(Tone)])
         return
+    from ddfm.diffusion.samplers import find_sampler
+
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
         raise InputError("a head is for method dmfuse; give --method dmfuse with it")
@@ -37,13 +41,18 @@ def check_number(number: int, config: FusionConfig) -> None:
     """Refuses more sources than the method and the likelihood take."""
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
-    check_source_count(number, config.likelihood)
+    if number != 2 and config.likelihood != "default":  # which takes any number
+        from ddfm.likelihood import check_source_count
+
+        check_source_count(number, config.likelihood)
     if config.balance and number != 2:
         raise InputError(f"balance (--balance) is between two sources, not {number}")
 
 
 def check_attribution(config: FusionConfig) -> None:
     """Refuses a method, or a likelihood, that does not know what comes from where."""
+    from ddfm.likelihood import Likelihood, find_likelihood
+
     knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
     if config.method == "dmfuse" or knows is Likelihood.attribution:
         name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
@@ -66,5 +75,7 @@ def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
 
 def usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
     """For few steps from a first guess; long loops, and trained heads, make rounding visible."""
+    import torch
+
     late = config.resolved(config.usual_task).start is not None
     return fast_dtype(device) if late and config.method == "ddfm" else torch.float32

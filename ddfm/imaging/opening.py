@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.arguments import two_numbers, whole_number
-from ddfm.errors import DdfmWarning, InputError
+from ddfm.errors import InputError
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import (
     PERCENTILES,
@@ -38,7 +37,7 @@ class Opening:
             takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
         longest: to how many pixels at most the longest side is reduced, for a quick look.
-        page: which picture, from 0, of TIFF files that hold several.
+        page: which picture, from 0, of files that hold several.
         grid, align: of a radiometric file that comes alone, and is a pair by itself.
     """
 
@@ -86,12 +85,14 @@ class Opening:
                 name = name_of(file, f"image {number}")
                 paths.append(stack.enter_context(as_path(file, name)))
                 names[str(paths[-1])] = name
-            pictures = self._pictures(paths)
+            pictures = self._pictures(paths, names)
         for path, name in names.items():
             pictures = tuple(replace(p, name=p.name.replace(path, name)) for p in pictures)
         return pictures if self.longest is None else reduced(pictures, self.longest)
 
-    def _pictures(self, files: Sequence[str | os.PathLike[str]]) -> tuple[Picture, ...]:
+    def _pictures(
+        self, files: Sequence[str | os.PathLike[str]], called: dict[str, str]
+    ) -> tuple[Picture, ...]:
         if len(files) == 1:
             self._refuse_alone(files[0])
             return tuple(read_flir(files[0], **self._of_a_pair()))
@@ -99,8 +100,9 @@ class Opening:
         pages = list(map(_pages, files))
         names = " and ".join(map(str, files))
         if self.page is not None and max(pages) == 1:
-            raise InputError(f"{names}: page (--page) is for TIFF files that hold several pictures")
-        pictures = tuple(map(self._picture, files, ranges, pages))
+            raise InputError(f"{names}: page (--page) is for files that hold several pictures")
+        called_so = [called.get(str(file)) for file in files]
+        pictures = tuple(map(self._picture, files, ranges, pages, called_so))
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
@@ -117,17 +119,14 @@ class Opening:
             )
 
     def _picture(
-        self, file: str | os.PathLike[str], levels: str | Levels | None, pages: int
+        self,
+        file: str | os.PathLike[str],
+        levels: str | Levels | None,
+        pages: int,
+        name: str | None,
     ) -> Picture:
-        if pages > 1 and self.page is None:
-            warnings.warn(
-                f"{file} holds {pages} pictures, and the first is taken; page (--page) says "
-                "another, from 0",
-                DdfmWarning,
-                stacklevel=4,
-            )
-        page = self.page if pages > 1 and self.page is not None else 0
-        return read_source(file, levels=levels, page=page, **self._of_degrees())
+        page = self.page if pages > 1 else None  # of a photograph beside it there is but one
+        return read_source(file, levels=levels, page=page, name=name, **self._of_degrees())
 
     def _of_degrees(self) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.formats.boxes import boxed_metadata, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
@@ -43,10 +44,15 @@ SUFFIXES = frozenset(
     ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy".split()
 )
 
+_FIRST = (
+    "{} holds {} pictures, and the first is taken; page (--page, ddfm.read_image) says another, "
+    "from 0"
+)
+
 
 @by_annotation
 def read_image(
-    source: Any, *, page: int = 0, name: str | None = None, levels: Any = None
+    source: Any, *, page: int | None = None, name: str | None = None, levels: Any = None
 ) -> Picture:
     """The picture that a file, a PIL image, a NumPy array or a tensor holds. None is modified.
 
@@ -54,7 +60,8 @@ def read_image(
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
             (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
             alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, from 0.
+        page: which page of a TIFF file, or picture of a GIF or WebP, from 0; None is the first,
+            with a warning where there are more.
         name: what to call it in messages, if not by its path or kind.
         levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
             `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
@@ -88,9 +95,10 @@ def read_source(
     path: str | os.PathLike[str],
     *,
     levels: str | Levels | None = None,
-    page: int = 0,
+    page: int | None = None,
     celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
+    name: str | None = None,
 ) -> Picture:
     """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
 
@@ -98,11 +106,11 @@ def read_source(
 
     Args:
         path: the file.
-        levels, page: as `read_image` takes them; of a radiometric file, in its own values.
+        levels, page, name: as `read_image` takes them; of a radiometric file, in its own values.
         celsius, percentiles: of a radiometric file, as `read_flir` takes them.
     """
     if not is_radiometric(path):
-        return read_image(path, levels=levels, page=page)
+        return read_image(path, levels=levels, page=page, name=name)
     if levels is not None and not isinstance(levels, str):
         return read_radiometric(path, percentiles=percentiles, counts=levels)
     return read_radiometric(path, celsius=celsius, percentiles=percentiles)
@@ -118,39 +126,47 @@ def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
         yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
 
 
-def pages_in(path: str | os.PathLike[str]) -> int:
-    """How many pictures a file holds: more than one only in TIFF, smaller copies not counted."""
+def pages_in(path: str | os.PathLike[str], name: str | None = None) -> int:
+    """How many pictures a file (TIFF, GIF, WebP) holds, smaller copies not counted."""
     path = existing_file(path)
-    with explained(str(path)):
-        return max(1, whole_pages(path)) if is_tiff(_head(path)) and page_count(path) > 1 else 1
+    with explained(name or str(path)):
+        return _pages_in(path, _head(path))
 
 
-def _read_file(path: Path, page: int, name: str | None) -> Picture:
+def _pages_in(path: Path, head: bytes) -> int:
+    if is_tiff(head):
+        return max(1, whole_pages(path)) if page_count(path) > 1 else 1
+    if head.startswith(b"GIF8") or head[8:12] == b"WEBP":
+        with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+            return int(getattr(image, "n_frames", 1))
+    return 1
+
+
+def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
     path = existing_file(path)
     name = name or str(path)
+    if page is None:
+        if (pages := pages_in(path, name)) > 1:
+            warnings.warn(_FIRST.format(name, pages), DdfmWarning, stacklevel=4)
+        page = 0
     with explained(name):
         head = _head(path)
         if is_tiff(head):
             return _read_tiff(path, page, name)
         if path.suffix.lower() in TABLES and not page:
             return read_table(path, name)
-        if page:
-            raise InputError(f"{name} has one page, so there is no page {page} (they count from 0)")
+        _check_page(page, _pages_in(path, head), name)
         if _is_deep_jpeg2000(path, head):
             raise InputError(
                 f"{name}: JPEG 2000 colour of more than 8 bits cannot be read without loss; "
                 "convert it to PNG or TIFF first"
             )
-        picture = from_pil_file(lambda: _open(path, 0, name), name)
+        picture = from_pil_file(lambda: _open(path, page, name), name)
         return replace(picture, metadata=boxed_metadata(path)) if is_boxed(head) else picture
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:
-    pages = page_count(path)
-    if not 0 <= page < max(pages, 1):
-        raise InputError(
-            f"{name} has {pages} pages, so there is no page {page} (they count from 0)"
-        )
+    _check_page(page, max(page_count(path), 1), name)
     picture = read_page(path, page, name)
     if picture is None:
         silence_libtiff()
@@ -161,6 +177,12 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
                 f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
             ) from None
     return replace(picture, metadata=page_metadata(path, page))
+
+
+def _check_page(page: int, pages: int, name: str) -> None:
+    if not 0 <= page < pages:
+        has = f"{pages} pages" if pages > 1 else "one page"
+        raise InputError(f"{name} has {has}, so there is no page {page} (they count from 0)")
 
 
 @contextmanager

@@ -295,7 +295,7 @@ def _read(source: Any, name: str) -> Picture:
     if has_no_path(source):
         name = name_of(source, name)
         with as_path(source, name) as made:
-            picture = _read(made, name)
+            picture = read_source(made, name=name)
         return replace(picture, name=picture.name.replace(str(made), name))
     if isinstance(source, (str, os.PathLike)):
         return read_source(source)

@@ -19,21 +19,22 @@ last f on, less far where all the way would not climb. All else the sources s_k 
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
     g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
     pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
-                + c_k,   c_k = T_k (1 - W_k),   c = sum_k c_k                                 (6)
-    W_k = (1 + e_k / edge^2)^(-1/2),     W = min_k W_k,     t = W max_k e_k / learn           (7)
+                + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt b_k)_+^2)),   c = sum_k c_k         (6)
+    V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
 
-e_k = S |grad s_k|^2. A label brings the faint texture of the other sources along, q being at most 1
-and such that no d_k is stronger than the strongest source. T_k is the probability that a pixel
-belongs to a target of source k (`ddfm.likelihood.targets`). Over more than the pixels of B, which
-blurs, a target has the contrast of its source, whichever source its detail is of; and its outline
-is its source's (c_k). In d_k, s_k is on its targets max(s_k, min(median s_k, max_j s_j)): where
-another source is brighter, contrast is counted from the middle of its own source on, or a cold sky
-would cast black shadows on a bright one. On targets of the first source W is 1 and a is 0: there
-only contrast counts, and what is around gives way. Elsewhere strong edges give way, which shows
-least, where gradients of several sources make no image. What a source leaves unexplained is judged
-by the contrast that is there (t), and texture of what is darker than the level chosen is foreign
-(phi), or, where pictures of one thing may differ in brightness, only where a source is white to the
-full: there it shows more than can be shown (full).
+e_k = S |grad s_k|^2, and b_k = S |B grad s_k|^2. A label brings the faint texture of the other
+sources along, q being at most 1 and such that no d_k is stronger than the strongest source. T_k is
+the probability that a pixel belongs to a target of source k (`ddfm.likelihood.targets`). Over more
+than the pixels of B, which blurs, a target has the contrast of its source, whichever source its
+detail is of; and where its outline is finer than that, it is its source's (c_k). In d_k, s_k is on
+its targets max(s_k, min(median s_k, max_j s_j)): where another source is brighter, contrast is
+counted from the middle of its own source on, or a cold sky would cast black shadows on a bright
+one. On targets of the first source W is 1 and a is 0: there only contrast counts, and what is
+around gives way. Elsewhere strong edges give way, which shows least, where gradients of several
+sources make no image. What a source leaves unexplained is judged by the contrast that is there (t),
+and texture of what is darker than the level chosen is foreign (phi), or, where pictures of one
+thing may differ in brightness, only where a source is white to the full: there it shows more than
+can be shown (full).
 
 R smooths widely, within contours of the sources, so that a region has the level of one of them; or,
 for pictures of one thing in two ways, narrowly. b is what the caller prefers, REACH balance

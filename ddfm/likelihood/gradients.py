@@ -89,11 +89,13 @@ class Weighing:
         s = torch.cat(list(sources), dim=1)
         right, below, energy = _with_energy(s)
         strongest = energy.amax(dim=1, keepdim=True)
+        outlines = None
         if T is not None:
+            outlines = T * (1 - self._mildness(_energy_beyond(right, below, energy)))
             _lift(s, torch.cat(list(middles), dim=1), T, right, below)
         right, below = self._g(right, below, energy, strongest, T)
         W, a = self._weights(strongest, T)
-        pi = self._pi(s, u, energy, T)
+        pi = self._pi(s, u, energy, outlines)
         return Gradients(right, below, pi, W, a, W * strongest / self.learn)
 
     def weights(self, sources: Sequence[Tensor], T: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -133,20 +135,19 @@ class Weighing:
         first = T[:, :1]
         return W * (1 - first) + first, a * (1 - first)
 
-    def _pi(self, s: Tensor, u: Tensor, energy: Tensor, T: Tensor | None) -> Tensor:
+    def _pi(self, s: Tensor, u: Tensor, energy: Tensor, outlines: Tensor | None) -> Tensor:
         """pi_k of (6)."""
         log_pi = self.p * energy.log() - self.phi * (u - s).clamp(min=0) ** 2
         if self.full:
             log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         pi = shares_of(preferring(log_pi, ODDS * self.preference))
-        if T is not None:
-            outlines = T * (1 - self._mildness(energy))
+        if outlines is not None:
             pi = (1 - outlines.sum(dim=1, keepdim=True)).clamp(min=0) * pi + outlines
         pi = pi.clamp(min=1e-6)
         return pi / pi.sum(dim=1, keepdim=True)
 
     def _mildness(self, energy: Tensor) -> Tensor:
-        """W_k of (7)."""
+        """(1 + energy / edge^2)^(-1/2) of (7)."""
         return (1 + energy / self.edge**2).rsqrt()
 
     def _faintness(self, size: Tensor) -> Tensor:
@@ -167,6 +168,12 @@ def preferring(logs: Tensor, b: float) -> Tensor:
 def _with_energy(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     right, below = grad(s)
     return right, below, smooth(right**2 + below**2, GRAIN).add_(TINY)
+
+
+def _energy_beyond(right: Tensor, below: Tensor, energy: Tensor) -> Tensor:
+    """The energy of the size of gradients beyond what it is over the pixels of B."""
+    wide = smooth(right, CONTRAST).square_().add_(smooth(below, CONTRAST).square_())
+    return (energy.sqrt() - smooth(wide, GRAIN).sqrt_()).clamp_(min=0).square_()
 
 
 def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -> None:

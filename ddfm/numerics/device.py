@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddfm.errors import HostError, InputError, short, unknown
@@ -9,9 +11,11 @@ from ddfm.errors import HostError, InputError, short, unknown
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_dtype", "fast_dtype", "find_device", "find_dtype"]
+__all__ = ["check_dtype", "fast_dtype", "find_device", "find_dtype", "found_without_torch"]
 
 DTYPES = ("float32", "bfloat16", "float16")
+# What Linux shows where there may be a GPU: NVIDIA's, those in its boards, AMD's, that of Windows.
+GPUS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
 
 
 def check_dtype(name: str) -> str:
@@ -59,7 +63,23 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """
     import torch
 
+    # `found_without_torch` knows the same by other names.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch 2.4 and later have them
     if device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in tests):
         return torch.bfloat16
     return torch.float32
+
+
+def found_without_torch(device: str, dtype: str) -> tuple[str, str] | None:
+    """Dtype and device of a short loop on a CPU by their names, or None where only torch can tell.
+
+    Those that `find_device` and `fast_dtype` find, as the system says them.
+    """
+    if sys.platform != "linux" or device not in ("auto", "cpu"):
+        return None
+    if device == "auto" and any(any(Path("/dev").glob(name)) for name in GPUS):
+        return None
+    if dtype != "auto":
+        return dtype, "cpu"
+    words = Path("/proc/cpuinfo").read_text("utf-8", "replace").split()
+    return "bfloat16" if {"avx512_bf16", "amx_tile"} & set(words) else "float32", "cpu"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import zip_longest
 from typing import Any
 
 from ddfm.arguments import by_annotation
@@ -20,6 +21,7 @@ from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
 from ddfm.pipeline.records import read_record
 from ddfm.priors.entries import names
+from ddfm.restoration.observation import Observation, plain_observations
 
 __all__ = ["changes", "existing_record", "how", "keywords", "opening"]
 
@@ -59,23 +61,41 @@ def how(record: Record, kind: str) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
 
 
-def keywords(record: Record, prior: str | None = None) -> dict[str, Any]:
+def keywords(
+    record: Record, prior: str | None = None, observations: Sequence[Any] = ()
+) -> dict[str, Any]:
     """The keywords of a `Fuser` that does the same.
 
     Args:
         prior: what the caller names, where the record's is not to be used.
+        observations: what the caller says of each source, which goes before what the record says.
     """
     known = {field.name for field in fields(FusionConfig)}
     said = {name: value for name, value in record.settings.items() if name in known}
     if said.get("clean", 0) is None:
         said["clean"] = math.inf  # which JSON does not have
-    FusionConfig(**said)
+    said["observations"] = _together(FusionConfig(**said).observations, observations)
     named = prior or record.settings.get("prior")
     if prior is None and named not in names():
         raise InputError(
             f"the record's prior, {named!r}, is no name that ddfm knows; say where it is (--prior)"
         )
     return said | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
+
+
+def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, Any]]:
+    """What both say of each source; where the files that were said lie, no record knows."""
+    done = []
+    for k, (old, new) in enumerate(zip_longest(plain_observations(recorded), given)):
+        before, now = Observation.of(old).plain(), Observation.of(new).plain()
+        for name in ("mask", "blur"):
+            if isinstance(before.get(name), str) and name not in now:
+                raise InputError(
+                    f"the record's {name} of source {k + 1} is a file, {before[name]!r}; say where "
+                    f"it is (--{name}-{chr(ord('a') + k)})"
+                )
+        done.append(before | now)
+    return done
 
 
 def opening(record: Record) -> Opening:

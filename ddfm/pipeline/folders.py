@@ -8,21 +8,20 @@ what is done at the same time, `ddfm.storage.manifest` what survives a kill at a
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
-from ddfm.fuser import Fuser, Fusion
 from ddfm.imaging.formats.flir import is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.writing import check_output, output_suffix
-from ddfm.pipeline.rig import aligned_once, spread
 from ddfm.pipeline.runner import (
     Engine,
     FolderSink,
@@ -33,9 +32,14 @@ from ddfm.pipeline.runner import (
     check_outputs,
     run,
 )
+from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, Shard
+from ddfm.storage.manifest import Entry, Manifest, Shard, as_json, is_manifest
+
+if TYPE_CHECKING:
+    from ddfm.fuser import Fuser
+    from ddfm.result import Fusion
 
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
@@ -47,7 +51,7 @@ def fuse_folders(
     dir_a: str | os.PathLike[str],
     dir_b: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    fuser: Fuser | None = None,
+    fuser: Fuser | Unloaded | None = None,
     *,
     more: Sequence[str | os.PathLike[str]] = (),
     opening: Opening | None = None,
@@ -92,8 +96,8 @@ def fuse_folders(
             "'{}_thermal.png:{}_rgb.jpg' says which belong together"
             + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
         )
-    if fuser is not None:
-        fuser.check_number(len(folders))
+    fuser = fuser or Unloaded({})
+    fuser.check_number(len(folders))
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
@@ -102,7 +106,7 @@ def fuse_folders(
 def fuse_flir(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    fuser: Fuser | None = None,
+    fuser: Fuser | Unloaded | None = None,
     *,
     suffix: str | None = None,
     dry_run: bool = False,
@@ -135,7 +139,7 @@ def fuse_flir(
             "folders of other images come in twos"
         )
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
-    return _fuse_all(pairing, Path(out), fuser, opening, how)
+    return _fuse_all(pairing, Path(out), fuser or Unloaded({}), opening, how)
 
 
 @dataclass(frozen=True)
@@ -161,14 +165,7 @@ class _PairWork:
 
     def settings(self, task: str) -> Entry:
         """All that a result of this task depends on beside its sources."""
-        said = self.opening.plain()
-        return self.fuser.settings(task) | ({"opening": said} if said else {})
-
-    def possible_settings(self) -> list[Entry]:
-        """An automatic task may have become any task."""
-        task = self.fuser.config.task
-        tasks = TASKS if task == "auto" else (task,)
-        return [self.settings(task) for task in tasks]
+        return _settings(self.fuser.settings(task), self.opening)
 
     def load(self, item: Item) -> tuple[Picture, ...]:
         pair, path = item.given
@@ -191,6 +188,19 @@ class _PairWork:
         """No pair knows of another."""
 
 
+def _settings(of_fuser: Entry, opening: Opening) -> Entry:
+    said = opening.plain()
+    return of_fuser | ({"opening": said} if said else {})
+
+
+def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
+    """An automatic task may have become any task. None if that has to be loaded to be known."""
+    task = fuser.config.task
+    found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
+    some = [_settings(each, opening) for each in found if each is not None]
+    return some if len(some) == len(found) else None
+
+
 def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
     if Path(out).resolve() in (Path(source).resolve() for source in sources):
         raise InputError(f"{out} holds the sources; give the results a folder of their own")
@@ -202,32 +212,67 @@ def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
 
 
 def _fuse_all(
-    pairing: Pairing, out: Path, fuser: Fuser | None, opening: Opening, how: _How
+    pairing: Pairing, out: Path, fuser: Fuser | Unloaded, opening: Opening, how: _How
 ) -> Summary:
-    sample = spread(pairing.pairs)  # of all shards, for one transform (align="once")
+    of_all_shards = pairing.pairs
     pairing, outputs = _planned_outputs(pairing, how.suffix, how.shard)
     if how.dry_run:
         return _planned(pairing, outputs, out)
-    fuser = fuser or Fuser()
+    if isinstance(fuser, Unloaded):
+        done = _done_before(outputs, out, fuser, opening, how)
+        if done is not None:
+            return _in_order(done, pairing)
+        fuser = fuser.load()
     if fuser.config.align == "once":
+        from ddfm.pipeline.rig import aligned_once, spread
+
+        sample = spread(of_all_shards)  # for one transform
         fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
     if how.save_transform is not None:
         fuser.save_transform(how.save_transform)
-    work = _PairWork(fuser, opening)
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out, how.shard) as manifest, bar:
         items = [
-            Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
-            for pair, output in outputs.items()
+            Item(output, _sources(pair), (pair, out / output)) for pair, output in outputs.items()
         ]
         check_outputs(manifest, items)
         new = (name for name in outputs.values() if not os.path.lexists(out / name))
         for name in {Path(name).suffix: name for name in new}.values():
             check_output(out / name)  # one of each format
-        sink = FolderSink(manifest, work.possible_settings(), _save, how.verify)
+        settings = _possible_settings(fuser, opening) or []
+        sink = FolderSink(manifest, settings, _save, how.verify)
+        work = _PairWork(fuser, opening)
         summary = run(
             items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
         )
+    return _in_order(summary, pairing)
+
+
+def _done_before(
+    outputs: dict[Pair, str], out: Path, fuser: Unloaded, opening: Opening, how: _How
+) -> Summary | None:
+    """Of a folder that is finished; None where there is something to do, or to be looked up."""
+    begin = time.monotonic()
+    begun = out.is_dir() and any(map(is_manifest, os.listdir(out)))
+    if not begun or how.verify or how.callback is not None or fuser.config.align == "once":
+        return None
+    settings = _possible_settings(fuser, opening)
+    if settings is None:
+        return None
+    noted = [as_json(each) for each in settings]
+    with Manifest(out, how.shard) as manifest:
+        for pair, output in outputs.items():
+            if manifest.find(output, _sources(pair), noted) is None:
+                return None
+    skipped = [Outcome(out / output, "skipped") for output in outputs.values()]
+    return Summary(skipped, time.monotonic() - begin)
+
+
+def _sources(pair: Pair) -> list[KnownFile]:
+    return [KnownFile(path) for path in pair.files]
+
+
+def _in_order(summary: Summary, pairing: Pairing) -> Summary:
     outcomes = sorted(summary.outcomes, key=lambda outcome: outcome.output.stem)
     return replace(summary, outcomes=outcomes, pairing=pairing)
 

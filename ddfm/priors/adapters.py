@@ -31,6 +31,7 @@ from ddfm.priors.settings import (
     normalised,
     refuse_missing,
 )
+from ddfm.priors.tile_sizes import OVERLAP
 from ddfm.priors.unet import UNet
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text
@@ -187,7 +188,20 @@ def from_diffusers(
         name=where,
         info={"parameters": sum(weight.numel() for weight in unet.parameters())},
     )
+    prior.tile = _tile_of(unet)
     return _at_rest(prior, unet)
+
+
+def _tile_of(unet: nn.Module) -> int | None:
+    """Where each pixel looks at all others, the work grows with the square of their number.
+
+    Twice the side that it was trained on is as far as such a network is of use.
+    """
+    size: Any = unet.config.sample_size  # type: ignore[union-attr]
+    attends = any(type(part).__name__ == "Attention" for part in unet.modules())
+    if not attends or not size:
+        return None
+    return max(2 * OVERLAP, 2 * (size if isinstance(size, int) else max(size)))
 
 
 def from_folder(

@@ -38,7 +38,11 @@ class Prior(ABC):
         alphas_bar: abar_t, one per timestep, shape (T,), float64, always on the CPU.
         name: what people call it.
         info: what else is known of it (licence, source, configuration), for JSON.
+        tile: the side of the tiles that larger images are given in, unless somebody says another;
+            None where it is usual.
     """
+
+    tile: int | None = None
 
     def __init__(
         self,

@@ -17,10 +17,13 @@ def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
         raise InputError(f"a tile must be at least {2 * overlap} pixels wide (0: none), not {tile}")
 
 
-def tile_for(tile: int | None, size: tuple[int, int]) -> int:
-    """The side of tiles for an image of this size: as asked for, or 0 where none are needed."""
+def tile_for(tile: int | None, size: tuple[int, int], own: int | None = None) -> int:
+    """The side of tiles for an image of this size: as asked for, or 0 where none are needed.
+
+    Where nobody asks, it is what the network has of its `own`, or the usual one.
+    """
     if tile is None:
-        tile = TILE if size[0] * size[1] > LARGEST_UNTILED else 0
+        tile = own or (TILE if size[0] * size[1] > LARGEST_UNTILED else 0)
     return tile if tile and max(size) > tile else 0
 
 

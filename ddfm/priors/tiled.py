@@ -21,6 +21,8 @@ __all__ = ["Tiled", "in_tiles"]
 class Tiled(Prior):
     """A prior applied tile by tile."""
 
+    tile: int
+
     def __init__(self, prior: Prior, tile: int, overlap: int = OVERLAP) -> None:
         super().__init__(
             prior.alphas_bar,
@@ -37,7 +39,7 @@ class Tiled(Prior):
     @staticmethod
     def if_needed(prior: Prior, tile: int | None, size: tuple[int, int]) -> Prior:
         """The prior itself where the image is small enough, or tiles are not wanted (0)."""
-        tile = tile_for(tile, size)
+        tile = tile_for(tile, size, prior.tile)
         return Tiled(prior, tile) if tile else prior
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:

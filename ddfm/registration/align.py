@@ -156,40 +156,37 @@ class _Work:
     ) -> dict[str, Fit]:
         """The best fit of each model, from the best guesses of a grid."""
         search = Search(self.a, self.b, margin)
-        coarse, middle = self.levels[:2]
+        coarse = self.levels[0]
         found = {}
         if "none" in models:
-            found["none"] = self.levels[-1].at(self.framed)
+            found["none"] = self.levels[-1].fit(self.framed, "none", WIDTHS[-1:])
         if "shift" in models:
             guesses = search.guesses(np.ones(1), np.zeros(1), FINALISTS)
-            fits = [middle.fit(guess, "shift", 8, WIDTHS) for guess in guesses]
-            found["shift"] = self._finer(fits, "shift")
+            found["shift"] = self._finer(guesses, "shift")
         larger = [model for model in models if model in TURNING]
         guesses = []
         if larger:  # most pairs lie nearly well, however little they show
             guesses = [self.framed, *search.guesses(scales, turns, self.effort.guesses - 1)]
-        starts = [coarse.fit(guess, "similarity", 6, WIDE) for guess in guesses]
+        starts = [coarse.fit(guess, "similarity", WIDE) for guess in guesses]
         for model in larger:
             fits = starts
             if model != "similarity":
-                fits = [coarse.fit(start.matrix, model, 6, WIDE) for start in starts]
+                fits = [coarse.fit(start.matrix, model, WIDE) for start in starts]
             likely = [fit.matrix for fit in sorted(fits, key=_score, reverse=True)]
-            best = search.distinct(likely, FINALISTS, APART)
-            fits = [middle.fit(matrix, model, 8, WIDE) for matrix in best]
-            found[model] = self._finer(fits, model)
+            found[model] = self._finer(search.distinct(likely, FINALISTS, APART), model)
         return found
 
-    def is_sure(self, fit: Fit, stand: float, model: str) -> bool:
+    def is_sure(self, fit: Fit, model: str) -> bool:
         """Whether tiles agree on it, and on nothing near it."""
         spread = self.effort.spread * (PERSPECTIVE if model == "homography" else 1)
         enough = len(fit.likeness) >= LEAST_TILES
-        return enough and stand > SURE_STAND and fit.spread < spread * self.longest
+        return enough and fit.stand > SURE_STAND and fit.spread < spread * self.longest
 
-    def _finer(self, fits: list[Fit], model: str) -> Fit:
-        """The likeliest of some fits, on the finer levels."""
-        fit = max(fits, key=_score)
-        for level in self.levels[1:]:
-            fit = level.fit(fit.matrix, model, 3, WIDTHS[1:])
+    def _finer(self, matrices: list[np.ndarray], model: str) -> Fit:
+        """The likeliest of some matrices, fitted on the finer levels."""
+        fit = max((self.levels[1].fit(matrix, model, WIDE) for matrix in matrices), key=_score)
+        for level in self.levels[2:]:
+            fit = level.fit(fit.matrix, model, WIDTHS[1:])
         return fit
 
 
@@ -200,12 +197,12 @@ def _score(fit: Fit) -> float:
 def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
     """Most pairs lie well: nothing further off is as like, and the best fit is near enough."""
     level = work.levels[-1]
-    near, stand = level.fit(work.framed, "similarity", 8, WIDTHS), level.stand(work.framed)
+    near = level.fit(work.framed, "similarity", WIDTHS)
     found = full(near.matrix, "similarity")
-    if not work.is_sure(near, stand, "similarity") or found.moves > tolerance(found):
+    if not work.is_sure(near, "similarity") or found.moves > tolerance(found):
         return None
     spread = near.spread * max(found.fixed) / work.longest
-    return Alignment(full(work.framed, "none"), True, stand, spread)
+    return Alignment(full(work.framed, "none"), True, near.stand, spread)
 
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
@@ -240,15 +237,14 @@ def _judged(
     work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
 ) -> Alignment:
     """The smallest sure model that explains the pair; if none is sure, the likeliest."""
-    stands = {model: work.levels[-1].stand(fit.matrix) for model, fit in fits.items()}
-    sure = [model for model, fit in fits.items() if work.is_sure(fit, stands[model], model)]
+    sure = [model for model, fit in fits.items() if work.is_sure(fit, model)]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
     else:
-        chosen = max(stands, key=lambda model: stands[model])
+        chosen = max(fits, key=lambda model: fits[model].stand)
     transform = full(fits[chosen].matrix, chosen)
     spread = fits[chosen].spread * max(transform.fixed) / work.longest
-    return Alignment(transform, bool(sure), stands[chosen], spread)
+    return Alignment(transform, bool(sure), fits[chosen].stand, spread)
 
 
 def _smallest(fits: dict[str, Fit]) -> str:

@@ -38,9 +38,9 @@ def displacements(field: np.ndarray, size: tuple[int, int], points: np.ndarray) 
     return moved
 
 
-def spread_out(field: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What every pixel is moved by: (H, W, 2)."""
-    down = basis(np.arange(size[0]), size[0], field.shape[0])
+def spread_out(field: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
+    """What every pixel of some rows, or of all, is moved by: (H, W, 2)."""
+    down = basis(np.arange(size[0])[rows], size[0], field.shape[0])
     across = basis(np.arange(size[1]), size[1], field.shape[1])
     moved: np.ndarray = np.einsum("yr,rcd,xc->yxd", down, field, across, optimize=True)
     return moved

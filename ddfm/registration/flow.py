@@ -21,7 +21,6 @@ __all__ = ["flow"]
 
 SPACING = 64  # pixels between control points, of the level
 BEND, STILL = 0.0003, 0.0001  # of likeness, a tile, for a square pixel
-REACH = 8  # pixels that a tile may be off
 WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the smoothing of surfaces
 LEAST_AREA = 0.3  # of what a pixel covers
 SHRINK = 0.8  # of a field that would leave less
@@ -29,7 +28,7 @@ SHRINK = 0.8  # of a field that would leave less
 
 def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     """Control points in pixels of the fixed picture; None where no field is clearly better."""
-    surfaces = level.surfaces(matrix, REACH)
+    surfaces = level.surfaces(matrix)
     if not len(surfaces):
         return None
     sides = level.height, level.width

@@ -42,7 +42,9 @@ Three = tuple[np.ndarray, np.ndarray, np.ndarray]
 DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
 PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
 BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
-AWAY, NEAR = 8, 3  # pixels: how far to look for what is as like, and what is near to be left out
+REACH, NEAR = 8, 3  # pixels that a tile may be off; that are near what is found
+FURTHER = np.ones((2 * REACH + 1,) * 2, bool)  # of a surface, what is compared with what is near
+FURTHER[REACH - NEAR : REACH + NEAR + 1, REACH - NEAR : REACH + NEAR + 1] = False
 FALL = 0.02  # of likeness, for every square pixel that a tile is off by more than its reach
 STEPS, HALVINGS = 12, 5  # of Newton's way to the maximum
 FARTHEST = 2.0  # pixels that a step may move a tile by
@@ -59,11 +61,13 @@ class Fit:
     """A transform of the moving image, and how like each tile is under it.
 
     `spread` is the deviation of the corners, in pixels of the fixed image; 0 if nothing was fitted.
+    `stand` is by how many deviations tiles are liker than a few pixels away.
     """
 
     matrix: np.ndarray
     likeness: np.ndarray
     spread: float = np.inf
+    stand: float = 0.0
 
     @property
     def score(self) -> float:
@@ -88,8 +92,8 @@ class Level:
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
         said = centred(describe(image), self.seen)
         self.tiled = tiled(said, self.tiles, self.tile, 0)
-        self.waves: dict[int, torch.Tensor] = {}  # of the tiles, for each reach
-        self.seen_under: dict[tuple[bytes, int], np.ndarray] = {}  # surfaces, by matrix and reach
+        self.waves = waves_of(self.tiled, REACH)
+        self.seen_under: dict[bytes, np.ndarray] = {}  # surfaces, by matrix
         self.side = max(size) / 2
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
@@ -98,14 +102,13 @@ class Level:
         self.places = (self.centres - middle) / self.side
         self.units = np.array([[self.side, 0, middle[0]], [0, self.side, middle[1]], [0, 0, 1.0]])
 
-    def fit(self, matrix: np.ndarray, model: str, reach: int, widths: tuple[float, ...]) -> Fit:
+    def fit(self, matrix: np.ndarray, model: str, widths: tuple[float, ...]) -> Fit:
         """The best motion of a model on top of a matrix.
 
         Args:
-            reach: pixels of this size that any tile may be off.
-            widths: of the smoothing of surfaces, in such pixels, from first to last.
+            widths: of the smoothing of surfaces, in pixels of this size, from first to last.
         """
-        surfaces = self.surfaces(matrix, reach)
+        surfaces = self.surfaces(matrix)
         if not len(surfaces):
             return Fit(matrix, np.zeros(0))
         p = np.zeros(DEGREES[model])
@@ -115,53 +118,26 @@ class Level:
             smooth = ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest")
             spline = Surfaces(smooth)
             p = climbed(spline, across, down, prior, p)
-        likeness = spline(across @ p, down @ p)[0]
-        spread = self._spread(spline, across, down, p, prior)
-        return Fit(self._moved(matrix, p), likeness, spread)
-
-    def at(self, matrix: np.ndarray) -> Fit:
-        """How like the tiles are as they lie, without a fit; it is as sure as can be."""
-        return self.fit(matrix, "none", 3, (0.5,))
-
-    def stand(self, matrix: np.ndarray) -> float:
-        """Deviations by which the tiles' mean likeness stands above that a few pixels away."""
-        surfaces = self.surfaces(matrix, AWAY)
-        if not len(surfaces):
-            return 0.0
-        near = slice(AWAY - NEAR, AWAY + NEAR + 1)
-        elsewhere = np.ones(surfaces.shape[1:], bool)
-        elsewhere[near, near] = False
-        more = surfaces[:, AWAY, AWAY] - surfaces[:, elsewhere].mean(1)
-        return deviations(more)
+        likeness, slopes, _ = spline.curved(across @ p, down @ p)
+        spread = self._spread(slopes, across, down, _objective(spline, across, down, prior, p)[2])
+        stand = deviations(likeness - surfaces[:, FURTHER].mean(1))
+        return Fit(self._moved(matrix, p), likeness, spread, stand)
 
     def _spread(
-        self,
-        spline: Surfaces,
-        across: np.ndarray,
-        down: np.ndarray,
-        p: np.ndarray,
-        prior: np.ndarray,
+        self, slopes: Pair, across: np.ndarray, down: np.ndarray, curve: np.ndarray
     ) -> float:
         """Deviation of the corners in pixels of the fixed image, if tiles err by themselves.
 
         It is what a sandwich of the tiles' own slopes between the curvature of all says.
         """
-        if not len(p):
+        if not len(curve):
             return 0.0
-
-        def slopes(p: np.ndarray) -> np.ndarray:
-            _, by_x, by_y = spline(across @ p, down @ p)
-            return by_x[:, None] * across + by_y[:, None] * down
-
-        step = 0.25 * np.eye(len(p))
-        curve = np.stack([(slopes(p - d) - slopes(p + d)).sum(0) / 0.5 for d in step])
-        curve = (curve + curve.T) / 2 + 2 * prior
         values, vectors = np.linalg.eigh(curve)
         inverse = (vectors / np.maximum(values, 1e-3 * max(values.max(), 1e-6))) @ vectors.T
-        own = slopes(p)
+        own = slopes[0][:, None] * across + slopes[1][:, None] * down
         corners = np.array([[x, y] for x in (-1, 1) for y in (-1, 1)], float)
         corners *= np.array([self.width, self.height]) / 2 / self.side
-        moved = np.concatenate(_motions(corners, len(p))) @ inverse @ own.T
+        moved = np.concatenate(_motions(corners, len(curve))) @ inverse @ own.T
         return float(np.sqrt((moved**2).sum() / 4)) * self.full[0, 0]
 
     def _moved(self, matrix: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -174,29 +150,26 @@ class Level:
         moved: np.ndarray = units @ np.linalg.inv(step) @ np.linalg.inv(units) @ matrix
         return moved / moved[2, 2]
 
-    def surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
+    def surfaces(self, matrix: np.ndarray) -> np.ndarray:
         """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure.
 
         They are kept, for several fits begin where others did.
         """
-        under = np.ascontiguousarray(matrix).tobytes(), reach
+        under = np.ascontiguousarray(matrix).tobytes()
         if under not in self.seen_under:
-            self.seen_under[under] = self._surfaces(matrix, reach)
+            self.seen_under[under] = self._surfaces(matrix)
         return self.seen_under[under]
 
-    def _surfaces(self, matrix: np.ndarray, reach: int) -> np.ndarray:
+    def _surfaces(self, matrix: np.ndarray) -> np.ndarray:
         image, inside = self.moving.warped(
             np.linalg.inv(self.full) @ matrix, (self.height, self.width)
         )
         seen = shrunk(inside, BORDER, beyond=1.0)
         if float(seen.mean()) < LEAST_SEEN:
-            return np.zeros((0, 2 * reach + 1, 2 * reach + 1))
-        g = tiled(centred(describe(image), seen), self.tiles, self.tile, reach)
-        if reach not in self.waves:
-            self.waves[reach] = waves_of(self.tiled, reach)
-        surfaces = likeness(self.tiled, g, reach, self.waves[reach])
-        n = 2 * reach + 1
-        return surfaces.reshape(-1, n, n).double().numpy()
+            return np.zeros((0, *FURTHER.shape))
+        g = tiled(centred(describe(image), seen), self.tiles, self.tile, REACH)
+        surfaces = likeness(self.tiled, g, REACH, self.waves)
+        return surfaces.reshape(-1, *FURTHER.shape).double().numpy()
 
 
 def tiled(planes: torch.Tensor, tiles: Size, tile: Size, reach: int) -> torch.Tensor:
@@ -242,8 +215,8 @@ def deviations(values: np.ndarray) -> float:
 
 def centred(planes: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Planes (C, H, W) less their mean, and 0 where nothing is seen."""
-    mean = (planes * seen).sum((1, 2), keepdim=True) / seen.sum().clamp(min=1)
-    return (planes - mean) * seen
+    mean = torch.einsum("chw,hw->c", planes, seen) / seen.sum().clamp(min=1)
+    return (planes - mean[:, None, None]).mul_(seen)
 
 
 def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,8 @@ from ddfm.registration.transform import Size, Transform
 
 __all__ = ["common_box", "cropped", "warped", "warped_plane"]
 
-HALF = 0.5 + 1e-4  # the outer half of a border pixel belongs to it
+BAND = 2**18  # pixels that are worked on at a time, so that memory does not grow
+EDGE = 2e-4  # pixels, twice: a border pixel belongs to a picture to its outer edge
 
 
 def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]:
@@ -61,19 +62,36 @@ def warped_plane(
     if sigma.max() > 0.05:
         smooth = ndimage.gaussian_filter(planes.numpy(), (0, sigma[1], sigma[0]), mode="nearest")
         planes = torch.from_numpy(smooth)
-    y, x = torch.arange(fixed[0]).double()[:, None], torch.arange(fixed[1]).double()[None, :]
+    moved = planes.new_empty(len(planes), *fixed)
+    inside = torch.empty(fixed, dtype=torch.bool)
+    rows = max(1, BAND // fixed[1])
+    middle = np.array([[1, 0, (1 - w) / 2], [0, 1, (1 - h) / 2], [0, 0, 1]])
+    for top in range(0, fixed[0], rows):
+        part = slice(top, min(top + rows, fixed[0]))
+        u, v = _places(middle @ back, part, fixed, field)
+        grid = torch.empty(*u.shape, 2)
+        grid[..., 0], grid[..., 1] = u.mul_(2 / w), v.mul_(2 / h)
+        inside[part] = (u.abs() <= 1 + EDGE / w) & (v.abs() <= 1 + EDGE / h)
+        moved[:, part] = F.grid_sample(
+            planes[None], grid[None], mode=mode, padding_mode="border", align_corners=False
+        )[0]
+    return moved, inside
+
+
+def _places(
+    back: np.ndarray, part: slice, fixed: Size, field: np.ndarray | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the pixels of some rows of the fixed picture lie in the moving one, from its middle."""
+    y = torch.arange(part.start, part.stop).double()[:, None]
+    x = torch.arange(fixed[1]).double()[None, :]
     if field is not None:
-        moves = torch.from_numpy(spread_out(field, fixed))
+        moves = torch.from_numpy(spread_out(field, fixed, part))
         x, y = x + moves[..., 0], y + moves[..., 1]
-    z = back[2, 0] * x + back[2, 1] * y + back[2, 2]
-    u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]) / z
-    v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]) / z
-    inside = (u >= -HALF) & (u <= w - 1 + HALF) & (v >= -HALF) & (v <= h - 1 + HALF)
-    grid = torch.stack([(2 * u + 1) / w - 1, (2 * v + 1) / h - 1], dim=-1).float()
-    moved = F.grid_sample(
-        planes[None], grid[None], mode=mode, padding_mode="border", align_corners=False
-    )
-    return moved[0], inside
+    u, v = (row[0] * x + (row[1] * y + row[2]) for row in back[:2])
+    if back[2, :2].any():
+        z = back[2, 0] * x + (back[2, 1] * y + back[2, 2])
+        return u / z, v / z
+    return u / back[2, 2], v / back[2, 2]
 
 
 def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:

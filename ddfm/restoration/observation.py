@@ -18,7 +18,12 @@ __all__ = ["AS_IT_IS", "STRIPES", "NoiseLaw", "Observation", "plain_observations
 STRIPES = ("auto", "none", "columns", "rows")
 LARGEST_SCALE = 64
 WIDEST_BLUR = 50  # pixels
-LAWS = {"rician": "its deviation", "poisson": "the levels of one photon"}
+# What each kind of noise is given, and what may follow.
+LAWS = {
+    "rician": ("its deviation", ""),
+    "poisson": ("the levels of one photon", "the deviation of what is added"),
+    "shared": ("its deviation", "how many pixels wide it is"),
+}
 
 NoiseLaw = tuple[Any, ...]  # a name of `LAWS`, and one number or two
 
@@ -37,6 +42,8 @@ class Observation:
         noise: standard deviation in levels of 255. Where it is said it is removed, whatever it is.
             Noise that depends on the level is ("rician", deviation), of the magnitude of an MRI, or
             ("poisson", levels of one photon, deviation of what is added), of low light and PET.
+            Noise that neighbours share is ("shared", deviation, deviation in pixels of the Gaussian
+            that it was blurred by, 0.8 if that is not said).
         stripes: of the sensor: "columns", "rows", "none", or "auto".
         dead: whether single pixels that stand out are dead or hot, and are replaced.
         frame: whether the picture ends within its borders, in a frame of one level.
@@ -128,10 +135,10 @@ def _blur(value: Any) -> float | tuple[float, float] | str | None:
 def _noise(value: Any) -> float | NoiseLaw:
     if isinstance(value, Sequence) and not isinstance(value, str) and value:
         kind = one_of("kind of noise", value[0], tuple(LAWS))
-        most = 3 if kind == "poisson" else 2
-        if not 2 <= len(value) <= most:
-            also = " and the deviation of what is added" if most == 3 else ""
-            raise InputError(f"noise {kind} is given {LAWS[kind]}{also}, not {short(value)}")
+        first, second = LAWS[kind]
+        if not 2 <= len(value) <= (3 if second else 2):
+            also = f" and {second}" if second else ""
+            raise InputError(f"noise {kind} is given {first}{also}, not {short(value)}")
         numbers = [positive(f"noise {kind}", value[1], 255)]
         numbers += [number(f"noise {kind}", n, 0, 255) for n in value[2:]]
         return (kind, *numbers)

@@ -43,6 +43,12 @@ from ddfm.restoration.operators import (
     motion_kernel,
 )
 from ddfm.restoration.pixels import MANY, find_dead, mended
+from ddfm.restoration.shared_noise import (
+    deviation_in,
+    find_shared,
+    of_shared,
+    without_shared_noise,
+)
 from ddfm.restoration.stripes import find_stripes
 
 __all__ = ["restored", "with_luminance", "with_quiet_colors"]
@@ -53,6 +59,7 @@ Found = dict[str, Any]  # what was found of a source, or was said and undone; re
 
 SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
 LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
+SHARED = 2.0  # times `clean`, the least noise that neighbours share
 UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
 LAM = 2e-5  # weight of edges beside what is known
 PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
@@ -84,7 +91,7 @@ def restored(
         picture = _without_blocks(picture, said[k], denoise, found[k])
         done[k] = _of_the_sensor(picture, said[k], _beside(done, k), found[k])
         if said[k].noise is None and coarse[k] == picture.size:
-            said[k] = replace(said[k], noise=_photons(_plane(done[k]), clean))
+            said[k] = replace(said[k], noise=_law(_plane(done[k]), clean))
     # Those that are sharp come first, and are guides of the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
@@ -243,7 +250,7 @@ def _sharp(
         y, _ = taken_back(y, coarse)
     y = _without_noise(y, said, denoise, clean, found)
     if "noise" in found and picture.is_color:
-        picture = with_quiet_colors(picture, denoise)
+        picture = with_quiet_colors(picture, _of_chroma(said.noise, denoise))
     parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
     if parts:
@@ -260,9 +267,12 @@ def _sharp(
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
 
 
-def _photons(y: Tensor, clean: float) -> NoiseLaw | None:
+def _law(y: Tensor, clean: float) -> NoiseLaw | None:
+    """Of noise that is other than white."""
     level = noise_level(y)
-    return find_photons(y) if level >= clean and is_noise(y, level) else None
+    if level >= clean and is_noise(y, level):
+        return find_photons(y)
+    return find_shared(y, SHARED * clean)
 
 
 def _without_noise(
@@ -270,7 +280,10 @@ def _without_noise(
 ) -> Tensor:
     if isinstance(said.noise, tuple):
         found["noise"] = list(said.noise)
-        return without_noise(y, law_of(said.noise), denoise)
+        if said.noise[0] != "shared":
+            return without_noise(y, law_of(said.noise), denoise)
+        deviation, width = of_shared(said.noise)
+        return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
     if said.noise or (level >= clean and is_noise(y, level)):
         found["noise"] = round(255 * level / 2, 2)
@@ -279,6 +292,18 @@ def _without_noise(
             found["noise_there"] = round(255 * there / 2, 2)
         return unclipped(denoise(y, level), level)
     return y
+
+
+def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
+    """What chroma is rid of its noise by: how wide that is, it has of luminance."""
+    if not isinstance(noise, tuple) or noise[0] != "shared":
+        return denoise
+    _, width = of_shared(noise)
+
+    def quiet(x: Tensor, _: float) -> Tensor:
+        return without_shared_noise(x, max(deviation_in(x, width), LEAST), width, denoise)
+
+    return quiet
 
 
 def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_path
 from ddfm.version import __version__
-from ddfm.volumes.dicom_out import code, decimals, geometry, new_series, references
+from ddfm.volumes.dicom_out import code, decimals, geometry, new_series, references, uid_of
 from ddfm.volumes.volume import Volume
 
 __all__ = ["SUFFIX", "write_map"]
@@ -32,10 +32,11 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
         keep_identity: as for a series, see `ddfm.volumes.dicom_out`.
     """
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian
 
     dataset = new_series(volume, keep_identity)
-    dataset.SOPClassUID, dataset.SOPInstanceUID = PARAMETRIC_MAP, generate_uid(None)
+    dataset.SOPClassUID = PARAMETRIC_MAP
+    dataset.SOPInstanceUID = uid_of(str(dataset.SeriesInstanceUID), what)
     dataset.Modality = "OT"
     dataset.SeriesNumber += 1
     dataset.SeriesDescription = f"{ours.MARK}: {what}"
@@ -64,15 +65,13 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
 
 def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> None:
     """The pixels, and where each frame lies."""
-    from pydicom.uid import generate_uid
-
     directions, spacing, positions = geometry(volume)
     values = volume.values.astype("<f4").transpose(2, 1, 0)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape
     dataset.SamplesPerPixel, dataset.BitsAllocated = 1, 32
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.FloatPixelData = values.tobytes()
-    organization = generate_uid(None)
+    organization = uid_of(str(dataset.SeriesInstanceUID), "dimensions")
     dataset.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
     dataset.DimensionOrganizationType = "3D"
     place, group = 0x00200032, 0x00209113  # the position, in its sequence

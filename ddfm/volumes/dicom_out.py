@@ -9,9 +9,12 @@ that it is made of.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -33,6 +36,7 @@ __all__ = [
     "new_series",
     "record_in",
     "references",
+    "uid_of",
     "write",
 ]
 
@@ -131,7 +135,6 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
 def new_series(volume: Volume, keep_identity: bool) -> Any:
     """Of whom, of which study, and by what: what any new series says."""
     from pydicom.dataset import Dataset
-    from pydicom.uid import generate_uid
 
     source = volume.source if isinstance(volume.source, Dataset) else Dataset()
     if not keep_identity:
@@ -141,15 +144,16 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
         setattr(series, keyword, "")
     for keyword in _REQUIRED + _OPTIONAL:
         _copy(source, series, keyword)
+    identity = _digest(volume, series, keep_identity)
     for keyword in _UIDS:
-        setattr(series, keyword, source.get(keyword) or generate_uid(None))
+        setattr(series, keyword, source.get(keyword) or uid_of(keyword, identity))
     if not keep_identity:
         series.PatientName = "Anonymous"
         series.PatientIdentityRemoved = "NO" if volume.burned_in else "YES"
         series.DeidentificationMethod = "ddfm: nothing of the source is kept but its geometry"
     if volume.burned_in:
         series.BurnedInAnnotation = "YES"
-    series.SeriesInstanceUID = generate_uid(None)
+    series.SeriesInstanceUID = uid_of("series", identity, str(series.StudyInstanceUID))
     series.SeriesNumber = 1000 + (number_of(source) or 0)
     series.SeriesDescription = ours.MARK
     series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
@@ -162,6 +166,21 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
         block = series.private_block(BLOCK, CREATOR, create=True)
         block.add_new(RECORD, "UT", volume.record)
     return series
+
+
+def uid_of(*parts: str) -> str:
+    """A UID that follows from what it stands for: what is made again has the same."""
+    return f"2.25.{uuid5(NAMESPACE_OID, json.dumps(['ddfm', *parts])).int}"
+
+
+def _digest(volume: Volume, series: Any, keep_identity: bool) -> str:
+    """Of all that the files of a series have in them: values, grid, whose it is, what made it."""
+    digest = hashlib.sha256(np.ascontiguousarray(volume.values).data)
+    digest.update(np.ascontiguousarray(volume.affine).data)
+    said = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
+    images = [origin.images for origin in volume.origins] if keep_identity else []
+    digest.update(json.dumps([__version__, volume.record, said, images]).encode())
+    return digest.hexdigest()
 
 
 def _copy(source: Any, series: Any, keyword: str) -> None:
@@ -215,10 +234,10 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
     import copy
 
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import ExplicitVRLittleEndian
 
     dataset = copy.copy(series)
-    dataset.SOPInstanceUID = generate_uid(None)
+    dataset.SOPInstanceUID = uid_of(str(series.SeriesInstanceUID), str(series.InstanceNumber))
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

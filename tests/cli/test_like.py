@@ -113,6 +113,42 @@ def test_what_is_said_goes_before_what_is_recorded(tmp_path, pair):
     assert (record["settings"]["seed"], record["settings"]["steps"]) == (8, 2)
 
 
+def test_a_record_says_of_a_mask_no_more_than_its_name_and_like_asks_where_it_is(tmp_path, pair):
+    mask = tmp_path / "folder" / "mask.png"
+    mask.parent.mkdir()
+    Image.fromarray(np.uint8(255) * (np.indices((24, 30))[1] > 9)).save(mask)
+    first = made(pair, tmp_path / "first.png", "--mask-a", mask, "--noise-b", 3)
+    assert b"folder" not in first.read_bytes() and str(tmp_path).encode() not in first.read_bytes()
+    again = tmp_path / "again.png"
+    line = ("fuse", "--like", first, *pair, "-o", again, "--device", "cpu")
+    refused(ddfm_run(*line), "mask of source 1 is a file, 'mask.png'", "--mask-a")
+    assert ddfm_run(*line, "--mask-a", mask).exit_code == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert ddfm_run(*line, "--mask-a", mask, "--noise-b", 9).exit_code == 0
+    record = json.loads(ddfm_run("info", again, "--json").stdout)
+    assert record["settings"]["observations"] == [{"mask": "mask.png"}, {"noise": 9.0}]
+
+
+def test_what_is_said_of_one_source_leaves_what_is_recorded_of_the_other(tmp_path, pair):
+    first = made(pair, tmp_path / "first.png", "--range-b", 10, 200)
+    again = tmp_path / "again.png"
+    line = ("fuse", "--like", first, *pair, "-o", again, "--device", "cpu")
+    assert ddfm_run(*line, "--range-a", 7000, 9000).exit_code == 0
+    record = json.loads(ddfm_run("info", again, "--json").stdout)
+    assert record["opening"] == {"ranges": [[7000.0, 9000.0], [10.0, 200.0]]}
+
+
+def test_like_a_preview_is_a_preview(tmp_path):
+    for name in "ab":
+        values = np.random.default_rng(ord(name)).integers(0, 256, (24, 600), np.uint8)
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    sources = tmp_path / "a.png", tmp_path / "b.png"
+    first, again = made(sources, tmp_path / "first.png", "--preview"), tmp_path / "again.png"
+    ddfm_run("fuse", "--like", first, *sources, "-o", again, "--device", "cpu")
+    assert read_image(first).size == (20, 512)
+    assert again.read_bytes() == first.read_bytes()
+
+
 def test_like_with_other_sources_says_so(tmp_path, pair):
     first = made(pair, tmp_path / "first.png")
     other = tmp_path / "c.png"

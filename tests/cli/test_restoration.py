@@ -52,12 +52,15 @@ def test_what_is_said_arrives(small, tmp_path):
 
 def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
     a, b, _ = small
-    said = ("--noise-a", "poisson,4,2", "--noise-b", "rician,10")
-    result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
-    assert result.exit_code == 0, result.output
-    settings = json.loads(result.stdout)["settings"]
-    assert settings["observations"] == [{"noise": ["poisson", 4, 2]}, {"noise": ["rician", 10]}]
-    assert [one["noise"][0] for one in settings["observed"]] == ["poisson", "rician"]
+    for first in ("poisson,4,2", "shared,12,0.7"):
+        said = ("--noise-a", first, "--noise-b", "rician,10")
+        result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
+        assert result.exit_code == 0, result.output
+        settings = json.loads(result.stdout)["settings"]
+        name, *numbers = first.split(",")
+        law = [name, *map(float, numbers)]
+        assert settings["observations"] == [{"noise": law}, {"noise": ["rician", 10]}]
+        assert [one["noise"] for one in settings["observed"]] == [law, ["rician", 10]]
 
 
 def test_a_kernel_and_a_mask_are_files(small, tmp_path):
@@ -80,6 +83,7 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         (("--stripes-a", "some"), "unknown stripes"),
         (("--noise-a", "much"), "a noise is a number"),
         (("--noise-b", "rician,-3"), "noise rician must be"),
+        (("--noise-b", "shared,3,1,1"), "noise shared is given its deviation and"),
     ],
 )
 def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import to_array
 from ddfm.imaging.reading import read_image, read_pages
 from ddfm.imaging.writing import write_image
@@ -83,7 +84,9 @@ class Original:
 
 def read_picture(path: Path) -> None:
     """Read a file as an image, and hold the result to its promises."""
-    hold(read_image(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DdfmWarning)  # of files that hold several
+        hold(read_image(path))
 
 
 def read_all_pages(path: Path) -> None:

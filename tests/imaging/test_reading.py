@@ -169,7 +169,7 @@ def test_pages(tmp_path):
     pages = list(read_pages(tmp_path / "a.tif"))
     assert all(np.array_equal(as_array(p), s) for p, s in zip(pages, stack, strict=True))
     assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=2)), stack[2])
-    assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), stack[0])
+    assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=0)), stack[0])
     assert "3 pages" in message(lambda: read_image(tmp_path / "a.tif", page=3))
     write(tmp_path / "b.png", stack[0])
     assert len(list(read_pages(tmp_path / "b.png"))) == 1

@@ -13,7 +13,8 @@ import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.opening import Opening
-from ddfm.imaging.reading import pages_in
+from ddfm.imaging.reading import pages_in, read_image
+from ddfm.imaging.sources import read_sources
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -63,10 +64,33 @@ def test_a_page_is_chosen_for_those_that_have_several(stack):
         Opening(page=-1)
 
 
+def test_python_says_it_too_and_takes_a_page(stack):
+    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is taken"):
+        ddfm.Fuser(prior="gaussian", steps=1)(*stack, progress=False)
+    with pytest.warns(DdfmWarning, match="^the first image holds 3 pictures"):
+        read_sources([stack[0].read_bytes(), stack[1]], "auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert round(255 * float(read_image(stack[0], page=1).pixels.mean())) == 80
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_moving_pictures_are_several(tmp_path, suffix):
+    frames = [Image.new("L", (30, 20), 60 * (k + 1)) for k in range(3)]
+    path = tmp_path / f"moving.{suffix}"
+    how = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **how)
+    with pytest.warns(DdfmWarning, match=f"moving.{suffix} holds 3 pictures, and the first"):
+        assert round(255 * float(read_image(path).pixels.mean())) == 60
+    assert round(255 * float(read_image(path, page=2).pixels.mean())) == 180
+    with pytest.raises(DdfmError, match="has 3 pages, so there is no page 3"):
+        read_image(path, page=3)
+
+
 def test_the_command_takes_a_page(tmp_path, stack):
     files, out = [str(file) for file in stack], tmp_path / "out.png"
     assert ddfm_run("fuse", *files, "-o", out, "--page", 2, *FAST).exit_code == 0
     with Image.open(out) as image:
         assert image.size == (30, 20)
     alone = ddfm_run("fuse", files[1], files[1], "-o", tmp_path / "x.png", "--page", 1, *FAST)
-    refused(alone, "is for TIFF files that hold several pictures")
+    refused(alone, "is for files that hold several pictures")

@@ -257,6 +257,16 @@ def test_a_target_has_its_own_contrast_and_the_detail_of_the_other_source(amplit
     assert float(seen.std() / there.std()) > 0.7
 
 
+def test_texture_goes_on_through_the_wide_border_of_a_blurred_target():
+    """As of a thermal image that was enlarged many times."""
+    hot = smooth(man(0.5, torch.tensor(-0.7)), 6.0)
+    stripes = 0.2 * (torch.arange(160) // 2 % 2 * 2 - 1).float().expand(160, 160)
+    f = fused(hot, -0.3 + stripes[None, None])
+    above = f[52:64, 72:82]  # the border, along which the stripes run
+    seen = above - above.mean(1, keepdim=True)
+    assert float(seen.std() / stripes[52:64, 72:82].std()) > 0.8
+
+
 def test_a_lamp_stays_lit_before_a_warm_wall():
     wall = torch.full((1, 1, 160, 160), -0.8)
     wall[..., 40:120, 30:140] = 0.1

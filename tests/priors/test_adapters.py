@@ -15,6 +15,7 @@ from ddfm.errors import DdfmError, MissingExtra
 from ddfm.priors import Prior, load_prior
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.schedule import alphas_bar
+from ddfm.priors.tiled import Tiled
 from ddfm.priors.unet import UNet, UNetConfig
 
 T = torch.tensor([7, 600])
@@ -104,6 +105,31 @@ class TestDiffusers:
         assert torch.allclose(prior.alphas_bar.float(), alphas_bar("cosine", 50).float(), rtol=1e-4)
         assert prior.kind == "x0"
         assert load_prior((unet, scheduler)).kind == "x0"
+
+    @pytest.mark.parametrize(
+        ("more", "tile"),
+        [
+            ({"sample_size": 16}, 128),
+            ({"sample_size": (96, 80)}, 192),
+            ({"sample_size": None}, None),
+            ({"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}, 128),
+            (
+                {
+                    "down_block_types": ["DownBlock2D"] * 2,
+                    "up_block_types": ["UpBlock2D"] * 2,
+                    "add_attention": False,
+                },
+                None,
+            ),
+        ],
+    )
+    def test_attention_has_tiles_of_twice_the_side_that_it_knows(self, diffusers, more, tile):
+        prior = load_prior(small(diffusers, **more), scheduler=diffusers.DDPMScheduler())
+        assert prior.tile == tile
+        large = Tiled.if_needed(prior, None, (96, 400))
+        assert getattr(large, "prior", large) is prior and large.tile == tile
+        assert Tiled.if_needed(prior, 0, (96, 400)) is prior
+        assert Tiled.if_needed(prior, 256, (96, 400)).tile == 256
 
     def test_a_saved_pipeline_is_loaded_from_its_folder(self, diffusers, unet, tmp_path, offline):
         scheduler = diffusers.DDPMScheduler(prediction_type="v_prediction", beta_end=0.01)

@@ -75,6 +75,11 @@ def test_a_series_says_it_too(tmp_path):
     assert record["sources"][0] == {"name": "a", "sha256": sha256_of_all(files)}
     assert sha256_of_all(files) == sha256_of_all(files[::-1]) != sha256_of(files[0])
     assert "made by ddfm" in ddfm_run("info", next(out.iterdir())).stdout
+    again = tmp_path / "again"
+    line = ("volume", "--like", out, *sources, "-o", again, "--device", "cpu", "-q")
+    assert ddfm_run(*line).exit_code == 0
+    written, files_again = (sorted(folder.glob("*.dcm")) for folder in (out, again))
+    assert [f.read_bytes() for f in files_again] == [f.read_bytes() for f in written] != []
     assert "nothing in it says" in ddfm_run("info", sources[0]).stdout
 
 

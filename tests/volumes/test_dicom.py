@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -364,16 +365,23 @@ def test_each_slice_refers_to_those_it_is_made_of_where_identity_is_kept(tmp_pat
         assert found == {uids["mri"][z]} | near and (near or z == 0)
 
 
-def test_uids_are_new_and_belong_together(tmp_path):
-    source = dicom_series(tmp_path / "in", stored())
-    for name in ("one", "two"):
-        write_volume(tmp_path / name, fused(source))
+def test_uids_belong_together_and_are_others_for_anything_else(tmp_path):
+    """Of the same values in the same place they are the same, and files are so byte by byte."""
+    volume = fused(dicom_series(tmp_path / "in", stored()))
+    write_volume(tmp_path / "one", volume)
+    write_volume(tmp_path / "same", volume)
+    write_volume(tmp_path / "two", replace(volume, values=volume.values // 2))
+    for path in (tmp_path / "one").glob("*.dcm"):
+        assert path.read_bytes() == (tmp_path / "same" / path.name).read_bytes()
     heads = [pydicom.dcmread(p) for n in ("one", "two") for p in (tmp_path / n).iterdir()]
     assert len({head.SOPInstanceUID for head in heads}) == 10
     assert all(h.SOPInstanceUID == h.file_meta.MediaStorageSOPInstanceUID for h in heads)
     assert len({head.SeriesInstanceUID for head in heads}) == 2
     assert len({head.StudyInstanceUID for head in heads}) == 2
     assert {int(head.InstanceNumber) for head in heads} == {1, 2, 3, 4, 5}
+    write_volume(tmp_path / "kept", volume, keep_identity=True)
+    kept = {pydicom.dcmread(path).SOPInstanceUID for path in (tmp_path / "kept").glob("*.dcm")}
+    assert len(kept) == 5 and kept.isdisjoint(head.SOPInstanceUID for head in heads)
 
 
 def test_sheared_slices_cannot_be_dicom(tmp_path):

@@ -52,8 +52,8 @@ class Record:
         opening: Mapping[str, Any],
     ) -> Record:
         """A record that says of files and folders no more than their last names."""
-        bare = {key: _basename(value) for key, value in settings.items()}
-        return cls(bare, [(_basename(name), digest) for name, digest in sources], opening)
+        named = [(_basename(name), digest) for name, digest in sources]
+        return cls(_basename(dict(settings)), named, opening)
 
     @property
     def text(self) -> str:
@@ -114,4 +114,9 @@ def _is_source(entry: Any) -> bool:
 
 
 def _basename(value: Any) -> Any:
+    """Of a path the last name, wherever in a setting it stands."""
+    if isinstance(value, dict):
+        return {key: _basename(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_basename(one) for one in value]
     return PurePath(value).name if isinstance(value, str) and os.sep in value else value

@@ -1,0 +1,156 @@
+"""Noise that neighbours share, put on clean pictures: how often it is found, and what is left.
+
+    python benchmarks/shared_noise.py FOLDER... [--pairs N] [--split report] [--noise SIGMA]
+    python benchmarks/shared_noise.py FOLDER... --look
+
+Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. All sources are
+taken, grey. PSNR in dB of what comes out to the picture as it was: nothing done; by ddfm, found out
+and told; non-local means of scikit-image, told. Noise is white behind a Gaussian of so many pixels,
+with JPEG of quality 90 after it; or of a sensor's mosaic, interpolated linearly; or of a picture of
+half the size, enlarged and compressed. With --look nothing is added, and all pictures of the
+folders are named in which such noise is found: of clean ones there is to be none.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from skimage.restoration import denoise_nl_means
+from torch import Tensor
+from tqdm import tqdm
+
+from ablation import print_table, some_pairs
+from ddfm import Fuser
+from ddfm.bench.datasets import find_dataset
+from ddfm.diffusion.observed import denoised
+from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared_noise
+
+Plane = np.ndarray  # (H, W), levels from 0 to 255
+LEAST = 16 / 255  # as in the default recipe: of levels from -1 to 1
+ROW = ("found", "as it came", "found out", "told", "nl means")
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def blurred(x: Plane, sigma: float, width: float, rng: np.random.Generator) -> Plane:
+    noise = ndimage.gaussian_filter(rng.standard_normal(x.shape), width)
+    return x + sigma * noise / noise.std()
+
+
+def mosaic(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
+    """The luminance of a Bayer mosaic of a grey scene, its noise so strong that sigma is left."""
+    red, blue = np.zeros(x.shape), np.zeros(x.shape)
+    red[::2, ::2] = blue[1::2, 1::2] = 1
+    straight = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
+    around = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
+    ways = (red, around), (1 - red - blue, straight), (blue, around)
+
+    def interpolated(seen: Plane) -> Plane:
+        planes = [ndimage.convolve(seen * where, kernel) for where, kernel in ways]
+        return np.tensordot(LUMA, planes, 1)
+
+    noise = interpolated(rng.standard_normal(x.shape))
+    return interpolated(x) + sigma * noise / noise.std()
+
+
+def enlarged(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
+    """Noise of half the size, so strong that sigma is left, enlarged; the scene stays sharp."""
+    half = rng.standard_normal([-(-n // 2) for n in x.shape]).astype(np.float32)
+    noise = np.asarray(Image.fromarray(half).resize(x.shape[::-1], Image.Resampling.BICUBIC))
+    return x + sigma * noise / noise.std()
+
+
+def compressed(x: Plane) -> Plane:
+    buffer = io.BytesIO()
+    Image.fromarray(rounded(x).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return np.asarray(Image.open(buffer)).astype(float)
+
+
+def rounded(x: Plane) -> Plane:
+    return np.rint(np.clip(x, 0, 255))
+
+
+Kind = tuple[float, Callable[[Plane, float, np.random.Generator], Plane]]  # and how wide
+KINDS: dict[str, Kind] = {
+    "0.7 px": (0.7, lambda x, s, rng: blurred(x, s, 0.7, rng)),
+    "1 px": (1.0, lambda x, s, rng: blurred(x, s, 1.0, rng)),
+    "1.5 px": (1.5, lambda x, s, rng: blurred(x, s, 1.5, rng)),
+    "1 px, JPEG 90": (1.0, lambda x, s, rng: compressed(blurred(x, s, 1.0, rng))),
+    "mosaic": (0.6, mosaic),
+    "enlarged, JPEG 90": (0.75, lambda x, s, rng: compressed(enlarged(x, s, rng))),
+}
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--pairs", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--split", type=click.Choice(["choose", "report"]), default="choose")
+@click.option("--noise", type=float, default=12.0, show_default=True, help="In grey levels.")
+@click.option("--look", is_flag=True, help="Name the pictures that are taken for noisy.")
+def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float, look: bool) -> None:
+    if look:
+        named(folders)
+        return
+    planes = [
+        plane.astype(float) if plane.ndim == 2 else plane @ LUMA
+        for folder in folders
+        for pair in some_pairs(find_dataset(folder), pairs, split)
+        for plane in pair
+    ]
+    fuser, means = Fuser(), {}
+    for kind, (width, put) in tqdm(KINDS.items()):
+        rows = []
+        for seed, clean in enumerate(planes):
+            noisy = rounded(put(clean, noise, np.random.default_rng(seed)))
+            rows.append(row_of(clean, noisy, width, noise, fuser))
+        means[kind] = np.mean(rows, axis=0)
+    print_table(f"noise of {noise:g} levels in {len(planes)} pictures", ROW, means)
+
+
+def named(folders: tuple[Path, ...]) -> None:
+    """All pictures of the folders with such noise."""
+    number = 0
+    for path in sorted(p for folder in folders for p in folder.rglob("*.*")):
+        try:
+            image = np.asarray(Image.open(path).convert("RGB"))
+        except OSError:
+            continue
+        number += 1
+        law = find_shared(as_seen(image @ LUMA), LEAST)
+        if law is not None:
+            print(path, *law)
+    print(f"{number} pictures")
+
+
+def row_of(clean: Plane, noisy: Plane, width: float, sigma: float, fuser: Fuser) -> list[float]:
+    y = as_seen(noisy)
+    law = find_shared(y, LEAST)
+    found = noisy if law is None else without(y, of_shared(law), fuser)
+    told = without(y, (2 * sigma / 255, width), fuser)
+    means = denoise_nl_means(noisy, 5, 6, h=1.2 * sigma, sigma=sigma)
+    near = [psnr(x, clean) for x in (noisy, found, told, means)]
+    return [float(law is not None), *near]
+
+
+@torch.no_grad()
+def without(y: Tensor, of: tuple[float, float], fuser: Fuser) -> Plane:
+    x = without_shared_noise(y, *of, lambda x, level: denoised(fuser.prior, x, level))
+    return (x[0, 0].numpy() + 1) * 255 / 2
+
+
+def as_seen(plane: Plane) -> Tensor:
+    return torch.from_numpy(plane.astype(np.float32) * 2 / 255 - 1)[None, None]
+
+
+def psnr(x: Plane, y: Plane) -> float:
+    return float(10 * np.log10(255**2 / np.mean((np.clip(x, 0, 255) - y) ** 2)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""A fuser that is not loaded yet, so that a plan, or a folder that is finished, waits for no torch.
+
+What its results would be noted with is known before, where it is the shipped prior on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ddfm.config import FusionConfig
+from ddfm.fusing.checks import check_number, possible
+from ddfm.numerics.device import found_without_torch
+from ddfm.storage.checksum import sha256_of
+from ddfm.storage.shipped import shipped
+
+if TYPE_CHECKING:
+    from ddfm.fuser import Fuser
+
+__all__ = ["Unloaded"]
+
+
+@dataclass(frozen=True)
+class Unloaded:
+    """The keywords of a `Fuser`."""
+
+    said: Mapping[str, Any]
+
+    def load(self) -> Fuser:
+        from ddfm.fuser import Fuser
+
+        return Fuser(**self.said)
+
+    def check_number(self, number: int) -> None:
+        """Refuses more sources than are fused at a time."""
+        check_number(number, self.config)
+
+    @cached_property
+    def config(self) -> FusionConfig:
+        known = {field.name for field in fields(FusionConfig)}
+        return FusionConfig(**{name: value for name, value in self.said.items() if name in known})
+
+    def settings(self, task: str) -> dict[str, Any] | None:
+        """What `Fuser.settings` says of a task; None where that is known once it is loaded."""
+        full = self.config.resolved(task)
+        weights = shipped("default.safetensors")
+        usual = self.said.get("prior", "default") == "default" and full.method == "ddfm"
+        if not usual or self.said.get("head") is not None or weights is None or full.start is None:
+            return None
+        found = found_without_torch(self.said.get("device", "auto"), self.said.get("dtype", "auto"))
+        if found is None:
+            return None
+        full = possible(self.config, task, full.start + 1)
+        return full.noted("default", sha256_of(weights), *found)

@@ -1,0 +1,72 @@
+"""What is known of a fuser before it is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddfm
+from ddfm.numerics import device
+from ddfm.numerics.device import fast_dtype, found_without_torch
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.pipeline.unloaded import Unloaded
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or torch.cuda.is_available(), reason="known on Linux without a GPU"
+)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"task": "medical", "dtype": "float32"},
+        {"task": "multi-focus", "balance": 0.5, "device": "cpu"},
+        {"quality": "fast", "steps": 2, "options": {"lam": 0.1}},
+    ],
+)
+def test_it_knows_what_the_fuser_will_say(said):
+    task = said.get("task", "ir-visible")
+    assert Unloaded(said).settings(task) == ddfm.Fuser(**said).settings(task)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"prior": "gaussian"}, {"method": "dmfuse"}, {"likelihood": "paper"}, {"device": "cuda"}],
+)
+def test_it_does_not_guess(said):
+    assert Unloaded(said).settings("ir-visible") is None
+
+
+def test_where_there_may_be_a_gpu_torch_is_asked(monkeypatch):
+    fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
+    assert found_without_torch("auto", "auto") == (fast, "cpu")
+    monkeypatch.setattr(device, "GPUS", ("null",))
+    assert found_without_torch("auto", "auto") is None
+    assert found_without_torch("cpu", "float32") == ("float32", "cpu")
+
+
+def test_a_finished_folder_and_a_plan_wait_for_no_torch(tmp_path):
+    for folder, level in (("ir", 60), ("vis", 120)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((12, 16), level, np.uint8)).save(tmp_path / folder / "x.png")
+    folders = tmp_path / "ir", tmp_path / "vis", tmp_path / "out"
+    code = (
+        "import sys, ddfm; summary = ddfm.fuse_folders(*sys.argv[1:4], dry_run=len(sys.argv) > 4); "
+        "print(summary.outcomes[0].status, 'torch' in sys.modules)"
+    )
+
+    def said(*more: str) -> str:
+        command = [sys.executable, "-c", code, *map(str, folders), *more]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert said("plan") == "planned False\n" and not folders[2].exists()
+    assert fuse_folders(*folders).of("fused")
+    assert said() == "skipped False\n"
+    Image.fromarray(np.full((12, 16), 90, np.uint8)).save(folders[0] / "x.png")
+    assert fuse_folders(*folders).of("fused")  # of another source
