@@ -55,6 +55,8 @@ def find_shared(y: Tensor, least: float) -> NoiseLaw | None:
     Args:
         least: deviation, below which it is left.
     """
+    if min(y.shape[-2:]) < 2**SIZES:
+        return None  # too small to tell
     means, levels = y, []
     for k in range(1, SIZES):
         means = F.avg_pool2d(means, 2)
