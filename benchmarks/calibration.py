@@ -8,7 +8,9 @@ with --scale, the first source is made so many times smaller, by means of its pi
 the fusion of the pair as it was, and the tone is the truth's. Of each: which share of pixels the
 intervals contain (with --plot, a reliability diagram); how wide they are (sharpness, grey levels of
 255); how large the deviation is that they say, and the error that is there, both as roots of mean
-squares; and the number by which deviations had to be larger for the 90 % interval to be right.
+squares; the number by which deviations had to be larger for the 90 % interval to be right; the
+deviation and the error of means over an area; and whether what is said to be unsure is where the
+errors are, by the rank correlation of both, as means over a few pixels.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from typing import Any
 import click
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from ablation import some_pairs
@@ -31,6 +35,9 @@ from ddfm.imaging.views import font_of
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HELD = 0.9  # the share that intervals are judged by
 FACTORS = np.geomspace(0.25, 4, 161)
+AREA = 3.0  # deviation in pixels of the Gaussian that means over an area are weighted by
+AROUND = 2.0  # likewise, that deviations and errors are compared over
+SHOWN = (0.5, 0.9, 0.95)  # of the shares, in the table
 
 
 @click.command()
@@ -143,14 +150,24 @@ def measured(
     low, high = sure.interval(HELD)
     error = np.abs(sure.result - truth)
     reach = np.maximum(high - sure.result, sure.result - low)
+    around = [gaussian_filter(np.square(plane), AROUND) for plane in (sure.std, error)]
+    noise = [gaussian_filter(sample - sure.samples.mean(axis=0), AREA) for sample in sure.samples]
     return {
         "inside": inside,
         "width": widths,
-        "std": 255 * float(np.sqrt((sure.std**2).mean())),
-        "error": 255 * float(np.sqrt((error**2).mean())),
+        "std": root_mean_square(sure.std),
+        "error": root_mean_square(error),
+        "area_std": root_mean_square(np.std(noise, axis=0, ddof=1)),
+        "area_error": root_mean_square(gaussian_filter(sure.result - truth, AREA)),
+        "rank": float(spearmanr(*map(np.ravel, around)).statistic),
         "by_factor": [float((error <= f * reach).mean()) for f in FACTORS],
         "noise_found": [255 / 2 * level for level in fusion.settings["source_noise"]],
     }
+
+
+def root_mean_square(levels: np.ndarray) -> float:
+    """In grey levels of 255."""
+    return 255 * float(np.sqrt(np.square(levels).mean()))
 
 
 def weights(pixels: np.ndarray) -> np.ndarray:
@@ -160,23 +177,25 @@ def weights(pixels: np.ndarray) -> np.ndarray:
 def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over pairs, which are of one size; of deviations and errors, of their squares."""
     found = {name: np.mean([one[name] for one in each], axis=0).tolist() for name in each[0]}
-    for name in ("std", "error"):
+    for name in ("std", "error", "area_std", "area_error"):
         found[name] = float(np.sqrt(np.mean([one[name] ** 2 for one in each])))
     right = np.abs(np.array(found.pop("by_factor")) - HELD).argmin()
     return found | {"factor": float(FACTORS[right]), "pairs": len(each)}
 
 
 def print_head(split: str) -> None:
-    shares = " | ".join(f"{share:.0%}" for share in SHARES)
-    click.echo(f"| {split} | {shares} | width, 90 % | deviation | error | factor |")
-    click.echo("|" + " --- |" * (len(SHARES) + 5))
+    shares = " | ".join(f"{share:.0%}" for share in SHOWN)
+    of_pixels = "width, 90 % | deviation | error | factor"
+    click.echo(f"| {split} | {shares} | {of_pixels} | areas: deviation | error | rank |")
+    click.echo("|" + " --- |" * (len(SHOWN) + 8))
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
-    inside = " | ".join(f"{100 * share:.1f}" for share in row["inside"])
+    inside = " | ".join(f"{100 * row['inside'][SHARES.index(share)]:.1f}" for share in SHOWN)
     width = row["width"][SHARES.index(HELD)]
     more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
-    click.echo(f"| {name} | {inside} | {more} |")
+    areas = f"{row['area_std']:.2f} | {row['area_error']:.2f} | {row['rank']:.2f}"
+    click.echo(f"| {name} | {inside} | {more} | {areas} |")
 
 
 if __name__ == "__main__":

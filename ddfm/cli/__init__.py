@@ -8,6 +8,7 @@ name them at the end of this file.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -66,7 +67,7 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the command for whoever gives files alone."""
         if args and args[0] not in self.commands and ("." in args[0] or os.path.exists(args[0])):
-            sources = " ".join(args)
+            sources = shlex.join(args)
             hint = sources if "-o" in args else f"{sources} -o fused.png"
             raise click.UsageError(f"{args[0]} is no command; to fuse, say: ddfm fuse {hint}")
         return super().resolve_command(ctx, args)
@@ -91,7 +92,7 @@ class Program(click.Group):
             if type(error).__name__ == "NoArgsIsHelpError":
                 error.show()
                 return BAD_INPUT
-            return _fail(error.format_message() + _help_for(error))
+            return _fail(error.format_message() + _as_file(error) + _help_for(error))
         except DdfmError as error:
             return _fail(str(error))
         except OSError as error:
@@ -136,6 +137,14 @@ def _orderly_end() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _as_file(error: click.ClickException) -> str:
+    """How a file is said that was taken for an option."""
+    if not isinstance(error, click.NoSuchOption):
+        return ""
+    meant = [name for name in sorted(os.listdir()) if name.startswith(error.option_name)]
+    return f" The file is {shlex.quote(f'./{meant[0]}')}." if meant else ""
 
 
 def _new_line() -> str:

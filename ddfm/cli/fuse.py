@@ -114,7 +114,7 @@ def fuse(
     check_sources(sources)
     views = bool(of_images.show or of_images.overlay)
     check_dashes(sources, output, views=views, as_json=as_json)
-    settings |= observations(settings)
+    settings |= observations(settings, len(sources))
     checked(settings)
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)

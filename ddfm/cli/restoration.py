@@ -53,7 +53,7 @@ def observation_options(command: Command) -> Command:
     return command
 
 
-def observations(settings: dict[str, Any]) -> dict[str, Any]:
+def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
     """Takes these options out of all that was said; the keyword of a `Fuser`, if there is need."""
     from ddfm.restoration.observation import AS_IT_IS
 
@@ -69,6 +69,8 @@ def observations(settings: dict[str, Any]) -> dict[str, Any]:
         if as_is:
             said = AS_IT_IS.plain() | said
         found.append(said)
+    if as_is:
+        found += [AS_IT_IS.plain()] * (number - len(found))
     return {"observations": found} if any(found) else {}
 
 

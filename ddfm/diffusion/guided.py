@@ -28,7 +28,7 @@ class GuidedDenoiser:
 
     Args:
         likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
-            sampler. One without need of the prior has `needs_prior` False.
+            sampler. If it has `needs_prior`, that says of sigma_t / alpha_t whether to ask.
         clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
 
     Attributes:
@@ -46,7 +46,8 @@ class GuidedDenoiser:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = alpha_sigma(self.prior.alphas_bar, t, x_t)
         noise = (sigma / alpha).flatten()
-        asked = getattr(self.likelihood, "needs_prior", True)
+        needs_prior = getattr(self.likelihood, "needs_prior", None)
+        asked = needs_prior is None or needs_prior(noise)
         x0 = self.prior(x_t, t) if asked else x_t / alpha
         if self.clip:
             x0 = x0.clamp(-1, 1)

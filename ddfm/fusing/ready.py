@@ -66,11 +66,12 @@ def made_ready(
         look=config.look,
     )
     words = () if moves else stretched(came, sizes[0])
-    words += tuple(word for one in zip(came, observed, strict=True) for word in _said_of(*one))
+    for number, one in enumerate(zip(came, observed, strict=True)):
+        words += tuple(_said_of(*one, number))
     return replace(laid, observed=observed, words=words + laid.words)
 
 
-def _said_of(picture: Picture, found: dict[str, Any]) -> Iterator[str]:
+def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
     """What somebody should know of a source that was restored."""
     if "noise_there" in found:
         yield (
@@ -78,9 +79,10 @@ def _said_of(picture: Picture, found: dict[str, Any]) -> Iterator[str]:
             f"{found['noise_there']:g} found; fine texture goes with what is not there"
         )
     if "enlarged" in found:
+        option = ("--scale-a 1", "--scale-b 1", "--as-is")[min(number, 2)]
         yield (
             f"{picture.name} was enlarged {found['enlarged']:g} times, and is taken for what it "
-            "was before; a scale of 1 (--scale-a, --scale-b) leaves it as it is"
+            f"was before; a scale of 1 ({option}) leaves it as it is"
         )
 
 

@@ -79,11 +79,16 @@ class Pairing:
     def __str__(self) -> str:
         lines = [str(pair) for pair in self.pairs]
         lines += self.leftovers()
-        counts = [f"{len(self.pairs)} pairs"]
-        counts += [f"{len(self.ambiguous)} ambiguous names"] if self.ambiguous else []
-        counts += [f"{len(self.unpaired)} files without a partner"] if self.unpaired else []
-        counts += [f"{len(self.others)} files left out"] if self.others else []
-        return "\n".join([*lines, ", ".join(counts)])
+        return "\n".join([*lines, ", ".join([counted(len(self.pairs), "pair"), *self.counts()])])
+
+    def counts(self) -> list[str]:
+        """How many files are in no pair, and why."""
+        counts = [counted(len(self.ambiguous), "ambiguous name")] if self.ambiguous else []
+        if self.unpaired:
+            counts.append(counted(len(self.unpaired), "file") + " without a partner")
+        if self.others:
+            counts.append(counted(len(self.others), "file") + " left out")
+        return counts
 
     def leftovers(self) -> list[str]:
         """A line for every file that is in no pair."""
@@ -249,3 +254,8 @@ def _key_of(part: str) -> Key:
         return match[1] if match else None
 
     return key
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 pair", or "2 pairs"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

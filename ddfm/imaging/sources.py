@@ -61,7 +61,9 @@ def read_sources(
     if not isinstance(sources, list | tuple):
         raise InputError(f"what is fused is a tuple of images, not {short(sources)}")
     if len(sources) < 2:
-        raise InputError(f"two or more images are needed to fuse, not {len(sources)}")
+        several = len(sources) == 1 and isinstance(sources[0], list | tuple)
+        hint = "; of a list, fuse(*images)" if several else ""
+        raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
     pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
@@ -306,23 +308,30 @@ def resized(picture: Picture, size: Size) -> Picture:
     """Bicubic; what becomes smaller is smoothed first, so that no pattern appears."""
     import torch.nn.functional as F
 
-    def of_size(array: np.ndarray) -> np.ndarray:
+    def weighed(array: np.ndarray) -> np.ndarray:
         x = F.interpolate(_tensor(array), size, mode="bicubic", antialias=True)
-        return x.clamp(0, 1)[0].permute(1, 2, 0).numpy()
+        return x[0].permute(1, 2, 0).numpy()
+
+    def of_size(array: np.ndarray) -> np.ndarray:
+        return weighed(array).clip(0, 1)
 
     alpha = picture.alpha
+    of_mask = weighed if size < picture.size else of_size
     return replace(
         picture,
         samples=of_size(picture.pixels),
         alpha=None if alpha is None else of_size(alpha[..., None])[..., 0],
-        mask=None if picture.mask is None else _whole(of_size(picture.mask[..., None])[..., 0]),
+        mask=None if picture.mask is None else _whole(of_mask(picture.mask[..., None])[..., 0]),
         metadata=picture.metadata.resized(picture.size, size),
     )
 
 
 def _whole(mask: np.ndarray) -> np.ndarray:
-    """Where a mask that was resized is true all over the pixel, up to rounding."""
-    return mask > 0.99
+    """Where a mask that was resized is true all over the pixel, up to rounding.
+
+    Of one that became smaller, beyond 1 the kernel took away what lies outside: a bright rim.
+    """
+    return np.abs(mask - 1) < 0.01
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

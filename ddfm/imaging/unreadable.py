@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
 from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["elsewhere", "explained"]
+__all__ = ["VOLUMES", "elsewhere", "explained"]
 
-_VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
+VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 # What people have, and how it becomes something that can be read.
 _ELSEWHERE = {
@@ -50,7 +51,7 @@ def explained(name: str) -> Iterator[None]:
 
 def elsewhere(name: str) -> str:
     """What is to be done with a file that is a picture of a kind not read here, if it is one."""
-    if name.lower().endswith(_VOLUMES):
+    if name.lower().endswith(VOLUMES):
         return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
     for suffixes, way in _ELSEWHERE.items():
         if name.lower().endswith(suffixes):
@@ -59,6 +60,8 @@ def elsewhere(name: str) -> str:
 
 
 def _not_an_image(name: str) -> str:
+    if Path(name).is_file() and not Path(name).stat().st_size:
+        return "is empty"
     return elsewhere(name) or (
         "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
         "NPY, CSV)"

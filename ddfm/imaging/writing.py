@@ -32,6 +32,7 @@ from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.xmp import packet
 from ddfm.imaging.picture import Picture, to_array
 from ddfm.imaging.quiet import quiet
+from ddfm.imaging.unreadable import VOLUMES
 from ddfm.storage.files import write_bytes
 from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
@@ -164,6 +165,8 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
     if suffix not in _WRITABLE:
         if not suffix:
             raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
+        if path.name.lower().endswith(VOLUMES):
+            raise InputError(f"cannot write {path}: volumes are for the command `ddfm volume`")
         raise unknown("output suffix", suffix, _WRITABLE)
     form = _WRITABLE[suffix]
     if size is not None and max(size) > form.side:

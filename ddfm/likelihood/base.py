@@ -158,9 +158,11 @@ class Likelihood(ABC):
         """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""
         return ((f + 1) / 2).clamp(0, 1)
 
-    @property
-    def needs_prior(self) -> bool:
-        """Whether the prior's estimate weighs anything; where not, the prior is not asked."""
+    def needs_prior(self, sigma: Tensor) -> bool:
+        """Whether the prior's estimate weighs anything, of noise of so much, (B,), that it removed.
+
+        Where it does not, the prior is not asked.
+        """
         return True
 
     def shares(self, rows: slice = slice(None)) -> Tensor | None:

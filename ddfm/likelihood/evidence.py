@@ -43,7 +43,9 @@ the level is, and on whose the gradients are. It is finest around 0, and targets
 is preferred.
 
 rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
-it is 0, and the prior need not be asked.
+it is 0, and the prior need not be asked. Nor is it at the first steps of the loop, where rho would
+be below LEAST: its estimate there, blurred by much noise, costs more than it brings (0.26 dB of
+pairs with noise of 15 levels).
 
 (4) is found in `levels`, (5) to (7) and the labels in `gradients`, beside this file. Of a large
 picture only what the M-step needs of all of it is kept, a plane each (u, W, a, and what grad f is
@@ -71,6 +73,7 @@ __all__ = ["EvidenceLikelihood"]
 
 STIFF = 0.3
 REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
+LEAST = 0.1  # of rho
 PASSES = 3  # of the conjugate gradients, which go on from the last f
 
 
@@ -143,21 +146,24 @@ class EvidenceLikelihood(Likelihood):
             self.f = f  # which the first step goes on from
         return f
 
-    @property
-    def needs_prior(self) -> bool:
-        return self.lam > 0 and bool((self.noise > 0).any())
+    def needs_prior(self, sigma: Tensor) -> bool:
+        return bool((self.noise > 0).any()) and bool((self._rho(sigma) > 0).any())
+
+    def _rho(self, sigma: Tensor) -> Tensor:
+        rho = self.lam * (self.noise.to(sigma) / sigma.clamp(min=1e-3)) ** 2
+        return torch.where(rho < LEAST, 0, rho)
 
     def step(self, x0: Tensor, sigma: Tensor | None) -> Tensor:
         self._read_sources()
         f = self.first_guess() if self.f is None else self.f.to(x0)
         rho = torch.zeros_like(self.u[..., :1, :1])
-        if sigma is not None:
-            noise = self.noise.to(x0)
-            rho = (self.lam * (noise / sigma.clamp(min=1e-3)) ** 2).to(x0).view_as(rho)
+        self._last = None
+        if sigma is not None and self.needs_prior(sigma):
+            rho = self._rho(sigma).to(x0).view_as(rho)
+            self._last = x0, rho
         # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
         # would give all gradients to the flatter source.
         self._before = f
-        self._last = (x0, rho) if self.needs_prior else None
         self.f = self._m_step(self._gradients_at(f), f, x0, rho)
         return self.f
 

@@ -192,11 +192,7 @@ class Summary:
             lines.append(kept_word(kept))
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
-        left = len(self.pairing.ambiguous), len(self.pairing.unpaired)
-        counts += [f"{left[0]} ambiguous names"] if left[0] else []
-        counts += [f"{left[1]} files without a partner"] if left[1] else []
-        counts += [f"{len(self.pairing.others)} files left out"] if self.pairing.others else []
-        what = ", ".join(counts) or "nothing to do"
+        what = ", ".join(counts + self.pairing.counts()) or "nothing to do"
         return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 __all__ = ["find_frame"]
 
@@ -45,6 +44,8 @@ def _frame(plane: np.ndarray) -> np.ndarray | None:
     share = rim.mean()
     if not LEAST < share < 1 - LEAST:
         return None
+    from scipy.spatial import ConvexHull, QhullError  # slow to import, and few pictures get here
+
     y, x = np.nonzero(~rim & ndimage.binary_dilation(rim))
     if len(x) < 3:
         return None

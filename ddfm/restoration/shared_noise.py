@@ -34,7 +34,7 @@ USUAL_WIDTH = 0.8  # pixels; of demosaicing by linear interpolation it is 0.6
 MOST = 25 * LEVEL  # more is grass, or gravel
 NARROW, WIDE, STEP = 0.3, 1.6, 0.05  # pixels; below, noise is white
 SIZES = 4  # pixels, and means of 2, 4 and 8 of them along a side
-FEWEST = 12  # blocks of the coarsest size
+SMALLEST, FEWEST = 80, 12  # pixels of a side; blocks of the coarsest size
 CALM, BUSY, ALIKE = 0.02, 0.25, 1.3  # shares of the blocks, and what their levels may differ by
 PEAKS = 3.1  # of means of 2; leaves seen from above have 3.2 to 4
 SHARP = 0.8 * LEVEL  # of a scene and of rounding, where a picture has next to no fine noise
@@ -55,8 +55,8 @@ def find_shared(y: Tensor, least: float) -> NoiseLaw | None:
     Args:
         least: deviation, below which it is left.
     """
-    if min(y.shape[-2:]) < 2**SIZES:
-        return None  # too small to tell
+    if min(y.shape[-2:]) < SMALLEST:
+        return None
     means, levels = y, []
     for k in range(1, SIZES):
         means = F.avg_pool2d(means, 2)

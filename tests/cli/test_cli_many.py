@@ -131,7 +131,7 @@ def test_a_folder_of_flir_files(tmp_path, flir):
     out = tmp_path / "out"
     planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
     assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n" in planned.stdout and not out.exists()
-    assert "other.jpg" in planned.stdout and "2 pairs, 1 files left out\n" in planned.stdout
+    assert "other.jpg" in planned.stdout and "2 pairs, 1 file left out\n" in planned.stdout
     for options, words in (
         ((), "2 fused"),
         ((), "2 skipped"),
@@ -173,7 +173,9 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
         "a FLIR file that comes alone",
     )
-    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "LOW, HIGH in degrees")
+    refused(
+        ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "HIGH above it, in degrees Celsius"
+    )
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "is for folders")
     folder = tmp_path / "empty"

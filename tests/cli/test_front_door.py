@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 
@@ -27,7 +28,28 @@ def test_files_without_a_command_are_told_which_one(pair):
     line = refused(ddfm_run(*pair), "is no command")
     assert f"ddfm fuse {pair[0]} {pair[1]} -o fused.png" in line
     refused(ddfm_run("no-such-file.png"), "is no command")
+    refused(ddfm_run("of mine.png", "b.png"), "ddfm fuse 'of mine.png' b.png -o fused.png")
     refused(ddfm_run("fuze"), "Did you mean")
+
+
+def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-ax 8.jpg").touch()
+    refused(ddfm_run("fuse", "-ax 8.jpg", pair[0], "-o", "out.png"), "The file is './-ax 8.jpg'")
+    refused(ddfm_run("fuse", *pair, "--outptu", "x"), "Did you mean '--output'")
+    refused(ddfm_run("fuse", pair[0], "./-ax 8.jpg", "-o", "out.png"), "-ax 8.jpg is empty")
+    refused(ddfm_run("fuse", *pair, "-o", "out.nii.gz"), "for the command `ddfm volume`")
+    with pytest.raises(ddfm.InputError, match=r"not 1; of a list, fuse\(\*images\)"):
+        ddfm.fuse(list(pair))
+
+
+def test_a_folder_of_results_is_not_called_as_a_picture(tmp_path):
+    for name in ("ir", "vis"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "x.png")
+    out = tmp_path / "out.png"
+    refused(ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", out), "is to be a folder")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -48,6 +48,10 @@ def test_what_is_said_arrives(small, tmp_path):
         {"stripes": "none"} | nothing,
     ]
     assert settings["observed"][0]["blur"] == 0.7
+    result = ddfm_run("fuse", b, b, b, "-o", tmp_path / "g.png", *FAST, "--as-is", "--json")
+    assert (
+        json.loads(result.stdout)["settings"]["observations"] == [{"stripes": "none"} | nothing] * 3
+    )
 
 
 def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):

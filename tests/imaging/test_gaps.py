@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
 import ddfm
 from ddfm.imaging.picture import from_array
-from ddfm.imaging.sources import read_sources
+from ddfm.imaging.sources import read_sources, reduced
 
 RNG = np.random.default_rng(0)
 SEEN = RNG.integers(0, 256, (24, 30), np.uint8)
@@ -61,6 +63,15 @@ def test_no_value_for_no_data_means_no_gap(tmp_path):
     tag = (42113, "s", 0, "nonsense", True)
     tifffile.imwrite(tmp_path / "b.tif", DEGREES, extratags=[tag])
     assert ddfm.read_image(tmp_path / "b.tif").mask is None
+
+
+def test_a_margin_leaves_no_rim_where_a_picture_becomes_smaller():
+    pixels = np.zeros((80, 90, 1), np.float32)
+    pixels[12:70, 15:80] = 0.5
+    framed = replace(from_array(pixels[..., 0], "framed"), mask=pixels[..., 0] > 0)
+    (small,) = reduced([framed], 83)
+    assert small.mask.mean() > 0.4
+    assert np.ptp(small.pixels[small.mask]) < 0.01
 
 
 def test_a_gap_goes_along_where_a_picture_is_resized():

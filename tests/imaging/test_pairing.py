@@ -157,7 +157,7 @@ def test_a_folder_that_is_none(tmp_path):
 
 def test_the_listing_names_every_file(tmp_path):
     text = str(find_pairs(*folders(tmp_path, "1.png 2.png 2.jpg", "1.png 2.png 3.png")))
-    assert text.splitlines()[-1] == "1 pairs, 1 ambiguous names, 1 files without a partner"
+    assert text.splitlines()[-1] == "1 pair, 1 ambiguous name, 1 file without a partner"
     assert (
         "ambiguous, 2: " in text and "unpaired: " in text and str(tmp_path / "a" / "1.png") in text
     )

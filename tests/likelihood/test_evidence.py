@@ -114,7 +114,7 @@ def test_every_pass_climbs_the_objective(task, count):
     sources = [torch.cat([wide_scene(k), wide_scene(k + 7)]) for k in range(count)]
     options = FusionConfig(task=task).resolved(task).options
     likelihood = make_likelihood("default", sources, **Tone.others(options))
-    x0, sigma = torch.cat([scene(8, (40, 50)), scene(9, (40, 50))]), torch.tensor([0.1, 0.02])
+    x0, sigma = torch.cat([scene(8, (40, 50)), scene(9, (40, 50))]), torch.tensor([0.02, 0.02])
     likelihood.noise = torch.tensor([0.01, 0.0])
     rho = ((likelihood.noise / sigma) ** 2).to(x0).view(2, 1, 1, 1)
     f, z = likelihood.first_guess(), likelihood.evidence().pi
@@ -201,12 +201,14 @@ def test_the_prior_weighs_by_the_noise_and_not_at_all_where_there_is_none():
         gaps.append(float((likelihood(x0, torch.tensor([sigma])) - x0).square().mean()))
     assert gaps[0] > gaps[1] > gaps[2]
     clean = EvidenceLikelihood(i, v)
-    assert not clean.needs_prior
+    near, far = torch.tensor([0.01]), torch.tensor([0.4])
+    assert not clean.needs_prior(near)
     seen = [EvidenceLikelihood(i, v)(x, torch.tensor([0.01])) for x in (x0, -x0)]
     torch.testing.assert_close(*seen, atol=1e-12, rtol=0)
     never = EvidenceLikelihood(i, v, lam=0.0)
     never.noise = torch.tensor([0.5])
-    assert likelihood.needs_prior and not never.needs_prior
+    assert likelihood.needs_prior(near) and not never.needs_prior(near)
+    assert not likelihood.needs_prior(far)  # where its estimate would be worth next to nothing
 
 
 def test_the_e_step_gives_a_gradient_to_the_source_that_the_estimate_agrees_with():

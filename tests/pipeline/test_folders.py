@@ -168,7 +168,7 @@ def test_one_bad_pair_does_not_stop_the_rest(tmp_path, fuser):
     text = str(summary)
     assert "001_ir.png is not an image" in text and "20 x 24 pixels" in text
     assert f"unpaired: {vis / 'only.png'}" in text
-    assert "2 fused, 2 failed, 1 files without a partner" in text
+    assert "2 fused, 2 failed, 1 file without a partner" in text
     assert set(contents(tmp_path / "out")) == {"000.png", "003.png"}
 
 

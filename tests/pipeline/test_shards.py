@@ -94,7 +94,7 @@ def test_the_command_takes_its_part(tmp_path, folders, monkeypatch):
     some = set(contents(out))
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     plan = ddfm_run(*command, "--shard", "auto/2", "--dry-run")
-    assert f"{9 - len(some)} pairs" in plan.output
+    assert f"{9 - len(some)} pair" in plan.output
     assert ddfm_run(*command, "--shard", "auto/2").exit_code == 0
     assert 0 < len(some) < len(contents(out)) == 9
 

@@ -216,10 +216,15 @@ def check_reading(
         low, high = two_numbers("celsius", celsius)
         if not (isfinite(low) and isfinite(high) and low < high):
             raise InputError(
-                f"a range of temperatures is LOW, HIGH in degrees Celsius, or camera, not {celsius}"
+                "celsius (--celsius) is LOW, then a HIGH above it, in degrees Celsius, or camera, "
+                f"not {low:g}, {high:g}"
             )
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        low, high = percentiles
+        raise InputError(
+            "percentiles (--percentiles) are LOW, then a HIGH above it, from 0 to 100, not "
+            f"{low:g}, {high:g}"
+        )
     if grid not in _GRIDS:
         raise unknown("grid", grid, _GRIDS)
 
