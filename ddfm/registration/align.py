@@ -37,6 +37,7 @@ WIDE = (4.0, *WIDTHS)  # where much may be off yet
 LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
 SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 LEAST_TILES = 6  # of which fewer may agree by chance
+LEAST_SIDE = 64  # pixels of the fixed picture; in a smaller one tiles are near to each other
 DOUBTED = 3.0  # `deviations` by which what has more freedom casts doubt on what has less
 PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
 
@@ -183,7 +184,7 @@ class _Work:
     def is_sure(self, fit: Fit, model: str) -> bool:
         """Whether tiles agree on it, and on nothing near it."""
         spread = self.effort.spread * (PERSPECTIVE if model == "homography" else 1)
-        enough = len(fit.likeness) >= LEAST_TILES
+        enough = len(fit.likeness) >= LEAST_TILES and min(self.a.shape) >= LEAST_SIDE
         return enough and fit.stand > SURE_STAND and fit.spread < spread * self.longest
 
     def _finer(self, matrices: list[np.ndarray], model: str) -> Fit:

@@ -233,7 +233,7 @@ def bad_image(kind: str, path: Path, good: Path) -> tuple[Path, str]:
         return path, "is not an image"
     if kind == "empty":
         path.write_bytes(b"")
-        return path, "is not an image"
+        return path, "is empty"
     if kind == "truncated":
         path.write_bytes(good.read_bytes()[:-300])
         return path, "is truncated or damaged"

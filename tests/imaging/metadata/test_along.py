@@ -35,7 +35,7 @@ XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 @pytest.fixture(scope="module")
 def fuser() -> Fuser:
-    return Fuser("gaussian", device="cpu", likelihood="paper", steps=2, look=False)
+    return Fuser("gaussian", device="cpu", likelihood="paper", steps=2)
 
 
 def exif_of_a_camera(orientation: int = 6) -> bytes:
