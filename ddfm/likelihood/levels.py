@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ddfm.errors import unknown
-from ddfm.likelihood.gradients import TINY, energy_of, preferring
+from ddfm.likelihood.gradients import GRAIN, TINY, energy_of, preferring
 from ddfm.numerics.bands import WHOLE, Band, in_bands
 from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import reach_of, shares_of, smooth
@@ -19,7 +19,7 @@ from ddfm.numerics.regions import GRID, from_grid, on_grid, smoothed_on_grid
 __all__ = ["Choosing", "Levels", "middles_of"]
 
 SALIENCIES = ("stands out", "exposed", "sharp")
-AROUND = 1 + reach_of(1.0)  # rows that a saliency looks at, at most
+AROUND = 1 + reach_of(GRAIN)  # rows that a saliency looks at, at most
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def peaks(image: Tensor) -> float:
     of the quieter half of the blocks that tell.
     """
     variance, told = _blocks(image)
-    fourth = _block_means((_bent(_bent(image, -2), -1) / 6) ** 4)
+    fourth = _block_means(_left(image) ** 4)
     quiet = told & (variance <= variance[told].median())
     return float((fourth / variance.square())[quiet].mean())
 
@@ -74,7 +74,7 @@ def blocks_of_noise(image: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
     """The mean square of what is left of each block, and whether that tells of noise."""
-    variance = _block_means((_bent(_bent(image, -2), -1) / 6).square_())
+    variance = _block_means(_left(image).square_())
     inner = image[..., 1:-1, 1:-1]
     low, high = image.min(), image.max()
     clipped = _block_means(((inner <= low) | (inner >= high)).float())
@@ -91,6 +91,11 @@ def is_noise(image: Tensor, level: float) -> bool:
         return level > 0  # too small to tell
     half = noise_level(F.avg_pool2d(image, 2))
     return 0 < half < LEFT * level
+
+
+def _left(image: Tensor) -> Tensor:
+    """What the second differences leave, of white noise as much as there is."""
+    return _bent(_bent(image, -2), -1) / 6
 
 
 def _bent(x: Tensor, dim: int) -> Tensor:

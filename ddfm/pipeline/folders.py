@@ -36,7 +36,7 @@ from ddfm.pipeline.runner import (
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, Shard, as_json, is_manifest
+from ddfm.storage.manifest import Entry, Manifest, Shard, is_manifest
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
@@ -221,8 +221,12 @@ def _fuse_all(
     pairing, outputs = _planned_outputs(pairing, how.suffix, how.shard)
     if how.dry_run:
         return _planned(pairing, outputs, out)
+    items = [
+        Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
+        for pair, output in outputs.items()
+    ]
     if isinstance(fuser, Unloaded):
-        done = _done_before(outputs, out, fuser, opening, how)
+        done = _done_before(items, out, fuser, opening, how)
         if done is not None:
             return _in_order(done, pairing)
         fuser = fuser.load()
@@ -235,9 +239,6 @@ def _fuse_all(
         fuser.save_transform(how.save_transform)
     bar = progress_bar(how.progress, total=len(outputs), unit="pair")
     with Manifest(out, how.shard) as manifest, bar:
-        items = [
-            Item(output, _sources(pair), (pair, out / output)) for pair, output in outputs.items()
-        ]
         check_outputs(manifest, items)
         new = (name for name in outputs.values() if not os.path.lexists(out / name))
         for name in {Path(name).suffix: name for name in new}.values():
@@ -252,7 +253,7 @@ def _fuse_all(
 
 
 def _done_before(
-    outputs: dict[Pair, str], out: Path, fuser: Unloaded, opening: Opening, how: _How
+    items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
     """Of a folder that is finished; None where there is something to do, or to be looked up."""
     begin = time.monotonic()
@@ -262,17 +263,12 @@ def _done_before(
     settings = _possible_settings(fuser, opening)
     if settings is None:
         return None
-    noted = [as_json(each) for each in settings]
     with Manifest(out, how.shard) as manifest:
-        for pair, output in outputs.items():
-            if manifest.find(output, _sources(pair), noted) is None:
-                return None
-    skipped = [Outcome(out / output, "skipped") for output in outputs.values()]
+        sink = FolderSink(manifest, settings, _save)
+        if any(sink.known(item) is None for item in items):
+            return None
+        skipped = [Outcome(sink.path(item), "skipped") for item in items]
     return Summary(skipped, time.monotonic() - begin)
-
-
-def _sources(pair: Pair) -> list[KnownFile]:
-    return [KnownFile(path) for path in pair.files]
 
 
 def _in_order(summary: Summary, pairing: Pairing) -> Summary:

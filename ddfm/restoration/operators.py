@@ -47,6 +47,11 @@ class AreaAverage:
     fine: Size
     coarse: Size
 
+    @classmethod
+    def halving(cls, size: Size) -> AreaAverage:
+        """To half the size, or half a pixel more."""
+        return cls(size, (-(-size[0] // 2), -(-size[1] // 2)))
+
     def forward(self, x: Tensor) -> Tensor:
         for dim, (index, weight) in zip((-2, -1), self._means, strict=True):
             x = _gathered(x, dim, index, weight)

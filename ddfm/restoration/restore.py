@@ -111,7 +111,7 @@ def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
     """
     plane = grey(picture)
     size = picture.size
-    half = AreaAverage(size, (-(-size[0] // 2), -(-size[1] // 2)))
+    half = AreaAverage.halving(size)
     noisy = 2 * (picture.pixels[..., (0, 2)] - plane[..., None])  # R - Y and B - Y
     quiet = []
     for part in np.moveaxis(noisy, 2, 0):

@@ -99,7 +99,7 @@ def without_shared_noise(y: Tensor, deviation: float, width: float, denoise: Den
 def _halved(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
     """Without what is left of it in means of two by two pixels, or in means of those."""
     size = y.shape[-2], y.shape[-1]
-    half = AreaAverage(size, (-(-size[0] // 2), -(-size[1] // 2))).forward(y)
+    half = AreaAverage.halving(size).forward(y)
     further = _divided if width < 2 * DIVISIBLE else _halved
     change = further(half, white / 2, width / 2, denoise) - half
     return y + F.interpolate(change, size, mode="bicubic")
