@@ -42,10 +42,7 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None)
             of the set's task.
     """
     summary = summarise(result)
-    tables = [
-        means(dataset, summary, columns or metrics_of_papers(dataset.task))
-        for dataset in result.datasets
-    ]
+    tables = [means(d, summary, columns or metrics_of_papers(d.task)) for d in result.datasets]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
     write_noted(out / "degraded.csv", _of_degraded(result))
