@@ -28,6 +28,7 @@ _like = click.option(
 _OPTIONS = (
     click.option(
         "--metadata-from",
+        metavar="WHOSE",
         default="auto",
         show_default=True,
         help="Whose EXIF, XMP and coordinates come along: a, b, none, or auto: of whoever gives "
