@@ -153,6 +153,12 @@ class FusionConfig:
         self._check_names()
         self._check_method()
 
+    @classmethod
+    def among(cls, said: Mapping[str, Any]) -> FusionConfig:
+        """The configuration that is among all that was said."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: value for name, value in said.items() if name in names})
+
     @property
     def usual_task(self) -> str:
         """The task; of "auto" the most usual."""

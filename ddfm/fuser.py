@@ -156,32 +156,7 @@ class Fuser:
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
     ) -> None:
-        config = FusionConfig(
-            method=method,
-            task=task,
-            likelihood=likelihood,
-            quality=quality,
-            sampler=sampler,
-            steps=steps,
-            start=start,
-            clean=clean,
-            clip=clip,
-            balance=balance,
-            seed=seed,
-            tone=tone,
-            color=color,
-            resize=resize,
-            observations=observations,
-            align=align,
-            align_to=align_to,
-            transform=transform,
-            crop=crop,
-            look=look,
-            metadata_from=metadata_from,
-            strip=strip,
-            tile=tile,
-            options={} if options is None else options,
-        )
+        config = FusionConfig.among(locals())
         check_early(config, head)  # before there is work
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=usual_dtype(config, self.device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -202,8 +201,7 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
-    known = {field.name for field in fields(FusionConfig)}
-    return FusionConfig(**{name: value for name, value in settings.items() if name in known})
+    return FusionConfig.among(settings)
 
 
 def check_sources(sources: Sequence[Path]) -> None:
