@@ -313,14 +313,12 @@ class Fuser:
             noted["head"] = self.dmfuse.fingerprint
         return noted
 
-    def _fuse(
-        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
-    ) -> list[Fusion]:
+    def _fuse(self, groups: Sequence[Registered], task: str, watch: Watch) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
-        return results(self._run(groups, task, watch, guess), watch, self.settings(task))
+        return results(self._run(groups, task, watch), watch, self.settings(task))
 
     def _run(
-        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None
+        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> Run:
         self.check_number(len(groups[0].pictures))
         return run(groups, self.resolved(task), self._model, watch, guess)

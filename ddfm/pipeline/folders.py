@@ -30,6 +30,7 @@ from ddfm.pipeline.runner import (
     Made,
     Outcome,
     Summary,
+    Work,
     check_outputs,
     run,
 )
@@ -158,7 +159,7 @@ class _How:
 
 
 @dataclass(frozen=True)
-class _PairWork:
+class _PairWork(Work):
     """What is done with each pair, by itself."""
 
     fuser: Fuser
@@ -184,9 +185,6 @@ class _PairWork:
         found = {k: v for k, v in fusion.settings.items() if k not in known}
         fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
         return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
-
-    def recall(self, item: Item, entry: Entry) -> None:
-        """No pair knows of another."""
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:

@@ -100,6 +100,7 @@ class Work(Protocol):
 
     def recall(self, item: Item, entry: Entry) -> None:
         """Called in the place of `fuse` where the result is there; a work may need what it says."""
+        return  # most know nothing of other items
 
 
 class Sink(Protocol):

@@ -101,10 +101,10 @@ class Manifest:
         for file in self._open:
             file.close()
 
-    def get(self, output: str, *, verify: bool = False) -> Entry | None:
+    def get(self, output: str) -> Entry | None:
         """What made a file, if it is there as it was made."""
         entry = self.entries.get(output)
-        return entry if entry is not None and self.is_there(entry, verify=verify) else None
+        return entry if entry is not None and self.is_there(entry) else None
 
     def is_there(self, entry: Entry, *, verify: bool = False) -> bool:
         """Whether the file of a line is there as it was made."""
