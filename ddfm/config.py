@@ -15,7 +15,6 @@ from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, 
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, TONES
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
@@ -31,6 +30,12 @@ TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 MIXED = TASKS[2:]  # their sources share the colour as they share the levels
 
 PUBLISHED = ("paper", "reference")  # likelihoods
+TONES = ("auto", "none")
+COLORS = ("auto", "grey", "a", "b")
+RESIZES = ("auto", "error", "a", "b")
+REFERENCES = ("a", "b")
+CROPS = ("none", "common")
+METADATA = ("auto", "a", "b", "none")
 
 Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
 
