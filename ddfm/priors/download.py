@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError, one_line
+from ddfm.storage.atomic import disk_explained
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import check_ours
@@ -75,7 +76,7 @@ def download(
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
     check_ours(target, known)
-    with _writing(target), Part(target) as part:
+    with disk_explained(target), Part(target) as part:
         resumed = _complete(url, part, sha256, size)
         try:
             verify(part.path, sha256, size, url, least)
@@ -333,17 +334,6 @@ def _check_room(part: Part, needed: int) -> None:
             f"no room in {folder}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
             "set DDFM_CACHE to a folder on another disk"
         )
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """What the disk refuses is an error about the disk, not about the network."""
-    try:
-        yield
-    except DdfmError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
 
 
 def _known(part: Part, url: str) -> dict[str, Any]:

@@ -30,7 +30,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ddfm.errors import DdfmError, StorageError
-from ddfm.storage.atomic import atomic_path, claimed, lock
+from ddfm.storage.atomic import (
+    atomic_path,
+    claimed,
+    disk_explained,
+    lock,
+    open_where_it_lies,
+)
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
@@ -75,10 +81,8 @@ class Manifest:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
         self.entries = Lines(_open_ours)
-        try:
+        with disk_explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from None
         try:
             # Many shards at a time, or one run of the whole.
             self._path = self.folder / NAME
@@ -264,15 +268,10 @@ def _open_ours(path: Path) -> BinaryIO:
     """A manifest, made where there is none, never what is somebody else's, or behind a link."""
     if path.is_symlink():
         raise _foreign(path, "it is a symbolic link")
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
-        flags |= getattr(os, name, 0)
-    try:
-        handle = os.open(path, flags, 0o666)
+    handle = open_where_it_lies(path, os.O_APPEND)
+    with disk_explained(path):
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         beginning = os.read(handle, BEGINNING) if regular else b""
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
     if not regular or not _is_ours(beginning):
         os.close(handle)
         raise _foreign(path, "it is no manifest of ddfm" if regular else "it is no regular file")
