@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, a_seed, flag, number, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
@@ -123,7 +123,7 @@ class FusionConfig:
             "likelihood": _part("likelihood", self.likelihood),
             "quality": one_of("quality", self.quality, QUALITIES),
             "balance": number("balance", self.balance, -1, 1),
-            "seed": _seed(self.seed),
+            "seed": a_seed(self.seed),
             "tone": one_of("tone", self.tone, TONES),
             "color": one_of("color", self.color, COLORS, "colour mode"),
             "resize": one_of("resize", self.resize, RESIZES, "way to resize"),
@@ -329,11 +329,3 @@ def _transform(transform: Any) -> dict[str, Any] | None:
 def _part(kind: str, part: Any) -> Any:
     """A name, or something to call."""
     return part if callable(part) else text(kind, part)
-
-
-def _seed(value: Any) -> int:
-    bounds = " from 0 to 2^63 - 1"
-    seed = whole_number("the seed", value, bounds)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
-    return seed
