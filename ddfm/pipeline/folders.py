@@ -28,12 +28,11 @@ from ddfm.pipeline.runner import (
     FolderSink,
     Item,
     Made,
-    Outcome,
-    Summary,
     Work,
     check_outputs,
     run,
 )
+from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
