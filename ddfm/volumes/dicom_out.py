@@ -24,7 +24,7 @@ from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
-from ddfm.volumes.dicom import number_of, read_head
+from ddfm.volumes.dicom_files import number_of, read_head
 from ddfm.volumes.reading import LPS, library
 from ddfm.volumes.volume import Volume
 
