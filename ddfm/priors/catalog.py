@@ -100,7 +100,7 @@ def get(
         # A receipt says that what is damaged came from here; nothing says so of other files.
         known = (sha256_of(place),) if place.is_file() and _noted(place) else ()
         download(address, place, sha256=digest, size=file.size, least=least, known=known)
-        _note_checksum(place)
+        write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
     path = path_of(name)
     assert path is not None
     return path
@@ -195,10 +195,6 @@ def _place(entry: Entry, file: File) -> Path:
 
 def _receipt(place: Path) -> Path:
     return place.with_name(place.name + ".sha256")
-
-
-def _note_checksum(place: Path) -> None:
-    write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 
 def _noted(place: Path) -> str | None:
