@@ -20,9 +20,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, DownloadError, StorageError, one_line
+from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
 from ddfm.priors.whole import verify
-from ddfm.storage.atomic import disk_explained
 from ddfm.storage.inputs import json_object
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
@@ -73,21 +72,17 @@ def download(
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
     check_ours(target, known)
-    with disk_explained(target), Part(target) as part:
-        resumed = _complete(url, part, sha256, size)
-        try:
-            verify(part.path, sha256, size, url, least)
-        except DdfmError:
-            part.discard()
-            if not resumed:
-                raise
-            # Pieces of two versions may have met in one file. Once more, from the start.
-            _complete(url, part, sha256, size)
+    with disk_explained(f"write {target}"), Part(target) as part:
+        for again in (True, False):
+            in_pieces = _complete(url, part, sha256, size)
             try:
                 verify(part.path, sha256, size, url, least)
+                break
             except DdfmError:
                 part.discard()
-                raise
+                # Pieces may be of two versions. Once more, from the start.
+                if not (in_pieces and again):
+                    raise
         part.finish(known)
 
 

@@ -29,11 +29,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError, StorageError
+from ddfm.errors import DdfmError, StorageError, disk_explained
 from ddfm.storage.atomic import (
     atomic_path,
     claimed,
-    disk_explained,
     lock,
     open_where_it_lies,
 )
@@ -81,7 +80,7 @@ class Manifest:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
         self.entries = Lines(_open_ours)
-        with disk_explained(self.folder):
+        with disk_explained(f"write {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
             # Many shards at a time, or one run of the whole.
@@ -269,7 +268,7 @@ def _open_ours(path: Path) -> BinaryIO:
     if path.is_symlink():
         raise _foreign(path, "it is a symbolic link")
     handle = open_where_it_lies(path, os.O_APPEND)
-    with disk_explained(path):
+    with disk_explained(f"write {path}"):
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         beginning = os.read(handle, BEGINNING) if regular else b""
     if not regular or not _is_ours(beginning):
