@@ -22,9 +22,10 @@ from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
 from ddfm.errors import InputError, StorageError, unknown
 from ddfm.fuser import Fuser
+from ddfm.imaging.inherited import in_color
 from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, in_color
+from ddfm.imaging.sources import grey
 from ddfm.priors import load_prior
 from ddfm.storage.inputs import toml_table
 
