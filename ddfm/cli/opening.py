@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
 
-__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_levels"]
+__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_equal", "say_levels"]
 
 Levels = tuple[float, float]
 
@@ -151,6 +152,16 @@ class OfFiles:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)
             given["ranges"] = tuple(new or old for new, old in pairs)
         return replace(before, **{k: v for k, v in given.items() if v is not None})
+
+
+def say_equal(pictures: tuple[Picture, ...]) -> None:
+    """Of two sources that are one picture, which is mostly a slip of the pen."""
+    import numpy as np
+
+    for first, second in combinations(pictures, 2):
+        if np.array_equal(first.samples, second.samples):
+            names = dict.fromkeys((first.name, second.name))
+            say(f"{' and '.join(names)}: two sources are the same picture", err=True)
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from command_line import ddfm_run
 from ddfm.bench import BASELINES
+from ddfm.bench.methods import KEYWORDS
 from ddfm.metrics import evaluate
 from image_files import folders_of_noise
 
@@ -70,6 +73,10 @@ def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--likelihood", "paper", *QUICK)
     assert result.exit_code == 2 and "two sources" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_may_say_all_that_a_fuser_takes():
+    assert set(KEYWORDS) == set(inspect.signature(ddfm.Fuser).parameters)
 
 
 def test_configurations_and_results_of_others(pairs, tmp_path):
