@@ -26,7 +26,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources, resized
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
+from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Work, check_outputs, run
 from ddfm.restoration.observation import AS_IT_IS
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard
@@ -76,7 +76,7 @@ class Clean:
 
 
 @dataclass(frozen=True)
-class DegradedWork:
+class DegradedWork(Work):
     """What one method does with each pair after one degradation, in one way."""
 
     method: Fuse
@@ -113,9 +113,6 @@ class DegradedWork:
             fused = self.method(*(p if p.size == size else resized(p, size) for p, size in alike))
         made = item, fused, sources or seen, clean
         return Made(made, {"settings": self._noted(item)})
-
-    def recall(self, item: Item, entry: Entry) -> None:
-        """No pair knows of another."""
 
     def save(self, made: tuple[Item, Picture, Pictures, Pictures], path: Path) -> Entry:
         item, fused, sources, clean = made

@@ -24,7 +24,7 @@ from ddfm.config import FusionConfig
 from ddfm.errors import InputError, StorageError, unknown
 from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, in_color
+from ddfm.imaging.sources import grey
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.storage.inputs import toml_table
 
@@ -144,6 +144,8 @@ def baseline(name: str) -> Method:
         raise unknown("baseline", name, BASELINES)
 
     def fuse(*pictures: Picture) -> Picture:
+        from ddfm.imaging.inherited import in_color  # loads torch
+
         fused = BASELINES[name](*(grey(picture).astype(float) for picture in pictures))
         return in_color(np.clip(fused, 0, 1).astype(np.float32), pictures)
 

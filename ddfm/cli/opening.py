@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse, said_of
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.writing import WritingCommand, say
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OfFiles", "RangeCommand", "opening_options", "say_equal", "say_levels"]
 
-Command = Callable[..., Any]
 Levels = tuple[float, float]
 
 NAMES = ("--range-a", "--range-b")
@@ -67,7 +65,7 @@ def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any
     raise click.UsageError(f"{name} takes {', '.join(others)} or {last}, not {value!r}")
 
 
-_RANGES = (
+opening_options = all_of(
     click.option(
         "--range-a",
         metavar="LOW HIGH|full|auto",
@@ -78,9 +76,6 @@ _RANGES = (
     click.option(
         "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
     ),
-)
-
-_PAGE = (
     click.option(
         "--page",
         type=int,
@@ -88,9 +83,6 @@ _PAGE = (
         help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
         "[default: the first]",
     ),
-)
-
-_FLIR = (
     click.option(
         "--celsius",
         metavar="LOW HIGH|camera",
@@ -112,11 +104,6 @@ _FLIR = (
         help="FLIR: whose pixels the result has.  [default: visible]",
     ),
 )
-
-
-def opening_options(command: Command) -> Command:
-    """What is asked about the levels of files, as options."""
-    return with_options(command, _RANGES + _PAGE + _FLIR)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 LEAST_TILES = 6  # of which fewer may agree by chance
 LEAST_SIDE = 64  # pixels of the fixed picture; in a smaller one tiles are near to each other
 DOUBTED = 3.0  # `deviations` by which what has more freedom casts doubt on what has less
-PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
+UNTOLD = 0.02  # of the longer side: where corners may be wrong by more, a model is not told at all
+PERSPECTIVE = 0.6  # of the uncertainty of others: its corners err by more before tiles show it
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,21 +251,28 @@ def _judged(
     transform = full(fits[chosen].matrix, chosen)
     spread = fits[chosen].spread * max(transform.fixed) / work.longest
     found = Alignment(transform, bool(sure), fits[chosen].stand, spread)
-    if found.is_off and work.effort.doubts and _is_doubted(found, fits, full):
+    if found.is_off and work.effort.doubts and _is_doubted(work, found, fits, full):
         return replace(found, sure=False)
     return found
 
 
 def _is_doubted(
-    found: Alignment, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
+    work: _Work,
+    found: Alignment,
+    fits: dict[str, Fit],
+    full: Callable[[np.ndarray, str], Transform],
 ) -> bool:
-    """Whether a larger model, sure or not, is better and would lay the pair elsewhere."""
+    """Whether a larger model would lay the pair elsewhere, and is better, sure or not.
+
+    One that tiles cannot tell at all need not be better: it is enough that it is no worse.
+    """
     chosen = found.transform.model
-    return any(
-        _better(fits[model], fits[chosen], DOUBTED)
-        and full(fits[model].matrix, model).distance(found.transform) > tolerance(found.transform)
-        for model in list(fits)[list(fits).index(chosen) + 1 :]
-    )
+    for model in list(fits)[list(fits).index(chosen) + 1 :]:
+        by = 0.0 if fits[model].spread > UNTOLD * work.longest else DOUBTED
+        elsewhere = full(fits[model].matrix, model).distance(found.transform)
+        if elsewhere > tolerance(found.transform) and _better(fits[model], fits[chosen], by):
+            return True
+    return False
 
 
 def _smallest(fits: dict[str, Fit]) -> str:

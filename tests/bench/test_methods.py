@@ -16,18 +16,15 @@ from command_line import ddfm_run
 from ddfm.bench import BASELINES
 from ddfm.bench.methods import KEYWORDS
 from ddfm.metrics import evaluate
+from image_files import folders_of_noise
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]
 
 
 @pytest.fixture
 def pairs(tmp_path) -> Path:
-    rng = np.random.default_rng(1)
-    for folder in ("near", "far", "fused"):
-        (tmp_path / "set" / folder).mkdir(parents=True)
-        for name in ("one", "two"):
-            pixels = rng.integers(0, 256, (44, 42), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{name}.png")
+    words = ("near", "far", "fused")
+    folders_of_noise(tmp_path / "set", ("one", "two"), (44, 42), words, seed=1)
     return tmp_path / "set"
 
 
