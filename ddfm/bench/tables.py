@@ -43,7 +43,7 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None)
             of the set's task.
     """
     summary = summarise(result)
-    tables = [means(dataset, summary, columns or _usual(dataset)) for dataset in result.datasets]
+    tables = [means(d, summary, columns or [*IN_PAPERS, *OF_TASK[d.task]]) for d in result.datasets]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
     write_noted(out / "degraded.csv", _of_degraded(result))
@@ -96,10 +96,6 @@ def published(dataset: Dataset) -> list[dict[str, Any]]:
     """What papers have printed of this set, each row with its source."""
     text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
     return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
-
-
-def _usual(dataset: Dataset) -> list[str]:
-    return [*IN_PAPERS, *OF_TASK[dataset.task]]
 
 
 def _of_pairs(result: Bench) -> str:

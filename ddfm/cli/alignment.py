@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.writing import OutputPath
 
 if TYPE_CHECKING:
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["align_options", "alignment_settings", "check_transform_output"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_OPTIONS = (
+align_options = all_of(
     click.option(
         "--align",
         default="none",
@@ -53,11 +50,6 @@ _OPTIONS = (
         help="Keep the frame of the source that stays (none), or what all sources see (common).",
     ),
 )
-
-
-def align_options(command: Command) -> Command:
-    """What is asked about alignment, as options."""
-    return with_options(command, _OPTIONS)
 
 
 def alignment_settings(

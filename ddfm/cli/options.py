@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
 __all__ = [
+    "all_of",
     "check_sources",
     "checked",
     "echo_json",
@@ -25,10 +25,20 @@ __all__ = [
     "reading_options",
     "ssim_range_option",
     "verify_option",
-    "with_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """What gives a command these options, which its help lists in this order."""
+
+    def with_all(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_all
 
 
 def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
@@ -83,7 +93,8 @@ json_option = click.option(
     help="On standard output, as JSON: what was done, and how.",
 )
 
-_FUSER = (
+# The arguments of `ddfm.Fuser` by the same names, and those of all readers.
+fuser_options = all_of(
     click.option(
         "--prior",
         default="default",
@@ -191,6 +202,8 @@ _FUSER = (
         help="Side in pixels of the tiles in which large images go through the network; 0: none.  "
         "[default: by size]",
     ),
+    verbose_option,
+    reading_options,
 )
 
 
@@ -202,8 +215,7 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
-    known = {field.name for field in fields(FusionConfig)}
-    return FusionConfig(**{name: value for name, value in settings.items() if name in known})
+    return FusionConfig.among(settings)
 
 
 def check_sources(sources: Sequence[Path]) -> None:
@@ -228,16 +240,3 @@ def echo_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=1, default=str))
-
-
-def with_options(command: Command, options: Sequence[Callable[..., Any]]) -> Command:
-    """A command with these options, which its help lists in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def fuser_options(command: Command) -> Command:
-    """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
-    command = verbose_option(reading_options(command))
-    return with_options(command, _FUSER)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from ddfm.cli.options import all_of
 from ddfm.errors import InputError
 
 __all__ = ["observation_options", "observations"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SAID: dict[str, tuple[Any, str, str]] = {
     "scale": (float, "FACTOR", "Pixels of the result to one of {0}.  [default: found out]"),
@@ -35,22 +33,20 @@ _SAID: dict[str, tuple[Any, str, str]] = {
         "{0} was compressed with this quality, which is undone; 0 is none.  [default: found out]",
     ),
 }
-
-
-def observation_options(command: Command) -> Command:
-    """What can be said of A and of B."""
-    command = click.option(
+observation_options = all_of(
+    *(
+        click.option(
+            f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
+        )
+        for name, (kind, metavar, text) in _SAID.items()
+        for source in "AB"
+    ),
+    click.option(
         "--as-is",
         is_flag=True,
         help="Look for no enlargement, stripes, dead pixels, frames and JPEG blocks.",
-    )(command)
-    for name, (kind, metavar, text) in reversed(_SAID.items()):
-        for source in "BA":
-            option = click.option(
-                f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
-            )
-            command = option(command)
-    return command
+    ),
+)
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 
 __all__ = ["OfVolumes", "volume_options"]
 
-Command = Callable[..., Any]
-
-_OPTIONS = (
+volume_options = all_of(
     click.option(
         "--axis",
         help="Slices to fuse: axial, coronal, sagittal, or an index, 0 to 2.  "
@@ -79,11 +76,6 @@ _OPTIONS = (
         help="Slices that go through the network at once; more make a GPU faster.",
     ),
 )
-
-
-def volume_options(command: Command) -> Command:
-    """What is asked about volumes, as options."""
-    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

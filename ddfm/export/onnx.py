@@ -23,7 +23,7 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto
 
-__all__ = ["export_onnx", "exported", "onnx_of"]
+__all__ = ["dynamic_shapes", "export_onnx", "exported", "onnx_of"]
 
 LEAST, MOST = 32, 8192  # pixels along a side
 SMALL = 1000  # weights, of which half precision saves nothing
@@ -48,7 +48,7 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
         program = torch.export.export(
             graph.module.eval(),
             tuple(graph.inputs.values()),
-            dynamic_shapes=_dynamic(graph),
+            dynamic_shapes=dynamic_shapes(graph),
             strict=False,
         )
         converted = torch.onnx.export(
@@ -80,7 +80,7 @@ def _check_installed() -> None:
         raise MissingExtra(error.name or "onnx", "export", "export to ONNX") from None
 
 
-def _dynamic(graph: Graph) -> tuple[dict[int, Any], ...]:
+def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
     """Height and width of all images are the same two numbers; nothing else varies."""
     m = graph.multiple
     least, most = -(-LEAST // m), MOST // m

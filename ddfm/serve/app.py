@@ -137,7 +137,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         """
         suffix = output_suffix(printable(format))
         said = _options(options)
-        named = [_Named(await each.read(), each.filename or "") for each in sources]
+        chosen = [each for each in sources if each.filename or each.size]  # a form's may be empty
+        named = [_Named(await each.read(), each.filename or "") for each in chosen]
         fusion, words = await work.fused(named, said)
         buffer = io.BytesIO()
         fusion.save(buffer, format=suffix)

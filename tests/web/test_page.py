@@ -188,10 +188,14 @@ def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, addre
     assert "noisy" in page.inner_text("#warning")
     assert all(url.startswith((address, "blob:")) for url in page.asked)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.getElementById('result').getBoundingClientRect().top") < 844
     page.locator("#strength").fill("0")  # the visible picture alone
     page.wait_for_timeout(500)
     visible = b["pixels"] @ [0.299, 0.587, 0.114]
     assert np.abs(downloaded(page) - visible[..., None]).max() <= 1 / 255
+    page.click("#swap")
+    shown = "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0].name)"
+    assert page.evaluate(shown) == ["2.png", "1.png"]
 
 
 def test_the_download_has_what_the_camera_wrote(page):
@@ -245,7 +249,7 @@ def test_a_damaged_file_ends_in_a_message(page):
     page.set_input_files("#file-a", given(picture(1)))
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
-    assert "same size" in page.inner_text("#warning")
+    assert "of one size" in page.inner_text("#warning")
 
 
 def test_it_works_offline_and_everything_has_a_name(page):
