@@ -14,7 +14,7 @@ __all__ = ["blocks_of_noise", "is_noise", "noise_deviation", "noise_level", "pea
 
 BLOCK = 8
 LEFT = 1.0  # times what is found, in means of four pixels: of noise 1/2, and some texture
-CLIPPED = 0.02  # of a block's pixels, at most: of one with a tenth, a fifth of the noise is gone
+CLIPPED = 0.02  # of a block's pixels, at most: of one with a tenth, a sixth of the variance is gone
 QUIET = 0.1  # share of blocks, the quietest, that are taken to hold noise and nothing else
 
 
