@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.diffusion.observed import TOLD
 from ddfm.errors import InputError
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
@@ -303,7 +304,7 @@ def _without_noise(
         there = noise_level(y)
         if level > UNLIKELY * there:
             found["noise_there"] = round(255 * there / 2, 2)
-        return unclipped(denoise(y, level), level)
+        return unclipped(denoise(y, TOLD * level), level)
     return y
 
 
