@@ -20,9 +20,10 @@ align_options = all_of(
         "--align",
         default="none",
         show_default=True,
-        help="Lay the sources on one another: auto, shift, similarity, affine or homography; flow: "
-        "and by a smooth field, for parallax, of one pair or in folders; once: folders and films, "
-        "by one transform for all.",
+        metavar="HOW",
+        help="Lay the sources on one another: auto finds how; shift, similarity, affine or "
+        "homography are no more than that; flow follows parallax, too (pairs and folders of "
+        "pairs); once is one transform for all (folders and films).",
     ),
     click.option(
         "--align-to",
@@ -45,6 +46,7 @@ align_options = all_of(
     ),
     click.option(
         "--crop",
+        metavar="none|common",
         default="none",
         show_default=True,
         help="Keep the frame of the source that stays (none), or what all sources see (common).",

@@ -25,6 +25,7 @@ _like = click.option(
 metadata_options = all_of(
     click.option(
         "--metadata-from",
+        metavar="WHOSE",
         default="auto",
         show_default=True,
         help="Whose EXIF, XMP and coordinates come along: a, b, none, or auto: of whoever gives "

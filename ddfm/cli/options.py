@@ -97,6 +97,7 @@ json_option = click.option(
 fuser_options = all_of(
     click.option(
         "--prior",
+        metavar="NAME|PATH",
         default="default",
         show_default=True,
         help="The network that knows what images look like: a name (see `ddfm priors list`), a "
@@ -104,6 +105,7 @@ fuser_options = all_of(
     ),
     click.option(
         "--method",
+        metavar="ddfm|dmfuse",
         default="ddfm",
         show_default=True,
         help="ddfm, or dmfuse: one pass of a small network, trained for infrared and visible.",
@@ -115,6 +117,7 @@ fuser_options = all_of(
     ),
     click.option(
         "--task",
+        metavar="TASK",
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
@@ -122,6 +125,7 @@ fuser_options = all_of(
     ),
     click.option(
         "--likelihood",
+        metavar="NAME",
         default="default",
         show_default=True,
         help="How the sources have their say: default (ours), paper (DDFM as published) or "
@@ -129,16 +133,19 @@ fuser_options = all_of(
     ),
     click.option(
         "--quality",
+        metavar="default|fast",
         default="default",
         show_default=True,
-        help="fast makes one pass, and asks the network only to remove noise; or default.",
+        help="fast makes one pass, no more, and asks the network only to remove noise.",
     ),
     click.option(
         "--sampler",
+        metavar="NAME",
         help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
     ),
     click.option(
         "--steps",
+        metavar="NUMBER",
         help="Calls of the network: a count, or a respacing of the timesteps up to --start, "
         "such as ddim13 or 4,2.  [default: by likelihood]",
     ),
@@ -164,12 +171,14 @@ fuser_options = all_of(
     ),
     click.option(
         "--device",
+        metavar="NAME",
         default="auto",
         show_default=True,
         help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
     ),
     click.option(
         "--dtype",
+        metavar="NAME",
         default="auto",
         show_default=True,
         help="Numbers that the network computes in: float32, bfloat16, float16, or auto: bfloat16 "
@@ -177,6 +186,7 @@ fuser_options = all_of(
     ),
     click.option(
         "--tone",
+        metavar="auto|none",
         default="auto",
         show_default=True,
         help="auto spreads the levels of infrared and visible after the fusion, for more contrast; "
@@ -184,13 +194,15 @@ fuser_options = all_of(
     ),
     click.option(
         "--color",
+        metavar="auto|a|b|grey",
         default="auto",
         show_default=True,
-        help="Whose colours are kept: of A (a), of B (b), of whoever has any (auto), or "
-        "none (grey).",
+        help="Whose colours are kept: those of A (a), of B (b), of whoever has any (auto), or "
+        "nobody's (grey).",
     ),
     click.option(
         "--resize",
+        metavar="HOW",
         default="auto",
         show_default=True,
         help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "

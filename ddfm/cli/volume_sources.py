@@ -46,7 +46,7 @@ volume_options = all_of(
         metavar="WIDTH",
         help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what "
         "a point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
-        "[default: interpolate]",
+        "[default: B is interpolated]",
     ),
     click.option(
         "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."

@@ -67,6 +67,7 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
         model.metadata_props.add(key=key, value=value)
     _halve(model)
     _sum_in_turn(model)
+    _forget_unused(model.graph)
     for part in (model.graph, *model.functions):
         _forget_origins(part)
     return model
@@ -142,6 +143,22 @@ def _sum_in_turn(model: ModelProto) -> None:
     turned(model.graph)
     for axis in used:
         model.graph.initializer.append(numpy_helper.from_array(np.array([axis]), f"axis.{axis}"))
+
+
+def _forget_unused(graph: GraphProto) -> None:
+    """Takes out numbers that no node asks for, of which runtimes would warn."""
+    used = {*_asked_for(graph), *(output.name for output in graph.output)}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _asked_for(graph: GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _asked_for(attribute.g)
 
 
 def _forget_origins(graph: GraphProto | FunctionProto) -> None:

@@ -83,6 +83,7 @@ def test_sums_over_an_image_are_sums_of_sums_of_lines():
     reduced = [node for node in model.graph.node if node.op_type.startswith("Reduce")]
     assert len(reduced) == 5
     assert all(axes[node.input[1]].size == 1 for node in reduced)
+    assert set(axes) <= {name for node in model.graph.node for name in node.input}
     assert torch.allclose(computed(model, x=image), Means()(image), rtol=1e-5)
 
 

@@ -75,3 +75,14 @@ def test_metrics_of_folders_in_every_form(folders):
     assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
     one = [f"{folder}/one.png" for folder in folders]
     assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
+
+
+def test_a_table_has_the_metrics_of_papers_where_nobody_says_others(folders):
+    fused, a, b = (f"{folder}/one.png" for folder in folders)
+    how = "--markdown", "--task", "ir-visible"
+    usual = ["pair", "EN ↑", "SD ↑", "MI ↑", "VIF ↑", "Qabf ↑", "SSIM ↑"]
+    for sources, more in (((a, b), 6), ((a, b, b), 0)):  # targets are of two sources
+        table = ddfm_run("metrics", fused, *sources, *how).stdout
+        head = next(line for line in table.splitlines() if line.startswith("|"))
+        cells = [cell.strip() for cell in head.strip("|").split("|")]
+        assert cells[:7] == usual and len(cells) == 7 + more
