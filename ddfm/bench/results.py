@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from ddfm.bench.degrade import Degradation
 from ddfm.bench.methods import Method
 from ddfm.imaging.pairing import Pair
 from ddfm.metrics import known_metrics, pooled
+from ddfm.metrics.pooling import for_json
 
 __all__ = ["Bench", "Row", "summarise"]
 
@@ -76,14 +76,14 @@ def summarise(result: Bench) -> dict[str, dict[str, Any]]:
 
 def _entry(dataset: Dataset, rows: Sequence[Row], all_of: Sequence[Degradation]) -> dict[str, Any]:
     seconds = [{"s": row.seconds} for row in rows if row.seconds is not None]
-    means = _finite(pooled(row.metrics for row in rows))
+    means = for_json(pooled(row.metrics for row in rows))
     degraded = {
         what.name: _ways([row.degraded.get(what.name, {}) for row in rows]) for what in all_of
     }
     degraded = {name: ways for name, ways in degraded.items() if ways}
     return {
         "pairs": len(rows),
-        "seconds_per_pair": _finite(pooled(seconds)).get("s"),
+        "seconds_per_pair": for_json(pooled(seconds)).get("s"),
         "metrics": {name: means.get(name) for name in known_metrics(task=dataset.task)},
     } | ({"degraded": degraded} if degraded else {})
 
@@ -92,11 +92,7 @@ def _ways(of_pairs: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str
     """Means over pairs of what came out in each way."""
     names = dict.fromkeys(way for ways in of_pairs for way in ways)
     return {
-        way: {"pairs": len(some)} | _finite(pooled(some))
+        way: {"pairs": len(some)} | for_json(pooled(some))
         for way in names
         if (some := [ways[way] for ways in of_pairs if way in ways])
     }
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}

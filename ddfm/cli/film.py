@@ -121,7 +121,7 @@ def film(
         others["samples"] = count
     settings, how, record = as_recorded(like, settings, how, "film")
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **others)
-    if record is not None and output.suffix and shard is None:
+    if record is not None and shard is None:
         from ddfm.pipeline.records import read_record
 
         warn_of_changes(record, read_record(output), like)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as to_json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +92,7 @@ def metrics(
 
 def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
     """The metrics of one picture, or of a folder and their mean."""
+    from ddfm.metrics.pooling import for_json
     from ddfm.metrics.tables import as_csv, as_latex, as_markdown
 
     if form == "csv":
@@ -102,16 +102,11 @@ def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
         return as_markdown(table) if form == "markdown" else as_latex(table)
     mean = measured.mean
     if form == "json":
-        each = {name: _plain(values) for name, values in measured.pairs.items()}
-        return _json({"mean": _plain(mean), "pairs": each} if several else _plain(mean))
+        each = {name: for_json(values) for name, values in measured.pairs.items()}
+        return _json({"mean": for_json(mean), "pairs": each} if several else for_json(mean))
     lines = [f"{name:20}{value:.6g}" for name, value in mean.items()]
     return "\n".join([f"mean of {len(measured.pairs)} pairs", *lines] if several else lines)
 
 
 def _json(values: object) -> str:
     return to_json.dumps(values, indent=1)
-
-
-def _plain(values: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no number for an infinite PSNR."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}

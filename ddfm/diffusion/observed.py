@@ -12,18 +12,26 @@ deviation, by nearly the same factor for whatever the prior leaves open: of dire
 leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
 The prior is surer than it should be: what it takes for noise, and smooths away, may be there.
-So a sample has LOST sigma z more, by which it is as far from the truth as it says; of medical
-pictures more, of whose texture the prior has seen less. This z is smooth over a pixel, for what is
-lost is structure and no grain: by it means over an area are off, too, and white noise has none.
+With d the deviation that samples have about a pixel, by the above, they have
+
+    LOST sqrt(sigma d) z
+
+more: most where the noise is strong and the prior unsure, but something wherever there was noise.
+Of medical pictures it is more, of whose texture the prior has seen less.
+This z is smooth over a pixel, for what is lost is structure and no grain: by it means over an area
+are off, too, and white noise has none.
 
 And it is told a little less noise than there is (TOLD). Sources come out as near to what they were,
 and fusions nearer: a gradient that is gone leaves its place to the other source.
 
 Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
-noise itself is known, and x = y + sigma z.
+noise itself is known, and x = y + sigma z. What is found there is noise and texture; of white noise
+half is left at half the size, while texture is rougher there, which tells how much of it is noise.
 
-A source that was enlarged k times has lost detail. How much depends on what is there: an edge may
-lie DETAIL (k - 1) pixels off, so a sample has as much z times the steepness of what is about it.
+A source that was enlarged k times has lost detail: log2 k octaves of it. Made smaller it loses one
+octave after the other, and the finer one is the less there is of it by a factor that goes on to
+those that are gone: near 1 where edges are sharp, and small where a picture is smoother than its
+pixels. A sample has as much z, where the picture is steep.
 """
 
 from __future__ import annotations
@@ -32,13 +40,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import is_noise, noise_level
-from ddfm.numerics.poisson import grad
+from ddfm.numerics.poisson import steepness
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
@@ -47,12 +56,16 @@ __all__ = ["LOST", "LOST_OF", "TOLD", "Observed", "denoised", "observe", "with_i
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
-# By benchmarks/calibration.py, on the pairs that settings are chosen on.
-LOST = 0.28
-LOST_OF = {"medical": 0.43}
 TOLD = 0.95  # of the noise that there is: it takes the less detail for noise
+# By benchmarks/calibration.py, on the pairs that settings are chosen on.
+LOST = 0.5
+LOST_OF = {"medical": 0.7}
+AROUND = 2.0  # pixels, over which the prior is as sure
 STRUCTURE = 1.0  # pixels, over which what is lost is smooth
-DETAIL = 0.6
+LEFT = 0.35  # of noise that was removed before, of which no more is known
+DETAIL = 1.35
+ROUGHER = 4.0  # energy of texture at half the size, times that at the full one
+LEAST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +79,8 @@ class Observed:
         clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
         noise: of the noise that it shares with no other source, from which samples are drawn.
         scale: how many times it was enlarged.
-        lost: share of the noise that detail may have which is gone with it.
+        detail: deviation of what it lacks since it was enlarged, for each unit of steepness.
+        lost: how much detail may have gone with its noise.
     """
 
     seen: Tensor
@@ -75,6 +89,7 @@ class Observed:
     clipped: float
     noise: float
     scale: float = 1.0
+    detail: float = 0.0
     lost: float = LOST
 
     @property
@@ -89,9 +104,7 @@ class Observed:
         x = _unclipped(self._drawn(seen, prior, noise), self.clipped)
         if self.scale <= 1:
             return x
-        right, below = grad(self.likely)
-        steepness = smooth(right**2 + below**2, self.scale).sqrt()
-        return x + DETAIL * (self.scale - 1) * steepness * noise(seen)
+        return x + self.detail * steepness(self.likely, self.scale) * noise(seen)
 
     def _drawn(self, seen: Tensor, prior: Prior, noise: Noise) -> Tensor:
         """By its noise alone."""
@@ -100,9 +113,10 @@ class Observed:
         sigma, r = SHARE * self.level, SHARE**2
         x = self.mean + r * (seen - self.mean) + sigma * math.sqrt(1 - r) * noise(seen)
         x = denoised(prior, x, sigma)
-        wider = WIDER * self.noise / self.level
+        kept = WIDER * self.noise / self.level * (x - self.mean)
+        unsure = smooth(kept**2, AROUND).sqrt()
         structure = 2 * math.sqrt(math.pi) * STRUCTURE * smooth(noise(seen), STRUCTURE)
-        return self.mean + wider * (x - self.mean) + self.lost * self.noise * structure
+        return self.mean + kept + self.lost * (self.noise * unsure).sqrt() * structure
 
 
 def observe(
@@ -148,21 +162,53 @@ def with_independent_noise(
         lost: as of `Observed`.
     """
     height, width = size
+    inside = [source.seen[..., :height, :width] for source in sources]
     done = []
     for k, source in enumerate(sources):
-        others = [other for j, other in enumerate(sources) if j != k]
-        gaps = [(source.seen - other.seen)[..., :height, :width] for other in others]
-        own = min([source.level, *map(noise_level, gaps)])
-        gone = 0.0 if removed is None else lost * removed[k]
-        own = max(own, steps[k] / math.sqrt(12), gone)
+        own = source.level if source.mean is not None else _beside_texture(inside[k], source.level)
+        others = [other for j, other in enumerate(inside) if j != k]
+        shared = min(noise_level(inside[k] - other) for other in others) if others else own
+        gone = 0.0 if removed is None else LEFT * removed[k]
+        own = max(min(own, shared), steps[k] / math.sqrt(12), gone)
         scale = 1.0 if scales is None else scales[k]
-        done.append(replace(source, noise=own, scale=scale, lost=lost))
+        detail = _detail(inside[k], scale) if scale > 1 else 0.0
+        done.append(replace(source, noise=own, scale=scale, detail=detail, lost=lost))
     return done
 
 
 def denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
     """Luminance without its noise, as the prior sees it."""
     return luminance(denoise(prior, x.expand(-1, prior.channels, -1, -1), sigma))
+
+
+def _beside_texture(x: Tensor, level: float) -> float:
+    """What of a level of noise is white, and so half as much at half the size; texture is not."""
+    half = noise_level(F.avg_pool2d(x, 2))
+    white = (ROUGHER * level**2 - half**2) / (ROUGHER - 1 / 4)
+    return min(level, math.sqrt(max(white, 0.0)))
+
+
+def _detail(x: Tensor, scale: float) -> float:
+    """What an enlarged picture lacks, for each unit of steepness, by what it loses made smaller."""
+    coarse, half, quarter = (_smaller(x, scale * times) for times in (1, 2, 4))
+    last, before = (_lost(half, coarse), _lost(quarter, half))
+    fall = min(last / max(before, LEAST), 0.999)
+    octaves = fall**2 * (1 - fall ** (2 * math.log2(scale))) / (1 - fall**2)
+    return DETAIL * last * math.sqrt(octaves) / max(_size(steepness(x, scale)), LEAST)
+
+
+def _smaller(x: Tensor, times: float) -> Tensor:
+    return F.interpolate(x, [max(1, round(n / times)) for n in x.shape[-2:]], mode="area")
+
+
+def _lost(small: Tensor, large: Tensor) -> float:
+    """Deviation of a picture from the smaller one, enlarged."""
+    enlarged = F.interpolate(small, large.shape[-2:], mode="bicubic", antialias=True)
+    return _size(large - enlarged)
+
+
+def _size(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())
 
 
 def _unclipped(x: Tensor, sigma: float) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.poisson import grad
+from ddfm.numerics.poisson import steepness
 
 __all__ = ["Likelihood", "Shares", "share_of"]
 
@@ -67,13 +67,8 @@ def share_of(change: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
     """
     level = smooth(change, REACH).abs()
     of_levels = level / (level + smooth(f + 1, REACH).clamp(min=LEAST))
-    size = _contrast(change)
-    return of_levels, size / (size + _contrast(f).clamp(min=LEAST))
-
-
-def _contrast(x: Tensor) -> Tensor:
-    right, below = grad(x)
-    return smooth(right**2 + below**2, REACH).sqrt()
+    size = steepness(change, REACH)
+    return of_levels, size / (size + steepness(f, REACH).clamp(min=LEAST))
 
 
 def _beside(share: Tensor, others: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, short
 from ddfm.metrics.contrast import COUNTED_BY, COUNTS
 
-__all__ = ["pooled"]
+__all__ = ["for_json", "pooled"]
 
 
 @by_annotation
@@ -37,3 +37,8 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
         divisor = 1.0 if name in COUNTS else sum(w for w, _ in weighed)
         row[name] = total / divisor if divisor else math.nan
     return row
+
+
+def for_json(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no number for an infinite PSNR, nor for the mean of nothing."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

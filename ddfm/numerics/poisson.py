@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ddfm.numerics.bands import Band, bands, in_bands, sum_in_bands
 from ddfm.numerics.exporting import exporting, modulo, repeated
-from ddfm.numerics.filters import per_image_mean
+from ddfm.numerics.filters import per_image_mean, smooth
 
-__all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines"]
+__all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines", "steepness"]
 
 NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
 
@@ -33,6 +33,12 @@ def grad(f: Tensor) -> tuple[Tensor, Tensor]:
     right[..., :, :-1] = f[..., :, 1:] - f[..., :, :-1]
     below[..., :-1, :] = f[..., 1:, :] - f[..., :-1, :]
     return right, below
+
+
+def steepness(x: Tensor, reach: float) -> Tensor:
+    """The size of gradients over some pixels, `reach` being the deviation of a Gaussian."""
+    right, below = grad(x)
+    return smooth(right**2 + below**2, reach).sqrt()
 
 
 def adjoint(right: Tensor, below: Tensor) -> Tensor:

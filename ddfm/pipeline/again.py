@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from ddfm.arguments import by_annotation
@@ -22,6 +23,7 @@ from ddfm.imaging.opening import Opening
 from ddfm.pipeline.records import read_record
 from ddfm.priors.entries import names
 from ddfm.restoration.observation import Observation, plain_observations
+from ddfm.video.formats import is_video
 
 __all__ = ["changes", "existing_record", "how", "keywords", "opening"]
 
@@ -41,6 +43,7 @@ def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Reco
     Args:
         kind: what the file must hold: "picture", "volume" or "film".
     """
+    path = Path(path)
     record = read_record(path)
     if record is None:
         raise InputError(
@@ -48,6 +51,11 @@ def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Reco
             "metadata were stripped"
         )
     holds = next((other for other in OTHERS if other in record.opening), "picture")
+    if holds == "film" and not (path.is_dir() or is_video(path)):
+        raise InputError(
+            f"{path} is a frame of a film, and depends on those before it; ddfm film --like, with "
+            "its folder, makes all of them again"
+        )
     if holds != kind:
         raise InputError(f"{path} is a {holds}, and was not made as a {kind} is")
     return record

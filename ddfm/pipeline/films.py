@@ -205,11 +205,9 @@ class _FilmWork:
                 "a warm start (--warm) is for a loop that has one: for likelihood default, or "
                 "any with a start (--start)"
             )
-        self.settings: Entry = fuser.settings(fuser.config.usual_task) | {
-            "task": fuser.config.task,
-            "temporal_denoising": temporal_denoising,
-            "warm": warm,
-        }
+        self.said = {"temporal_denoising": temporal_denoising, "warm": warm}
+        self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.said
+        self.settings["task"] = fuser.config.task
         self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
         self.asked = {} if asked is None else asked  # beside the picture, of each frame
         if self.asked.get("attribution"):
@@ -253,7 +251,7 @@ class _FilmWork:
         self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)
-        return fusion
+        return replace(fusion, opening=fusion.opening | {"film": self.said})
 
     def _seen(self, *pair: Picture) -> list[Picture]:
         """Both frames as they are to be fused."""

@@ -9,17 +9,24 @@ from ddfm.arguments import by_annotation
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.record import read_record as of_picture
+from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
+from ddfm.storage.lines import Lines
+from ddfm.storage.manifest import is_manifest
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
 __all__ = ["read_record"]
+
+OF_FILM = ("temporal_denoising", "warm")  # of the settings in a manifest, what a `Fuser` has not
 
 
 @by_annotation
 def read_record(path: str | os.PathLike[str]) -> Record | None:
     """What made a picture, a volume or a film, if it says so; pixels and voxels are not read."""
     path = Path(path)
+    if path.is_dir() and (record := _of_frames(path)) is not None:
+        return record
     if is_video(path):
         from ddfm.video.files import record_in as of_film
 
@@ -34,3 +41,27 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
     else:
         return of_picture(path)
     return None if text is None else Record.from_text(text, str(path))
+
+
+def _of_frames(folder: Path) -> Record | None:
+    """What made a film that is a folder of frames, as its manifest has it, if there is one.
+
+    Its sources are called after their first files; each is known by the digests of all of them.
+    """
+    lines = Lines(lambda path: path.open("rb", buffering=0))
+    for path in sorted(folder.iterdir()):
+        if is_manifest(path.name):
+            lines.learn(path)
+    entries = list(lines.newest())
+    lines.close()
+    settings = entries[0].get("settings") if entries else None
+    if not isinstance(settings, dict) or not settings.keys() >= {"ddfm", *OF_FILM}:
+        return None
+    said = {name: settings[name] for name in OF_FILM}
+    of_fuser = {k: v for k, v in settings.items() if k not in (*OF_FILM, "frames")}
+    sources = []
+    for files in zip(*(entry["sources"] for entry in entries), strict=True):
+        digests = [str(file["sha256"]) for file in files]
+        alone = len(set(digests)) == 1  # all frames are of one video
+        sources.append((str(files[0]["name"]), digest_of(digests[:1] if alone else digests)))
+    return Record.of(of_fuser, sources, {"film": said})

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ddfm.errors import disk_explained
 
-__all__ = ["KnownData", "KnownFile", "Source", "sha256_of", "sha256_of_all"]
+__all__ = ["KnownData", "KnownFile", "Source", "digest_of", "sha256_of", "sha256_of_all"]
 
 CHUNK = 1 << 20
 
@@ -27,10 +27,14 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 def sha256_of_all(paths: Sequence[str | os.PathLike[str]]) -> str:
     """Of one file its own; of several that of their digests, sorted, a line each."""
-    digests = sorted(map(sha256_of, paths))
+    return digest_of(list(map(sha256_of, paths)))
+
+
+def digest_of(digests: Sequence[str]) -> str:
+    """`sha256_of_all` of files whose own are known."""
     if len(digests) == 1:
         return digests[0]
-    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{one}\n" for one in sorted(digests)).encode()).hexdigest()
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from ddfm.diffusion.observed import Observed
 from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.likelihood.base import Shares
 from ddfm.numerics.filters import smooth
-from ddfm.numerics.poisson import grad
+from ddfm.numerics.poisson import steepness
 from ddfm.trust.pictures import DEEP, drawn_attribution
 
 __all__ = ["PRIOR", "Attribution", "attributed", "names_of_planes"]
@@ -138,10 +138,5 @@ def _unsupported(f: Tensor, sources: Sequence[Observed]) -> Tensor:
     noise = 3 * LEFT * max(source.level for source in sources)
     s, mean = smooth(seen, REACH), smooth(f, REACH)
     beyond = torch.maximum(mean - s.amax(1, keepdim=True), s.amin(1, keepdim=True) - mean)
-    steeper = _steepness(f) - _steepness(seen).amax(1, keepdim=True)
+    steeper = steepness(f, REACH) - steepness(seen, REACH).amax(1, keepdim=True)
     return (beyond > BEYOND + noise) | (steeper > STEEPER + noise)
-
-
-def _steepness(x: Tensor) -> Tensor:
-    right, below = grad(x)
-    return smooth(right**2 + below**2, REACH).sqrt()

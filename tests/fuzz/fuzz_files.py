@@ -34,6 +34,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import PIL
 import tifffile
 from PIL import Image
 
@@ -158,6 +159,8 @@ def _by_pillow() -> Iterator[tuple[str, str, bytes]]:
         "tiff float": ("F", "tif", {}),
         "tiff turned": ("RGB", "tif", {"exif": exif}),
     } | tiff
+    if int(PIL.__version__.split(".")[0]) < 13:
+        del made["tiff ycbcr"]  # it writes them, but reads none
     for name, (mode, suffix, options) in made.items():
         file = BytesIO()
         form = {"jpg": "JPEG", "tif": "TIFF", "jp2": "JPEG2000"}.get(suffix, suffix.upper())

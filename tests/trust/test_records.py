@@ -96,6 +96,28 @@ def test_a_film_is_made_again_by_what_it_says(tmp_path, films, suffix):
     assert record.opening == {"film": {"rate": 5.0, "temporal_denoising": False, "warm": False}}
 
 
+def test_a_folder_of_frames_is_made_again_by_its_manifest(tmp_path, films):
+    first, again = tmp_path / "first", tmp_path / "again"
+    said = [*FAST, "--seed", 7, "--no-temporal-denoising", "-q"]
+    assert ddfm_run("film", *films, "-o", first, *said).exit_code == 0
+    done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
+    assert (done.exit_code, done.stderr) == (0, "")
+    frames = sorted(path.name for path in first.glob("*.png"))
+    assert len(frames) > 1
+    assert all((first / name).read_bytes() == (again / name).read_bytes() for name in frames)
+    assert read_record(first).sources == [(path.name, sha256_of(path)) for path in films]
+    other = ddfm_run("film", "--like", first, films[0], films[0], "-o", tmp_path / "o")
+    assert f"{films[0].name} is not the {films[1].name} that first was made of" in other.stderr
+
+
+def test_a_frame_is_not_made_again_alone(tmp_path, films):
+    assert ddfm_run("film", *films, "-o", tmp_path / "f", *FAST, "-q").exit_code == 0
+    frame = min((tmp_path / "f").glob("*.png"))
+    for command, sources, out in (("fuse", (frame, frame), "o.png"), ("film", films, "o.mp4")):
+        done = ddfm_run(command, "--like", frame, *sources, "-o", tmp_path / out)
+        refused(done, "is a frame of a film", "ddfm film --like")
+
+
 def test_what_was_stripped_says_nothing(tmp_path, volumes, films):
     for command, sources, out in (("volume", volumes, "o.nii"), ("film", films, "o.mp4")):
         made = ddfm_run(command, *sources[:2], "-o", tmp_path / out, *FAST, "-q", "--strip")
