@@ -181,9 +181,8 @@ def test_a_place_is_tried_and_left_as_it_was(tmp_path):
 
 def test_a_format_that_ends_before_the_image_does(tmp_path, no_work):
     """WebP has 14 bits for a side."""
-    wide = tmp_path / "wide.png"
-    Image.new("L", (1 << 14, 1)).save(wide)
-    run = ["fuse", wide, wide, "-o"]
+    a, b = (noise(tmp_path / f"{name}.png", k, (1, 1 << 14)) for k, name in enumerate("ab"))
+    run = ["fuse", a, b, "-o"]
     refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "WEBP ends at 16383 pixels a side")
 
 
