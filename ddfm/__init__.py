@@ -19,32 +19,33 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.version import __version__
 
-if TYPE_CHECKING:
-    from ddfm.config import FusionConfig
-    from ddfm.diffusion.watch import Snapshot
-    from ddfm.errors import (
-        Cancelled,
-        DdfmError,
-        DownloadError,
-        HostError,
-        InputError,
-        MissingExtra,
-        StorageError,
-    )
-    from ddfm.fuser import Fuser, fuse
-    from ddfm.imaging.formats.flir import read_flir
-    from ddfm.imaging.picture import Picture
-    from ddfm.imaging.reading import read_image
-    from ddfm.imaging.writing import write_image
-    from ddfm.likelihood import Likelihood
-    from ddfm.pipeline.films import fuse_sequence
-    from ddfm.pipeline.folders import fuse_flir, fuse_folders
-    from ddfm.pipeline.records import read_record
-    from ddfm.pipeline.volumes import fuse_volumes
-    from ddfm.priors import Prior, load_prior
-    from ddfm.restoration.observation import Observation
-    from ddfm.result import Fusion
-    from ddfm.storage.ours import overwriting
+if TYPE_CHECKING:  # as themselves: so type checkers know that they are for others
+    from ddfm.config import FusionConfig as FusionConfig
+    from ddfm.diffusion.watch import Snapshot as Snapshot
+    from ddfm.errors import Cancelled as Cancelled
+    from ddfm.errors import DdfmError as DdfmError
+    from ddfm.errors import DownloadError as DownloadError
+    from ddfm.errors import HostError as HostError
+    from ddfm.errors import InputError as InputError
+    from ddfm.errors import MissingExtra as MissingExtra
+    from ddfm.errors import StorageError as StorageError
+    from ddfm.fuser import Fuser as Fuser
+    from ddfm.fuser import fuse as fuse
+    from ddfm.imaging.formats.flir import read_flir as read_flir
+    from ddfm.imaging.picture import Picture as Picture
+    from ddfm.imaging.reading import read_image as read_image
+    from ddfm.imaging.writing import write_image as write_image
+    from ddfm.likelihood import Likelihood as Likelihood
+    from ddfm.pipeline.films import fuse_sequence as fuse_sequence
+    from ddfm.pipeline.folders import fuse_flir as fuse_flir
+    from ddfm.pipeline.folders import fuse_folders as fuse_folders
+    from ddfm.pipeline.records import read_record as read_record
+    from ddfm.pipeline.volumes import fuse_volumes as fuse_volumes
+    from ddfm.priors import Prior as Prior
+    from ddfm.priors import load_prior as load_prior
+    from ddfm.restoration.observation import Observation as Observation
+    from ddfm.result import Fusion as Fusion
+    from ddfm.storage.ours import overwriting as overwriting
 
 # Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
 _ROOMS = {
@@ -76,35 +77,7 @@ _ROOMS = {
     "write_image": "ddfm.imaging.writing",
 }
 
-__all__ = [
-    "Cancelled",
-    "DdfmError",
-    "DownloadError",
-    "Fuser",
-    "Fusion",
-    "FusionConfig",
-    "HostError",
-    "InputError",
-    "Likelihood",
-    "MissingExtra",
-    "Observation",
-    "Picture",
-    "Prior",
-    "Snapshot",
-    "StorageError",
-    "__version__",
-    "fuse",
-    "fuse_flir",
-    "fuse_folders",
-    "fuse_sequence",
-    "fuse_volumes",
-    "load_prior",
-    "overwriting",
-    "read_flir",
-    "read_image",
-    "read_record",
-    "write_image",
-]
+__all__ = ["__version__", *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from ddfm.errors import InputError, short, unknown
 __all__ = [
     "a_number",
     "a_path",
+    "a_seed",
     "by_annotation",
     "flag",
     "number",
@@ -119,6 +120,15 @@ def a_number(name: str, value: Any) -> float:
         if not isinstance(value, str):
             return number
     raise InputError(f"{name} must be a number, not {short(value)}")
+
+
+def a_seed(value: Any) -> int:
+    """An int that all that draws random numbers takes."""
+    bounds = " from 0 to 2^63 - 1"
+    seed = whole_number("the seed", value, bounds)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
+    return seed
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:

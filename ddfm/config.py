@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ddfm.arguments import a_number, flag, number, one_of, plain_options, text, whole_number
+from ddfm.arguments import a_number, a_seed, flag, number, one_of, plain_options, text, whole_number
 from ddfm.diffusion.choices import check_sampler
 from ddfm.errors import InputError, unknown
 from ddfm.extensions import find_part
-from ddfm.imaging.choices import COLORS, CROPS, METADATA, REFERENCES, RESIZES, TONES
 from ddfm.priors.respacing import counts_of
 from ddfm.priors.tile_sizes import check_tile
 from ddfm.registration.transform import ALIGN, Transform
@@ -31,6 +30,12 @@ TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 MIXED = TASKS[2:]  # their sources share the colour as they share the levels
 
 PUBLISHED = ("paper", "reference")  # likelihoods
+TONES = ("auto", "none")
+COLORS = ("auto", "grey", "a", "b")
+RESIZES = ("auto", "error", "a", "b")
+REFERENCES = ("a", "b")
+CROPS = ("none", "common")
+METADATA = ("auto", "a", "b", "none")
 
 Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
 
@@ -118,7 +123,7 @@ class FusionConfig:
             "likelihood": _part("likelihood", self.likelihood),
             "quality": one_of("quality", self.quality, QUALITIES),
             "balance": number("balance", self.balance, -1, 1),
-            "seed": _seed(self.seed),
+            "seed": a_seed(self.seed),
             "tone": one_of("tone", self.tone, TONES),
             "color": one_of("color", self.color, COLORS, "colour mode"),
             "resize": one_of("resize", self.resize, RESIZES, "way to resize"),
@@ -152,6 +157,12 @@ class FusionConfig:
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
         self._check_names()
         self._check_method()
+
+    @classmethod
+    def among(cls, said: Mapping[str, Any]) -> FusionConfig:
+        """The configuration that is among all that was said."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: value for name, value in said.items() if name in names})
 
     @property
     def usual_task(self) -> str:
@@ -318,11 +329,3 @@ def _transform(transform: Any) -> dict[str, Any] | None:
 def _part(kind: str, part: Any) -> Any:
     """A name, or something to call."""
     return part if callable(part) else text(kind, part)
-
-
-def _seed(value: Any) -> int:
-    bounds = " from 0 to 2^63 - 1"
-    seed = whole_number("the seed", value, bounds)
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed must be a whole number{bounds}, not {value}")
-    return seed

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "Cancelled",
@@ -24,6 +25,7 @@ __all__ = [
     "InputError",
     "MissingExtra",
     "StorageError",
+    "disk_explained",
     "is_out_of_memory",
     "one_line",
     "printable",
@@ -68,6 +70,17 @@ class MissingExtra(HostError, ImportError):
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {library}: pip install 'ddfm[{extra}]'")
+
+
+@contextmanager
+def disk_explained(doing: str) -> Iterator[None]:
+    """What a disk refuses becomes one line, which says what could not be done."""
+    try:
+        yield
+    except DdfmError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot {doing}: {error.strerror or error}") from None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

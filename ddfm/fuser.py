@@ -156,32 +156,7 @@ class Fuser:
         options: dict[str, Any] | None = None,
         head: str | os.PathLike[str] | None = None,
     ) -> None:
-        config = FusionConfig(
-            method=method,
-            task=task,
-            likelihood=likelihood,
-            quality=quality,
-            sampler=sampler,
-            steps=steps,
-            start=start,
-            clean=clean,
-            clip=clip,
-            balance=balance,
-            seed=seed,
-            tone=tone,
-            color=color,
-            resize=resize,
-            observations=observations,
-            align=align,
-            align_to=align_to,
-            transform=transform,
-            crop=crop,
-            look=look,
-            metadata_from=metadata_from,
-            strip=strip,
-            tile=tile,
-            options={} if options is None else options,
-        )
+        config = FusionConfig.among(locals())
         check_early(config, head)  # before there is work
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=usual_dtype(config, self.device))
@@ -338,14 +313,12 @@ class Fuser:
             noted["head"] = self.dmfuse.fingerprint
         return noted
 
-    def _fuse(
-        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
-    ) -> list[Fusion]:
+    def _fuse(self, groups: Sequence[Registered], task: str, watch: Watch) -> list[Fusion]:
         """Groups of one size, one number and one task, together."""
-        return results(self._run(groups, task, watch, guess), watch, self.settings(task))
+        return results(self._run(groups, task, watch), watch, self.settings(task))
 
     def _run(
-        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None
+        self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None
     ) -> Run:
         self.check_number(len(groups[0].pictures))
         return run(groups, self.resolved(task), self._model, watch, guess)

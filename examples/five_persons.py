@@ -105,6 +105,8 @@ def hobbyist(folder: Path) -> None:
     phone.write_bytes(b"\0\0\0\x18ftypheic")
     said = run("fuse", thermal, phone, "-o", out)
     holds("HEIC says how to convert it", one_line(said, "HEIC", "heif-convert"))
+    said = run("fuse", thermal, thermal, "-o", out, *QUICK)
+    holds("one picture given twice is said", "are the same picture" in said.err)
     said = run(thermal, photo)
     holds("ddfm A B says which command is meant", one_line(said, f"ddfm fuse {thermal} {photo}"))
     pages = {run(*words).out for words in (("help",), ("--help",), ("-h",))}
@@ -150,6 +152,8 @@ def student(folder: Path) -> None:
     for way in ("--latex", "--markdown", "--csv"):
         table = run("metrics", out, thermal, photo, "--metrics", "EN,Qabf", way).out
         holds(f"ddfm metrics {way} is a table", "Qabf" in table)
+    heads = run("metrics", out, thermal, photo, "--latex").out.count("&") // 2
+    holds("and has the columns of papers, unless others are named", heads == 6)
     holds("ddfm cite has BibTeX", "@inproceedings" in run("cite").out)
     unet = folder / "unet"
     unet.mkdir()

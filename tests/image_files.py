@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture, to_array
@@ -39,6 +41,32 @@ def write(path: Path, array: np.ndarray) -> Path:
     picture = read_image(array)
     write_image(path, picture.pixels, picture, picture.alpha)
     return path
+
+
+def noise(path: Path, seed: int = 0, size: tuple[int, ...] = (12, 10)) -> Path:
+    """A picture of random levels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+    Image.fromarray(levels).save(path, "PNG")
+    return path
+
+
+def folders_of_noise(
+    root: Path,
+    names: Iterable[object],
+    size: tuple[int, int] = (12, 10),
+    words: Iterable[str] = ("ir", "vis"),
+    seed: int = 0,
+) -> tuple[Path, ...]:
+    """Folders with a picture for each name; what is {} in a name is the folder's."""
+    rng = np.random.default_rng(seed)
+    folders = tuple(root / word for word in words)
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in names:
+            image = Image.fromarray(rng.integers(0, 256, size, np.uint8))
+            image.save(folder / f"{name}.png".format(folder.name))
+    return folders
 
 
 def message(call) -> str:

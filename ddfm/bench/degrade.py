@@ -16,7 +16,6 @@ from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from scipy import ndimage
 
@@ -24,7 +23,6 @@ from ddfm.arguments import a_number
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.restoration.observation import Observation
-from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["KINDS", "MIXED", "Degradation", "Part", "find_degradation", "inside", "noise_left"]
 
@@ -137,6 +135,10 @@ def _told(said: dict[str, float], share: float) -> dict[str, Any]:
 
 
 def _coarser(x: Pixels, scale: float, rng: np.random.Generator) -> Pixels:
+    import torch
+
+    from ddfm.restoration.operators import AreaAverage
+
     h, w, _ = x.shape
     coarse = max(1, round(h / scale)), max(1, round(w / scale))
     planes = torch.from_numpy(x).permute(2, 0, 1)[:, None]

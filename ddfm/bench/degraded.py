@@ -18,17 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddfm.bench.degrade import Degradation, inside
-from ddfm.bench.first import classical, restored_by
 from ddfm.bench.methods import ByFuser, Fuse, Method
 from ddfm.bench.pairs import Pictures, as_metrics, metrics_of
 from ddfm.errors import InputError
-from ddfm.fuser import Fuser
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources, resized
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
+from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Work, check_outputs, run
 from ddfm.restoration.observation import AS_IT_IS
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard
@@ -36,6 +34,8 @@ from ddfm.version import __version__
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+    from ddfm.fuser import Fuser
 
 __all__ = ["Clean", "DegradedWork", "fuse_degraded", "row_name", "ways"]
 
@@ -47,7 +47,11 @@ def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:
     """What is done before, or said, in each row of a method."""
     if method.kind != "ddfm":
         return [AS_SEEN]
-    return [AS_SEEN, TOLD, *(classical(what) if baselines else ())]
+    if not baselines:
+        return [AS_SEEN, TOLD]
+    from ddfm.bench.first import classical  # and with it torch
+
+    return [AS_SEEN, TOLD, *classical(what)]
 
 
 def row_name(method: str, way: str) -> str:
@@ -72,7 +76,7 @@ class Clean:
 
 
 @dataclass(frozen=True)
-class DegradedWork:
+class DegradedWork(Work):
     """What one method does with each pair after one degradation, in one way."""
 
     method: Fuse
@@ -98,6 +102,8 @@ class DegradedWork:
             if self.way == TOLD:
                 held = held.with_config(observations=self.what.told(seen))
             elif self.way != AS_SEEN:
+                from ddfm.bench.first import restored_by
+
                 seen = restored_by(self.way, self.what, seen, sizes)
                 held = held.with_config(observations=[AS_IT_IS] * len(seen))
             fusion = held(*seen, progress=False)
@@ -107,9 +113,6 @@ class DegradedWork:
             fused = self.method(*(p if p.size == size else resized(p, size) for p, size in alike))
         made = item, fused, sources or seen, clean
         return Made(made, {"settings": self._noted(item)})
-
-    def recall(self, item: Item, entry: Entry) -> None:
-        """No pair knows of another."""
 
     def save(self, made: tuple[Item, Picture, Pictures, Pictures], path: Path) -> Entry:
         item, fused, sources, clean = made

@@ -11,22 +11,25 @@ The baselines see luminance and get their colour as every result of ddfm does:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
+from ddfm.config import FusionConfig
 from ddfm.errors import InputError, StorageError, unknown
-from ddfm.fuser import Fuser
 from ddfm.imaging.pairing import image_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import grey, in_color
-from ddfm.priors import load_prior
+from ddfm.imaging.sources import grey
+from ddfm.pipeline.unloaded import Unloaded
 from ddfm.storage.inputs import toml_table
+
+if TYPE_CHECKING:
+    from ddfm.fuser import Fuser
 
 __all__ = [
     "BASELINES",
@@ -42,11 +45,18 @@ Array = np.ndarray
 Fuse = Callable[..., Picture]  # of two pictures, or more
 
 
+KEYWORDS = ("prior", "device", "dtype", "head", *(each.name for each in fields(FusionConfig)))
+
+
 @dataclass(frozen=True)
 class ByFuser:
-    """What a `Fuser` makes of pictures."""
+    """What a `Fuser` makes of pictures; it is loaded once there is something to fuse."""
 
-    fuser: Fuser
+    load: Callable[[], Fuser]
+
+    @property
+    def fuser(self) -> Fuser:
+        return self.load()
 
     def __call__(self, *pictures: Picture) -> Picture:
         return self.fuser(*pictures, progress=False).picture
@@ -86,23 +96,27 @@ class Method:
 
 def configured(name: str, settings: dict[str, Any]) -> Method:
     """`Fuser` with these keywords. A task given there goes before that of the set."""
-    known = list(inspect.signature(Fuser).parameters)
     for key in settings:
-        if key not in known:
-            raise unknown(f"setting (configuration {name})", key, known)
+        if key not in KEYWORDS:
+            raise unknown(f"setting (configuration {name})", key, KEYWORDS)
     given: dict[str, Any] = {"look": False} | dict(settings)  # sets are taken as they are
-    loaded: list[Any] = []
+
+    @cache
+    def prior() -> Any:
+        """Where every fuser wants it, so that none of them needs a copy."""
+        from ddfm.priors import load_prior
+
+        where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
+        return load_prior(given.get("prior", "default"), **where)
 
     def make(task: str, number: int) -> tuple[Fuse, dict[str, Any]]:
-        if not loaded:
-            # Where every fuser wants it, so that none of them needs a copy.
-            where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
-            loaded.append(load_prior(given.pop("prior", "default"), **where))
-        fuser = Fuser(loaded[0], **({"task": task} | given))
-        task = fuser.config.task
-        fuser.check_number(number)
-        settings = fuser.settings(fuser.config.usual_task)
-        return ByFuser(fuser), settings | {"task": task}
+        said = {"task": task} | given
+        unloaded = Unloaded(said)
+        unloaded.check_number(number)
+        task = unloaded.config.usual_task
+        load = cache(lambda: Unloaded(said | {"prior": prior()}).load())
+        settings = unloaded.settings(task) or load().settings(task)
+        return ByFuser(load), settings | {"task": unloaded.config.task}
 
     if given.get("task") == "auto":
         del given["task"]
@@ -130,6 +144,8 @@ def baseline(name: str) -> Method:
         raise unknown("baseline", name, BASELINES)
 
     def fuse(*pictures: Picture) -> Picture:
+        from ddfm.imaging.inherited import in_color  # loads torch
+
         fused = BASELINES[name](*(grey(picture).astype(float) for picture in pictures))
         return in_color(np.clip(fused, 0, 1).astype(np.float32), pictures)
 

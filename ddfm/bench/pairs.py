@@ -17,7 +17,7 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, evaluate
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, check_outputs, run
+from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Work, check_outputs, run
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Entry, Manifest, Shard, as_json
 from ddfm.version import __version__
@@ -64,7 +64,7 @@ def against_sources(task: str, ssim_range: float) -> Measure:
 
 
 @dataclass(frozen=True)
-class PairWork:
+class PairWork(Work):
     """What one method does with each pair.
 
     Attributes:
@@ -81,9 +81,6 @@ class PairWork:
 
     def fuse(self, item: Item, loaded: Pictures) -> Made:
         return Made((self.method(*loaded), loaded), {"settings": self.settings})
-
-    def recall(self, item: Item, entry: Entry) -> None:
-        """No pair knows of another."""
 
     def save(self, made: tuple[Picture, Pictures], path: Path) -> Entry:
         fused, sources = made

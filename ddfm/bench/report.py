@@ -10,12 +10,11 @@ import platform
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ddfm.bench.compare import Comparison, compare
@@ -168,7 +167,7 @@ def _settings(result: Bench) -> str:
     used = {m.name: m.settings or {"results from": str(m.folder)} for m in result.methods}
     versions = {
         "ddfm": __version__,
-        "torch": torch.__version__,
+        "torch": metadata.version("torch"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

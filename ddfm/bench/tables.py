@@ -21,7 +21,7 @@ from ddfm.bench.compare import compare
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.degraded import row_name
 from ddfm.bench.results import Bench, summarise
-from ddfm.metrics import METRICS, OF_TASK, known_metrics
+from ddfm.metrics import METRICS, known_metrics, metrics_of_papers
 from ddfm.metrics.tables import Column, Table, as_csv, as_latex, as_markdown, column
 from ddfm.storage.noted import write_noted
 
@@ -31,7 +31,6 @@ TABLES = (
     *("results.csv", "degraded.csv", "means.csv", "tables.md", "tables.tex"),
     *("comparisons.csv", "failures.csv", "summary.json"),
 )
-IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 SECONDS = Column("s / pair", -1)
 
 
@@ -43,7 +42,7 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None)
             of the set's task.
     """
     summary = summarise(result)
-    tables = [means(dataset, summary, columns or _usual(dataset)) for dataset in result.datasets]
+    tables = [means(d, summary, columns or metrics_of_papers(d.task)) for d in result.datasets]
     tables += [table for d in result.datasets for table in after_degradation(d, summary)]
     write_noted(out / "results.csv", _of_pairs(result))
     write_noted(out / "degraded.csv", _of_degraded(result))
@@ -96,10 +95,6 @@ def published(dataset: Dataset) -> list[dict[str, Any]]:
     """What papers have printed of this set, each row with its source."""
     text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
     return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
-
-
-def _usual(dataset: Dataset) -> list[str]:
-    return [*IN_PAPERS, *OF_TASK[dataset.task]]
 
 
 def _of_pairs(result: Bench) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.writing import OutputPath
 
 if TYPE_CHECKING:
@@ -16,16 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["align_options", "alignment_settings", "check_transform_output"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_OPTIONS = (
+align_options = all_of(
     click.option(
         "--align",
         default="none",
         show_default=True,
-        help="Lay the sources on one another: auto, shift, similarity, affine or homography; flow: "
-        "and by a smooth field, for parallax, of one pair or in folders; once: folders and films, "
-        "by one transform for all.",
+        metavar="HOW",
+        help="Lay the sources on one another: auto finds how; shift, similarity, affine or "
+        "homography are no more than that; flow follows parallax, too (pairs and folders of "
+        "pairs); once is one transform for all (folders and films).",
     ),
     click.option(
         "--align-to",
@@ -48,16 +46,12 @@ _OPTIONS = (
     ),
     click.option(
         "--crop",
+        metavar="none|common",
         default="none",
         show_default=True,
         help="Keep the frame of the source that stays (none), or what all sources see (common).",
     ),
 )
-
-
-def align_options(command: Command) -> Command:
-    """What is asked about alignment, as options."""
-    return with_options(command, _OPTIONS)
 
 
 def alignment_settings(

@@ -19,7 +19,9 @@ __all__ = ["bench", "folder_names"]
 
 
 @click.command(cls=WritingCommand, short_help="Fuse sets of pairs, measure, and write a report.")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER..."
+)
 @click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="Where to.")
 @fuser_options
 @click.option(

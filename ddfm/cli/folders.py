@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse
-from ddfm.cli.options import echo_json, verify_option, with_options
+from ddfm.cli.options import all_of, echo_json, verify_option
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OfFolders", "folder_options", "fuse_files_of_folders"]
 
-Command = Callable[..., Any]
-
-_OPTIONS = (
+folder_options = all_of(
     click.option(
         "--pattern",
         metavar="A:B...",
@@ -54,11 +51,6 @@ _OPTIONS = (
     ),
     verify_option,
 )
-
-
-def folder_options(command: Command) -> Command:
-    """What is asked about folders, as options."""
-    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
 from ddfm.cli.images import OfImages, image_options
 from ddfm.cli.metadata import as_recorded, metadata_options, warn_of_changes
-from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_levels
+from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
     check_sources,
     checked,
@@ -170,6 +170,7 @@ def _fuse_images(
     beside.check(output, len(sources), moves=config.moves)
     pictures = opening.pictures(opened(sources))
     if not quiet:
+        say_equal(pictures)
         say_levels(pictures)
     pictures = read_sources(pictures, config.resize, alike=False)
     if config.moves:

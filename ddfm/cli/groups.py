@@ -21,7 +21,8 @@ def take(kind: type[Group], said: dict[str, Any]) -> Group:
 def said_of(group: Any) -> dict[str, Any]:
     """Options and what was said, for each that was said."""
     values = {field.name: getattr(group, field.name) for field in fields(group)}
-    return {_option(name): v for name, v in values.items() if v not in (None, False, ())}
+    said = {name: value for name, value in values.items() if value not in (None, False, ())}
+    return {f"--{name.replace('_', '-')}": value for name, value in said.items()}
 
 
 def refuse(said: Mapping[str, Any] | Sequence[str], kind: str) -> None:
@@ -29,7 +30,3 @@ def refuse(said: Mapping[str, Any] | Sequence[str], kind: str) -> None:
     if said:
         verb = "is" if len(said) == 1 else "are"
         raise click.UsageError(f"{' and '.join(said)} {verb} for {kind}")
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath
 
@@ -18,11 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OfImages", "image_options"]
 
-Command = Callable[..., Any]
-
 PREVIEW = 512  # pixels of the longest side
 
-_OPTIONS = (
+image_options = all_of(
     click.option(
         "--check",
         type=OutputPath(),
@@ -62,11 +59,6 @@ _OPTIONS = (
         "iron, ember, hot, ice or green.",
     ),
 )
-
-
-def image_options(command: Command) -> Command:
-    """What is asked about one scene, as options."""
-    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     manifests become one; or the video whose parts `ddfm film --shard` has made, which are joined
     without encoding them again. Pictures and volumes need it not: a run without --shard knows what
     is there, and fuses what is missing.
+
+    \b
+    Examples:
+      ddfm merge fused/
+      ddfm merge fused.mp4
     """
     from ddfm.pipeline.film_parts import is_film, merge_film
     from ddfm.pipeline.shards import merge_shards

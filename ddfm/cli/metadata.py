@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
 
 __all__ = ["as_recorded", "metadata_options", "record_options", "warn_of_changes"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _like = click.option(
     "--like",
@@ -25,9 +22,10 @@ _like = click.option(
     help="Take the settings that made this result (see `ddfm info`), but for those that are "
     "given here; the same sources give the same bytes.",
 )
-_OPTIONS = (
+metadata_options = all_of(
     click.option(
         "--metadata-from",
+        metavar="WHOSE",
         default="auto",
         show_default=True,
         help="Whose EXIF, XMP and coordinates come along: a, b, none, or auto: of whoever gives "
@@ -40,7 +38,7 @@ _OPTIONS = (
     ),
     _like,
 )
-_RECORD = (
+record_options = all_of(
     click.option("--strip", is_flag=True, help="Leave out what made it, which `ddfm info` prints."),
     _like,
 )
@@ -51,16 +49,6 @@ _CALLED = {  # keywords whose option has another name
     "more_colormaps": "colormap_c",
     "numbers": "number",
 }
-
-
-def metadata_options(command: Command) -> Command:
-    """What is asked about metadata, as options."""
-    return with_options(command, _OPTIONS)
-
-
-def record_options(command: Command) -> Command:
-    """What is asked about the record alone, where nothing comes along of the sources."""
-    return with_options(command, _RECORD)
 
 
 def as_recorded(

@@ -31,7 +31,8 @@ __all__ = ["metrics"]
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="These only, with commas between.  [default: all that fit the sources]",
+    help="These only, with commas between.  [default: all that fit the sources; in tables those "
+    "that papers have, and the task's]",
 )
 @click.option(
     "--task",
@@ -66,10 +67,14 @@ def metrics(
       ddfm metrics fused/ ir/ vis/ --task ir-visible
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
-    from ddfm.metrics import evaluate
+    from ddfm.metrics import evaluate, metrics_of_papers
     from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 
-    names = None if chosen is None else [name.strip() for name in chosen.split(",")]
+    names = None
+    if form in ("markdown", "latex"):
+        names = metrics_of_papers(task, len(sources))
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
     several = fused.is_dir()
     if several:
         measured = evaluate_folders(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.groups import refuse, said_of
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.writing import WritingCommand, say
 
 if TYPE_CHECKING:
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
 
-__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_levels"]
+__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_equal", "say_levels"]
 
-Command = Callable[..., Any]
 Levels = tuple[float, float]
 
 NAMES = ("--range-a", "--range-b")
@@ -66,7 +65,7 @@ def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any
     raise click.UsageError(f"{name} takes {', '.join(others)} or {last}, not {value!r}")
 
 
-_RANGES = (
+opening_options = all_of(
     click.option(
         "--range-a",
         metavar="LOW HIGH|full|auto",
@@ -77,9 +76,6 @@ _RANGES = (
     click.option(
         "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
     ),
-)
-
-_PAGE = (
     click.option(
         "--page",
         type=int,
@@ -87,9 +83,6 @@ _PAGE = (
         help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
         "[default: the first]",
     ),
-)
-
-_FLIR = (
     click.option(
         "--celsius",
         metavar="LOW HIGH|camera",
@@ -111,11 +104,6 @@ _FLIR = (
         help="FLIR: whose pixels the result has.  [default: visible]",
     ),
 )
-
-
-def opening_options(command: Command) -> Command:
-    """What is asked about the levels of files, as options."""
-    return with_options(command, _RANGES + _PAGE + _FLIR)
 
 
 @dataclass(frozen=True)
@@ -164,6 +152,16 @@ class OfFiles:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)
             given["ranges"] = tuple(new or old for new, old in pairs)
         return replace(before, **{k: v for k, v in given.items() if v is not None})
+
+
+def say_equal(pictures: tuple[Picture, ...]) -> None:
+    """Of two sources that are one picture, which is mostly a slip of the pen."""
+    import numpy as np
+
+    for first, second in combinations(pictures, 2):
+        if np.array_equal(first.samples, second.samples):
+            names = dict.fromkeys((first.name, second.name))
+            say(f"{' and '.join(names)}: two sources are the same picture", err=True)
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:

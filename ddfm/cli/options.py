@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
 __all__ = [
+    "all_of",
     "check_sources",
     "checked",
     "echo_json",
@@ -25,10 +25,20 @@ __all__ = [
     "reading_options",
     "ssim_range_option",
     "verify_option",
-    "with_options",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """What gives a command these options, which its help lists in this order."""
+
+    def with_all(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_all
 
 
 def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
@@ -83,9 +93,11 @@ json_option = click.option(
     help="On standard output, as JSON: what was done, and how.",
 )
 
-_FUSER = (
+# The arguments of `ddfm.Fuser` by the same names, and those of all readers.
+fuser_options = all_of(
     click.option(
         "--prior",
+        metavar="NAME|PATH",
         default="default",
         show_default=True,
         help="The network that knows what images look like: a name (see `ddfm priors list`), a "
@@ -93,6 +105,7 @@ _FUSER = (
     ),
     click.option(
         "--method",
+        metavar="ddfm|dmfuse",
         default="ddfm",
         show_default=True,
         help="ddfm, or dmfuse: one pass of a small network, trained for infrared and visible.",
@@ -104,6 +117,7 @@ _FUSER = (
     ),
     click.option(
         "--task",
+        metavar="TASK",
         default="auto",
         show_default=True,
         help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
@@ -111,6 +125,7 @@ _FUSER = (
     ),
     click.option(
         "--likelihood",
+        metavar="NAME",
         default="default",
         show_default=True,
         help="How the sources have their say: default (ours), paper (DDFM as published) or "
@@ -118,16 +133,19 @@ _FUSER = (
     ),
     click.option(
         "--quality",
+        metavar="default|fast",
         default="default",
         show_default=True,
-        help="fast makes one pass, and asks the network only to remove noise; or default.",
+        help="fast makes one pass, no more, and asks the network only to remove noise.",
     ),
     click.option(
         "--sampler",
+        metavar="NAME",
         help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
     ),
     click.option(
         "--steps",
+        metavar="NUMBER",
         help="Calls of the network: a count, or a respacing of the timesteps up to --start, "
         "such as ddim13 or 4,2.  [default: by likelihood]",
     ),
@@ -153,12 +171,14 @@ _FUSER = (
     ),
     click.option(
         "--device",
+        metavar="NAME",
         default="auto",
         show_default=True,
         help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
     ),
     click.option(
         "--dtype",
+        metavar="NAME",
         default="auto",
         show_default=True,
         help="Numbers that the network computes in: float32, bfloat16, float16, or auto: bfloat16 "
@@ -166,6 +186,7 @@ _FUSER = (
     ),
     click.option(
         "--tone",
+        metavar="auto|none",
         default="auto",
         show_default=True,
         help="auto spreads the levels of infrared and visible after the fusion, for more contrast; "
@@ -173,13 +194,15 @@ _FUSER = (
     ),
     click.option(
         "--color",
+        metavar="auto|a|b|grey",
         default="auto",
         show_default=True,
-        help="Whose colours are kept: of A (a), of B (b), of whoever has any (auto), or "
-        "none (grey).",
+        help="Whose colours are kept: those of A (a), of B (b), of whoever has any (auto), or "
+        "nobody's (grey).",
     ),
     click.option(
         "--resize",
+        metavar="HOW",
         default="auto",
         show_default=True,
         help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
@@ -191,6 +214,8 @@ _FUSER = (
         help="Side in pixels of the tiles in which large images go through the network; 0: none.  "
         "[default: by size]",
     ),
+    verbose_option,
+    reading_options,
 )
 
 
@@ -202,8 +227,7 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
-    known = {field.name for field in fields(FusionConfig)}
-    return FusionConfig(**{name: value for name, value in settings.items() if name in known})
+    return FusionConfig.among(settings)
 
 
 def check_sources(sources: Sequence[Path]) -> None:
@@ -228,16 +252,3 @@ def echo_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=1, default=str))
-
-
-def with_options(command: Command, options: Sequence[Callable[..., Any]]) -> Command:
-    """A command with these options, which its help lists in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def fuser_options(command: Command) -> Command:
-    """The arguments of `ddfm.Fuser` as options, by the same names, and those of all readers."""
-    command = verbose_option(reading_options(command))
-    return with_options(command, _FUSER)

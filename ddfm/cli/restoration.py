@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from ddfm.cli.options import all_of
 from ddfm.errors import InputError
 
 __all__ = ["observation_options", "observations"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 _SAID: dict[str, tuple[Any, str, str]] = {
-    "scale": (float, "FACTOR", "Pixels of the result to one of {0}.  [default: found out]"),
+    "scale": (
+        float,
+        "FACTOR",
+        "How many pixels of the result one of {0} covers, along each side.  [default: found out]",
+    ),
     "blur": (
         str,
         "SIGMA",
-        "Blur of {0} in its own pixels: of a Gaussian, LENGTH,ANGLE of a motion, or a file.",
+        "Blur of {0}, in its own pixels: the deviation of a Gaussian; or LENGTH,ANGLE of a motion; "
+        "or a picture of what a point becomes.",
     ),
     "noise": (
         str,
         "LEVEL",
-        "Noise of {0}, in levels of 255; or rician,LEVEL of an MRI, poisson,LEVELS of a photon"
-        "[,LEVEL] of low light, or shared,LEVEL[,PIXELS] of what neighbours share.  "
-        "[default: found out]",
+        "Deviation of the noise of {0}, in levels of 255: 12; rician,12 of an MRI; poisson,4 of "
+        "few photons, each of 4 levels, or poisson,4,2 with 2 of the camera; shared,12,0.8 where "
+        "pixels share it, 0.8 of them wide.  [default: found out]",
     ),
     "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
     "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
@@ -35,22 +38,20 @@ _SAID: dict[str, tuple[Any, str, str]] = {
         "{0} was compressed with this quality, which is undone; 0 is none.  [default: found out]",
     ),
 }
-
-
-def observation_options(command: Command) -> Command:
-    """What can be said of A and of B."""
-    command = click.option(
+observation_options = all_of(
+    *(
+        click.option(
+            f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
+        )
+        for name, (kind, metavar, text) in _SAID.items()
+        for source in "AB"
+    ),
+    click.option(
         "--as-is",
         is_flag=True,
         help="Look for no enlargement, stripes, dead pixels, frames and JPEG blocks.",
-    )(command)
-    for name, (kind, metavar, text) in reversed(_SAID.items()):
-        for source in "BA":
-            option = click.option(
-                f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
-            )
-            command = option(command)
-    return command
+    ),
+)
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:

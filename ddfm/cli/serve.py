@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 
 from ddfm.cli.options import reading_options
+from ddfm.cli.writing import say
 
 __all__ = ["serve"]
 
@@ -17,7 +18,13 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @click.command(short_help="Fuse for others, over HTTP.")
 @click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen at.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 takes any that is free.",
+)
 @click.option(
     "--workers",
     default=1,
@@ -69,7 +76,7 @@ def serve(
     try:
         import uvicorn
 
-        from ddfm.serve.app import SETTINGS, Service
+        from ddfm.serve.app import SETTINGS, Service, free_port
         from ddfm.serve.limits import Limits
     except ImportError as error:
         raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
@@ -84,6 +91,8 @@ def serve(
         limits=Limits(queue, round(max_upload * 1e6), seconds),
     )
     os.environ[SETTINGS] = json.dumps(asdict(told))
+    port = free_port(host, port)
+    say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
     uvicorn.run(
         "ddfm.serve.app:from_environment",
         factory=True,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 from ddfm.cli.writing import OutputPath
 
-__all__ = ["samples_for", "trust_options", "uncertainty_options"]
+__all__ = ["samples_for", "trust_options"]
 
 USUAL = 16  # samples
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_UNCERTAINTY = (
+trust_options = all_of(
     click.option(
         "--uncertainty",
         type=OutputPath(),
@@ -32,25 +28,15 @@ _UNCERTAINTY = (
         help="How many other results, as possible as this one, --uncertainty is taken from.  "
         "[default: 16]",
     ),
+    click.option(
+        "--attribution",
+        type=OutputPath(),
+        metavar="FILE",
+        help="Write which source each pixel has its level and its details from, and what none "
+        "shows: shares (.tif), or a picture with a legend; of a volume, a volume; of a film, a "
+        "film.",
+    ),
 )
-
-_attribution = click.option(
-    "--attribution",
-    type=OutputPath(),
-    metavar="FILE",
-    help="Write which source each pixel has its level and its details from, and what none shows: "
-    "shares (.tif), or a picture with a legend; of a volume, a volume; of a film, a film.",
-)
-
-
-def uncertainty_options(command: Command) -> Command:
-    """What is asked about how sure a result is, as options."""
-    return with_options(command, _UNCERTAINTY)
-
-
-def trust_options(command: Command) -> Command:
-    """What is asked about trust, as options."""
-    return uncertainty_options(_attribution(command))
 
 
 def samples_for(uncertainty: Path | None, samples: int | None) -> int:

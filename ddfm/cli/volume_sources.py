@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from ddfm.cli.options import with_options
+from ddfm.cli.options import all_of
 
 __all__ = ["OfVolumes", "volume_options"]
 
-Command = Callable[..., Any]
-
-_OPTIONS = (
+volume_options = all_of(
     click.option(
         "--axis",
         help="Slices to fuse: axial, coronal, sagittal, or an index, 0 to 2.  "
@@ -49,7 +46,7 @@ _OPTIONS = (
         metavar="WIDTH",
         help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what "
         "a point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
-        "[default: interpolate]",
+        "[default: B is interpolated]",
     ),
     click.option(
         "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
@@ -79,11 +76,6 @@ _OPTIONS = (
         help="Slices that go through the network at once; more make a GPU faster.",
     ),
 )
-
-
-def volume_options(command: Command) -> Command:
-    """What is asked about volumes, as options."""
-    return with_options(command, _OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ddfm.version import __version__
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto
 
-__all__ = ["export_onnx", "exported", "onnx_of"]
+__all__ = ["dynamic_shapes", "export_onnx", "exported", "onnx_of"]
 
 LEAST, MOST = 32, 8192  # pixels along a side
 SMALL = 1000  # weights, of which half precision saves nothing
@@ -48,7 +48,7 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
         program = torch.export.export(
             graph.module.eval(),
             tuple(graph.inputs.values()),
-            dynamic_shapes=_dynamic(graph),
+            dynamic_shapes=dynamic_shapes(graph),
             strict=False,
         )
         converted = torch.onnx.export(
@@ -67,6 +67,7 @@ def onnx_of(graph: Graph, name: str) -> ModelProto:
         model.metadata_props.add(key=key, value=value)
     _halve(model)
     _sum_in_turn(model)
+    _forget_unused(model.graph)
     for part in (model.graph, *model.functions):
         _forget_origins(part)
     return model
@@ -80,7 +81,7 @@ def _check_installed() -> None:
         raise MissingExtra(error.name or "onnx", "export", "export to ONNX") from None
 
 
-def _dynamic(graph: Graph) -> tuple[dict[int, Any], ...]:
+def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
     """Height and width of all images are the same two numbers; nothing else varies."""
     m = graph.multiple
     least, most = -(-LEAST // m), MOST // m
@@ -142,6 +143,22 @@ def _sum_in_turn(model: ModelProto) -> None:
     turned(model.graph)
     for axis in used:
         model.graph.initializer.append(numpy_helper.from_array(np.array([axis]), f"axis.{axis}"))
+
+
+def _forget_unused(graph: GraphProto) -> None:
+    """Takes out numbers that no node asks for, of which runtimes would warn."""
+    used = {*_asked_for(graph), *(output.name for output in graph.output)}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _asked_for(graph: GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _asked_for(attribute.g)
 
 
 def _forget_origins(graph: GraphProto | FunctionProto) -> None:

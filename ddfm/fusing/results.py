@@ -13,8 +13,8 @@ from ddfm.diffusion.observed import Observed
 from ddfm.diffusion.watch import Watch
 from ddfm.fusing.planes import levels_of, within
 from ddfm.fusing.run import Run
+from ddfm.imaging.inherited import in_color, with_metadata
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.sources import in_color, with_metadata
 from ddfm.registration.pictures import Registered
 from ddfm.restoration.restore import with_luminance, with_quiet_colors
 from ddfm.result import Fusion

@@ -6,9 +6,8 @@ estimate rectified by the likelihood -> tone -> luminance of the result
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -168,7 +167,8 @@ def _in_a_loop(
     seeds: list[int],
 ) -> tuple[Tensor, Likelihood]:
     """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
-    options = _given(Tone.others(config.options))
+    # None leaves an option to whoever has it.
+    options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
     options |= {"balance": config.balance} if config.balance else {}
     likelihood = make_likelihood(config.likelihood, s, **options)
     likelihood.noise = torch.tensor(noise)
@@ -230,8 +230,3 @@ def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
     """The most that is left in a source whose noise was removed."""
     means = [source.mean for source in sources if source.mean is not None]
     return max((noise_level(within(mean, size)) for mean in means), default=0.0)
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """None leaves an option to whoever has it."""
-    return {name: value for name, value in options.items() if value is not None}

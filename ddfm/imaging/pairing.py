@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ddfm.errors import DdfmError, InputError, StorageError
+from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.reading import SUFFIXES
 from ddfm.imaging.unreadable import elsewhere
@@ -186,15 +186,11 @@ def _no_image(path: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """Hidden files are left out: what a system or an unfinished run has left is not meant."""
-    try:
+    with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")
         names = (path for path in folder.iterdir() if not path.name.startswith("."))
         return sorted(path for path in names if path.is_file())
-    except DdfmError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot read the folder {folder}: {error.strerror or error}") from None
 
 
 def _match(

@@ -17,7 +17,7 @@ import numpy as np
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.picture import LUMA, Picture
 
-__all__ = ["in_false_colors", "without_false_colors"]
+__all__ = ["explained_by", "in_false_colors", "without_false_colors"]
 
 STRONG = 0.18  # deviation of chroma; of 106 photographs none had more than 0.14
 EXPLAINED = 0.6  # share of the variance of chroma that brightness explains
@@ -57,10 +57,17 @@ def in_false_colors(picture: Picture) -> bool:
     total = float((chroma**2).sum())
     if np.sqrt(total / len(luma)) < STRONG:
         return False
-    bins = np.digitize(luma, np.quantile(luma, np.linspace(0, 1, BINS + 1)[1:-1]))
-    count = np.maximum(np.bincount(bins, minlength=BINS), 1)
-    between = sum((np.bincount(bins, c, BINS) ** 2 / count).sum() for c in chroma.T)
-    return bool(between > EXPLAINED * total)
+    return explained_by(luma, chroma, BINS) > EXPLAINED * total
+
+
+def explained_by(levels: np.ndarray, values: np.ndarray, count: int) -> float:
+    """What so many bins of the levels (N) explain of the squares of values (N, C) about their mean.
+
+    The values have none.
+    """
+    bins = np.digitize(levels, np.quantile(levels, np.linspace(0, 1, count + 1)[1:-1]))
+    sizes = np.maximum(np.bincount(bins, minlength=count), 1)
+    return sum(float((np.bincount(bins, v, count) ** 2 / sizes).sum()) for v in values.T)
 
 
 def _alike(one: Picture, other: Picture) -> bool:

@@ -41,6 +41,7 @@ from ddfm.metrics.tables import LOWER_IS_BETTER
 __all__ = [
     "COUNTED_BY",
     "COUNTS",
+    "IN_PAPERS",
     "LOWER_IS_BETTER",
     "METRICS",
     "OF_TASK",
@@ -55,6 +56,7 @@ __all__ = [
     "lights_kept",
     "lights_lost",
     "mef_ssim",
+    "metrics_of_papers",
     "mi",
     "ms_ssim",
     "mse",
@@ -121,6 +123,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
     "multi-exposure": ("MEF-SSIM",),
     "multi-focus": (),
 }
+IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")  # in the tables of this field
 OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})
 
 
@@ -164,6 +167,13 @@ def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -
         return [name for name in METRICS if name not in others]
     known = map(_known, names)
     return list(dict.fromkeys(n for name in known for n in (COUNTED_BY.get(name, name), name)))
+
+
+def metrics_of_papers(task: str | None = None, number: int = 2) -> list[str]:
+    """What a table for a paper has: the usual metrics, and the task's, for so many sources."""
+    wanted = {*IN_PAPERS, *OF_TASK.get(task or "auto", ())}
+    left_out = OF_TWO_SOURCES if number > 2 else frozenset()
+    return [name for name in known_metrics(task=task) if name in wanted - left_out]
 
 
 def _known(name: str) -> str:

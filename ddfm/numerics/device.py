@@ -36,11 +36,9 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        if not isinstance(name, str | torch.device):
-            raise TypeError
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
+    except (RuntimeError, AssertionError, NotImplementedError):
         raise HostError(f"there is no device {short(str(name))} here; use auto or cpu") from None
     return device
 

@@ -138,7 +138,7 @@ class PoissonSolver:
     def _eigenvalues_for(self, x: Tensor) -> Tensor:
         """(H, W), made anew: a large image has better use for the memory."""
         h, w = x.shape[-2:]
-        if [len(line) for line in self._lines] != [h, w]:
+        if [line.shape[0] for line in self._lines] != [h, w]:  # len() would be of one size only
             self._lines = _line(h), _line(w)
         down, across = self._lines
 

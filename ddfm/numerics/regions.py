@@ -15,28 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddfm.numerics.bands import WHOLE, Band
+from ddfm.numerics.bands import Band
 from ddfm.numerics.exporting import exporting
 from ddfm.numerics.poisson import PoissonSolver, grad
 
-__all__ = ["from_grid", "on_grid", "smooth_regions", "smoothed_on_grid"]
+__all__ = ["from_grid", "on_grid", "smoothed_on_grid"]
 
 GRID = 120  # about so many points along the shorter side
 POINTS = 60_000  # and no more than that in all
 PASSES = 80  # of the conjugate gradients; at the default contour errors are below a hundredth
-
-
-def smooth_regions(x: Tensor, sources: Tensor, width: float, contour: float) -> Tensor:
-    """x (B, K, H, W), smoothed.
-
-    Args:
-        sources: in which the edges are, (B, K, H, W).
-        width: w, as a fraction of the shorter side.
-        contour: size of an edge, from one point of the grid to the next, that is half as easily
-            crossed as an even place.
-    """
-    y = smoothed_on_grid(on_grid(x), on_grid(sources), width, contour)
-    return from_grid(y, x.shape, WHOLE)
 
 
 def on_grid(x: Tensor) -> Tensor:
@@ -46,7 +33,14 @@ def on_grid(x: Tensor) -> Tensor:
 
 
 def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -> Tensor:
-    """`smooth_regions` where both are on the grid, and the result."""
+    """x, smoothed; x, the sources and the result are on the grid, (B, K, h, w).
+
+    Args:
+        sources: in which the edges are.
+        width: w, as a fraction of the shorter side.
+        contour: size of an edge, from one point of the grid to the next, that is half as easily
+            crossed as an even place.
+    """
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
     a = (width * torch.sym_min(*x.shape[-2:])) ** -2

@@ -183,7 +183,7 @@ class _VideoSink:
 
 class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
-        super().__init__(manifest, [settings], _save, verify)
+        super().__init__(manifest, [settings], Fusion.save, verify)
         self.unbroken = resume  # all frames so far were there already
 
     def known(self, item: Item) -> Entry | None:
@@ -192,10 +192,6 @@ class _FramesSink(FolderSink):
             entry is not None and "task" in entry and isinstance(entry.get("chosen"), dict)
         )
         return entry if self.unbroken else None
-
-
-def _save(fusion: Fusion, path: Path) -> None:
-    fusion.save(path)
 
 
 def _check_other_films(

@@ -54,11 +54,7 @@ class Part:
 
     def path(self, out: Path) -> Path:
         """Where this part goes: a video of its own, or a folder that all share."""
-        if not out.suffix:
-            return out
-        return out.with_name(
-            f"{out.stem}.part-{self.shard.index}-of-{self.shard.count}{out.suffix}"
-        )
+        return _path(self.shard, out) if out.suffix else out
 
     def note(self, settings: Entry) -> str:
         """By which parts of one film, made alike, know each other."""

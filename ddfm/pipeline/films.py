@@ -30,7 +30,8 @@ from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
 from ddfm.pipeline.rig import SAMPLE, aligned_once
-from ddfm.pipeline.runner import Item, Made, Outcome, Overlapping, Summary, run
+from ddfm.pipeline.runner import Item, Made, Overlapping, run
+from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar, stage
 from ddfm.restoration.observation import Observation
 from ddfm.result import Chosen

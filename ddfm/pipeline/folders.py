@@ -28,11 +28,11 @@ from ddfm.pipeline.runner import (
     FolderSink,
     Item,
     Made,
-    Outcome,
-    Summary,
+    Work,
     check_outputs,
     run,
 )
+from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
@@ -158,7 +158,7 @@ class _How:
 
 
 @dataclass(frozen=True)
-class _PairWork:
+class _PairWork(Work):
     """What is done with each pair, by itself."""
 
     fuser: Fuser
@@ -184,9 +184,6 @@ class _PairWork:
         found = {k: v for k, v in fusion.settings.items() if k not in known}
         fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
         return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
-
-    def recall(self, item: Item, entry: Entry) -> None:
-        """No pair knows of another."""
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:

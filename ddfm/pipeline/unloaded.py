@@ -6,7 +6,7 @@ What its results would be noted with is known before, where it is the shipped pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,7 @@ class Unloaded:
 
     @cached_property
     def config(self) -> FusionConfig:
-        known = {field.name for field in fields(FusionConfig)}
-        return FusionConfig(**{name: value for name, value in self.said.items() if name in known})
+        return FusionConfig.among(self.said)
 
     def settings(self, task: str) -> dict[str, Any] | None:
         """What `Fuser.settings` says of a task; None where that is known once it is loaded."""

@@ -156,7 +156,7 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
         levels = _with(volume, values)
         if volume is others[0] and said.fwhm_b is not None:
             stage(f"undoing the resolution of {volume.name}")
-            levels = sharpened(levels, first, said.fwhm_b, _levels(sources[0]))
+            levels = sharpened(levels, first, said.fwhm_b, sources[0].grey)
         else:
             levels = resampled(levels, first, outside=0.0)
         sources.append(_in_colors(levels, colormap))
@@ -228,10 +228,6 @@ def _read(source: Any, number: int) -> Volume:
 
 def _with(volume: Volume, values: np.ndarray) -> Volume:
     return Volume(values, volume.affine, volume.name, volume.modality)
-
-
-def _levels(volume: Volume) -> np.ndarray:
-    return volume.values.mean(3) if volume.is_color else volume.values
 
 
 def _in_colors(volume: Volume, colormap: str | None) -> Volume:

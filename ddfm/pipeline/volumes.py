@@ -24,8 +24,9 @@ from ddfm.arguments import by_annotation
 from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.metadata.record import Record
-from ddfm.pipeline.runner import Outcome, run
+from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
+from ddfm.pipeline.summary import Outcome
 from ddfm.pipeline.volume_sources import Ready, Said, found_motion, made_ready
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import sha256_of_all

@@ -15,8 +15,9 @@ from typing import Any
 
 from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
-from ddfm.priors.download import download, gigabytes, verify
+from ddfm.priors.download import download, gigabytes
 from ddfm.priors.entries import ENTRIES, Entry, File, find, names
+from ddfm.priors.whole import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
 from ddfm.storage.inputs import with_home
@@ -99,7 +100,7 @@ def get(
         # A receipt says that what is damaged came from here; nothing says so of other files.
         known = (sha256_of(place),) if place.is_file() and _noted(place) else ()
         download(address, place, sha256=digest, size=file.size, least=least, known=known)
-        _note_checksum(place)
+        write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
     path = path_of(name)
     assert path is not None
     return path
@@ -194,10 +195,6 @@ def _place(entry: Entry, file: File) -> Path:
 
 def _receipt(place: Path) -> Path:
     return place.with_name(place.name + ".sha256")
-
-
-def _note_checksum(place: Path) -> None:
-    write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 
 def _noted(place: Path) -> str | None:

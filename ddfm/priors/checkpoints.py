@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddfm.errors import DdfmError, InputError, StorageError, one_line
+from ddfm.errors import DdfmError, InputError, disk_explained, one_line
 from ddfm.priors.entries import of_file
 from ddfm.priors.layout import build, infer_settings, missing_network
 from ddfm.priors.network import UNetPrior
@@ -137,12 +137,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"no such file of weights: {path}" + _hint(path))
-    try:
+    with disk_explained(f"read {path}"):
         existing_file(path).open("rb").close()
-    except DdfmError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
     found = _find(content) or content
     tensors = _without_prefix(found) if isinstance(found, Mapping) else {}

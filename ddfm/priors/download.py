@@ -8,35 +8,32 @@ then it starts anew.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ddfm.errors import DdfmError, DownloadError, StorageError, one_line
-from ddfm.storage.checksum import sha256_of
-from ddfm.storage.inputs import json_object, read_text
+from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
+from ddfm.priors.whole import verify
+from ddfm.storage.inputs import json_object
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part
 from ddfm.version import __version__
 
-__all__ = ["download", "gigabytes", "read_json", "verify"]
+__all__ = ["download", "gigabytes", "read_json"]
 
 ATTEMPTS = 5  # in a row that bring no new byte
 BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
 TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
 CHUNK = 1 << 20
 MOST_JSON = 10_000_000  # bytes of an answer
-ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # how files of weights begin
 MARKS = ("etag", "modified")
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
@@ -75,21 +72,17 @@ def download(
     if not url.startswith(("https://", "http://")):
         raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
     check_ours(target, known)
-    with _writing(target), Part(target) as part:
-        resumed = _complete(url, part, sha256, size)
-        try:
-            verify(part.path, sha256, size, url, least)
-        except DdfmError:
-            part.discard()
-            if not resumed:
-                raise
-            # Pieces of two versions may have met in one file. Once more, from the start.
-            _complete(url, part, sha256, size)
+    with disk_explained(f"write {target}"), Part(target) as part:
+        for again in (True, False):
+            in_pieces = _complete(url, part, sha256, size)
             try:
                 verify(part.path, sha256, size, url, least)
+                break
             except DdfmError:
                 part.discard()
-                raise
+                # Pieces may be of two versions. Once more, from the start.
+                if not (in_pieces and again):
+                    raise
         part.finish(known)
 
 
@@ -115,37 +108,6 @@ def read_json(url: str) -> dict[str, Any]:
     return json_object(data.decode(errors="replace"), url)
 
 
-def verify(
-    path: Path, sha256: str | None, size: int | None, origin: str = "", least: int = 0
-) -> None:
-    """Raises DdfmError where `path` is not the file that it should be.
-
-    Args:
-        sha256, size: as published, or None.
-        origin: what to call it in messages.
-        least: bytes that it must have in any case.
-    """
-    what = origin or str(path)
-    found = path.stat().st_size
-    if size is not None and found != size:
-        raise DownloadError(
-            f"{what} has {found} bytes where {size} are expected; it was not accepted"
-        )
-    if sha256 is not None and (digest := sha256_of(path)) != sha256.lower():
-        raise DownloadError(
-            f"{what} has the sha256 {digest} where {sha256} is expected; it was not accepted"
-        )
-    if found < least:
-        raise DownloadError(
-            f"{what} has {found} bytes, and at least {least:,} are expected; it was not accepted"
-        )
-    if sha256 is None:
-        if _is_cut_off(path):
-            raise DownloadError(f"{what} is not complete; it was not accepted")
-        if not _looks_right(path):
-            raise DownloadError(f"{what} is not a file of weights or settings; it was not accepted")
-
-
 def gigabytes(size: int) -> str:
     """A size for people: 2.2 GB, 35 MB, 1 kB."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -153,41 +115,6 @@ def gigabytes(size: int) -> str:
             number = size / factor
             return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
     return f"{size} bytes"
-
-
-def _looks_right(path: Path) -> bool:
-    """Whether a file begins as its name says: many a server answers with a page to log in."""
-    suffix = Path(path.name.removesuffix(".part")).suffix
-    if suffix == ".json":
-        try:
-            return bool(json_object(read_text(path), ""))
-        except DdfmError:
-            return False
-    with open(path, "rb") as file:
-        head = file.read(9)
-    if suffix == ".safetensors":
-        return head[8:] == b"{"
-    return head[:4] == ZIP or head[:2] == PICKLE
-
-
-def _is_cut_off(path: Path) -> bool:
-    """The little that can be seen without a checksum: archives and safetensors know their end."""
-    with open(path, "rb") as file:
-        head = file.read(8)
-        if head[:4] == ZIP:
-            try:
-                return not zipfile.is_zipfile(path)
-            except zipfile.BadZipFile:
-                return True
-        if path.name.removesuffix(".part").endswith(".safetensors"):
-            length = int.from_bytes(head, "little")
-            try:
-                header = json.loads(file.read(min(length, 10**8)))
-                ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-                return path.stat().st_size != 8 + length + max(ends, default=0)
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-                return True
-    return path.stat().st_size == 0
 
 
 def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
@@ -333,17 +260,6 @@ def _check_room(part: Part, needed: int) -> None:
             f"no room in {folder}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
             "set DDFM_CACHE to a folder on another disk"
         )
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """What the disk refuses is an error about the disk, not about the network."""
-    try:
-        yield
-    except DdfmError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
 
 
 def _known(part: Part, url: str) -> dict[str, Any]:

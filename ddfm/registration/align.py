@@ -10,7 +10,7 @@ a pair surely lies well; `align` is all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,7 +39,8 @@ SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
 LEAST_TILES = 6  # of which fewer may agree by chance
 LEAST_SIDE = 64  # pixels of the fixed picture; in a smaller one tiles are near to each other
 DOUBTED = 3.0  # `deviations` by which what has more freedom casts doubt on what has less
-PERSPECTIVE = 2 / 3  # of that uncertainty: its corners err by more before tiles show it
+UNTOLD = 0.02  # of the longer side: where corners may be wrong by more, a model is not told at all
+PERSPECTIVE = 0.6  # of the uncertainty of others: its corners err by more before tiles show it
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +104,19 @@ def align(
 
 
 @dataclass(frozen=True)
+class _Grid:
+    """What is searched over all shifts."""
+
+    scales: np.ndarray
+    turns: np.ndarray  # degrees
+    margin: float = MARGIN
+
+
+@dataclass(frozen=True)
 class _Effort:
     """How much is looked at."""
 
-    scales: np.ndarray
-    far_scales: np.ndarray  # tried if nothing sure was found: of frames that cover a part only
-    turns: np.ndarray  # degrees
+    grids: tuple[_Grid, ...]  # each is searched if nothing sure was found before
     guesses: int
     levels: tuple[tuple[int, int], ...]
     models: tuple[str, ...]
@@ -122,9 +130,10 @@ def _steps(ratio: float, first: int, last: int) -> np.ndarray:
 
 
 WHOLE = _Effort(
-    scales=_steps(1.05, -10, 8),
-    far_scales=_steps(1.05, -25, -10),
-    turns=np.array([-5.0, -2.5, 0.0, 2.5, 5.0]),
+    grids=(
+        _Grid(_steps(1.05, -10, 8), np.array([-5.0, -2.5, 0.0, 2.5, 5.0])),
+        _Grid(_steps(1.05, -25, -10), np.array([-2.5, 0.0, 2.5]), FAR_MARGIN),
+    ),
     guesses=6,
     levels=LEVELS,
     models=MODELS,
@@ -132,9 +141,10 @@ WHOLE = _Effort(
     doubts=True,
 )
 QUICK = _Effort(
-    scales=_steps(1.11, -4, 4),
-    far_scales=np.zeros(0),
-    turns=np.array([-4.0, 0.0, 4.0]),
+    grids=(
+        _Grid(np.ones(1), np.zeros(1)),
+        _Grid(_steps(1.11, -4, 4), np.array([-4.0, 0.0, 4.0])),
+    ),
     guesses=3,
     levels=LEVELS[:2],
     models=MODELS[:3],
@@ -152,15 +162,9 @@ class _Work:
         self.longest = max(a.shape)
         self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix  # as they lie
 
-    def fits(
-        self,
-        models: tuple[str, ...],
-        scales: np.ndarray,
-        turns: np.ndarray,
-        margin: float = MARGIN,
-    ) -> dict[str, Fit]:
+    def fits(self, models: Sequence[str], grid: _Grid) -> dict[str, Fit]:
         """The best fit of each model, from the best guesses of a grid."""
-        search = Search(self.a, self.b, margin)
+        search = Search(self.a, self.b, grid.margin)
         coarse = self.levels[0]
         found = {}
         if "none" in models:
@@ -171,7 +175,8 @@ class _Work:
         larger = [model for model in models if model in TURNING]
         guesses = []
         if larger:  # most pairs lie nearly well, however little they show
-            guesses = [self.framed, *search.guesses(scales, turns, self.effort.guesses - 1)]
+            few = self.effort.guesses - 1
+            guesses = [self.framed, *search.guesses(grid.scales, grid.turns, few)]
         starts = [coarse.fit(guess, "similarity", WIDE) for guess in guesses]
         for model in larger:
             fits = starts
@@ -211,15 +216,17 @@ def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Al
 
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
-    """What frames much alike lead to, or else such that cover a part of one another."""
-    how = work.effort
-    models = how.models if model == "auto" else (model,)
-    found = _judged(work, work.fits(models, how.scales, how.turns), full)
-    larger = tuple(model for model in models if model in TURNING)
-    if found.sure or not larger or not how.far_scales.size:
-        return found
-    fits = work.fits(larger, how.far_scales, how.turns[1:-1], FAR_MARGIN)
-    return max(found, _judged(work, fits, full), key=lambda one: one.stand)
+    """What the grids lead to, one after the other, until something is sure."""
+    first, *others = work.effort.grids
+    models = work.effort.models if model == "auto" else (model,)
+    found = _judged(work, work.fits(models, first), full)
+    larger = [model for model in models if model in TURNING]
+    for grid in others if larger else ():
+        if found.sure:
+            break
+        next_one = _judged(work, work.fits(larger, grid), full)
+        found = max(found, next_one, key=lambda one: one.stand)
+    return found
 
 
 def _with_field(work: _Work, found: Alignment) -> Alignment:
@@ -250,21 +257,28 @@ def _judged(
     transform = full(fits[chosen].matrix, chosen)
     spread = fits[chosen].spread * max(transform.fixed) / work.longest
     found = Alignment(transform, bool(sure), fits[chosen].stand, spread)
-    if found.is_off and work.effort.doubts and _is_doubted(found, fits, full):
+    if found.is_off and work.effort.doubts and _is_doubted(work, found, fits, full):
         return replace(found, sure=False)
     return found
 
 
 def _is_doubted(
-    found: Alignment, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
+    work: _Work,
+    found: Alignment,
+    fits: dict[str, Fit],
+    full: Callable[[np.ndarray, str], Transform],
 ) -> bool:
-    """Whether a larger model, sure or not, is better and would lay the pair elsewhere."""
+    """Whether a larger model would lay the pair elsewhere, and is better, sure or not.
+
+    One that tiles cannot tell at all need not be better: it is enough that it is no worse.
+    """
     chosen = found.transform.model
-    return any(
-        _better(fits[model], fits[chosen], DOUBTED)
-        and full(fits[model].matrix, model).distance(found.transform) > tolerance(found.transform)
-        for model in list(fits)[list(fits).index(chosen) + 1 :]
-    )
+    for model in list(fits)[list(fits).index(chosen) + 1 :]:
+        by = 0.0 if fits[model].spread > UNTOLD * work.longest else DOUBTED
+        elsewhere = full(fits[model].matrix, model).distance(found.transform)
+        if elsewhere > tolerance(found.transform) and _better(fits[model], fits[chosen], by):
+            return True
+    return False
 
 
 def _smallest(fits: dict[str, Fit]) -> str:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.diffusion.observed import TOLD
 from ddfm.errors import InputError
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
@@ -27,11 +28,12 @@ from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
+from ddfm.restoration.air import find_in_air
 from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.latent import least_squares
-from ddfm.restoration.noise import find_photons, law_of, without_noise
+from ddfm.restoration.noise import deviation_of, find_photons, law_of, without_noise
 from ddfm.restoration.observation import NoiseLaw, Observation
 from ddfm.restoration.operators import (
     AreaAverage,
@@ -59,6 +61,7 @@ Found = dict[str, Any]  # what was found of a source, or was said and undone; re
 
 SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
 LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
+AIR = 0.25  # times `clean`, the least noise that air tells of
 SHARED = 2.0  # times `clean`, the least noise that neighbours share
 UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
 LAM = 2e-5  # weight of edges beside what is known
@@ -274,12 +277,16 @@ def _sharp(
     return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
 
 
-def _law(y: Tensor, clean: float) -> NoiseLaw | None:
-    """Of noise that is other than white."""
+def _law(y: Tensor, clean: float) -> float | NoiseLaw | None:
+    """Of noise that is other than white, or that only air tells from texture."""
     level = noise_level(y)
-    if level >= clean and is_noise(y, level):
-        return find_photons(y)
-    return find_shared(y, SHARED * clean)
+    white = level >= clean and is_noise(y, level)
+    in_air = find_in_air(y, AIR * clean)
+    if in_air is not None and (isinstance(in_air, tuple) or not white):
+        deviation = 2 / 255 * deviation_of(in_air, 0)
+        if deviation <= UNLIKELY * level:  # else it is in air alone
+            return in_air
+    return find_photons(y) if white else find_shared(y, SHARED * clean)
 
 
 def _without_noise(
@@ -297,7 +304,7 @@ def _without_noise(
         there = noise_level(y)
         if level > UNLIKELY * there:
             found["noise_there"] = round(255 * there / 2, 2)
-        return unclipped(denoise(y, level), level)
+        return unclipped(denoise(y, TOLD * level), level)
     return y
 
 

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import socket
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -33,8 +34,10 @@ from ddfm.config import FusionConfig
 from ddfm.errors import (
     DdfmError,
     DdfmWarning,
+    HostError,
     MissingExtra,
     is_out_of_memory,
+    one_line,
     printable,
     unknown,
 )
@@ -48,7 +51,7 @@ from ddfm.serve.limits import Admission, Limits
 from ddfm.storage.inputs import json_object
 from ddfm.version import __version__
 
-__all__ = ["SETTINGS", "Service", "from_environment", "make_app"]
+__all__ = ["SETTINGS", "Service", "free_port", "from_environment", "make_app"]
 
 SETTINGS = "DDFM_SERVICE"  # in the environment: how workers are told what they are
 OPTIONS = tuple(each.name for each in fields(FusionConfig))
@@ -97,6 +100,17 @@ def from_environment() -> FastAPI:
     return make_app(service)
 
 
+def free_port(host: str, port: int) -> int:
+    """That port, if nobody listens there; for 0 any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family) as probe:
+            found: int = probe.getsockname()[1]
+            return found
+    except OSError as error:
+        raise HostError(f"cannot listen at {host}, port {port}: {one_line(error)}") from None
+
+
 def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
     """The application.
 
@@ -137,7 +151,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         """
         suffix = output_suffix(printable(format))
         said = _options(options)
-        named = [_Named(await each.read(), each.filename or "") for each in sources]
+        chosen = [each for each in sources if each.filename or each.size]  # a form's may be empty
+        named = [_Named(await each.read(), each.filename or "") for each in chosen]
         fusion, words = await work.fused(named, said)
         buffer = io.BytesIO()
         fusion.save(buffer, format=suffix)

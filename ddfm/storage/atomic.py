@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ddfm.errors import DdfmError, StorageError
+from ddfm.errors import disk_explained
 from ddfm.storage.ours import being_written, check_folder, check_ours
 
 try:
@@ -32,7 +32,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_folder", "atomic_path", "claimed", "discard_all", "lock"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "claimed",
+    "discard_all",
+    "lock",
+    "open_where_it_lies",
+]
 
 PREFIX = ".partial-"
 ABANDONED = 24 * 3600  # seconds after which a temporary file belongs to nobody
@@ -53,14 +60,14 @@ def atomic_path(
         yield path
         return
     check_ours(path, known)
-    with _explained(path):
+    with disk_explained(f"write {path}"):
         if prefix is None:
             prefix = _prefix_of(path)
             _clear(path.parent, prefix)
         handle, temporary = _locked_file(path, prefix)
     being_written.add(temporary)
     try:
-        with _explained(path):
+        with disk_explained(f"write {path}"):
             yield temporary
             _give_mode(temporary, 0o666)
             check_ours(path, known)  # which may have changed since
@@ -78,7 +85,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The same for a folder, in place of nothing, or of a folder with files of ours alone."""
     path = Path(path)
     check_folder(path)
-    with _explained(path):
+    with disk_explained(f"write {path}"):
         prefix = _prefix_of(path)
         _clear(path.parent, prefix)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{prefix}{_host()}-"))
@@ -87,7 +94,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         if handle is not None:
             lock(handle)
-        with _explained(path):
+        with disk_explained(f"write {path}"):
             yield temporary
             _give_mode(temporary, 0o777)
             _replace_folder(temporary, path)
@@ -113,6 +120,17 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
     except OSError:
         return None
     return True
+
+
+def open_where_it_lies(path: Path, flags: int = 0) -> int:
+    """A file that is written where it lies, made where there is none; never what a link leads to.
+
+    What else may be there, such as a pipe, is not waited for.
+    """
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    with disk_explained(f"write {path}"):
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
 
 
 @contextmanager
@@ -202,13 +220,3 @@ def discard_all() -> None:
         else:
             with suppress(OSError):
                 path.unlink()
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DdfmError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ddfm.errors import StorageError
+from ddfm.errors import disk_explained
 
 __all__ = ["KnownData", "KnownFile", "Source", "digest_of", "sha256_of", "sha256_of_all"]
 
@@ -19,12 +19,9 @@ CHUNK = 1 << 20
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
+    with disk_explained(f"read {path}"), open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -78,10 +75,8 @@ class KnownFile:
 
     @cached_property
     def _size_and_time(self) -> tuple[int, int]:
-        try:
+        with disk_explained(f"read {self.path}"):
             found = self.path.stat()
-        except OSError as error:
-            raise StorageError(f"cannot read {self.path}: {error.strerror or error}") from None
         return found.st_size, found.st_mtime_ns
 
     @cached_property

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddfm.errors import StorageError
+from ddfm.errors import StorageError, disk_explained
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.ours import JSON_MARK, check_ours
 
@@ -82,7 +82,5 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 def remove(path: Path) -> None:
     """Takes away a file of ours, if it is there."""
     check_ours(path)
-    try:
+    with disk_explained(f"remove {path}"):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot remove {path}: {error.strerror or error}") from None

@@ -29,8 +29,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddfm.errors import DdfmError, StorageError
-from ddfm.storage.atomic import atomic_path, claimed, lock
+from ddfm.errors import DdfmError, StorageError, disk_explained
+from ddfm.storage.atomic import (
+    atomic_path,
+    claimed,
+    lock,
+    open_where_it_lies,
+)
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
@@ -75,10 +80,8 @@ class Manifest:
         self.folder = Path(folder)
         self._open: list[BinaryIO] = []
         self.entries = Lines(_open_ours)
-        try:
+        with disk_explained(f"write {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.folder}: {error.strerror or error}") from None
         try:
             # Many shards at a time, or one run of the whole.
             self._path = self.folder / NAME
@@ -101,10 +104,10 @@ class Manifest:
         for file in self._open:
             file.close()
 
-    def get(self, output: str, *, verify: bool = False) -> Entry | None:
+    def get(self, output: str) -> Entry | None:
         """What made a file, if it is there as it was made."""
         entry = self.entries.get(output)
-        return entry if entry is not None and self.is_there(entry, verify=verify) else None
+        return entry if entry is not None and self.is_there(entry) else None
 
     def is_there(self, entry: Entry, *, verify: bool = False) -> bool:
         """Whether the file of a line is there as it was made."""
@@ -264,15 +267,10 @@ def _open_ours(path: Path) -> BinaryIO:
     """A manifest, made where there is none, never what is somebody else's, or behind a link."""
     if path.is_symlink():
         raise _foreign(path, "it is a symbolic link")
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
-        flags |= getattr(os, name, 0)
-    try:
-        handle = os.open(path, flags, 0o666)
+    handle = open_where_it_lies(path, os.O_APPEND)
+    with disk_explained(f"write {path}"):
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         beginning = os.read(handle, BEGINNING) if regular else b""
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
     if not regular or not _is_ours(beginning):
         os.close(handle)
         raise _foreign(path, "it is no manifest of ddfm" if regular else "it is no regular file")

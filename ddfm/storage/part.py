@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError
-from ddfm.storage.atomic import lock
+from ddfm.storage.atomic import lock, open_where_it_lies
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import JSON_MARK, check_ours
@@ -37,13 +37,7 @@ class Part:
         make_folder(self.target.parent)
         if self.path.is_symlink() or (os.path.lexists(self.path) and not self.path.is_file()):
             check_ours(self.path)  # which says what it is
-        flags = os.O_RDWR | os.O_CREAT
-        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
-            flags |= getattr(os, name, 0)
-        try:
-            self.file = open(os.open(self.path, flags, 0o666), "r+b", buffering=0)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror or error}") from None
+        self.file = open(open_where_it_lies(self.path), "r+b", buffering=0)
         try:
             self._check()
         except DdfmError:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ddfm.arguments import positive
+from ddfm.arguments import a_seed, positive
 from ddfm.dmfuse.features import NOISES, check_timesteps, shape_of_features
 from ddfm.dmfuse.network import Head, HeadConfig
 from ddfm.dmfuse.weights import About, check_prior, load_head, save_head
@@ -28,7 +28,7 @@ from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
 from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
-from ddfm.training.run import TrainingRun, check_seed, prepare
+from ddfm.training.run import TrainingRun, prepare
 
 __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 
@@ -65,7 +65,7 @@ class Settings:
             raise unknown("loss", self.loss, LOSSES)
         if self.noise not in NOISES:
             raise unknown("noise", self.noise, NOISES)
-        check_seed(self.seed)
+        a_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
             raise InputError(f"crops have at least 32 pixels to a side, not {self.size}")

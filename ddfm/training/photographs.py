@@ -63,7 +63,6 @@ class Photographs:
                     level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
         if not self.levels[0]:
             raise InputError(f"no photograph is at least {smallest} pixels wide and high")
-        self.megapixels = sum(a.size for a in self.levels[0]) / 1e6
         # A photograph is drawn as often as it has pixels, so that every crop is as likely.
         self._chances = [
             np.array([a.size for a in level], float) / max(1, sum(a.size for a in level))

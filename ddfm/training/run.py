@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ddfm.arguments import whole_number
 from ddfm.errors import InputError, one_line
 from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
@@ -27,16 +26,10 @@ from ddfm.storage.ours import JSON_MARK
 from ddfm.storage.outputs import check_writable
 from ddfm.training.pictures import draw_curve
 
-__all__ = ["TrainingRun", "check_seed", "prepare"]
+__all__ = ["TrainingRun", "prepare"]
 
 HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
 REPORTING = ("report_every", "sample_every", "save_every")  # these may change within a run
-
-
-def check_seed(seed: int) -> None:
-    """Raise unless all that draws random numbers takes this seed."""
-    if not 0 <= whole_number("seed", seed) < 2**63:
-        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed}")
 
 
 def prepare(out: Path, settings: Any, weights: str) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddfm.arguments import positive
+from ddfm.arguments import a_seed, positive
 from ddfm.errors import InputError, one_line, unknown
 from ddfm.priors.denoise import denoising_psnr
 from ddfm.priors.prior import KINDS, FunctionPrior
@@ -33,7 +33,7 @@ from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import COLORS, sample_sheet
-from ddfm.training.run import TrainingRun, check_seed, prepare
+from ddfm.training.run import TrainingRun, prepare
 from ddfm.training.yardstick import middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
@@ -79,7 +79,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", self.kind, KINDS)
-        check_seed(self.seed)
+        a_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)
         if not 0 <= self.balance <= 1:  # NaN is in no order

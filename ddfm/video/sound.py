@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from heapq import merge
 from pathlib import Path
 from typing import Any
 
 from ddfm.arguments import one_of
 from ddfm.errors import InputError, StorageError, one_line
-from ddfm.imaging.unreadable import explained
 from ddfm.storage.inputs import existing_file
-from ddfm.video.formats import READ
+from ddfm.video.files import EXACT, import_av, open_video
 
 __all__ = ["add_sound", "sound_of"]
 
@@ -46,16 +44,12 @@ def add_sound(video: Path, source: Path, path: Path) -> str | None:
     Returns:
         None, or the kind of the sound where no such file holds it; then nothing is done.
     """
-    import av
-
+    av = import_av()
     temporary = video.with_name(f"{video.stem}-sound{video.suffix}")
     try:
-        with _opened(source) as given, _opened(video) as silent:
+        with open_video(source) as given, open_video(video) as silent:
             track, kind = given.streams.audio[0], given.streams.audio[0].codec_context.name
-            # Without random numbers in it, as `VideoWriter` has it.
-            with av.open(
-                str(temporary.absolute()), "w", container_options={"fflags": "+bitexact"}
-            ) as out:
+            with av.open(str(temporary.absolute()), "w", container_options=EXACT) as out:
                 if kind not in out.supported_codecs:
                     return str(kind)
                 out.metadata.update(silent.metadata)
@@ -99,15 +93,5 @@ def _sounds(film: Any, track: Any, stream: Any, length: float) -> Iterator[tuple
 
 
 def _has_sound(path: Path) -> bool:
-    with _opened(existing_file(path)) as film:
+    with open_video(existing_file(path)) as film:
         return bool(film.streams.audio)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    import av
-
-    with explained(str(path)):
-        film = av.open(str(path.absolute()), options={"format_whitelist": ",".join(READ)})
-    with film:
-        yield film

@@ -26,9 +26,9 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
         raise unknown("way to align volumes", model, SPACE_MODELS)
     look = model == "none"
     found = align_space(
-        _grey(fixed),
+        fixed.grey,
         fixed.affine,
-        _grey(moving),
+        moving.grey,
         moving.affine,
         "rigid" if look else model,
         finest=GRIDS[1] if look else GRIDS[-1],
@@ -68,7 +68,3 @@ def _about(matrix: np.ndarray, off: float, *, sure: bool, applied: bool) -> dict
         "applied": applied,
         "fixed_to_moving": matrix.tolist(),
     }
-
-
-def _grey(volume: Volume) -> np.ndarray:
-    return volume.values.mean(3) if volume.is_color else volume.values

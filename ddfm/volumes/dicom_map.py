@@ -13,7 +13,16 @@ import numpy as np
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_path
 from ddfm.version import __version__
-from ddfm.volumes.dicom_out import code, decimals, geometry, new_series, references, uid_of
+from ddfm.volumes.dicom_out import (
+    code,
+    decimals,
+    geometry,
+    new_series,
+    references,
+    save,
+    sequence,
+    uid_of,
+)
 from ddfm.volumes.volume import Volume
 
 __all__ = ["SUFFIX", "write_map"]
@@ -31,9 +40,6 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
         what: the numbers are, in a few words.
         keep_identity: as for a series, see `ddfm.volumes.dicom_out`.
     """
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
     dataset = new_series(volume, keep_identity)
     dataset.SOPClassUID = PARAMETRIC_MAP
     dataset.SOPInstanceUID = uid_of(str(dataset.SeriesInstanceUID), what)
@@ -55,12 +61,8 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
     dataset.PresentationLUTShape = "IDENTITY"
     dataset.AcquisitionContextSequence = []
     _frames(dataset, volume, what, keep_identity)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     with atomic_path(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+        save(dataset, temporary)
 
 
 def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> None:
@@ -72,67 +74,51 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.FloatPixelData = values.tobytes()
     organization = uid_of(str(dataset.SeriesInstanceUID), "dimensions")
-    dataset.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
+    dataset.DimensionOrganizationSequence = sequence(DimensionOrganizationUID=organization)
     dataset.DimensionOrganizationType = "3D"
-    place, group = 0x00200032, 0x00209113  # the position, in its sequence
-    pointer = {"DimensionIndexPointer": place, "FunctionalGroupPointer": group}
-    dataset.DimensionIndexSequence = [_item(DimensionOrganizationUID=organization, **pointer)]
+    dataset.DimensionIndexSequence = sequence(
+        DimensionOrganizationUID=organization,
+        DimensionIndexPointer=0x00200032,  # the position,
+        FunctionalGroupPointer=0x00209113,  # in its sequence
+    )
     top = max(float(values.max(initial=0)), 1e-3)
-    dataset.SharedFunctionalGroupsSequence = [
-        _item(
-            PixelMeasuresSequence=[
-                _item(
-                    PixelSpacing=decimals([spacing[1], spacing[0]]),
-                    SliceThickness=decimals([spacing[2]])[0],
-                    SpacingBetweenSlices=decimals([spacing[2]])[0],
-                )
-            ],
-            PlaneOrientationSequence=[
-                _item(
-                    ImageOrientationPatient=decimals(np.concatenate([directions[0], directions[1]]))
-                )
-            ],
-            ParametricMapFrameTypeSequence=[_item(FrameType=KIND)],
-            PixelValueTransformationSequence=[
-                _item(RescaleIntercept="0", RescaleSlope="1", RescaleType="US")
-            ],
-            FrameVOILUTSequence=[
-                _item(
-                    WindowCenter=decimals([top / 2])[0],
-                    WindowWidth=decimals([top])[0],
-                )
-            ],
-            RealWorldValueMappingSequence=[
-                _item(
-                    LUTLabel="STD",
-                    LUTExplanation=what,
-                    DoubleFloatRealWorldValueFirstValueMapped=0.0,
-                    DoubleFloatRealWorldValueLastValueMapped=1.0,
-                    RealWorldValueIntercept=0.0,
-                    RealWorldValueSlope=1.0,
-                    MeasurementUnitsCodeSequence=[code("1", "UCUM", "no units")],
-                )
-            ],
-        )
-    ]
+    (apart,) = decimals([spacing[2]])
+    dataset.SharedFunctionalGroupsSequence = sequence(
+        PixelMeasuresSequence=sequence(
+            PixelSpacing=decimals([spacing[1], spacing[0]]),
+            SliceThickness=apart,
+            SpacingBetweenSlices=apart,
+        ),
+        PlaneOrientationSequence=sequence(
+            ImageOrientationPatient=decimals(np.concatenate([directions[0], directions[1]]))
+        ),
+        ParametricMapFrameTypeSequence=sequence(FrameType=KIND),
+        PixelValueTransformationSequence=sequence(
+            RescaleIntercept="0", RescaleSlope="1", RescaleType="US"
+        ),
+        FrameVOILUTSequence=sequence(
+            WindowCenter=decimals([top / 2])[0], WindowWidth=decimals([top])[0]
+        ),
+        RealWorldValueMappingSequence=sequence(
+            LUTLabel="STD",
+            LUTExplanation=what,
+            DoubleFloatRealWorldValueFirstValueMapped=0.0,
+            DoubleFloatRealWorldValueLastValueMapped=1.0,
+            RealWorldValueIntercept=0.0,
+            RealWorldValueSlope=1.0,
+            MeasurementUnitsCodeSequence=code("1", "UCUM", "no units"),
+        ),
+    )
     frames = []
     for k, position in enumerate(positions):
-        frame = _item(
-            FrameContentSequence=[_item(DimensionIndexValues=[k + 1])],
-            PlanePositionSequence=[_item(ImagePositionPatient=decimals(position))],
+        (frame,) = sequence(
+            FrameContentSequence=sequence(DimensionIndexValues=[k + 1]),
+            PlanePositionSequence=sequence(ImagePositionPatient=decimals(position)),
         )
         if keep_identity and (sources := references(volume, k)):
-            derived = dataset.DerivationCodeSequence
-            derived = _item(SourceImageSequence=sources, DerivationCodeSequence=derived)
-            frame.DerivationImageSequence = [derived]
+            frame.DerivationImageSequence = sequence(
+                SourceImageSequence=sources,
+                DerivationCodeSequence=dataset.DerivationCodeSequence,
+            )
         frames.append(frame)
     dataset.PerFrameFunctionalGroupsSequence = frames
-
-
-def _item(**values: Any) -> Any:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    for keyword, value in values.items():
-        setattr(item, keyword, value)
-    return item

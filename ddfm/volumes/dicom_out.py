@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -23,7 +24,7 @@ from ddfm.imaging.quiet import quiet
 from ddfm.storage import ours
 from ddfm.storage.atomic import atomic_folder
 from ddfm.version import __version__
-from ddfm.volumes.dicom import number_of, read_head
+from ddfm.volumes.dicom_files import number_of, read_head
 from ddfm.volumes.reading import LPS, library
 from ddfm.volumes.volume import Volume
 
@@ -36,6 +37,8 @@ __all__ = [
     "new_series",
     "record_in",
     "references",
+    "save",
+    "sequence",
     "uid_of",
     "write",
 ]
@@ -158,7 +161,7 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
     series.SeriesDescription = ours.MARK
     series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
     # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
-    series.DerivationCodeSequence = [code("FUSION", "99DDFM", "Fusion with a diffusion prior")]
+    series.DerivationCodeSequence = code("FUSION", "99DDFM", "Fusion with a diffusion prior")
     series.Manufacturer = "ddfm"
     series.SoftwareVersions = __version__
     series.PatientOrientation = ""
@@ -205,43 +208,39 @@ def record_in(path: Path) -> str | None:
 
 def references(volume: Volume, k: int) -> list[Any]:
     """References to the images of all sources that a slice is made of."""
-    from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
+    why = "Source image for image processing operation"
     items = []
     for origin in volume.origins:
         for class_uid, instance_uid in origin.at_slice(k, volume.affine, volume.shape):
-            if not (UID(class_uid).is_valid and UID(instance_uid).is_valid):
-                continue
-            item = Dataset()
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, instance_uid
-            meaning = "Source image for image processing operation"
-            item.PurposeOfReferenceCodeSequence = [code("121322", "DCM", meaning)]
-            items.append(item)
+            if UID(class_uid).is_valid and UID(instance_uid).is_valid:
+                items += sequence(
+                    ReferencedSOPClassUID=class_uid,
+                    ReferencedSOPInstanceUID=instance_uid,
+                    PurposeOfReferenceCodeSequence=code("121322", "DCM", why),
+                )
     return items
 
 
-def code(value: str, scheme: str, meaning: str) -> Any:
-    """An item of a code sequence."""
+def code(value: str, scheme: str, meaning: str) -> list[Any]:
+    """A sequence of one code."""
+    return sequence(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
+def sequence(**elements: Any) -> list[Any]:
+    """A sequence of one item, which has these elements."""
     from pydicom.dataset import Dataset
 
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
-    return code
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return [item]
 
 
 def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
-    import copy
-
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    dataset = copy.copy(series)
+    dataset = copy(series)
     dataset.SOPInstanceUID = uid_of(str(series.SeriesInstanceUID), str(series.InstanceNumber))
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.Rows, dataset.Columns = plane.shape[:2]
     dataset.PixelRepresentation = 0
     dataset.BitsAllocated = dataset.BitsStored = 8 * plane.itemsize
@@ -257,6 +256,18 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
     data = np.ascontiguousarray(plane).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OW" if plane.itemsize == 2 else "OB"
+    save(dataset, file)
+
+
+def save(dataset: Any, file: Path) -> None:
+    """Writes what has its class and its instance by now."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.save_as(file, enforce_file_format=True)
 
 

@@ -108,26 +108,10 @@ def record_in(path: Path) -> str | None:
 
 def write(path: Path, volume: Volume) -> None:
     """Grey values as they are, colours as RGB24."""
-    nibabel = library("nibabel")
     values = volume.stored()
     if volume.is_color:
         values = np.ascontiguousarray(values).view(_RGB)[..., 0]
-    header = _clean_header(nibabel, volume.source)
-    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    if max(volume.shape) > 32767:
-        kind = nibabel.Nifti2Image
-    header["descrip"] = MARK
-    if volume.record is not None:
-        header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", volume.record.encode()))
-    header.set_data_dtype(values.dtype)
-    image = kind(values, volume.affine, header)
-    if values.dtype == np.uint16:
-        image.header["cal_max"] = 65535
-    try:
-        with atomic_path(path) as temporary:
-            nibabel.save(image, temporary)
-    except (TypeError, ValueError) as error:
-        raise StorageError(f"cannot write {path}: {error}") from None
+    _write(path, values, volume)
 
 
 def write_planes(path: Path, names: Sequence[str], values: np.ndarray, volume: Volume) -> None:
@@ -137,16 +121,27 @@ def write_planes(path: Path, names: Sequence[str], values: np.ndarray, volume: V
         names: what each of the N is, for a comment of the header, a line each.
         volume: on the same grid.
     """
+    _write(path, values.astype(np.float32), volume, "\n".join(names))
+
+
+def _write(path: Path, values: np.ndarray, volume: Volume, *comments: str) -> None:
+    """Values on the grid of a volume, in the header that it came with."""
     nibabel = library("nibabel")
     header = _clean_header(nibabel, volume.source)
-    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    wide = isinstance(header, nibabel.Nifti2Header) or max(volume.shape) > 32767
     header["descrip"] = MARK
-    texts = ["\n".join(names), *([] if volume.record is None else [volume.record])]
-    for text in texts:
+    for text in (*comments, *([] if volume.record is None else [volume.record])):
         header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text.encode()))
-    header.set_data_dtype(np.float32)
-    with atomic_path(path) as temporary:
-        nibabel.save(kind(values.astype(np.float32), volume.affine, header), temporary)
+    header.set_data_dtype(values.dtype)
+    kind = nibabel.Nifti2Image if wide else nibabel.Nifti1Image
+    image = kind(values, volume.affine, header)
+    if values.dtype == np.uint16:
+        image.header["cal_max"] = 65535
+    try:
+        with atomic_path(path) as temporary:
+            nibabel.save(image, temporary)
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"cannot write {path}: {error}") from None
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:

@@ -94,6 +94,11 @@ class Volume:
         return self.values.ndim == 4
 
     @property
+    def grey(self) -> np.ndarray:
+        """Its values, of colours the means."""
+        return self.values.mean(3) if self.is_color else self.values
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         return self.values.shape[:3]
 

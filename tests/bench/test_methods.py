@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -10,21 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ddfm
 from command_line import ddfm_run
 from ddfm.bench import BASELINES
+from ddfm.bench.methods import KEYWORDS
 from ddfm.metrics import evaluate
+from image_files import folders_of_noise
 
 QUICK = ["--prior", "gaussian", "--steps", "2"]
 
 
 @pytest.fixture
 def pairs(tmp_path) -> Path:
-    rng = np.random.default_rng(1)
-    for folder in ("near", "far", "fused"):
-        (tmp_path / "set" / folder).mkdir(parents=True)
-        for name in ("one", "two"):
-            pixels = rng.integers(0, 256, (44, 42), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / folder / f"{name}.png")
+    words = ("near", "far", "fused")
+    folders_of_noise(tmp_path / "set", ("one", "two"), (44, 42), words, seed=1)
     return tmp_path / "set"
 
 
@@ -73,6 +73,10 @@ def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--likelihood", "paper", *QUICK)
     assert result.exit_code == 2 and "two sources" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_may_say_all_that_a_fuser_takes():
+    assert set(KEYWORDS) == set(inspect.signature(ddfm.Fuser).parameters)
 
 
 def test_configurations_and_results_of_others(pairs, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -65,6 +67,25 @@ def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
     maximum = np.asarray(Image.open(out / "fused" / "maximum" / "set" / "one.png"))
     sources = [np.asarray(Image.open(pairs / folder / "one.png")) for folder in ("ir", "vi")]
     assert (maximum == np.maximum(*sources)).all()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or torch.cuda.is_available(), reason="known on Linux without a GPU"
+)
+def test_what_is_finished_or_refused_waits_for_no_torch(pairs, tmp_path):
+    code = (
+        "import sys; from ddfm.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+
+    def said(*more: str) -> str:
+        line = [sys.executable, "-c", code, "bench", pairs, "--out", tmp_path / "out", *more]
+        return subprocess.run(line, capture_output=True, text=True).stdout.splitlines()[-1]
+
+    assert bench(pairs, "--out", tmp_path / "out", "--baselines").exit_code == 0
+    assert said("--baselines") == "0 False"
+    assert said("--columns", "FOO") == "2 False"
 
 
 def test_the_report_is_one_page_with_every_picture(pairs, tmp_path):

@@ -12,17 +12,12 @@ from PIL import Image
 import ddfm
 from command_line import FAST, ddfm_run, refused
 from flir_files import flir_jpeg, kelvin_to_raw
+from image_files import folders_of_noise
 
 
 @pytest.fixture
-def folders(tmp_path) -> tuple[Path, Path]:
-    rng = np.random.default_rng(0)
-    for word in ("ir", "vis"):
-        (tmp_path / word).mkdir()
-        for name in "xy":
-            image = Image.fromarray(rng.integers(0, 256, (12, 10), np.uint8))
-            image.save(tmp_path / word / f"{name}_{word}.png")
-    return tmp_path / "ir", tmp_path / "vis"
+def folders(tmp_path) -> tuple[Path, ...]:
+    return folders_of_noise(tmp_path, ["x_{}", "y_{}"])
 
 
 def test_folders(tmp_path, folders):

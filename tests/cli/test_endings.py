@@ -8,26 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import printable
+from image_files import noise
 
+SIZE = (44, 44)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX alone")
-
-
-def picture(path: Path, seed: int = 0, side: int = 44) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.random.default_rng(seed).integers(0, 256, (side, side), np.uint8)
-    Image.fromarray(image).save(path, "PNG")
-    return path
 
 
 @pytest.fixture
 def pair(tmp_path) -> list[Path]:
-    return [picture(tmp_path / "in" / name, seed) for seed, name in enumerate(("a.png", "b.png"))]
+    return [noise(tmp_path / "in" / f"{name}.png", k, SIZE) for k, name in enumerate("ab")]
 
 
 def shell(line: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -94,10 +88,10 @@ def test_a_signal_ends_even_an_import_that_swallows_all(pair, tmp_path, numbers,
 def test_names_that_are_no_unicode_pass_through_a_benchmark(tmp_path):
     name = os.fsdecode(b"\xff\x1b[31m.png")
     for seed, folder in enumerate(("ir", "vi")):
-        picture(tmp_path / "set" / folder / name, seed)
+        noise(tmp_path / "set" / folder / name, seed, SIZE)
     out = tmp_path / "out"
-    noise = ("--degrade", "noise=9")
-    result = ddfm_run("bench", tmp_path / "set", "--out", out, "--prior", "gaussian", *noise)
+    degrade = ("--degrade", "noise=9")
+    result = ddfm_run("bench", tmp_path / "set", "--out", out, "--prior", "gaussian", *degrade)
     assert result.exit_code == 0, result.output
     assert (out / "fused" / "default" / "set" / name).is_file()
     for table in ("results.csv", "report.html"):
@@ -113,7 +107,7 @@ def test_what_steers_a_terminal_is_shown_instead():
 @pytest.mark.parametrize("rate", ["0.0001", "0", "-1", "1001", "nan", "inf"])
 def test_rates_that_no_film_has(tmp_path, rate):
     pytest.importorskip("av")
-    folders = [picture(tmp_path / name / "1.png").parent for name in ("ir", "vi")]
+    folders = [noise(tmp_path / name / "1.png", 0, SIZE).parent for name in ("ir", "vi")]
     run = ["film", *folders, "-o", tmp_path / "f.mkv", "--rate", rate, *FAST]
     refused(ddfm_run(*run), "from 0.001 to 1000")
 
@@ -130,7 +124,7 @@ def test_home_folders_of_nobody(pair, tmp_path, monkeypatch):
 def test_a_checkpoint_that_is_none(tmp_path, kind):
     import torch
 
-    photographs = picture(tmp_path / "photographs" / "1.png", side=300).parent
+    photographs = noise(tmp_path / "photographs" / "1.png", 0, (300, 300)).parent
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     checkpoint.parent.mkdir()
     if kind == "of another program":
@@ -147,6 +141,6 @@ def test_a_checkpoint_that_is_none(tmp_path, kind):
 @pytest.mark.parametrize("command", ["train-prior", "train-dmfuse"])
 def test_seeds_that_are_none(tmp_path, command):
     for folder in ("ir", "vi"):
-        picture(tmp_path / folder / "1.png")
+        noise(tmp_path / folder / "1.png", 0, SIZE)
     run = [command, tmp_path, "--out", tmp_path.parent / "run", "--seed", -1]
     refused(ddfm_run(*run), "seed must be a whole number from 0")

@@ -43,6 +43,16 @@ def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
         ddfm.fuse(list(pair))
 
 
+def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(pair[0].read_bytes())
+    for again, names in ((pair[0], pair[0]), (copy, f"{pair[0]} and {copy}")):
+        done = ddfm_run("fuse", pair[0], again, "-o", tmp_path / "f.png", *FAST)
+        assert done.exit_code == 0 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"{names}: two sources are the same picture")
+    assert "same picture" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
+
+
 def test_a_folder_of_results_is_not_called_as_a_picture(tmp_path):
     for name in ("ir", "vis"):
         (tmp_path / name).mkdir()

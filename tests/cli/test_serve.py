@@ -31,11 +31,12 @@ def health(port: int):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
-def test_it_ends_what_it_has_taken_in_and_says_nothing():
+def test_it_says_where_it_is_and_ends_what_it_has_taken_in():
     port = free_port()
     command = [sys.executable, "-m", "ddfm", "serve", "--prior", "gaussian", "--device", "cpu"]
     command += ["--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as service:
         end = time.monotonic() + 60
         while time.monotonic() < end and service.poll() is None:
             try:
@@ -54,6 +55,7 @@ def test_it_ends_what_it_has_taken_in_and_says_nothing():
         asking.join(60)
         assert service.wait(60) == 128 + signal.SIGTERM
         assert service.stderr.read() == ""
+        assert service.stdout.read().startswith(f"http://127.0.0.1:{port}/ ")
     assert answers == [200]
 
 
@@ -61,3 +63,6 @@ def test_what_makes_no_sense_is_said_before_it_listens():
     refused(ddfm_run("serve", "--seconds", "0"), "numbers above 0")
     refused(ddfm_run("serve", "--prior", "defualt"), "did you mean default")
     refused(ddfm_run("serve", "--device", "abacus"), "abacus")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        refused(ddfm_run("serve", "--port", port), "cannot listen", port)

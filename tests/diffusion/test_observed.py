@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddfm.diffusion.observed import LEFT, LOST, observe, with_independent_noise
+from ddfm.diffusion.observed import LEFT, LOST, TOLD, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise
 from ddfm.numerics.filters import smooth
 from ddfm.priors.gaussian import GaussianPrior
@@ -29,15 +29,15 @@ def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
     """Of y = x + n with x ~ N(0, s^2): mean k y and variance k sigma^2, k = s^2/(s^2 + sigma^2).
 
     To which comes what a prior may have lost that knows less than this one: LOST^2 sigma times the
-    deviation, k^(1/2) sigma.
+    deviation, k^(1/2) sigma. And the mean is that of a little less noise.
     """
     std = SIGMA * math.sqrt(left_open / (1 - left_open))
     prior, seen = field(std)
     source = observe(seen, prior, seen.shape[-2:], clean=0.0, clipped=0.0)
     sigma = source.level
-    k = std**2 / (std**2 + sigma**2)
+    k, told = (std**2 / (std**2 + noise**2) for noise in (sigma, TOLD * sigma))
     drawn = source.drawn(prior, Noise(range(40)))
-    torch.testing.assert_close(source.mean, k * seen, atol=0.05 * sigma, rtol=0)
+    torch.testing.assert_close(source.mean, told * seen, atol=0.05 * sigma, rtol=0)
     off = drawn.mean(0) - k * seen[0]
     expected = (k + LOST**2 * math.sqrt(k)) * sigma**2
     assert float(off.square().mean().sqrt()) < 1.3 * math.sqrt(expected / 40)  # of 40 samples

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,3 +27,27 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
     if example == "folder":
         assert "first run: 3 fused" in said and "second run: 3 skipped" in said
     assert all(name in said for name in written)
+
+
+def test_a_fusion_without_torch_pads_cuts_and_warns(tmp_path):
+    """By graphs of one operation; what real ones make is in docs/export.md."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from small_graphs import write_graphs
+
+    write_graphs(tmp_path)
+    rng = np.random.default_rng(0)
+    sources = [rng.integers(0, 256, (37, 45, 3), dtype=np.uint8) for _ in range(2)]
+    names = [str(tmp_path / f"{name}.png") for name in ("a", "b", "fused")]
+    for name, pixels in zip(names, sources, strict=False):
+        Image.fromarray(pixels).save(name)
+    code = (
+        "import runpy, sys; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__'); "
+        "print(any(name in sys.modules for name in ('torch', 'ddfm', 'scipy')))"
+    )
+    path = ROOT / "examples" / "without_torch.py"
+    line = [sys.executable, "-c", code, path, tmp_path, *names]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    luma = sum(np.dot(pixels, [0.299, 0.587, 0.114]) for pixels in sources) / 2
+    assert np.abs(np.asarray(Image.open(names[-1])) - luma[..., None]).max() <= 1
+    assert done.stderr.count("is noisy") == 2 and done.stdout == "False\n"

@@ -236,6 +236,7 @@ def test_the_respacings_that_are_named_work_with_every_recipe():
 
 def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     """By the prior, of the noise that was found; and the result tells how much that was."""
+    from ddfm.diffusion.observed import TOLD
     from ddfm.priors.denoise import denoise, unclipped
 
     found = {0: 0.2, 1: 0.0}  # the first is measured once more, when it is clean
@@ -257,7 +258,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     (made,) = Toy.made
     padded = np.pad(a, ((0, 2), (0, 1)), mode="reflect")
     with torch.no_grad():
-        expected = denoise(prior, torch.from_numpy(2 * padded - 1)[None, None], 0.2)
+        expected = denoise(prior, torch.from_numpy(2 * padded - 1)[None, None], TOLD * 0.2)
     expected = unclipped(expected, 0.2)
     np.testing.assert_allclose(made.i, expected, atol=1e-5)
     np.testing.assert_allclose(made.v[0, 0, :10, :7], 2 * b - 1, atol=1e-6)

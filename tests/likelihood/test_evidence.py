@@ -12,9 +12,10 @@ from ddfm import DdfmError
 from ddfm.config import FusionConfig
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.likelihood.targets import find_targets
+from ddfm.numerics.bands import WHOLE
 from ddfm.numerics.filters import largest_within, smooth
 from ddfm.numerics.poisson import PoissonSolver, adjoint, dct, grad, idct, in_cosines
-from ddfm.numerics.regions import smooth_regions
+from ddfm.numerics.regions import from_grid, on_grid, smoothed_on_grid
 from ddfm.numerics.tone import Tone
 
 PLAIN = {"theta": 0.0, "phi": 0.0, "faint": 0.0}  # neither targets nor what is foreign
@@ -402,7 +403,8 @@ def test_levels_are_decided_region_by_region():
     s = torch.cat(sources, dim=1)
     with_edges = EvidenceLikelihood(*sources, width=0.7, edge=0.05, saliency="exposed")
     with_edges.first_guess()
-    expected = smooth_regions(-(s**2) / 2, s, 0.7, 0.05)
+    smoothed = smoothed_on_grid(on_grid(-(s**2) / 2), on_grid(s), 0.7, 0.05)
+    expected = from_grid(smoothed, s.shape, WHOLE)
     torch.testing.assert_close(with_edges.levels.regions(), expected)
     narrow = EvidenceLikelihood(*sources, width=0.008, saliency="exposed")
     narrow.first_guess()

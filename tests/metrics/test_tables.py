@@ -7,12 +7,11 @@ import io
 import json
 import math
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from command_line import ddfm_run
 from ddfm.metrics.tables import Table, as_csv, as_latex, as_markdown, column
+from image_files import folders_of_noise
 
 ROWS = [
     ("ours", {"EN": 7.1234, "Nabf": 0.02, "targets": 12.0, "VIF": 0.9}),
@@ -59,13 +58,8 @@ def test_no_cell_of_csv_is_a_formula(cell):
 
 @pytest.fixture
 def folders(tmp_path):
-    rng = np.random.default_rng(0)
-    for folder in ("fused", "ir", "vis"):
-        (tmp_path / folder).mkdir()
-        for name in ("one", "=two"):
-            image = rng.integers(0, 256, (48, 50), np.uint8)
-            Image.fromarray(image).save(tmp_path / folder / f"{name}.png")
-    return [str(tmp_path / folder) for folder in ("fused", "ir", "vis")]
+    words = ("fused", "ir", "vis")
+    return list(map(str, folders_of_noise(tmp_path, ("one", "=two"), (48, 50), words)))
 
 
 def test_metrics_of_folders_in_every_form(folders):
@@ -81,3 +75,14 @@ def test_metrics_of_folders_in_every_form(folders):
     assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
     one = [f"{folder}/one.png" for folder in folders]
     assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
+
+
+def test_a_table_has_the_metrics_of_papers_where_nobody_says_others(folders):
+    fused, a, b = (f"{folder}/one.png" for folder in folders)
+    how = "--markdown", "--task", "ir-visible"
+    usual = ["pair", "EN ↑", "SD ↑", "MI ↑", "VIF ↑", "Qabf ↑", "SSIM ↑"]
+    for sources, more in (((a, b), 6), ((a, b, b), 0)):  # targets are of two sources
+        table = ddfm_run("metrics", fused, *sources, *how).stdout
+        head = next(line for line in table.splitlines() if line.startswith("|"))
+        cells = [cell.strip() for cell in head.strip("|").split("|")]
+        assert cells[:7] == usual and len(cells) == 7 + more

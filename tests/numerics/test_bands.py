@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ddfm.config import FusionConfig
+from ddfm.imaging.inherited import in_color
 from ddfm.imaging.picture import from_array
-from ddfm.imaging.sources import in_color
 from ddfm.likelihood import EvidenceLikelihood, make_likelihood
 from ddfm.numerics import bands as module
 from ddfm.numerics.bands import WHOLE, band_of, bands, in_bands, sum_in_bands

@@ -6,7 +6,8 @@ import torch
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from ddfm.numerics.regions import GRID, smooth_regions
+from ddfm.numerics.bands import WHOLE
+from ddfm.numerics.regions import GRID, from_grid, on_grid, smoothed_on_grid
 
 
 def picture(seed: int, size=(24, 30)) -> torch.Tensor:
@@ -17,6 +18,12 @@ def picture(seed: int, size=(24, 30)) -> torch.Tensor:
     sources = torch.stack([waves, -waves]) + 0.01 * torch.randn(2, *size, generator=generator)
     sources[0, :, size[1] // 2 :] += 0.8
     return sources[None].double()
+
+
+def smooth_regions(x: torch.Tensor, sources: torch.Tensor, width: float, contour: float):
+    """By way of the grid."""
+    y = smoothed_on_grid(on_grid(x), on_grid(sources), width, contour)
+    return from_grid(y, x.shape, WHOLE)
 
 
 def direct(x: np.ndarray, sources: np.ndarray, width: float, contour: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.fuser import Fuser
 from ddfm.pipeline.dask_engine import OnDask
 from ddfm.pipeline.folders import fuse_folders
+from image_files import folders_of_noise
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
@@ -35,14 +36,8 @@ def cluster():
 
 
 @pytest.fixture
-def folders(tmp_path) -> tuple[Path, Path]:
-    rng = np.random.default_rng(0)
-    for word in ("ir", "vis"):
-        (tmp_path / word).mkdir()
-        for k in range(7):
-            image = Image.fromarray(rng.integers(0, 256, (24, 30), np.uint8))
-            image.save(tmp_path / word / f"{k}.png")
-    return tmp_path / "ir", tmp_path / "vis"
+def folders(tmp_path) -> tuple[Path, ...]:
+    return folders_of_noise(tmp_path, range(7), (24, 30))
 
 
 def fuser() -> Fuser:

@@ -15,6 +15,7 @@ from ddfm.errors import DdfmError
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.manifest import NAME
+from image_files import folders_of_noise
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +23,8 @@ def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
 
 
-def make_pairs(root: Path, count: int, size: tuple[int, int] = (24, 20)) -> tuple[Path, Path]:
-    rng = np.random.default_rng(0)
-    folders = root / "ir", root / "vis"
-    for folder, word in zip(folders, ("ir", "vis"), strict=True):
-        folder.mkdir()
-        for k in range(count):
-            image = rng.integers(0, 256, size, np.uint8)
-            Image.fromarray(image).save(folder / f"{k:03d}_{word}.png")
-    return folders
+def make_pairs(root: Path, count: int) -> tuple[Path, ...]:
+    return folders_of_noise(root, [f"{k:03d}_{{}}" for k in range(count)], (24, 20))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import ddfm
 from command_line import ddfm_run
@@ -14,6 +12,7 @@ from ddfm.errors import DdfmError
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.pipeline.shards import find_shard, merge_shards
 from ddfm.storage.manifest import NAME, Manifest, Shard
+from image_files import folders_of_noise
 
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "1", "--device", "cpu"]
 
@@ -24,14 +23,8 @@ def fuser() -> ddfm.Fuser:
 
 
 @pytest.fixture
-def folders(tmp_path) -> tuple[Path, Path]:
-    rng = np.random.default_rng(0)
-    for word in ("ir", "vis"):
-        (tmp_path / word).mkdir()
-        for k in range(9):
-            image = rng.integers(0, 256, (12, 10), np.uint8)
-            Image.fromarray(image).save(tmp_path / word / f"{k}.png")
-    return tmp_path / "ir", tmp_path / "vis"
+def folders(tmp_path) -> tuple[Path, ...]:
+    return folders_of_noise(tmp_path, range(9))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,8 +8,10 @@ from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
+from ddfm.registration import align as room
 from ddfm.registration.align import align, check
 from ddfm.registration.pictures import lay
+from ddfm.registration.refine import Fit, deviations
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 from places import EXAMPLES
@@ -151,6 +153,35 @@ def test_the_unsure_stay_as_they_were_with_a_word():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
     left = lay((a, b), "auto")
     assert left.pictures[0] is a and "stays as it is" in left.words[0]
+
+
+@pytest.mark.parametrize(
+    ("better", "apart", "spread", "sure"),
+    [
+        (3.2, 8.0, 1.5, False),  # better, though not by enough to be taken, and elsewhere
+        (2.5, 8.0, 1.5, True),
+        (3.2, 1.0, 1.5, True),  # hardly elsewhere
+        (0.5, 8.0, 20.0, False),  # tiles do not tell it, and so cannot speak against it
+        (-0.5, 8.0, 20.0, True),  # they do
+    ],
+)
+def test_a_larger_model_casts_doubt_on_a_smaller(monkeypatch, better, apart, spread, sure):
+    """A shift by 10 pixels is sure; perspective, which is not, would move it further."""
+    size, tiles = (300, 400), np.random.default_rng(0).normal(0.5, 0.1, 100)
+    gain = np.random.default_rng(1).normal(0, 0.05, 100)
+    gain += better * gain.std() / np.sqrt(gain.size) - gain.mean()
+    assert deviations(gain) == pytest.approx(better, abs=0.1)
+
+    def moved(x):
+        return np.array([[1, 0, x], [0, 1, 0], [0, 0, 1.0]])
+
+    found = {
+        "shift": Fit(moved(10.0), tiles, spread=0.3, stand=9.0),
+        "homography": Fit(moved(10.0 + apart), tiles + gain, spread, stand=9.0),
+    }
+    monkeypatch.setattr(room._Work, "fits", lambda *_: found)
+    result = align(np.zeros(size, np.float32), np.zeros(size, np.float32))
+    assert result.transform.model == "shift" and result.sure is sure
 
 
 @pytest.mark.parametrize("blob", [3, 6])

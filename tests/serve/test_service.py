@@ -1,9 +1,11 @@
 """The service: pictures as of the command line, and a sentence for whatever cannot be fused."""
 
 import base64
+import html
 import io
 import json
 import random
+import re
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
+from ddfm.config import FusionConfig
 from ddfm.priors import load_prior
 from ddfm.serve.app import Service, make_app
 from ddfm.serve.limits import Limits
@@ -213,3 +216,25 @@ def test_its_pages_ask_no_other_host(client):
     page = client.get("/docs")
     assert "http" not in page.text
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def sent_by_a_browser(client, files):
+    """As a form is, in which fields that are left empty are files without a name."""
+    parts = [b'"options"\r\n\r\n' + json.dumps(OPTIONS).encode()]
+    for _, (name, data) in files:
+        parts.append(f'"sources"; filename="{name}"\r\n\r\n'.encode() + data)
+    body = b"".join(b"--x\r\nContent-Disposition: form-data; name=" + p + b"\r\n" for p in parts)
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    return client.post("/fuse", content=body + b"--x--\r\n", headers=kind)
+
+
+def test_the_form_for_people_is_one_that_the_service_understands(client):
+    """Its choices are options, and fields that are left empty no files."""
+    text = html.unescape(client.get("/").text)
+    options = [json.loads(value) for value in re.findall(r"value=['\"]({.*?})['\"]>", text)]
+    assert {} in options and {"task": "medical"} in options
+    assert all(FusionConfig(**chosen) for chosen in options)
+    empty = "sources", ("", b"")
+    answer = sent_by_a_browser(client, [*pair(), empty])
+    assert answer.content == fuse(client, pair()).content
+    assert "pass two" in sent_by_a_browser(client, [png(1), empty, empty]).json()["error"]

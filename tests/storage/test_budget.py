@@ -253,8 +253,8 @@ def test_pictures_beyond_the_limit_of_pillow_can_be_read(tmp_path, monkeypatch):
     [
         ["fuse", "PIPE", "PIPE", "-o", "out.png"],
         ["volume", "PIPE", "PIPE", "-o", "out.nii"],
-        ["fuse", "a.png", "a.png", "-o", "out.png", "--method", "dmfuse", "--head", "PIPE"],
-        ["fuse", "a.png", "a.png", "-o", "out.png", "--prior", "PIPE"],
+        ["fuse", "a.png", "b.png", "-o", "out.png", "--method", "dmfuse", "--head", "PIPE"],
+        ["fuse", "a.png", "b.png", "-o", "out.png", "--prior", "PIPE"],
         ["bench", "set", "--out", "out", "--config", "PIPE"],
         ["film", "PIPE", "PIPE", "-o", "out.mkv"],
     ],
@@ -262,7 +262,8 @@ def test_pictures_beyond_the_limit_of_pillow_can_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", ["", ".nii.gz", ".nrrd", ".safetensors"])
 def test_pipes_are_refused_before_they_are_opened(tmp_path, monkeypatch, command, suffix):
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for name, level in (("a.png", 0), ("b.png", 255)):
+        Image.new("L", (8, 8), level).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     result = ddfm_run(*[f"pipe{suffix}" if word == "PIPE" else word for word in command])
     refused(result, f"cannot read pipe{suffix}: it is not a regular file")

@@ -23,6 +23,7 @@ from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.storage.atomic import atomic_folder, atomic_path
 from ddfm.volumes.files import check_volume_output
+from image_files import noise
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -31,13 +32,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def picture(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    image = np.random.default_rng(seed).integers(0, 256, (12, 10), np.uint8)
-    Image.fromarray(image).save(path, "PNG")
-    return path
 
 
 @pytest.fixture
@@ -66,14 +60,14 @@ def test_what_was_temporary_can_be_read_by_others(tmp_path):
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_an_image_is_not_replaced_by_its_fusion(tmp_path, no_work, which):
-    sources = [picture(tmp_path / f"{name}.png", k) for k, name in enumerate("abc")]
+    sources = [noise(tmp_path / f"{name}.png", k) for k, name in enumerate("abc")]
     before = contents(tmp_path)
     refused(ddfm_run("fuse", *sources, "-o", sources[which], *FAST), "it is a source itself")
     assert contents(tmp_path) == before
 
 
 def test_other_names_of_a_source_count(tmp_path, no_work, monkeypatch):
-    a, b = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", 1)
+    a, b = noise(tmp_path / "a.png"), noise(tmp_path / "b.png", 1)
     link = tmp_path / "link.png"
     link.symlink_to(a)
     before = contents(tmp_path)
@@ -100,7 +94,7 @@ def test_a_film_is_not_replaced_by_its_fusion(tmp_path, no_work):
 def test_frames_of_an_earlier_fusion_are_not_replaced_by_the_next(tmp_path, fuser):
     """Whose manifest knows them, so that nothing else would hold it back."""
     for word in ("ir", "vis"):
-        picture(tmp_path / word / "1.png")
+        noise(tmp_path / word / "1.png")
     first = tmp_path / "first"
     fuse_sequence(tmp_path / "ir", tmp_path / "vis", first, fuser)
     (tmp_path / "links").mkdir()
@@ -118,17 +112,17 @@ def test_a_volume_is_not_replaced_by_its_fusion(tmp_path, no_work):
         volume.write_bytes(b"a volume")
     for volume in volumes:
         refused(ddfm_run("volume", *volumes, "-o", volume, *FAST), "it is a source itself")
-    montage = picture(tmp_path / "look.png")
+    montage = noise(tmp_path / "look.png")
     run = ["volume", volumes[0], montage, "-o", tmp_path / "x.nii", "--montage", montage]
     refused(ddfm_run(*run, *FAST), "it is a source itself")
-    series = picture(tmp_path / "series" / "1").parent
+    series = noise(tmp_path / "series" / "1").parent
     refused(ddfm_run("volume", series, volumes[0], "-o", series, *FAST), "it is a source itself")
     assert set(contents(tmp_path)) == {"a.nii", "b.nii", "look.png", "series/1"}
 
 
 def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
     for word in ("ir", "vis"):
-        picture(tmp_path / word / "1.png")
+        noise(tmp_path / word / "1.png")
     first = tmp_path / "first"
     fuse_folders(tmp_path / "ir", tmp_path / "vis", first, fuser)
     (tmp_path / "links").mkdir()
@@ -160,7 +154,7 @@ def closed(tmp_path):
 
 def test_a_folder_that_takes_no_video(tmp_path, closed, no_work):
     pytest.importorskip("av")
-    folders = [picture(tmp_path / word / "1.png").parent for word in ("ir", "vis")]
+    folders = [noise(tmp_path / word / "1.png").parent for word in ("ir", "vis")]
     refused(ddfm_run("film", *folders, "-o", closed / "f.mp4", *FAST), "cannot write", "f.mp4")
 
 
@@ -187,15 +181,14 @@ def test_a_place_is_tried_and_left_as_it_was(tmp_path):
 
 def test_a_format_that_ends_before_the_image_does(tmp_path, no_work):
     """WebP has 14 bits for a side."""
-    wide = tmp_path / "wide.png"
-    Image.new("L", (1 << 14, 1)).save(wide)
-    run = ["fuse", wide, wide, "-o"]
+    a, b = (noise(tmp_path / f"{name}.png", k, (1, 1 << 14)) for k, name in enumerate("ab"))
+    run = ["fuse", a, b, "-o"]
     refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "WEBP ends at 16383 pixels a side")
 
 
 def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, monkeypatch):
     for word in ("ir", "vis"):
-        picture(tmp_path / word / "small.png")
+        noise(tmp_path / word / "small.png")
         Image.new("L", (1 << 14, 1)).save(tmp_path / word / "wide.png")
     stream, sizes = ddfm.Fuser.stream, []
 
@@ -232,7 +225,7 @@ def test_who_is_told_to_end_takes_away_what_is_half_written(tmp_path, name):
     pytest.importorskip("av")
     for folder in ("ir", "vis"):
         for k in range(99):
-            picture(tmp_path / folder / f"{k}.png", k)
+            noise(tmp_path / folder / f"{k}.png", k)
     out = tmp_path / "out"
     out.mkdir()
     run = ["film", tmp_path / "ir", tmp_path / "vis", "-o", out / "f.mp4", *FAST]

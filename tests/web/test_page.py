@@ -15,54 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 from command_line import ddfm_run, refused
 from ddfm.storage.ours import MARK
 from ddfm.web.server import site_server
 from ddfm.web.site import RUNTIME, build_site
+from small_graphs import write_graphs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 DIST = os.environ.get("DDFM_ONNXRUNTIME_WEB")
 
 
-def graph(nodes, inputs, output, about=()):
-    shape = [1, None, None, None]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
-    out = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
-    half = helper.make_tensor("half", TensorProto.FLOAT, [], [0.5])
-    made = helper.make_graph(nodes, "made", values, [out], initializer=[half])
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    for key, value in dict(about).items():
-        model.metadata_props.add(key=key, value=value)
-    return model.SerializeToString()
-
-
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory):
-    """A method that means, a tone that does nothing, noise that is 0.5, colours that are a's."""
-    node = helper.make_node
-    mean = [node("Add", ["a", "b"], ["sum"]), node("Mul", ["sum", "half"], ["fused"])]
-    said = {"pad": "16", "clean": "0.4"}
     folder = tmp_path_factory.mktemp("graphs")
-    made = {
-        "default": graph(mean, ["a", "b"], "fused", said),
-        "tone": graph([node("Identity", ["fused"], ["toned"])], ["fused"], "toned"),
-        "noise": graph([node("Identity", ["half"], ["noise"])], ["x"], "noise"),
-        "color": graph(
-            [
-                node("Sub", ["a", "a"], ["zero"]),
-                node("Sub", ["b", "b"], ["nothing"]),
-                node("Add", ["zero", "nothing"], ["none"]),
-                node("Add", ["fused", "none"], ["rgb"]),
-            ],
-            ["fused", "a", "b"],
-            "rgb",
-        ),
-    }
-    for name, data in made.items():
-        (folder / f"{name}.onnx").write_bytes(data)
+    write_graphs(folder)
     return folder
 
 
@@ -188,10 +156,14 @@ def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, addre
     assert "noisy" in page.inner_text("#warning")
     assert all(url.startswith((address, "blob:")) for url in page.asked)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.getElementById('result').getBoundingClientRect().top") < 844
     page.locator("#strength").fill("0")  # the visible picture alone
     page.wait_for_timeout(500)
     visible = b["pixels"] @ [0.299, 0.587, 0.114]
     assert np.abs(downloaded(page) - visible[..., None]).max() <= 1 / 255
+    page.click("#swap")
+    shown = "['a', 'b'].map(side => document.getElementById(`file-${side}`).files[0].name)"
+    assert page.evaluate(shown) == ["2.png", "1.png"]
 
 
 def test_the_download_has_what_the_camera_wrote(page):
@@ -245,7 +217,7 @@ def test_a_damaged_file_ends_in_a_message(page):
     page.set_input_files("#file-a", given(picture(1)))
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
-    assert "same size" in page.inner_text("#warning")
+    assert "of one size" in page.inner_text("#warning")
 
 
 def test_it_works_offline_and_everything_has_a_name(page):

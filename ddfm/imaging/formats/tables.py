@@ -46,7 +46,8 @@ def _npy(path: Path, name: str) -> np.ndarray:
 def _csv(text: str, name: str) -> np.ndarray:
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines() if line.strip()]
     between = next((sign for sign in "\t;" if lines and sign in lines[-1]), ",")
-    rows = [_numbers(line.rstrip(between), between) for line in lines]
+    cells = [line.rstrip(between).split(between) for line in lines]
+    rows = [[_number(cell, between) for cell in line] for line in cells]
     # Whatever stands before, or behind, is what the program has to say about the picture.
     widths = [len(row) for row in rows if np.isfinite(row).sum() * 2 > len(row)]
     width = max(set(widths), key=widths.count, default=0)
@@ -54,10 +55,6 @@ def _csv(text: str, name: str) -> np.ndarray:
     if width < 2 or len(table) < 2:
         raise InputError(f"{name} is no table of numbers, such as temperatures, row by row")
     return np.array(table, np.float32)
-
-
-def _numbers(line: str, between: str) -> list[float]:
-    return [_number(cell, between) for cell in line.split(between)]
 
 
 def _number(cell: str, between: str) -> float:

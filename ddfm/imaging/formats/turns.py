@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from ddfm.imaging.renderings import explained_by
+
 __all__ = ["quarter_turns"]
 
 BINS = 24  # of temperatures
@@ -34,10 +36,4 @@ def _explained(values: np.ndarray, rendering: Image.Image) -> float:
     size = values.shape[1], values.shape[0]
     colors = np.asarray(rendering.convert("RGB").resize(size, Image.Resampling.BOX), np.float64)
     colors = colors.reshape(-1, 3) - colors.mean(axis=(0, 1))
-    warmth = values.ravel()
-    edges = np.quantile(warmth, np.linspace(0, 1, BINS + 1)[1:-1])
-    bins = np.digitize(warmth, edges)
-    count = np.maximum(np.bincount(bins, minlength=BINS), 1)
-    sums = (np.bincount(bins, color, BINS) for color in colors.T)
-    between = sum(float((total**2 / count).sum()) for total in sums)
-    return between / max(float((colors**2).sum()), 1e-9)
+    return explained_by(values.ravel(), colors, BINS) / max(float((colors**2).sum()), 1e-9)

@@ -22,7 +22,7 @@ const run = (graph, feeds) => new Promise((resolve, reject) => {
 });
 
 const site = await (await fetch('site.json')).json();
-for (const [name, title] of [['default', 'Likelihood'], ['dmfuse', 'DMFuse, a network']]) {
+for (const [name, title] of [['default', 'Default'], ['dmfuse', 'DMFuse, a network']]) {
   if (site.graphs[name]) $('method').add(new Option(title, name));
 }
 
@@ -40,7 +40,8 @@ async function read(file) {
   }
   const {width, height} = image;
   if (width * height > site.pixels) {
-    throw new Error(`${file.name} has ${width} x ${height} pixels, too many for this page.`);
+    throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes up to `
+      + `${Math.floor(site.pixels / 1e6)} million. ddfm on the command line takes more.`);
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
@@ -83,7 +84,8 @@ async function fuse() {
   if (!a || !b) return say('Choose the other picture.');
   if (a.width !== b.width || a.height !== b.height) {
     return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
-      + `${b.width} × ${b.height}; they must show the same scene at the same size.`);
+      + `${b.width} × ${b.height}; here they must be of one size and lie on each other. `
+      + 'ddfm on the command line takes others (--resize, --align auto).');
   }
   say('Fusing …');
   const {width, height} = a, graph = $('method').value, about = site.graphs[graph];
@@ -107,6 +109,7 @@ async function fuse() {
     if (mine !== round) return;
     fused = {width, height, plane, below: planes.b};
     await paint();
+    $('result').scrollIntoView({block: 'nearest'}); // on a phone it is below what is seen
     say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
     const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
     warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
@@ -167,11 +170,14 @@ for (const side of ['a', 'b']) {
   drop.ondrop = event => {
     event.preventDefault();
     drop.classList.remove('over');
-    choose(side, event.dataTransfer.files[0]);
+    input.files = event.dataTransfer.files; // whose name it shows
+    choose(side, input.files[0]);
   };
 }
 $('swap').onclick = async () => {
+  const [a, b] = ['a', 'b'].map(side => $(`file-${side}`));
   [sources.a, sources.b] = [sources.b, sources.a];
+  [a.files, b.files] = [b.files, a.files];
   show('a');
   show('b');
   await fuse();

@@ -1,0 +1,83 @@
+"""What became of many fusions: of each, and of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ddfm.imaging.metadata import kept_word
+from ddfm.imaging.pairing import Pairing
+
+__all__ = ["Outcome", "Summary"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
+
+    output: Path
+    status: str
+    error: str = ""
+    words: tuple[str, ...] = ()  # warnings about its sources
+    kept: tuple[str, ...] = ()  # of persons and places
+
+    def __str__(self) -> str:
+        said = self.error or "; ".join(self.words)
+        return f"{self.output}: {self.status}" + (f": {said}" if said else "")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of all items.
+
+    Attributes:
+        outcomes: of each.
+        seconds: that it took.
+        pairing: of folders, which files were pairs, and which were not.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0
+    pairing: Pairing = field(default_factory=Pairing)
+
+    def of(self, status: str) -> list[Outcome]:
+        """The outcomes of one kind."""
+        return [outcome for outcome in self.outcomes if outcome.status == status]
+
+    @property
+    def ok(self) -> bool:
+        """Whether none failed."""
+        return not self.of("failed")
+
+    def plain(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        files = {pair.name: list(map(str, pair.files)) for pair in self.pairing.pairs}
+        outcomes = [
+            {
+                "name": one.output.stem,
+                "sources": files.get(one.output.stem, []),
+                "output": str(one.output),
+                "status": one.status,
+                **({"error": one.error} if one.error else {}),
+            }
+            for one in self.outcomes
+        ]
+        left = {name: list(map(str, some)) for name, some in self.pairing.ambiguous.items()}
+        return {
+            "outcomes": outcomes,
+            "ambiguous": left,
+            "unpaired": list(map(str, self.pairing.unpaired)),
+            "left_out": {str(path): why for path, why in self.pairing.others.items()},
+            "seconds": round(self.seconds, 3),
+        }
+
+    def __str__(self) -> str:
+        lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
+        lines += self.pairing.leftovers()
+        if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
+            lines.append(kept_word(kept))
+        kinds = ("fused", "skipped", "failed", "planned")
+        counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
+        what = ", ".join(counts + self.pairing.counts()) or "nothing to do"
+        return "\n".join([*lines, f"{what} in {self.seconds:.1f} s"])

@@ -1,0 +1,116 @@
+"""Files of DICOM, one by one: their heads and their pixels, unpacked with care."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddfm.errors import InputError, one_line
+from ddfm.imaging.unreadable import explained
+from ddfm.storage.budget import ask_bytes
+from ddfm.storage.inputs import BoundedFile
+from ddfm.volumes.reading import library
+
+__all__ = ["frames_of", "number_of", "pixels_of", "read_head"]
+
+_PIECE = 1 << 20  # bytes to look at, at once
+_COPIES = 4  # of what is stored: unpacked, as an array, rescaled
+
+
+def read_head(file: Path) -> Any:
+    """Everything but the pixels, or None for what is not DICOM."""
+    pydicom = library("pydicom")
+    with explained(str(file)):
+        try:
+            return _dataset(file, stop_before_pixels=True)
+        except pydicom.errors.InvalidDicomError:
+            return None
+
+
+def number_of(head: Any) -> int | None:
+    """Of the series, if it has one."""
+    try:
+        return int(head.get("SeriesNumber"))
+    except (TypeError, ValueError):
+        return None
+
+
+def frames_of(head: Any) -> int:
+    """How many frames there are; what is no number is none that somebody counted."""
+    try:
+        return int(head.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        return 1
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """The stored values of a file, decompressed; RGB for any kind of colour."""
+    with explained(str(path)):
+        dataset = _dataset(path)
+        if frames_of(dataset) == 1 and "NumberOfFrames" in dataset:
+            del dataset.NumberOfFrames  # which may be no number
+        _check_syntax(dataset, path)
+        ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
+        try:
+            pixels = dataset.pixel_array
+        except Exception as error:
+            raise InputError(f"{path} is truncated or damaged: {one_line(error)}") from None
+        kind = str(dataset.get("PhotometricInterpretation", ""))
+        if kind == "PALETTE COLOR":
+            from pydicom.pixels.processing import apply_color_lut
+
+            return apply_color_lut(pixels, dataset)[..., :3]
+        if kind == "MONOCHROME1":  # its lowest value is shown white
+            bits = int(dataset.get("BitsStored", 16))
+            return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
+                np.int64
+            )
+        return pixels
+
+
+def _dataset(file: Path, **options: Any) -> Any:
+    pydicom = library("pydicom")
+    with BoundedFile(file) as bounded:
+        _refuse_bomb(pydicom, bounded, file)
+        bounded.seek(0)
+        return pydicom.dcmread(bounded, **options)
+
+
+def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path) -> None:
+    """Where a file is deflated as a whole, pydicom unpacks all there is, even to read its head."""
+    reader = pydicom.filereader
+    reader.read_preamble(file, False)
+    meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return
+    inflater, data, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), b"", 0
+    while not inflater.eof and (data := data or file.read(_PIECE)):
+        unpacked += len(inflater.decompress(data, _PIECE))
+        data = inflater.unconsumed_tail
+        ask_bytes(_COPIES * unpacked, str(path), file.length)
+
+
+def _bytes_stored(dataset: Any) -> int:
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), frames_of(dataset)
+    depth = int(dataset.get("SamplesPerPixel") or 1) * (int(dataset.BitsAllocated) + 7) // 8
+    return rows * columns * frames * depth
+
+
+def _check_syntax(dataset: Any, path: Path) -> None:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or not syntax.is_encapsulated:
+        return
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        raise InputError(
+            f"{path} is compressed as {syntax.name}, which nothing here unpacks; pip install "
+            "python-gdcm, or convert it first: gdcmconv --raw IN OUT"
+        )
