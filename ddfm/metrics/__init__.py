@@ -56,7 +56,6 @@ __all__ = [
     "lights_kept",
     "lights_lost",
     "mef_ssim",
-    "metrics_of_papers",
     "mi",
     "ms_ssim",
     "mse",
