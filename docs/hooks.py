@@ -1,6 +1,6 @@
 """What the site (`make docs`) makes by itself: gallery, commands, formulas, pages of the root.
 
-- The gallery runs every script of examples/ and shows what it printed and drew.
+- The gallery runs the scripts of examples/ and shows what they printed and drew.
 - The commands' pages are their own help.
 - Formulas become MathML here, so that a page needs no script to typeset them.
 - What lies outside of docs/ (the changes, the priors' cards) has pages too, and links lead to them.
@@ -40,8 +40,10 @@ OUTSIDE = {
 GALLERY = """# Gallery
 
 Every script of `examples/`, run as this page was made, with what it drew and printed. Each runs
-from a clone as it stands: `python examples/fuse_pair.py`.
+from a clone as it stands: `python examples/fuse_pair.py`. (`without_torch.py` is shown alone: it
+asks for the files that `ddfm export` writes.)
 """
+SHOWN_ALONE = {"without_torch"}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
@@ -167,7 +169,7 @@ def _gallery() -> dict[str, str | bytes]:
     page = [GALLERY]
     made: dict[str, str | bytes] = {}
     for script in sorted((ROOT / "examples").glob("*.py")):
-        printed, pictures = _run(script)
+        printed, pictures = ("", {}) if script.stem in SHOWN_ALONE else _run(script)
         source = script.read_text(encoding="utf-8")
         page += [f"## {script.stem.replace('_', ' ').capitalize()}\n"]
         for name, data in pictures.items():
