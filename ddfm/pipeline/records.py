@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ddfm.arguments import by_annotation
+from ddfm.errors import InputError
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.record import read_record as of_picture
@@ -59,9 +60,16 @@ def _of_frames(folder: Path) -> Record | None:
         return None
     said = {name: settings[name] for name in OF_FILM}
     of_fuser = {k: v for k, v in settings.items() if k not in (*OF_FILM, "frames")}
-    sources = []
-    for files in zip(*(entry["sources"] for entry in entries), strict=True):
-        digests = [str(file["sha256"]) for file in files]
-        alone = len(set(digests)) == 1  # all frames are of one video
-        sources.append((str(files[0]["name"]), digest_of(digests[:1] if alone else digests)))
+    try:
+        files = zip(*(entry["sources"] for entry in entries), strict=True)
+        sources = [_all_of_one(list(of_one)) for of_one in files]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{folder}: its manifest is damaged, where it names the sources") from None
     return Record.of(of_fuser, sources, {"film": said})
+
+
+def _all_of_one(files: list[dict[str, str]]) -> tuple[str, str]:
+    """The name and the digest of one source, from those of each frame."""
+    digests = [str(file["sha256"]) for file in files]
+    alone = len(set(digests)) == 1  # all frames are of one video
+    return str(files[0]["name"]), digest_of(digests[:1] if alone else digests)

@@ -110,6 +110,15 @@ def test_a_folder_of_frames_is_made_again_by_its_manifest(tmp_path, films):
     assert f"{films[0].name} is not the {films[1].name} that first was made of" in other.stderr
 
 
+@pytest.mark.parametrize("sources", ["none", "5", "[1, 2]", '[{"name": "a.mp4"}]'])
+def test_a_damaged_manifest_of_frames_is_refused(tmp_path, sources):
+    settings = '{"ddfm": "0.11.0", "temporal_denoising": true, "warm": false}'
+    said = "" if sources == "none" else f'"sources": {sources}, '
+    line = f'{{"output": "a.png", {said}"settings": {settings}}}\n'
+    (tmp_path / "ddfm-manifest.jsonl").write_text(line, encoding="utf-8")
+    refused(ddfm_run("info", tmp_path), "its manifest is damaged")
+
+
 def test_a_frame_is_not_made_again_alone(tmp_path, films):
     assert ddfm_run("film", *films, "-o", tmp_path / "f", *FAST, "-q").exit_code == 0
     frame = min((tmp_path / "f").glob("*.png"))
