@@ -24,8 +24,7 @@ import torch
 
 from ddfm.export.onnx import export_onnx
 from ddfm.priors import Prior, load_prior
-from ddfm.priors.denoise import denoising_psnr, noisy
-from ddfm.priors.schedule import alpha_sigma, t_of_sigma
+from ddfm.priors.denoise import denoising_psnr
 from ddfm.training.yardstick import SIGMAS, middle_crops
 
 Network = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -77,14 +76,6 @@ def in_integers(exported: Path, feeds: Iterator[Feed]) -> Path:
     return path
 
 
-def feeds_of(prior: Prior, crops: list[torch.Tensor]) -> Iterator[Feed]:
-    for seed, crop in enumerate(crops):
-        for sigma in (2 * level / 255 for level in SIGMAS):
-            t = torch.tensor([t_of_sigma(prior.alphas_bar, sigma)])
-            alpha, _ = alpha_sigma(prior.alphas_bar, t, crop)
-            yield {"x": (alpha * noisy(crop, sigma, seed)).numpy(), "t": t.numpy()}
-
-
 class Engine(Prior):
     """A network of another engine in place of a prior's own."""
 
@@ -94,6 +85,19 @@ class Engine(Prior):
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.network(x_t.numpy(), t.numpy()))
+
+
+def feeds_of(prior: Prior, crops: list[torch.Tensor]) -> Iterator[Feed]:
+    """What the network is asked where noise is removed from these."""
+    asked: list[Feed] = []
+
+    def noting(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        asked.append({"x": x, "t": t})
+        return x
+
+    for sigma in SIGMAS:
+        denoising_psnr(Engine(noting, prior), crops, sigma)
+    return iter(asked)
 
 
 @click.command(help=__doc__)

@@ -43,7 +43,8 @@ Every script of `examples/`, run as this page was made, with what it drew and pr
 from a clone as it stands: `python examples/fuse_pair.py`. (`without_torch.py` is shown alone: it
 asks for the files that `ddfm export` writes.)
 """
-SHOWN_ALONE = {"without_torch"}
+# What a script is asked with; None: it is shown alone.
+ASKED: dict[str, list[str] | None] = {"metrics_fooled": ["."], "without_torch": None}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
@@ -169,7 +170,8 @@ def _gallery() -> dict[str, str | bytes]:
     page = [GALLERY]
     made: dict[str, str | bytes] = {}
     for script in sorted((ROOT / "examples").glob("*.py")):
-        printed, pictures = ("", {}) if script.stem in SHOWN_ALONE else _run(script)
+        asked = ASKED.get(script.stem, [])
+        printed, pictures = ("", {}) if asked is None else _run(script, asked)
         source = script.read_text(encoding="utf-8")
         page += [f"## {script.stem.replace('_', ' ').capitalize()}\n"]
         for name, data in pictures.items():
@@ -180,13 +182,12 @@ def _gallery() -> dict[str, str | bytes]:
     return made | {"gallery.md": "\n".join(page)}
 
 
-def _run(script: Path) -> tuple[str, dict[str, bytes]]:
+def _run(script: Path, asked: list[str]) -> tuple[str, dict[str, bytes]]:
     """What a script prints, and the pictures that it leaves in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        draws = ["."] if script.stem == "metrics_fooled" else []
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
-            [sys.executable, script, *draws],
+            [sys.executable, script, *asked],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": paths},
             capture_output=True,

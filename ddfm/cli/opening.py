@@ -158,8 +158,12 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
     """Of two sources that are one picture, which is mostly a slip of the pen."""
     import numpy as np
 
+    def equal(a: np.ndarray, b: np.ndarray) -> bool:
+        few = slice(None, None, 64)  # rows, which tell nearly all apart
+        return np.array_equal(a[few], b[few]) and np.array_equal(a, b)
+
     for first, second in combinations(pictures, 2):
-        if np.array_equal(first.samples, second.samples):
+        if equal(first.samples, second.samples):
             names = dict.fromkeys((first.name, second.name))
             say(f"{' and '.join(names)}: two sources are the same picture", err=True)
 

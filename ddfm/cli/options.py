@@ -21,6 +21,7 @@ __all__ = [
     "echo_json",
     "fuser_options",
     "json_option",
+    "port_option",
     "quiet_option",
     "reading_options",
     "ssim_range_option",
@@ -92,6 +93,18 @@ json_option = click.option(
     is_flag=True,
     help="On standard output, as JSON: what was done, and how.",
 )
+
+
+def port_option(default: int) -> Callable[[Command], Command]:
+    """Where a command is to listen."""
+    return click.option(
+        "--port",
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help="0 takes any that is free.",
+    )
+
 
 # The arguments of `ddfm.Fuser` by the same names, and those of all readers.
 fuser_options = all_of(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from ddfm.cli.options import reading_options
+from ddfm.cli.options import port_option, reading_options
 from ddfm.cli.writing import say
 
 __all__ = ["serve"]
@@ -18,13 +18,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @click.command(short_help="Fuse for others, over HTTP.")
 @click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen at.")
-@click.option(
-    "--port",
-    default=8000,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="0 takes any that is free.",
-)
+@port_option(8000)
 @click.option(
     "--workers",
     default=1,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ddfm.cli.options import port_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["web"]
@@ -26,13 +27,7 @@ __all__ = ["web"]
     help="Take what `ddfm export` wrote there.  [default: it is made, which takes minutes]",
 )
 @click.option("--build-only", is_flag=True, help="Do not serve it.")
-@click.option(
-    "--port",
-    default=8080,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="0 takes any that is free.",
-)
+@port_option(8080)
 def web(site: Path, runtime: Path | None, graphs: Path | None, build_only: bool, port: int) -> None:
     """Serve the page in the folder SITE, on this machine only.
 

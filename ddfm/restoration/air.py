@@ -67,11 +67,11 @@ def _blocks(plane: np.ndarray) -> np.ndarray:
 
 def _air(blocks: np.ndarray) -> np.ndarray | None:
     """Those of air, if there is any with noise."""
-    means, variances = blocks.mean(axis=1), blocks.var(axis=1)
+    means = blocks.mean(axis=1)
     dark = np.argsort(means, kind="stable")[: int(AIR * len(blocks))]
     if len(dark) < FEWEST:
         return None
-    low, middle, high = np.quantile(variances[dark], [0.1, 0.5, 0.9])
+    low, middle, high = np.quantile(blocks[dark].var(axis=1), [0.1, 0.5, 0.9])
     if not 0 < middle < ONE_VARIANCE * low or not high < ONE_VARIANCE * middle:
         return None  # most pictures end here
     of_means = middle / BLOCK**2
