@@ -25,6 +25,7 @@ from ddfm.cli.options import (
     fuser_options,
     json_option,
     quiet_option,
+    resize_option,
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
@@ -55,6 +56,7 @@ __all__ = ["fuse"]
     "For folders, a folder; - is standard output.",
 )
 @fuser_options
+@resize_option
 @align_options
 @metadata_options
 @observation_options

@@ -279,5 +279,7 @@ def test_volumes_that_will_not_do(tmp_path, volumes):
     refused(ddfm_run(*run, tmp_path / "x.nii", "--window-b", "bon"), "did you mean bone")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--colormap-b", "hott"), "did you mean hot")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--axis", "3"), "unknown axis '3'")
+    grid = ddfm_run(*run, tmp_path / "x.nii", "--resize", "b")  # the grid is that of A, always
+    refused(grid, "No such option")
     refused(ddfm_run("volume", mri, tmp_path / "x.png", "-o", tmp_path / "x.nii"), "not a DICOM")
     refused(ddfm_run("volume", mri, tmp_path / "none", "-o", tmp_path / "x.nii"), "no such file")
