@@ -131,7 +131,10 @@ def fuse(
         )
     to_stdout = {"--format"} if output == DASH else set()
     refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")
-    if is_video(sources[0]) and len(sources) == 2:
+    films = sum(map(is_video, sources))
+    if films and not films == len(sources) == 2:
+        raise click.UsageError("a film is fused with one other film; pass two")
+    if films:
         refuse(said_of(of_images) | said_of(of_files), "images, not for films")
         fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
         return None
