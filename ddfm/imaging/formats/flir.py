@@ -254,14 +254,12 @@ def _photograph(embedded: BytesIO | None, path: Path) -> Picture:
 
 def _within_margins(pixels: np.ndarray) -> np.ndarray | None:
     """Where the photograph is, if it has black margins all along an edge; None if it has not."""
-    dark = pixels.max(axis=2) <= _BLACK
-    mask = np.ones(dark.shape, bool)
-    for axis in (0, 1):
-        lit = np.flatnonzero(~dark.all(axis=1 - axis))
-        if len(lit):
-            outside = np.ones(dark.shape[axis], bool)
-            outside[lit[0] : lit[-1] + 1] = False
-            mask &= ~outside[:, None] if axis == 0 else ~outside
+    lit = pixels.max(axis=2) > _BLACK
+    rows, columns = (np.flatnonzero(lit.any(axis=1 - axis)) for axis in (0, 1))
+    if not len(rows):
+        return None
+    mask = np.zeros(lit.shape, bool)
+    mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     return None if mask.all() else mask
 
 
