@@ -36,8 +36,8 @@ from ddfm.priors.checkpoints import read_state_dict
 from ddfm.video.files import VideoReader
 from ddfm.volumes.files import read_volume
 
-READERS = {"image": lambda path: [read_image(path)], "volume": read_volume, "weights": read_state_dict}
-READERS["video"] = VideoReader
+READERS = {"volume": read_volume, "weights": read_state_dict, "video": VideoReader}
+READERS["image"] = lambda path: [read_image(path)]
 told = {}
 for reader, path in json.loads(sys.argv[1]):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
