@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, ssim_range_option, verify_option
-from ddfm.cli.shards import shard_option
+from ddfm.cli.options import (
+    fuser_options,
+    quiet_option,
+    shard_option,
+    ssim_range_option,
+    verify_option,
+)
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
