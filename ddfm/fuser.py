@@ -47,7 +47,7 @@ from ddfm.registration.pictures import Registered
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples
 
-__all__ = ["Fuser", "Fusion", "fuse"]
+__all__ = ["Fuser", "fuse"]
 
 Part = str | Callable[..., Any]
 _PLAIN = FusionConfig().plain()
