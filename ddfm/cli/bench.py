@@ -10,6 +10,7 @@ import click
 from ddfm.cli.options import (
     fuser_options,
     quiet_option,
+    resize_option,
     shard_option,
     ssim_range_option,
     verify_option,
@@ -29,6 +30,7 @@ __all__ = ["bench", "folder_names"]
 )
 @click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="Where to.")
 @fuser_options
+@resize_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

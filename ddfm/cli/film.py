@@ -15,6 +15,7 @@ from ddfm.cli.options import (
     checked,
     fuser_options,
     quiet_option,
+    resize_option,
     shard_option,
     verify_option,
 )
@@ -74,6 +75,7 @@ __all__ = ["film", "fuse_film"]
 @verify_option
 @record_options
 @fuser_options
+@resize_option
 @align_options
 @quiet_option
 def film(

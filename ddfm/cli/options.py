@@ -25,6 +25,7 @@ __all__ = [
     "port_option",
     "quiet_option",
     "reading_options",
+    "resize_option",
     "shard_option",
     "ssim_range_option",
     "verify_option",
@@ -118,6 +119,15 @@ def port_option(default: int) -> Callable[[Command], Command]:
         help="0 takes any that is free.",
     )
 
+
+resize_option = click.option(
+    "--resize",
+    metavar="HOW",
+    default="auto",
+    show_default=True,
+    help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
+    "they are of one shape (auto); or refuse them (error).",
+)
 
 # The arguments of `ddfm.Fuser` by the same names, and those of all readers.
 fuser_options = all_of(
@@ -225,14 +235,6 @@ fuser_options = all_of(
         show_default=True,
         help="Whose colours are kept: those of A (a), of B (b), of whoever has any (auto), or "
         "nobody's (grey).",
-    ),
-    click.option(
-        "--resize",
-        metavar="HOW",
-        default="auto",
-        show_default=True,
-        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
-        "they are of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",

@@ -41,7 +41,7 @@ __all__ = ["SUFFIXES", "pages_in", "read_image", "read_source"]
 
 # Of the images in a folder; tables of text may be anything, and are to be named.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy".split()
+    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
 )
 
 _FIRST = (

@@ -9,8 +9,10 @@ does not darken all else at once.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -46,6 +48,7 @@ from ddfm.video.sound import sound_of
 
 __all__ = ["fuse_frames", "fuse_sequence"]
 
+_NUMBER = re.compile(r"[\d.]+")
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
 
@@ -217,7 +220,7 @@ class _FilmWork:
         self.warm = warm
         self.scales = CommonScale(), CommonScale()
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
-        self.begun = False
+        self.begun, self.heard = False, set[str]()
         self.guess: np.ndarray | None = None
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
@@ -249,11 +252,24 @@ class _FilmWork:
 
     def fused(self, a: Picture, b: Picture) -> Fusion:
         pair = self._seen(a, b)
-        fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
+        with self._warned_of_once():
+            fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
         self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)
         return replace(fusion, opening=fusion.opening | {"film": self.said})
+
+    @contextmanager
+    def _warned_of_once(self) -> Iterator[None]:
+        """What is to be said of every frame is said of the first: words are the same but for it."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for one in caught:
+            said = _NUMBER.sub("", str(one.message))
+            if said not in self.heard:
+                self.heard.add(said)
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _seen(self, *pair: Picture) -> list[Picture]:
         """Both frames as they are to be fused."""

@@ -43,6 +43,7 @@ __all__ = [
     "Celsius",
     "FlirPair",
     "check_reading",
+    "has_photograph",
     "is_camera",
     "is_flir",
     "read_flir",
@@ -83,6 +84,16 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
     path = existing_file(path)
     with explained(str(path)):
         return bool(container_of(path))
+
+
+def has_photograph(path: Path) -> bool:
+    """Whether there is a photograph beside the temperatures, so that the file is a pair by itself.
+
+    Of a damaged file, too, which is refused where it is read.
+    """
+    with suppress(InputError), explained(str(path)):
+        return photograph_in(*opened_container(path)) is not None
+    return True
 
 
 @by_annotation
