@@ -11,10 +11,10 @@ from ddfm.cli.options import (
     fuser_options,
     quiet_option,
     resize_option,
+    shard_option,
     ssim_range_option,
     verify_option,
 )
-from ddfm.cli.shards import shard_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:

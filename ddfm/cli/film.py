@@ -16,9 +16,9 @@ from ddfm.cli.options import (
     fuser_options,
     quiet_option,
     resize_option,
+    shard_option,
     verify_option,
 )
-from ddfm.cli.shards import shard_option
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage

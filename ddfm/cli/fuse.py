@@ -136,7 +136,7 @@ def fuse(
         raise click.UsageError("a film is fused with one other film; pass two")
     if films:
         refuse(said_of(of_images) | said_of(of_files), "images, not for films")
-        fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
+        fuse_film(sources[0], sources[1], output, settings, quiet, save_transform=save_transform)
         return None
     opening = of_files.opening(alone=alone, longest=of_images.longest, record=record)
     beside, suffix = of_images.beside(save_transform), of_folders.format

@@ -13,6 +13,7 @@ from ddfm.cli.status import be_quiet, verbose_option
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
+    from ddfm.storage.manifest import Shard
 
 __all__ = [
     "all_of",
@@ -25,6 +26,7 @@ __all__ = [
     "quiet_option",
     "reading_options",
     "resize_option",
+    "shard_option",
     "ssim_range_option",
     "verify_option",
 ]
@@ -94,6 +96,17 @@ json_option = click.option(
     is_flag=True,
     help="On standard output, as JSON: what was done, and how.",
 )
+
+
+def shard_option(what: str) -> Callable[[Command], Command]:
+    """Which part of the work is done, a `Shard` or None; `what` says in the help what parts are."""
+    return click.option("--shard", metavar="I/N", callback=_shard, help=what)
+
+
+def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
+    from ddfm.pipeline.shards import find_shard
+
+    return None if text is None else find_shard(text)
 
 
 def port_option(default: int) -> Callable[[Command], Command]:

@@ -106,15 +106,15 @@ def fuse_sequence(
         check_rate(rate)
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
-    if shard is not None and sound is not None:
-        word = f"the sound of {sound} is left out, for parts of a film are joined without it"
-        warnings.warn(word, DdfmWarning, stacklevel=3)
-        sound = None
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     frames, count = iter(film.frames), film.count
     if shard is not None:
         if warm or std or shares:
             raise InputError("--warm, --uncertainty and --attribution are for films without shards")
+        if sound is not None:
+            word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+            warnings.warn(word, DdfmWarning, stacklevel=3)
+            sound = None
         part = Part(shard, _exact_count(film, a, b))
         film, count = replace(film, part=part), part.end - part.begin
         work.settings |= {"frames": [part.begin + 1, part.end]}
