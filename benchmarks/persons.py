@@ -17,9 +17,10 @@ import click
 import numpy as np
 
 from ddfm import Fuser
+from ddfm.bench.baselines import average, maximum
 from ddfm.bench.datasets import find_dataset
 from ddfm.bench.detect.boxes import Corners, read_boxes
-from ddfm.bench.methods import average, from_folder, maximum
+from ddfm.bench.methods import from_folder
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 

@@ -100,8 +100,8 @@ COMMANDS = {
     ),
     "bench": Command(
         lambda given, out: [
-            "bench", given, "--subfolders", "ir,vi", "--out", out / "bench", "--noise", "20",
-            "--prior", "gaussian", "--steps", "2", "--device", "cpu",
+            "bench", given, "--subfolders", "ir,vi", "--out", out / "bench", "--device", "cpu",
+            "--degrade", "noise=20", "--prior", "gaussian", "--steps", "2",
         ]
     ),
     "priors": Command(lambda given, out: ["priors", "list"]),

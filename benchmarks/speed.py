@@ -64,7 +64,7 @@ x = torch.randn(1, 1, *(-(-side // 16) * 16 for side in (height, width)))
 timed(lambda: prior(x, torch.tensor([60])), 3)
 """
 BASELINE = """
-from ddfm.bench.methods import BASELINES
+from ddfm.bench.baselines import BASELINES
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 planes = [grey(read_image(image)) for image in pair]

@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -344,11 +344,6 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
 
 
 def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
-    some: list[Registered] = []
-    for laid in groups:
-        some.append(laid)
-        if len(some) >= size:
-            yield some
-            some = []
-    if some:
+    rest = iter(groups)
+    while some := list(islice(rest, max(1, size))):
         yield some

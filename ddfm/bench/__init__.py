@@ -1,6 +1,7 @@
 """Benchmarks: folders of pairs in; a table of results, a summary and one page to look at out.
 
-`datasets` finds the pairs and `methods` says what fuses them; `pairs` fuses and measures;
+`datasets` finds the pairs and `methods` says what fuses them, `baselines` being among it; `pairs`
+fuses and measures;
 `degraded` does so of sources that `degrade` has spoilt, and that `first` restores as others would;
 and `run` fills the tables of `results`, from which `tables`, `report` and `sheets` write what they
 are called.
@@ -8,9 +9,10 @@ are called.
 
 from __future__ import annotations
 
+from ddfm.bench.baselines import BASELINES
 from ddfm.bench.datasets import Dataset, find_dataset
 from ddfm.bench.degrade import Degradation, find_degradation
-from ddfm.bench.methods import BASELINES, Method, baseline, configured, from_folder, read_configs
+from ddfm.bench.methods import Method, baseline, configured, from_folder, read_configs
 from ddfm.bench.results import Bench
 from ddfm.bench.run import bench
 

@@ -19,25 +19,21 @@ import numpy as np
 
 from ddfm.bench.degrade import Degradation, inside
 from ddfm.bench.methods import ByFuser, Fuse, Method
-from ddfm.bench.pairs import Pictures, as_metrics, metrics_of
-from ddfm.errors import InputError
+from ddfm.bench.pairs import Pictures, as_metrics
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import read_sources, resized
 from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Work, check_outputs, run
+from ddfm.pipeline.runner import Item, Made, Work
 from ddfm.restoration.observation import AS_IT_IS
-from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, Shard
+from ddfm.storage.manifest import Entry, Manifest
 from ddfm.version import __version__
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from ddfm.fuser import Fuser
 
-__all__ = ["Clean", "DegradedWork", "fuse_degraded", "row_name", "ways"]
+__all__ = ["Clean", "DegradedWork", "row_name", "ways"]
 
 AS_SEEN, TOLD = "", "told"
 BESIDE = 3  # pixels from a frame to lines that it is compared with
@@ -120,8 +116,10 @@ class DegradedWork(Work):
         return as_metrics(dict(self._values(item, fused, sources, clean)))
 
     def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
-        """What the manifest may say of settings."""
         return [self._noted(Item("", (), pair)) for pair in pairs]
+
+    def found(self, item: Item, manifest: Manifest) -> Entry:
+        return manifest.entries[item.output]
 
     def _noted(self, item: Item) -> Entry:
         digest = self.clean.files[item.given.name][1]
@@ -143,33 +141,6 @@ class DegradedWork(Work):
         yield "SSIM", ssim(x[within], y[within], data_range=255)
         if share is not None:
             yield "rim", _rim(x, within) - _rim(y, within)
-
-
-def fuse_degraded(
-    pairs: Sequence[Pair],
-    work: DegradedWork,
-    folder: Path,
-    verify: bool,
-    bar: tqdm[Any],
-    shard: Shard | None,
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Values by the name of the pair, with seconds; and of those that failed, why."""
-    values, failed = {}, {}
-    items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
-    with Manifest(folder, shard) as manifest:
-        check_outputs(manifest, items)
-        sink = FolderSink(manifest, work.noted(pairs), work.save, verify)
-        summary = run(items, work, sink, stop=False, bar=bar, engine=InTurn())
-        for item, outcome in zip(items, summary.outcomes, strict=True):
-            if outcome.error:
-                failed[item.given.name] = outcome.error
-                continue
-            entry = manifest.entries[item.output]
-            try:
-                values[item.given.name] = metrics_of(entry) | {"seconds": entry["seconds"]}
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise InputError(f"{folder}: remove it, its manifest is damaged") from None
-    return values, failed
 
 
 def _rim(plane: np.ndarray, frame: tuple[slice, slice]) -> float:

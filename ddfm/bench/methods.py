@@ -1,13 +1,4 @@
-"""What fuses: settings of `Fuser`, cheap baselines, and results that others have made.
-
-The baselines see luminance and get their colour as every result of ddfm does:
-
-- average and maximum, pixel by pixel;
-- laplacian-pyramid: the largest coefficient of each level, the mean of the last
-  (Burt and Adelson, The Laplacian pyramid as a compact image code, IEEE Trans. Commun. 31, 1983);
-- guided-filter: base and detail layers under weights of saliency, smoothed along the edges of
-  each source (Li, Kang and Hu, Image fusion with guided filtering, IEEE TIP 22, 2013).
-"""
+"""What fuses: settings of `Fuser`, cheap baselines, and results that others have made."""
 
 from __future__ import annotations
 
@@ -18,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, laplace, uniform_filter
 
+from ddfm.bench.baselines import BASELINES
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError, StorageError, unknown
 from ddfm.imaging.pairing import image_files
@@ -32,7 +23,6 @@ if TYPE_CHECKING:
     from ddfm.fuser import Fuser
 
 __all__ = [
-    "BASELINES",
     "ByFuser",
     "Method",
     "baseline",
@@ -41,9 +31,7 @@ __all__ = [
     "read_configs",
 ]
 
-Array = np.ndarray
 Fuse = Callable[..., Picture]  # of two pictures, or more
-
 
 KEYWORDS = ("prior", "device", "dtype", "head", *(each.name for each in fields(FusionConfig)))
 
@@ -139,7 +127,7 @@ def from_folder(name: str, folder: Path) -> Method:
 
 
 def baseline(name: str) -> Method:
-    """A baseline by its name in `BASELINES`."""
+    """A baseline by its name in `BASELINES`: on luminance, with colour as all results have it."""
     if name not in BASELINES:
         raise unknown("baseline", name, BASELINES)
 
@@ -150,67 +138,3 @@ def baseline(name: str) -> Method:
         return in_color(np.clip(fused, 0, 1).astype(np.float32), pictures)
 
     return Method(name, "baseline", lambda task, number: (fuse, {"baseline": name}))
-
-
-def average(*sources: Array) -> Array:
-    """The mean, pixel by pixel."""
-    return np.mean(sources, axis=0)
-
-
-def maximum(*sources: Array) -> Array:
-    """The brightest, pixel by pixel."""
-    return np.max(sources, axis=0)
-
-
-def laplacian_pyramid(*sources: Array, levels: int = 4) -> Array:
-    """The largest coefficient of each level, the mean of the coarsest."""
-    bands = []
-    for _ in range(levels):
-        if min(sources[0].shape) < 4:
-            break
-        small = [gaussian_filter(x, 1.0)[::2, ::2] for x in sources]
-        details = [x - _enlarged(s, x.shape) for x, s in zip(sources, small, strict=True)]
-        largest = np.argmax(np.abs(details), axis=0)
-        bands.append(np.take_along_axis(np.stack(details), largest[None], axis=0)[0])
-        sources = tuple(small)
-    fused = average(*sources)
-    for detail in reversed(bands):
-        fused = _enlarged(fused, detail.shape) + detail
-    return fused
-
-
-def guided_filter(*sources: Array) -> Array:
-    """Two layers, each weighted by where a source is the most salient one."""
-    most = np.argmax([gaussian_filter(abs(laplace(x)), 5.0) for x in sources], axis=0)
-    bases = [uniform_filter(x, 31) for x in sources]
-    details = [x - base for x, base in zip(sources, bases, strict=True)]
-    fused = np.zeros_like(sources[0])
-    for layers, radius, epsilon in ((bases, 45, 0.3), (details, 7, 1e-6)):
-        masks = [(most == k).astype(float) for k in range(len(sources))]
-        smoothed = [_guided(x, m, radius, epsilon) for x, m in zip(sources, masks, strict=True)]
-        weights = np.clip(smoothed, 0, 1)
-        fused += (weights * layers).sum(axis=0) / (weights.sum(axis=0) + 1e-12)
-    return fused
-
-
-BASELINES: dict[str, Callable[..., Array]] = {
-    "average": average,
-    "maximum": maximum,
-    "laplacian-pyramid": laplacian_pyramid,
-    "guided-filter": guided_filter,
-}
-
-
-def _enlarged(x: Array, shape: tuple[int, ...]) -> Array:
-    return gaussian_filter(x.repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]], 1.0)
-
-
-def _guided(guide: Array, x: Array, radius: int, epsilon: float) -> Array:
-    """x, smoothed but for the edges of the guide (He, Sun and Tang, TPAMI 35, 2013)."""
-
-    def mean(image: Array) -> Array:
-        return uniform_filter(image, 2 * radius + 1)
-
-    mean_guide, mean_x = mean(guide), mean(x)
-    slope = (mean(guide * x) - mean_guide * mean_x) / (mean(guide**2) - mean_guide**2 + epsilon)
-    return mean(slope) * guide + mean(mean_x - slope * mean_guide)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ddfm.bench.methods import Fuse
 from ddfm.errors import DdfmError, InputError, why_failed
@@ -82,6 +82,9 @@ class PairWork(Work):
     def fuse(self, item: Item, loaded: Pictures) -> Made:
         return Made((self.method(*loaded), loaded), {"settings": self.settings})
 
+    def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
+        return [self.settings]
+
     def save(self, made: tuple[Picture, Pictures], path: Path) -> Entry:
         fused, sources = made
         write_image(path, fused.pixels, replace(fused, range=None), None)
@@ -89,14 +92,35 @@ class PairWork(Work):
             return self.measure.entry(path, sources)
         return {}
 
+    def found(self, item: Item, manifest: Manifest) -> Entry:
+        """The line of a result; measured once more, if it was measured otherwise."""
+        entry, how = manifest.entries[item.output], self.measure.how
+        if entry.get("measured") != as_json(how) or not _is_whole(entry.get("metrics")):
+            values = self.measure.entry(manifest.folder / item.output, self.load(item))
+            manifest.note(item.output, values)
+        return manifest.entries[item.output]
+
+
+class MeasuredWork(Work, Protocol):
+    """A work whose results are measured as they are saved."""
+
+    def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
+        """What the manifest may say of settings."""
+
+    def save(self, made: Any, path: Path) -> Entry:
+        """Writes a result; what is returned is noted."""
+
+    def found(self, item: Item, manifest: Manifest) -> Entry:
+        """The line of a result that is there."""
+
 
 def fuse_pairs(
     pairs: Sequence[Pair],
-    work: PairWork,
+    work: MeasuredWork,
     folder: Path,
     verify: bool,
     bar: tqdm[Any],
-    shard: Shard | None = None,
+    shard: Shard | None,
 ) -> tuple[dict[str, Entry], dict[str, str]]:
     """The line of each pair in the manifest of the folder, and of those that failed, why.
 
@@ -106,7 +130,7 @@ def fuse_pairs(
     items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
     with Manifest(folder, shard) as manifest:
         check_outputs(manifest, items)
-        sink = FolderSink(manifest, [work.settings], work.save, verify)
+        sink = FolderSink(manifest, work.noted(pairs), work.save, verify)
         # Seconds are those of the method alone.
         summary = run(items, work, sink, stop=False, bar=bar, engine=InTurn())
         for item, outcome in zip(items, summary.outcomes, strict=True):
@@ -114,19 +138,10 @@ def fuse_pairs(
             try:
                 if outcome.error:
                     raise InputError(outcome.error)
-                entries[name] = _measured(item, work, manifest)
+                entries[name] = work.found(item, manifest)
             except (DdfmError, MemoryError, RuntimeError) as error:
                 failed[name] = why_failed(error)
     return entries, failed
-
-
-def _measured(item: Item, work: PairWork, manifest: Manifest) -> Entry:
-    """The line of a result; measured once more, if it was measured otherwise."""
-    measure, entry = work.measure, manifest.entries[item.output]
-    if entry.get("measured") != as_json(measure.how) or not _is_whole(entry.get("metrics")):
-        values = measure.entry(manifest.folder / item.output, work.load(item))
-        manifest.note(item.output, values)
-    return manifest.entries[item.output]
 
 
 def _is_whole(metrics: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ddfm.arguments import positive
 from ddfm.bench.datasets import Dataset
 from ddfm.bench.degrade import Degradation
-from ddfm.bench.degraded import Clean, DegradedWork, fuse_degraded, row_name, ways
+from ddfm.bench.degraded import Clean, DegradedWork, row_name, ways
 from ddfm.bench.methods import Fuse, Method
 from ddfm.bench.pairs import PairWork, against_sources, fuse_pairs, metrics_of
 from ddfm.bench.plots import plot_names, write_plots
@@ -199,16 +199,24 @@ def _run_set(
     for what, way in _rows(result, method):
         some = DegradedWork(fuse, settings, what, way, clean)
         place = _folder(out, what, way, method, dataset)
-        values, failed_too = fuse_degraded(pairs, some, place, verify, bar, shard)
+        found, failed_too = fuse_pairs(pairs, some, place, verify, bar, shard)
         failed |= failed_too
-        for name, found in values.items():
-            degraded[name].setdefault(what.name, {})[way] = found
+        for name, entry in found.items():
+            degraded[name].setdefault(what.name, {})[way] = _values(entry, place)
     result.failures += [(method.name, dataset.name, *why) for why in failed.items()]
     for pair in pairs:
         if pair.name not in failed:
             file, entry = files[pair.name][0], entries[pair.name]
             row = method.name, dataset.name, pair, file, entry.get("seconds"), metrics_of(entry)
             result.rows.append(Row(*row, degraded[pair.name]))
+
+
+def _values(entry: Entry, folder: Path) -> dict[str, float]:
+    """What a manifest has of a degraded pair, with its seconds."""
+    try:
+        return metrics_of(entry) | {"seconds": entry["seconds"]}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{folder}: remove it, its manifest is damaged") from None
 
 
 def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import fuser_options, quiet_option, ssim_range_option, verify_option
-from ddfm.cli.shards import shard_option
+from ddfm.cli.options import (
+    fuser_options,
+    quiet_option,
+    resize_option,
+    shard_option,
+    ssim_range_option,
+    verify_option,
+)
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ __all__ = ["bench", "folder_names"]
 )
 @click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="Where to.")
 @fuser_options
+@resize_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

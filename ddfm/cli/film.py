@@ -10,8 +10,15 @@ import click
 
 from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
-from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
-from ddfm.cli.shards import shard_option
+from ddfm.cli.options import (
+    check_sources,
+    checked,
+    fuser_options,
+    quiet_option,
+    resize_option,
+    shard_option,
+    verify_option,
+)
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
@@ -68,6 +75,7 @@ __all__ = ["film", "fuse_film"]
 @verify_option
 @record_options
 @fuser_options
+@resize_option
 @align_options
 @quiet_option
 def film(

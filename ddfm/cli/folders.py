@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddfm.cli.groups import refuse
-from ddfm.cli.options import all_of, echo_json, verify_option
+from ddfm.cli.options import all_of, echo_json, shard_option, verify_option
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
     from ddfm.pipeline.runner import Engine
+    from ddfm.storage.manifest import Shard
 
 __all__ = ["OfFolders", "folder_options", "fuse_files_of_folders"]
 
@@ -32,11 +33,9 @@ folder_options = all_of(
         "for pairs of TIFF files]",
     ),
     click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing."),
-    click.option(
-        "--shard",
-        metavar="I/N",
-        help="Folders: only the I-th of N parts, so that N processes share the work: 3/8; or "
-        "auto/8, or auto, if Slurm or Kubernetes says which this is. See `ddfm merge`.",
+    shard_option(
+        "Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, or "
+        "auto, if Slurm or Kubernetes says which this is. See `ddfm merge`."
     ),
     click.option(
         "--engine",
@@ -60,7 +59,7 @@ class OfFolders:
     pattern: str | None
     format: str | None
     dry_run: bool
-    shard: str | None
+    shard: Shard | None
     engine: str | None
     scheduler: str | None
     verify: bool
@@ -83,7 +82,6 @@ def fuse_files_of_folders(
         refuse(["--pattern"], "two folders or more")
     from ddfm.imaging.writing import output_suffix
     from ddfm.pipeline.folders import fuse_flir, fuse_folders
-    from ddfm.pipeline.shards import find_shard
     from ddfm.pipeline.unloaded import Unloaded
 
     if said.format is not None:
@@ -93,7 +91,7 @@ def fuse_files_of_folders(
         "suffix": said.format,
         "dry_run": said.dry_run,
         "verify": said.verify,
-        "shard": None if said.shard is None else find_shard(said.shard),
+        "shard": said.shard,
         "save_transform": save_transform,
         "progress": progress,
         "engine": _engine(said),

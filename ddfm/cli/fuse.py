@@ -25,6 +25,7 @@ from ddfm.cli.options import (
     fuser_options,
     json_option,
     quiet_option,
+    resize_option,
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
@@ -55,6 +56,7 @@ __all__ = ["fuse"]
     "For folders, a folder; - is standard output.",
 )
 @fuser_options
+@resize_option
 @align_options
 @metadata_options
 @observation_options
@@ -129,9 +131,12 @@ def fuse(
         )
     to_stdout = {"--format"} if output == DASH else set()
     refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")
-    if is_video(sources[0]) and len(sources) == 2:
+    films = sum(map(is_video, sources))
+    if films and not films == len(sources) == 2:
+        raise click.UsageError("a film is fused with one other film; pass two")
+    if films:
         refuse(said_of(of_images) | said_of(of_files), "images, not for films")
-        fuse_film(*sources, output, settings, quiet, save_transform=save_transform)
+        fuse_film(sources[0], sources[1], output, settings, quiet, save_transform=save_transform)
         return None
     opening = of_files.opening(alone=alone, longest=of_images.longest, record=record)
     beside, suffix = of_images.beside(save_transform), of_folders.format

@@ -103,10 +103,7 @@ def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
     mean = measured.mean
     if form == "json":
         each = {name: for_json(values) for name, values in measured.pairs.items()}
-        return _json({"mean": for_json(mean), "pairs": each} if several else for_json(mean))
+        values = {"mean": for_json(mean), "pairs": each} if several else for_json(mean)
+        return to_json.dumps(values, indent=1)
     lines = [f"{name:20}{value:.6g}" for name, value in mean.items()]
     return "\n".join([f"mean of {len(measured.pairs)} pairs", *lines] if several else lines)
-
-
-def _json(values: object) -> str:
-    return to_json.dumps(values, indent=1)

@@ -13,6 +13,7 @@ from ddfm.cli.status import be_quiet, verbose_option
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
+    from ddfm.storage.manifest import Shard
 
 __all__ = [
     "all_of",
@@ -24,6 +25,8 @@ __all__ = [
     "port_option",
     "quiet_option",
     "reading_options",
+    "resize_option",
+    "shard_option",
     "ssim_range_option",
     "verify_option",
 ]
@@ -95,6 +98,17 @@ json_option = click.option(
 )
 
 
+def shard_option(what: str) -> Callable[[Command], Command]:
+    """Which part of the work is done, a `Shard` or None; `what` says in the help what parts are."""
+    return click.option("--shard", metavar="I/N", callback=_shard, help=what)
+
+
+def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
+    from ddfm.pipeline.shards import find_shard
+
+    return None if text is None else find_shard(text)
+
+
 def port_option(default: int) -> Callable[[Command], Command]:
     """Where a command is to listen."""
     return click.option(
@@ -105,6 +119,15 @@ def port_option(default: int) -> Callable[[Command], Command]:
         help="0 takes any that is free.",
     )
 
+
+resize_option = click.option(
+    "--resize",
+    metavar="HOW",
+    default="auto",
+    show_default=True,
+    help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
+    "they are of one shape (auto); or refuse them (error).",
+)
 
 # The arguments of `ddfm.Fuser` by the same names, and those of all readers.
 fuser_options = all_of(
@@ -212,14 +235,6 @@ fuser_options = all_of(
         show_default=True,
         help="Whose colours are kept: those of A (a), of B (b), of whoever has any (auto), or "
         "nobody's (grey).",
-    ),
-    click.option(
-        "--resize",
-        metavar="HOW",
-        default="auto",
-        show_default=True,
-        help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
-        "they are of one shape (auto); or refuse them (error).",
     ),
     click.option(
         "--tile",

@@ -79,9 +79,9 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     non-local means of scikit-image, on the same noisy pictures.
     """
     from ddfm.priors import catalog
-    from ddfm.priors.entries import names
+    from ddfm.priors.entries import ENTRIES
 
-    own = name not in names() and Path(name).exists()
+    own = name not in ENTRIES and Path(name).exists()
     if not own:
         say(catalog.check(name))
         if photographs is None:

@@ -49,6 +49,7 @@ class _Status(logging.Handler):
 
 
 _status = _Status()
+clear_status = _status.clear  # makes room for a line that stays
 
 
 @contextmanager
@@ -69,11 +70,6 @@ def be_quiet() -> None:
     """No more status from now on."""
     _status.clear()
     LOG.removeHandler(_status)
-
-
-def clear_status() -> None:
-    """Makes room for a line that stays."""
-    _status.clear()
 
 
 def _listen() -> None:

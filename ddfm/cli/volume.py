@@ -14,8 +14,14 @@ import click
 
 from ddfm.cli.groups import take
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
-from ddfm.cli.options import check_sources, checked, fuser_options, quiet_option, verify_option
-from ddfm.cli.shards import shard_option
+from ddfm.cli.options import (
+    check_sources,
+    checked,
+    fuser_options,
+    quiet_option,
+    shard_option,
+    verify_option,
+)
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import OfVolumes, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say

@@ -28,10 +28,10 @@ from ddfm.dmfuse.features import noise_like
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError, unknown
 from ddfm.export import GRAPHS
-from ddfm.fusing.planes import levels_of
 from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.likelihood import make_likelihood
 from ddfm.numerics.noise_level import noise_deviation
+from ddfm.numerics.planes import levels_of
 from ddfm.numerics.tone import Tone
 from ddfm.priors.prior import FunctionPrior, Prior
 

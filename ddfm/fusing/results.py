@@ -11,10 +11,10 @@ from torch import Tensor
 from ddfm.config import MIXED
 from ddfm.diffusion.observed import Observed
 from ddfm.diffusion.watch import Watch
-from ddfm.fusing.planes import levels_of, within
 from ddfm.fusing.run import Run
 from ddfm.imaging.inherited import in_color, with_metadata
 from ddfm.imaging.picture import Picture
+from ddfm.numerics.planes import levels_of, within
 from ddfm.registration.pictures import Registered
 from ddfm.restoration.restore import with_luminance, with_quiet_colors
 from ddfm.result import Fusion

@@ -20,13 +20,13 @@ from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Watch
 from ddfm.dmfuse.fuse import DMFuse
 from ddfm.errors import InputError
-from ddfm.fusing.planes import channels, levels_of, plane, within
 from ddfm.imaging.color import luminance
 from ddfm.imaging.picture import Picture, grey_step
 from ddfm.imaging.sources import grey
 from ddfm.likelihood import find_likelihood, make_likelihood
 from ddfm.likelihood.base import Likelihood
 from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.planes import levels_of, plane, within
 from ddfm.numerics.tone import Tone
 from ddfm.priors.denoise import padded
 from ddfm.priors.prior import Prior
@@ -166,13 +166,14 @@ def _in_a_loop(
     likelihood = make_likelihood(config.likelihood, s, **options)
     likelihood.noise = torch.tensor(noise)
     draw = Noise(seeds)
+    channels = (-1, prior.channels, -1, -1)
 
     def begin() -> Tensor:
-        noise = draw(channels(s[0], prior))
+        noise = draw(s[0].expand(channels))
         if config.start is None:
             return noise
         first = likelihood.first_guess() if guess is None else guess
-        return noised(channels(first, prior), config.start, prior.alphas_bar, noise)
+        return noised(first.expand(channels), config.start, prior.alphas_bar, noise)
 
     start = len(prior.alphas_bar) - 1 if config.start is None else config.start
     steps = timesteps(start + 1, config.steps)

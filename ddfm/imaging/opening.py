@@ -101,8 +101,16 @@ class Opening:
         names = " and ".join(map(str, files))
         if self.page is not None and max(pages) == 1:
             raise InputError(f"{names}: page (--page) is for files that hold several pictures")
-        called_so = [called.get(str(file)) for file in files]
-        pictures = tuple(map(self._picture, files, ranges, pages, called_so))
+        pictures = tuple(
+            read_source(
+                file,
+                levels=levels,
+                page=self.page if count > 1 else None,  # a photograph beside them is but one
+                name=called.get(str(file)),
+                **self._of_degrees(),
+            )
+            for file, levels, count in zip(files, ranges, pages, strict=True)
+        )
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
@@ -117,16 +125,6 @@ class Opening:
                 f"{file} holds what the thermal sensor of a DJI saw, and no photograph; pass the "
                 "one that was taken with it as a second image (its name ends in _V, _W or _Z)"
             )
-
-    def _picture(
-        self,
-        file: str | os.PathLike[str],
-        levels: str | Levels | None,
-        pages: int,
-        name: str | None,
-    ) -> Picture:
-        page = self.page if pages > 1 else None  # of a photograph beside it there is but one
-        return read_source(file, levels=levels, page=page, name=name, **self._of_degrees())
 
     def _of_degrees(self) -> dict[str, Any]:
         return {

@@ -37,11 +37,11 @@ from ddfm.storage.checksum import sha256_of
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
 
-__all__ = ["SUFFIXES", "pages_in", "read_image", "read_pages", "read_source"]
+__all__ = ["SUFFIXES", "pages_in", "read_image", "read_source"]
 
 # Of the images in a folder; tables of text may be anything, and are to be named.
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy".split()
+    ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
 )
 
 _FIRST = (
@@ -114,16 +114,6 @@ def read_source(
     if levels is not None and not isinstance(levels, str):
         return read_radiometric(path, percentiles=percentiles, counts=levels)
     return read_radiometric(path, celsius=celsius, percentiles=percentiles)
-
-
-@by_annotation
-def read_pages(path: str | os.PathLike[str]) -> Iterator[Picture]:
-    """The pages of a TIFF file one after the other, or the only image of any other file."""
-    path = existing_file(path)
-    with explained(str(path)):
-        pages = page_count(path) if is_tiff(_head(path)) else 1
-    for page in range(max(pages, 1)):
-        yield _read_file(path, page, None if pages == 1 else f"{path} page {page}")
 
 
 def pages_in(path: str | os.PathLike[str], name: str | None = None) -> int:

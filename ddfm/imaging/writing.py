@@ -261,13 +261,9 @@ def _marked(form: str, exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
             note.add_itxt("XML:com.adobe.xmp", xmp.decode())
         return {"pnginfo": note} | ({"exif": exif} if exif else {})
     if form == "JPEG":
-        extra = _segment(b"http://ns.adobe.com/xap/1.0/\0" + xmp) if xmp else b""
+        data = b"http://ns.adobe.com/xap/1.0/\0" + (xmp or b"")
+        extra = b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data if xmp else b""
         return {"comment": MARK, "extra": extra} | ({"exif": b"Exif\0\0" + exif} if exif else {})
     if form == "WEBP":
         return {"exif": exif} | ({"xmp": xmp} if xmp else {})
     return {"comment": MARK} if form == "JPEG2000" else {}
-
-
-def _segment(data: bytes) -> bytes:
-    """Of a JPEG, for what is not of the picture itself."""
-    return b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data

@@ -19,7 +19,7 @@ def fuse_layers(
     task: Literal["auto", "ir-visible", "medical", "multi-exposure", "multi-focus"] = "auto",
     method: Literal["ddfm", "dmfuse"] = "ddfm",
     balance: Annotated[float, {"widget_type": "FloatSlider", "min": -1, "max": 1}] = 0.0,
-    color: Literal["auto", "a", "b", "none"] = "auto",
+    color: Literal["auto", "a", "b", "grey"] = "auto",
 ) -> "napari.types.LayerDataTuple":
     """A new layer: both images in one.
 

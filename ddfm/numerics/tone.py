@@ -17,7 +17,7 @@ from torch import Tensor
 from ddfm.numerics.bands import Band, in_bands
 from ddfm.numerics.filters import per_image_mean
 
-__all__ = ["Tone", "along", "fold", "given_curve", "good_curve", "knots", "toned"]
+__all__ = ["Tone", "along", "fold", "good_curve", "knots", "toned"]
 
 KNEE = 0.05  # width of the curve that folds levels back below white
 
@@ -64,7 +64,7 @@ class Tone:
         if not self.spread and self.curve is None:
             return fused, None
         own = good_curve(2 * fused - 1, self.spread, self.gains)
-        curve = given_curve(self.curve, own)
+        curve = own if self.curve is None else own.new_tensor(self.curve).expand(len(own), -1)
 
         def of(band: Band) -> Tensor:
             return ((toned(2 * band.around(fused) - 1, curve) + 1) / 2).clamp(0, 1)
@@ -100,11 +100,6 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
     # Where there is no gain, there is no offset, but for what is beyond white.
     return gain * knots(2, u) + torch.minimum((1 - gain) * low, 1 - gain * high)
-
-
-def given_curve(curve: Sequence[float] | None, own: Tensor) -> Tensor:
-    """A curve that was given for all images (B, n), or the images' own."""
-    return own if curve is None else own.new_tensor(curve).expand(len(own), -1)
 
 
 def toned(f: Tensor, curve: Tensor) -> Tensor:

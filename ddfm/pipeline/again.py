@@ -21,7 +21,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.opening import Opening
 from ddfm.pipeline.records import read_record
-from ddfm.priors.entries import names
+from ddfm.priors.entries import ENTRIES
 from ddfm.restoration.observation import Observation, plain_observations
 from ddfm.video.formats import is_video
 
@@ -84,7 +84,7 @@ def keywords(
         said["clean"] = math.inf  # which JSON does not have
     said["observations"] = _together(FusionConfig(**said).observations, observations)
     named = prior or record.settings.get("prior")
-    if prior is None and named not in names():
+    if prior is None and named not in ENTRIES:
         raise InputError(
             f"the record's prior, {named!r}, is no name that ddfm knows; say where it is (--prior)"
         )

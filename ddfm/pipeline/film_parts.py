@@ -119,7 +119,7 @@ def _parts(out: Path) -> list[Path]:
 
 
 def _check_alike(parts: list[Path]) -> None:
-    from ddfm.video.join import comment_of
+    from ddfm.video.files import comment_of
 
     films: dict[Any, Path] = {}
     for number, path in enumerate(parts, 1):

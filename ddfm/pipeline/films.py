@@ -9,8 +9,10 @@ does not darken all else at once.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -44,6 +46,7 @@ from ddfm.video.sound import sound_of
 
 __all__ = ["fuse_frames", "fuse_sequence"]
 
+_NUMBER = re.compile(r"[\d.]+")
 FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
 
 
@@ -103,15 +106,15 @@ def fuse_sequence(
         check_rate(rate)
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
-    if shard is not None and sound is not None:
-        word = f"the sound of {sound} is left out, for parts of a film are joined without it"
-        warnings.warn(word, DdfmWarning, stacklevel=3)
-        sound = None
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     frames, count = iter(film.frames), film.count
     if shard is not None:
         if warm or std or shares:
             raise InputError("--warm, --uncertainty and --attribution are for films without shards")
+        if sound is not None:
+            word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+            warnings.warn(word, DdfmWarning, stacklevel=3)
+            sound = None
         part = Part(shard, _exact_count(film, a, b))
         film, count = replace(film, part=part), part.end - part.begin
         work.settings |= {"frames": [part.begin + 1, part.end]}
@@ -215,7 +218,7 @@ class _FilmWork:
         self.warm = warm
         self.scales = CommonScale(), CommonScale()
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
-        self.begun = False
+        self.begun, self.heard = False, set[str]()
         self.guess: np.ndarray | None = None
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
@@ -247,11 +250,24 @@ class _FilmWork:
 
     def fused(self, a: Picture, b: Picture) -> Fusion:
         pair = self._seen(a, b)
-        fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
+        with self._warned_of_once():
+            fusion = self.fuser(*pair, progress=False, first_guess=self.guess, **self.asked)
         self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)
         return replace(fusion, opening=fusion.opening | {"film": self.said})
+
+    @contextmanager
+    def _warned_of_once(self) -> Iterator[None]:
+        """What is to be said of every frame is said of the first: words are the same but for it."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for one in caught:
+            said = _NUMBER.sub("", str(one.message))
+            if said not in self.heard:
+                self.heard.add(said)
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _seen(self, *pair: Picture) -> list[Picture]:
         """Both frames as they are to be fused."""

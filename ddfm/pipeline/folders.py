@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
-from ddfm.imaging.formats.flir import is_flir
+from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
 
 NO_FLIR = "no radiometric data of a FLIR camera in it"
+NO_PHOTOGRAPH = "no photograph in it, which a folder of its own may hold"
 
 
 @by_annotation
@@ -130,17 +131,25 @@ def fuse_flir(
     """
     _check_apart(out, folder)
     opening = Opening(**reading)
-    images = image_files(folder)
-    radiometric = [path for path in images if is_flir(path)]
-    others = {path: NO_FLIR for path in images if path not in radiometric} | other_files(folder)
-    pairing = replace(both_in_one(radiometric), others=others)
+    why = {path: _why_no_pair(path) for path in image_files(folder)}
+    others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
+    pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
     if not pairing.pairs:
-        raise InputError(
-            f"no file of {folder} has radiometric data of a FLIR camera in it; "
-            "folders of other images come in twos"
+        what = (
+            "a photograph beside its temperatures"
+            if NO_PHOTOGRAPH in why.values()
+            else ("radiometric data of a FLIR camera in it")
         )
+        raise InputError(f"no file of {folder} has {what}; folders of other images come in twos")
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser or Unloaded({}), opening, how)
+
+
+def _why_no_pair(path: Path) -> str:
+    """Why a file of a folder is no pair by itself; nothing if it is one."""
+    if not is_flir(path):
+        return NO_FLIR
+    return "" if has_photograph(path) else NO_PHOTOGRAPH
 
 
 @dataclass(frozen=True)

@@ -251,13 +251,10 @@ def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
 
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
     """The caller's a and b, and what is between them, for sources that come in this order."""
-    config = fuser.config
-    if len(order) == 2:
-        color = config.color
-        if order[0] == 1:
-            other = {"a": "b", "b": "a"}.get(color, color)
-            return fuser.with_config(color=other, balance=0 - config.balance)
-        return fuser
-    if config.color in ("a", "b"):
+    color = fuser.config.color
+    if len(order) > 2 and color in ("a", "b"):
         raise InputError("color a or b (--color) is for two volumes; auto or grey for more")
+    if order == [1, 0]:
+        other = {"a": "b", "b": "a"}.get(color, color)
+        return fuser.with_config(color=other, balance=0 - fuser.config.balance)
     return fuser

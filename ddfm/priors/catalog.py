@@ -16,7 +16,7 @@ from typing import Any
 from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes
-from ddfm.priors.entries import ENTRIES, Entry, File, find, names
+from ddfm.priors.entries import ENTRIES, Entry, File, find
 from ddfm.priors.whole import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
@@ -74,9 +74,7 @@ def get(
     """
     entry = find(name)
     if not entry.files:
-        path = path_of(name)
-        if entry.name == "default" and path is None:
-            raise HostError(NOT_INSTALLED)
+        path = _shipped(entry)
         if path is None:
             raise InputError(f"nothing to download: the prior {entry.name} is part of ddfm")
         return path
@@ -110,9 +108,7 @@ def check(name: str) -> str:
     """One line that says that the prior's files are whole; DdfmError if they are not."""
     entry = find(name)
     if not entry.files:
-        path = path_of(name)
-        if entry.name == "default" and path is None:
-            raise HostError(NOT_INSTALLED)
+        path = _shipped(entry)
         if path is not None:
             verify(path, None, None)
         return f"{entry.name}: part of ddfm" + (f", {path}" if path else "")
@@ -189,6 +185,14 @@ def describe(name: str) -> str:
     return "\n".join([entry.name, *(f"  {key.ljust(12)}{value}" for key, value in rows)])
 
 
+def _shipped(entry: Entry) -> Path | None:
+    """The weights of a prior that is part of ddfm, if it has any."""
+    path = path_of(entry.name)
+    if entry.name == "default" and path is None:
+        raise HostError(NOT_INSTALLED)
+    return path
+
+
 def _place(entry: Entry, file: File) -> Path:
     return cache_dir() / "priors" / entry.name / file.name
 
@@ -261,4 +265,4 @@ def check_prior(text: str) -> None:
         return
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"no such file of weights: {path}")
-    raise unknown("prior", text, [*names(), *brought("prior")])
+    raise unknown("prior", text, [*ENTRIES, *brought("prior")])

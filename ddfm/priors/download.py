@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -56,6 +56,13 @@ class _Interrupted(Exception):
     """Something that may go away by itself."""
 
 
+class _Changed(_Interrupted):
+    """The file on the server is not the one whose part is here."""
+
+    def __init__(self) -> None:
+        super().__init__("the file changed on the server")
+
+
 def download(
     url: str,
     target: Path,
@@ -69,8 +76,7 @@ def download(
 
     What comes must be as `verify` has it. What it replaces is ours, or its sha256 is `known`.
     """
-    if not url.startswith(("https://", "http://")):
-        raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
+    _check_address(url)
     check_ours(target, known)
     with disk_explained(f"write {target}"), Part(target) as part:
         for again in (True, False):
@@ -88,24 +94,22 @@ def download(
 
 def read_json(url: str) -> dict[str, Any]:
     """A small JSON object from the web."""
-    if not url.startswith(("https://", "http://")):
-        raise DownloadError(f"cannot ask {url}: only http and https addresses are possible")
-    request = urllib.request.Request(url, headers={"User-Agent": f"ddfm/{__version__}"})
+    _check_address(url)
     try:
-        opener = urllib.request.build_opener(_SafeRedirects)
-        with opener.open(request, timeout=TIMEOUT) as response:
+        with _opened(url) as response:
             data = response.read(MOST_JSON + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        answer = f"the server answered {error.code} {error.reason}"
-        raise DownloadError(f"cannot ask {url}: {answer}") from None
     except DdfmError:
         raise
-    except (OSError, HTTPException, ValueError) as error:
+    except (_Interrupted, OSError, HTTPException) as error:
         raise DownloadError(f"cannot ask {url}: {one_line(error)}") from None
     if len(data) > MOST_JSON:
         raise DownloadError(f"{url} answers with more than {gigabytes(MOST_JSON)}")
     return json_object(data.decode(errors="replace"), url)
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith(("https://", "http://")):
+        raise DownloadError(f"cannot download {url}: only http and https addresses are possible")
 
 
 def gigabytes(size: int) -> str:
@@ -124,6 +128,8 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
         try:
             return _attempt(url, part, sha256, size)
         except _Interrupted as error:
+            if isinstance(error, _Changed):
+                part.discard()
             if part.length > furthest:
                 failures, furthest = 0, part.length
             failures += 1
@@ -141,13 +147,13 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
         return True
-    headers = {"User-Agent": f"ddfm/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         strong = known["etag"] if not known["etag"].startswith("W/") else ""
         if strong or known["modified"]:
             headers["If-Range"] = strong or known["modified"]
-    with _opened(url, headers, part) as response:
+    with _opened(url, headers) as response:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(
                 f"{url} answers with a web page, not with a file; it was not accepted"
@@ -155,8 +161,7 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
         offered = _version_of(response, url)
         if response.status == 206:
             if not start or not _goes_on(response, start, known, offered):
-                part.discard()
-                raise _Interrupted("the file changed on the server")
+                raise _Changed
         else:
             start = 0
         total = offered["length"] if offered["length"] is not None else size
@@ -174,15 +179,16 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
 
 
 @contextmanager
-def _opened(url: str, headers: dict[str, str], part: Part) -> Iterator[Any]:
+def _opened(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """What a server answers."""
     try:
         opener = urllib.request.build_opener(_SafeRedirects)
-        response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+        said = {"User-Agent": f"ddfm/{__version__}", **(headers or {})}
+        response = opener.open(urllib.request.Request(url, headers=said), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the part is longer than the file has become
-            part.discard()
-            raise _Interrupted("the file changed on the server") from None
+            raise _Changed from None
         answer = f"the server answered {error.code} {error.reason}"
         if error.code in TRY_AGAIN:
             raise _Interrupted(answer) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from ddfm.errors import unknown
 
-__all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "names", "of_file"]
+__all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "of_file"]
 
 # The flags with which OpenAI trained its unconditional networks of guided-diffusion.
 ADM: dict[str, Any] = {
@@ -171,11 +171,6 @@ _ALL = [
     _diffusers("ddpm-cifar10-32", "CIFAR-10 32 x 32 (DDPM; needs diffusers)", 35_746_307),
 ]
 ENTRIES = {entry.name: entry for entry in _ALL}
-
-
-def names() -> list[str]:
-    """Of all entries, in the order of the catalogue."""
-    return list(ENTRIES)
 
 
 def find(name: str) -> Entry:

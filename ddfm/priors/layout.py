@@ -85,19 +85,13 @@ def missing_network(settings: Mapping[str, Any]) -> list[str]:
     if not settings["attention"] and not settings["mid_attention"]:
         return []
     by_count = settings.get("num_head_channels", -1) == -1
-    if by_count and "num_heads" not in settings:
-        return ["num_heads"] + _missing_order(settings)
-    if (
-        by_count
-        and settings["num_heads"] == 1
-        and settings.get("num_heads_upsample", -1) in (-1, 1)
-    ):
-        return []  # with one head both orders are the same
-    return _missing_order(settings)
-
-
-def _missing_order(settings: Mapping[str, Any]) -> list[str]:
-    return [] if "use_new_attention_order" in settings else ["use_new_attention_order"]
+    missing = ["num_heads"] if by_count and "num_heads" not in settings else []
+    in_decoder = settings.get("num_heads_upsample", -1)
+    # With one head both orders are the same.
+    one_head = by_count and settings.get("num_heads") == 1 and in_decoder in (-1, 1)
+    if not one_head and "use_new_attention_order" not in settings:
+        missing.append("use_new_attention_order")
+    return missing
 
 
 def build(

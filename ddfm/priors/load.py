@@ -13,7 +13,7 @@ from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import load_checkpoint
-from ddfm.priors.entries import Entry, find, names
+from ddfm.priors.entries import ENTRIES, Entry, find
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
 from ddfm.priors.settings import alphas_bar_of, normalised
@@ -104,7 +104,7 @@ def _from_text(
         return prior
     if not path.exists() and not path.suffix and len(path.parts) == 1:
         # A function of another package, without arguments, that returns what `load_prior` takes.
-        make = find_part("prior", str(x), dict.fromkeys(names()))
+        make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
         return load_prior(make(), device=device, dtype=dtype, name=name or str(x), **config)
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config

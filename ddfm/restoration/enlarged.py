@@ -12,11 +12,11 @@ from collections.abc import Callable
 from itertools import product
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from ddfm.numerics.planes import plane as as_plane
 from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["find_coarse", "taken_back"]
@@ -51,7 +51,7 @@ def find_coarse(plane: np.ndarray) -> Size | None:
         return None
     heights, widths = _waves(plane.T), _waves(plane)
     steps = float(np.diff(plane, axis=1).std())
-    wide = torch.from_numpy(2 * np.ascontiguousarray(plane, np.float32) - 1)[None, None]
+    wide = as_plane(plane)
     for coarse in sorted(product(heights, widths)):
         times = [n / m for n, m in zip(plane.shape, coarse, strict=True)]
         if max(times) > ALIKE * min(times):

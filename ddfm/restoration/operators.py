@@ -1,11 +1,6 @@
-r"""What happens to a picture on its way into a file, y = A x + n, as small linear operators.
+"""What happens to a picture on its way into a file, y = A x + n, as small linear operators.
 
-Each is a frozen object with `forward` and `adjoint`, <A x, y> = <x, A' y>, on planes (B, 1, H, W),
-and with the proximal step
-
-    prox(z, y, mu) = argmin_x mu |A x - y|^2 + |x - z|^2 = z + A' (A A' + 1 / mu)^-1 (y - A z)
-
-where that has a closed form.
+Each is a frozen object with `forward` and `adjoint`, <A x, y> = <x, A' y>, on planes (B, 1, H, W).
 """
 
 from __future__ import annotations
@@ -22,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.numerics.filters import mirrored_places, smooth
-from ddfm.numerics.poisson import dct, idct
 
 __all__ = ["AreaAverage", "Chain", "GaussianBlur", "KernelBlur", "Operator", "motion_kernel"]
 
@@ -39,10 +33,7 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class AreaAverage:
-    """The mean of what each coarse pixel covers, for any two sizes of one field of view.
-
-    A A' is a product of one small matrix for each side, whose eigenvectors give `prox`.
-    """
+    """The mean of what each coarse pixel covers, for any two sizes of one field of view."""
 
     fine: Size
     coarse: Size
@@ -62,12 +53,6 @@ class AreaAverage:
             y = _gathered(y, dim, index, weight)
         return y
 
-    def prox(self, z: Tensor, y: Tensor, mu: float) -> Tensor:
-        (rows, of_rows), (columns, of_columns) = ((p.to(z), v.to(z)) for v, p in self._eigen)
-        waves = rows.T @ (y - self.forward(z)) @ columns
-        waves = waves / (of_rows[:, None] * of_columns + 1 / mu)
-        return z + self.adjoint(rows @ waves @ columns.T)
-
     @cached_property
     def _means(self) -> list[tuple[Tensor, Tensor]]:
         return [_taps(_overlaps(n, m)) for n, m in zip(self.fine, self.coarse, strict=True)]
@@ -76,17 +61,10 @@ class AreaAverage:
     def _spreads(self) -> list[tuple[Tensor, Tensor]]:
         return [_taps(_overlaps(n, m).T) for n, m in zip(self.fine, self.coarse, strict=True)]
 
-    @cached_property
-    def _eigen(self) -> list[tuple[Tensor, Tensor]]:
-        """Eigenvalues and eigenvectors of D D' of both sides."""
-        both = (_overlaps(n, m) for n, m in zip(self.fine, self.coarse, strict=True))
-        found = (np.linalg.eigh(matrix @ matrix.T) for matrix in both)
-        return [(torch.from_numpy(values), torch.from_numpy(v)) for values, v in found]
-
 
 @dataclass(frozen=True)
 class GaussianBlur:
-    """Gaussian blur with mirrored borders, which cosines diagonalise."""
+    """Gaussian blur with mirrored borders."""
 
     sigma: float
 
@@ -95,13 +73,6 @@ class GaussianBlur:
 
     def adjoint(self, y: Tensor) -> Tensor:
         return smooth(y, self.sigma)
-
-    def prox(self, z: Tensor, y: Tensor, mu: float) -> Tensor:
-        h, w = z.shape[-2:]
-        gain = _transfer(h, self.sigma)[:, None] * _transfer(w, self.sigma)
-        gain = gain.to(z)
-        waves = _cosines(self.adjoint(y - self.forward(z))) / (gain**2 + 1 / mu)
-        return z + _from_cosines(waves)
 
 
 @dataclass(frozen=True)
@@ -196,18 +167,3 @@ def _gathered(x: Tensor, dim: int, index: Tensor, weight: Tensor) -> Tensor:
         total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def _transfer(n: int, sigma: float) -> Tensor:
-    """What `smooth` makes of each cosine of n points."""
-    unit = torch.zeros(1, n, dtype=torch.float64)
-    unit[0, 0] = 1
-    return dct(smooth(unit, sigma))[0] / dct(unit)[0]
-
-
-def _cosines(x: Tensor) -> Tensor:
-    return dct(dct(x).transpose(-1, -2)).transpose(-1, -2)
-
-
-def _from_cosines(waves: Tensor) -> Tensor:
-    return idct(idct(waves.transpose(-1, -2)).transpose(-1, -2))

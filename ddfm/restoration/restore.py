@@ -26,6 +26,7 @@ from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
 from ddfm.restoration.air import find_in_air
@@ -144,7 +145,7 @@ def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found
         return picture
     found["jpeg"] = quality
     x = without_blocks(_plane(picture), quality, denoise)
-    return with_luminance(picture, ((x.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+    return with_luminance(picture, levels_of(x)[0, 0].numpy())
 
 
 def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
@@ -258,7 +259,7 @@ def _sharp(
     asked = said.blur is not None or bool(said.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
-    y = _tensor(grey(picture))
+    y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)
     y = _without_noise(y, said, denoise, clean, found)
@@ -277,7 +278,7 @@ def _sharp(
         found["scale"] = round(max(n / m for n, m in zip(size, coarse, strict=True)), 3)
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
-    return with_luminance(wide, ((y.clamp(-1, 1) + 1) / 2)[0, 0].numpy())
+    return with_luminance(wide, levels_of(y)[0, 0].numpy())
 
 
 def _law(y: Tensor, clean: float) -> float | NoiseLaw | None:
@@ -347,10 +348,5 @@ def _means(mask: np.ndarray, coarse: Size) -> Tensor:
     return (AreaAverage(mask.shape, coarse).forward(whole) > 0.99).float()
 
 
-def _tensor(plane: np.ndarray) -> Tensor:
-    """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
-    return torch.from_numpy(2 * np.ascontiguousarray(plane, np.float32) - 1)[None, None]
-
-
 def _plane(picture: Picture) -> Tensor:
-    return _tensor(grey(picture))
+    return plane(grey(picture))

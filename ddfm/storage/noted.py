@@ -6,32 +6,23 @@ Tables and pages are such. Who has changed one by hand has made it a file of the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ddfm.storage.files import encoded
 from ddfm.storage.manifest import Manifest
 from ddfm.storage.outputs import check_writable
 
-__all__ = ["check_noted", "noted_path", "write_noted"]
-
-
-@contextmanager
-def noted_path(path: Path) -> Iterator[Path]:
-    """As `atomic_path`, with a line in the manifest of the folder."""
-    with Manifest(path.parent) as manifest, manifest.adding(path.name, {}) as temporary:
-        yield temporary
+__all__ = ["check_noted", "write_noted"]
 
 
 def write_noted(path: Path, text: str) -> None:
     """As `write_text`, with a line in the manifest of the folder."""
-    with noted_path(path) as temporary:
+    with Manifest(path.parent) as manifest, manifest.adding(path.name, {}) as temporary:
         temporary.write_bytes(encoded(text))
 
 
 def check_noted(path: Path) -> None:
-    """Raise what these would raise about this path, before the work is done."""
+    """Raise what `write_noted` would raise about this path, before the work is done."""
     if not os.path.lexists(path):
         return
     with Manifest(path.parent) as manifest:

@@ -9,7 +9,6 @@ only where pairs, crops, noise, prior or ddfm have changed.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,13 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddfm.dmfuse.features import device_of, noise_like, read_features
-from ddfm.errors import InputError
+from ddfm.errors import DdfmError, InputError
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.sources import grey, read_sources
 from ddfm.priors.prior import Prior
 from ddfm.progress import progress_bar
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.files import make_folder, remove, write_json
+from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import MARK
 from ddfm.training.dmfuse_loss import target
 from ddfm.version import __version__
@@ -231,8 +231,6 @@ def _seed(*numbers: int) -> int:
 
 def _read_note(note: Path) -> dict[str, Any]:
     """What features were computed of; nothing where there is no such note."""
-    with suppress(OSError, ValueError):
-        told = json.loads(note.read_text())
-        if isinstance(told, dict):
-            return told
+    with suppress(DdfmError):
+        return json_object(read_text(note), "")
     return {}

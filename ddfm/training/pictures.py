@@ -16,11 +16,10 @@ from ddfm.priors.respacing import timesteps
 __all__ = ["draw_curve", "sample_sheet"]
 
 COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
+COLUMNS, SIDE, STEPS = 4, 128, 50  # of samples: beside each other, pixels, calls of the network
 
 
-def draw_curve(
-    history: Sequence[dict[str, float]], path: Path, colors: Mapping[str, str] = COLORS
-) -> None:
+def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[str, str]) -> None:
     """What was measured over steps, each line scaled to the height of the picture."""
     width, height, margin = 800, 400, 50
     picture = Image.new("RGB", (width, height), "white")
@@ -50,18 +49,14 @@ def draw_curve(
 
 
 @torch.no_grad()
-def sample_sheet(
-    prior: Prior, path: Path, device: torch.device, steps: int = 50, count: int = 16,
-    size: int = 128, seed: int = 0,
-) -> None:  # fmt: skip
-    """Unconditional samples in a grid of four columns."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn((count, prior.channels, size, size), generator=generator).to(device)
-    x = ddim(prior, x, timesteps(len(prior.alphas_bar), steps), prior.alphas_bar)
+def sample_sheet(prior: Prior, path: Path, device: torch.device) -> None:
+    """Unconditional samples in a grid."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((COLUMNS**2, prior.channels, SIDE, SIDE), generator=generator).to(device)
+    x = ddim(prior, x, timesteps(len(prior.alphas_bar), STEPS), prior.alphas_bar)
     pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().permute(0, 2, 3, 1).numpy()
-    rows = -(-count // 4)
-    sheet = Image.new("L" if prior.channels == 1 else "RGB", (4 * size, rows * size))
+    sheet = Image.new("L" if prior.channels == 1 else "RGB", (COLUMNS * SIDE, COLUMNS * SIDE))
     for index, sample in enumerate(pixels):
         tile = Image.fromarray(sample[..., 0] if prior.channels == 1 else sample)
-        sheet.paste(tile, (index % 4 * size, index // 4 * size))
+        sheet.paste(tile, (index % COLUMNS * SIDE, index // COLUMNS * SIDE))
     write_drawing(path, sheet)

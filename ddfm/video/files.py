@@ -36,8 +36,10 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "check_video",
+    "comment_of",
     "import_av",
     "open_video",
+    "open_whole",
     "record_in",
 ]
 
@@ -207,10 +209,15 @@ class VideoWriter:
 
 def record_in(path: Path) -> str | None:
     """What made a film, if its comment says so."""
-    with VideoReader(path).container as container:
-        about = {name.lower(): text for name, text in container.metadata.items()}
-    mark, _, text = about.get("comment", "").partition("\n")
+    mark, _, text = comment_of(path).partition("\n")
     return text if mark == MARK and is_record(text) else None
+
+
+def comment_of(path: Path) -> str:
+    """What a video says in its comment."""
+    with open_whole(path) as film:
+        about = {name.lower(): text for name, text in film.metadata.items()}
+        return str(about.get("comment", ""))
 
 
 def check_video(path: Path) -> None:
@@ -235,6 +242,13 @@ def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
         film.close()
         raise InputError(f"{path} has no video in it")
     return film
+
+
+def open_whole(path: Path) -> Any:
+    """The same, of a file that was not cut off."""
+    with explained(str(path)):
+        check_whole(existing_file(path))
+    return open_video(path)
 
 
 def import_av() -> Any:

@@ -9,12 +9,10 @@ from typing import Any
 
 from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.atomic import atomic_path
-from ddfm.storage.inputs import existing_file
 from ddfm.storage.ours import MARK
-from ddfm.video.files import EXACT, import_av, open_video
-from ddfm.video.whole import check_whole
+from ddfm.video.files import EXACT, import_av, open_whole
 
-__all__ = ["comment_of", "count_frames", "join_videos"]
+__all__ = ["count_frames", "join_videos"]
 
 
 def count_frames(path: Path) -> int:
@@ -22,15 +20,8 @@ def count_frames(path: Path) -> int:
 
     Nothing is decoded.
     """
-    with _opened(path) as film:
+    with open_whole(path) as film:
         return sum(1 for _ in _packets(film))
-
-
-def comment_of(path: Path) -> str:
-    """What a video says in its comment."""
-    with _opened(path) as film:
-        found = {name.lower(): text for name, text in film.metadata.items()}
-        return str(found.get("comment", ""))
 
 
 def join_videos(parts: Sequence[Path], out: Path) -> int:
@@ -48,7 +39,7 @@ def _joined(parts: Sequence[Path], film: Any) -> int:
     delay = max(map(_delay, parts))
     stream, done, form = None, 0, None
     for path in parts:
-        with _opened(path) as part:
+        with open_whole(path) as part:
             of_part = part.streams.video[0]
             if stream is None:
                 form = _form(of_part)
@@ -75,7 +66,7 @@ def _packets(film: Any) -> Iterator[Any]:
 
 def _delay(path: Path) -> int:
     """How many frames a decoder has to wait for the first one that is shown."""
-    with _opened(path) as film:
+    with open_whole(path) as film:
         rate = film.streams.video[0].average_rate
         return max(
             (-round(p.dts * p.time_base * rate) for p in islice(_packets(film), 1)), default=0
@@ -89,8 +80,3 @@ def _form(stream: Any) -> tuple[Any, ...]:
         coding.name, coding.extradata, coding.pix_fmt, stream.width, stream.height,
         stream.average_rate,
     )  # fmt: skip
-
-
-def _opened(path: Path) -> Any:
-    check_whole(existing_file(path))
-    return open_video(path)

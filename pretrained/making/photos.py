@@ -1,6 +1,6 @@
 """The training photographs of the shipped prior, rebuilt from Debian packages.
 
-`python -m ddfm.pretrained.photos OUT` fetches the packages below with `apt-get download`, unpacks
+`python pretrained/making/photos.py OUT` fetches the packages below with `apt-get download`, unpacks
 them without installing, keeps what is a photograph under a clearly free licence, and writes
 
     OUT/train/*.png, OUT/val/*.png   8-bit RGB, short side at most 1024

@@ -11,7 +11,7 @@ from PIL import Image
 
 import ddfm
 from command_line import FAST, ddfm_run, refused
-from flir_files import flir_jpeg, kelvin_to_raw
+from flir_files import camera, container, flir_jpeg, kelvin_to_raw, sized
 from image_files import folders_of_noise
 
 
@@ -120,6 +120,31 @@ def test_a_flir_file_holds_both_images(tmp_path, flir):
     for options in (("--celsius", 20, 30), ("--percentiles", 30, 60)):
         assert np.abs(fused(*options) - plain).max() > 0.05
     assert fused("--grid", "thermal").shape == (12, 16, 3)
+
+
+def test_a_file_without_a_photograph_is_no_pair(tmp_path, flir):
+    """A bare container of temperatures, and a JPEG: the plan says so, as the run does."""
+    raw = np.full((12, 16), 14000, np.uint16)
+    bare = container([(32, camera()), (1, sized(raw, raw.astype("<u2").tobytes()))])
+    (flir / "bare.fff").write_bytes(bare)
+    damaged = bytearray((flir / "FLIR_1.jpg").read_bytes())
+    damaged[damaged.index(b"FFF\0") + 31] = 0  # records, it says
+    (flir / "damaged.jpg").write_bytes(damaged)
+    (flir / "thermal.jpg").write_bytes(flir_jpeg(raw, None))
+    planned = ddfm_run("fuse", flir, "-o", tmp_path / "out", "--dry-run")
+    names = f"{flir / 'bare.fff'}, {flir / 'thermal.jpg'}"
+    assert f"left out, no photograph in it, which a folder of its own may hold: {names}\n" in (
+        planned.stdout
+    )
+    assert "3 pairs, 3 files left out\n" in planned.stdout  # the damaged one fails when it is read
+    for name in ("FLIR_0", "FLIR_1", "damaged"):
+        (flir / f"{name}.jpg").unlink()
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "out"), "a photograph beside its temperatures")
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    Image.new("L", (16, 12)).save(photographs / "bare.png")
+    planned = ddfm_run("fuse", flir, photographs, "-o", tmp_path / "out", "--dry-run")
+    assert f"bare: {flir / 'bare.fff'} + {photographs / 'bare.png'}\n" in planned.stdout
 
 
 def test_a_folder_of_flir_files(tmp_path, flir):
@@ -254,5 +279,7 @@ def test_volumes_that_will_not_do(tmp_path, volumes):
     refused(ddfm_run(*run, tmp_path / "x.nii", "--window-b", "bon"), "did you mean bone")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--colormap-b", "hott"), "did you mean hot")
     refused(ddfm_run(*run, tmp_path / "x.nii", "--axis", "3"), "unknown axis '3'")
+    grid = ddfm_run(*run, tmp_path / "x.nii", "--resize", "b")  # the grid is that of A, always
+    refused(grid, "No such option")
     refused(ddfm_run("volume", mri, tmp_path / "x.png", "-o", tmp_path / "x.nii"), "not a DICOM")
     refused(ddfm_run("volume", mri, tmp_path / "none", "-o", tmp_path / "x.nii"), "no such file")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -18,9 +19,12 @@ from PIL import Image
 from ddfm.cli import main
 from places import EXAMPLES, ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+CARDS = sorted((ROOT / "pretrained").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS, *CARDS]
 BLOCK = re.compile(r"(<!-- not run: .+ -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(ddfm [^`]+)`")
+PROGRAM = re.compile(r"\bpython3? (?:-m ([a-z][\w.]*\w)|([\w/]+\.py)\b)")
 
 
 def name_of(page: Path) -> str:
@@ -85,7 +89,34 @@ def test_commands_can_be_parsed(page):
 
 def test_every_page_is_in_the_menu_of_the_site():
     menu = re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert {p.relative_to(ROOT / "docs").as_posix() for p in PAGES[2:]} <= set(menu)
+    assert {p.relative_to(ROOT / "docs").as_posix() for p in DOCS} <= set(menu)
+
+
+def test_every_program_that_is_named_is_there():
+    """Modules and scripts: of pages, and of docstrings, whose own folder counts."""
+    code = [
+        path
+        for room in ("ddfm", "pretrained", "benchmarks", "examples", "docs", "tests")
+        for path in (ROOT / room).rglob("*.py")
+    ]
+    named = 0
+    for page in [*PAGES, *code]:
+        for module, path in PROGRAM.findall(page.read_text(encoding="utf-8")):
+            named += 1
+            where = (ROOT / path, page.parent / path) if path else places_of(module)
+            is_there = any(place.is_file() for place in where)
+            assert is_there or (module and is_installed(module)), f"{name_of(page)}: {module}{path}"
+    assert named > 50
+
+
+def places_of(module: str) -> tuple[Path, Path]:
+    """Where Python looks for a module in a clone: a file, or a folder that can be run."""
+    path = ROOT / module.replace(".", "/").replace("ddfm/pretrained", "pretrained")
+    return path.with_suffix(".py"), path / "__main__.py"
+
+
+def is_installed(module: str) -> bool:
+    return module.split(".")[0] not in ("ddfm", "benchmarks") and find_spec(module) is not None
 
 
 @pytest.mark.parametrize("line", ["ddfm fuse a b --speed 3", "ddfm fly a b", "ddfm fuse a b"])

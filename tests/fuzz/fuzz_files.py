@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,7 @@ from PIL import Image
 
 from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import to_array
-from ddfm.imaging.reading import read_image, read_pages
+from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
 from fuzz_films import film_files
 from fuzz_metadata import metadata_files
@@ -91,8 +90,8 @@ def read_picture(path: Path) -> None:
 
 
 def read_all_pages(path: Path) -> None:
-    for picture in islice(read_pages(path), 4):
-        hold(picture)
+    for page in range(min(pages_in(path), 4)):
+        hold(read_image(path, page=page))
 
 
 def read_thermal(path: Path) -> None:

@@ -11,7 +11,7 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
-from ddfm.imaging.reading import read_image, read_pages
+from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
 from image_files import FILES, as_array, message, pattern, run, write
 
@@ -166,13 +166,12 @@ def test_premultiplied_alpha_is_divided_out(tmp_path):
 def test_pages(tmp_path):
     stack = np.stack([pattern(np.uint16, 1) // (k + 1) for k in range(3)])
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    pages = list(read_pages(tmp_path / "a.tif"))
-    assert all(np.array_equal(as_array(p), s) for p, s in zip(pages, stack, strict=True))
-    assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=2)), stack[2])
-    assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=0)), stack[0])
+    assert pages_in(tmp_path / "a.tif") == 3
+    for k, plane in enumerate(stack):
+        assert np.array_equal(as_array(read_image(tmp_path / "a.tif", page=k)), plane)
     assert "3 pages" in message(lambda: read_image(tmp_path / "a.tif", page=3))
     write(tmp_path / "b.png", stack[0])
-    assert len(list(read_pages(tmp_path / "b.png"))) == 1
+    assert pages_in(tmp_path / "b.png") == 1
     assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
 
 
@@ -280,7 +279,7 @@ def test_a_chain_of_pages_that_is_a_loop(tmp_path):
     end = start + 2 + 12 * entries
     data[end : end + 4] = data[4:8]
     (tmp_path / "b.tif").write_bytes(data)
-    assert "loop" in message(lambda: list(read_pages(tmp_path / "b.tif")))
+    assert "loop" in message(lambda: read_image(tmp_path / "b.tif"))
 
 
 def test_warnings_of_the_decoders_stay_inside(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ddfm
-from ddfm.config import TASKS, FusionConfig
+from ddfm.config import COLORS, TASKS, FusionConfig
 from ddfm.errors import DdfmError
 from ddfm.napari.widget import fuse_layers
 from places import ROOT
@@ -49,6 +49,7 @@ def test_fields_have_the_choices_and_defaults_of_the_configuration():
     for name in ("task", "method", "balance", "color"):
         assert parameters[name].default == getattr(FusionConfig(), name)
     assert set(get_args(parameters["task"].annotation)) == {"auto", *TASKS}
+    assert set(get_args(parameters["color"].annotation)) == set(COLORS)
     _, field = get_args(parameters["balance"].annotation)
     assert (field["min"], field["max"]) == (-1, 1)
     assert parameters["visible"].annotation == "napari.layers.Image"

@@ -211,6 +211,19 @@ def test_frames_may_change_their_size_or_get_colours():
     assert np.array_equal(results[1], color) and np.array_equal(results[3], grey[:20])
 
 
+def test_what_is_said_of_every_frame_is_said_once(tmp_path, fuser):
+    """A film of a thousand frames would say a thousand times that its shape is another one."""
+    frames = []
+    for k in range(4):
+        frames.append((tmp_path / f"ir_{k}.png", tmp_path / f"vis_{k}.png"))
+        for path, size in zip(frames[-1], ((16, 24), (16, 16)), strict=True):
+            Image.fromarray(noisy(scene(), k)).resize(size).save(path)
+    with pytest.warns(DdfmWarning) as caught:
+        list(fuse_frames(frames, fuser.with_config(resize="b")))
+    (said,) = [str(one.message) for one in caught if "drawn out by 1.5" in str(one.message)]
+    assert "ir_0.png: 16 x 24 pixels become 16 x 16" in said
+
+
 def test_degrees_have_one_scale_in_all_frames():
     """Each frame would be spread from its own coldest to its own hottest."""
     clean = scene(0, 10, 20)
@@ -613,7 +626,10 @@ def test_the_command_fails_in_one_line(tmp_path, folders, videos):
     refuses("film", *folders, "-o", folders[0], words="it is a source itself")
     refuses("film", *folders, "-o", tmp_path, words="which is not of this film")
     refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
-    refuses("fuse", videos[0], "-o", tmp_path / "x.png", words="pass two")
+    still = tmp_path / "still.png"
+    Image.new("L", (16, 12)).save(still)
+    for sources in (videos[:1], [*videos, videos[0]], [still, videos[0]], [videos[0], still]):
+        refuses("fuse", *sources, "-o", out, words="with one other film; pass two")
     assert not out.exists()
 
 

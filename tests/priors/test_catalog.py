@@ -452,7 +452,7 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 
 def test_every_entry_is_complete_and_can_be_described():
     shown = catalog.listing()
-    for name in entries.names():
+    for name in entries.ENTRIES:
         entry = entries.find(name)
         assert name in shown
         assert entry.licence in catalog.describe(name)

@@ -31,13 +31,13 @@ READ = """
 import json, resource, sys
 from pathlib import Path
 from ddfm.errors import DdfmError
-from ddfm.imaging.reading import read_pages
+from ddfm.imaging.reading import read_image
 from ddfm.priors.checkpoints import read_state_dict
 from ddfm.video.files import VideoReader
 from ddfm.volumes.files import read_volume
 
-READERS = {"image": read_pages, "volume": read_volume, "weights": read_state_dict}
-READERS["video"] = VideoReader
+READERS = {"volume": read_volume, "weights": read_state_dict, "video": VideoReader}
+READERS["image"] = lambda path: [read_image(path)]
 told = {}
 for reader, path in json.loads(sys.argv[1]):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,10 +3,8 @@
 The file is a JPEG around a container (see `ddfm.imaging.formats.flir_container`) of raw thermal
 values, camera constants, the visible photograph, and how the two views lie on each other.
 
-Two cameras side by side see different fields. `Real2IR` = r says that the thermal field is 1/r as
-wide as the photograph, and `OffsetX`, `OffsetY` by how many pixels of the photograph its centre
-lies to the right of and below the photograph's. Both pictures are returned on the part that both
-see, on one grid, and stand as the rendering of the camera stands.
+Two cameras side by side see different fields. Both pictures are returned on the part that both see,
+on one grid (see `ddfm.imaging.formats.flir_grid`), and stand as the rendering of the camera stands.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ from ddfm.imaging.formats.flir_container import (
     photograph_in,
     thermogram_of,
 )
+from ddfm.imaging.formats.flir_grid import GRIDS, field_of, on_one_grid
 from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.formats.turns import quarter_turns
 from ddfm.imaging.picture import Picture, from_array
@@ -44,6 +43,7 @@ __all__ = [
     "Celsius",
     "FlirPair",
     "check_reading",
+    "has_photograph",
     "is_camera",
     "is_flir",
     "read_flir",
@@ -52,12 +52,9 @@ __all__ = [
 
 PERCENTILES = (1.0, 99.0)  # that become black and white where no temperatures are said
 CAMERA = "camera"  # in place of temperatures: the level and span that the camera was set to
-_EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
 _BLACK = 24 / 255  # JPEG leaves a little light in the margins
-_GRIDS = ("visible", "thermal")
 
 Celsius = tuple[float, float] | str
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,16 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
     path = existing_file(path)
     with explained(str(path)):
         return bool(container_of(path))
+
+
+def has_photograph(path: Path) -> bool:
+    """Whether there is a photograph beside the temperatures, so that the file is a pair by itself.
+
+    Of a damaged file, too, which is refused where it is read.
+    """
+    with suppress(InputError), explained(str(path)):
+        return photograph_in(*opened_container(path)) is not None
+    return True
 
 
 @by_annotation
@@ -119,8 +126,8 @@ def read_flir(
     turns = _turns(thermal, path)
     with explained(str(path)):
         visible = _photograph(photograph_in(container, records), path)
-        field = _field(thermogram, thermal.size, visible.size, path) if align else None
-    pair = _on_one_grid(thermal, visible, field, grid)
+        field = field_of(thermogram, thermal.size, visible.size, path) if align else None
+    pair = on_one_grid(thermal, visible, field, grid)
     thermal, visible = (_turned(_with_origin(picture, path), turns) for picture in pair)
     return FlirPair(thermal, visible, limits, aligned=field is not None)
 
@@ -225,8 +232,8 @@ def check_reading(
             "percentiles (--percentiles) are LOW, then a HIGH above it, from 0 to 100, not "
             f"{low:g}, {high:g}"
         )
-    if grid not in _GRIDS:
-        raise unknown("grid", grid, _GRIDS)
+    if grid not in GRIDS:
+        raise unknown("grid", grid, GRIDS)
 
 
 def is_camera(celsius: object) -> bool:
@@ -254,14 +261,12 @@ def _photograph(embedded: BytesIO | None, path: Path) -> Picture:
 
 def _within_margins(pixels: np.ndarray) -> np.ndarray | None:
     """Where the photograph is, if it has black margins all along an edge; None if it has not."""
-    dark = pixels.max(axis=2) <= _BLACK
-    mask = np.ones(dark.shape, bool)
-    for axis in (0, 1):
-        lit = np.flatnonzero(~dark.all(axis=1 - axis))
-        if len(lit):
-            outside = np.ones(dark.shape[axis], bool)
-            outside[lit[0] : lit[-1] + 1] = False
-            mask &= ~outside[:, None] if axis == 0 else ~outside
+    lit = pixels.max(axis=2) > _BLACK
+    rows, columns = (np.flatnonzero(lit.any(axis=1 - axis)) for axis in (0, 1))
+    if not len(rows):
+        return None
+    mask = np.zeros(lit.shape, bool)
+    mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     return None if mask.all() else mask
 
 
@@ -273,98 +278,3 @@ def _is_ycbcr(pixels: np.ndarray) -> bool:
     means, deviations = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
     near = bool((np.abs(means[1:] - 128) < 40).all())
     return near and bool((deviations[1:] < deviations[0] / 2).all())
-
-
-def _field(
-    thermogram: Any, thermal: tuple[int, int], visible: tuple[int, int], path: Path
-) -> Box | None:
-    """Where the edges of the thermal image lie, in pixels of the photograph."""
-    placing = thermogram.pip_info
-    if placing is None or not isfinite(placing.real_to_ir) or placing.real_to_ir <= 0:
-        return None
-    width = visible[1] / placing.real_to_ir * _zoom(path)
-    height = width * thermal[0] / thermal[1]
-    left = (visible[1] - width) / 2 + placing.offset_x
-    top = (visible[0] - height) / 2 + placing.offset_y
-    box = (left, top, left + width, top + height)
-    seen = _overlap(box, (0, 0, visible[1], visible[0]))
-    pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
-    if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
-        raise InputError(
-            f"{path}: by the camera's own scale and offset the thermal image lies outside the "
-            "photograph; read it without alignment"
-        )
-    return box
-
-
-def _zoom(path: Path) -> float:
-    """The digital zoom of the thermal image, by which it shows less; 1 where there is none."""
-    with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
-        zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
-        return zoom if 1 < zoom <= 16 else 1.0
-    return 1.0
-
-
-def _on_one_grid(
-    thermal: Picture, visible: Picture, field: Box | None, grid: str
-) -> tuple[Picture, Picture]:
-    """Both on the part that both see. The one whose grid it is, is cut out and not resampled."""
-    (tall, wide), (high, broad) = thermal.size, visible.size
-    field = field or (0.0, 0.0, float(broad), float(high))
-    # One pixel of the thermal image is so many of the photograph, across and down.
-    across, down = (field[2] - field[0]) / wide, (field[3] - field[1]) / tall
-    if grid == "visible":
-        cut = _whole_pixels(_overlap(field, (0, 0, broad, high)))
-        other = _moved(cut, field[0], field[1], 1 / across, 1 / down)
-        return _resampled(thermal, other, cut), _cropped(visible, cut)
-    frame = _moved((0, 0, broad, high), field[0], field[1], 1 / across, 1 / down)
-    cut = _whole_pixels(_overlap(frame, (0, 0, wide, tall)))
-    other = _moved(cut, -field[0] / across, -field[1] / down, across, down)
-    return _cropped(thermal, cut), _resampled(visible, other, cut)
-
-
-def _overlap(one: Box, other: Box) -> Box:
-    return (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
-    )
-
-
-def _moved(box: Box, left: float, top: float, across: float, down: float) -> Box:
-    """A box in coordinates that count from (left, top) and are scaled by (across, down)."""
-    return (
-        (box[0] - left) * across,
-        (box[1] - top) * down,
-        (box[2] - left) * across,
-        (box[3] - top) * down,
-    )
-
-
-def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
-    left, top = round(box[0]), round(box[1])
-    return left, top, max(round(box[2]), left + 1), max(round(box[3]), top + 1)
-
-
-def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
-    left, top, right, bottom = box
-    mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
-    return replace(picture, samples=picture.samples[top:bottom, left:right], mask=mask)
-
-
-def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
-    """The part of a picture within a box, on as many pixels as the grid has."""
-    size = (grid[2] - grid[0], grid[3] - grid[1])
-    height, width = picture.size
-    box = _overlap(box, (0, 0, width, height))  # rounding may have left the frame by a hair
-    planes = [
-        Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC, box)
-        for plane in np.moveaxis(picture.pixels, 2, 0)
-    ]
-    pixels = np.stack([np.asarray(plane) for plane in planes], axis=2)
-    mask = picture.mask
-    if mask is not None:
-        plane = Image.fromarray(mask.astype(np.float32))
-        mask = np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) > 0.99
-    return replace(picture, samples=np.clip(pixels, 0, 1), mask=mask)

@@ -17,11 +17,11 @@ import numpy as np
 
 from ddfm.errors import InputError
 
-__all__ = ["Directory", "Entry", "block", "directory_in", "in_block", "with_entries"]
+__all__ = ["Directory", "Entry", "block", "directory_in", "in_block", "integer", "with_entries"]
 
 Order = Literal["<", ">"]
 
-ASCII, SHORT, LONG, RATIONAL, UNDEFINED, DOUBLE = 2, 3, 4, 5, 7, 12
+ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 2, 3, 4, 7, 12
 # For each kind of value its numbers as NumPy calls them, and how many make one value.
 _KINDS = {
     1: ("u1", 1),
@@ -105,23 +105,23 @@ def directory_in(
     """
     pointer, width, head = (8, 20, 8) if big else (4, 12, 2)
     said = read(offset, head)
-    count = _integer(said, order)
+    count = integer(said, order)
     if len(said) < head or count > MOST_ENTRIES:
         raise InputError("its directory of tags is damaged")
     table = read(offset + head, count * width)
     found: Directory = {}
     chosen = None if wanted is None else frozenset(wanted)
     for at in range(0, len(table) - width + 1, width):
-        tag, kind = (_integer(table[at + k : at + k + 2], order) for k in (0, 2))
+        tag, kind = (integer(table[at + k : at + k + 2], order) for k in (0, 2))
         if kind not in _KINDS or tag in found or (chosen is not None and tag not in chosen):
             continue
         name, numbers = _KINDS[kind]
-        held = _integer(table[at + 4 : at + 4 + pointer], order)
+        held = integer(table[at + 4 : at + 4 + pointer], order)
         size = held * numbers * np.dtype(name).itemsize
         if not 0 < size <= MOST_BYTES:
             continue
         field = table[at + 4 + pointer : at + width]
-        data = field[:size] if size <= pointer else read(_integer(field, order), size)
+        data = field[:size] if size <= pointer else read(integer(field, order), size)
         if len(data) == size:
             found[tag] = Entry(
                 kind, np.frombuffer(data, f"{order}{name}").astype(f"<{name}").tobytes()
@@ -160,7 +160,7 @@ def in_block(
     order = orders.get(data[:4])
     if order is None:
         return None
-    return lambda offset, size: data[offset : offset + size], _integer(data[4:8], order), order
+    return lambda offset, size: data[offset : offset + size], integer(data[4:8], order), order
 
 
 def with_entries(
@@ -179,7 +179,7 @@ def with_entries(
         file.seek(offset)
         return file.read(size)
 
-    directory = directory_in(read, _integer(read(4, 4), "<"), "<") | dict(entries)
+    directory = directory_in(read, integer(read(4, 4), "<"), "<") | dict(entries)
     end = file.seek(0, 2)
     end += file.write(b"\0" * (end % 2))
     for tag, sub in below.items():
@@ -191,5 +191,6 @@ def with_entries(
     file.write(end.to_bytes(4, "little"))
 
 
-def _integer(data: bytes, order: Order) -> int:
+def integer(data: bytes, order: Order) -> int:
+    """Of any number of bytes."""
     return int.from_bytes(data, "little" if order == "<" else "big")

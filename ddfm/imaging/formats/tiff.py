@@ -21,7 +21,16 @@ import numpy as np
 from PIL import Image
 
 from ddfm.errors import InputError
-from ddfm.imaging.formats.tags import Directory, Entry, Order, directory_in, with_entries
+from ddfm.imaging.formats.tags import (
+    LONG,
+    Directory,
+    Entry,
+    Order,
+    block,
+    directory_in,
+    integer,
+    with_entries,
+)
 from ddfm.imaging.metadata import NOTHING, Metadata, gathered
 from ddfm.imaging.metadata.exif import entries_for, read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
@@ -80,7 +89,7 @@ def whole_pages(path: Path) -> int:
     """How many pages are pictures of their own, and no smaller copies of another, nor masks."""
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
-        _, order, big = _page(file, 0)
+        order, big = _layout(file)
         count = 0
         for offset in islice(_pages(file), _MOST_PAGES):
             kind = directory_in(read, offset, order, [_SUBFILE], big=big).get(_SUBFILE)
@@ -120,23 +129,25 @@ def page_metadata(path: Path, page: int) -> Metadata:
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:
-    """Where the directory of a page lies, the order of the bytes, and whether it is BigTIFF."""
-    head = file.read(4)
-    offset = next(islice(_pages(file), page, None))
-    return offset, "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
+    """Where the directory of a page lies, and the layout of the file."""
+    return next(islice(_pages(file), page, None)), *_layout(file)
+
+
+def _layout(file: BinaryIO) -> tuple[Order, bool]:
+    """The order of the bytes, and whether it is BigTIFF."""
+    head = _bytes_at(file, 0, 4)
+    return "<" if head[:2] == b"II" else ">", head[2:] in (b"+\0", b"\0+")
 
 
 def _pages(file: BinaryIO) -> Iterator[int]:
     """Where the directories of the pages lie, along a chain that may have no end."""
-    head = _bytes_at(file, 0, 16)
-    order: Order = "<" if head[:2] == b"II" else ">"
-    big = head[2:4] in (b"+\0", b"\0+")
+    order, big = _layout(file)
     pointer, entry, count = (8, 20, 8) if big else (4, 12, 2)
-    offset = _integer(head[8:16] if big else head[4:8], order)
+    offset = integer(_bytes_at(file, pointer, pointer), order)
     while offset:
         yield offset
-        entries = _integer(_bytes_at(file, offset, count), order)
-        offset = _integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
+        entries = integer(_bytes_at(file, offset, count), order)
+        offset = integer(_bytes_at(file, offset + count + entries * entry, pointer), order)
 
 
 def read_page(path: Path, page: int, name: str) -> Picture | None:
@@ -216,10 +227,6 @@ def write_pages(file: BinaryIO, pages: Sequence[tuple[str, np.ndarray]]) -> None
 def _bytes_at(file: BinaryIO | FileHandle, offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)
-
-
-def _integer(data: bytes, order: str) -> int:
-    return int.from_bytes(data, "little" if order == "<" else "big")
 
 
 def _is_ours(sheet: TiffPage) -> bool:
@@ -344,18 +351,12 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
         259: int(sheet.compression),
         262: _BLACK_IS_ZERO,
         _FILL_ORDER: int(sheet.fillorder),
-        273: 8 + 2 + 10 * 12 + 4,  # behind the header and this table
+        273: 14 + 2 + 10 * 12 + 4,  # behind the header and this table
         277: 1,
         278: tall,
         279: len(packed),
     }
-    long = (4).to_bytes(2, "little") + (1).to_bytes(4, "little")
-    table = b"".join(
-        tag.to_bytes(2, "little") + long + value.to_bytes(4, "little")
-        for tag, value in fields.items()
-    )
-    head = b"II*\0" + (8).to_bytes(4, "little") + len(fields).to_bytes(2, "little")
-    return head + table + bytes(4) + packed
+    return block({tag: Entry.of(LONG, value) for tag, value in fields.items()}) + packed
 
 
 def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:

@@ -39,9 +39,6 @@ class Metadata:
     geo: Geo | None = None
     lost: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.exif or self.xmp or self.geo)
-
     @property
     def personal(self) -> tuple[str, ...]:
         """What of it says where somebody was, or who, by its names."""

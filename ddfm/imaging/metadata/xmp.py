@@ -9,7 +9,6 @@ file and not about the scene stays behind: previews, how it was edited, sizes an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -95,7 +94,11 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
         iptc: a block of IPTC's older records; what it says is added, unless the packet says it.
     """
     tree = _tree(data) if data else _Tree([], {})
-    true = [each for each in tree.properties if not _is_of_the_file(each.name)]
+    true = [
+        each
+        for each in tree.properties
+        if each.name not in _UNTRUE and not each.name[0].startswith(_OF_THE_FILE)
+    ]
     prefixes, there = dict(tree.prefixes), {each.name for each in true}
     for said in properties_of(iptc) if iptc else ():
         if (said.space, said.name) not in there:
@@ -160,10 +163,6 @@ def personal(data: bytes) -> list[str]:
         elif _WHO.search(name):
             found[name] = None
     return list(found)
-
-
-def _is_of_the_file(name: Name) -> bool:
-    return name in _UNTRUE or name[0].startswith(_OF_THE_FILE)
 
 
 def _tree(data: bytes) -> _Tree:
@@ -235,8 +234,7 @@ def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
     spaces = {RDF: "rdf"} | {s: p for s, p in prefixes.items() if s != RDF and p != "rdf"}
     for each in properties:
         _add_spaces(each, spaces)
-    call = _caller(spaces)
-    lines = "\n".join(f"  {_text_of(each, call)}" for each in properties)
+    lines = "\n".join(f"  {_text_of(each, spaces)}" for each in properties)
     used = {name for each in properties for name in _spaces_in(each)} | {RDF}
     said = "".join(
         f"\n  xmlns:{prefix}={quoteattr(space)}"
@@ -268,19 +266,16 @@ def _add_spaces(element: _Element, spaces: dict[str, str]) -> None:
             spaces[space] = f"ns{number}"
 
 
-def _caller(spaces: dict[str, str]) -> Callable[[Name], str]:
-    def call(name: Name) -> str:
-        if name[0] == _XMLNS:
-            return f"xml:{name[1]}"
-        return f"{spaces[name[0]]}:{name[1]}" if name[0] else name[1]
-
-    return call
+def _called(name: Name, spaces: dict[str, str]) -> str:
+    if name[0] == _XMLNS:
+        return f"xml:{name[1]}"
+    return f"{spaces[name[0]]}:{name[1]}" if name[0] else name[1]
 
 
-def _text_of(element: _Element, call: Callable[[Name], str]) -> str:
-    name = call(element.name)
-    said = "".join(f" {call(key)}={quoteattr(value)}" for key, value in element.attributes.items())
+def _text_of(element: _Element, spaces: dict[str, str]) -> str:
+    name = _called(element.name, spaces)
+    said = "".join(f" {_called(k, spaces)}={quoteattr(v)}" for k, v in element.attributes.items())
     inside = "".join(
-        escape(each) if isinstance(each, str) else _text_of(each, call) for each in element.inside
+        escape(each) if isinstance(each, str) else _text_of(each, spaces) for each in element.inside
     )
     return f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>"

@@ -1,4 +1,4 @@
-"""Luminance on its way through the loop: planes (B, 1, H, W) about [-1, 1], with padding."""
+"""Luminance as planes (B, 1, H, W) about [-1, 1], which may be padded, and as levels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddfm.priors.prior import Prior
-
-__all__ = ["channels", "levels_of", "plane", "within"]
+__all__ = ["levels_of", "plane", "within"]
 
 
 def plane(levels: np.ndarray) -> Tensor:
     """(H, W) in [0, 1] as (1, 1, H, W) in [-1, 1]."""
-    return torch.from_numpy(2 * levels.astype(np.float32) - 1)[None, None]
+    return torch.from_numpy(2 * np.ascontiguousarray(levels, np.float32) - 1)[None, None]
 
 
 def levels_of(x: Tensor) -> Tensor:
     """The other way: from [-1, 1] to [0, 1], and no further."""
     return ((x + 1) / 2).clamp(0, 1)
-
-
-def channels(x: Tensor, prior: Prior) -> Tensor:
-    """A grey image with as many channels as the prior has."""
-    return x.expand(-1, prior.channels, -1, -1)
 
 
 def within(x: Tensor, size: tuple[int, int]) -> Tensor:

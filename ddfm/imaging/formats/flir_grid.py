@@ -1,0 +1,121 @@
+"""FLIR: how the thermal image and the photograph of one file lie on each other, and on one grid.
+
+`Real2IR` = r says that the thermal field is 1/r as wide as the photograph, and `OffsetX`, `OffsetY`
+by how many pixels of the photograph its centre lies to the right of and below the photograph's.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import InputError
+from ddfm.imaging.picture import Picture
+
+__all__ = ["GRIDS", "field_of", "on_one_grid"]
+
+GRIDS = ("visible", "thermal")
+_EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def field_of(
+    thermogram: Any, thermal: tuple[int, int], visible: tuple[int, int], path: Path
+) -> Box | None:
+    """Where the edges of the thermal image lie, in pixels of the photograph; None if unknown."""
+    placing = thermogram.pip_info
+    if placing is None or not isfinite(placing.real_to_ir) or placing.real_to_ir <= 0:
+        return None
+    width = visible[1] / placing.real_to_ir * _zoom(path)
+    height = width * thermal[0] / thermal[1]
+    left = (visible[1] - width) / 2 + placing.offset_x
+    top = (visible[0] - height) / 2 + placing.offset_y
+    box = (left, top, left + width, top + height)
+    seen = _overlap(box, (0, 0, visible[1], visible[0]))
+    pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
+    if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
+        raise InputError(
+            f"{path}: by the camera's own scale and offset the thermal image lies outside the "
+            "photograph; read it without alignment"
+        )
+    return box
+
+
+def _zoom(path: Path) -> float:
+    """The digital zoom of the thermal image, by which it shows less; 1 where there is none."""
+    with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
+        zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
+        return zoom if 1 < zoom <= 16 else 1.0
+    return 1.0
+
+
+def on_one_grid(
+    thermal: Picture, visible: Picture, field: Box | None, grid: str
+) -> tuple[Picture, Picture]:
+    """Both on the part that both see. The one whose grid it is, is cut out and not resampled."""
+    (tall, wide), (high, broad) = thermal.size, visible.size
+    field = field or (0.0, 0.0, float(broad), float(high))
+    # One pixel of the thermal image is so many of the photograph, across and down.
+    across, down = (field[2] - field[0]) / wide, (field[3] - field[1]) / tall
+    if grid == "visible":
+        cut = _whole_pixels(_overlap(field, (0, 0, broad, high)))
+        other = _moved(cut, field[0], field[1], 1 / across, 1 / down)
+        return _resampled(thermal, other, cut), _cropped(visible, cut)
+    frame = _moved((0, 0, broad, high), field[0], field[1], 1 / across, 1 / down)
+    cut = _whole_pixels(_overlap(frame, (0, 0, wide, tall)))
+    other = _moved(cut, -field[0] / across, -field[1] / down, across, down)
+    return _cropped(thermal, cut), _resampled(visible, other, cut)
+
+
+def _overlap(one: Box, other: Box) -> Box:
+    return (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+
+
+def _moved(box: Box, left: float, top: float, across: float, down: float) -> Box:
+    """A box in coordinates that count from (left, top) and are scaled by (across, down)."""
+    return (
+        (box[0] - left) * across,
+        (box[1] - top) * down,
+        (box[2] - left) * across,
+        (box[3] - top) * down,
+    )
+
+
+def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
+    left, top = round(box[0]), round(box[1])
+    return left, top, max(round(box[2]), left + 1), max(round(box[3]), top + 1)
+
+
+def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
+    left, top, right, bottom = box
+    mask = None if picture.mask is None else picture.mask[top:bottom, left:right]
+    return replace(picture, samples=picture.samples[top:bottom, left:right], mask=mask)
+
+
+def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
+    """The part of a picture within a box, on as many pixels as the grid has."""
+    size = (grid[2] - grid[0], grid[3] - grid[1])
+    height, width = picture.size
+    box = _overlap(box, (0, 0, width, height))  # rounding may have left the frame by a hair
+    planes = [
+        Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC, box)
+        for plane in np.moveaxis(picture.pixels, 2, 0)
+    ]
+    pixels = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    mask = picture.mask
+    if mask is not None:
+        plane = Image.fromarray(mask.astype(np.float32))
+        mask = np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box)) > 0.99
+    return replace(picture, samples=np.clip(pixels, 0, 1), mask=mask)
