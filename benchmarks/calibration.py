@@ -6,7 +6,8 @@ Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml say
 put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; or,
 with --scale, the first source is made so many times smaller, by means of its pixels. The truth is
 the fusion of the pair as it was, and the tone is the truth's. Of each: which share of pixels the
-intervals contain (with --plot, a reliability diagram); how wide they are (sharpness, grey levels of
+intervals contain (with --plot, a reliability diagram), and which of those that are not black in
+both sources, as the air around a body is; how wide they are (sharpness, grey levels of
 255); how large the deviation is that they say, and the error that is there, both as roots of mean
 squares; the number by which deviations had to be larger for the 90 % interval to be right; the
 deviation and the error of means over an area; and whether what is said to be unsure is where the
@@ -35,6 +36,7 @@ from ddfm.imaging.views import font_of
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HELD = 0.9  # the share that intervals are judged by
 FACTORS = np.geomspace(0.25, 4, 161)
+BLACK = 8  # grey levels; what is darker in all sources is air
 AREA = 3.0  # deviation in pixels of the Gaussian that means over an area are weighted by
 AROUND = 2.0  # likewise, that deviations and errors are compared over
 SHOWN = (0.5, 0.9, 0.95)  # of the shares, in the table
@@ -149,11 +151,13 @@ def measured(
         widths.append(255 * float((high - low).mean()))
     low, high = sure.interval(HELD)
     error = np.abs(sure.result - truth)
+    lit = np.max(pair, axis=0) > BLACK
     reach = np.maximum(high - sure.result, sure.result - low)
     around = [gaussian_filter(np.square(plane), AROUND) for plane in (sure.std, error)]
     noise = [gaussian_filter(sample - sure.samples.mean(axis=0), AREA) for sample in sure.samples]
     return {
         "inside": inside,
+        "lit": float(((low <= truth) & (truth <= high))[lit].mean()),
         "width": widths,
         "std": root_mean_square(sure.std),
         "error": root_mean_square(error),
@@ -185,17 +189,17 @@ def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
 
 def print_head(split: str) -> None:
     shares = " | ".join(f"{share:.0%}" for share in SHOWN)
-    of_pixels = "width, 90 % | deviation | error | factor"
+    of_pixels = "90 %, not black | width, 90 % | deviation | error | factor"
     click.echo(f"| {split} | {shares} | {of_pixels} | areas: deviation | error | rank |")
-    click.echo("|" + " --- |" * (len(SHOWN) + 8))
+    click.echo("|" + " --- |" * (len(SHOWN) + 9))
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
     inside = " | ".join(f"{100 * row['inside'][SHARES.index(share)]:.1f}" for share in SHOWN)
     width = row["width"][SHARES.index(HELD)]
-    more = f"{width:.1f} | {row['std']:.2f} | {row['error']:.2f} | {row['factor']:.2f}"
+    more = f"{100 * row['lit']:.1f} | {width:.1f} | {row['std']:.2f} | {row['error']:.2f}"
     areas = f"{row['area_std']:.2f} | {row['area_error']:.2f} | {row['rank']:.2f}"
-    click.echo(f"| {name} | {inside} | {more} | {areas} |")
+    click.echo(f"| {name} | {inside} | {more} | {row['factor']:.2f} | {areas} |")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,16 @@ Where a source's noise is too weak to be told from texture it is not removed; th
 noise itself is known, and x = y + sigma z. What is found there is noise and texture; of white noise
 half is left at half the size, while texture is rougher there, which tells how much of it is noise.
 
+A source that was rid of noise before the fusion is its own mean E[x | y], and samples are drawn
+about it likewise; of one that was enlarged afterwards, and that the prior saw in its own size, as
+white noise of LEFT of what was there.
+
 A source that was enlarged k times has lost detail: log2 k octaves of it. Made smaller it loses one
-octave after the other, and the finer one is the less there is of it by a factor that goes on to
-those that are gone: near 1 where edges are sharp, and small where a picture is smoother than its
-pixels. A sample has as much z, where the picture is steep.
+octave after the other, each one less than the one before by a factor f, which is near 1 where
+edges are sharp or there is grain, and small where a picture is smoother than its pixels; so it is
+found for each place. The octaves that are gone are taken to fall by f^p, f^(p^2), ... with a power
+p of FADES: f itself falls. What is lost at one edge is lost together, so octaves add up. A sample
+has DETAIL times as much z.
 """
 
 from __future__ import annotations
@@ -40,6 +46,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,25 +54,27 @@ from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import is_noise, noise_level
-from ddfm.numerics.poisson import steepness
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
 
-__all__ = ["LOST", "LOST_OF", "TOLD", "Observed", "denoised", "observe", "with_independent_noise"]
+__all__ = ["LOST", "TOLD", "Observed", "denoised", "observe", "with_independent_noise"]
 
 SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
 TOLD = 0.95  # of the noise that there is: it takes the less detail for noise
 # By benchmarks/calibration.py, on the pairs that settings are chosen on.
-LOST = 0.5
+LOST, DETAIL = 0.5, 1.5
 LOST_OF = {"medical": 0.7}
 AROUND = 2.0  # pixels, over which the prior is as sure
 STRUCTURE = 1.0  # pixels, over which what is lost is smooth
-LEFT = 0.35  # of noise that was removed before, of which no more is known
-DETAIL = 1.35
+LEFT = 0.35  # of noise that was removed before an enlargement
+FADES = 1.4  # power of the factor that detail falls by, from octave to octave
+FADES_OF = {"medical": 2.0}  # which are smoother than their pixels
+PASSES = 4  # of back-projection
 ROUGHER = 4.0  # energy of texture at half the size, times that at the full one
-LEAST = 1e-6
+LEAST = 0.5 / 255  # of detail that tells of finer detail
+NEAR, DETAILED = 3.0, 1.0  # pixels of what was enlarged, over which detail falls, and is, alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +87,7 @@ class Observed:
         level: standard deviation of the noise, as it was found in the source.
         clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
         noise: of the noise that it shares with no other source, from which samples are drawn.
-        scale: how many times it was enlarged.
-        detail: deviation of what it lacks since it was enlarged, for each unit of steepness.
+        lacks: deviation of the detail that it lacks since it was enlarged, pixel by pixel.
         lost: how much detail may have gone with its noise.
     """
 
@@ -88,8 +96,7 @@ class Observed:
     level: float
     clipped: float
     noise: float
-    scale: float = 1.0
-    detail: float = 0.0
+    lacks: Tensor | None = None
     lost: float = LOST
 
     @property
@@ -102,9 +109,7 @@ class Observed:
         count = len(noise.generators)
         seen = self.seen.expand(count, -1, -1, -1)
         x = _unclipped(self._drawn(seen, prior, noise), self.clipped)
-        if self.scale <= 1:
-            return x
-        return x + self.detail * steepness(self.likely, self.scale) * noise(seen)
+        return x if self.lacks is None else x + self.lacks * noise(seen)
 
     def _drawn(self, seen: Tensor, prior: Prior, noise: Noise) -> Tensor:
         """By its noise alone."""
@@ -148,7 +153,7 @@ def with_independent_noise(
     steps: Sequence[float],
     scales: Sequence[float] | None = None,
     removed: Sequence[float] | None = None,
-    lost: float = LOST,
+    task: str = "",
 ) -> list[Observed]:
     """The sources with what they have of noise that is their own, ready to be drawn from.
 
@@ -159,20 +164,25 @@ def with_independent_noise(
         steps: between two levels of each source.
         scales: how many times each was enlarged; None is not at all.
         removed: deviation of noise that each was rid of before, by which some detail is gone.
-        lost: as of `Observed`.
+        task: how much detail may be gone is another matter in medical pictures.
     """
     height, width = size
     inside = [source.seen[..., :height, :width] for source in sources]
+    lost, fades = LOST_OF.get(task, LOST), FADES_OF.get(task, FADES)
     done = []
     for k, source in enumerate(sources):
         own = source.level if source.mean is not None else _beside_texture(inside[k], source.level)
         others = [other for j, other in enumerate(inside) if j != k]
         shared = min(noise_level(inside[k] - other) for other in others) if others else own
-        gone = 0.0 if removed is None else LEFT * removed[k]
-        own = max(min(own, shared), steps[k] / math.sqrt(12), gone)
         scale = 1.0 if scales is None else scales[k]
-        detail = _detail(inside[k], scale) if scale > 1 else 0.0
-        done.append(replace(source, noise=own, scale=scale, detail=detail, lost=lost))
+        gone = 0.0 if removed is None else removed[k]
+        least = steps[k] / math.sqrt(12)
+        if scale > 1:
+            source = replace(source, lacks=DETAIL * _lacks(source.likely, scale, fades))
+            least = max(least, LEFT * gone)
+        elif gone > own:
+            source, own, shared = replace(source, mean=source.seen, level=gone), gone, gone
+        done.append(replace(source, noise=max(min(own, shared), least), lost=lost))
     return done
 
 
@@ -188,27 +198,37 @@ def _beside_texture(x: Tensor, level: float) -> float:
     return min(level, math.sqrt(max(white, 0.0)))
 
 
-def _detail(x: Tensor, scale: float) -> float:
-    """What an enlarged picture lacks, for each unit of steepness, by what it loses made smaller."""
+def _lacks(x: Tensor, scale: float, fades: float) -> Tensor:
+    """Deviation of the detail that an enlarged picture lacks, pixel by pixel."""
     coarse, half, quarter = (_smaller(x, scale * times) for times in (1, 2, 4))
-    last, before = (_lost(half, coarse), _lost(quarter, half))
-    fall = min(last / max(before, LEAST), 0.999)
-    octaves = fall**2 * (1 - fall ** (2 * math.log2(scale))) / (1 - fall**2)
-    return DETAIL * last * math.sqrt(octaves) / max(_size(steepness(x, scale)), LEAST)
+    last, before = (_lost(*pair).square_() for pair in ((half, coarse), (quarter, half)))
+    before = _enlarged(smooth(before, NEAR / 2), coarse)
+    fall = (smooth(last, NEAR) / before.clamp(min=LEAST**2)).sqrt().clamp(max=1)
+    octave = smooth(last, DETAILED).sqrt()
+    lacks, left = torch.zeros_like(coarse), math.log2(scale)
+    while left > 0:
+        fall = fall**fades
+        octave = fall * octave
+        lacks += min(left, 1.0) * octave
+        left -= 1
+    return _enlarged(lacks, x)
 
 
 def _smaller(x: Tensor, times: float) -> Tensor:
     return F.interpolate(x, [max(1, round(n / times)) for n in x.shape[-2:]], mode="area")
 
 
-def _lost(small: Tensor, large: Tensor) -> float:
-    """Deviation of a picture from the smaller one, enlarged."""
-    enlarged = F.interpolate(small, large.shape[-2:], mode="bicubic", antialias=True)
-    return _size(large - enlarged)
+def _enlarged(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, like.shape[-2:], mode="bilinear")
 
 
-def _size(x: Tensor) -> float:
-    return float(x.square().mean().sqrt())
+def _lost(small: Tensor, large: Tensor) -> Tensor:
+    """What a picture has more than the smaller one, enlarged so that made smaller it is that."""
+    enlarged = torch.zeros_like(large)
+    for _ in range(PASSES):
+        rest = small - F.interpolate(enlarged, small.shape[-2:], mode="area")
+        enlarged += F.interpolate(rest, large.shape[-2:], mode="bicubic", antialias=True)
+    return large - enlarged
 
 
 def _unclipped(x: Tensor, sigma: float) -> Tensor:

@@ -100,7 +100,15 @@ def _restored(
     def clean(x: Tensor, level: float) -> Tensor:
         return model.tiled(config.tile, (x.shape[-2], x.shape[-1])).without_noise(x, level)
 
-    return restored(came, config.observations, sizes, clean, clean=config.clean, guided=guided)
+    return restored(
+        came,
+        config.observations,
+        sizes,
+        clean,
+        clean=config.clean,
+        guided=guided,
+        frames=config.task != "medical",
+    )
 
 
 def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:

@@ -15,14 +15,7 @@ from torch import Tensor
 
 from ddfm.config import ResolvedConfig
 from ddfm.diffusion.guided import GuidedDenoiser
-from ddfm.diffusion.observed import (
-    LOST,
-    LOST_OF,
-    Observed,
-    denoised,
-    observe,
-    with_independent_noise,
-)
+from ddfm.diffusion.observed import Observed, denoised, observe, with_independent_noise
 from ddfm.diffusion.samplers import Noise, find_sampler, noised
 from ddfm.diffusion.watch import Watch
 from ddfm.dmfuse.fuse import DMFuse
@@ -107,8 +100,8 @@ class Run:
             2 / 255 * deviation_of(about.get("noise", 0.0), 255 * float(grey(picture).mean()))
             for about, picture in zip(found, self.groups[0].pictures, strict=True)
         ]
-        lost = LOST_OF.get(config.task, LOST)
-        sources = with_independent_noise(self.observed[0], size, steps, scales, removed, lost)
+        found_in = self.observed[0], size, steps, scales, removed
+        sources = with_independent_noise(*found_in, config.task)
         tone = Tone.among(config.options).with_curve_of(self.chosen[0])
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:

@@ -46,7 +46,8 @@ class Observation:
             that it was blurred by, 0.8 if that is not said).
         stripes: of the sensor: "columns", "rows", "none", or "auto".
         dead: whether single pixels that stand out are dead or hot, and are replaced.
-        frame: whether the picture ends within its borders, in a frame of one level.
+        frame: whether the picture ends within its borders, in a frame of one level. In medical
+            pictures it is not looked for: a body in air looks alike.
         mask: a picture file, white where the source has something to say.
         jpeg: the quality (1 to 100) that it was compressed with, which is undone; 0 is none.
     """

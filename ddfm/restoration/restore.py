@@ -78,6 +78,7 @@ def restored(
     *,
     clean: float,
     guided: bool = True,
+    frames: bool = True,
 ) -> tuple[tuple[Picture, ...], list[Found]]:
     """Clean pictures of these sizes, and what was found of each.
 
@@ -85,11 +86,13 @@ def restored(
         observations: an `Observation`, a dictionary, or None for each; fewer than pictures will do.
         clean: the least noise that is removed where nobody said how much there is.
         guided: whether pictures lie on each other, so that edges of one tell of those of another.
+        frames: whether they are looked for where nobody said so. A body in air looks like one.
     """
     if len(observations) > len(pictures):
         raise InputError(f"{len(observations)} observations are of {len(pictures)} sources")
     said = [Observation.of(one) for one in observations]
     said += [Observation()] * (len(pictures) - len(said))
+    said = [replace(one, frame=frames) if one.frame is None else one for one in said]
     done, found = list(pictures), [Found() for _ in pictures]
     coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
     for k, picture in enumerate(pictures):
@@ -175,7 +178,7 @@ def _of_the_sensor(
         mask = grey(read_image(said.mask)) > 0.5
         if mask.shape != picture.size:
             raise InputError(f"the mask {said.mask} has not the size of {picture.name}")
-    elif mask is None and picture.alpha is None and said.frame is not False:
+    elif mask is None and picture.alpha is None and said.frame:
         mask = find_frame(plane)
         if mask is not None:
             found["frame"] = round(float(mask.mean()), 3)

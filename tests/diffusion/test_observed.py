@@ -71,10 +71,22 @@ def test_what_two_sources_share_is_no_noise():
     assert twice[0].noise == pytest.approx(2 / 255 / math.sqrt(12))  # the steps of 8 bits
 
 
-def test_what_was_rid_of_noise_before_has_lost_detail():
+@pytest.mark.parametrize("left_open", [0.1, 0.6])
+def test_what_was_rid_of_noise_before_is_as_unsure_as_if_it_were_now(left_open):
+    prior, seen = field(SIGMA * math.sqrt(left_open / (1 - left_open)))
+    size = seen.shape[-2:]
+    now = observe(seen, prior, size, clean=0.0, clipped=0.0)
+    before = observe(now.mean, prior, size, clean=math.inf, clipped=0.0)
+    (unsure,) = with_independent_noise([before], size, [0.0], removed=[now.level])
+    assert torch.equal(unsure.likely, now.mean)
+    deviations = [float(x.drawn(prior, Noise(range(20))).std(0).mean()) for x in (now, unsure)]
+    assert deviations[1] == pytest.approx(deviations[0], rel=0.05)
+
+
+def test_what_was_rid_of_noise_and_enlarged_has_lost_detail():
     seen = torch.zeros(1, 1, 32, 64)
     source = observe(seen, GaussianPrior(), (32, 64), math.inf, None)
-    (unsure,) = with_independent_noise([source], (32, 64), [0.0], removed=[0.1])
+    (unsure,) = with_independent_noise([source], (32, 64), [0.0], [2.0], [0.1])
     drawn = unsure.drawn(GaussianPrior(), Noise(range(20)))
     assert float(drawn.std()) == pytest.approx(0.1 * LEFT, rel=0.02)
 
@@ -103,13 +115,21 @@ def test_noise_that_was_left_is_what_is_white_beside_texture():
         assert own.noise == pytest.approx(white, abs=0.002)
 
 
-@pytest.mark.parametrize("reach", [0.5, 1.5, 3.0])
+def enlarged(small: torch.Tensor) -> torch.Tensor:
+    """Twice as large, with the small picture as its means, by back-projection."""
+    x = F.interpolate(small, scale_factor=2, mode="bicubic")
+    for _ in range(5):
+        x = x + F.interpolate(small - F.avg_pool2d(x, 2), scale_factor=2, mode="bicubic")
+    return x
+
+
+@pytest.mark.parametrize("reach", [0.5, 1.5, 2.0])
 def test_a_source_that_was_enlarged_is_as_unsure_as_it_lacks_detail(reach):
-    """Shapes with edges of a pixel, of three and of six, made half as large and enlarged again."""
+    """Shapes with edges of one, three and four pixels, made half as large and enlarged again."""
     generator = torch.Generator().manual_seed(6)
     shapes = smooth(torch.randn(1, 1, 192, 192, generator=generator), 6.0).sign()
     clean = smooth(shapes, reach) / 2
-    seen = F.interpolate(F.avg_pool2d(clean, 2), scale_factor=2, mode="bicubic", antialias=True)
+    seen = enlarged(F.avg_pool2d(clean, 2))
     lacks = float((seen - clean).square().mean().sqrt())
     source = observe(seen, GaussianPrior(), (192, 192), math.inf, None)
     (sure,) = with_independent_noise([source], (192, 192), [0.0])
@@ -117,6 +137,6 @@ def test_a_source_that_was_enlarged_is_as_unsure_as_it_lacks_detail(reach):
     drawn = unsure.drawn(GaussianPrior(), Noise(range(20)))[:, 0]
     without = sure.drawn(GaussianPrior(), Noise(range(20)))[:, 0]
     deviation = math.sqrt(float(drawn.var(0).mean() - without.var(0).mean()))
-    assert 0.7 * lacks < deviation < 2 * lacks
+    assert 0.75 * lacks < deviation < 2 * lacks
     steep = clean.diff(dim=-1).abs()[0, 0] > 0.5 * float(clean.diff(dim=-1).abs().max())
-    assert float(drawn.std(0)[:, 1:][steep].mean()) > 1.5 * float(drawn.std(0).mean())
+    assert float(drawn.std(0)[:, 1:][steep].mean()) > 1.3 * float(drawn.std(0).mean())

@@ -174,6 +174,20 @@ def test_what_is_round_is_no_frame():
     assert find_frame(np.where(head, 0.6, 0)) is None
 
 
+@pytest.mark.parametrize(
+    ("task", "said", "framed"),
+    [("ir-visible", None, True), ("medical", None, False), ("medical", True, True)],
+)
+def test_a_head_in_air_has_no_frame(fuser, task, said, framed):
+    """Of a slice cut out at the head dark corners are left, as of a picture that was turned."""
+    t1, pd = slice_in_black("t1"), slice_in_black("pd")
+    rows, columns = (np.flatnonzero(t1.any(axis=axis)) for axis in (1, 0))
+    cut = slice(rows[0] + 16, rows[-1] - 15), slice(columns[0] + 16, columns[-1] - 15)
+    fuser = fuser.with_config(task=task, observations=[Observation(frame=said), None])
+    settings = fuser(t1[cut], pd[cut]).settings
+    assert ("frame" in settings.get("observed", [{}])[0]) == framed
+
+
 def test_a_frame_shows_no_rim(fuser):
     """Levels jump no more where the frame ends than they do in the fusion of whole pictures."""
     framed = np.zeros_like(INFRARED)
