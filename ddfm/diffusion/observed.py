@@ -37,7 +37,8 @@ octave after the other, each one less than the one before by a factor f, which i
 edges are sharp or there is grain, and small where a picture is smoother than its pixels; so it is
 found for each place. The octaves that are gone are taken to fall by f^p, f^(p^2), ... with a power
 p of FADES: f itself falls. What is lost at one edge is lost together, so octaves add up. A sample
-has DETAIL times as much z.
+has DETAIL times as much z, and of what is lost in a neighbourhood the more where it is steep, by
+the root of how steep.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from ddfm.diffusion.samplers import Noise
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.poisson import steepness
 from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
@@ -64,7 +66,7 @@ SHARE = 0.5  # of the noise, that one step leads to
 WIDER = 2.1
 TOLD = 0.95  # of the noise that there is: it takes the less detail for noise
 # By benchmarks/calibration.py, on the pairs that settings are chosen on.
-LOST, DETAIL = 0.5, 1.5
+LOST, DETAIL = 0.5, 1.35
 LOST_OF = {"medical": 0.7}
 AROUND = 2.0  # pixels, over which the prior is as sure
 STRUCTURE = 1.0  # pixels, over which what is lost is smooth
@@ -74,7 +76,7 @@ FADES_OF = {"medical": 2.0}  # which are smoother than their pixels
 PASSES = 4  # of back-projection
 ROUGHER = 4.0  # energy of texture at half the size, times that at the full one
 LEAST = 0.5 / 255  # of detail that tells of finer detail
-NEAR, DETAILED = 3.0, 1.0  # pixels of what was enlarged, over which detail falls, and is, alike
+NEAR = 3.0  # pixels of what was enlarged, over which detail falls alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,17 +203,21 @@ def _beside_texture(x: Tensor, level: float) -> float:
 def _lacks(x: Tensor, scale: float, fades: float) -> Tensor:
     """Deviation of the detail that an enlarged picture lacks, pixel by pixel."""
     coarse, half, quarter = (_smaller(x, scale * times) for times in (1, 2, 4))
-    last, before = (_lost(*pair).square_() for pair in ((half, coarse), (quarter, half)))
-    before = _enlarged(smooth(before, NEAR / 2), coarse)
-    fall = (smooth(last, NEAR) / before.clamp(min=LEAST**2)).sqrt().clamp(max=1)
-    octave = smooth(last, DETAILED).sqrt()
+    last, before = (
+        smooth(_lost(*pair).square_(), near)
+        for pair, near in (((half, coarse), NEAR), ((quarter, half), NEAR / 2))
+    )
+    fall = (last / _enlarged(before, coarse).clamp(min=LEAST**2)).sqrt().clamp(max=1)
+    octave = last.sqrt()
     lacks, left = torch.zeros_like(coarse), math.log2(scale)
     while left > 0:
         fall = fall**fades
         octave = fall * octave
         lacks += min(left, 1.0) * octave
         left -= 1
-    return _enlarged(lacks, x)
+    steep = steepness(x, scale / 2).sqrt()
+    near = smooth(_smaller(steep.square(), scale), NEAR).sqrt().clamp(min=LEAST)
+    return steep * _enlarged(lacks / near, x)
 
 
 def _smaller(x: Tensor, times: float) -> Tensor:

@@ -137,6 +137,6 @@ def test_a_source_that_was_enlarged_is_as_unsure_as_it_lacks_detail(reach):
     drawn = unsure.drawn(GaussianPrior(), Noise(range(20)))[:, 0]
     without = sure.drawn(GaussianPrior(), Noise(range(20)))[:, 0]
     deviation = math.sqrt(float(drawn.var(0).mean() - without.var(0).mean()))
-    assert 0.75 * lacks < deviation < 2 * lacks
+    assert 0.67 * lacks < deviation < 2 * lacks
     steep = clean.diff(dim=-1).abs()[0, 0] > 0.5 * float(clean.diff(dim=-1).abs().max())
-    assert float(drawn.std(0)[:, 1:][steep].mean()) > 1.3 * float(drawn.std(0).mean())
+    assert float(drawn.std(0)[:, 1:][steep].mean()) > 1.5 * float(drawn.std(0).mean())
