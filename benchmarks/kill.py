@@ -31,7 +31,8 @@ from ddfm.bench import bench, configured, find_dataset
 from ddfm.bench.degrade import find_degradation
 from ddfm.pipeline.films import fuse_sequence
 from ddfm.pipeline.folders import fuse_folders
-from ddfm.pipeline.volumes import fuse_volumes, kept_slices
+from ddfm.pipeline.slices import kept_slices
+from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.storage.manifest import NAME
 
 __all__ = ["KINDS", "kill", "make_sources"]

@@ -15,7 +15,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from ddfm.registration.pictures import Registered
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples
 
-__all__ = ["Fuser", "Fusion", "fuse"]
+__all__ = ["Fuser", "fuse"]
 
 Part = str | Callable[..., Any]
 _PLAIN = FusionConfig().plain()
@@ -344,6 +344,11 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
 
 
 def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
-    rest = iter(groups)
-    while some := list(islice(rest, max(1, size))):
+    some: list[Registered] = []
+    for laid in groups:
+        some.append(laid)
+        if len(some) >= size:
+            yield some
+            some = []
+    if some:
         yield some

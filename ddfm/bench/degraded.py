@@ -27,7 +27,8 @@ from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, psnr, ssim
 from ddfm.pipeline.runner import Item, Made, Work
 from ddfm.restoration.observation import AS_IT_IS
-from ddfm.storage.manifest import Entry, Manifest
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest
 from ddfm.version import __version__
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def restored_by(
         if any(part.kind in of for part in what.of(k)):
             beside = 255 * grey(resized(seen[k - 1], size)).astype(float)
             y = 255 * grey(picture).astype(float)
-            plane = method(Source(y, size, what, k, beside, noise_left(picture)))
+            plane = _as_wide(method(Source(y, size, what, k, beside, noise_left(picture))), size)
             rounded = np.rint(np.clip(plane, 0, 255)).astype(np.float32) / 255
             wide = with_luminance(wide, rounded)
         done.append(wide)
@@ -81,7 +81,7 @@ def _linear(source: Source) -> Plane:
 
 
 def _bicubic(source: Source) -> Plane:
-    return _plane(_enlarged(_tensor(source.y), source.size))
+    return _as_wide(source.y, source.size)
 
 
 def _back_projection(source: Source) -> Plane:
@@ -139,8 +139,7 @@ def _wiener(source: Source) -> Plane:
 def _row_median(source: Source) -> Plane:
     """Medians of columns, without what is smooth of them."""
     medians = np.median(source.y, axis=0)
-    even = source.y - (medians - ndimage.median_filter(medians, 15, mode="reflect"))
-    return even if even.shape == source.size else _plane(_enlarged(_tensor(even), source.size))
+    return source.y - (medians - ndimage.median_filter(medians, 15, mode="reflect"))
 
 
 def _median(source: Source) -> Plane:
@@ -151,21 +150,25 @@ def _copied(source: Source) -> Plane:
     """The other source around the frame."""
     within = inside(source.size, source.amount("frame"))
     x = source.beside.copy()
-    x[within] = source.y[within]
+    x[within] = _as_wide(source.y, source.size)[within]
     return x
 
 
 def _bm3d(source: Source) -> Plane:
     import bm3d
 
-    x = 255 * bm3d.bm3d(source.y / 255, source.noise / 255)
-    return x if x.shape == source.size else _plane(_enlarged(_tensor(x), source.size))
+    return 255 * bm3d.bm3d(source.y / 255, source.noise / 255)
 
 
 def _has_bm3d() -> bool:
     from importlib.util import find_spec
 
     return find_spec("bm3d") is not None
+
+
+def _as_wide(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Bicubically, if it is not of this size."""
+    return plane if plane.shape == size else _plane(_enlarged(_tensor(plane), size))
 
 
 def _enlarged(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

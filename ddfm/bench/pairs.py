@@ -19,7 +19,8 @@ from ddfm.imaging.writing import write_image
 from ddfm.metrics import as_grey, evaluate
 from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Work, check_outputs, run
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, Shard, as_json
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest, Shard, as_json
 from ddfm.version import __version__
 
 if TYPE_CHECKING:

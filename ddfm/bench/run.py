@@ -31,7 +31,8 @@ from ddfm.imaging.sources import read_sources
 from ddfm.metrics import known_metrics
 from ddfm.progress import lines_where_no_bar_is, progress_bar
 from ddfm.storage.files import make_folder
-from ddfm.storage.manifest import Entry, Shard
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Shard
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
 

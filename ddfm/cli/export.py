@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ddfm.cli.groups import refuse
 from ddfm.cli.options import quiet_option
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
@@ -50,6 +51,8 @@ def export(graph: str, output: Path | None, prior: str, task: str, quiet: bool) 
     from ddfm.priors.catalog import check_prior
 
     path = output or Path(f"{one_of('graph', graph, GRAPHS)}.onnx")
+    if prior != "default" and graph not in ("dmfuse", "prior"):
+        refuse(["--prior"], "dmfuse and prior")
     check_prior(prior)
     from ddfm.export.onnx import export_onnx  # and with it torch
 

@@ -36,9 +36,9 @@ from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
-    from ddfm.fuser import Fusion
     from ddfm.imaging.opening import Opening
     from ddfm.pipeline.beside import Beside
+    from ddfm.result import Fusion
 
 __all__ = ["fuse"]
 

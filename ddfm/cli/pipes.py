@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ddfm.fuser import Fusion
+    from ddfm.result import Fusion
 
 __all__ = ["DASH", "check_dashes", "opened", "write_out"]
 

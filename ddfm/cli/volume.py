@@ -136,7 +136,8 @@ def volume(
     how = {name: both[name] for name in how}
     checked(settings)
     stage("loading")
-    from ddfm.pipeline.volumes import fuse_volumes, kept_slices
+    from ddfm.pipeline.slices import kept_slices
+    from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.storage.ours import protecting
     from ddfm.volumes.files import check_map_output, check_volume_output, volume_files
 

@@ -45,7 +45,7 @@ def check_levels(levels: Any) -> Levels:
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"a range is LOW HIGH, full or auto, not {short(levels)}")
+        raise InputError(f"a range is LOW, then a HIGH above it, full or auto, not {short(levels)}")
     return low, high
 
 

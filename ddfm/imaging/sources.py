@@ -86,6 +86,7 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
                 "the same scene to the same borders, resize=a (--resize a) brings all to the size "
                 "of the first, b to that of the second; if they do not, align=auto (--align auto) "
                 "finds how one lies on the other"
+                + ("" if h * h2 != w * w2 else "; if one lies on its side, turn it first")
             )
     return finest.size
 

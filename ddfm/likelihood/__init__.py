@@ -35,11 +35,9 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 def find_likelihood(likelihood: str | Callable[..., Any]) -> Callable[..., Any]:
     """What makes a likelihood: ours or another package's by its name, or the caller's own."""
-    return (
-        find_part("likelihood", likelihood, LIKELIHOODS)
-        if isinstance(likelihood, str)
-        else likelihood
-    )
+    if isinstance(likelihood, str):
+        return find_part("likelihood", likelihood, LIKELIHOODS)
+    return likelihood
 
 
 def make_likelihood(
@@ -48,7 +46,7 @@ def make_likelihood(
     """A likelihood for a batch of pairs (or more sources), infrared first."""
     check_source_count(len(sources), likelihood)
     make = find_likelihood(likelihood)
-    name = getattr(make, "__name__", str(make)) if make is likelihood else likelihood
+    name = _name(likelihood)
     parameters = inspect.signature(make).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     for option in options:
@@ -67,5 +65,10 @@ def check_source_count(number: int, likelihood: str | Callable[..., Any]) -> Non
     make = find_likelihood(likelihood)
     parameters = inspect.signature(make).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        name = getattr(make, "__name__", str(make)) if make is likelihood else likelihood
-        raise InputError(f"the likelihood {name} needs two sources, not {number}")
+        raise InputError(f"the likelihood {_name(likelihood)} needs two sources, not {number}")
+
+
+def _name(likelihood: str | Callable[..., Any]) -> str:
+    if isinstance(likelihood, str):
+        return likelihood
+    return str(getattr(likelihood, "__name__", likelihood))

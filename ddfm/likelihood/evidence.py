@@ -113,7 +113,7 @@ class EvidenceLikelihood(Likelihood):
         learn: float = 2.5,
         faint: float = 0.004,
         edge: float = 0.01,
-        theta: float = 1.4,
+        theta: float = 1.5,
         lam: float = 1.0,
         balance: float = 0.0,
     ) -> None:

@@ -1,12 +1,13 @@
 """Targets: what one source shows far brighter than its surround, its picture, and the others.
 
-A pixel of source k stands out by the lesser of what it has above its surround and what it has above
-the mean of the picture, in standard deviations of the source,
+A pixel of source k stands out by the lesser of what it has above what lies around it, on each of
+four sides, and what it has above the mean of the picture, in standard deviations of the source,
 
-    o_k = min(max_w (smooth_1(s_k) - smooth_w(s_k)), smooth_1(s_k) - mean s_k) / std s_k,
+    o_k(x) = (smooth_1(s_k)(x) - max(mean s_k, min_r max_d smooth_w(s_k)(x + r d))) / std s_k,
 
-for surrounds w from a thirtieth of the shorter side to an eighth. It is a target of k with the
-posterior probability
+d being left, right, above and below, r from a sixteenth of the shorter side to a quarter, and
+w = 2 r / 3. So the edge of what is warm and large, a roof or the trees before a cold sky, stands
+out from one side alone, and is no target. It is a target of k with the posterior probability
 
     T_k = exp(SHARP o_k) / (exp(SHARP theta) + sum_j exp(SHARP o_j)),
 
@@ -29,7 +30,7 @@ from ddfm.numerics.poisson import PoissonSolver
 __all__ = ["find_targets"]
 
 SHARP = 8.0
-SURROUNDS = (1 / 32, 1 / 16, 1 / 8)
+AWAY = (16, 8, 4)  # the shorter side by these: how far what is around may be
 MARGIN = 3  # pixels
 REACH = MARGIN + reach_of(MARGIN / 2)  # of a target
 LEAST = 0.02  # of a standard deviation: what is even has no targets
@@ -52,10 +53,10 @@ def _targets(o: Tensor, theta: float) -> Tensor:
 
 def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     """o of one source."""
-    least, *others = (share * torch.sym_min(*s.shape[-2:]) for share in SURROUNDS)
-    surround = solver.blur(s, least)
-    for width in others:
-        surround = torch.minimum(surround, solver.blur(s, width))
+    nearest, *others = (torch.sym_min(*s.shape[-2:]) // parts for parts in AWAY)
+    surround = _most_around(s, nearest, solver)
+    for away in others:
+        surround = torch.minimum(surround, _most_around(s, away, solver))
     mean = per_image_mean(s)
     surround = torch.maximum(surround, mean)
     variance = sum_in_bands(lambda band: (band.around(s) - mean) ** 2, s) / s[0].numel()
@@ -63,3 +64,16 @@ def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
     reach = reach_of(1.0)
     stands_out = in_bands(lambda band: smooth(band.around(s), 1.0), s, reach)
     return stands_out.sub_(surround).div_(deviation)
+
+
+def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
+    """The brightest of what lies so far away on the four sides, smoothed."""
+    wide = solver.blur(s, 2 * away / 3)
+    sides = [_moved(wide, by, dim) for dim in (-2, -1) for by in (-away, away)]
+    return torch.stack(sides).amax(dim=0)
+
+
+def _moved(x: Tensor, by: int, dim: int) -> Tensor:
+    """x from so many pixels further on, its border going on beyond it."""
+    places = torch.arange(x.shape[dim], device=x.device) + by
+    return x.index_select(dim, places.clamp(min=0).clamp(max=x.shape[dim] - 1))

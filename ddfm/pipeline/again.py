@@ -84,7 +84,7 @@ def keywords(
         said["clean"] = math.inf  # which JSON does not have
     said["observations"] = _together(FusionConfig(**said).observations, observations)
     named = prior or record.settings.get("prior")
-    if prior is None and named not in ENTRIES:
+    if prior is None and named not in list(ENTRIES):  # a stranger may have said a list
         raise InputError(
             f"the record's prior, {named!r}, is no name that ddfm knows; say where it is (--prior)"
         )

@@ -25,7 +25,8 @@ from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
 from ddfm.result import Fusion
 from ddfm.storage.atomic import atomic_path
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import NAME, Entry, Manifest, is_manifest
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
 from ddfm.video.formats import WRITTEN

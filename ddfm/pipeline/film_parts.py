@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import InputError
-from ddfm.storage.manifest import Entry, Shard
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Shard
 from ddfm.storage.ours import MARK
 from ddfm.video.formats import WRITTEN
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.fuser import Fuser, Fusion
+from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
@@ -31,14 +31,16 @@ from ddfm.imaging.sources import grey
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
-from ddfm.pipeline.rig import SAMPLE, aligned_once
+from ddfm.pipeline.rig import aligned_once
 from ddfm.pipeline.runner import Item, Made, Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar, stage
+from ddfm.registration.pictures import SAMPLE
 from ddfm.restoration.observation import Observation
-from ddfm.result import Chosen
+from ddfm.result import Chosen, Fusion
 from ddfm.storage.checksum import sha256_of_all
-from ddfm.storage.manifest import Entry, Shard
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Shard
 from ddfm.storage.outputs import keep_sources
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.join import count_frames

@@ -36,13 +36,14 @@ from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
-from ddfm.storage.manifest import Entry, Manifest, Shard, is_manifest
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest, Shard, is_manifest
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
     from ddfm.result import Fusion
 
-__all__ = ["Outcome", "Summary", "find_pairs", "fuse_flir", "fuse_folders"]
+__all__ = ["fuse_flir", "fuse_folders"]
 
 NO_FLIR = "no radiometric data of a FLIR camera in it"
 NO_PHOTOGRAPH = "no photograph in it, which a folder of its own may hold"

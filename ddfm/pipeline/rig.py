@@ -9,7 +9,7 @@ from ddfm.fuser import Fuser
 from ddfm.imaging.sources import read_sources
 from ddfm.registration.pictures import SAMPLE, common_of
 
-__all__ = ["SAMPLE", "aligned_once", "spread"]
+__all__ = ["aligned_once", "spread"]
 
 
 def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ddfm.errors import Cancelled, DdfmError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import KnownFile, Source
-from ddfm.storage.manifest import Entry, Manifest, as_json
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest, as_json
 from ddfm.storage.outputs import keep_sources
 
 if TYPE_CHECKING:

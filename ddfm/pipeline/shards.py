@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddfm.errors import InputError
-from ddfm.storage.manifest import NAME, Entry, Manifest, Shard, is_manifest, shard_of
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
 
 __all__ = ["Merged", "find_shard", "merge_shards"]
 

@@ -17,7 +17,8 @@ from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.picture import Picture
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink, check_outputs
 from ddfm.storage.checksum import KnownData
-from ddfm.storage.manifest import Entry, Manifest, Shard
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest, Shard
 from ddfm.storage.ours import MARK
 from ddfm.trust.attribution import Attribution
 from ddfm.trust.samples import check_samples

@@ -25,7 +25,7 @@ from ddfm.errors import InputError
 from ddfm.fuser import Fuser
 from ddfm.imaging.metadata.record import Record
 from ddfm.pipeline.runner import run
-from ddfm.pipeline.slices import SliceWork, keeping, kept_slices
+from ddfm.pipeline.slices import SliceWork, keeping
 from ddfm.pipeline.summary import Outcome
 from ddfm.pipeline.volume_sources import Ready, Said, found_motion, made_ready
 from ddfm.progress import progress_bar
@@ -38,7 +38,7 @@ from ddfm.volumes.intensity import Window
 from ddfm.volumes.montage import Scale, montage
 from ddfm.volumes.volume import Volume, find_axis
 
-__all__ = ["VolumeFusion", "fuse_volumes", "kept_slices"]
+__all__ = ["VolumeFusion", "fuse_volumes"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Any
 from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes
-from ddfm.priors.entries import ENTRIES, Entry, File, find
+from ddfm.priors.entries import ENTRIES, Entry, File, find, known
 from ddfm.priors.whole import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
@@ -96,8 +96,8 @@ def get(
         least = _least(entry, file)
         check_ours(_receipt(place))
         # A receipt says that what is damaged came from here; nothing says so of other files.
-        known = (sha256_of(place),) if place.is_file() and _noted(place) else ()
-        download(address, place, sha256=digest, size=file.size, least=least, known=known)
+        ours = (sha256_of(place),) if place.is_file() and _noted(place) else ()
+        download(address, place, sha256=digest, size=file.size, least=least, known=ours)
         write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
     path = path_of(name)
     assert path is not None
@@ -260,8 +260,7 @@ def check_prior(text: str) -> None:
         hub.place_of(text)
         return
     path = with_home(text)
-    named = any(text == entry.name or text in entry.aliases for entry in ENTRIES.values())
-    if named or path.exists() or text in brought("prior"):
+    if known(text) or path.exists() or text in brought("prior"):
         return
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"no such file of weights: {path}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ddfm.errors import unknown
 
-__all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "of_file"]
+__all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "known", "of_file"]
 
 # The flags with which OpenAI trained its unconditional networks of guided-diffusion.
 ADM: dict[str, Any] = {
@@ -174,16 +174,19 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def find(name: str) -> Entry:
+    """The entry of a name, or the error of one that there is not."""
+    entry = known(name)
+    if entry is None:
+        raise unknown("prior", name, ENTRIES)
+    return entry
+
+
+def known(name: str) -> Entry | None:
     """The entry of a name or alias (the file's own name, or the hub's)."""
-    for entry in ENTRIES.values():
-        if name == entry.name or name in entry.aliases:
-            return entry
-    raise unknown("prior", name, ENTRIES)
+    return next((e for e in ENTRIES.values() if name in (e.name, *e.aliases)), None)
 
 
 def of_file(path: Path) -> Entry | None:
     """The entry whose single file has the name of `path`, wherever it lies."""
-    for entry in ENTRIES.values():
-        if not entry.folder and any(file.name == path.name for file in entry.files):
-            return entry
-    return None
+    single = (entry for entry in ENTRIES.values() if not entry.folder)
+    return next((e for e in single if path.name in (file.name for file in e.files)), None)

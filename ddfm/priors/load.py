@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from ddfm.arguments import by_annotation
-from ddfm.errors import DdfmError, InputError
+from ddfm.errors import InputError
 from ddfm.extensions import find_part
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.priors import adapters, catalog, hub
 from ddfm.priors.checkpoints import load_checkpoint
-from ddfm.priors.entries import ENTRIES, Entry, find
+from ddfm.priors.entries import ENTRIES, known
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import Prior
 from ddfm.priors.settings import alphas_bar_of, normalised
@@ -88,7 +88,7 @@ def _from_text(
     scheduler: Any,
     config: dict[str, Any],
 ) -> Prior:
-    if isinstance(x, str) and (entry := _named(x)) is not None:
+    if isinstance(x, str) and (entry := known(x)) is not None:
         if entry.name == "gaussian":
             return _gaussian(config)
         name = name or entry.name
@@ -109,13 +109,6 @@ def _from_text(
     return load_checkpoint(
         path, device=device or "cpu", dtype=dtype or torch.float32, name=name, **config
     )
-
-
-def _named(text: str) -> Entry | None:
-    try:
-        return find(text)
-    except DdfmError:
-        return None
 
 
 def _gaussian(config: dict[str, Any]) -> GaussianPrior:

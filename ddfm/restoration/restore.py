@@ -65,6 +65,7 @@ LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
 AIR = 0.25  # times `clean`, the least noise that air tells of
 SHARED = 2.0  # times `clean`, the least noise that neighbours share
 UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
+LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # weight of edges beside what is known
 PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
 
@@ -330,7 +331,7 @@ def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
     if coarse != fine:
         parts.append(AreaAverage(fine, coarse))
     if isinstance(said.blur, str):
-        parts.append(KernelBlur(as_kernel(_odd(grey(read_image(said.blur))))))
+        parts.append(KernelBlur(as_kernel(_kernel_in(said.blur))))
     elif isinstance(said.blur, tuple):
         parts.append(KernelBlur(motion_kernel(*said.blur)))
     elif said.blur is not None:
@@ -338,8 +339,14 @@ def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
     return tuple(parts)
 
 
-def _odd(kernel: np.ndarray) -> np.ndarray:
-    """With a middle pixel on each side."""
+def _kernel_in(path: str) -> np.ndarray:
+    """What a point becomes, as a picture has it, with a middle pixel on each side."""
+    kernel = grey(read_image(path))
+    if max(kernel.shape) > LARGEST_KERNEL or not kernel.any():  # a photograph would take hours
+        raise InputError(
+            f"{path} is not what a point becomes by a blur: a picture of at most {LARGEST_KERNEL} "
+            "pixels a side, and not all black"
+        )
     return np.pad(kernel, [(0, 1 - n % 2) for n in kernel.shape])
 
 

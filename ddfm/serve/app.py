@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -48,6 +48,7 @@ from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.result import Fusion
 from ddfm.serve.limits import Admission, Limits
+from ddfm.serve.refusals import POLICY, refusal
 from ddfm.storage.inputs import json_object
 from ddfm.version import __version__
 
@@ -67,7 +68,6 @@ MEDIA = {
     ".j2k": "image/jp2",
 }
 NOT_ENOUGH = "not enough memory for images of this size"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
 
 
 @dataclass(frozen=True)
@@ -280,13 +280,13 @@ def _options(text: str) -> dict[str, Any]:
     return options
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    """One line of JSON, as the command line would have it."""
+async def _refused(request: Request, error: Exception) -> Response:
+    """One line, as the command line would have it."""
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+        return refusal(request.scope, error.status_code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"error": printable(f"{where}: {first['msg']}")}, 400)
+        return refusal(request.scope, 400, printable(f"{where}: {first['msg']}"))
     status = 501 if isinstance(error, MissingExtra) else 400
-    return JSONResponse({"error": printable(error)}, status)
+    return refusal(request.scope, status, printable(error))

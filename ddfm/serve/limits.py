@@ -7,11 +7,12 @@ import math
 from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ddfm.arguments import whole_number
 from ddfm.errors import InputError
+from ddfm.serve.refusals import refusal
 
 __all__ = ["Admission", "Limits"]
 
@@ -65,10 +66,10 @@ class Admission:
             await self.app(scope, receive, send)
             return
         if self.taken >= self.limits.queue:
-            await self._busy()(scope, receive, send)
+            await self._busy(scope)(scope, receive, send)
             return
         if _length(scope) > self.limits.upload:
-            await _answer(413, self.limits.too_large())(scope, receive, send)
+            await _answer(scope, 413, self.limits.too_large())(scope, receive, send)
             return
         self.taken += 1
         try:
@@ -88,7 +89,7 @@ class Admission:
             await asyncio.wait_for(self.app(scope, receive, noticed), self.limits.seconds)
         except asyncio.TimeoutError:  # not yet the built-in one in Python 3.10
             if not begun:
-                await _answer(408, self.limits.too_slow())(scope, receive, send)
+                await _answer(scope, 408, self.limits.too_slow())(scope, receive, send)
 
     def _bounded(self, receive: Receive) -> Receive:
         """Bodies may be longer than they say, or not say it."""
@@ -104,15 +105,17 @@ class Admission:
 
         return bounded
 
-    def _busy(self) -> JSONResponse:
+    def _busy(self, scope: Scope) -> Response:
         wait = math.ceil(max(1.0, self.pace * self.limits.queue / 2))
         words = f"{self.limits.queue} others are waiting already; come again in {wait} seconds"
-        return _answer(503, words, {"Retry-After": str(wait)})
+        return _answer(scope, 503, words, {"Retry-After": str(wait)})
 
 
-def _answer(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def _answer(
+    scope: Scope, status: int, words: str, headers: dict[str, str] | None = None
+) -> Response:
     # What is left of the body is not read, so the connection cannot be used again.
-    return JSONResponse({"error": words}, status, {"Connection": "close"} | (headers or {}))
+    return refusal(scope, status, words, {"Connection": "close"} | (headers or {}))
 
 
 def _length(scope: Scope) -> int:

@@ -40,7 +40,7 @@ from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
 
-__all__ = ["NAME", "Entry", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
+__all__ = ["NAME", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")

@@ -18,7 +18,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file
-from ddfm.volumes.reading import LPS, check_bytes, finite
+from ddfm.volumes.reading import LPS, check_bytes, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read"]
@@ -57,12 +57,8 @@ def read(path: Path) -> Volume:
             data = existing_file(path.parent / named)
             with BoundedFile(data) as beside:
                 values = _values(header, beside, data)
-        color = values.ndim == 4
-        if color and values.dtype != np.uint8:
-            raise InputError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
         affine = _affine(header, str(path))
-    values = values / np.float32(255) if color else finite(values, str(path))
-    return Volume(values, affine, str(path))
+    return Volume(usable(values, str(path)), affine, str(path))
 
 
 def data_files(path: Path) -> list[Path]:

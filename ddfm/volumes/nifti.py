@@ -67,7 +67,9 @@ def from_image(
         check_shape(shape, name)
         _check_file(image, dtype.itemsize, name, packed, prod(shape))
         one = several > 1 and not in_color
-        values = np.asarray(image.dataobj[_numbered(image.shape, volume)] if one else image.dataobj)
+        # Of several, one along the only axis beyond the third that is longer than one.
+        part = (..., *(0 if side == 1 else volume for side in image.shape[3:]))
+        values = np.asarray(image.dataobj[part] if one else image.dataobj)
         values = values.reshape(shape)
         affine = np.asarray(image.affine, np.float64)
         header = image.header.copy()
@@ -85,11 +87,6 @@ def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
     # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
     sides = (*sides[:3], *(side for side in sides[3:] if side != 1))
     return sides, sides[3] if len(sides) == 4 else 1
-
-
-def _numbered(shape: Sequence[int], volume: int | None) -> tuple[Any, ...]:
-    """What takes one volume out of an array of several along its only axis beyond the third."""
-    return (..., *(0 if side == 1 else volume for side in shape[3:]))
 
 
 def record_in(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from ddfm.storage.budget import ask_bytes
 from ddfm.storage.files import write_bytes
 from ddfm.storage.inputs import BoundedFile, existing_file, read_to_the_end
 from ddfm.storage.ours import MARK
-from ddfm.volumes.reading import LPS, check_bytes, finite, library
+from ddfm.volumes.reading import LPS, check_bytes, library, usable
 from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
@@ -58,12 +58,9 @@ def read(path: Path) -> Volume:
     if color:
         values = np.moveaxis(values, 0, -1)
     check_shape(values.shape, str(path))
-    if color and values.dtype != np.uint8:
-        raise InputError(f"{path}: 3 volumes of {values.dtype}; colours are of uint8")
     with explained(str(path)):
         affine = _affine(header, color, str(path))
-    values = values / np.float32(255) if color else finite(values, str(path))
-    return Volume(values, affine, str(path))
+    return Volume(usable(values, str(path)), affine, str(path))
 
 
 def data_files(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ddfm.errors import InputError, MissingExtra
 
-__all__ = ["LPS", "check_bytes", "finite", "library", "which"]
+__all__ = ["LPS", "check_bytes", "finite", "library", "usable", "which"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
 
@@ -42,6 +42,13 @@ def check_bytes(
             f"{name or path} is truncated or damaged: its header says {' x '.join(map(str, shape))}"
             f" voxels, more than the file can hold"
         )
+
+
+def usable(values: np.ndarray, name: str) -> np.ndarray:
+    """Values of a file, (I, J, K) or (I, J, K, 3) colours of uint8, as a `Volume` has them."""
+    if values.ndim == 4 and values.dtype != np.uint8:
+        raise InputError(f"{name}: 3 volumes of {values.dtype}; colours are of uint8")
+    return values / np.float32(255) if values.ndim == 4 else finite(values, name)
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:

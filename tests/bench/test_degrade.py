@@ -12,7 +12,8 @@ from PIL import Image
 from command_line import ddfm_run
 from ddfm import DdfmError
 from ddfm.bench.degrade import find_degradation, inside
-from ddfm.imaging.picture import Picture
+from ddfm.bench.first import METHODS, restored_by
+from ddfm.imaging.picture import Picture, from_array
 from places import EXAMPLES
 
 FLAT = Picture(np.full((96, 120, 1), 100 / 255, np.float32))
@@ -77,6 +78,17 @@ def test_one_source_alone_and_several_things_in_turn():
 def test_what_is_said_wrongly_is_refused(said, why):
     with pytest.raises(DdfmError, match=why):
         find_degradation(said)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_what_is_restored_has_the_size_that_it_had(name):
+    """Whatever else happened to a source that is smaller now."""
+    what = find_degradation("scale-a=2,blur-a=1,stripes-a=4,dead-a=0.01,frame-a=0.8,noise-a=5")
+    rng = np.random.default_rng(0)
+    clean = tuple(from_array(rng.integers(0, 256, (40, 48), np.uint8)) for _ in range(2))
+    restored = restored_by(name, what, what(clean, "a"), [picture.size for picture in clean])
+    assert [picture.size for picture in restored] == [(40, 48)] * 2
+    assert np.array_equal(restored[1].pixels, clean[1].pixels)
 
 
 def test_the_bench_compares_with_the_clean_pair_and_with_classical_methods(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from places import EXAMPLES
 
 FAST = ("--prior", "gaussian", "--device", "cpu")
@@ -76,6 +76,10 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         "fuse", a, b, "-o", tmp_path / "f.png", *FAST, "--blur-a", kernel, "--mask-b", mask
     )
     assert result.exit_code == 0, result.output
+    for level, side in ((255, 100), (0, 3)):  # a photograph, as a rule, and nothing
+        Image.new("L", (side, 3), level).save(kernel)
+        wrong = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, "--blur-a", kernel)
+        refused(wrong, "kernel.png is not what a point becomes")
 
 
 @pytest.mark.parametrize(

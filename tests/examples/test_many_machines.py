@@ -10,6 +10,7 @@ from PIL import Image
 
 from command_line import FAST, ddfm_run
 from ddfm.cli.fuse import fuse
+from ddfm.storage.manifest import Shard
 from places import ROOT
 
 
@@ -68,7 +69,7 @@ def test_slurm_says_what_is_not_said(bash, tmp_path):
     assert "OUT: is where to" in run.stderr
 
 
-def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards():
+def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards(monkeypatch):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((ROOT / "examples" / "kubernetes.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
@@ -80,8 +81,10 @@ def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards():
     (container,) = pod["containers"]
     command, *arguments = container["args"]
     assert command == "fuse"
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
     context = fuse.make_context("fuse", list(arguments))
-    assert context.params["shard"] == f"auto/{spec['completions']}"
+    assert context.params["shard"] == Shard(1, spec["completions"])
     mounts = {mount["name"] for mount in container["volumeMounts"]}
     assert mounts == {volume["name"] for volume in pod["volumes"]}
 

@@ -36,6 +36,13 @@ def test_sources_are_left_alone():
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
 
 
+@pytest.mark.parametrize(("size", "on_its_side"), [((30, 40), True), ((40, 40), False)])
+def test_a_picture_that_lies_on_its_side_is_named(size, on_its_side):
+    with pytest.raises(DdfmError) as refused:
+        fuse(image(0, 8, 6), image(1, *size))
+    assert ("lies on its side, turn it first" in str(refused.value)) is on_its_side
+
+
 def test_resizing_is_asked_for():
     a, b = image(0, 10, 8), image(1, 20, 19)
     with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):

@@ -63,7 +63,7 @@ def test_levels_are_what_one_says():
 
 @pytest.mark.parametrize("levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", 3, ("a", "b")])
 def test_levels_that_make_no_sense_are_refused(levels):
-    with pytest.raises(ddfm.DdfmError, match="a range is LOW HIGH, full or auto"):
+    with pytest.raises(ddfm.DdfmError, match="a range is LOW, then a HIGH above it"):
         with_levels(from_array(SEEN), levels)
 
 
@@ -101,4 +101,4 @@ def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
         assert result.exit_code == 0 and ("t.tif" in result.stderr) == (words[0] == "--range-b")
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
-    refused(ddfm_run(*command, "--range-a", "9", "7"), "a range is LOW HIGH, full or auto")
+    refused(ddfm_run(*command, "--range-a", "9", "7"), "a range is LOW, then a HIGH above it")

@@ -285,17 +285,17 @@ def test_targets_are_small_bright_and_of_one_source():
     lit = torch.full_like(hot, -0.8)
     lit[..., 20:30, 20:40] = 0.9
     noisy = 0.1 * torch.randn(hot.shape, generator=torch.Generator().manual_seed(1)).double()
-    T = find_targets([hot, lit], 1.4, PoissonSolver())[0]
+    T = find_targets([hot, lit], 1.5, PoissonSolver())[0]
     assert float(T[0, 65:95, 73:81].min()) > 0.99 and float(T[1, 22:28, 22:38].min()) > 0.99
     assert float(T.sum(0).max()) < 1 + 1e-6
     assert float(T[:, 120:].max()) < 1e-3 and float(T[1, 65:95, 73:81].max()) < 0.01
-    # What is even, dark, or noise has none; nor has a half of the picture, but for its border.
+    # What is even, dark, or noise has none; nor has a half of the picture, nor its border.
     half = torch.full_like(hot, -0.5)
     half[..., 80:] = 0.5
     for empty in (half, -hot, torch.zeros_like(hot)):
-        T = find_targets([empty, empty * 0], 1.4, PoissonSolver())[0]
-        assert float(T[..., :50].mean()) < 0.01 and float(T[..., 110:].mean()) < 0.01
-    alarms = find_targets([noisy, -noisy], 1.4, PoissonSolver())
+        T = find_targets([empty, empty * 0], 1.5, PoissonSolver())[0]
+        assert float(T.max()) < 0.01
+    alarms = find_targets([noisy, -noisy], 1.5, PoissonSolver())
     assert float(alarms.mean()) < 0.02
 
 

@@ -12,7 +12,8 @@ import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.imaging.colormaps import COLORMAPS, colored
-from ddfm.pipeline.volumes import fuse_volumes, kept_slices
+from ddfm.pipeline.slices import kept_slices
+from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.registration.space_files import write_space_transform
 from ddfm.volumes import Volume, montage, read_volume, resampled, write_volume
 from ddfm.volumes.intensity import find_window, scaled

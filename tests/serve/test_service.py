@@ -238,3 +238,21 @@ def test_the_form_for_people_is_one_that_the_service_understands(client):
     answer = sent_by_a_browser(client, [*pair(), empty])
     assert answer.content == fuse(client, pair()).content
     assert "pass two" in sent_by_a_browser(client, [png(1), empty, empty]).json()["error"]
+
+
+def test_people_are_told_in_a_page_and_programs_in_json(prior):
+    """A browser asks for HTML, and the name of a file may be anything."""
+    service = Service(device="cpu", limits=Limits(upload=1000))
+    asks = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    with TestClient(make_app(service, prior)) as client:
+        for data, status, words in (
+            (b"no picture", 400, "&lt;b&gt;.png is not an image"),
+            (bytes(2000), 413, "a request may have 0.001 MB"),
+        ):
+            files = [("sources", ("<b>.png", data)), ("sources", ("v.png", b""))]
+            page = client.post("/fuse", files=files, headers=asks)
+            assert page.status_code == status and words in page.text, page.text
+            assert page.headers["content-type"].startswith("text/html")
+            assert page.headers["content-security-policy"].startswith("default-src 'none'")
+            told = client.post("/fuse", files=files).json()["error"]
+            assert html.escape(told) in page.text
