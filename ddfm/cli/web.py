@@ -45,8 +45,6 @@ def web(site: Path, runtime: Path | None, graphs: Path | None, build_only: bool,
     from ddfm.web.site import build_site, check_site
 
     if runtime is not None:
-        if graphs is None:
-            say("making the graphs, which takes minutes", err=True)
         build_site(site, runtime, graphs)
     elif graphs is not None or build_only:
         raise click.UsageError("--graphs and --build-only are for building, with --runtime")
