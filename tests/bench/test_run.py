@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from ddfm.bench import find_dataset
 from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
 from ddfm.metrics import evaluate
+from ddfm.pipeline.unloaded import Unloaded
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.checksum import sha256_of
@@ -283,6 +285,20 @@ def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, mon
     assert len(results) == 10 and not any(hashed[path] for path in files)
     assert bench(*arguments, "--verify").exit_code == 0
     assert [hashed[path] for path in files] == [1] * 30
+
+
+def test_seconds_are_those_of_fusing_and_not_of_loading(pairs, tmp_path, monkeypatch):
+    load = Unloaded.load
+
+    def slow(unloaded):
+        time.sleep(2)
+        return load(unloaded)
+
+    monkeypatch.setattr(Unloaded, "load", slow)
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, "--device", "cpu").exit_code == 0
+    with open(out / "results.csv", newline="") as file:
+        assert all(0 < float(row["seconds"]) < 2 for row in csv.DictReader(file))
 
 
 def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):
