@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.bench import find_dataset
 from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
@@ -255,6 +255,13 @@ def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path
             with Image.open(out / "fused" / name / "set" / "one.png") as fused:
                 assert fused.size == size
     assert "theirs" in result.output  # whose results have the size of a
+
+
+@pytest.mark.parametrize("inside", ["ir", "vi/out"])
+def test_results_do_not_lie_among_sources(pairs, inside):
+    before = sorted(pairs.rglob("*"))
+    refused(bench(pairs, "--out", pairs / inside, *QUICK), "which holds sources", "of their own")
+    assert sorted(pairs.rglob("*")) == before
 
 
 def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
