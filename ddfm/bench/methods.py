@@ -28,6 +28,7 @@ __all__ = [
     "baseline",
     "configured",
     "from_folder",
+    "made_ready",
     "read_configs",
 ]
 
@@ -48,6 +49,14 @@ class ByFuser:
 
     def __call__(self, *pictures: Picture) -> Picture:
         return self.fuser(*pictures, progress=False).picture
+
+
+def made_ready(fuse: Fuse) -> None:
+    """Loads all that it fuses with, that the seconds of the first pair are like those of others."""
+    if isinstance(fuse, ByFuser):
+        fuse.load()
+    else:
+        import ddfm.imaging.inherited  # noqa: F401  # loads torch
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ddfm.bench.methods import Fuse
+from ddfm.bench.methods import Fuse, made_ready
 from ddfm.errors import DdfmError, InputError, why_failed
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
@@ -78,6 +78,7 @@ class PairWork(Work):
     measure: Measure
 
     def load(self, item: Item) -> Pictures:
+        made_ready(self.method)
         return read_sources(item.given.files, self.settings["resize"])
 
     def fuse(self, item: Item, loaded: Pictures) -> Made:

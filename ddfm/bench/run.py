@@ -84,6 +84,7 @@ def bench(
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
     others = [file for method in methods for file in method.files()]
+    _check_apart(out, sources)
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
@@ -100,6 +101,15 @@ def bench(
 
 def _part(dataset: Dataset, shard: Shard) -> Dataset:
     return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
+
+
+def _check_apart(out: Path, sources: Sequence[Path]) -> None:
+    whole = out.resolve()
+    for folder in sorted({source.parent for source in sources}):
+        if whole.is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{out} is in {folder}, which holds sources; give the results a folder of their own"
+            )
 
 
 def _check_outputs(result: Bench, out: Path) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.options import all_of
+from ddfm.cli.groups import is_said, refuse
+from ddfm.cli.options import all_of, checked
 from ddfm.cli.writing import OutputPath
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
 
-__all__ = ["align_options", "alignment_settings", "check_transform_output"]
+__all__ = ["align_options", "alignment_settings", "check_alignment", "check_transform_output"]
 
 align_options = all_of(
     click.option(
@@ -64,6 +65,15 @@ def alignment_settings(
     if transform is not None and align != "none":
         raise click.UsageError("--align finds a transform, and --transform gives one; use either")
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
+
+
+def check_alignment(settings: dict[str, Any]) -> None:
+    """Raise where it is said how sources are laid on one another, and none of them is moved."""
+    if not checked(settings).moves:
+        said = {"--align-to": "align_to", "--crop": "crop"}
+        idle = (None, "none")
+        names = [o for o, name in said.items() if is_said(name) and settings[name] not in idle]
+        refuse(names, "sources that --align or --transform moves")
 
 
 def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:

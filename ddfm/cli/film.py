@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import align_options, alignment_settings, check_transform_output
+from ddfm.cli.alignment import (
+    align_options,
+    alignment_settings,
+    check_alignment,
+    check_transform_output,
+)
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
     check_sources,
@@ -128,6 +133,7 @@ def film(
     if count := samples_for(uncertainty, samples):
         others["samples"] = count
     settings, how, record = as_recorded(like, settings, how, "film")
+    check_alignment(settings)
     fuse_film(a, b, output, settings, quiet, save_transform=save_transform, **how, **others)
     if record is not None and shard is None:
         from ddfm.pipeline.records import read_record

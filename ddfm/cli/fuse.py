@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.alignment import align_options, alignment_settings
+from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
 from ddfm.cli.images import OfImages, image_options
-from ddfm.cli.metadata import as_recorded, metadata_options, warn_of_changes
+from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
     check_sources,
@@ -122,6 +122,8 @@ def fuse(
         warnings.simplefilter("ignore", DdfmWarning)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     settings, _, record = as_recorded(like, settings, {})
+    check_alignment(settings)
+    check_metadata(settings)
     alone, progress = len(sources) == 1, False if quiet else None
     if sources[0].is_dir():
         refuse(said_of(of_images), "images, not for folders")

@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-__all__ = ["refuse", "said_of", "take"]
+__all__ = ["is_said", "refuse", "said_of", "take"]
 
 Group = TypeVar("Group")
 
@@ -23,6 +24,11 @@ def said_of(group: Any) -> dict[str, Any]:
     values = {field.name: getattr(group, field.name) for field in fields(group)}
     said = {name: value for name, value in values.items() if value not in (None, False, ())}
     return {f"--{name.replace('_', '-')}": value for name, value in said.items()}
+
+
+def is_said(name: str) -> bool:
+    """Whether a parameter of this command was given on the command line, and not by default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def refuse(said: Mapping[str, Any] | Sequence[str], kind: str) -> None:

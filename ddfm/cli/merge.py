@@ -18,10 +18,10 @@ __all__ = ["merge"]
 def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     """Join what shards have made, and report what is missing.
 
-    OUT is a folder of `ddfm fuse --shard`, `ddfm film --shard` or `ddfm bench --shard`, whose
-    manifests become one; or the video whose parts `ddfm film --shard` has made, which are joined
-    without encoding them again. Pictures and volumes need it not: a run without --shard knows what
-    is there, and fuses what is missing.
+    OUT is a folder of `ddfm fuse --shard` or `ddfm film --shard`, whose manifests become one; or
+    the video whose parts `ddfm film --shard` has made, which are joined without encoding them
+    again. Pictures, volumes and benchmarks need it not: a run without --shard knows what is there,
+    and fuses what is missing.
 
     \b
     Examples:

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from ddfm.cli.groups import is_said
 from ddfm.cli.options import all_of
 
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
 
-__all__ = ["as_recorded", "metadata_options", "record_options", "warn_of_changes"]
+__all__ = [
+    "as_recorded",
+    "check_metadata",
+    "metadata_options",
+    "record_options",
+    "warn_of_changes",
+]
 
 _like = click.option(
     "--like",
@@ -76,6 +82,12 @@ def as_recorded(
     return settings, how, record
 
 
+def check_metadata(settings: dict[str, Any]) -> None:
+    """Raise where metadata is asked for that the result would be without."""
+    if settings["strip"] and is_said("metadata_from") and settings["metadata_from"] != "none":
+        raise click.UsageError("--metadata-from keeps what --strip leaves out; use either")
+
+
 def warn_of_changes(before: Record | None, now: Record | None, like: Path | None) -> None:
     """A warning for each thing that is not as it was, where --like says how that was."""
     if before is None or now is None or like is None:
@@ -89,6 +101,5 @@ def warn_of_changes(before: Record | None, now: Record | None, like: Path | None
         warnings.warn(line, DdfmWarning, stacklevel=2)
 
 
-def _is_said(name: str) -> bool:
-    context = click.get_current_context()
-    return context.get_parameter_source(_CALLED.get(name, name)) is ParameterSource.COMMANDLINE
+def _is_said(keyword: str) -> bool:
+    return is_said(_CALLED.get(keyword, keyword))

@@ -63,7 +63,8 @@ class Merged:
     Attributes:
         results: how many files are there as they were made.
         missing: names of files that are not.
-        silent: shards that have left no manifest though others of their number have.
+        silent: shards that have left no manifest though others of their number have; while there
+            are such, the manifests stay as they are.
         cut: of parts of a film that are not whole, what is there.
     """
 
@@ -78,13 +79,15 @@ class Merged:
 
     def __str__(self) -> str:
         lines = [f"{name}: is not there as it was made" for name in self.missing]
-        lines += [f"shard {s.index} of {s.count}: has made nothing" for s in self.silent]
+        lines += [f"shard {s.index} of {s.count}: has not begun" for s in self.silent]
         lines += self.cut
+        if self.silent:
+            lines.append("nothing was merged: run what has not begun, and merge then")
         return "\n".join([*lines, f"{self.results} results, {len(self.missing)} missing"])
 
 
 def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged:
-    """Makes one manifest of those of all shards, and looks at what they have made.
+    """Makes one manifest of those of all shards, if all have begun, and looks at what they made.
 
     Args:
         verify: whether to compare what is in the files, where sizes and times would do.
@@ -93,17 +96,10 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
     names = [path.name for path in out.iterdir() if is_manifest(path.name)] if out.is_dir() else []
     if not names:
         raise InputError(f"{out} has no {NAME}, nor any of a shard: nothing was made there by ddfm")
-    there = defaultdict(set)
-    for shard in filter(None, map(shard_of, names)):
-        there[shard.count].add(shard)
-    silent = [
-        shard
-        for count, shards in sorted(there.items())
-        for shard in (Shard(k, count) for k in range(1, count + 1))
-        if shard not in shards
-    ]
+    silent = _silent(out, names)
     with Manifest(out) as manifest:
-        manifest.merge()
+        if not silent:
+            manifest.merge()
         results, missing = 0, []
         ranges: Counter[tuple[int, int]] = Counter()  # of the frames of a film, where they say so
         for entry in manifest.entries.newest():
@@ -113,6 +109,21 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
                 missing.append(entry["output"])
             ranges.update(filter(None, [_frames_of(entry)]))
         return Merged(results, sorted(missing), silent, _cut(ranges))
+
+
+def _silent(out: Path, names: list[str]) -> list[Shard]:
+    """Which shards have not begun; of those that began before an earlier merge, nothing is left."""
+    if NAME in names and (out / NAME).stat().st_size:
+        return []
+    there = defaultdict(set)
+    for shard in filter(None, map(shard_of, names)):
+        there[shard.count].add(shard)
+    return [
+        shard
+        for count, shards in sorted(there.items())
+        for shard in (Shard(k, count) for k in range(1, count + 1))
+        if shard not in shards
+    ]
 
 
 def _cut(ranges: Mapping[tuple[int, int], int]) -> list[str]:

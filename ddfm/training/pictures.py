@@ -12,6 +12,7 @@ from ddfm.diffusion.samplers import ddim
 from ddfm.imaging.writing import write_drawing
 from ddfm.priors.prior import Prior
 from ddfm.priors.respacing import timesteps
+from ddfm.progress import progress_bar
 
 __all__ = ["draw_curve", "sample_sheet"]
 
@@ -49,11 +50,15 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[
 
 
 @torch.no_grad()
-def sample_sheet(prior: Prior, path: Path, device: torch.device) -> None:
-    """Unconditional samples in a grid."""
+def sample_sheet(
+    prior: Prior, path: Path, device: torch.device, progress: bool | None = False
+) -> None:
+    """Unconditional samples in a grid; a bar, for it takes minutes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((COLUMNS**2, prior.channels, SIDE, SIDE), generator=generator).to(device)
-    x = ddim(prior, x, timesteps(len(prior.alphas_bar), STEPS), prior.alphas_bar)
+    times = timesteps(len(prior.alphas_bar), STEPS)
+    with progress_bar(progress, desc="drawing samples", total=len(times)) as bar:
+        x = ddim(prior, x, times, prior.alphas_bar, callback=lambda step: bar.update())
     pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().permute(0, 2, 3, 1).numpy()
     sheet = Image.new("L" if prior.channels == 1 else "RGB", (COLUMNS * SIDE, COLUMNS * SIDE))
     for index, sample in enumerate(pixels):

@@ -152,16 +152,18 @@ class TrainingRun:
             return False
         try:
             state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
-            design = json.loads(state["design"])
+            design = dict(json.loads(state["design"]))
         except Exception as error:  # it may be anybody's file
             raise InputError(
                 f"cannot go on from {self._checkpoint}: it is no checkpoint of this program "
                 f"({one_line(error)}); choose another --out"
             ) from None
         if design != self.design:
+            names = sorted(design.keys() | self.design.keys())
+            others = [name for name in names if design.get(name) != self.design.get(name)]
             raise InputError(
-                f"{self._checkpoint} was made with other settings or another prior; "
-                "choose another --out"
+                f"{self._checkpoint} was made with other settings ({', '.join(others)}); choose "
+                "another --out, and with --init the weights of this run to go on from"
             )
         try:
             for name, part in self.parts().items():

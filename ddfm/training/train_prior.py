@@ -113,6 +113,7 @@ def train_prior(
             run.start_from(init)
         if validation and first:
             run.aside = [crop.to(device) for crop in middle_crops(validation, channels=1)]
+        run.progress = progress
         run.train(crops, progress, reports=first)
         if first:
             run.write_weights()
@@ -146,6 +147,7 @@ class PriorRun(TrainingRun):
         self.alphas_bar = alphas_bar("linear")
         self.levels = NoiseLevels(self.alphas_bar, settings.low_noise)
         self.aside: list[Tensor] = []  # photographs kept aside, to measure denoising on
+        self.progress: bool | None = False  # whether drawing samples has a bar
 
     def parts(self) -> dict[str, Any]:
         optimizers = {f"optimizer {k}": part for k, part in enumerate(self.optimizers)}
@@ -227,7 +229,7 @@ class PriorRun(TrainingRun):
         }
 
     def draw(self, path: Path) -> None:
-        sample_sheet(self.prior, path, self.device)
+        sample_sheet(self.prior, path, self.device, self.progress)
 
     def write_weights(self) -> None:
         """The averaged network in half precision, with all that `load_prior` needs to know."""

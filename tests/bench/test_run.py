@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,11 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.bench import find_dataset
 from ddfm.bench.results import Row
 from ddfm.bench.sheets import ranked
 from ddfm.metrics import evaluate
+from ddfm.pipeline.unloaded import Unloaded
 from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.checksum import sha256_of
@@ -255,6 +257,13 @@ def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path
     assert "theirs" in result.output  # whose results have the size of a
 
 
+@pytest.mark.parametrize("inside", ["ir", "vi/out"])
+def test_results_do_not_lie_among_sources(pairs, inside):
+    before = sorted(pairs.rglob("*"))
+    refused(bench(pairs, "--out", pairs / inside, *QUICK), "which holds sources", "of their own")
+    assert sorted(pairs.rglob("*")) == before
+
+
 def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
     config = tmp_path / "c.toml"
     config.write_text('[one]\n[two]\nlikelihood = "foo"\n')
@@ -283,6 +292,20 @@ def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, mon
     assert len(results) == 10 and not any(hashed[path] for path in files)
     assert bench(*arguments, "--verify").exit_code == 0
     assert [hashed[path] for path in files] == [1] * 30
+
+
+def test_seconds_are_those_of_fusing_and_not_of_loading(pairs, tmp_path, monkeypatch):
+    load = Unloaded.load
+
+    def slow(unloaded):
+        time.sleep(2)
+        return load(unloaded)
+
+    monkeypatch.setattr(Unloaded, "load", slow)
+    out = tmp_path / "out"
+    assert bench(pairs, "--out", out, "--device", "cpu").exit_code == 0
+    with open(out / "results.csv", newline="") as file:
+        assert all(0 < float(row["seconds"]) < 2 for row in csv.DictReader(file))
 
 
 def test_degrees_are_measured_as_in_ddfm_metrics(pairs, tmp_path):

@@ -92,6 +92,8 @@ def test_three_sources_are_laid_on_any_of_them_and_looked_at(pair, tmp_path):
         (["--align-to", "c"], "align_to"),
         (["--align-to", "3", "--align", "auto"], "there are 2 sources"),
         (["--save-transform", "rig.json"], "--align"),
+        (["--crop", "common"], "--crop is for sources that --align or --transform moves"),
+        (["--align-to", "a", "--crop", "none"], "--align-to is for sources that --align"),
         (["--transform", "absent.json"], "absent.json"),
     ],
 )

@@ -81,6 +81,12 @@ def test_like_makes_the_same_bytes(tmp_path, pair, suffix):
     assert again.read_bytes() == first.read_bytes()
 
 
+def test_metadata_of_a_source_is_not_asked_for_and_left_out(tmp_path, pair):
+    line = ("fuse", *pair, "-o", tmp_path / "out.png", *FAST, "--strip", "--metadata-from")
+    refused(ddfm_run(*line, "b"), "--metadata-from keeps what --strip leaves out")
+    assert ddfm_run(*line, "none").exit_code == 0
+
+
 def test_like_of_a_radiometric_file(tmp_path):
     pytest.importorskip("flyr")
     raw = np.rint(kelvin_to_raw(np.linspace(283, 323, 192).reshape(12, 16))).astype(np.uint16)

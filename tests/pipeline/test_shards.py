@@ -56,8 +56,10 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
     out = tmp_path / "out"
     for k in (1, 2):
         fuse_folders(*folders, out, fuser, shard=Shard(k, 3))
-    merged = merge_shards(out)
-    assert merged.silent == [Shard(3, 3)] and not merged.missing and not merged.ok
+    for _ in range(2):
+        merged = merge_shards(out)
+        assert merged.silent == [Shard(3, 3)] and not merged.missing and not merged.ok
+        assert "shard 3 of 3: has not begun\nnothing was merged: run " in str(merged)
     fuse_folders(*folders, out, fuser, shard=Shard(3, 3))
     (out / "0.png").unlink()
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])
@@ -68,6 +70,10 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
     result = ddfm_run("merge", out, "--verify")
     assert (result.exit_code, result.stderr) == (0, "9 results, 0 missing\n")
     assert [path.name for path in out.glob("*.jsonl")] == [NAME]
+    (out / "0.png").unlink()
+    (again,) = (shard for k in (1, 2, 3) if (shard := Shard(k, 3)).has("0.png"))
+    fuse_folders(*folders, out, fuser, shard=again)
+    assert merge_shards(out).ok  # the others began before
 
 
 def test_merging_leaves_other_folders_and_running_shards_alone(tmp_path, folders):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,11 +81,16 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
     assert all(10 < entry["psnr_25"] < 40 for entry in history)
     with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
         assert curve.size == (800, 400) and sheet.size == (512, 512)
-    with pytest.raises(DdfmError, match="other settings"):
-        train_prior(photographs, out, Settings(steps=7, network=TINY), progress=False)
+    with pytest.raises(DdfmError, match=r"other settings \(steps\); .* with --init the weights"):
+        train_prior(photographs, out, replace(QUICK, steps=7), progress=False)
     (out / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(DdfmError, match="cannot write .*checkpoint.pt"):
         train_prior(photographs, out, QUICK, progress=False)
+
+
+def test_who_waits_for_samples_sees_a_bar(photographs, tmp_path, capsys):
+    train_prior(photographs, tmp_path / "run", QUICK, progress=True)
+    assert "drawing samples:   0%|" in capsys.readouterr().err
 
 
 def test_bad_folders_are_refused_in_one_line(tmp_path):
