@@ -5,7 +5,7 @@ default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources 
 tone      fused, as `default` makes it       fused luminance in [0, 1], its levels spread
 dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
 prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
-noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it, one number
+noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it; 0 of texture
 color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the colours of a and b
 
 a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for a
@@ -30,7 +30,7 @@ from ddfm.errors import InputError, unknown
 from ddfm.export import GRAPHS
 from ddfm.imaging.color import fuse_chroma, limit_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from ddfm.likelihood import make_likelihood
-from ddfm.numerics.noise_level import noise_deviation
+from ddfm.numerics.noise_level import white_deviation
 from ddfm.numerics.planes import levels_of
 from ddfm.numerics.tone import Tone
 from ddfm.priors.prior import FunctionPrior, Prior
@@ -161,7 +161,7 @@ class ColorGraph(nn.Module):
 
 
 class NoiseGraph(nn.Module):
-    """`noise_level`, of levels from 0 to 1."""
+    """What `ddfm fuse` removes as noise if it is `clean` or more, of levels from 0 to 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return noise_deviation(x)
+        return white_deviation(x)

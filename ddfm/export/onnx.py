@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["dynamic_shapes", "export_onnx", "exported", "onnx_of"]
 
 LEAST, MOST = 32, 8192  # pixels along a side
+TOLD = 36  # the least that torch is told of: it lays out smaller ones otherwise, and ONNX does not
 SMALL = 1000  # weights, of which half precision saves nothing
 
 
@@ -84,7 +85,7 @@ def _check_installed() -> None:
 def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
     """Height and width of all images are the same two numbers; nothing else varies."""
     m = graph.multiple
-    least, most = -(-LEAST // m), MOST // m
+    least, most = TOLD if m == 1 else -(-LEAST // m), MOST // m
     height, width = (torch.export.Dim(side, min=least, max=most) for side in ("height", "width"))
     sides: dict[int, Any] = {2: height if m == 1 else m * height, 3: width if m == 1 else m * width}
     return tuple(sides if x.ndim == 4 else {} for x in graph.inputs.values())

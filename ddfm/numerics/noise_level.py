@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["blocks_of_noise", "is_noise", "noise_deviation", "noise_level", "peaks", "quiet_levels"]
+__all__ = [
+    "blocks_of_noise",
+    "is_noise",
+    "noise_deviation",
+    "noise_level",
+    "peaks",
+    "quiet_levels",
+    "white_deviation",
+]
 
 BLOCK = 8
 LEFT = 1.0  # times what is found, in means of four pixels: of noise 1/2, and some texture
@@ -92,6 +100,12 @@ def is_noise(image: Tensor, level: float) -> bool:
         return level > 0  # too small to tell
     half = noise_level(F.avg_pool2d(image, 2))
     return 0 < half < LEFT * level
+
+
+def white_deviation(image: Tensor) -> Tensor:
+    """`noise_deviation` where that `is_noise`, else 0; of 20 x 20 pixels or more."""
+    level, half = noise_deviation(image), noise_deviation(F.avg_pool2d(image, 2))
+    return torch.where((half > 0) & (half < LEFT * level), level, 0.0)
 
 
 def _left(image: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ddfm.export.onnx import dynamic_shapes, onnx_of
 from ddfm.likelihood import EvidenceLikelihood
 from ddfm.numerics import poisson, regions
 from ddfm.numerics.exporting import median, repeated
-from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
@@ -61,10 +61,15 @@ def test_a_prior_answers_as_in_torch_at_every_size_and_timestep(prior):
 
 
 def test_noise_is_told_as_by_ddfm_in_a_file_that_tells_nothing_of_this_machine(prior):
+    torch.manual_seed(0)
     model = onnx_of(make_graph("noise", prior), "noise")
-    for size in ((40, 75), (128, 64)):
+    for size in ((40, 75), (128, 64), (32, 34)):
         x = torch.rand(1, 1, 1, size[1]).expand(1, 1, *size) + 0.05 * torch.randn(1, 1, *size)
         assert computed(model, x=x).item() == pytest.approx(noise_level(x), rel=1e-4)
+        fine = 2 * torch.rand(1, 1, size[0] + 2, size[1] + 2)
+        texture = torch.nn.functional.avg_pool2d(fine, 3, 1)
+        assert noise_level(texture) > 0.02 and not is_noise(texture, noise_level(texture))
+        assert computed(model, x=texture).item() == 0
     data = model.SerializeToString()
     assert b"ddfm image fusion" in data  # by which it is known as ours
     assert b".py" not in data
