@@ -69,8 +69,10 @@ def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
 def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
     """The brightest of what lies so far away on the four sides, smoothed."""
     wide = solver.blur(s, 2 * away / 3)
-    sides = [_moved(wide, by, dim) for dim in (-2, -1) for by in (-away, away)]
-    return torch.stack(sides).amax(dim=0)
+    most = _moved(wide, away, -1)
+    for by, dim in ((-away, -1), (away, -2), (-away, -2)):
+        most = torch.maximum(most, _moved(wide, by, dim))
+    return most
 
 
 def _moved(x: Tensor, by: int, dim: int) -> Tensor:
