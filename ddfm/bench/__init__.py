@@ -1,10 +1,9 @@
 """Benchmarks: folders of pairs in; a table of results, a summary and one page to look at out.
 
-`datasets` finds the pairs and `methods` says what fuses them, `baselines` being among it; `pairs`
-fuses and measures;
-`degraded` does so of sources that `degrade` has spoilt, and that `first` restores as others would;
-and `run` fills the tables of `results`, from which `tables`, `report` and `sheets` write what they
-are called.
+`datasets` finds the pairs, and `methods` says what fuses them, `baselines` among others; `pairs`
+fuses and measures; `degraded` does so of sources that `degrade` has spoilt, and that `first`
+restores as others would; and `run` fills the tables of `results`, from which `tables`, `report` and
+`sheets` write what they are called.
 """
 
 from __future__ import annotations

@@ -136,11 +136,9 @@ def fuse_flir(
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
     pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
     if not pairing.pairs:
-        what = (
-            "a photograph beside its temperatures"
-            if NO_PHOTOGRAPH in why.values()
-            else ("radiometric data of a FLIR camera in it")
-        )
+        what = "radiometric data of a FLIR camera in it"
+        if NO_PHOTOGRAPH in why.values():
+            what = "a photograph beside its temperatures"
         raise InputError(f"no file of {folder} has {what}; folders of other images come in twos")
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser or Unloaded({}), opening, how)

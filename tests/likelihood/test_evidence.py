@@ -280,6 +280,17 @@ def test_a_lamp_stays_lit_before_a_warm_wall():
     assert float(f[72:76, 74:86].mean() - f[60:66, 74:86].mean()) > 0.6
 
 
+def test_a_warm_roof_casts_no_shadow_on_a_bright_sky():
+    """It stands out from the sky above, but not from the house below."""
+    thermal = torch.full((1, 1, 160, 160), -0.3)
+    thermal[..., :50, :] = -0.9
+    thermal[..., 50:100, 40:120] = 0.8
+    visible = torch.full_like(thermal, -0.2)
+    visible[..., :50, :] = 0.7
+    f = fused(thermal, visible)
+    assert float(f[42:47, 70:90].mean()) > float(f[10:20, 70:90].mean()) - 0.1
+
+
 def test_targets_are_small_bright_and_of_one_source():
     hot = man(0.5, torch.tensor(-0.7)).double()
     lit = torch.full_like(hot, -0.8)
