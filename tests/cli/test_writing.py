@@ -221,7 +221,7 @@ def small(monkeypatch):
         run.losses.append(0.0)
         run.report()
 
-    def draw(prior, path, device):
+    def draw(prior, path, device, progress):
         write_drawing(path, Image.new("L", (4, 4)))
 
     monkeypatch.setattr("ddfm.training.run.TrainingRun.train", learn)
