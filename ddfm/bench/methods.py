@@ -28,8 +28,8 @@ __all__ = [
     "baseline",
     "configured",
     "from_folder",
-    "made_ready",
     "read_configs",
+    "warm_up",
 ]
 
 Fuse = Callable[..., Picture]  # of two pictures, or more
@@ -51,7 +51,7 @@ class ByFuser:
         return self.fuser(*pictures, progress=False).picture
 
 
-def made_ready(fuse: Fuse) -> None:
+def warm_up(fuse: Fuse) -> None:
     """Loads all that it fuses with, that the seconds of the first pair are like those of others."""
     if isinstance(fuse, ByFuser):
         fuse.load()

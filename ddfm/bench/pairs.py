@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ddfm.bench.methods import Fuse, made_ready
+from ddfm.bench.methods import Fuse, warm_up
 from ddfm.errors import DdfmError, InputError, why_failed
 from ddfm.imaging.pairing import Pair
 from ddfm.imaging.picture import Picture
@@ -78,7 +78,10 @@ class PairWork(Work):
     measure: Measure
 
     def load(self, item: Item) -> Pictures:
-        made_ready(self.method)
+        warm_up(self.method)
+        return self.sources(item)
+
+    def sources(self, item: Item) -> Pictures:
         return read_sources(item.given.files, self.settings["resize"])
 
     def fuse(self, item: Item, loaded: Pictures) -> Made:
@@ -98,7 +101,7 @@ class PairWork(Work):
         """The line of a result; measured once more, if it was measured otherwise."""
         entry, how = manifest.entries[item.output], self.measure.how
         if entry.get("measured") != as_json(how) or not _is_whole(entry.get("metrics")):
-            values = self.measure.entry(manifest.folder / item.output, self.load(item))
+            values = self.measure.entry(manifest.folder / item.output, self.sources(item))
             manifest.note(item.output, values)
         return manifest.entries[item.output]
 
