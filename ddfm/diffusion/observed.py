@@ -141,7 +141,7 @@ def observe(
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if level >= clean and is_noise(inside, level):
+    if is_noise(inside, level, clean):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:
