@@ -35,6 +35,7 @@ from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
+from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,7 +85,7 @@ def bench(
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
     others = [file for method in methods for file in method.files()]
-    _check_apart(out, sources)
+    check_apart(out, *sorted({source.parent for source in sources}))
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
@@ -101,15 +102,6 @@ def bench(
 
 def _part(dataset: Dataset, shard: Shard) -> Dataset:
     return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
-
-
-def _check_apart(out: Path, sources: Sequence[Path]) -> None:
-    whole = out.resolve()
-    for folder in sorted({source.parent for source in sources}):
-        if whole.is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{out} is in {folder}, which holds sources; give the results a folder of their own"
-            )
 
 
 def _check_outputs(result: Bench, out: Path) -> None:

@@ -38,6 +38,7 @@ from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard, is_manifest
+from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
@@ -90,7 +91,8 @@ def fuse_folders(
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, dir_b, *more)
-    _check_apart(out, *folders)
+    _check_folder(out)
+    check_apart(out, *folders)
     pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
         others = " and ".join(str(folder) for folder in folders[1:])
@@ -130,7 +132,8 @@ def fuse_flir(
         fuser, suffix, dry_run, verify, shard, save_transform, progress, callback, engine: as for
             `fuse_folders`.
     """
-    _check_apart(out, folder)
+    _check_folder(out)
+    check_apart(out, folder)
     opening = Opening(**reading)
     why = {path: _why_no_pair(path) for path in image_files(folder)}
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
@@ -207,11 +210,9 @@ def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry]
     return some if len(some) == len(found) else None
 
 
-def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
+def _check_folder(out: str | os.PathLike[str]) -> None:
     if Path(out).suffix.lower() in SUFFIXES and not Path(out).exists():
         raise InputError(f"{out} is to be a folder; its name is that of a picture")
-    if Path(out).resolve() in (Path(source).resolve() for source in sources):
-        raise InputError(f"{out} holds the sources; give the results a folder of their own")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:

@@ -81,6 +81,8 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
     assert all(10 < entry["psnr_25"] < 40 for entry in history)
     with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
         assert curve.size == (800, 400) and sheet.size == (512, 512)
+    with pytest.raises(DdfmError, match="sources are read from"):  # and from all folders below it
+        train_prior(photographs, photographs / "run", QUICK, progress=False)
     with pytest.raises(DdfmError, match=r"other settings \(steps\); .* with --init the weights"):
         train_prior(photographs, out, replace(QUICK, steps=7), progress=False)
     (out / "checkpoint.pt").write_bytes(b"damaged")
