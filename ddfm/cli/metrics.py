@@ -31,8 +31,8 @@ __all__ = ["metrics"]
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="These only, with commas between.  [default: all that fit the sources; in tables those "
-    "that papers have, and the task's]",
+    help="Only these, separated by commas.  [default: all that fit the sources; in tables those of "
+    "papers, and of the task]",
 )
 @click.option(
     "--task",
@@ -54,9 +54,9 @@ def metrics(
     ssim_range: float,
     **forms: bool,
 ) -> int | None:
-    """All metrics of a FUSED image, or the means over a folder of them, and its sources A and B.
+    """Measure a FUSED image, or a folder of them and their mean, against the sources A and B.
 
-    There may be more than two sources. Of folders, files belong together by their names.
+    There may be more than two sources. The files of folders are matched by their names.
     docs/metrics.md says what each metric rewards, and how it is fooled.
 
     \b

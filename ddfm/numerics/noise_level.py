@@ -109,7 +109,7 @@ def white_deviation(image: Tensor) -> Tensor:
 
 
 def _is_white(image: Tensor, level: Tensor) -> Tensor:
-    """Means of four pixels have half of white noise, and of texture nearly all there is, or more."""
+    """Means of four pixels keep half of white noise, and of texture nearly all, or more."""
     half = noise_deviation(F.avg_pool2d(image, 2))
     return (half > 0) & (half < LEFT * level)
 

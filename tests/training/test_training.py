@@ -16,17 +16,13 @@ from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclippe
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar, t_of_sigma
-from ddfm.priors.unet import UNetConfig
 from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs, read_photograph
 from ddfm.training.train_prior import PriorRun, Settings, train_prior
 from ddfm.training.yardstick import compare, middle_crops
+from scenes import TINY
 
-TINY = UNetConfig(
-    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
-    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
-)  # fmt: skip
 QUICK = Settings(
     steps=6, batch=2, crops=(16, 32), warmup=2, report_every=3, sample_every=99, save_every=3,
     network=TINY,
