@@ -1,4 +1,4 @@
-"""Fuse and measure: every method on every pair of every set, whatever was done before skipped.
+"""Fuses and measures with every method on every pair of every set; skips what is done.
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/degraded/WHAT/METHOD/SET/PAIR.png    results of degraded sources, see `degraded`
@@ -105,7 +105,7 @@ def _part(dataset: Dataset, shard: Shard) -> Dataset:
 
 
 def _check_outputs(result: Bench, out: Path) -> None:
-    """Raise where a file of the run would replace a source, or somebody else's."""
+    """Raise if a file of the run would replace a source, or a file that ddfm did not write."""
     make_folder(out)
     for name in (*TABLES, REPORT):
         check_noted(out / name)
@@ -145,7 +145,7 @@ def _run(
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
-    """What fuses, by method and set: all of it first, so that a wrong setting costs no work."""
+    """What fuses, by method and set; made before all work, so that a wrong setting costs none."""
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
         for dataset in result.datasets:
@@ -190,7 +190,7 @@ def _run_set(
     shard: Shard | None,
     bar: tqdm[Any],
 ) -> None:
-    """One method on one set; of degraded sources, too, whatever was possible of clean ones."""
+    """One method on one set: clean sources, then degraded ones of the pairs that worked."""
     settings = _settings(method, dataset, result)
     work = PairWork(fuse, settings, against_sources(dataset.task, result.ssim_range))
     folder = _clean_folder(out, method, dataset)
@@ -223,7 +223,7 @@ def _values(entry: Entry, folder: Path) -> dict[str, float]:
 
 
 def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:
-    """What somebody else's method has made of a set."""
+    """Measures the results of another method on a set."""
     resize = _settings(method, dataset, result)["resize"]
     measure = against_sources(dataset.task, result.ssim_range)
     for pair in dataset.pairs:

@@ -1,4 +1,4 @@
-"""What goes on while a sampler runs: a progress bar, somebody's callback, snapshots of steps."""
+"""Watches a sampler: a progress bar, a callback, snapshots of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before there is work, and what is left open until there is a prior.
+"""What is refused before any work, and what stays open until the prior is known.
 
 torch is imported where it is needed: plans are checked without.
 """
