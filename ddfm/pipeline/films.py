@@ -154,7 +154,7 @@ def _record(
 
 
 def _aligned(
-    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
+    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None
 ) -> Fuser:
     """A fuser with one transform for all frames: what is found anew in each one trembles."""
     first = islice(open_film(a, b, pattern).frames, SAMPLE)

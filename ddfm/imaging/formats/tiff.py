@@ -31,7 +31,7 @@ from ddfm.imaging.formats.tags import (
     integer,
     with_entries,
 )
-from ddfm.imaging.metadata import NOTHING, Metadata, gathered
+from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import entries_for, read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
 from ddfm.imaging.metadata.xmp import kept
@@ -184,8 +184,8 @@ def write_tiff(
     file: BytesIO,
     array: np.ndarray,
     icc: bytes | None,
-    metadata: Metadata = NOTHING,
-    xmp: bytes | None = None,
+    metadata: Metadata,
+    xmp: bytes | None,
 ) -> None:
     """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
     import tifffile
