@@ -162,7 +162,7 @@ def energy_of(s: Tensor) -> Tensor:
 
 
 def preferring(logs: Tensor, b: float) -> Tensor:
-    """Logarithms (B, K, H, W), with b added to those of the second source, and taken off the first."""
+    """Logarithms (B, K, H, W), plus b for the second of two sources, minus b for the first."""
     return logs + logs.new_tensor([-b, b]).view(1, 2, 1, 1) if b else logs
 
 
