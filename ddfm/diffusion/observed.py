@@ -125,7 +125,12 @@ class Observed:
 
 
 def observe(
-    seen: Tensor, prior: Prior, size: tuple[int, int], clean: float, clipped: float | None
+    seen: Tensor,
+    prior: Prior,
+    size: tuple[int, int],
+    clean: float,
+    clipped: float | None,
+    said: bool = False,
 ) -> Observed:
     """Estimates the noise of a source, and has the prior remove it if it is `clean` or more.
 
@@ -134,12 +139,14 @@ def observe(
     Args:
         size: height and width without padding, within which noise is estimated.
         clipped: the noise that was clipped, if it is known to differ from what is left.
+        said: whether the caller told how much noise there is, none or what was removed before; then
+            whatever else looks like noise is left.
     """
     height, width = size
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if level >= clean and is_noise(inside, level):
+    if not said and level >= clean and is_noise(inside, level):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:
