@@ -74,7 +74,7 @@ def test_clean_pairs_are_not_touched(fuser, task):
 
 
 def test_noise_is_left_where_none_is_said(fuser):
-    noisy = rounded(INFRARED + RNG.normal(0, 12, INFRARED.shape))
+    noisy = rounded(INFRARED + np.random.default_rng(1).normal(0, 12, INFRARED.shape))
     assert np.abs(latent(fuser, noisy) - noisy).max() > 5  # found out, and removed
     assert np.array_equal(np.rint(latent(fuser, noisy, Observation(noise=0))), noisy)
     removed = [noisy - latent(fuser, noisy, Observation(noise=level)) for level in (4, 12)]
