@@ -60,11 +60,11 @@ def read_image(
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
             (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
             alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, or picture of a GIF or WebP, from 0; None is the first,
-            with a warning where there are more.
-        name: what to call it in messages, if not by its path or kind.
+        page: which page of a TIFF file, or picture of a GIF or WebP, counted from 0; None is the
+            first, with a warning if there are more.
+        name: its name in messages; by default its path or kind.
         levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
-            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
+            `ddfm.imaging.levels`. None leaves them open; a fusion then takes "auto".
     """
     if levels is not None:
         return with_levels(read_image(source, page=page, name=name), levels)
