@@ -220,4 +220,4 @@ def test_every_option_is_in_the_help_once(command):
             for comma in ("", ",")
         )
         assert said == (0 if option.hidden else 1), option.opts
-    assert ("How it is computed:" in page) == (len(options) > 20)
+    assert ("Method and computation:" in page) == (len(options) > 20)
