@@ -93,7 +93,8 @@ def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
 def is_noise(image: Tensor, level: float, least: float = 0.0) -> bool:
     """Whether the level that `noise_level` found is `least` or more, and of noise, not of texture.
 
-    Noise that neighbours share is taken for texture here; `ddfm.restoration.shared_noise` finds it.
+    Means of four pixels keep half of the noise, but nearly all of texture, or more. They also keep
+    noise that neighbours share; `ddfm.restoration.shared_noise` tells that from texture.
     """
     if level < least:
         return False
