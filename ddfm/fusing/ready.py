@@ -1,4 +1,4 @@
-"""Sources as they are fused: read, restored where they need it, of one size, and aligned."""
+"""Sources made ready: read, restored where necessary, brought to one size, and aligned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pictures = tuple[Picture, ...]  # of one scene, two or more
 
 
 def task_of(pictures: Pictures, config: FusionConfig) -> str:
-    """The task that was said, or that these pictures are for."""
+    """The task that was asked for, or that these pictures suggest."""
     if config.task != "auto":
         return config.task
     if not all(p.is_color for p in pictures):
@@ -38,10 +38,10 @@ def made_ready(
     resolved: Callable[[str], ResolvedConfig],
     model: Model,
 ) -> Registered:
-    """The sources as they are fused.
+    """The sources, ready to be fused.
 
     Args:
-        resolved: the configuration for a task, which is known when they have been read.
+        resolved: gives the configuration for a task, which may only be known once they are read.
     """
     stage("reading the sources")
     if config.align == "once":
@@ -83,7 +83,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
 
 
 def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
-    """What somebody should know of a source that was restored."""
+    """What to tell the user about a source that was restored."""
     if "noise_there" in found:
         yield (
             f"{picture.name}: noise of {found['noise']:g} levels is said, and "
@@ -106,7 +106,7 @@ def _restored(
     *,
     guided: bool,
 ) -> tuple[Pictures, list[dict[str, Any]]]:
-    """Sources without what happened to them on their way."""
+    """The sources, restored, and what was found about each."""
 
     def clean(x: Tensor, level: float) -> Tensor:
         return model.tiled(config.tile, (x.shape[-2], x.shape[-1])).without_noise(x, level)
@@ -123,6 +123,6 @@ def _restored(
 
 
 def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    """The size of a picture that is to be laid on another: enlarged if that is finer."""
     scale = max(1.0, max(reference) / max(size))
     return round(scale * size[0]), round(scale * size[1])
