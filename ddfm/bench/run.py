@@ -1,4 +1,4 @@
-"""Fuse and measure: every method on every pair of every set, whatever was done before skipped.
+"""Fuses and measures with every method on every pair of every set; skips what is done.
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/degraded/WHAT/METHOD/SET/PAIR.png    results of degraded sources, see `degraded`
@@ -35,6 +35,7 @@ from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
+from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,7 +85,7 @@ def bench(
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
     others = [file for method in methods for file in method.files()]
-    _check_apart(out, sources)
+    check_apart(out, *sorted({source.parent for source in sources}))
     with protecting(*sources, *others):
         made = _made(result)
         _check_outputs(result, out)
@@ -103,17 +104,8 @@ def _part(dataset: Dataset, shard: Shard) -> Dataset:
     return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
 
 
-def _check_apart(out: Path, sources: Sequence[Path]) -> None:
-    whole = out.resolve()
-    for folder in sorted({source.parent for source in sources}):
-        if whole.is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{out} is in {folder}, which holds sources; give the results a folder of their own"
-            )
-
-
 def _check_outputs(result: Bench, out: Path) -> None:
-    """Raise where a file of the run would replace a source, or somebody else's."""
+    """Raise if a file of the run would replace a source, or a file that ddfm did not write."""
     make_folder(out)
     for name in (*TABLES, REPORT):
         check_noted(out / name)
@@ -153,7 +145,7 @@ def _run(
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
-    """What fuses, by method and set: all of it first, so that a wrong setting costs no work."""
+    """What fuses, by method and set; made before all work, so that a wrong setting costs none."""
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
         for dataset in result.datasets:
@@ -198,7 +190,7 @@ def _run_set(
     shard: Shard | None,
     bar: tqdm[Any],
 ) -> None:
-    """One method on one set; of degraded sources, too, whatever was possible of clean ones."""
+    """One method on one set: clean sources, then degraded ones of the pairs that worked."""
     settings = _settings(method, dataset, result)
     work = PairWork(fuse, settings, against_sources(dataset.task, result.ssim_range))
     folder = _clean_folder(out, method, dataset)
@@ -231,7 +223,7 @@ def _values(entry: Entry, folder: Path) -> dict[str, float]:
 
 
 def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:
-    """What somebody else's method has made of a set."""
+    """Measures the results of another method on a set."""
     resize = _settings(method, dataset, result)["resize"]
     measure = against_sources(dataset.task, result.ssim_range)
     for pair in dataset.pairs:

@@ -24,8 +24,8 @@ def merge(out: Path, verify: bool, quiet: bool) -> int | None:
 
     OUT is a folder of `ddfm fuse --shard` or `ddfm film --shard`, whose manifests become one; or
     the video whose parts `ddfm film --shard` has made, which are joined without encoding them
-    again. Pictures, volumes and benchmarks need it not: a run without --shard knows what is there,
-    and fuses what is missing.
+    again. Folders, volumes and benchmarks do not need this: a run without --shard finds what is
+    there, and fuses what is missing.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ __all__ = ["check_sources", "check_there"]
 
 
 def check_there(sources: Sequence[Path]) -> None:
-    """Refuses sources that there are not, and says what was probably meant."""
+    """Refuses sources that do not exist, and says what was probably meant."""
     for number, source in enumerate(sources):
         if source != DASH and not source.exists():
             raise StorageError(
@@ -25,7 +25,7 @@ def check_there(sources: Sequence[Path]) -> None:
 
 
 def check_sources(sources: Sequence[Path]) -> None:
-    """Refuses sources that there are not, and folders beside files."""
+    """Refuses sources that do not exist, and folders mixed with files."""
     check_there(sources)
     folders = [source for source in sources if source.is_dir()]
     others = len(sources) - len(folders)

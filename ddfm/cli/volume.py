@@ -45,34 +45,35 @@ __all__ = ["volume"]
     "--output",
     required=True,
     type=OutputPath(),
-    help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
+    help="The volume to write: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM "
+    "series.",
 )
 @volume_options
 @click.option(
     "--keep-identity",
     is_flag=True,
-    help="DICOM: keep patient and study of A. Without this, nothing is that identifies anyone.",
+    help="DICOM: keep patient and study of A. By default nothing is kept that identifies anyone.",
 )
 @click.option(
     "--montage",
     type=OutputPath(),
     metavar="FILE",
-    help="Also write an image of some slices: the sources above, the result below, "
-    "with the numbers of the slices, the patient's sides, and what is black and white.",
+    help="Also write an image of some slices: the sources above, the result below, with the "
+    "numbers of the slices, the patient's sides, and what is black and white.",
 )
 @click.option(
     "--align",
     default="none",
     show_default=True,
-    help="Lay B on A by mutual information: rigid, or affine.",
+    help="Align B to A by mutual information: rigid, or affine.",
 )
 @click.option(
     "--transform",
     "transform_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Lay B on A by a transform of --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt or "
-    ".mat.",
+    help="Align B to A by a transform from --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt "
+    "or .mat.",
 )
 @click.option(
     "--save-transform",
@@ -111,8 +112,9 @@ def volume(
     """Fuse registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, C... more.
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    the others are brought there by what all say of the patient's space. An interrupted run goes on
-    where it was: until the volume is written, its slices are kept in a hidden folder beside it.
+    the others are resampled to it by their positions in the patient's space. An interrupted run
+    goes on where it was: until the volume is written, its slices are kept in a hidden folder beside
+    it.
 
     \b
     Examples:
@@ -188,7 +190,7 @@ def volume(
 
 
 def _motion(said: Any) -> Any:
-    """The transform of a file, or of a record, which may hold anything."""
+    """The transform in a file, or in a record, which may hold anything."""
     from ddfm.registration.space_files import checked_motion, read_space_transform
 
     if said is None:
@@ -266,7 +268,7 @@ def _write_transform(path: Path, fusion: VolumeFusion) -> None:
 
 
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
-    """What was black and white, and what may identify somebody; on a terminal, how long it took."""
+    """Reports black and white, text burned into pixels, and, on a terminal, the time it took."""
     about = fusion.settings
     columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
     for _, name, (low, high), way in sorted(zip(*columns, strict=True)):

@@ -146,7 +146,7 @@ def observe(
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if not said and level >= clean and is_noise(inside, level):
+    if not said and is_noise(inside, level, clean):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:

@@ -83,7 +83,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
 
 
 def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
-    """What to tell the user about a source that was restored."""
+    """Warnings about a source that was restored."""
     if "noise_there" in found:
         yield (
             f"{picture.name}: noise of {found['noise']:g} levels is said, and "
@@ -123,6 +123,6 @@ def _restored(
 
 
 def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that is to be laid on another: enlarged if that is finer."""
+    """The size for a picture that is aligned to a finer one; otherwise its own."""
     scale = max(1.0, max(reference) / max(size))
     return round(scale * size[0]), round(scale * size[1])

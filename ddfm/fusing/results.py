@@ -62,7 +62,7 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
 
 @torch.no_grad()
 def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
-    """The pictures, without the noise of their chroma where they are in colour and had noise."""
+    """The pictures, those in colour that had noise without the noise of their chroma."""
     return tuple(
         with_quiet_colors(p, run.model.without_noise)
         if source.mean is not None and p.is_color

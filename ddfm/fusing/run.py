@@ -63,7 +63,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Run:
-    """Groups that are fused, before they are made pictures again."""
+    """Groups after their fusion, before the results become pictures."""
 
     groups: Sequence[Registered]
     observed: list[list[Observed]]
@@ -199,7 +199,7 @@ def _in_one_pass(
 
 
 def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:
-    """The sources as the likelihood gets them."""
+    """The sources as the likelihood sees them."""
     prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
     stage("estimating noise")
     observed = []
@@ -224,6 +224,6 @@ def _padded(levels: np.ndarray, model: Model) -> Tensor:
 
 
 def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
-    """The strongest noise that is left in a source whose noise was removed."""
+    """The most noise that is left in a source after denoising."""
     means = [source.mean for source in sources if source.mean is not None]
     return max((noise_level(within(mean, size)) for mean in means), default=0.0)

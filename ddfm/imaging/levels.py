@@ -1,4 +1,4 @@
-"""Which values of a picture are black and white, where these are not its depth's own.
+"""Which values of a picture are black and white, if not the ends of its depth.
 
 A thermal camera of 14 bits, a satellite of 12, or centi-Kelvin in a file of 16 bits use a small
 part of its range, and are black to the eye. What uses less than a fifth of it is spread over all of

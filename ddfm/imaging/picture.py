@@ -38,7 +38,7 @@ LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image at rest: its samples, and what it takes to write a result like it.
+    """An image: its samples, and what is needed to write a result like it.
 
     Attributes:
         samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1], or, as
@@ -142,7 +142,7 @@ def from_array(
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
-    """Where the array has nothing to say, (H, W), if there is such a place and another one."""
+    """Where (H, W) the array has no data, if that is a part of it."""
     values = np.asarray(array)
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
         return None
@@ -160,7 +160,7 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
 
 
 def refuse_mask(array: object, name: str) -> None:
-    """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
+    """Raise for a masked array: NumPy silently drops the mask, and hidden values would show."""
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
@@ -190,7 +190,7 @@ def eight_bit(picture: Picture) -> np.ndarray:
 
 
 def grey_step(dtype: np.dtype) -> float:
-    """Between two levels of a picture of that depth, of levels from 0 to 1."""
+    """The step between two levels of a picture of that depth, on a scale from 0 to 1."""
     return 1 / float(np.iinfo(dtype).max) if dtype.kind == "u" else 0.0
 
 

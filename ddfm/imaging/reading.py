@@ -1,4 +1,4 @@
-"""Image files in, at their own depth, with their colour profile, alpha and orientation.
+"""Reads image files at their own depth, with their colour profile, alpha and orientation.
 
 PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and TIFF, PFM,
 NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of any range.
@@ -100,7 +100,7 @@ def read_source(
     percentiles: tuple[float, float] = PERCENTILES,
     name: str | None = None,
 ) -> Picture:
-    """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
+    """A file as it is fused: of a radiometric one, what its sensor measured, not its rendering.
 
     In that there is a logo, and numbers.
 

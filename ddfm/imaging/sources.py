@@ -1,4 +1,4 @@
-"""Registered pictures of one scene, made one size where asked, and their luminance.
+"""Reads the pictures of one scene, brings them to one size if asked, and gives luminance.
 
 They are read without torch, which takes longer to import than most of them to read.
 """
@@ -92,7 +92,7 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
 
 
 def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
-    """A line for each picture that gets another shape when it is brought to this size."""
+    """A warning for each picture whose shape changes when it is brought to this size."""
     words = []
     for picture in pictures:
         (h, w), (tall, wide) = picture.size, size
@@ -107,7 +107,7 @@ def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
 
 
 def _is_coarser(size: Size, finest: Size) -> bool:
-    """Whether it is of one shape with the finest, but for a pixel's rounding, and much smaller.
+    """Whether it has the shape of the finest, up to rounding by a pixel, and is much smaller.
 
     Sizes that are nearly the same are rather those of pictures that were cut.
     """
@@ -117,7 +117,7 @@ def _is_coarser(size: Size, finest: Size) -> bool:
 
 
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
-    """Where a picture has nothing to say it agrees with the others, and so it has no say."""
+    """A picture with its gaps filled from the others, so that it does not count there."""
     if all(p.mask is None for p in pictures):
         return pictures
     planes = np.stack([grey(p) for p in pictures])
@@ -133,7 +133,7 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
 
 
 def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
-    """Pictures, all smaller by one factor, so that no side is longer than so many pixels."""
+    """Pictures reduced by one factor, so that no side is longer than so many pixels."""
     factor = longest / max(max(picture.size) for picture in pictures)
     if factor >= 1:
         return tuple(pictures)

@@ -90,22 +90,29 @@ def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
     return variance, (clipped < CLIPPED) & (variance > 0)
 
 
-def is_noise(image: Tensor, level: float) -> bool:
-    """Whether the level that `noise_level` found is that of noise, and not of texture.
+def is_noise(image: Tensor, level: float, least: float = 0.0) -> bool:
+    """Whether the level that `noise_level` found is `least` or more, and of noise, not of texture.
 
     Means of four pixels keep half of the noise, but nearly all of texture, or more. They also keep
     noise that neighbours share; `ddfm.restoration.shared_noise` tells that from texture.
     """
+    if level < least:
+        return False
     if min(image.shape[-2:]) < 2 * (BLOCK + 2):
         return level > 0  # too small to tell
-    half = noise_level(F.avg_pool2d(image, 2))
-    return 0 < half < LEFT * level
+    return bool(_is_white(image, image.new_tensor(level)))
 
 
 def white_deviation(image: Tensor) -> Tensor:
     """`noise_deviation` where that `is_noise`, else 0; of 20 x 20 pixels or more."""
-    level, half = noise_deviation(image), noise_deviation(F.avg_pool2d(image, 2))
-    return torch.where((half > 0) & (half < LEFT * level), level, 0.0)
+    level = noise_deviation(image)
+    return torch.where(_is_white(image, level), level, 0.0)
+
+
+def _is_white(image: Tensor, level: Tensor) -> Tensor:
+    """Means of four pixels keep half of white noise, and of texture nearly all, or more."""
+    half = noise_deviation(F.avg_pool2d(image, 2))
+    return (half > 0) & (half < LEFT * level)
 
 
 def _left(image: Tensor) -> Tensor:

@@ -119,8 +119,7 @@ class Beside:
         about = fusion.settings["alignment"]
         transforms = [Transform.from_dict(found["transform"]) for found in about]
         if self.transform is not None:
-            transform = transforms[0]
-            transform.save(self.transform)
+            transforms[0].save(self.transform)
         if self.sheet is not None:
             moved = []
             for found, t in zip(about, transforms, strict=True):

@@ -88,7 +88,7 @@ class Made:
 
 
 class Work(Protocol):
-    """What is done with an item."""
+    """How an item is loaded and fused."""
 
     def load(self, item: Item) -> Any:
         """Reads its sources; in whatever thread, while another item is fused."""

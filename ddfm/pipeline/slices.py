@@ -187,7 +187,7 @@ def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iter
 
 @contextmanager
 def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
-    """Takes the slices to the folder of the work, where it has one."""
+    """Keeps the slices in the folder of the work, if it has one."""
     if work.kept is None:
         yield _NoSink()
         return
@@ -218,7 +218,7 @@ class _NoSink:
 
 
 def _save(arrays: list[np.ndarray], temporary: Path) -> None:
-    """Slices, and what else is wanted of them; then an array that says whose the file is."""
+    """Writes slices and their maps; then an array with our mark."""
     with open(temporary, "wb") as file:
         for array in arrays:
             np.save(file, array, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""What became of many fusions: of each, and of all of them."""
+"""The outcome of many fusions: of each, and of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Outcome", "Summary"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
+    """The outcome of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
 
     output: Path
     status: str
@@ -29,7 +29,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of all items.
+    """The outcome of all items.
 
     Attributes:
         outcomes: of each.

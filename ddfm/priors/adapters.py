@@ -77,7 +77,7 @@ def is_gaussian_diffusion(x: Any) -> bool:
 def from_callable(
     function: Callable[[Tensor, Tensor], Tensor], *, name: str | None = None, **config: Any
 ) -> FunctionPrior:
-    """Any callable (x_t, t) with what it does not tell: kind, schedule and T (or betas), channels.
+    """A prior from any callable (x_t, t); kind, schedule and T (or betas), channels are given.
 
     `multiple` is what height and width must be multiples of (1 unless said).
     """
@@ -195,7 +195,7 @@ def from_diffusers(
 
 
 def _tile_of(unet: nn.Module) -> int | None:
-    """Where each pixel looks at all others, the work grows with the square of their number.
+    """The tile of a network with attention, whose work grows with the square of the pixels.
 
     Twice the side that it was trained on is as far as such a network is of use.
     """
@@ -245,7 +245,7 @@ def from_folder(
 
 @contextmanager
 def _held_tongue() -> Iterator[None]:
-    """diffusers tells the terminal about settings that it does not know."""
+    """Silences diffusers, which prints settings that it does not know."""
     logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Priors by name: their place on this disk, how they come there, and what is said of them.
+"""Priors by name: where they lie on this disk, how they get there, and their description.
 
 `get` brings the files of an entry into the cache, `check` compares what lies there with what
 should. Where nobody has published a checksum the catalogue has none: `get` then wants one, or to be

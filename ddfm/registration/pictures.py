@@ -1,4 +1,4 @@
-"""The sources of one fusion, laid on one of them; or a word about it, where they do not lie well.
+"""Aligns the sources of one fusion to one of them, or warns if they are misaligned.
 
 What a moved picture does not reach is a gap, as margins and frames are; gaps are bridged before
 anything is looked at, and filled when all pictures lie where they should.
@@ -83,7 +83,7 @@ def lay(
 
 
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
-    """The transform that is common to pairs of one camera; those not sure have no say."""
+    """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
         raise InputError("a field (align=flow) is of one pair; one transform for all has none")
     found = []

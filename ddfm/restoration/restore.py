@@ -285,7 +285,7 @@ def _sharp(
 def _law(y: Tensor, clean: float) -> float | NoiseLaw | None:
     """Of noise that is other than white, or that only air tells from texture."""
     level = noise_level(y)
-    white = level >= clean and is_noise(y, level)
+    white = is_noise(y, level, clean)
     in_air = find_in_air(y, AIR * clean)
     if in_air is not None and (isinstance(in_air, tuple) or not white):
         deviation = 2 / 255 * deviation_of(in_air, 0)
@@ -304,7 +304,7 @@ def _without_noise(
         deviation, width = of_shared(said.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or (level >= clean and is_noise(y, level)):
+    if said.noise or is_noise(y, level, clean):
         found["noise"] = round(255 * level / 2, 2)
         there = noise_level(y)
         if level > UNLIKELY * there:

@@ -75,7 +75,7 @@ NOT_ENOUGH = "not enough memory for images of this size"
 
 @dataclass(frozen=True)
 class Service:
-    """What a worker is told.
+    """The settings of a worker.
 
     Attributes:
         prior, device, dtype: as of `Fuser`.
@@ -207,7 +207,7 @@ _WHY = {
 
 
 class _Named(io.BytesIO):
-    """Bytes that are called as the file that they came from."""
+    """Bytes with the name of the file that they came from."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -215,7 +215,7 @@ class _Named(io.BytesIO):
 
 
 class _Counted(Admission):
-    """Admission, known to whoever does the work."""
+    """Admission that the worker can see."""
 
     def __init__(self, app: Any, work: _Work) -> None:
         super().__init__(app, work.service.limits, "/fuse")

@@ -248,7 +248,7 @@ def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
 
     monkeypatch.setattr("ddfm.diffusion.observed.noise_level", level)
     monkeypatch.setattr("ddfm.fusing.run.noise_level", level)
-    monkeypatch.setattr("ddfm.diffusion.observed.is_noise", lambda x, level: True)
+    monkeypatch.setattr("ddfm.diffusion.observed.is_noise", lambda *_: True)
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
     prior = network()

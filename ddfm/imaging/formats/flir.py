@@ -139,7 +139,7 @@ def read_thermal(
     celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
 ) -> Picture:
-    """The temperatures alone, as the sensor has them, to be fused with a photograph of their own.
+    """The temperatures alone, as the sensor has them, to be fused with a separate photograph.
 
     What else is in the file, the rendering in false colours above all, is left there.
     """
@@ -188,7 +188,7 @@ def _limits(
 
 
 def _turns(thermal: Picture, path: Path) -> int:
-    """How many quarter turns bring what the sensor saw to stand as the rendering does."""
+    """How many quarter turns bring the sensor's picture to the orientation of the rendering."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             return quarter_turns(thermal.pixels[..., 0], ImageOps.exif_transpose(image))
@@ -203,7 +203,7 @@ def _turned(picture: Picture, turns: int) -> Picture:
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
-    """The picture with what the file around it says; a bare container says nothing."""
+    """The picture with the metadata of the file around it; a bare container has none."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             picture = replace(picture, metadata=metadata_of(image))

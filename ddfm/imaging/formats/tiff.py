@@ -98,14 +98,14 @@ def whole_pages(path: Path) -> int:
 
 
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
-    """Some of the tags of a page that there is, as they are stored."""
+    """Some of the tags of an existing page, as they are stored."""
     with BoundedFile(path) as file:
         offset, order, big = _page(file, page)
         return directory_in(partial(_bytes_at, file), offset, order, wanted, big=big)
 
 
 def page_metadata(path: Path, page: int) -> Metadata:
-    """What comes along with a page that there is."""
+    """The metadata of an existing page."""
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         offset, order, big = _page(file, page)
@@ -173,7 +173,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
 
 
 def _number(text: object) -> float | None:
-    """What GDAL writes as text: the value that stands for no data."""
+    """The value that stands for no data, which GDAL writes as text."""
     try:
         return float(str(text)) if text is not None else None
     except ValueError:
