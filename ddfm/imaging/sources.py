@@ -82,10 +82,10 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
             first, second = (p for p in pictures if p is finest or p is other)
             (h, w), (h2, w2) = first.size, second.size
             raise InputError(
-                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if they show "
-                "the same scene to the same borders, resize=a (--resize a) brings all to the size "
-                "of the first, b to that of the second; if they do not, align=auto (--align auto) "
-                "finds how one lies on the other"
+                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
+                "more of the scene than the other, align=auto (--align auto) finds how one lies on "
+                "the other; if both end at the same borders, resize=a (--resize a) brings all to "
+                "the size of the first, b to that of the second"
                 + ("" if h * h2 != w * w2 else "; if one lies on its side, turn it first")
             )
     return finest.size
