@@ -29,7 +29,14 @@ from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import is_tiff, page_count, page_metadata, read_page, whole_pages
+from ddfm.imaging.formats.tiff import (
+    is_tiff,
+    page_count,
+    page_mask,
+    page_metadata,
+    read_page,
+    whole_pages,
+)
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.quiet import silence_libtiff
@@ -173,7 +180,11 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
             raise InputError(
                 f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
             ) from None
-    return replace(picture, metadata=page_metadata(path, page))
+    mask = page_mask(path, page, name)
+    if mask is not None and picture.mask is not None:
+        mask = mask & picture.mask
+    mask = picture.mask if mask is None or not mask.any() or mask.all() else mask
+    return replace(picture, mask=mask, metadata=page_metadata(path, page))
 
 
 def _check_page(page: int, pages: int, name: str) -> None:

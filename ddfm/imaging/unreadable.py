@@ -61,11 +61,6 @@ def _not_an_image(name: str) -> str:
             head = file.read(64)
         if not head:
             return "is empty"
-    return (
-        said_of(head, "")
-        or elsewhere(name)
-        or (
-            "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
-            "NPY, CSV, AVIF, HEIC, JPEG XL)"
-        )
-    )
+    known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
+    way = said_of(head, "") or elsewhere(name)
+    return way or f"is not an image, or damaged (known: {known})"
