@@ -140,13 +140,16 @@ def _words(
     if transform is not None:
         return []
     if how != "none":
-        unsure = f"{moving} could not be laid on {fixed} surely, and stays as it is"
-        return [] if found.sure else [unsure]
+        if found.sure:
+            return []
+        # Where two models disagree, one that is known to hold may be sure by itself.
+        other = "; a model that is named (--align affine) may be sure" if how == "auto" else ""
+        return [f"{moving} could not be laid on {fixed} surely, and stays as it is{other}"]
     if not found.is_off:
         return []
     return [
         f"{moving} seems to lie off {fixed}: it fits if {_motion(found.transform)}; "
-        "align='auto' (--align auto) mends it"
+        "align='auto' (--align auto) mends it where that is sure"
     ]
 
 
