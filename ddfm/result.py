@@ -67,10 +67,8 @@ class Fusion:
     attribution: Attribution | None = None
 
     def __repr__(self) -> str:
-        height, width = self.picture.size
-        kind = "colour" if self.picture.is_color else "grey"
         sources = " + ".join(map(str, self.settings.get("sources", ())))
-        return f"Fusion({width} x {height} {kind} {self.picture.dtype}, of {sources})"
+        return f"Fusion({self.picture.form}, of {sources})"
 
     @cached_property
     def image(self) -> np.ndarray:

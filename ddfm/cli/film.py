@@ -16,7 +16,6 @@ from ddfm.cli.alignment import (
 )
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
-    check_sources,
     checked,
     fuser_options,
     quiet_option,
@@ -24,6 +23,7 @@ from ddfm.cli.options import (
     shard_option,
     verify_option,
 )
+from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
@@ -151,8 +151,7 @@ def fuse_film(
     **how: Any,
 ) -> None:
     """Fuses a film as `ddfm film` does, and reports on standard error."""
-    for source in (a, b):
-        check_sources([source])
+    check_there((a, b))
     config = checked(settings)
     stage("loading")
     from ddfm.fuser import Fuser

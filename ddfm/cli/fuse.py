@@ -19,7 +19,6 @@ from ddfm.cli.images import OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
-    check_sources,
     checked,
     echo_json,
     fuser_options,
@@ -30,6 +29,7 @@ from ddfm.cli.options import (
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage

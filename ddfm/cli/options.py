@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ddfm.cli.pipes import DASH
 from ddfm.cli.status import be_quiet, verbose_option
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "all_of",
-    "check_sources",
     "checked",
     "echo_json",
     "fuser_options",
@@ -256,23 +253,6 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
     return FusionConfig.among(settings)
-
-
-def check_sources(sources: Sequence[Path]) -> None:
-    """Refuses sources that do not exist, and folders mixed with files."""
-    from ddfm.errors import InputError, StorageError
-
-    for source in sources:
-        if source != DASH and not source.exists():
-            raise StorageError(f"cannot read {source}: there is no such file or folder")
-    folders = [source for source in sources if source.is_dir()]
-    others = len(sources) - len(folders)
-    if folders and others:
-        raise InputError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
-        )
 
 
 def echo_json(value: object) -> None:

@@ -16,13 +16,13 @@ import click
 from ddfm.cli.groups import take
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
-    check_sources,
     checked,
     fuser_options,
     quiet_option,
     shard_option,
     verify_option,
 )
+from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import OfVolumes, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
@@ -125,8 +125,7 @@ def volume(
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     sources = (a, b, *more)
-    for source in sources:
-        check_sources([source])
+    check_there(sources)
     of_volumes, outputs = take(OfVolumes, settings), take(_Outputs, settings)
     how = of_volumes.how() | {"align": align, "transform": transform_file}
     settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")

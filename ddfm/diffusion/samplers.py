@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -43,9 +43,9 @@ class Step:
     index: int
     steps: int
     t: int
-    x_t: Tensor
-    x0_prior: Tensor
-    x0: Tensor
+    x_t: Tensor = field(repr=False)
+    x0_prior: Tensor = field(repr=False)
+    x0: Tensor = field(repr=False)
 
 
 class Noise:

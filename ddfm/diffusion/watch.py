@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -26,9 +26,9 @@ class Snapshot:
 
     step: int
     t: int
-    x_t: np.ndarray
-    x0_prior: np.ndarray
-    x0: np.ndarray
+    x_t: np.ndarray = field(repr=False)
+    x0_prior: np.ndarray = field(repr=False)
+    x0: np.ndarray = field(repr=False)
 
 
 @dataclass

@@ -65,10 +65,21 @@ def made_ready(
         crop=config.crop == "common",
         look=config.look,
     )
-    words = () if moves else stretched(came, sizes[0])
+    words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
         words += tuple(_said_of(*one, number))
     return replace(laid, observed=observed, words=words + laid.words)
+
+
+def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
+    """What somebody should know who named no task, and gave a pair the other way round, or PET."""
+    if config.task == "auto" and [p.is_color for p in pictures] == [True, False]:
+        first, second = (p.name for p in pictures)
+        yield (
+            f"{first} is in colour and {second} in grey, but of infrared and visible, infrared "
+            "comes first; for PET or SPECT and MRI say task=medical (--task medical); "
+            "task=ir-visible (--task ir-visible) keeps the order as it is"
+        )
 
 
 def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:

@@ -74,6 +74,15 @@ class Picture:
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
             raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
 
+    def __repr__(self) -> str:
+        return f"Picture({self.form}, {self.name})"
+
+    @property
+    def form(self) -> str:
+        """Size, colour and depth in words."""
+        height, width = self.size
+        return f"{width} x {height} {'colour' if self.is_color else 'grey'} {self.dtype}"
+
     @property
     def pixels(self) -> np.ndarray:
         """The samples as float32 in [0, 1]; made anew each time where they are not kept so."""

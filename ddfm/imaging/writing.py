@@ -164,6 +164,10 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
+            if path.is_dir():
+                raise InputError(
+                    f"cannot write {path}: it is a folder; name a file in it: {path / 'fused.png'}"
+                )
             raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
         if path.name.lower().endswith(VOLUMES):
             raise InputError(f"cannot write {path}: volumes are for the command `ddfm volume`")

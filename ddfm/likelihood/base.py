@@ -122,7 +122,8 @@ class Likelihood(ABC):
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
-        return x0 + self.from_luma(self.step(f.to(dtype), sigma).to(f.dtype) - f)
+        stepped = self.step(f.to(dtype), sigma)  # type: ignore[arg-type]  # a sampler says it
+        return x0 + self.from_luma(stepped.to(f.dtype) - f)
 
     @staticmethod
     def prepared(plane: np.ndarray) -> np.ndarray:
@@ -174,5 +175,5 @@ class Likelihood(ABC):
         return None
 
     @abstractmethod
-    def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
+    def step(self, f: Tensor, sigma: Tensor) -> Tensor:
         """The step itself, with f and the sources in one dtype."""

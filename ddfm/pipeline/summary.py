@@ -21,6 +21,7 @@ class Outcome:
     error: str = ""
     words: tuple[str, ...] = ()  # warnings about its sources
     kept: tuple[str, ...] = ()  # of persons and places
+    unwritten: bool = False  # failed since it could not be written
 
     def __str__(self) -> str:
         said = self.error or "; ".join(self.words)

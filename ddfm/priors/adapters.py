@@ -87,7 +87,7 @@ def from_callable(
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
-    refuse_missing(missing, f"the callable {where}", "say it as an argument")
+    refuse_missing(missing, f"the callable {where}", "tell ddfm.load_prior")
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
     if isinstance(function, UNet):
@@ -176,7 +176,9 @@ def from_diffusers(
     if "UNet2DModel" not in [kind.__name__ for kind in type(unet).__mro__]:
         raise InputError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
     if scheduler is None:
-        raise InputError(f"{where} comes without its noise schedule; give scheduler=...")
+        raise InputError(
+            f"{where} comes without its noise schedule; ddfm.load_prior takes a scheduler"
+        )
     _refuse_conditioning(unet.config, where)
     alphas_bar, own_kind = _schedule_of(scheduler, where)
     prior = FunctionPrior(

@@ -163,6 +163,7 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
         "kind": "kind='eps'",
         "schedule": "schedule='linear'",
         "T": "T=1000",
+        "channels": "channels=3",
         "rescale_timesteps": "rescale_timesteps=False",
         "num_heads": "num_heads=4 (or num_head_channels=64)",
         "use_new_attention_order": "use_new_attention_order=False",

@@ -35,10 +35,12 @@ from ddfm.errors import (
     DdfmError,
     DdfmWarning,
     HostError,
+    InputError,
     MissingExtra,
     is_out_of_memory,
     one_line,
     printable,
+    short,
     unknown,
 )
 from ddfm.fuser import Fuser
@@ -56,6 +58,7 @@ __all__ = ["SETTINGS", "Service", "free_port", "from_environment", "make_app"]
 
 SETTINGS = "DDFM_SERVICE"  # in the environment: how workers are told what they are
 OPTIONS = tuple(each.name for each in fields(FusionConfig))
+FIELDS = ("sources", "options", "format")
 MEDIA = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -149,6 +152,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 
         Or, if `Accept` is application/json, with settings, warnings and the picture in base64.
         """
+        in_form = [name for name in await request.form() if name not in FIELDS]
+        _refuse_others([*in_form, *request.query_params])
         suffix = output_suffix(printable(format))
         said = _options(options)
         chosen = [each for each in sources if each.filename or each.size]  # a form's may be empty
@@ -182,6 +187,15 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
     app.get("/healthz")(health)
     app.get("/", include_in_schema=False)(page)
     app.get("/docs", include_in_schema=False)(page)
+
+
+def _refuse_others(names: list[str]) -> None:
+    """What would be passed over in silence, such as a task beside the options."""
+    if names:
+        raise InputError(
+            f"a form has {', '.join(FIELDS)}, and no {short(names[0])}; settings go into options, "
+            'as JSON: {"task": "medical"}'
+        )
 
 
 _WHY = {
