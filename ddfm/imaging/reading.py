@@ -1,4 +1,4 @@
-"""Image files in, at their own depth, with their colour profile, alpha and orientation.
+"""Reads image files at their own depth, with their colour profile, alpha and orientation.
 
 PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits; AVIF, HEIC and
 JPEG XL, at 8; and TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what
@@ -74,11 +74,11 @@ def read_image(
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
             (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
             alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, or picture of a GIF or WebP, from 0; None is the first,
-            with a warning where there are more.
-        name: what to call it in messages, if not by its path or kind.
+        page: which page of a TIFF file, or picture of a GIF or WebP, counted from 0; None is the
+            first, with a warning if there are more.
+        name: its name in messages; by default its path or kind.
         levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
-            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
+            `ddfm.imaging.levels`. None leaves them open; a fusion then takes "auto".
     """
     if levels is not None:
         return with_levels(read_image(source, page=page, name=name), levels)
@@ -114,7 +114,7 @@ def read_source(
     percentiles: tuple[float, float] = PERCENTILES,
     name: str | None = None,
 ) -> Picture:
-    """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
+    """A file as it is fused: of a radiometric one, what its sensor measured, not its rendering.
 
     In that there is a logo, and numbers.
 

@@ -26,7 +26,7 @@ _ELSEWHERE = {
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Whatever a decoder stumbles over becomes one line about the file."""
+    """Any error of a decoder becomes one line about the file."""
     try:
         with quiet():
             yield
@@ -45,7 +45,7 @@ def explained(name: str) -> Iterator[None]:
 
 
 def elsewhere(name: str) -> str:
-    """What is to be done with a file that is a picture of a kind not read here, if it is one."""
+    """What to do with a picture of a kind that is not read here; None for other files."""
     if name.lower().endswith(VOLUMES):
         return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
     for suffixes, way in _ELSEWHERE.items():

@@ -61,7 +61,7 @@ class CommonScale:
         return replace(frame, samples=_rescaled(frame.pixels, own, self.range), range=self.range)
 
     def _spread(self, frame: Picture) -> Picture:
-        """16 bits of which the first frame uses little: as one image, but on one scale."""
+        """16 bits of which the first frame uses few: spread as for one image, on one scale."""
         own = used(frame)
         if self.first:
             self.first, self.range = False, own

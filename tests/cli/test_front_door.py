@@ -43,6 +43,20 @@ def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
         ddfm.fuse(list(pair))
 
 
+def test_a_source_that_is_not_there_is_told_what_was_meant(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photo.png").touch()
+
+    def meant(*sources):
+        return refused(ddfm_run("fuse", *sources, "-o", "out.png"), "no such file").split("; ")[-1]
+
+    assert meant("my", "photo.png", pair[0]) == "a name with blanks goes in quotes: 'my photo.png'"
+    assert meant("*.png") == "without quotes, the names that fit it are put in its place"
+    assert meant(pair[0], "my foto.png") == "did you mean 'my photo.png'?"
+    assert meant("https://example.org/a.png") == "of an address, download the file first"
+    assert "there is no such file or folder" in meant("nowhere/else.png", pair[0])
+
+
 def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(pair[0].read_bytes())
@@ -220,4 +234,4 @@ def test_every_option_is_in_the_help_once(command):
             for comma in ("", ",")
         )
         assert said == (0 if option.hidden else 1), option.opts
-    assert ("How it is computed:" in page) == (len(options) > 20)
+    assert ("Method and computation:" in page) == (len(options) > 20)

@@ -100,7 +100,7 @@ def _is_upright(image: Image.Image) -> bool:
 
 
 def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
-    """What comes along with an image, which is turned by this orientation."""
+    """The metadata of an image that is turned by this orientation."""
     block, packet, iptc = image.info.get("exif"), packet_of(image), _iptc_of(image)
     return gathered(
         lambda: exif_in(block, orientation) if isinstance(block, bytes) and block else Exif(),
@@ -122,7 +122,7 @@ def packet_of(image: Image.Image) -> bytes | None:
 
 
 def _key_out(samples: np.ndarray, key: object) -> np.ndarray:
-    """Alpha that is nothing where the colour is the key, as Pillow makes it for 8 bits."""
+    """Alpha that is 0 where the colour is the key, as Pillow makes it for 8 bits."""
     color = samples.reshape(*samples.shape[:2], -1)
     if not isinstance(key, (int, tuple)) or color.shape[2] not in (1, 3):
         return samples

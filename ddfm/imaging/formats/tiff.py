@@ -32,7 +32,7 @@ from ddfm.imaging.formats.tags import (
     integer,
     with_entries,
 )
-from ddfm.imaging.metadata import NOTHING, Metadata, gathered
+from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import entries_for, read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
 from ddfm.imaging.metadata.xmp import kept
@@ -101,14 +101,14 @@ def whole_pages(path: Path) -> int:
 
 
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
-    """Some of the tags of a page that there is, as they are stored."""
+    """Some of the tags of an existing page, as they are stored."""
     with BoundedFile(path) as file:
         offset, order, big = _page(file, page)
         return directory_in(partial(_bytes_at, file), offset, order, wanted, big=big)
 
 
 def page_metadata(path: Path, page: int) -> Metadata:
-    """What comes along with a page that there is."""
+    """The metadata of an existing page."""
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         offset, order, big = _page(file, page)
@@ -199,7 +199,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
 
 
 def _number(text: object) -> float | None:
-    """What GDAL writes as text: the value that stands for no data."""
+    """The value that stands for no data, which GDAL writes as text."""
     try:
         return float(str(text)) if text is not None else None
     except ValueError:
@@ -210,8 +210,8 @@ def write_tiff(
     file: BytesIO,
     array: np.ndarray,
     icc: bytes | None,
-    metadata: Metadata = NOTHING,
-    xmp: bytes | None = None,
+    metadata: Metadata,
+    xmp: bytes | None,
 ) -> None:
     """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
     import tifffile
