@@ -143,7 +143,10 @@ def fuse_flir(
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph beside its temperatures"
-        raise InputError(f"no file of {folder} has {what}; folders of other images come in twos")
+        raise InputError(
+            f"no file of {folder} has {what}; folders of other images come in twos, or one of them "
+            "twice, with a pattern such as '{}_T.JPG:{}_V.JPG' for a DJI's"
+        )
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser or Unloaded({}), opening, how)
 
