@@ -148,7 +148,10 @@ def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph beside its temperatures"
-        raise InputError(f"no file of {folder} has {what}; folders of other images come in twos")
+        raise InputError(
+            f"no file of {folder} has {what}; folders of other images come in twos, or one of them "
+            "twice, with a pattern such as '{}_T.JPG:{}_V.JPG' for a DJI's"
+        )
     return pairing
 
 
