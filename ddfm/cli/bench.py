@@ -18,7 +18,7 @@ from ddfm.cli.options import (
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
-    from ddfm.bench import Dataset
+    from ddfm.bench import Dataset, Method
     from ddfm.storage.manifest import Shard
 
 __all__ = ["bench", "folder_names"]
@@ -123,15 +123,7 @@ def bench(
 
     names = folder_names(subfolders)
     whats = [room.find_degradation(said) for said in degrade]
-    others = dict(_named(text) for text in also)
-    own_name = "default" if settings["method"] == "ddfm" else settings["method"]
-    given = {None: settings} if config is None else room.read_configs(config)
-    methods = [
-        room.configured(name or own_name, settings | own if name else own)
-        for name, own in given.items()
-    ]
-    methods += [room.baseline(name) for name in room.BASELINES if baselines]
-    methods += [room.from_folder(name, folder) for name, folder in others.items()]
+    methods = _methods(settings, config, baselines, also)
     chosen = None if only is None else [name.strip() for name in only.split(",")]
     sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]
     if chosen is not None:
@@ -161,6 +153,20 @@ def bench(
     if not quiet and shard is None:
         say(out / "report.html")
     return None if result.ok else 1
+
+
+def _methods(
+    settings: dict[str, Any], config: Path | None, baselines: bool, also: tuple[str, ...]
+) -> list[Method]:
+    """The rows of the tables: configurations of ours, baselines, and the results of others."""
+    import ddfm.bench as room
+
+    others = dict(_named(text) for text in also)
+    name = "default" if settings["method"] == "ddfm" else settings["method"]
+    given = {name: {}} if config is None else room.read_configs(config)
+    methods = [room.configured(name, settings | own) for name, own in given.items()]
+    methods += [room.baseline(name) for name in room.BASELINES if baselines]
+    return methods + [room.from_folder(name, folder) for name, folder in others.items()]
 
 
 def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | None:

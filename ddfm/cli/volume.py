@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,16 +95,10 @@ def volume(
     a: Path,
     b: Path,
     more: tuple[Path, ...],
-    output: Path,
-    keep_identity: bool,
-    montage: Path | None,
     align: str,
     transform_file: Path | None,
-    save_transform: Path | None,
-    uncertainty: Path | None,
     samples: int | None,
     shard: Shard | None,
-    attribution: Path | None,
     like: Path | None,
     verify: bool,
     quiet: bool,
@@ -131,7 +126,7 @@ def volume(
     """
     sources = (a, b, *more)
     check_there(sources)
-    of_volumes = take(OfVolumes, settings)
+    of_volumes, outputs = take(OfVolumes, settings), take(_Outputs, settings)
     how = of_volumes.how() | {"align": align, "transform": transform_file}
     settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")
     how = {name: both[name] for name in how}
@@ -140,7 +135,7 @@ def volume(
     from ddfm.pipeline.slices import kept_slices
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.storage.ours import protecting
-    from ddfm.volumes.files import check_map_output, check_volume_output, volume_files
+    from ddfm.volumes.files import volume_files
 
     # Some volumes lie in several files, of which only one is named.
     kept = protecting(*(file for volume in sources for file in volume_files(volume)))
@@ -148,21 +143,16 @@ def volume(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     how["transform"] = _motion(how["transform"])
-    if save_transform is not None:
-        _check_transform_output(save_transform, how, len(sources))
-    check_volume_output(output)
-    count = samples_for(uncertainty, samples)
-    _check_outputs(uncertainty, attribution, montage)
+    outputs.check(how, len(sources))
+    count = samples_for(outputs.uncertainty, samples)
     began = time.monotonic()
     series = both["series_a"], both["series_b"]
     first, second, *others = _read(sources, series, both["numbers"])
-    check_volume_output(output, grid=first)
-    if uncertainty is not None:
-        check_map_output(uncertainty, grid=first)
+    outputs.check_grid(first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    with kept_slices(output, shard) as folder:
+    with kept_slices(outputs.output, shard) as folder:
         fusion = fuse_volumes(
             first,
             second,
@@ -173,20 +163,15 @@ def volume(
             verify=verify,
             samples=count,
             shard=shard,
-            attribution=attribution is not None,
+            attribution=outputs.attribution is not None,
             progress=False if quiet else None,
         )
         if shard is not None:  # the other slices are not in it
             return
-        fusion.save(output, keep_identity=keep_identity)
-        _write_maps(fusion, uncertainty, attribution, keep_identity=keep_identity)
-        if montage is not None:
-            fusion.montage(montage, axis=how["axis"])
-    if save_transform is not None:
-        _write_transform(save_transform, fusion)
+        outputs.write(fusion, how["axis"])
     warn_of_changes(record, fusion.record, like)
     if not quiet:
-        _say_how(fusion, output, time.monotonic() - began)
+        _say_how(fusion, outputs.output, time.monotonic() - began)
 
 
 def _motion(said: Any) -> Any:
@@ -200,28 +185,63 @@ def _motion(said: Any) -> Any:
     return checked_motion(said, "the transform of the record")
 
 
-def _check_transform_output(path: Path, how: dict[str, Any], count: int) -> None:
-    from ddfm.registration.space_files import check_space_output
+@dataclass(frozen=True)
+class _Outputs:
+    """The options that say what is written."""
 
-    if how["align"] == "none" and how["transform"] is None:
-        raise click.UsageError("--save-transform needs --align, which finds one")
-    if count > 2:
-        raise click.UsageError("--save-transform is for two volumes")
-    check_space_output(path)
+    output: Path
+    keep_identity: bool
+    montage: Path | None
+    save_transform: Path | None
+    uncertainty: Path | None
+    attribution: Path | None
 
+    def check(self, how: dict[str, Any], number: int) -> None:
+        """Raise before so many volumes are read, if something could not be written."""
+        from ddfm.imaging.writing import check_output
+        from ddfm.registration.space_files import check_space_output
+        from ddfm.volumes.files import check_map_output, check_planes_output, check_volume_output
 
-def _check_outputs(
-    uncertainty: Path | None, attribution: Path | None, montage: Path | None
-) -> None:
-    from ddfm.imaging.writing import check_output
-    from ddfm.volumes.files import check_map_output, check_planes_output
+        if self.save_transform is not None:
+            if how["align"] == "none" and how["transform"] is None:
+                raise click.UsageError("--save-transform needs --align, which finds one")
+            if number > 2:
+                raise click.UsageError("--save-transform is for two volumes")
+            check_space_output(self.save_transform)
+        check_volume_output(self.output)
+        if self.uncertainty is not None:
+            check_map_output(self.uncertainty)
+        if self.attribution is not None:
+            check_planes_output(self.attribution)
+        if self.montage is not None:
+            check_output(self.montage)
 
-    if uncertainty is not None:
-        check_map_output(uncertainty)
-    if attribution is not None:
-        check_planes_output(attribution)
-    if montage is not None:
-        check_output(montage)
+    def check_grid(self, first: Volume) -> None:
+        """Raise if a format cannot say where the grid of the first volume lies."""
+        from ddfm.volumes.files import check_map_output, check_volume_output
+
+        check_volume_output(self.output, grid=first)
+        if self.uncertainty is not None:
+            check_map_output(self.uncertainty, grid=first)
+
+    def write(self, fusion: VolumeFusion, axis: int | str | None) -> None:
+        """Writes the volume, and everything that was asked for beside it."""
+        from ddfm.registration.space_files import write_space_transform
+        from ddfm.volumes.files import write_map
+
+        fusion.save(self.output, keep_identity=self.keep_identity)
+        if self.uncertainty is not None and fusion.uncertainty is not None:
+            what, keep = "standard deviation of levels from 0 to 1", self.keep_identity
+            write_map(self.uncertainty, fusion.uncertainty, what, keep_identity=keep)
+        if self.attribution is not None and fusion.attribution is not None:
+            fusion.attribution.save(self.attribution)
+        if self.montage is not None:
+            fusion.montage(self.montage, axis=axis)
+        if self.save_transform is not None:
+            import numpy as np
+
+            found = fusion.settings["alignment"][0]["fixed_to_moving"]
+            write_space_transform(self.save_transform, np.array(found))
 
 
 def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
@@ -241,30 +261,6 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
         read_volume(path, series=one, volume=number if many else None)
         for path, many, one, number in said
     ]
-
-
-def _write_maps(
-    fusion: VolumeFusion,
-    uncertainty: Path | None,
-    attribution: Path | None,
-    *,
-    keep_identity: bool,
-) -> None:
-    from ddfm.volumes.files import write_map
-
-    if uncertainty is not None and fusion.uncertainty is not None:
-        what = "standard deviation of levels from 0 to 1"
-        write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
-    if attribution is not None and fusion.attribution is not None:
-        fusion.attribution.save(attribution)
-
-
-def _write_transform(path: Path, fusion: VolumeFusion) -> None:
-    import numpy as np
-
-    from ddfm.registration.space_files import write_space_transform
-
-    write_space_transform(path, np.array(fusion.settings["alignment"][0]["fixed_to_moving"]))
 
 
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:

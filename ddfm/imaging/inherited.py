@@ -98,9 +98,9 @@ def _any_mask(pictures: Sequence[Picture]) -> np.ndarray | None:
 def with_metadata(
     fused: Picture,
     pictures: Sequence[Picture],
-    color: str = "auto",
-    metadata_from: str = "auto",
-    strip: bool = False,
+    color: str,
+    metadata_from: str,
+    strip: bool,
 ) -> tuple[Picture, tuple[str, ...]]:
     """A result with the metadata of one of its sources, and a line for each part that is lost.
 

@@ -62,7 +62,7 @@ def spread(picture: Picture, levels: Levels) -> Picture:
 def used(picture: Picture) -> Levels | None:
     """The values that a picture of 16 bits lies between, if these are less than a fifth of all.
 
-    None where they are more, or all one, and where somebody has said the levels already.
+    None if they are more, or all equal, or if the levels are given.
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None

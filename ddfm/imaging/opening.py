@@ -34,7 +34,7 @@ class Opening:
 
     Attributes:
         ranges: what is black and white in the first source, the second, ..., as `read_image`
-            takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
+            takes it; of a radiometric file, in degrees. None leaves it open.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
         longest: to how many pixels at most the longest side is reduced, for a quick look.
         page: which picture, from 0, of files that hold several.

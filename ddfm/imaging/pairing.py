@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
-from ddfm.imaging.reading import SUFFIXES
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import elsewhere
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
@@ -169,12 +169,12 @@ def both_in_one(files: Iterable[Path]) -> Pairing:
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder that are images by their suffix, sorted by name."""
-    return [path for path in _files(Path(folder)) if path.suffix.lower() in SUFFIXES]
+    return [path for path in _files(Path(folder)) if is_image(path)]
 
 
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
     """The files of a folder that are no images by their suffix, and what they are instead."""
-    found = (path for path in _files(Path(folder)) if path.suffix.lower() not in SUFFIXES)
+    found = (path for path in _files(Path(folder)) if not is_image(path))
     return {path: elsewhere(path.name) or _no_image(path) for path in found}
 
 

@@ -42,19 +42,19 @@ class Picture:
 
     Attributes:
         samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1], or, as
-            long as nothing was changed, the 8 or 16 bits that it came with, in less memory.
+            long as nothing was changed, the original 8 or 16 bits, which take less memory.
         alpha: float32 opacity in [0, 1], of shape (H, W), or None.
-        dtype: the depth that it came with: uint8, uint16 or float32.
-        icc: the colour profile that it came with. Pixels are as stored, not converted by it.
-        name: what to call it in a message.
-        range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
-            of floating point go back to it; those of 8 and 16 bits use their whole depth.
-        unit: of the values in `range`: "°C" for temperatures, or nothing that is known.
+        dtype: the original depth: uint8, uint16 or float32.
+        icc: the original colour profile. Pixels are as stored, not converted by it.
+        name: its name in messages.
+        range: the source's values at 0 and 1, if these are not 0 and the white of its depth.
+            Results of floating point return to it; those of 8 and 16 bits use their whole depth.
+        unit: of the values in `range`: "°C" for temperatures, or empty.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
-            black and white before it was averaged; None where nothing was averaged.
-        mask: True where it has something to say, of shape (H, W); None is everywhere.
-        metadata: EXIF, XMP and place on earth, as they come along with a result.
-        sha256: of the file that it is from; None of what was no file.
+            black and white before it was averaged; None if nothing was averaged.
+        mask: True where it is valid, of shape (H, W); None is everywhere.
+        metadata: the EXIF, XMP and place on earth that a result takes over.
+        sha256: of the file that it comes from; None if there was no file.
     """
 
     samples: np.ndarray

@@ -27,6 +27,7 @@ __all__ = [
     "common_size",
     "equally_bright",
     "grey",
+    "read_any",
     "read_sources",
     "reduced",
     "resized",
@@ -58,7 +59,7 @@ def read_sources(
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    pictures = tuple(with_levels(read_any(s, name)) for s, name in zip(sources, names, strict=True))
     pictures = without_false_colors(pictures)
     if not alike:
         return pictures
@@ -164,14 +165,20 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
 
 
-def _read(source: Any, name: str) -> Picture:
+def read_any(source: Any, name: str, **how: Any) -> Picture:
+    """What a file says in a fusion, as of `read_source`, or whatever else `read_image` takes.
+
+    Args:
+        name: what to call it in messages, if it has no name of its own.
+        how: files are read, as `read_source` takes it.
+    """
     if has_no_path(source):
         name = name_of(source, name)
         with as_path(source, name) as made:
-            picture = read_source(made, name=name)
+            picture = read_source(made, name=name, **how)
         return replace(picture, name=picture.name.replace(str(made), name))
     if isinstance(source, (str, os.PathLike)):
-        return read_source(source)
+        return read_source(source, **how)
     return read_image(source, name=None if getattr(source, "filename", "") else name)
 
 

@@ -109,11 +109,11 @@ def write_image(
     """Write samples in [0, 1] as the suffix says, at the depth of `like`.
 
     Args:
-        path: where to; it appears whole or not at all.
+        path: the file to write, which appears whole or not at all.
         pixels: of shape (H, W), (H, W, 1) or (H, W, 3).
         like: the picture whose depth, range, colour profile and metadata the file takes over.
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
-        record: of what made the picture, to be kept in it.
+        record: of what made the picture, which is stored in the file.
     """
     path = Path(path)
     if pixels.ndim not in (2, 3):

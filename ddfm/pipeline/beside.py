@@ -117,12 +117,13 @@ class Beside:
         from ddfm.registration.transform import Transform
 
         about = fusion.settings["alignment"]
-        transforms = [Transform.from_dict(found["transform"]) for found in about]
+        used = []
+        for found in about:
+            transform = Transform.from_dict(found["transform"])
+            as_it_lies = Transform.framed(transform.moving, transform.fixed)
+            used.append(transform if found["applied"] else as_it_lies)
         if self.transform is not None:
-            transforms[0].save(self.transform)
+            used[0].save(self.transform)
         if self.sheet is not None:
-            moved = []
-            for found, t in zip(about, transforms, strict=True):
-                used = t if found["applied"] else Transform.framed(t.moving, t.fixed)
-                moved.append((pictures[found["source"]], used))
+            moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)

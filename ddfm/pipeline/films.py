@@ -26,8 +26,7 @@ from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
+from ddfm.imaging.sources import grey, read_any
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
@@ -49,6 +48,7 @@ from ddfm.video.sound import sound_of
 __all__ = ["fuse_frames", "fuse_sequence"]
 
 _NUMBER = re.compile(r"[\d.]+")
+ALL = 0.0, 100.0  # percent of the pixels, from black to white
 FOLLOW = 0.1  # the share of a frame's choice that the next one takes over
 
 
@@ -154,7 +154,7 @@ def _record(
 
 
 def _aligned(
-    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
+    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None
 ) -> Fuser:
     """A fuser with one transform for all frames: what is found anew in each one trembles."""
     first = islice(open_film(a, b, pattern).frames, SAMPLE)
@@ -191,7 +191,7 @@ def fuse_frames(
     """
     work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
     for a, b in pairs:
-        yield work.fused(read_image(a), read_image(b))
+        yield work.fused(*_frames(a, b))
 
 
 class _FilmWork:
@@ -223,8 +223,7 @@ class _FilmWork:
         self.guess: np.ndarray | None = None
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
-        a, b = item.given
-        return read_image(a), read_image(b)
+        return _frames(*item.given)
 
     def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
         fusion = self.fused(*loaded)
@@ -288,6 +287,11 @@ class _FilmWork:
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         self.begun = True
         self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
+
+
+def _frames(a: Any, b: Any) -> tuple[Picture, Picture]:
+    """As they are read; of a thermal camera's file all that its sensor saw, for a common scale."""
+    return read_any(a, "a frame", percentiles=ALL), read_any(b, "a frame", percentiles=ALL)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

@@ -22,7 +22,7 @@ from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import SUFFIXES
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.runner import (
     Engine,
@@ -212,7 +212,7 @@ def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry]
 
 
 def _check_folder(out: str | os.PathLike[str]) -> None:
-    if Path(out).suffix.lower() in SUFFIXES and not Path(out).exists():
+    if is_image(Path(out)) and not Path(out).exists():
         raise InputError(f"{out} is to be a folder; its name is that of a picture")
 
 

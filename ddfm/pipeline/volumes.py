@@ -193,17 +193,16 @@ def fuse_volumes(
     )
     ready = made_ready([a, b, *more], said)
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
-    kept = None if keep is None else Path(keep)
     work = SliceWork(
         _in_order(asked, ready.order),
         ready.ordered,
-        find_axis(ready.first, axis),
-        together,
-        kept,
-        samples,
-        attribution,
-        shard,
         [ready.insides[k] for k in ready.order],
+        axis=find_axis(ready.first, axis),
+        together=together,
+        kept=None if keep is None else Path(keep),
+        samples=samples,
+        attribution=attribution,
+        shard=shard,
     )
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:

@@ -176,8 +176,8 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
         found = (re.fullmatch(pattern, key) for key in state)
         return {int(match[1]) for match in found if match}
 
-    taken, answered = _channels(state, settings, where)
     width = _shape(state, "time_embed.0.weight", 2, where)[1]
+    taken, answered = _channels(state, settings, where)
     pixels = settings.get("patch", 1) ** 2
     down, up = has(r"input_blocks\.(\d{1,6})\..*"), has(r"output_blocks\.(\d{1,6})\.0\..*")
     by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")

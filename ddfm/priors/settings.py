@@ -150,7 +150,7 @@ def network_times(settings: Mapping[str, Any], T: int) -> Tensor | None:
 
 
 def missing_diffusion(settings: Mapping[str, Any]) -> list[str]:
-    """The settings of the diffusion process that nobody has given."""
+    """The settings of the diffusion process that are missing."""
     missing = [] if "kind" in settings else ["kind"]
     if not {"betas", "alphas_bar"} & settings.keys():
         missing += [key for key in ("schedule", "T") if key not in settings]

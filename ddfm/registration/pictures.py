@@ -140,16 +140,19 @@ def _words(
     if transform is not None:
         return []
     if how != "none":
+        if found.sure:
+            return []
         left = "stays as it is"
         if moving.size != fixed.size:
             left = "is drawn to its frame, which is right only if both end at the same borders"
-        unsure = f"{moving.name} could not be laid on {fixed.name} surely, and {left}"
-        return [] if found.sure else [unsure]
+        # Where two models disagree, one that is known to hold may be sure by itself.
+        other = "; a model that is named (--align affine) may be sure" if how == "auto" else ""
+        return [f"{moving.name} could not be laid on {fixed.name} surely, and {left}{other}"]
     if not found.is_off:
         return []
     return [
         f"{moving.name} seems to lie off {fixed.name}: it fits if {_motion(found.transform)}; "
-        "align='auto' (--align auto) mends it"
+        "align='auto' (--align auto) mends it where that is sure"
     ]
 
 

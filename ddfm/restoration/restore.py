@@ -96,10 +96,11 @@ def restored(
     done, found = list(pictures), [Found() for _ in pictures]
     coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
     for k, picture in enumerate(pictures):
-        picture = _without_blocks(picture, said[k], denoise, found[k])
-        done[k] = _of_the_sensor(picture, said[k], _beside(done, k), found[k])
+        done[k] = _without_blocks(picture, said[k], denoise, found[k])
+        done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
         if said[k].noise is None and coarse[k] == picture.size:
-            said[k] = replace(said[k], noise=_law(_plane(done[k]), clean))
+            file = _plane(picture if "jpeg" in found[k] else done[k])
+            said[k] = replace(said[k], noise=_law(_plane(done[k]), file, clean))
     # Those that are sharp come first, and are guides of the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
@@ -178,6 +179,8 @@ def _of_the_sensor(
         mask = grey(read_image(said.mask)) > 0.5
         if mask.shape != picture.size:
             raise InputError(f"the mask {said.mask} has not the size of {picture.name}")
+        if not mask.any():
+            raise InputError(f"the mask {said.mask} is black, and leaves nothing of {picture.name}")
     elif mask is None and picture.alpha is None and said.frame:
         mask = find_frame(plane)
         if mask is not None:
@@ -282,8 +285,11 @@ def _sharp(
     return with_luminance(wide, levels_of(y)[0, 0].numpy())
 
 
-def _law(y: Tensor, clean: float) -> float | NoiseLaw | None:
-    """Of noise that is other than white, or that only air tells from texture."""
+def _law(y: Tensor, file: Tensor, clean: float) -> float | NoiseLaw | None:
+    """Of noise that is other than white, or that only air, or the file, tells from texture.
+
+    What a JPEG left of it is seen in the file, before its blocks are removed.
+    """
     level = noise_level(y)
     white = is_noise(y, level, clean)
     in_air = find_in_air(y, AIR * clean)
@@ -291,7 +297,10 @@ def _law(y: Tensor, clean: float) -> float | NoiseLaw | None:
         deviation = 2 / 255 * deviation_of(in_air, 0)
         if deviation <= UNLIKELY * level:  # else it is in air alone
             return in_air
-    return find_photons(y) if white else find_shared(y, SHARED * clean)
+    shared = find_shared(file, SHARED * clean)
+    if not white:
+        return shared
+    return find_photons(y) or (shared if isinstance(shared, float) else None)
 
 
 def _without_noise(
@@ -306,11 +315,18 @@ def _without_noise(
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
     if said.noise or is_noise(y, level, clean):
         found["noise"] = round(255 * level / 2, 2)
-        there = noise_level(y)
-        if level > UNLIKELY * there:
-            found["noise_there"] = round(255 * there / 2, 2)
+        if _is_unlikely(level, y, found):
+            found["noise_there"] = round(255 * noise_level(y) / 2, 2)
         return unclipped(denoise(y, TOLD * level), level)
     return y
+
+
+def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
+    """Whether far less noise is there, as far as that can be told: small pictures tell nothing."""
+    there = noise_level(y)
+    if "jpeg" in found or there == 0 or level <= UNLIKELY * there:
+        return False
+    return not isinstance(find_shared(y, level / UNLIKELY), float)
 
 
 def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:

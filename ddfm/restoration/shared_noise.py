@@ -41,6 +41,8 @@ SHARP = 0.8 * LEVEL  # of a scene and of rounding, where a picture has next to n
 FINE, COARSE = 1.6, 1.3  # times what is expected, that pixels and the coarsest means may have
 DIVISIBLE = 0.9  # pixels of width; there a sixth of the noise's deviation is left at the finest
 ENDS = 0.75  # of what is expected of it in pixels; where there is less, it ends before the finest
+NEARLY_WHITE, LEFT_OUT = 0.6, 0.85  # pixels of width; what a JPEG leaves at the finest, at most
+COMPRESSED = 0.75, 1.6, 3.3  # of `least`, `COARSE` and `PEAKS`, where a JPEG left out the finest
 FAINT = 0.05  # of the strongest noise, to which the finest is held when it is divided
 REST = 0.3  # of the deviation, told where half the size was cleaned before
 
@@ -49,11 +51,14 @@ WAVES = (np.arange(2048) + 0.5) / 4096  # cycles a pixel, along one side
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def find_shared(y: Tensor, least: float) -> NoiseLaw | None:
+def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
     """The law of noise that neighbours share in y (1, 1, H, W) in [-1, 1], if there is such noise.
 
+    White noise of which a JPEG has left out the finest part is white: its deviation, in levels of
+    255, from before.
+
     Args:
-        least: deviation, below which it is left.
+        least: deviation, below which it is left; three quarters of it after a JPEG.
     """
     if min(y.shape[-2:]) < SMALLEST:
         return None
@@ -67,14 +72,19 @@ def find_shared(y: Tensor, least: float) -> NoiseLaw | None:
     width = _width(levels[1] / levels[0])
     finest, *shares = _shares(width)
     deviation = levels[0] / shares[0]
-    if not (least <= deviation < MOST and NARROW < width < WIDE):
+    white = deviation * (finest if width > NARROW else 1.0)
+    compressed = width < NEARLY_WHITE and noise_level(y) < LEFT_OUT * white
+    part, coarse, most_peaks = COMPRESSED if compressed else (1.0, COARSE, PEAKS)
+    if not (part * least <= deviation < MOST and (compressed or NARROW < width < WIDE)):
         return None
-    expected = math.hypot(deviation * finest, SHARP)
-    if levels[2] > COARSE * deviation * shares[2] or noise_level(y) > FINE * expected:
+    if levels[2] > coarse * deviation * shares[2]:
         return None
-    if peaks(F.avg_pool2d(y, 2)) > PEAKS:
+    if noise_level(y) > FINE * math.hypot(deviation * finest, SHARP):
         return None
-    return "shared", float(f"{deviation / LEVEL:.3g}"), round(width, 2)
+    if peaks(F.avg_pool2d(y, 2)) > most_peaks:
+        return None
+    said = float(f"{deviation / LEVEL:.3g}")
+    return said if compressed else ("shared", said, round(width, 2))
 
 
 def of_shared(said: NoiseLaw) -> tuple[float, float]:

@@ -104,7 +104,7 @@ def from_environment() -> FastAPI:
 
 
 def free_port(host: str, port: int) -> int:
-    """That port, if nobody listens there; for 0 any that is free."""
+    """That port, if it is free; for 0 any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family) as probe:

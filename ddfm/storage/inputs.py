@@ -87,6 +87,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return path.read_text(encoding="utf-8")
     except DdfmError:
         raise
+    except UnicodeDecodeError:
+        raise StorageError(f"cannot read {path}: it is not a text file in UTF-8") from None
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot read {path}: {one_line(error)}") from None
 

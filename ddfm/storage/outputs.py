@@ -17,7 +17,7 @@ def keep_sources(outputs: Iterable[object], sources: Iterable[object]) -> None:
     """Raise if one of the outputs is one of the sources, by whatever names, links or paths.
 
     Args:
-        outputs, sources: paths of files or folders; what is no path, or is not there, is passed by.
+        outputs, sources: paths of files or folders; what is no path, or not there, is ignored.
     """
     with protecting(*sources):
         for output in outputs:
@@ -44,7 +44,7 @@ def check_apart(
 
 
 def check_writable(path: Path, *, folder: bool = False, known: Collection[str] = ()) -> None:
-    """Raise unless a file, or a folder, may appear at this path. It tries: nobody else can tell.
+    """Raise unless a file, or a folder, can be made at this path, which is tried.
 
     Args:
         known: as for `check_ours`.

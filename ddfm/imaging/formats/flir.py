@@ -111,11 +111,11 @@ def read_flir(
         path: the file.
         celsius: the temperatures that become black and white, such as (15, 40); or "camera", the
             level and span that the camera was set to.
-        percentiles: where these are not given, the share of pixels (in percent) below each.
-        align: whether to use the camera's own scale and offset. If not, both are taken to show
-            the same field.
-        grid: whose pixels both are returned on: "visible" enlarges the thermal image to those of
-            the photograph, "thermal" reduces the photograph to those of the sensor.
+        percentiles: if these are not given, the percentages of pixels below black and white.
+        align: whether to use the camera's own scale and offset. If not, both images are assumed to
+            show the same field.
+        grid: the pixels of both results: "visible" enlarges the thermal image to those of the
+            photograph, "thermal" reduces the photograph to those of the sensor.
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)

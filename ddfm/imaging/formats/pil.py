@@ -87,11 +87,16 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
     said = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
-    orientation = said if isinstance(said, int) else 1
+    orientation = said if isinstance(said, int) and not _is_upright(image) else 1
     samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
     picture = from_array(samples, name, icc=icc)
     return replace(picture, metadata=metadata_of(image, orientation))
+
+
+def _is_upright(image: Image.Image) -> bool:
+    """Whether it was turned as it was decoded, whatever its EXIF says: JPEG XL, but for a JPEG."""
+    return image.format == "JXL" and not getattr(image, "jpeg", False)
 
 
 def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:

@@ -27,10 +27,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """What comes along.
+    """The metadata of a picture that its result takes over.
 
     Attributes:
-        xmp: a packet, of the properties that come along.
+        xmp: a packet of the properties that are taken over.
         lost: what does not, and why, a line each.
     """
 
@@ -41,7 +41,7 @@ class Metadata:
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """What of it says where somebody was, or who, by its names."""
+        """Names of those parts that may identify a person or a place."""
         said = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
         said += ["coordinates"] if self.geo and self.geo.is_placed else []
         return tuple(dict.fromkeys(said))

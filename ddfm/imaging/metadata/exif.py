@@ -87,7 +87,7 @@ class Exif:
 
     @property
     def personal(self) -> list[str]:
-        """What of it says where somebody was, or who."""
+        """Those entries that may identify a person or a place."""
         said = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
         names = [name for tag, name in _OF_PERSONS.items() if tag in said]
         return (["GPS position"] if set(self.gps) - {0} else []) + names

@@ -154,7 +154,7 @@ def record_in(data: bytes) -> str | None:
 
 
 def personal(data: bytes) -> list[str]:
-    """What of a packet says where somebody was, or who."""
+    """The properties of a packet that may identify a person or a place."""
     found: dict[str, None] = {}
     for each in _tree(data).properties:
         name = each.name[1]
