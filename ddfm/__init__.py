@@ -21,6 +21,7 @@ from ddfm.version import __version__
 
 if TYPE_CHECKING:  # as themselves: so type checkers know that they are for others
     from ddfm.config import FusionConfig as FusionConfig
+    from ddfm.diffusion.samplers import Step as Step
     from ddfm.diffusion.watch import Snapshot as Snapshot
     from ddfm.errors import Cancelled as Cancelled
     from ddfm.errors import DdfmError as DdfmError
@@ -63,6 +64,7 @@ _ROOMS = {
     "Picture": "ddfm.imaging.picture",
     "Prior": "ddfm.priors",
     "Snapshot": "ddfm.diffusion.watch",
+    "Step": "ddfm.diffusion.samplers",
     "StorageError": "ddfm.errors",
     "fuse": "ddfm.fuser",
     "fuse_flir": "ddfm.pipeline.folders",
@@ -91,4 +93,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, "metrics"})
+    return sorted([*__all__, "metrics"])

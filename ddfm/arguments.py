@@ -1,6 +1,6 @@
 """Arguments as the rest of ddfm may rely on them: plain Python, ready for JSON, or an error.
 
-Who calls from a notebook has NumPy's numbers, and who calls from a form has text.
+Notebooks pass NumPy's numbers, and forms pass text.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
-# Options that are two numbers or more: the most that there may be, and how an error says it.
 WORDS = ("saliency",)  # options that are words
+# Options that are two numbers or more: the most that there may be, and how an error says it.
 SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
@@ -42,11 +42,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def by_annotation(function: Function) -> Function:
-    """The function, which looks at its arguments before it begins.
+    """A decorator: the function checks its arguments by their annotations before it begins.
 
-    What an annotation says in few words is held: bool, int, float, str, a path, two numbers, a
-    function, several of something, each of them or None. NumPy's numbers become Python's. Whatever
-    else is annotated, the function knows best by itself.
+    Checked are bool, int, float, str, paths, two numbers, functions and collections, and each of
+    these or None. NumPy's numbers become Python's. Other annotations are left to the function.
     """
     signature = inspect.signature(function)
     checks = {name: _check_of(p) for name, p in signature.parameters.items()}
@@ -171,7 +170,7 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 
 def _one_of_ours(kind: str, *others: str) -> Callable[[str, Any], Any]:
-    """An object of a class of ours, which is not imported to know it."""
+    """An object of one of our classes, which is recognised without importing it."""
 
     def check(name: str, value: Any) -> Any:
         acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
@@ -183,7 +182,7 @@ def _one_of_ours(kind: str, *others: str) -> Callable[[str, Any], Any]:
 
 
 def _engine(name: str, value: Any) -> Any:
-    """Anything that runs items, of whatever class."""
+    """An object of any class that has a method run."""
     if isinstance(value, type) or not callable(getattr(value, "run", None)):
         raise InputError(f"{name} must have a method run, as engines do, not be {short(value)}")
     return value

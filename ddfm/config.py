@@ -1,7 +1,7 @@
-"""One configuration: all that a fusion depends on beside its sources and its prior.
+"""One configuration: everything a fusion depends on except its sources and its prior.
 
-What the caller leaves open, the recipe of the likelihood for the task says; `FusionConfig.resolved`
-is where the two meet, and the only place.
+What the caller leaves open is filled in from the recipe of the likelihood for the task, in
+`FusionConfig.resolved` and nowhere else.
 """
 
 from __future__ import annotations
@@ -46,49 +46,49 @@ class FusionConfig:
 
     Attributes:
         method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
-            infrared and visible. It knows no likelihood, sampler, steps and start.
-        task: "ir-visible", "medical", "multi-exposure" or "multi-focus"; "auto" takes sources that
-            are all in colour for exposures, or, if all are equally bright, for pictures of
-            differing focus, and all else for infrared and visible.
-        likelihood: "default", "paper", "reference", the name of one that another package brings,
-            or a subclass of `ddfm.Likelihood`.
-        quality: "default", or "fast": one pass of the default likelihood, and the prior is asked
-            for nothing but to remove noise before.
-        sampler: "ddim", "ddpm", "dpm-solver", a name of another package's, or a function like
-            `ddfm.diffusion.samplers.ddim`.
+            infrared and visible, without likelihood, sampler, steps and start.
+        task: "ir-visible", "medical", "multi-exposure" or "multi-focus". "auto": sources that are
+            all in colour are exposures, or, if all are equally bright, pictures of differing focus;
+            all others are infrared and visible.
+        likelihood: "default", "paper", "reference", the name of one from another package, or a
+            subclass of `ddfm.Likelihood`.
+        quality: "default", or "fast": one pass of the default likelihood; the prior is then used
+            only to remove noise beforehand.
+        sampler: "ddim", "ddpm", "dpm-solver", the name of one from another package, or a function
+            like `ddfm.diffusion.samplers.ddim`.
         steps: network calls, or a respacing of the timesteps up to `start` in the notation of
             guided-diffusion ("ddim13", "4,2").
-        start: timestep that the first guess is noised to before the loop begins there; None, of a
-            resolved configuration, is pure noise, the last one.
-        clean: the least noise (standard deviation, of levels from -1 to 1) that, found in a source,
-            is removed by the prior first. Below it, fine texture is too easily mistaken for noise.
+        start: timestep to which the first guess is noised, and at which the loop begins. None in a
+            resolved configuration is the last one, pure noise.
+        clean: the least noise (standard deviation, of levels from -1 to 1) for which a source is
+            denoised by the prior first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
-        balance: from -1, more of the first source, to 1, more of the second; 0 leaves it to what is
-            in them. Of the default likelihood, for two sources. Targets are kept in any case.
+        balance: from -1, more of the first source, to 1, more of the second; 0 lets their content
+            decide. For the default likelihood and two sources. Targets are kept in any case.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
-        tone: "auto" spreads the levels of the result, where the task has a use for it; "none"
-            leaves them as they were fused.
-        color: whose chroma is kept: "auto" (whoever has any), "grey", "a", "b".
-        resize: what sources of two sizes are brought to: the size of "a", of "b", or, by "auto", of
-            the finest, where all are of one shape; "error" refuses them.
-        observations: what is known of each source, a `ddfm.Observation` or a dictionary, or None;
-            what is not said is found out.
-        align: "none" leaves sources as they lie, and warns where one is surely off; "auto" lays
-            them on one another by the smallest model that explains them, where that is sure;
-            "shift", "similarity", "affine" or "homography" by this one. "flow" is "auto" and a
-            smooth field on top of it. "once" is for folders.
-        align_to: the source that stays, "a", "b", or its number from 1 on; None is whose size
-            `resize` asks for, or the middle one, which of two is the second.
-        transform: of a pair, known before: a `Transform`, or what its `to_dict` gave.
+        tone: "auto" spreads the levels of the result, for tasks that profit from it; "none" leaves
+            them as they were fused.
+        color: whose chroma is kept: "auto" (of every source in colour), "grey", "a", "b".
+        resize: to which size sources of different sizes are brought: that of "a", of "b", or, by
+            "auto", of the finest, if all have one shape; "error" refuses them.
+        observations: what is known of each source, a `ddfm.Observation`, a dictionary, or None;
+            everything else is estimated.
+        align: "none" leaves sources as they are, and warns if one is clearly misaligned; "auto"
+            aligns them by the simplest model that explains them, where that is certain; "shift",
+            "similarity", "affine" or "homography" by this one. "flow" is "auto" and a smooth field
+            on top of it. "once" is for folders.
+        align_to: the source that stays, "a", "b", or its number, from 1 on. None is the one whose
+            size `resize` asks for, or the middle one; of two, the second.
+        transform: of a pair, if it is known: a `Transform`, or what its `to_dict` returned.
         crop: "none" keeps the frame of the source that stays, "common" what all sources see.
-        look: whether sources that are not aligned are looked at, for a warning.
-        metadata_from: whose EXIF, XMP and coordinates come along: "auto" (of whoever gives the
-            colour, else of the second), "a", "b", or "none".
-        strip: whether a written result has none at all, of what made it neither.
+        look: whether sources that are not aligned are checked for misalignment.
+        metadata_from: whose EXIF, XMP and coordinates the result gets: "auto" (of the source that
+            gives the colour, else of the second), "a", "b", or "none".
+        strip: whether a written result has no metadata at all, not even the record of what made it.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
         options: further options of the likelihood and of the tone; for dmfuse, of the tone alone.
 
-    What is None of sampler, steps, start, clean and clip is as the recipe has it.
+    Where sampler, steps, start, clean or clip is None, the recipe says.
     """
 
     method: str = "ddfm"
@@ -160,7 +160,7 @@ class FusionConfig:
 
     @classmethod
     def among(cls, said: Mapping[str, Any]) -> FusionConfig:
-        """The configuration that is among all that was said."""
+        """The configuration among these keywords; others are left out."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: value for name, value in said.items() if name in names})
 
@@ -196,7 +196,7 @@ class FusionConfig:
         return values | {k: name_of(values[k]) for k in names if values[k] is not None}
 
     def _check_names(self) -> None:
-        """Refuses likelihoods, samplers and respacings that there are not."""
+        """Refuses unknown likelihoods and samplers, and respacings that cannot be read."""
         _recipe(self.likelihood, "ir-visible")
         if isinstance(self.sampler, str):
             check_sampler(self.sampler)
@@ -205,14 +205,14 @@ class FusionConfig:
 
     @property
     def moves(self) -> bool:
-        """Whether sources are laid on one another, or stay as they lie."""
+        """Whether sources are aligned, or stay as they are."""
         return self.align != "none" or self.transform is not None
 
     def reference(self, number: int) -> int:
-        """Which of so many sources, counted from 0, the others are laid on.
+        """The index, from 0, of the source that the others are aligned to, of so many.
 
-        Where nobody says, it is the middle one: in a series of exposures, or of distances in focus,
-        it is least unlike all others. Of two that is the second.
+        By default it is the middle one, of two the second: in a series of exposures, or of
+        distances in focus, it is the most similar to all others.
         """
         chosen = self.align_to or (self.resize if self.resize in REFERENCES else None)
         if chosen is None:
@@ -227,7 +227,7 @@ class FusionConfig:
         return None if self.transform is None else Transform.from_dict(self.transform)
 
     def _check_method(self) -> None:
-        """Refuses what the method, or the likelihood, has no use for."""
+        """Refuses settings that the method, or the likelihood, does not use."""
         which = self.method if self.method == "dmfuse" else name_of(self.likelihood)
         if self.balance and which in ("dmfuse", *PUBLISHED):
             raise InputError(f"balance (--balance) is for the default likelihood, not for {which}")
@@ -244,9 +244,9 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class ResolvedConfig(FusionConfig):
-    """A configuration for one task with nothing left open; as published, where no recipe differs.
+    """A configuration for one task with nothing left open; the defaults are those of the paper.
 
-    Method dmfuse has no use for sampler, steps and clip, and nobody looks at them there.
+    Method dmfuse ignores sampler, steps and clip.
     """
 
     sampler: str | Part = "ddim"
@@ -255,12 +255,12 @@ class ResolvedConfig(FusionConfig):
     clip: bool = True
 
     def noted(self, prior: str, weights: str | None, dtype: str, device: str) -> dict[str, Any]:
-        """All that a result depends on beside its sources, ready for JSON."""
+        """Everything a result depends on except its sources, ready for JSON."""
         where = {"dtype": dtype, "device": device}
         return {"ddfm": __version__, "prior": prior, "weights": weights} | self.plain() | where
 
     def _check_method(self) -> None:
-        """What a recipe fills in is no demand of the caller's."""
+        """What a recipe filled in was not asked for by the caller."""
 
 
 def name_of(part: str | Part) -> str:
@@ -270,16 +270,15 @@ def name_of(part: str | Part) -> str:
     return f"{part.__module__}.{getattr(part, '__qualname__', type(part).__qualname__)}"
 
 
-# The loop around each likelihood: the settings that nobody should have to know. A likelihood of
-# another package, or of the caller's, has such a table as its attribute `recipe`.
+# The settings of the loop around each likelihood. A likelihood of another package, or of the
+# caller's, has such a table as its attribute `recipe`.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {"steps": 3, "start": 120, "clean": 8 / 255, "clip": False},
     "paper": {},
     "reference": {},
 }
 
-# What is asked of the default likelihood where somebody is in a hurry. More than the default brings
-# nothing, see docs/speed.md.
+# Quality "fast". There is none above the default: more steps bring nothing, see docs/speed.md.
 FAST: dict[str, Any] = {"steps": 1, "options": {"lam": 0.0}}
 
 # What a task changes in the default recipe, which is set for infrared and visible. In the other

@@ -107,21 +107,21 @@ class Fuser:
     """Loads a prior once, and fuses any number of pairs with it.
 
     Args:
-        prior: whatever `ddfm.load_prior` takes: a name, a path, a model, or a prior. One that is
-            shared stays as it is: where device or dtype are to change, a copy is used.
+        prior: anything `ddfm.load_prior` takes: a name, a path, a model, or a prior. A prior that
+            is passed in is never changed; for another device or dtype a copy is made.
         method, task, likelihood, quality, sampler, steps, start, clean, clip: as in
             `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
         balance, seed, tone, color, resize, observations: likewise.
         align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
         device: "auto", "cpu", "cuda", "mps", ...
-        dtype: of the network: "float32", "bfloat16", "float16", or "auto": the fastest that makes
-            no difference to be seen, which is bfloat16 on processors with instructions for it, and
-            float32 elsewhere, for dmfuse, and for loops that begin with pure noise.
-        head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes those of ddfm.
+        dtype: of the network: "float32", "bfloat16", "float16", or "auto", the fastest one that
+            makes no visible difference: bfloat16 on processors with instructions for it, float32
+            elsewhere, for dmfuse, and for loops that start from pure noise.
+        head: weights of dmfuse, trained by `ddfm train-dmfuse`; None takes the shipped ones.
 
     Attributes:
-        config: what was said, a `FusionConfig`; `with_config` makes a fuser with another one.
+        config: the settings as given, a `FusionConfig`; `with_config` makes a fuser with others.
     """
 
     def __init__(
@@ -200,16 +200,17 @@ class Fuser:
         Args:
             sources: two or more, of one size or of one shape: paths, bytes, open files, PIL images,
                 NumPy arrays or tensors.
-            first_guess: luminance (H, W) in [0, 1] that a loop with a warm start begins with,
-                such as the result of the frame before; None takes the likelihood's own.
-                Refused where the loop starts from pure noise, or where there is none.
-            progress: a bar; None shows one on a terminal if the work takes a while.
-            callback: sees every `Step` of the sampler; if it returns False, `ddfm.Cancelled` is
-                raised.
+            first_guess: luminance (H, W) in [0, 1] from which a loop with a warm start begins,
+                such as the result of the previous frame; None takes the likelihood's own.
+                Refused if the loop starts from pure noise, or if there is no loop.
+            progress: whether to show a progress bar; None shows one on a terminal if the work
+                takes a while.
+            callback: is called with every `Step` of the sampler; if it returns False,
+                `ddfm.Cancelled` is raised.
             trajectory: whether the result keeps a snapshot of every step.
-            samples: how many other results, as possible by the noise of the sources, the
-                `uncertainty` of the result is taken from; 16 will do, 0 is for none.
-            attribution: whether the result knows which source its levels and gradients are from.
+            samples: from how many alternative results, equally likely given the noise of the
+                sources, the `uncertainty` of the result is computed; 16 are enough, 0 is none.
+            attribution: whether the result tells which source its levels and gradients come from.
         """
         check_samples(samples)
         if attribution:
@@ -253,20 +254,20 @@ class Fuser:
         callback: Callback | None = None,
         trajectory: bool = False,
     ) -> Iterator[Fusion]:
-        """Fuses pairs, or larger groups, as they are asked for; each comes out as it would alone.
+        """Fuses pairs, or larger groups, one after the other, each as it would be fused alone.
 
         Args:
             groups: the sources of each result. They are read when their turn comes, so that no
-                more than `together` of them, and of the results, need memory at a time.
-            together: how many neighbours of one size go through the network at once. More than 1
-                is faster on a GPU, whose kernels then differ in the last digits of a float.
+                more than `together` of them, and of the results, are in memory at a time.
+            together: how many consecutive groups of one size go through the network at once. More
+                than 1 is faster on a GPU, whose kernels then differ in the last digits of a float.
         """
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
             for some in _chunks(alike, together):
                 yield from self._fuse(some, task, Watch(progress, callback, trajectory))
 
     def save_transform(self, path: str | os.PathLike[str]) -> None:
-        """Writes the transform that every pair is laid by."""
+        """Writes the transform by which every pair is aligned."""
         transform = self.config.found_transform()
         if transform is None:
             raise InputError("this fuser has no transform of its own to be saved")
@@ -287,10 +288,10 @@ class Fuser:
 
     @by_annotation
     def with_shared_estimates(self, groups: Iterable[Sequence[Any]]) -> Fuser:
-        """A fuser for a series of images, slices or frames, that are all fused alike.
+        """A fuser for a series of images, slices or frames that must all be fused alike.
 
-        What would be set image by image, the curve of the tone, is set to the median of what it
-        is for these sources. What the caller has set remains.
+        What is otherwise estimated for each image, the curve of the tone, is fixed at the median
+        of its values for these sources. What the caller has set remains.
         """
         chosen = [self._chosen(self.registered(sources)) for sources in groups]
         names = chosen[0] if chosen else ()
@@ -336,7 +337,7 @@ class Fuser:
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
-    """A file is read to where it is used; what the caller holds is left as it is."""
+    """A file is loaded straight to the device; an object of the caller's is left as it is."""
     stage("loading the prior")
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)

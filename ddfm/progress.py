@@ -1,6 +1,6 @@
-"""What is going on: its stage, for whoever listens to the logger "ddfm", and progress bars.
+"""Reports progress: the current stage, by the logger "ddfm", and progress bars.
 
-A bar is for terminals: there is none in a pipe, unless the caller says so.
+A bar is for terminals: in a pipe there is none, unless the caller asks for one.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _of_parts: ContextVar[Callable[[int, int], None] | None] = ContextVar("parts", d
 
 
 def stage(text: str) -> None:
-    """Says what is being done now, in a few words."""
+    """Reports what is being done now, in a few words."""
     LOG.info(text)
 
 
 def part_done(number: int, of: int) -> None:
-    """Says that one more of the parts of something is done, a tile of a picture."""
+    """Reports that one more part is done, such as a tile of a picture."""
     listener = _of_parts.get()
     if listener is not None:
         listener(number, of)
@@ -80,7 +80,7 @@ def _bar() -> type[tqdm[Any]]:
 
 
 def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
-    """The same, but where there is no terminal a line on standard error for each thing done."""
+    """Like `progress_bar`, but without a terminal it prints a line for each thing done."""
     if progress is not None or (sys.stderr is not None and sys.stderr.isatty()):
         return progress_bar(progress, **of_bar)
     form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}"
@@ -89,7 +89,7 @@ def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
 
 
 class _Lines(io.TextIOBase):
-    """A bar that is drawn here is a line each time that it moves."""
+    """Prints a progress bar as a line each time it moves."""
 
     last = ""
 

@@ -1,4 +1,4 @@
-"""What comes out of a fusion: the image, what made it, and how it came about."""
+"""The result of a fusion: the image, the settings that made it, and the steps on the way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ddfm.trust.uncertainty import Uncertainty
 
 __all__ = ["Chosen", "Fusion", "check_steps"]
 
-Chosen = dict[str, float | tuple[float, ...]]  # options that an image decided by itself
+Chosen = dict[str, float | tuple[float, ...]]  # options that were estimated from an image
 
 # Of the sources, or found in them; all else of the settings was said, or follows from that.
 ABOUT = ("sources", "sha256", "source_noise", "alignment", "observed", "levels")
@@ -43,16 +43,16 @@ class Fusion:
     Attributes:
         picture: the result in floating point, with the depth, range, colour profile and alpha that
             it takes over from its sources.
-        settings: all that the result depends on, ready for JSON.
+        settings: everything the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if it was asked for.
-        words: warnings, a line each: that the sources do not lie on each other, say.
-        chosen: options that the image set by itself, the curve of its tone; see
+        words: warnings, a line each, such as that the sources are misaligned.
+        chosen: options estimated from the image, the curve of its tone; see
             `Fuser.with_shared_estimates`.
-        sources: what was fused: the sources as they were found to be behind noise, blur and all
-            else; those that were clean, as they came.
+        sources: what was fused: the sources without noise, blur and other defects; clean sources
+            as they came.
         uncertainty: how far it may be off, if samples were asked for.
         attribution: where its levels and gradients come from, if that was asked for.
-        opening: what was said about how the sources are read, ready for JSON; see
+        opening: how the sources were read, as far as the caller said so, ready for JSON; see
             `ddfm.imaging.opening`.
     """
 
@@ -67,10 +67,8 @@ class Fusion:
     attribution: Attribution | None = None
 
     def __repr__(self) -> str:
-        height, width = self.picture.size
-        kind = "colour" if self.picture.is_color else "grey"
         sources = " + ".join(map(str, self.settings.get("sources", ())))
-        return f"Fusion({width} x {height} {kind} {self.picture.dtype}, of {sources})"
+        return f"Fusion({self.picture.form}, of {sources})"
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -79,7 +77,7 @@ class Fusion:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """What comes along of a source that says where somebody was, or who, by its names."""
+        """Names of the metadata taken over from a source that may identify a person or a place."""
         return self.picture.metadata.personal
 
     @property
@@ -96,9 +94,9 @@ class Fusion:
         It has the metadata of a source, and a record of what made it, unless they were stripped.
 
         Args:
-            path: a path, whose suffix names the format, and where the file appears whole; or an
-                object with a method `write`, open for bytes.
-            format: of an object, such as "png".
+            path: a path, whose suffix says the format, and where the file appears whole or not at
+                all; or an object with a method `write`, open for bytes.
+            format: for such an object, such as "png".
         """
         if not hasattr(path, "write"):
             if format is not None:
@@ -110,7 +108,7 @@ class Fusion:
             path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
-        # A result that somebody made by hand does not know what made it.
+        # A `Fusion` that was built by hand has no sources to record.
         known = "sources" in self.settings and not self.settings.get("strip")
         record = self.record if known else None
         return self.picture.pixels, self.picture, self.picture.alpha, record

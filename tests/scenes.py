@@ -10,6 +10,11 @@ from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
 
 PLAIN = {"likelihood": "paper", "steps": 4, "device": "cpu"}
+# Of the design of the shipped prior, but tiny; sizes are multiples of 4.
+TINY = UNetConfig(
+    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
+    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
+)  # fmt: skip
 
 
 def network(channels: int = 1) -> UNetPrior:

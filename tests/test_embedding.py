@@ -74,7 +74,12 @@ def test_stages_are_logged_by_the_name_of_the_package(caplog):
 def test_everything_is_shown_in_one_line():
     prior = ddfm.load_prior("gaussian")
     fuser = ddfm.Fuser(prior, task="medical")
-    fusion = fuser(A, B)
+    seen: list[ddfm.Step] = []
+    fusion = fuser(A, B, callback=seen.append, trajectory=True)
+    assert repr(fusion.picture) == "Picture(48 x 40 grey float32, the first image)"
+    last = seen[-1]
+    assert repr(last) == f"Step(index={len(seen) - 1}, steps={len(seen)}, t={last.t})"
+    assert repr(fusion.trajectory[-1]) == f"Snapshot(step={last.index}, t={last.t})"
     assert repr(fusion) == "Fusion(48 x 40 grey float32, of the first image + the second image)"
     assert repr(fuser) == "Fuser('gaussian', task='medical', device='cpu')"
     assert repr(prior) == f"GaussianPrior('gaussian', grey, {len(prior.alphas_bar)} timesteps)"

@@ -1,4 +1,4 @@
-"""What a careful user does to a degraded source before it is fused, by classical methods."""
+"""Classical methods by which a degraded source may be restored before it is fused."""
 
 from __future__ import annotations
 

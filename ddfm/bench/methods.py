@@ -80,7 +80,7 @@ class Method:
         return [p for p in self.folder.rglob("*") if p.is_file()] if self.folder else []
 
     def result(self, dataset: str, name: str) -> Path:
-        """The file that somebody else's method has made of a pair."""
+        """The file in which another method's result of a pair is."""
         if self.folder is None:
             raise InputError(f"{self.name} has no folder of results")
         inside = self.folder / dataset

@@ -98,7 +98,7 @@ class PairWork(Work):
         return {}
 
     def found(self, item: Item, manifest: Manifest) -> Entry:
-        """The line of a result; measured once more, if it was measured otherwise."""
+        """The line of a result, which is measured again if it was measured differently."""
         entry, how = manifest.entries[item.output], self.measure.how
         if entry.get("measured") != as_json(how) or not _is_whole(entry.get("metrics")):
             values = self.measure.entry(manifest.folder / item.output, self.sources(item))
@@ -127,7 +127,7 @@ def fuse_pairs(
     bar: tqdm[Any],
     shard: Shard | None,
 ) -> tuple[dict[str, Entry], dict[str, str]]:
-    """The line of each pair in the manifest of the folder, and of those that failed, why.
+    """Fuses pairs. Returns their lines in the manifest, and why others failed.
 
     Metrics are in the lines; what was measured before in the same way is not measured again.
     """

@@ -199,7 +199,7 @@ def _failures(result: Bench) -> str:
     )
 
 
-def _cell(value: float | None, shown: str, place: int = 0) -> str:
+def _cell(value: float | None, shown: str, place: int) -> str:
     if not shown:
         return "<td data-v=''>–</td>"
     tag = {0: "{}", 1: "<b>{}</b>", 2: "<u>{}</u>"}[place]

@@ -1,4 +1,4 @@
-"""Fuse and measure: every method on every pair of every set, whatever was done before skipped.
+"""Fuses and measures with every method on every pair of every set; skips what is done.
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/degraded/WHAT/METHOD/SET/PAIR.png    results of degraded sources, see `degraded`
@@ -10,8 +10,8 @@ otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard
 from ddfm.storage.noted import check_noted
 from ddfm.storage.ours import check_no_source, check_ours, protecting
+from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,12 +85,13 @@ def bench(
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
     others = [file for method in methods for file in method.files()]
-    _check_apart(out, sources)
+    check_apart(out, *sorted({source.parent for source in sources}))
     with protecting(*sources, *others):
-        made = _made(result)
-        _check_outputs(result, out)
+        running = _Run(result, out, _made(result), verify, shard)
+        running.check_outputs()
         draw = lines_where_no_bar_is if lines else progress_bar
-        _run(result, made, out, verify, shard, draw, progress)
+        with draw(progress, total=running.total, unit="pair") as bar:
+            running.all_sets(bar)
         if shard is not None:
             return result
         write_tables(result, out, columns)
@@ -103,57 +105,8 @@ def _part(dataset: Dataset, shard: Shard) -> Dataset:
     return replace(dataset, pairs=[p for p in dataset.pairs if shard.has(f"{p.name}.png")])
 
 
-def _check_apart(out: Path, sources: Sequence[Path]) -> None:
-    whole = out.resolve()
-    for folder in sorted({source.parent for source in sources}):
-        if whole.is_relative_to(folder.resolve()):
-            raise InputError(
-                f"{out} is in {folder}, which holds sources; give the results a folder of their own"
-            )
-
-
-def _check_outputs(result: Bench, out: Path) -> None:
-    """Raise where a file of the run would replace a source, or somebody else's."""
-    make_folder(out)
-    for name in (*TABLES, REPORT):
-        check_noted(out / name)
-    for dataset in result.datasets:
-        for name in plot_names(dataset):
-            check_noted(out / "plots" / dataset.name / name)
-    for method in result.methods:
-        for dataset in result.datasets:
-            check_ours(out / "sheets" / method.name / f"{dataset.name}.jpg")
-            for folder in _folders(result, out, method, dataset):
-                for pair in dataset.pairs:
-                    check_no_source(folder / f"{pair.name}.png")
-
-
-def _run(
-    result: Bench,
-    made: dict[tuple[str, str], Fuse],
-    out: Path,
-    verify: bool,
-    shard: Shard | None,
-    draw: Callable[..., tqdm[Any]],
-    progress: bool | None,
-) -> None:
-    """All methods on all sets."""
-    methods, datasets = result.methods, result.datasets
-    pairs = sum(len(d.pairs) for d in datasets)
-    total = pairs * sum(1 + len(_rows(result, method)) for method in methods)
-    with draw(progress, total=total, unit="pair") as bar:
-        for method in methods:
-            for dataset in datasets:
-                bar.set_description(printable(f"{method.name}, {dataset.name}"))
-                fuse = made.get((method.name, dataset.name))
-                if fuse is None:
-                    _measure_others(method, dataset, result, bar)
-                else:
-                    _run_set(method, dataset, fuse, result, out, verify, shard, bar)
-
-
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
-    """What fuses, by method and set: all of it first, so that a wrong setting costs no work."""
+    """What fuses, by method and set; made before all work, so that a wrong setting costs none."""
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
         for dataset in result.datasets:
@@ -165,61 +118,108 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
     return made
 
 
-def _rows(result: Bench, method: Method) -> list[tuple[Degradation, str]]:
-    """Each degradation, and what is done before, or said."""
-    if method.make is None:
-        return []
-    both = ((what, ways(what, method, result.classical)) for what in result.degradations)
-    return [(what, way) for what, some in both for way in some]
+@dataclass(frozen=True)
+class _Run:
+    """A benchmark as it is run: what is found goes into `result`, what is fused below `out`."""
 
+    result: Bench
+    out: Path
+    made: dict[tuple[str, str], Fuse]
+    verify: bool
+    shard: Shard | None
 
-def _clean_folder(out: Path, method: Method, dataset: Dataset) -> Path:
-    return out / "fused" / method.name / dataset.name
+    @property
+    def total(self) -> int:
+        """How many pairs are fused, or measured, in all."""
+        pairs = sum(len(dataset.pairs) for dataset in self.result.datasets)
+        return pairs * sum(1 + len(self._rows(method)) for method in self.result.methods)
 
+    def check_outputs(self) -> None:
+        """Raise if a file of the run would replace a source, or a file that ddfm did not write."""
+        make_folder(self.out)
+        for name in (*TABLES, REPORT):
+            check_noted(self.out / name)
+        for dataset in self.result.datasets:
+            for name in plot_names(dataset):
+                check_noted(self.out / "plots" / dataset.name / name)
+        for method in self.result.methods:
+            for dataset in self.result.datasets:
+                check_ours(self.out / "sheets" / method.name / f"{dataset.name}.jpg")
+                rows = self._rows(method)
+                degraded = [self._folder(what, way, method, dataset) for what, way in rows]
+                for folder in (self._clean_folder(method, dataset), *degraded):
+                    for pair in dataset.pairs:
+                        check_no_source(folder / f"{pair.name}.png")
 
-def _folder(out: Path, what: Degradation, way: str, method: Method, dataset: Dataset) -> Path:
-    return out / "degraded" / what.name / row_name(method.name, way) / dataset.name
+    def all_sets(self, bar: tqdm[Any]) -> None:
+        """All methods on all sets."""
+        for method in self.result.methods:
+            for dataset in self.result.datasets:
+                bar.set_description(printable(f"{method.name}, {dataset.name}"))
+                fuse = self.made.get((method.name, dataset.name))
+                if fuse is None:
+                    self._measure_others(method, dataset, bar)
+                else:
+                    self._fuse_set(method, dataset, fuse, bar)
 
+    def _fuse_set(self, method: Method, dataset: Dataset, fuse: Fuse, bar: tqdm[Any]) -> None:
+        """One method on one set: clean sources, then degraded ones of the pairs that worked."""
+        settings = self._settings(method, dataset)
+        work = PairWork(fuse, settings, against_sources(dataset.task, self.result.ssim_range))
+        folder = self._clean_folder(method, dataset)
+        how = self.verify, bar, self.shard
+        entries, failed = fuse_pairs(dataset.pairs, work, folder, *how)
+        pairs = [pair for pair in dataset.pairs if pair.name in entries]
+        files = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
+        clean = Clean(files)
+        degraded: dict[str, dict[str, dict[str, dict[str, float]]]] = {p.name: {} for p in pairs}
+        for what, way in self._rows(method):
+            some = DegradedWork(fuse, settings, what, way, clean)
+            place = self._folder(what, way, method, dataset)
+            found, failed_too = fuse_pairs(pairs, some, place, *how)
+            failed |= failed_too
+            for name, entry in found.items():
+                degraded[name].setdefault(what.name, {})[way] = _values(entry, place)
+        self.result.failures += [(method.name, dataset.name, *why) for why in failed.items()]
+        for pair in pairs:
+            if pair.name not in failed:
+                file, entry = files[pair.name][0], entries[pair.name]
+                row = method.name, dataset.name, pair, file, entry.get("seconds")
+                self.result.rows.append(Row(*row, metrics_of(entry), degraded[pair.name]))
 
-def _folders(result: Bench, out: Path, method: Method, dataset: Dataset) -> list[Path]:
-    """Where results are, of clean sources, and of degraded ones."""
-    rows = _rows(result, method)
-    degraded = [_folder(out, what, way, method, dataset) for what, way in rows]
-    return [_clean_folder(out, method, dataset), *degraded]
+    def _measure_others(self, method: Method, dataset: Dataset, bar: tqdm[Any]) -> None:
+        """Measures the results of another method on a set."""
+        resize = self._settings(method, dataset)["resize"]
+        measure = against_sources(dataset.task, self.result.ssim_range)
+        for pair in dataset.pairs:
+            try:
+                file = method.result(dataset.name, pair.name)
+                values = measure.values(file, read_sources(pair.files, resize))
+                self.result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
+            except (DdfmError, MemoryError, RuntimeError) as error:
+                failure = method.name, dataset.name, pair.name, why_failed(error)
+                self.result.failures.append(failure)
+            bar.update()
 
+    def _settings(self, method: Method, dataset: Dataset) -> Entry:
+        """A baseline, or another method, takes sources of the size that those beside it take."""
+        resize = {"resize": self.result.resize_of(dataset.name)}
+        return resize | method.settings.get(dataset.name, {})
 
-def _run_set(
-    method: Method,
-    dataset: Dataset,
-    fuse: Fuse,
-    result: Bench,
-    out: Path,
-    verify: bool,
-    shard: Shard | None,
-    bar: tqdm[Any],
-) -> None:
-    """One method on one set; of degraded sources, too, whatever was possible of clean ones."""
-    settings = _settings(method, dataset, result)
-    work = PairWork(fuse, settings, against_sources(dataset.task, result.ssim_range))
-    folder = _clean_folder(out, method, dataset)
-    entries, failed = fuse_pairs(dataset.pairs, work, folder, verify, bar, shard)
-    pairs = [pair for pair in dataset.pairs if pair.name in entries]
-    files = {name: (folder / e["output"], e["sha256"]) for name, e in entries.items()}
-    clean = Clean(files)
-    degraded: dict[str, dict[str, dict[str, dict[str, float]]]] = {p.name: {} for p in pairs}
-    for what, way in _rows(result, method):
-        some = DegradedWork(fuse, settings, what, way, clean)
-        place = _folder(out, what, way, method, dataset)
-        found, failed_too = fuse_pairs(pairs, some, place, verify, bar, shard)
-        failed |= failed_too
-        for name, entry in found.items():
-            degraded[name].setdefault(what.name, {})[way] = _values(entry, place)
-    result.failures += [(method.name, dataset.name, *why) for why in failed.items()]
-    for pair in pairs:
-        if pair.name not in failed:
-            file, entry = files[pair.name][0], entries[pair.name]
-            row = method.name, dataset.name, pair, file, entry.get("seconds"), metrics_of(entry)
-            result.rows.append(Row(*row, degraded[pair.name]))
+    def _rows(self, method: Method) -> list[tuple[Degradation, str]]:
+        """Each degradation, and what is done before, or said."""
+        if method.make is None:
+            return []
+        classical = self.result.classical
+        both = ((what, ways(what, method, classical)) for what in self.result.degradations)
+        return [(what, way) for what, some in both for way in some]
+
+    def _clean_folder(self, method: Method, dataset: Dataset) -> Path:
+        return self.out / "fused" / method.name / dataset.name
+
+    def _folder(self, what: Degradation, way: str, method: Method, dataset: Dataset) -> Path:
+        name = row_name(method.name, way)
+        return self.out / "degraded" / what.name / name / dataset.name
 
 
 def _values(entry: Entry, folder: Path) -> dict[str, float]:
@@ -228,25 +228,6 @@ def _values(entry: Entry, folder: Path) -> dict[str, float]:
         return metrics_of(entry) | {"seconds": entry["seconds"]}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError(f"{folder}: remove it, its manifest is damaged") from None
-
-
-def _measure_others(method: Method, dataset: Dataset, result: Bench, bar: tqdm[Any]) -> None:
-    """What somebody else's method has made of a set."""
-    resize = _settings(method, dataset, result)["resize"]
-    measure = against_sources(dataset.task, result.ssim_range)
-    for pair in dataset.pairs:
-        try:
-            file = method.result(dataset.name, pair.name)
-            values = measure.values(file, read_sources(pair.files, resize))
-            result.rows.append(Row(method.name, dataset.name, pair, file, None, values))
-        except (DdfmError, MemoryError, RuntimeError) as error:
-            result.failures.append((method.name, dataset.name, pair.name, why_failed(error)))
-        bar.update()
-
-
-def _settings(method: Method, dataset: Dataset, result: Bench) -> Entry:
-    """A baseline, or somebody else, takes sources of the size that those beside it take."""
-    return {"resize": result.resize_of(dataset.name)} | method.settings.get(dataset.name, {})
 
 
 def _check_names(kind: str, names: list[str]) -> None:

@@ -34,7 +34,7 @@ TABLES = (
 SECONDS = Column("s / pair", -1)
 
 
-def write_tables(result: Bench, out: Path, columns: Sequence[str] | None = None) -> None:
+def write_tables(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
     """Writes all of them into `out`.
 
     Args:

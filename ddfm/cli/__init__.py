@@ -49,7 +49,7 @@ OUT_OF_MEMORY = (
 
 
 class Program(click.Group):
-    """A group of commands whose errors are one line each, and whose exit codes can be relied on."""
+    """A group of commands whose errors are one line each, with documented exit codes."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
@@ -65,7 +65,7 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the command for whoever gives files alone."""
+        """Suggests `ddfm fuse` if files are given without a command."""
         if args and args[0] not in self.commands and ("." in args[0] or os.path.exists(args[0])):
             sources = shlex.join(args)
             hint = sources if "-o" in args else f"{sources} -o fused.png"
@@ -108,15 +108,15 @@ class Program(click.Group):
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Who is told to end, or whose terminal is closed, still takes away what is half written.
+    """On a signal to end, removes half-written files, and ends at once.
 
-    And ends at once: an exception could be swallowed by whatever is going on, imports above all.
+    Not by an exception, which whatever is running, imports above all, could swallow.
     """
     before: dict[int, Any] = {}
 
     def end(number: int, _: object) -> None:
         for other in before:
-            signal.signal(other, signal.SIG_IGN)  # whoever says it twice is in no more hurry
+            signal.signal(other, signal.SIG_IGN)  # a second signal must not interrupt this
         if number == signal.SIGINT:
             with suppress(OSError):
                 os.write(2, f"{_new_line()}ddfm: error: interrupted\n".encode())
@@ -126,10 +126,10 @@ def _orderly_end() -> Iterator[None]:
             discard()
         os._exit(128 + number)
 
-    with suppress(ValueError):  # not in the main thread, where signals are somebody else's matter
+    with suppress(ValueError):  # outside of the main thread, which alone may handle signals
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has two of them
-            # Not where `nohup`, or a program that calls this one, has a wish of its own.
+            # Unless `nohup`, or a calling program, has set its own handling.
             if number is not None and signal.getsignal(number) in _AS_FOUND:
                 before[number] = signal.signal(number, end)
     try:
@@ -140,7 +140,7 @@ def _orderly_end() -> Iterator[None]:
 
 
 def _as_file(error: click.ClickException) -> str:
-    """How a file is said that was taken for an option."""
+    """A hint for a file whose name was taken for an option."""
     if not isinstance(error, click.NoSuchOption):
         return ""
     meant = [name for name in sorted(os.listdir()) if name.startswith(error.option_name)]
@@ -148,7 +148,7 @@ def _as_file(error: click.ClickException) -> str:
 
 
 def _new_line() -> str:
-    """Behind a bar, if there may be one."""
+    """A line break after a progress bar, which only a terminal has."""
     return "\n" if sys.stderr is not None and sys.stderr.isatty() else ""
 
 
@@ -159,7 +159,7 @@ def _closed_pipe() -> int:
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """What a user should know, in one line; of other warnings all that Python says."""
+    """Prints warnings of ddfm as one line, and all others as Python does."""
     if issubclass(category, DdfmWarning):
         say("ddfm: warning: " + " ".join(str(message).split()), err=True)
     else:
@@ -185,7 +185,7 @@ def _help_for(error: click.ClickException) -> str:
 def main() -> None:
     """Make one picture of several of one scene: infrared and visible, MRI and CT, exposures, ...
 
-    They are to lie on one another (registered), or --align brings them there. Nothing is uploaded.
+    They must match pixel by pixel (be registered), or --align aligns them. Nothing is uploaded.
 
     \b
     Examples:
@@ -206,11 +206,11 @@ def main() -> None:
     """
 
 
-@main.command("help", short_help="Show what a command does, as --help does.")
+@main.command("help", short_help="Show the help of a command, as --help does.")
 @click.argument("command", required=False)
 @click.pass_context
 def show_help(ctx: click.Context, command: str | None) -> None:
-    """Show what ddfm does, or one of its commands."""
+    """Show the help of ddfm, or of one of its commands."""
     group = ctx.find_root()
     if command is None:
         click.echo(group.get_help())
@@ -221,7 +221,7 @@ def show_help(ctx: click.Context, command: str | None) -> None:
     click.echo(found.get_help(click.Context(found, group, command)))
 
 
-@main.command(short_help="Print what completes commands as they are typed.")
+@main.command(short_help="Print a script for shell completion.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a script that makes a shell complete commands and options.

@@ -1,4 +1,4 @@
-"""Options about sources that do not lie on each other."""
+"""Options about sources that are not registered."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ align_options = all_of(
         default="none",
         show_default=True,
         metavar="HOW",
-        help="Lay the sources on one another: auto finds how; shift, similarity, affine or "
-        "homography are no more than that; flow follows parallax, too (pairs and folders of "
-        "pairs); once is one transform for all (folders and films).",
+        help="Align the sources: auto finds the simplest model that fits; shift, similarity, "
+        "affine or homography use that model; flow follows parallax, too (pairs and folders of "
+        "pairs); once finds one transform for all (folders and films).",
     ),
     click.option(
         "--align-to",
         metavar="a|b|NUMBER",
-        help="The source that stays where it is; the first is 1.  [default: whose size --resize "
-        "asks for, or the middle one; of two, b]",
+        help="The source that stays where it is; the first is 1.  [default: the one whose size "
+        "--resize asks for, or the middle one; of two, b]",
     ),
     click.option(
         "--transform",
         "transform_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Lay A on B by a transform that --save-transform wrote.",
+        help="Align A to B by a transform that --save-transform wrote.",
     ),
     click.option(
         "--save-transform",
@@ -68,7 +68,7 @@ def alignment_settings(
 
 
 def check_alignment(settings: dict[str, Any]) -> None:
-    """Raise where it is said how sources are laid on one another, and none of them is moved."""
+    """Raise if options of the alignment are given, and nothing is aligned."""
     if not checked(settings).moves:
         said = {"--align-to": "align_to", "--crop": "crop"}
         idle = (None, "none")
@@ -77,7 +77,7 @@ def check_alignment(settings: dict[str, Any]) -> None:
 
 
 def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:
-    """Raise before the work is done, where there would be nothing to write, or no place for it."""
+    """Raise before the work is done if there would be no transform, or no place to write it."""
     from ddfm.storage.outputs import check_writable
 
     if save_transform is not None:

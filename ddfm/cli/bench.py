@@ -18,7 +18,7 @@ from ddfm.cli.options import (
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 if TYPE_CHECKING:
-    from ddfm.bench import Dataset
+    from ddfm.bench import Dataset, Method
     from ddfm.storage.manifest import Shard
 
 __all__ = ["bench", "folder_names"]
@@ -28,21 +28,21 @@ __all__ = ["bench", "folder_names"]
 @click.argument(
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER..."
 )
-@click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="Where to.")
+@click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="The folder to write.")
 @fuser_options
 @resize_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="A table per configuration, with keywords of ddfm.Fuser; the options here hold for all.",
+    help="A table per configuration, with keywords of ddfm.Fuser; options given here hold for all.",
 )
 @click.option("--baselines", is_flag=True, help="Also average, maximum, Laplacian pyramid, ...")
 @click.option(
     "--also",
     multiple=True,
     metavar="NAME=DIR",
-    help="Also the results of another method, in DIR/SET/ or DIR, named as the pairs.",
+    help="Also measure the results of another method, in DIR/SET/ or DIR, named like the pairs.",
 )
 @click.option(
     "--degrade",
@@ -50,23 +50,23 @@ __all__ = ["bench", "folder_names"]
     metavar="KIND=AMOUNT",
     help="Also fuse degraded sources: noise=15, scale-a=4, blur-a=1.5, stripes-a=6, jpeg-a=30, "
     "frame-a=0.7, dead-a=0.001, rician-b=10, poisson-a=4, several with commas, or mixed. With "
-    "--baselines, after classical methods, too. May be given several times.",
+    "--baselines, also after restoration by classical methods. May be given several times.",
 )
-@click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if not known.")
-@click.option("--limit", type=click.IntRange(1), help="Pairs of each set, at most.")
-@click.option("--only", metavar="NAME,...", help="These pairs only, of whichever set.")
+@click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if others.")
+@click.option("--limit", type=click.IntRange(1), help="Use at most so many pairs of each set.")
+@click.option("--only", metavar="NAME,...", help="Use these pairs only, of any set.")
 @ssim_range_option
 @click.option(
     "--columns",
     metavar="EN,VIF,...",
-    help="Metrics of tables.md and tables.tex.  [default: those that papers have, and the task's]",
+    help="Metrics in tables.md and tables.tex.  [default: those of papers, and of the task]",
 )
 @click.option(
     "--detect",
     "boxes",
     type=click.Path(path_type=Path),
     metavar="BOXES.csv",
-    help="Also what a detector finds of these boxes, in all results and in each source alone.",
+    help="Also score what detectors find of these boxes, in all results and in each source.",
 )
 @click.option(
     "--detector",
@@ -76,7 +76,8 @@ __all__ = ["bench", "folder_names"]
     help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
 )
 @shard_option(
-    "Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without writes the report."
+    "Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without it then writes the "
+    "report."
 )
 @verify_option
 @quiet_option
@@ -122,15 +123,7 @@ def bench(
 
     names = folder_names(subfolders)
     whats = [room.find_degradation(said) for said in degrade]
-    others = dict(_named(text) for text in also)
-    own_name = "default" if settings["method"] == "ddfm" else settings["method"]
-    given = {None: settings} if config is None else room.read_configs(config)
-    methods = [
-        room.configured(name or own_name, settings | own if name else own)
-        for name, own in given.items()
-    ]
-    methods += [room.baseline(name) for name in room.BASELINES if baselines]
-    methods += [room.from_folder(name, folder) for name, folder in others.items()]
+    methods = _methods(settings, config, baselines, also)
     chosen = None if only is None else [name.strip() for name in only.split(",")]
     sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]
     if chosen is not None:
@@ -162,8 +155,22 @@ def bench(
     return None if result.ok else 1
 
 
+def _methods(
+    settings: dict[str, Any], config: Path | None, baselines: bool, also: tuple[str, ...]
+) -> list[Method]:
+    """The rows of the tables: configurations of ours, baselines, and the results of others."""
+    import ddfm.bench as room
+
+    others = dict(_named(text) for text in also)
+    name = "default" if settings["method"] == "ddfm" else settings["method"]
+    given = {name: {}} if config is None else room.read_configs(config)
+    methods = [room.configured(name, settings | own) for name, own in given.items()]
+    methods += [room.baseline(name) for name in room.BASELINES if baselines]
+    return methods + [room.from_folder(name, folder) for name, folder in others.items()]
+
+
 def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | None:
-    """The names of --subfolders: two, or more unless there may be two only."""
+    """The names in --subfolders: two, or, unless `only_two`, more."""
     if text is None:
         return None
     names = tuple(part.strip() for part in text.split(","))

@@ -16,7 +16,6 @@ from ddfm.cli.alignment import (
 )
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
-    check_sources,
     checked,
     fuser_options,
     quiet_option,
@@ -24,6 +23,7 @@ from ddfm.cli.options import (
     shard_option,
     verify_option,
 )
+from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 from ddfm.progress import stage
@@ -42,13 +42,13 @@ __all__ = ["film", "fuse_film"]
     "--output",
     required=True,
     type=OutputPath(),
-    help="Where to: .mp4 or .mov (H.264), .mkv (without loss), or, without a suffix, a folder of "
-    "frames.",
+    help="The film to write: .mp4 or .mov (H.264), .mkv (lossless), or, without a suffix, a folder "
+    "of frames.",
 )
 @click.option(
     "--pattern",
     metavar="A:B",
-    help="Folders: the names of two frames that belong together, as for `ddfm fuse`.",
+    help="Folders: the names of a pair of frames, as for `ddfm fuse`.",
 )
 @click.option(
     "--rate",
@@ -65,12 +65,12 @@ __all__ = ["film", "fuse_film"]
     default="auto",
     show_default=True,
     metavar="a|b|none",
-    help="Whose sound the result has, if it is a video: that of the one that has any (auto).",
+    help="Whose sound a video gets: that of A, of B, of the one that has any (auto), or none.",
 )
 @click.option(
     "--warm",
     is_flag=True,
-    help="Begin each frame with the result of the one before; for likelihood default, or --start.",
+    help="Begin each frame with the previous result; for likelihood default, or with --start.",
 )
 @shard_option(
     "Fuse only the I-th of N ranges of frames (3/8, auto/8, auto; as for `ddfm fuse`): into the "
@@ -110,8 +110,8 @@ def film(
 
     Each is a video, or a folder of frames, in the order of the numbers in their names. Noise is
     averaged over time where nothing moves, all frames get the same noise of the sampler, and
-    contrast follows the scene slowly. Where the output is a folder, an interrupted run goes on
-    where it was, but with --warm begins anew.
+    contrast follows the scene slowly. If the output is a folder, an interrupted run goes on where
+    it was; with --warm it starts again.
 
     \b
     Examples:
@@ -150,9 +150,8 @@ def fuse_film(
     save_transform: Path | None = None,
     **how: Any,
 ) -> None:
-    """Fuses a film as `ddfm film` does, and says on standard error how it went."""
-    for source in (a, b):
-        check_sources([source])
+    """Fuses a film as `ddfm film` does, and reports on standard error."""
+    check_there((a, b))
     config = checked(settings)
     stage("loading")
     from ddfm.fuser import Fuser

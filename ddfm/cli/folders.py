@@ -1,4 +1,4 @@
-"""Folders of images that belong together, on the command line."""
+"""Options about folders of images, and `ddfm fuse` for them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ folder_options = all_of(
     click.option(
         "--pattern",
         metavar="A:B...",
-        help="Folders: the names of a pair, {} being what they share, * anything: "
+        help="Folders: the names of a pair, with {} for what they share and * for anything: "
         "'{}_thermal.png:{}_rgb.jpg'.  [default: names without words such as ir, vis]",
     ),
     click.option(
         "--format",
         metavar="SUFFIX",
-        help="Folders, and standard output: the format of results.  [default: png; in folders tif "
+        help="Folders and standard output: the format of results.  [default: png; in folders tif "
         "for pairs of TIFF files]",
     ),
     click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing."),
@@ -40,13 +40,13 @@ folder_options = all_of(
     click.option(
         "--engine",
         metavar="threads|dask",
-        help="Folders: threads of this process read ahead and write behind; dask has as many "
-        "workers as there are processors, or those of --scheduler.  [default: threads]",
+        help="Folders: threads reads ahead and writes behind in this process; dask uses a worker "
+        "per processor, or those of --scheduler.  [default: threads]",
     ),
     click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Folders: of a Dask cluster, such as tcp://node1:8786.",
+        help="Folders: the address of a Dask cluster, such as tcp://node1:8786.",
     ),
     verify_option,
 )
@@ -54,7 +54,7 @@ folder_options = all_of(
 
 @dataclass(frozen=True)
 class OfFolders:
-    """What was said of folders."""
+    """The options about folders."""
 
     pattern: str | None
     format: str | None
@@ -75,7 +75,7 @@ def fuse_files_of_folders(
     progress: bool | None,
     as_json: bool,
 ) -> int | None:
-    """Fuses what belongs together, says how it went, and returns the exit code."""
+    """Fuses the pairs of folders, reports what happened, and returns the exit code."""
     if save_transform is not None and settings["align"] != "once":
         raise click.UsageError("--save-transform is for one pair, or goes with --align once")
     if len(sources) == 1 and said.pattern is not None:
@@ -86,7 +86,7 @@ def fuse_files_of_folders(
 
     if said.format is not None:
         output_suffix(said.format)
-    fuser = Unloaded(settings)  # nothing is loaded for a plan, nor where all is done
+    fuser = Unloaded(settings)  # a plan, or a finished folder, needs no prior
     how: dict[str, Any] = {
         "suffix": said.format,
         "dry_run": said.dry_run,

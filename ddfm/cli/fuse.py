@@ -19,7 +19,6 @@ from ddfm.cli.images import OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
-    check_sources,
     checked,
     echo_json,
     fuser_options,
@@ -30,6 +29,7 @@ from ddfm.cli.options import (
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
 from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
 from ddfm.progress import stage
@@ -52,7 +52,7 @@ __all__ = ["fuse"]
     "--output",
     required=True,
     type=OutputPath(),
-    help="Where to; the suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
+    help="The file to write; its suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
     "For folders, a folder; - is standard output.",
 )
 @fuser_options
@@ -80,16 +80,15 @@ def fuse(
 ) -> int | None:
     """Fuse images of one scene: A is infrared, CT, PET, ..., and B is visible, MRI, ...
 
-    They lie on each other pixel by pixel, or are brought there by --align auto.
-
-    Or any number of them: exposures, or pictures of differing focus (--task). The result has their
-    size, and the depth of the deepest one. Colours are kept.
+    They match pixel by pixel, or are aligned by --align auto. There may be any number of them:
+    exposures, or pictures of differing focus (--task). The result has their size, and the depth of
+    the deepest one. Colours are kept.
 
     One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both. Videos are
     fused as by `ddfm film`.
 
-    Of two folders, or more, the images that belong together by their names are fused. What was done
-    before with the same settings is skipped, so that an interrupted run goes on where it was.
+    In two folders, or more, images are paired by their names. What was done before with the same
+    settings is skipped, so that an interrupted run goes on where it was.
 
     \b
     Examples:
@@ -165,7 +164,7 @@ def _fuse_images(
     suffix: str | None,
     quiet: bool,
 ) -> Fusion:
-    """Fuses one scene, and writes all that was asked for."""
+    """Fuses one scene, and writes the result with everything beside it."""
     from ddfm.imaging.sources import common_size, read_sources
     from ddfm.imaging.writing import check_output, output_suffix
 

@@ -24,14 +24,13 @@ image_options = all_of(
         "--check",
         type=OutputPath(),
         metavar="FILE",
-        help="Write an image of how the sources lie: checkerboard and edges, before and after.",
+        help="Write an image that shows the alignment: checkerboard and edges, before and after.",
     ),
     click.option(
         "--save-sources",
         type=OutputPath(),
         metavar="DIR",
-        help="Write the sources there as they were fused: enlarged, without noise, stripes and "
-        "blur.",
+        help="Write the sources as they were fused: enlarged, without noise, stripes and blur.",
     ),
     click.option(
         "--preview",
@@ -42,14 +41,14 @@ image_options = all_of(
         "--save-steps",
         type=OutputPath(),
         metavar="DIR",
-        help="Write the estimate of every step there, before and after the likelihood.",
+        help="Write the estimate of every step, before and after the likelihood.",
     ),
     trust_options,
     click.option(
         "--show",
         multiple=True,
         metavar="VIEW",
-        help="Also write a picture to look at, beside the result: side-by-side, before-after or "
+        help="Also write a picture for viewing beside the result: side-by-side, before-after or "
         "overlay (temperatures in false colours). May be given several times.",
     ),
     click.option(
@@ -63,7 +62,7 @@ image_options = all_of(
 
 @dataclass(frozen=True)
 class OfImages:
-    """What was said of one scene."""
+    """The options about one scene."""
 
     check: Path | None
     save_sources: Path | None
@@ -77,7 +76,7 @@ class OfImages:
 
     @property
     def longest(self) -> int | None:
-        """To how many pixels the longest side is reduced."""
+        """The number of pixels that the longest side is reduced to."""
         return PREVIEW if self.preview else None
 
     def beside(self, save_transform: Path | None) -> Beside:

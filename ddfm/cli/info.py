@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Say what made a picture, a volume or a film.")
+@click.command(short_help="Show what made a picture, a volume or a film.")
 @click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
 def info(result: Path, as_json: bool) -> None:
-    """Say what made a result: version, weights, settings, and the sources' sha256.
+    """Show what made a result: version, weights, settings, and the sha256 of the sources.
 
-    It stands in the file, unless it was stripped, and --like RESULT, of the command that made it,
-    does the same again. With --json, null stands for a file that does not say it.
+    This record is in the file, unless it was stripped. The command that made the result repeats it
+    with --like RESULT. With --json, null stands for a file without a record.
 
     \b
     Examples:

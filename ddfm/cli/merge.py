@@ -10,6 +10,8 @@ from ddfm.cli.options import quiet_option, verify_option
 
 __all__ = ["merge"]
 
+UNSEEN = "what failed, or never began, is not counted: the same command without --shard makes it"
+
 
 @click.command(short_help="Join what runs with --shard have made.")
 @click.argument("out", type=click.Path(path_type=Path))
@@ -18,10 +20,12 @@ __all__ = ["merge"]
 def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     """Join what shards have made, and report what is missing.
 
+    Missing is what was made and is gone. What failed, or was never begun, is not known here.
+
     OUT is a folder of `ddfm fuse --shard` or `ddfm film --shard`, whose manifests become one; or
     the video whose parts `ddfm film --shard` has made, which are joined without encoding them
-    again. Pictures, volumes and benchmarks need it not: a run without --shard knows what is there,
-    and fuses what is missing.
+    again. Folders, volumes and benchmarks do not need this: a run without --shard finds what is
+    there, and fuses what is missing.
 
     \b
     Examples:
@@ -35,4 +39,6 @@ def merge(out: Path, verify: bool, quiet: bool) -> int | None:
     merged = merge_film(out) if video else merge_shards(out, verify=verify)
     if not quiet or not merged.ok:
         click.echo(merged, err=True)
+        if not video:
+            click.echo(UNSEEN, err=True)
     return None if merged.ok else 1

@@ -1,4 +1,4 @@
-"""Options about what comes along in a picture beside its pixels, and about doing the same again."""
+"""Options about metadata, and about repeating what made a result."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _like = click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="RESULT",
-    help="Take the settings that made this result (see `ddfm info`), but for those that are "
-    "given here; the same sources give the same bytes.",
+    help="Use the settings that made this result (see `ddfm info`), except those given here; the "
+    "same sources give the same bytes.",
 )
 metadata_options = all_of(
     click.option(
@@ -34,18 +34,18 @@ metadata_options = all_of(
         metavar="WHOSE",
         default="auto",
         show_default=True,
-        help="Whose EXIF, XMP and coordinates come along: a, b, none, or auto: of whoever gives "
-        "the colour, else of B.",
+        help="Whose EXIF, XMP and coordinates the result gets: a, b, none, or auto: those of the "
+        "source that gives the colour, else of B.",
     ),
     click.option(
         "--strip",
         is_flag=True,
-        help="Leave out all of it, the colour profile and what made the picture too.",
+        help="Write no metadata: no EXIF, no colour profile, no record of what made the picture.",
     ),
     _like,
 )
 record_options = all_of(
-    click.option("--strip", is_flag=True, help="Leave out what made it, which `ddfm info` prints."),
+    click.option("--strip", is_flag=True, help="Write no record of the settings for `ddfm info`."),
     _like,
 )
 _CALLED = {  # keywords whose option has another name
@@ -60,12 +60,12 @@ _CALLED = {  # keywords whose option has another name
 def as_recorded(
     like: Path | None, settings: dict[str, Any], how: dict[str, Any], kind: str = "picture"
 ) -> tuple[dict[str, Any], dict[str, Any], Record | None]:
-    """What the command line says, and of what it leaves, as the record in --like has it, if any.
+    """The settings of the command line; those not given there from the record in --like, if any.
 
     Args:
         like: the result with the record.
         settings: keywords of a `Fuser`.
-        how: what is said beside these, of a volume or a film.
+        how: further settings, of a volume or a film.
         kind: what the result must be.
     """
     if like is None:
@@ -83,13 +83,13 @@ def as_recorded(
 
 
 def check_metadata(settings: dict[str, Any]) -> None:
-    """Raise where metadata is asked for that the result would be without."""
+    """Raise if metadata is both asked for and left out."""
     if settings["strip"] and is_said("metadata_from") and settings["metadata_from"] != "none":
         raise click.UsageError("--metadata-from keeps what --strip leaves out; use either")
 
 
 def warn_of_changes(before: Record | None, now: Record | None, like: Path | None) -> None:
-    """A warning for each thing that is not as it was, where --like says how that was."""
+    """Warns of each thing that differs from when the result of --like was made."""
     if before is None or now is None or like is None:
         return
     import warnings

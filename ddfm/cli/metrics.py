@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ddfm.cli.groups import is_said
 from ddfm.cli.options import reading_options, ssim_range_option
 from ddfm.cli.writing import say
 
@@ -22,16 +23,16 @@ __all__ = ["metrics"]
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
-@click.option("--json", "form", flag_value="json", help="As JSON, with all digits.")
-@click.option("--csv", "form", flag_value="csv", help="As CSV, with all digits, a line per pair.")
-@click.option("--markdown", "form", flag_value="markdown", help="As a table of Markdown.")
-@click.option("--latex", "form", flag_value="latex", help="As a table of LaTeX.")
+@click.option("--json", is_flag=True, help="As JSON, with all digits.")
+@click.option("--csv", is_flag=True, help="As CSV, with all digits, a line per pair.")
+@click.option("--markdown", is_flag=True, help="As a table of Markdown.")
+@click.option("--latex", is_flag=True, help="As a table of LaTeX.")
 @click.option(
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="These only, with commas between.  [default: all that fit the sources; in tables those "
-    "that papers have, and the task's]",
+    help="Only these, separated by commas.  [default: all that fit the sources; in tables those of "
+    "papers, and of the task]",
 )
 @click.option(
     "--task",
@@ -47,15 +48,15 @@ __all__ = ["metrics"]
 def metrics(
     fused: Path,
     sources: tuple[Path, ...],
-    form: str | None,
     chosen: str | None,
     task: str | None,
     pattern: str | None,
     ssim_range: float,
+    **forms: bool,
 ) -> int | None:
-    """All metrics of a FUSED image, or the means over a folder of them, and its sources A and B.
+    """Measure a FUSED image, or a folder of them and their mean, against the sources A and B.
 
-    There may be more than two sources. Of folders, files belong together by their names.
+    There may be more than two sources. The files of folders are matched by their names.
     docs/metrics.md says what each metric rewards, and how it is fooled.
 
     \b
@@ -69,7 +70,7 @@ def metrics(
     from ddfm.metrics import evaluate, metrics_of_papers
     from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 
-    names = None
+    form, names = _form(forms), None
     if form in ("markdown", "latex"):
         names = metrics_of_papers(task, len(sources))
     if chosen is not None:
@@ -88,6 +89,15 @@ def metrics(
     for line in measured.problems + measured.leftovers:
         say(line, err=True)
     return 1 if measured.problems else None
+
+
+def _form(forms: dict[str, bool]) -> str | None:
+    """The one that was asked for; one on the command line goes before one set by default."""
+    asked = [form for form, wanted in forms.items() if wanted]
+    asked = [form for form in asked if is_said(form)] or asked
+    if len(asked) > 1:
+        raise click.UsageError(f"--{asked[0]} and --{asked[1]} are two forms; use one")
+    return asked[0] if asked else None
 
 
 def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Options about how the files of images are read: their levels, and temperatures."""
+"""Options about how image files are read: their levels, and temperatures."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ opening_options = all_of(
         "--range-a",
         metavar="LOW HIGH|full|auto",
         callback=_parsed,
-        help="What is black and white in A, in its own values, such as 7000 9000; full is all of "
-        "its depth.  [default: auto; of 16 bits that use less than a fifth, that part]",
+        help="What is black and white in A, in its own values, such as 7000 9000; full is its "
+        "whole depth.  [default: auto; of 16 bits that use less than a fifth, that part]",
     ),
     click.option(
         "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
@@ -80,14 +80,14 @@ opening_options = all_of(
         "--page",
         type=int,
         metavar="NUMBER",
-        help="Which picture, from 0, of files that hold several (TIFF, GIF, WebP).  "
+        help="Which picture, counted from 0, of files that hold several (TIFF, GIF, WebP).  "
         "[default: the first]",
     ),
     click.option(
         "--celsius",
         metavar="LOW HIGH|camera",
         callback=_parsed,
-        help="FLIR: the temperatures that become black and white; camera: those that it was set "
+        help="FLIR: the temperatures that become black and white; camera: those the camera was set "
         "to.  [default: by percentiles]",
     ),
     click.option(
@@ -95,20 +95,20 @@ opening_options = all_of(
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR, DJI: instead, what share of the pixels, in percent, is colder than black, and "
-        "than white.  [default: 1 99]",
+        help="FLIR, DJI: instead, which percentage of the pixels is colder than black, and than "
+        "white.  [default: 1 99]",
     ),
     click.option(
         "--grid",
         metavar="visible|thermal",
-        help="FLIR: whose pixels the result has.  [default: visible]",
+        help="FLIR: the image whose pixels the result has.  [default: visible]",
     ),
 )
 
 
 @dataclass(frozen=True)
 class OfFiles:
-    """What was said of how files are read."""
+    """The options about how files are read."""
 
     range_a: str | Levels | None
     range_b: str | Levels | None
@@ -118,11 +118,11 @@ class OfFiles:
     grid: str | None
 
     def opening(self, *, alone: bool, longest: int | None, record: Record | None) -> Opening:
-        """How they are; where nothing was said, as a record says, if there is one.
+        """How files are read; where no option says so, as in the record, if there is one.
 
         Args:
-            alone: of one radiometric file, or of a folder of them.
-            longest: to how many pixels the longest side is reduced.
+            alone: whether there is one radiometric file, or one folder of them.
+            longest: the number of pixels that the longest side is reduced to.
         """
         from dataclasses import replace
         from itertools import zip_longest
@@ -155,7 +155,7 @@ class OfFiles:
 
 
 def say_equal(pictures: tuple[Picture, ...]) -> None:
-    """Of two sources that are one picture, which is mostly a slip of the pen."""
+    """Tells the user if two sources are the same picture, which is mostly a typing error."""
     import numpy as np
 
     def equal(a: np.ndarray, b: np.ndarray) -> bool:
@@ -169,7 +169,7 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:
-    """Of a picture that is spread though nobody said so."""
+    """Tells the user which pictures have their levels spread by default."""
     from ddfm.imaging.formats.dji import COUNTS
     from ddfm.imaging.levels import used
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ddfm.cli.pipes import DASH
 from ddfm.cli.status import be_quiet, verbose_option
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "all_of",
-    "check_sources",
     "checked",
     "echo_json",
     "fuser_options",
@@ -35,7 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """What gives a command these options, which its help lists in this order."""
+    """A decorator that adds these options to a command, in this order in its help."""
 
     def with_all(command: Command) -> Command:
         for option in reversed(options):
@@ -62,7 +59,7 @@ quiet_option = click.option(
 verify_option = click.option(
     "--verify",
     is_flag=True,
-    help="Compare the contents of files to know what was done before, not their sizes and times.",
+    help="Recognise finished work by the contents of files, not by their sizes and times.",
 )
 
 ssim_range_option = click.option(
@@ -70,7 +67,7 @@ ssim_range_option = click.option(
     type=float,
     default=2.0,
     show_default=True,
-    help="Data range of SSIM: 2 as published tables have it; 255 is right for 8 bits.",
+    help="Data range of SSIM: 2, as in published tables; 255 is right for 8 bits.",
 )
 
 
@@ -86,8 +83,8 @@ reading_options = click.option(
     metavar="NUMBER",
     expose_value=False,
     callback=_limit_pixels,
-    help="The most pixels of a picture, a frame or a slice, in millions; memory has a limit of "
-    "its own, DDFM_MAX_BYTES.  [default: 180]",
+    help="Refuse pictures, frames and slices of more pixels than this, in millions; memory is "
+    "limited by DDFM_MAX_BYTES.  [default: 180]",
 )
 
 json_option = click.option(
@@ -99,7 +96,7 @@ json_option = click.option(
 
 
 def shard_option(what: str) -> Callable[[Command], Command]:
-    """Which part of the work is done, a `Shard` or None; `what` says in the help what parts are."""
+    """Which part of the work is done, a `Shard` or None; `what` is its help text."""
     return click.option("--shard", metavar="I/N", callback=_shard, help=what)
 
 
@@ -110,13 +107,13 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
 
 
 def port_option(default: int) -> Callable[[Command], Command]:
-    """Where a command is to listen."""
+    """The port that a command listens on."""
     return click.option(
         "--port",
         default=default,
         show_default=True,
         type=click.IntRange(0, 65535),
-        help="0 takes any that is free.",
+        help="The port to listen on; 0 takes any that is free.",
     )
 
 
@@ -125,11 +122,11 @@ resize_option = click.option(
     metavar="HOW",
     default="auto",
     show_default=True,
-    help="Where sizes differ: bring all to the size of A (a), of B (b), or of the finest, if "
-    "they are of one shape (auto); or refuse them (error).",
+    help="If sizes differ: bring all sources to the size of A (a), of B (b), or of the finest, if "
+    "they have one shape (auto); or refuse them (error).",
 )
 
-# The arguments of `ddfm.Fuser` by the same names, and those of all readers.
+# The arguments of `ddfm.Fuser`, by the same names, and those of all readers.
 fuser_options = all_of(
     click.option(
         "--prior",
@@ -144,12 +141,12 @@ fuser_options = all_of(
         metavar="ddfm|dmfuse",
         default="ddfm",
         show_default=True,
-        help="ddfm, or dmfuse: one pass of a small network, trained for infrared and visible.",
+        help="ddfm, or dmfuse: one pass of a small network trained for infrared and visible.",
     ),
     click.option(
         "--head",
         metavar="FILE",
-        help="dmfuse: weights of `ddfm train-dmfuse`.  [default: those of ddfm]",
+        help="dmfuse: weights from `ddfm train-dmfuse`.  [default: the shipped ones]",
     ),
     click.option(
         "--task",
@@ -164,15 +161,15 @@ fuser_options = all_of(
         metavar="NAME",
         default="default",
         show_default=True,
-        help="How the sources have their say: default (ours), paper (DDFM as published) or "
-        "reference (as its authors' program does it).",
+        help="How the sources pull on the result: default (ours), paper (DDFM as published) or "
+        "reference (as in its authors' program).",
     ),
     click.option(
         "--quality",
         metavar="default|fast",
         default="default",
         show_default=True,
-        help="fast makes one pass, no more, and asks the network only to remove noise.",
+        help="fast makes a single pass, and uses the network only to remove noise.",
     ),
     click.option(
         "--sampler",
@@ -188,8 +185,8 @@ fuser_options = all_of(
     click.option(
         "--start",
         type=int,
-        help="Timestep to begin at, with a first guess and as much noise as there is then, rather "
-        "than with noise alone.  [default: by likelihood]",
+        help="Timestep to begin at, from a first guess with the noise of that step, instead of "
+        "from pure noise.  [default: by likelihood]",
     ),
     click.option(
         "--balance",
@@ -203,7 +200,7 @@ fuser_options = all_of(
         type=int,
         default=3407,
         show_default=True,
-        help="The number that noise is drawn from; the same seed gives the same pixels.",
+        help="Seed of the random noise; the same seed gives the same pixels.",
     ),
     click.option(
         "--device",
@@ -217,8 +214,8 @@ fuser_options = all_of(
         metavar="NAME",
         default="auto",
         show_default=True,
-        help="Numbers that the network computes in: float32, bfloat16, float16, or auto: bfloat16 "
-        "where the processor has instructions for it and it makes no difference to be seen.",
+        help="Number format of the network: float32, bfloat16, float16, or auto: bfloat16 where "
+        "the processor has instructions for it and it makes no visible difference.",
     ),
     click.option(
         "--tone",
@@ -233,14 +230,14 @@ fuser_options = all_of(
         metavar="auto|a|b|grey",
         default="auto",
         show_default=True,
-        help="Whose colours are kept: those of A (a), of B (b), of whoever has any (auto), or "
-        "nobody's (grey).",
+        help="Whose colours are kept: those of A (a), of B (b), of every source in colour (auto), "
+        "or none (grey).",
     ),
     click.option(
         "--tile",
         type=int,
-        help="Side in pixels of the tiles in which large images go through the network; 0: none.  "
-        "[default: by size]",
+        help="Side in pixels of the tiles in which large images go through the network; 0 is no "
+        "tiles.  [default: by size]",
     ),
     verbose_option,
     reading_options,
@@ -248,7 +245,7 @@ fuser_options = all_of(
 
 
 def checked(settings: dict[str, Any]) -> FusionConfig:
-    """The configuration that the options say, or an error; neither weights nor torch are read."""
+    """The configuration that the options say, or an error; loads neither weights nor torch."""
     from ddfm.config import FusionConfig
     from ddfm.numerics.device import check_dtype
     from ddfm.priors.catalog import check_prior
@@ -256,23 +253,6 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
     check_dtype(settings["dtype"])
     check_prior(settings["prior"])
     return FusionConfig.among(settings)
-
-
-def check_sources(sources: Sequence[Path]) -> None:
-    """Refuses sources that there are not, and folders beside files."""
-    from ddfm.errors import InputError, StorageError
-
-    for source in sources:
-        if source != DASH and not source.exists():
-            raise StorageError(f"cannot read {source}: there is no such file or folder")
-    folders = [source for source in sources if source.is_dir()]
-    others = len(sources) - len(folders)
-    if folders and others:
-        raise InputError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
-            f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
-        )
 
 
 def echo_json(value: object) -> None:

@@ -19,7 +19,7 @@ _OURS = False  # whether memory is kept as said here
 
 
 def prepare() -> None:
-    """All of it; nothing where torch is loaded already, and the process is somebody else's."""
+    """Sets both, unless torch is loaded already, and the process is another program's."""
     if "torch" not in sys.modules:
         _let_threads_sleep()
         _keep_memory()

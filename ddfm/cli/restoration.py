@@ -1,4 +1,4 @@
-"""Options about what happened to each source on its way into its file."""
+"""Options about defects of each source."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _SAID: dict[str, tuple[Any, str, str]] = {
     "scale": (
         float,
         "FACTOR",
-        "How many pixels of the result one of {0} covers, along each side.  [default: found out]",
+        "How many pixels of the result one of {0} covers, along each side.  [default: estimated]",
     ),
     "blur": (
         str,
         "SIGMA",
         "Blur of {0}, in its own pixels: the deviation of a Gaussian; or LENGTH,ANGLE of a motion; "
-        "or a picture of what a point becomes.",
+        "or a picture of the blurred point (the kernel).",
     ),
     "noise": (
         str,
         "LEVEL",
-        "Deviation of the noise of {0}, in levels of 255: 12; rician,12 of an MRI; poisson,4 of "
-        "few photons, each of 4 levels, or poisson,4,2 with 2 of the camera; shared,12,0.8 where "
-        "pixels share it, 0.8 of them wide.  [default: found out]",
+        "Noise of {0}, in levels of 255: 12, the standard deviation; rician,12 in MRI; poisson,4 "
+        "for photons of 4 levels each, poisson,4,2 with readout noise of 2; shared,12,0.8 for "
+        "noise blurred over 0.8 pixels.  [default: estimated]",
     ),
-    "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: found out]"),
-    "mask": (str, "FILE", "A picture that is white where {0} has something to say."),
+    "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: estimated]"),
+    "mask": (str, "FILE", "A picture that is white where {0} is valid."),
     "jpeg": (
         int,
         "QUALITY",
-        "{0} was compressed with this quality, which is undone; 0 is none.  [default: found out]",
+        "Undo the compression of {0} with this quality; 0 is none.  [default: estimated]",
     ),
 }
 observation_options = all_of(
@@ -49,13 +49,13 @@ observation_options = all_of(
     click.option(
         "--as-is",
         is_flag=True,
-        help="Look for no enlargement, stripes, dead pixels, frames and JPEG blocks.",
+        help="Do not look for earlier enlargement, stripes, dead pixels, frames and JPEG blocks.",
     ),
 )
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
-    """Takes these options out of all that was said; the keyword of a `Fuser`, if there is need."""
+    """Moves these options from the settings into the keyword `observations`, if any are given."""
     from ddfm.restoration.observation import AS_IT_IS
 
     as_is = settings.pop("as_is")

@@ -1,4 +1,4 @@
-"""Options in the help, in sections: what everybody uses first, what the method is made of last."""
+"""The sections of a long help text: what everybody uses first, parts of the method last."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ __all__ = ["write_options"]
 USUAL = "Options"
 FEW = 21  # options that need no sections
 _SECTIONS = {
-    "To look at, and how sure it is": "show overlay preview save_steps uncertainty samples "
+    "Views, and how certain the result is": "show overlay preview save_steps uncertainty samples "
     "attribution montage",
-    "What happened to the sources before": "scale_a scale_b blur_a blur_b noise_a noise_b "
+    "Defects of the sources": "scale_a scale_b blur_a blur_b noise_a noise_b "
     "stripes_a stripes_b mask_a mask_b jpeg_a jpeg_b as_is save_sources",
-    "What comes along in the file": "metadata_from strip like keep_identity",
-    "How the sources are read, and lie": "task resize range_a range_b page celsius percentiles "
+    "Metadata and the record": "metadata_from strip like keep_identity",
+    "Reading and aligning the sources": "task resize range_a range_b page celsius percentiles "
     "grid axis window_a window_b window_c colormap_a colormap_b colormap_c fwhm_b series_a "
     "series_b number align align_to transform_file save_transform crop check",
-    "Folders, and what was done before": "pattern format dry_run shard engine scheduler verify",
-    "How it is computed": "method likelihood prior head sampler steps start seed device dtype tile "
-    "together max_megapixels",
-    "What is said": "as_json quiet verbose help",
+    "Folders, and finished work": "pattern format dry_run shard engine scheduler verify",
+    "Method and computation": "method likelihood prior head sampler steps start seed device dtype "
+    "tile together max_megapixels",
+    "Messages": "as_json quiet verbose help",
 }
 
 
 def write_options(
     command: click.Command, context: click.Context, formatter: click.HelpFormatter
 ) -> None:
-    """Those of a command, for its help."""
+    """Writes the options of a command into its help."""
     options = [p for p in command.get_params(context) if isinstance(p, click.Option)]
     titles = _SECTIONS if len(options) > FEW else {}
     section_of = {name: title for title, names in titles.items() for name in names.split()}

@@ -30,12 +30,12 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     "--queue",
     default=16,
     show_default=True,
-    help="Requests that a worker takes in at a time; whoever comes then is told to wait (503).",
+    help="Requests that a worker accepts at a time; further ones are answered 503, try again.",
 )
 @click.option(
-    "--max-upload", default=200.0, show_default=True, help="Megabytes of a request, at most."
+    "--max-upload", default=200.0, show_default=True, help="The most megabytes of a request."
 )
-@click.option("--seconds", default=120.0, show_default=True, help="Time of a request, at most.")
+@click.option("--seconds", default=120.0, show_default=True, help="The longest time of a request.")
 @click.option("--prior", default="default", show_default=True, help="See `ddfm priors list`.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, or auto.")
 @click.option("--dtype", default="auto", show_default=True, help="See `ddfm fuse --help`.")
@@ -53,8 +53,8 @@ def serve(
 ) -> None:
     """Answer POST /fuse, with two files or more, with the fused picture. No file is written.
 
-    It listens on this machine only, unless --host says otherwise. There is no password: put a proxy
-    with one before it where others can reach it. OpenAPI is at /openapi.json, a form at /.
+    It listens on this machine only, unless --host says otherwise. There is no password: if others
+    can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a form at /.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Options about how sure a result is, and where it is from."""
+"""Options about how certain a result is, and which source it comes from."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ trust_options = all_of(
         "--uncertainty",
         type=OutputPath(),
         metavar="FILE",
-        help="Write how far each pixel may be off, by the noise of the sources: numbers (.tif), or "
-        "a picture with a scale; of a volume, a volume; of a film, a film.",
+        help="Write how far each pixel may be off, given the noise of the sources: numbers (.tif), "
+        "or a picture with a scale; for a volume, a volume; for a film, a film.",
     ),
     click.option(
         "--samples",
         type=int,
         metavar="NUMBER",
-        help="How many other results, as possible as this one, --uncertainty is taken from.  "
-        "[default: 16]",
+        help="From how many alternative results --uncertainty is computed.  [default: 16]",
     ),
     click.option(
         "--attribution",
         type=OutputPath(),
         metavar="FILE",
-        help="Write which source each pixel has its level and its details from, and what none "
-        "shows: shares (.tif), or a picture with a legend; of a volume, a volume; of a film, a "
+        help="Write from which source each pixel has its level and its details, and what no source "
+        "shows: shares (.tif), or a picture with a legend; for a volume, a volume; for a film, a "
         "film.",
     ),
 )
 
 
 def samples_for(uncertainty: Path | None, samples: int | None) -> int:
-    """How many are needed; 0 where nobody wants to know."""
+    """How many samples are needed; 0 without --uncertainty."""
     if uncertainty is None:
         if samples is not None:
             raise click.UsageError(

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,13 @@ import click
 from ddfm.cli.groups import take
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
 from ddfm.cli.options import (
-    check_sources,
     checked,
     fuser_options,
     quiet_option,
     shard_option,
     verify_option,
 )
+from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import OfVolumes, volume_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
@@ -45,34 +46,35 @@ __all__ = ["volume"]
     "--output",
     required=True,
     type=OutputPath(),
-    help="Where to: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM series.",
+    help="The volume to write: .nii.gz, .nii, .nrrd, or, without a suffix, a folder for a DICOM "
+    "series.",
 )
 @volume_options
 @click.option(
     "--keep-identity",
     is_flag=True,
-    help="DICOM: keep patient and study of A. Without this, nothing is that identifies anyone.",
+    help="DICOM: keep patient and study of A. By default nothing is kept that identifies anyone.",
 )
 @click.option(
     "--montage",
     type=OutputPath(),
     metavar="FILE",
-    help="Also write an image of some slices: the sources above, the result below, "
-    "with the numbers of the slices, the patient's sides, and what is black and white.",
+    help="Also write an image of some slices: the sources above, the result below, with the "
+    "numbers of the slices, the patient's sides, and what is black and white.",
 )
 @click.option(
     "--align",
     default="none",
     show_default=True,
-    help="Lay B on A by mutual information: rigid, or affine.",
+    help="Align B to A by mutual information: rigid, or affine.",
 )
 @click.option(
     "--transform",
     "transform_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Lay B on A by a transform of --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt or "
-    ".mat.",
+    help="Align B to A by a transform from --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt "
+    "or .mat.",
 )
 @click.option(
     "--save-transform",
@@ -93,16 +95,10 @@ def volume(
     a: Path,
     b: Path,
     more: tuple[Path, ...],
-    output: Path,
-    keep_identity: bool,
-    montage: Path | None,
     align: str,
     transform_file: Path | None,
-    save_transform: Path | None,
-    uncertainty: Path | None,
     samples: int | None,
     shard: Shard | None,
-    attribution: Path | None,
     like: Path | None,
     verify: bool,
     quiet: bool,
@@ -111,8 +107,9 @@ def volume(
     """Fuse registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, C... more.
 
     Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    the others are brought there by what all say of the patient's space. An interrupted run goes on
-    where it was: until the volume is written, its slices are kept in a hidden folder beside it.
+    the others are resampled to it by their positions in the patient's space. An interrupted run
+    goes on where it was: until the volume is written, its slices are kept in a hidden folder beside
+    it.
 
     \b
     Examples:
@@ -128,9 +125,8 @@ def volume(
       ddfm volume exam/ exam/ -o fused.nii.gz --series-a 3 --series-b 7
     """
     sources = (a, b, *more)
-    for source in sources:
-        check_sources([source])
-    of_volumes = take(OfVolumes, settings)
+    check_there(sources)
+    of_volumes, outputs = take(OfVolumes, settings), take(_Outputs, settings)
     how = of_volumes.how() | {"align": align, "transform": transform_file}
     settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")
     how = {name: both[name] for name in how}
@@ -139,7 +135,7 @@ def volume(
     from ddfm.pipeline.slices import kept_slices
     from ddfm.pipeline.volumes import fuse_volumes
     from ddfm.storage.ours import protecting
-    from ddfm.volumes.files import check_map_output, check_volume_output, volume_files
+    from ddfm.volumes.files import volume_files
 
     # Some volumes lie in several files, of which only one is named.
     kept = protecting(*(file for volume in sources for file in volume_files(volume)))
@@ -147,21 +143,16 @@ def volume(
     if quiet:
         warnings.simplefilter("ignore", DdfmWarning)
     how["transform"] = _motion(how["transform"])
-    if save_transform is not None:
-        _check_transform_output(save_transform, how, len(sources))
-    check_volume_output(output)
-    count = samples_for(uncertainty, samples)
-    _check_outputs(uncertainty, attribution, montage)
+    outputs.check(how, len(sources))
+    count = samples_for(outputs.uncertainty, samples)
     began = time.monotonic()
     series = both["series_a"], both["series_b"]
     first, second, *others = _read(sources, series, both["numbers"])
-    check_volume_output(output, grid=first)
-    if uncertainty is not None:
-        check_map_output(uncertainty, grid=first)
+    outputs.check_grid(first)
 
     from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
 
-    with kept_slices(output, shard) as folder:
+    with kept_slices(outputs.output, shard) as folder:
         fusion = fuse_volumes(
             first,
             second,
@@ -172,24 +163,19 @@ def volume(
             verify=verify,
             samples=count,
             shard=shard,
-            attribution=attribution is not None,
+            attribution=outputs.attribution is not None,
             progress=False if quiet else None,
         )
         if shard is not None:  # the other slices are not in it
             return
-        fusion.save(output, keep_identity=keep_identity)
-        _write_maps(fusion, uncertainty, attribution, keep_identity=keep_identity)
-        if montage is not None:
-            fusion.montage(montage, axis=how["axis"])
-    if save_transform is not None:
-        _write_transform(save_transform, fusion)
+        outputs.write(fusion, how["axis"])
     warn_of_changes(record, fusion.record, like)
     if not quiet:
-        _say_how(fusion, output, time.monotonic() - began)
+        _say_how(fusion, outputs.output, time.monotonic() - began)
 
 
 def _motion(said: Any) -> Any:
-    """The transform of a file, or of a record, which may hold anything."""
+    """The transform in a file, or in a record, which may hold anything."""
     from ddfm.registration.space_files import checked_motion, read_space_transform
 
     if said is None:
@@ -199,28 +185,63 @@ def _motion(said: Any) -> Any:
     return checked_motion(said, "the transform of the record")
 
 
-def _check_transform_output(path: Path, how: dict[str, Any], count: int) -> None:
-    from ddfm.registration.space_files import check_space_output
+@dataclass(frozen=True)
+class _Outputs:
+    """The options that say what is written."""
 
-    if how["align"] == "none" and how["transform"] is None:
-        raise click.UsageError("--save-transform needs --align, which finds one")
-    if count > 2:
-        raise click.UsageError("--save-transform is for two volumes")
-    check_space_output(path)
+    output: Path
+    keep_identity: bool
+    montage: Path | None
+    save_transform: Path | None
+    uncertainty: Path | None
+    attribution: Path | None
 
+    def check(self, how: dict[str, Any], number: int) -> None:
+        """Raise before so many volumes are read, if something could not be written."""
+        from ddfm.imaging.writing import check_output
+        from ddfm.registration.space_files import check_space_output
+        from ddfm.volumes.files import check_map_output, check_planes_output, check_volume_output
 
-def _check_outputs(
-    uncertainty: Path | None, attribution: Path | None, montage: Path | None
-) -> None:
-    from ddfm.imaging.writing import check_output
-    from ddfm.volumes.files import check_map_output, check_planes_output
+        if self.save_transform is not None:
+            if how["align"] == "none" and how["transform"] is None:
+                raise click.UsageError("--save-transform needs --align, which finds one")
+            if number > 2:
+                raise click.UsageError("--save-transform is for two volumes")
+            check_space_output(self.save_transform)
+        check_volume_output(self.output)
+        if self.uncertainty is not None:
+            check_map_output(self.uncertainty)
+        if self.attribution is not None:
+            check_planes_output(self.attribution)
+        if self.montage is not None:
+            check_output(self.montage)
 
-    if uncertainty is not None:
-        check_map_output(uncertainty)
-    if attribution is not None:
-        check_planes_output(attribution)
-    if montage is not None:
-        check_output(montage)
+    def check_grid(self, first: Volume) -> None:
+        """Raise if a format cannot say where the grid of the first volume lies."""
+        from ddfm.volumes.files import check_map_output, check_volume_output
+
+        check_volume_output(self.output, grid=first)
+        if self.uncertainty is not None:
+            check_map_output(self.uncertainty, grid=first)
+
+    def write(self, fusion: VolumeFusion, axis: int | str | None) -> None:
+        """Writes the volume, and everything that was asked for beside it."""
+        from ddfm.registration.space_files import write_space_transform
+        from ddfm.volumes.files import write_map
+
+        fusion.save(self.output, keep_identity=self.keep_identity)
+        if self.uncertainty is not None and fusion.uncertainty is not None:
+            what, keep = "standard deviation of levels from 0 to 1", self.keep_identity
+            write_map(self.uncertainty, fusion.uncertainty, what, keep_identity=keep)
+        if self.attribution is not None and fusion.attribution is not None:
+            fusion.attribution.save(self.attribution)
+        if self.montage is not None:
+            fusion.montage(self.montage, axis=axis)
+        if self.save_transform is not None:
+            import numpy as np
+
+            found = fusion.settings["alignment"][0]["fixed_to_moving"]
+            write_space_transform(self.save_transform, np.array(found))
 
 
 def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
@@ -242,32 +263,8 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
     ]
 
 
-def _write_maps(
-    fusion: VolumeFusion,
-    uncertainty: Path | None,
-    attribution: Path | None,
-    *,
-    keep_identity: bool,
-) -> None:
-    from ddfm.volumes.files import write_map
-
-    if uncertainty is not None and fusion.uncertainty is not None:
-        what = "standard deviation of levels from 0 to 1"
-        write_map(uncertainty, fusion.uncertainty, what, keep_identity=keep_identity)
-    if attribution is not None and fusion.attribution is not None:
-        fusion.attribution.save(attribution)
-
-
-def _write_transform(path: Path, fusion: VolumeFusion) -> None:
-    import numpy as np
-
-    from ddfm.registration.space_files import write_space_transform
-
-    write_space_transform(path, np.array(fusion.settings["alignment"][0]["fixed_to_moving"]))
-
-
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
-    """What was black and white, and what may identify somebody; on a terminal, how long it took."""
+    """Reports black and white, text burned into pixels, and, on a terminal, the time it took."""
     about = fusion.settings
     columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
     for _, name, (low, high), way in sorted(zip(*columns, strict=True)):

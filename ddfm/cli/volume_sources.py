@@ -32,7 +32,7 @@ volume_options = all_of(
         default=(0.5, 99.5),
         show_default=True,
         metavar="LOW HIGH",
-        help="What is black and white in all others, among the values above background.",
+        help="What is black and white in all others, as percentiles of values above background.",
     ),
     click.option("--colormap-a", metavar="MAP", help="Of A, as --colormap-b."),
     click.option(
@@ -44,8 +44,8 @@ volume_options = all_of(
     click.option(
         "--fwhm-b",
         metavar="WIDTH",
-        help="Resolution of B, a PET or SPECT, such as 5mm, the full width at half maximum of what "
-        "a point becomes: it is undone on the grid of A. 0 is that of its voxels alone.  "
+        help="Resolution of B, a PET or SPECT, as the full width at half maximum of a point, such "
+        "as 5mm: it is undone on the grid of A. 0 is that of its voxels alone.  "
         "[default: B is interpolated]",
     ),
     click.option(
@@ -66,7 +66,7 @@ volume_options = all_of(
         "number",
         type=int,
         metavar="NUMBER",
-        help="Which one, from 0, of files that hold several: a series in time, directions, echoes.",
+        help="Which volume, counted from 0, of files that hold several: times, directions, echoes.",
     ),
     click.option(
         "--together",
@@ -80,7 +80,7 @@ volume_options = all_of(
 
 @dataclass(frozen=True)
 class OfVolumes:
-    """What was said of volumes."""
+    """The options about volumes."""
 
     axis: str | None
     window_a: str | None

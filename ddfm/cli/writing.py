@@ -1,8 +1,8 @@
-"""What commands write: their outputs are told apart from what they read, which is never written to.
+"""What commands write: outputs are told apart from inputs, which are never written to.
 
 A command that writes is a `WritingCommand`, and each of its options that names an output is an
-`OutputPath`. Whatever else it is given is kept as it is, and files of others with it, but for
-`--overwrite`.
+`OutputPath`. Every other path that it is given is protected; files that ddfm did not write are
+replaced only with `--overwrite`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OutputPath(click.Path):
 
 
 class WritingCommand(click.Command):
-    """A command that leaves alone what it is given, and what ddfm did not write."""
+    """A command that changes neither its inputs nor files that ddfm did not write."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,7 +50,7 @@ class WritingCommand(click.Command):
             return super().invoke(ctx)
 
     def _given(self, ctx: click.Context) -> Iterator[Any]:
-        """Whatever may be the path of a file that is read, or a folder of such."""
+        """The values of all parameters that may be paths of inputs, and the files in folders."""
         values: dict[bool, list[Any]] = {True: [], False: []}
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
@@ -65,6 +65,6 @@ class WritingCommand(click.Command):
 
 
 def say(message: object, *, err: bool = False) -> None:
-    """Prints a line, in which names and servers cannot steer the terminal."""
+    """Prints a line, with control characters from file names or servers made visible."""
     clear_status()
     click.echo(printable(message), err=err)

@@ -24,12 +24,12 @@ class Denoiser(Protocol):
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
 
-    Where the likelihood says that the prior's x_0 weighs nothing, the prior is not asked.
+    The prior is not asked where the likelihood says that its x_0 has no weight.
 
     Args:
-        likelihood: (x_0, sigma_t / alpha_t) -> x_0. It remembers, so it serves one run of a
-            sampler. If it has `needs_prior`, that says of sigma_t / alpha_t whether to ask.
-        clip: whether x_0 is clipped to [-1, 1] before the likelihood sees it.
+        likelihood: (x_0, sigma_t / alpha_t) -> x_0. It keeps state, so it is for one run of a
+            sampler. If it has `needs_prior`, that tells from sigma_t / alpha_t whether to ask.
+        clip: whether x_0 is clipped to [-1, 1] before the likelihood gets it.
 
     Attributes:
         x0_prior: the last x_0 before the likelihood.

@@ -1,44 +1,42 @@
-"""A source as it was observed: its noise, what it is likely to have been, and what else.
+"""A source as it was observed: its noise, its likely clean image, and samples of what it may be.
 
-Noise of a known level is a timestep of the diffusion, so the prior says of a noisy source what it
-has been: its mean E[x | y], and, by the sampling loop from that timestep down, samples of p(x | y).
-The loop has one step here, to half of the noise:
+Noise of a known level is a timestep of the diffusion, so the prior can tell what a noisy source y
+was: its mean E[x | y], and, by the sampling loop from that timestep down, samples of p(x | y). Here
+the loop has one step, to half of the noise:
 
     x_1 = m + r (y - m) + sigma_1 sqrt(1 - r) z,    sigma_1 = sigma / 2,    r = (sigma_1 / sigma)^2
     x   = m + WIDER (E[x | x_1] - m),               m = E[x | y],    z ~ N(0, 1)
 
-Of a Gaussian prior, mean and covariance of x are known. Steps as long as this one lose half of the
-deviation, by nearly the same factor for whatever the prior leaves open: of directions to which it
-leaves from a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
+For a Gaussian prior, mean and covariance of x are known. A step as long as this one loses half of
+the deviation, by nearly the same factor in every direction: where the prior leaves a tenth to all
+of the noise, samples have 0.9 to 1.05 of the right deviation.
 
-The prior is surer than it should be: what it takes for noise, and smooths away, may be there.
-With d the deviation that samples have about a pixel, by the above, they have
+The prior is surer than it should be: detail that it smooths away as noise may be real. With d the
+deviation of samples around a pixel, found as above, they get
 
     LOST sqrt(sigma d) z
 
-more: most where the noise is strong and the prior unsure, but something wherever there was noise.
-Of medical pictures it is more, of whose texture the prior has seen less.
-This z is smooth over a pixel, for what is lost is structure and no grain: by it means over an area
-are off, too, and white noise has none.
+in addition: most where the noise is strong and the prior unsure, but some wherever there was noise,
+and more in medical pictures, whose texture the prior knows less well. This z is smooth over a
+pixel, since what is lost is structure rather than grain; means over an area are off because of it,
+too, which white noise would not cause.
 
-And it is told a little less noise than there is (TOLD). Sources come out as near to what they were,
-and fusions nearer: a gradient that is gone leaves its place to the other source.
+The prior is told a little less noise than there is (TOLD). Cleaned sources come out as near to the
+truth, and fusions nearer: where a gradient is lost, the other source fills its place.
 
-Where a source's noise is too weak to be told from texture it is not removed; then nothing but the
-noise itself is known, and x = y + sigma z. What is found there is noise and texture; of white noise
-half is left at half the size, while texture is rougher there, which tells how much of it is noise.
+Noise that is too weak to be told from texture is not removed. Then only the noise itself is known,
+and x = y + sigma z. The level found is of noise and texture together; at half the size, white noise
+is halved and texture is not, which tells how much of it is noise.
 
-A source that was rid of noise before the fusion is its own mean E[x | y], and samples are drawn
-about it likewise; of one that was enlarged afterwards, and that the prior saw in its own size, as
-white noise of LEFT of what was there.
+A source whose noise was removed before the fusion is its own mean E[x | y], and samples are drawn
+around it likewise. If it was enlarged afterwards, LEFT of that noise counts as white noise.
 
-A source that was enlarged k times has lost detail: log2 k octaves of it. Made smaller it loses one
-octave after the other, each one less than the one before by a factor f, which is near 1 where
-edges are sharp or there is grain, and small where a picture is smoother than its pixels; so it is
-found for each place. The octaves that are gone are taken to fall by f^p, f^(p^2), ... with a power
-p of FADES: f itself falls. What is lost at one edge is lost together, so octaves add up. A sample
-has DETAIL times as much z, and of what is lost in a neighbourhood the more where it is steep, by
-the root of how steep.
+A source that was enlarged k times lacks log2 k octaves of detail. Made smaller, it loses one octave
+after the other, each weaker than the last by a factor f: near 1 where edges are sharp or there is
+grain, small where a picture is smoother than its pixels. So f is found for each place. The missing
+octaves are taken to fall by f^p, f^(p^2), ... with a power p of FADES, since f itself falls.
+Octaves are lost together at an edge, so their deviations add up. A sample gets DETAIL times as much
+noise, distributed within a neighbourhood by the root of how steep each pixel is.
 """
 
 from __future__ import annotations
@@ -62,21 +60,21 @@ from ddfm.progress import stage
 
 __all__ = ["LOST", "TOLD", "Observed", "denoised", "observe", "with_independent_noise"]
 
-SHARE = 0.5  # of the noise, that one step leads to
+SHARE = 0.5  # of the noise, where the one step ends
 WIDER = 2.1
-TOLD = 0.95  # of the noise that there is: it takes the less detail for noise
-# By benchmarks/calibration.py, on the pairs that settings are chosen on.
+TOLD = 0.95  # of the noise, so that less detail is taken for noise
+# From benchmarks/calibration.py, on the pairs that settings are chosen on.
 LOST, DETAIL = 0.5, 1.35
 LOST_OF = {"medical": 0.7}
-AROUND = 2.0  # pixels, over which the prior is as sure
+AROUND = 2.0  # pixels, over which the deviation of samples is averaged
 STRUCTURE = 1.0  # pixels, over which what is lost is smooth
-LEFT = 0.35  # of noise that was removed before an enlargement
-FADES = 1.4  # power of the factor that detail falls by, from octave to octave
+LEFT = 0.35  # of the noise that was removed before an enlargement
+FADES = 1.4  # p, by which the factor between octaves changes
 FADES_OF = {"medical": 2.0}  # which are smoother than their pixels
 PASSES = 4  # of back-projection
-ROUGHER = 4.0  # energy of texture at half the size, times that at the full one
-LEAST = 0.5 / 255  # of detail that tells of finer detail
-NEAR = 3.0  # pixels of what was enlarged, over which detail falls alike
+ROUGHER = 4.0  # energy of texture at half the size, relative to the full one
+LEAST = 0.5 / 255  # of detail, to tell how it falls
+NEAR = 3.0  # pixels before the enlargement, over which f is found
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +82,13 @@ class Observed:
     """One source, luminance (1, 1, H, W) in [-1, 1].
 
     Attributes:
-        seen: with its noise.
-        mean: without, as the prior sees it; None where the noise was left.
-        level: standard deviation of the noise, as it was found in the source.
-        clipped: of the noise that was clipped at black and white, 0 where there is none to mend.
-        noise: of the noise that it shares with no other source, from which samples are drawn.
-        lacks: deviation of the detail that it lacks since it was enlarged, pixel by pixel.
-        lost: how much detail may have gone with its noise.
+        seen: the source with its noise.
+        mean: without it, by the prior; None if the noise was left.
+        level: standard deviation of the noise found.
+        clipped: deviation of noise that was clipped at black and white; 0 if nothing is to mend.
+        noise: deviation of the noise that is this source's alone, which samples are drawn with.
+        lacks: deviation of the detail that is missing after an enlargement, pixel by pixel.
+        lost: LOST, or that of the task.
     """
 
     seen: Tensor
@@ -103,18 +101,18 @@ class Observed:
 
     @property
     def likely(self) -> Tensor:
-        """What it is likely to have been."""
+        """The likely clean image."""
         return _unclipped(self.seen if self.mean is None else self.mean, self.clipped)
 
     def drawn(self, prior: Prior, noise: Noise) -> Tensor:
-        """What else it may have been, (N, 1, H, W), a sample for each stream of noise."""
+        """Samples of the clean image, (N, 1, H, W), one for each stream of noise."""
         count = len(noise.generators)
         seen = self.seen.expand(count, -1, -1, -1)
         x = _unclipped(self._drawn(seen, prior, noise), self.clipped)
         return x if self.lacks is None else x + self.lacks * noise(seen)
 
     def _drawn(self, seen: Tensor, prior: Prior, noise: Noise) -> Tensor:
-        """By its noise alone."""
+        """Samples, without clipping and missing detail."""
         if self.mean is None:
             return seen + self.noise * noise(seen)
         sigma, r = SHARE * self.level, SHARE**2
@@ -127,21 +125,28 @@ class Observed:
 
 
 def observe(
-    seen: Tensor, prior: Prior, size: tuple[int, int], clean: float, clipped: float | None
+    seen: Tensor,
+    prior: Prior,
+    size: tuple[int, int],
+    clean: float,
+    clipped: float | None,
+    said: bool = False,
 ) -> Observed:
-    """A source with its noise found, and removed by the prior where it is `clean` or more.
+    """Estimates the noise of a source, and has the prior remove it if it is `clean` or more.
 
-    What is as strong, but is texture, is left.
+    Texture of the same strength is left.
 
     Args:
-        size: height and width without padding, where noise is looked for.
-        clipped: the noise that was clipped, where it is known to be other than what is there.
+        size: height and width without padding, within which noise is estimated.
+        clipped: the noise that was clipped, if it is known to differ from what is left.
+        said: whether the caller told how much noise there is, none or what was removed before; then
+            whatever else looks like noise is left.
     """
     height, width = size
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if level >= clean and is_noise(inside, level):
+    if not said and is_noise(inside, level, clean):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:
@@ -157,16 +162,16 @@ def with_independent_noise(
     removed: Sequence[float] | None = None,
     task: str = "",
 ) -> list[Observed]:
-    """The sources with what they have of noise that is their own, ready to be drawn from.
+    """The sources with the noise that is each one's own, ready to draw samples from.
 
-    Noise of one source alone is in its difference to every other one, too. So what is less there is
-    no noise, but something that both show; and no source is more exact than its steps of grey.
+    A source's own noise is also in its difference from every other one. Whatever is weaker there
+    is no noise, but something that both show. No source is more exact than its steps of grey.
 
     Args:
         steps: between two levels of each source.
-        scales: how many times each was enlarged; None is not at all.
-        removed: deviation of noise that each was rid of before, by which some detail is gone.
-        task: how much detail may be gone is another matter in medical pictures.
+        scales: how many times each was enlarged; None for not at all.
+        removed: deviation of the noise that was removed from each before, and some detail with it.
+        task: medical pictures have other amounts of missing detail.
     """
     height, width = size
     inside = [source.seen[..., :height, :width] for source in sources]
@@ -189,19 +194,19 @@ def with_independent_noise(
 
 
 def denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
-    """Luminance without its noise, as the prior sees it."""
+    """Luminance without its noise, by the prior."""
     return luminance(denoise(prior, x.expand(-1, prior.channels, -1, -1), sigma))
 
 
 def _beside_texture(x: Tensor, level: float) -> float:
-    """What of a level of noise is white, and so half as much at half the size; texture is not."""
+    """The part of a noise level that is white, and therefore halved at half the size."""
     half = noise_level(F.avg_pool2d(x, 2))
     white = (ROUGHER * level**2 - half**2) / (ROUGHER - 1 / 4)
     return min(level, math.sqrt(max(white, 0.0)))
 
 
 def _lacks(x: Tensor, scale: float, fades: float) -> Tensor:
-    """Deviation of the detail that an enlarged picture lacks, pixel by pixel."""
+    """The deviation of the detail that is missing in an enlarged picture, pixel by pixel."""
     coarse, half, quarter = (_smaller(x, scale * times) for times in (1, 2, 4))
     last, before = (
         smooth(_lost(*pair).square_(), near)
@@ -229,7 +234,7 @@ def _enlarged(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _lost(small: Tensor, large: Tensor) -> Tensor:
-    """What a picture has more than the smaller one, enlarged so that made smaller it is that."""
+    """The detail of a picture that is not in the smaller one, enlarged by back-projection."""
     enlarged = torch.zeros_like(large)
     for _ in range(PASSES):
         rest = small - F.interpolate(enlarged, small.shape[-2:], mode="area")

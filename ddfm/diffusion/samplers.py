@@ -1,9 +1,9 @@
 r"""Samplers: loops over noise levels. They know alpha and sigma, and call a denoiser.
 
-A denoiser is any callable (x_t, t) -> x_0; where it comes from (a prior, a prior rectified by a
-likelihood) is not known here. With x_t = alpha_t x_0 + sigma_t eps, and s the level after t:
+A denoiser is any callable (x_t, t) -> x_0; whether it is a prior, or a prior rectified by a
+likelihood, does not matter here. With x_t = alpha_t x_0 + sigma_t eps, and s the level after t:
 
-DDIM (Song et al. 2021, eq. 12 and 16), eps being what x_t and x_0 imply:
+DDIM (Song et al. 2021, eq. 12 and 16), with eps as x_t and x_0 imply it:
     x_s = alpha_s x_0 + sqrt(sigma_s^2 - tau^2) eps + tau z,
     tau = eta sigma_s / sigma_t sqrt(1 - alpha_t^2 / alpha_s^2),    z ~ N(0, 1)
 DDPM (Ho et al. 2020): its ancestral step, drawn from q(x_s | x_t, x_0), is the case eta = 1.
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -38,21 +38,21 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback sees of one step. x0_prior is x0 before it was rectified, if it was."""
+    """What a callback is given for each step; x0_prior is x0 before it was rectified, if it was."""
 
     index: int
     steps: int
     t: int
-    x_t: Tensor
-    x0_prior: Tensor
-    x0: Tensor
+    x_t: Tensor = field(repr=False)
+    x0_prior: Tensor = field(repr=False)
+    x0: Tensor = field(repr=False)
 
 
 class Noise:
-    """White noise, one stream per image, each from the seed of its own.
+    """White noise, one stream per image, each with its own seed.
 
-    Drawn in float32 on the CPU: an image gets the same numbers alone, in any batch and on any
-    device.
+    It is drawn in float32 on the CPU, so that an image gets the same numbers alone, in any batch
+    and on any device.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -104,7 +104,7 @@ def ddim(
         x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
         if tau > 0 and noise is not None:
             x = x + tau * noise(x)
-        del x0, eps  # a large image has better use for the memory
+        del x0, eps  # frees the memory, which matters for large images
     return x
 
 
@@ -133,7 +133,7 @@ def dpm_solver(
 ) -> Tensor:
     """DPM-Solver++ 2M: second order, one denoising a step. Arguments as of `ddim`.
 
-    It is deterministic: `noise` is there so that all samplers are called alike.
+    It is deterministic; `noise` is an argument so that all samplers are called alike.
     """
     x0_before, h_before = None, math.nan
     for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):

@@ -1,9 +1,9 @@
-"""What goes on while a sampler runs: a progress bar, somebody's callback, snapshots of steps."""
+"""What accompanies a running sampler: a progress bar, the caller's callback, snapshots."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import numpy as np
@@ -26,9 +26,9 @@ class Snapshot:
 
     step: int
     t: int
-    x_t: np.ndarray
-    x0_prior: np.ndarray
-    x0: np.ndarray
+    x_t: np.ndarray = field(repr=False)
+    x0_prior: np.ndarray = field(repr=False)
+    x0: np.ndarray = field(repr=False)
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Watch:
 
     Attributes:
         progress: whether there is a bar; None shows one on a terminal, if the work takes a while.
-        callback: is called with every `Step`; if it returns False, that is the end (`Cancelled`).
+        callback: is called with every `Step`; returning False ends the run (`Cancelled`).
         trajectory: whether snapshots are kept.
     """
 
@@ -72,12 +72,12 @@ class Watch:
             self._steps.append((step.index, step.t, planes))
 
     def expect(self, steps: int) -> None:
-        """How many steps there will be."""
+        """Sets how many steps there will be."""
         self.bar.total = steps
         self._done, self.bar.n = 0, 0
 
     def _part(self, number: int, of: int) -> None:
-        """Within a call of the network."""
+        """Shows progress within one call of the network."""
         steps = f"step {self._done + 1} of {self.bar.total}, " if self.bar.total else ""
         self._move(self._done + number / of, f"{steps}tile {number} of {of}")
 
@@ -86,7 +86,7 @@ class Watch:
         self.bar.update(to - self.bar.n)
 
     def snapshots(self, image: int, size: tuple[int, int]) -> list[Snapshot]:
-        """Those of one image of the batch, without its padding."""
+        """The snapshots of one image of the batch, without its padding."""
         h, w = size
         return [
             Snapshot(index, t, *(plane[image, :h, :w] for plane in planes))

@@ -41,7 +41,7 @@ class DMFuse:
         self.prior = prior
 
     def to(self, device: torch.device) -> DMFuse:
-        """Moves the head; the prior has been moved by whoever owns it."""
+        """Moves the head; the owner of the prior moves the prior."""
         self.head.to(device)
         return self
 

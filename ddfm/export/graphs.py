@@ -47,7 +47,7 @@ class Graph:
 
     Attributes:
         multiple: of which heights and widths must be multiples.
-        about: what whoever runs it has to know, kept in the file.
+        about: what programs that run it must know, stored in the file.
     """
 
     module: nn.Module
@@ -151,7 +151,7 @@ class PriorGraph(nn.Module):
 
 
 class ColorGraph(nn.Module):
-    """The rules of colour of `ddfm.imaging.sources`: chroma of whoever has any."""
+    """The rules of colour of `ddfm.imaging.inherited`: chroma from every source in colour."""
 
     def forward(self, fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
         y = 2 * fused - 1

@@ -176,7 +176,7 @@ def _forget_origins(graph: GraphProto | FunctionProto) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What the exporter says of itself, and of libraries that we do not use, is for nobody here."""
+    """Hides messages of the exporter about itself and about libraries that we do not use."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

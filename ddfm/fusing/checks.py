@@ -1,6 +1,6 @@
-"""What is refused before there is work, and what is left open until there is a prior.
+"""What can be refused before any work is done, and settings that depend on the prior.
 
-torch is imported where it is needed: plans are checked without.
+torch is imported only where it is needed, since plans of folders are checked without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["check_attribution", "check_early", "check_number", "possible", "usua
 
 
 def check_early(config: FusionConfig, head: Any) -> None:
-    """Refuses what can be known to be wrong before a prior is loaded."""
+    """Refuses what is wrong, as far as that is known before a prior is loaded."""
     if config.method == "dmfuse":
         from ddfm.dmfuse.fuse import OVERLAP
         from ddfm.numerics.tone import Tone
@@ -50,7 +50,7 @@ def check_number(number: int, config: FusionConfig) -> None:
 
 
 def check_attribution(config: FusionConfig) -> None:
-    """Refuses a method, or a likelihood, that does not know what comes from where."""
+    """Refuses methods and likelihoods that cannot attribute their result to sources."""
     from ddfm.likelihood import Likelihood, find_likelihood
 
     knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
@@ -60,7 +60,7 @@ def check_attribution(config: FusionConfig) -> None:
 
 
 def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
-    """The configuration for a task, with a prior of so many timesteps."""
+    """The configuration for a task, with a prior that has `length` timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":
         return full
@@ -74,7 +74,7 @@ def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
 
 
 def usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
-    """For few steps from a first guess; long loops, and trained heads, make rounding visible."""
+    """Fast for a few steps from a first guess; elsewhere float32, as rounding would be visible."""
     import torch
 
     late = config.resolved(config.usual_task).start is not None

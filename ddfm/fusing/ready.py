@@ -1,4 +1,4 @@
-"""Sources as they are fused: read, restored where they need it, of one size, and aligned."""
+"""Sources made ready: read, restored where necessary, brought to one size, and aligned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pictures = tuple[Picture, ...]  # of one scene, two or more
 
 
 def task_of(pictures: Pictures, config: FusionConfig) -> str:
-    """The task that was said, or that these pictures are for."""
+    """The task that was asked for, or that these pictures suggest."""
     if config.task != "auto":
         return config.task
     if not all(p.is_color for p in pictures):
@@ -38,10 +38,10 @@ def made_ready(
     resolved: Callable[[str], ResolvedConfig],
     model: Model,
 ) -> Registered:
-    """The sources as they are fused.
+    """The sources, ready to be fused.
 
     Args:
-        resolved: the configuration for a task, which is known when they have been read.
+        resolved: gives the configuration for a task, which may only be known once they are read.
     """
     stage("reading the sources")
     if config.align == "once":
@@ -65,14 +65,25 @@ def made_ready(
         crop=config.crop == "common",
         look=config.look,
     )
-    words = () if moves else stretched(came, sizes[0])
+    words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
         words += tuple(_said_of(*one, number))
     return replace(laid, observed=observed, words=words + laid.words)
 
 
+def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
+    """What somebody should know who named no task, and gave a pair the other way round, or PET."""
+    if config.task == "auto" and [p.is_color for p in pictures] == [True, False]:
+        first, second = (p.name for p in pictures)
+        yield (
+            f"{first} is in colour and {second} in grey, but of infrared and visible, infrared "
+            "comes first; for PET or SPECT and MRI say task=medical (--task medical); "
+            "task=ir-visible (--task ir-visible) keeps the order as it is"
+        )
+
+
 def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
-    """What somebody should know of a source that was restored."""
+    """Warnings about a source that was restored."""
     if "noise_there" in found:
         yield (
             f"{picture.name}: noise of {found['noise']:g} levels is said, and "
@@ -95,7 +106,7 @@ def _restored(
     *,
     guided: bool,
 ) -> tuple[Pictures, list[dict[str, Any]]]:
-    """Sources without what happened to them on their way."""
+    """The sources, restored, and what was found about each."""
 
     def clean(x: Tensor, level: float) -> Tensor:
         return model.tiled(config.tile, (x.shape[-2], x.shape[-1])).without_noise(x, level)
@@ -112,6 +123,6 @@ def _restored(
 
 
 def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
-    """The size of a picture that is to be laid on a finer one; a coarser one takes it as it is."""
+    """The size for a picture that is aligned to a finer one; otherwise its own."""
     scale = max(1.0, max(reference) / max(size))
     return round(scale * size[0]), round(scale * size[1])

@@ -1,4 +1,4 @@
-"""Results of a run: in the colour, the depth and with the metadata of their sources."""
+"""Results of a run, with the colour, the depth and the metadata of their sources."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
 
 
 def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
-    """Of the sources of a group in some rows of the fused levels, where their colours are mixed."""
+    """Gives the shares of the sources in rows of the fused levels, if colours are mixed by them."""
     likelihood = run.likelihood
     if likelihood is None or run.config.task not in MIXED:
         return None
@@ -62,7 +62,7 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
 
 @torch.no_grad()
 def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
-    """Those in colour that had noise, without that of their chroma."""
+    """The pictures, those in colour that had noise without the noise of their chroma."""
     return tuple(
         with_quiet_colors(p, run.model.without_noise)
         if source.mean is not None and p.is_color
@@ -72,7 +72,7 @@ def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]
 
 
 def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[Picture, ...]:
-    """The sources as they were fused: where there was noise, without it."""
+    """The sources as they were fused, without the noise that was removed."""
     done = []
     for picture, source in zip(pictures, sources, strict=True):
         if source.mean is not None:

@@ -35,6 +35,7 @@ from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
 from ddfm.restoration.noise import deviation_of
+from ddfm.restoration.observation import Observation
 from ddfm.result import Chosen
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import posterior_samples
@@ -45,24 +46,24 @@ __all__ = ["Model", "Run", "run"]
 
 @dataclass(frozen=True)
 class Model:
-    """What fuses: a prior, where it computes, and the head of method dmfuse."""
+    """What a fusion computes with: a prior, its device, and the head of method dmfuse."""
 
     prior: Prior
     device: torch.device
     dmfuse: DMFuse | None
 
     def tiled(self, tile: int | None, size: tuple[int, int]) -> Model:
-        """The same, whose prior sees pictures of this size in tiles, if it needs to."""
+        """The same, with a prior that works in tiles if pictures of this size need it."""
         return replace(self, prior=Tiled.if_needed(self.prior, tile, size))
 
     def without_noise(self, x: Tensor, level: float) -> Tensor:
-        """Luminance as the prior sees it without its noise, where x came from."""
+        """Luminance without its noise, by the prior, on the device of x."""
         return denoised(self.prior, x.to(self.device), level).cpu()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is known when groups are fused, and before they are pictures again."""
+    """Groups after their fusion, before the results become pictures."""
 
     groups: Sequence[Registered]
     observed: list[list[Observed]]
@@ -79,7 +80,7 @@ class Run:
 
     @torch.no_grad()
     def attribution(self) -> Attribution | None:
-        """Of the one result of this run."""
+        """Which sources the one result of this run is from."""
         shares = None if self.likelihood is None else self.likelihood.attribution()
         if shares is None or self.f is None:
             return None
@@ -91,7 +92,7 @@ class Run:
 
     @torch.no_grad()
     def uncertainty(self, count: int) -> Uncertainty:
-        """Of the one result: by as many others, of what its sources may have been."""
+        """How sure the one result is: by `count` fusions of samples of its sources."""
         config, size, model = self.config, self.size, self.model
         steps = [2 * grey_step(picture.dtype) for picture in self.groups[0].pictures]
         found = self.groups[0].observed or [{}] * len(steps)
@@ -126,7 +127,7 @@ def run(
     watch: Watch,
     guess: np.ndarray | None = None,
 ) -> Run:
-    """Groups together, from luminance to luminance."""
+    """Fuses groups together, from luminance to luminance."""
     if model.dmfuse is not None and watch.trajectory:
         raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
     size = groups[0].pictures[0].size
@@ -159,8 +160,8 @@ def _in_a_loop(
     guess: Tensor | None,
     seeds: list[int],
 ) -> tuple[Tensor, Likelihood]:
-    """Fused luminance about [-1, 1], by DDFM, and the likelihood as it is at the end."""
-    # None leaves an option to whoever has it.
+    """Fused luminance in about [-1, 1], by DDFM, and the likelihood in its last state."""
+    # An option that is None keeps its default.
     options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
     options |= {"balance": config.balance} if config.balance else {}
     likelihood = make_likelihood(config.likelihood, s, **options)
@@ -198,13 +199,15 @@ def _in_one_pass(
 
 
 def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:
-    """The sources as the likelihood is to see them."""
+    """The sources as the likelihood sees them."""
     prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
     stage("estimating noise")
     observed = []
-    for picture in pictures:
+    for k, picture in enumerate(pictures):
         x = _padded(prepared(grey(picture)), model)
-        observed.append(observe(x, model.prior, picture.size, config.clean, picture.clipped_noise))
+        said = Observation.of(config.observations[k] if k < len(config.observations) else None)
+        about = picture.size, config.clean, picture.clipped_noise, said.noise is not None
+        observed.append(observe(x, model.prior, *about))
     return observed
 
 
@@ -221,6 +224,6 @@ def _padded(levels: np.ndarray, model: Model) -> Tensor:
 
 
 def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
-    """The most that is left in a source whose noise was removed."""
+    """The most noise that is left in a source after denoising."""
     means = [source.mean for source in sources if source.mean is not None]
     return max((noise_level(within(mean, size)) for mean in means), default=0.0)

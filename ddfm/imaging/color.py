@@ -33,7 +33,7 @@ _CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
 
 
 def luminance(x: Tensor) -> Tensor:
-    """(B, 1, H, W) of an RGB or grey image: Y, or what is there."""
+    """(B, 1, H, W) of an RGB or grey image: Y of RGB, and grey as it is."""
     if x.shape[1] == 1:
         return x
     return torch.einsum("bchw,c->bhw", x, x.new_tensor(LUMA)).unsqueeze(1)

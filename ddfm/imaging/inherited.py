@@ -1,4 +1,4 @@
-"""What a result has of its sources: their colour, depth and range, and the metadata of one of them.
+"""What a result inherits from its sources: colour, depth and range, and the metadata of one.
 
 The rules of colour: luminance is fused. The chroma comes from whichever source has any; weighted by
 saturation at each pixel, where several are in colour; from none where all are grey. Chroma that the
@@ -90,7 +90,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 
 def _any_mask(pictures: Sequence[Picture]) -> np.ndarray | None:
-    """Where any of them has something to say."""
+    """Where any of them is valid."""
     masks = [p.mask for p in pictures if p.mask is not None]
     return np.logical_or.reduce(masks) if len(masks) == len(pictures) else None
 
@@ -98,9 +98,9 @@ def _any_mask(pictures: Sequence[Picture]) -> np.ndarray | None:
 def with_metadata(
     fused: Picture,
     pictures: Sequence[Picture],
-    color: str = "auto",
-    metadata_from: str = "auto",
-    strip: bool = False,
+    color: str,
+    metadata_from: str,
+    strip: bool,
 ) -> tuple[Picture, tuple[str, ...]]:
     """A result with the metadata of one of its sources, and a line for each part that is lost.
 

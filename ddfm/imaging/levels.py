@@ -1,4 +1,4 @@
-"""Which values of a picture are black and white, where these are not its depth's own.
+"""Which values of a picture are black and white, if not the ends of its depth.
 
 A thermal camera of 14 bits, a satellite of 12, or centi-Kelvin in a file of 16 bits use a small
 part of its range, and are black to the eye. What uses less than a fifth of it is spread over all of
@@ -62,7 +62,7 @@ def spread(picture: Picture, levels: Levels) -> Picture:
 def used(picture: Picture) -> Levels | None:
     """The values that a picture of 16 bits lies between, if these are less than a fifth of all.
 
-    None where they are more, or all one, and where somebody has said the levels already.
+    None if they are more, or all equal, or if the levels are given.
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None

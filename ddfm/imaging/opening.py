@@ -1,4 +1,4 @@
-"""How the files of one scene are opened: what was said of their levels; the rest is found out."""
+"""How the files of one scene are read, as far as the caller says so."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = ["Opening"]
 
 @dataclass(frozen=True)
 class Opening:
-    """What a caller says of how files are read; by default, nothing.
+    """How files are read. What is not given is found out from each file.
 
     Attributes:
         ranges: what is black and white in the first source, the second, ..., as `read_image`
-            takes it; of a radiometric file, in degrees. None leaves it to whoever fuses.
+            takes it; of a radiometric file, in degrees. None leaves it open.
         celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
         longest: to how many pixels at most the longest side is reduced, for a quick look.
         page: which picture, from 0, of files that hold several.

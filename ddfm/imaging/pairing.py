@@ -1,4 +1,4 @@
-"""Which files of two folders, or more, belong together, by their names alone. Nothing is guessed.
+"""Pairs the files of two folders, or more, by their names alone. Nothing is guessed.
 
 1. Equal stems are a pair: `0001.jpg` and `0001.png`.
 2. Of the rest, a word that names the kind of image is left out at the beginning or the end of the
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
-from ddfm.imaging.reading import SUFFIXES
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import elsewhere
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
@@ -48,7 +48,7 @@ Key = Callable[[Path], "str | None"]
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one scene, and what they share of their names.
+    """The files of one scene, and what their names have in common.
 
     Two as a rule; more, where there are more folders; one, where a file holds both images.
     """
@@ -156,7 +156,7 @@ def _each_once(pairing: Pairing, pattern: str) -> Pairing:
 
 
 def _place(path: Path) -> Path:
-    """The same for one file by whatever path of its folder; links are files of their own."""
+    """The same for every path to one file; a link counts as a file of its own."""
     return path.parent.resolve() / path.name
 
 
@@ -169,12 +169,12 @@ def both_in_one(files: Iterable[Path]) -> Pairing:
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder that are images by their suffix, sorted by name."""
-    return [path for path in _files(Path(folder)) if path.suffix.lower() in SUFFIXES]
+    return [path for path in _files(Path(folder)) if is_image(path)]
 
 
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
     """The files of a folder that are no images by their suffix, and what they are instead."""
-    found = (path for path in _files(Path(folder)) if path.suffix.lower() not in SUFFIXES)
+    found = (path for path in _files(Path(folder)) if not is_image(path))
     return {path: elsewhere(path.name) or _no_image(path) for path in found}
 
 
@@ -185,7 +185,7 @@ def _no_image(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Hidden files are left out: what a system or an unfinished run has left is not meant."""
+    """All files but hidden ones, which systems and unfinished runs leave."""
     with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")

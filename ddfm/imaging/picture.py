@@ -38,23 +38,23 @@ LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image at rest: its samples, and what it takes to write a result like it.
+    """An image: its samples, and what is needed to write a result like it.
 
     Attributes:
         samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1], or, as
-            long as nothing was changed, the 8 or 16 bits that it came with, in less memory.
+            long as nothing was changed, the original 8 or 16 bits, which take less memory.
         alpha: float32 opacity in [0, 1], of shape (H, W), or None.
-        dtype: the depth that it came with: uint8, uint16 or float32.
-        icc: the colour profile that it came with. Pixels are as stored, not converted by it.
-        name: what to call it in a message.
-        range: the source's values at 0 and 1, where these are not 0 and the depth's white. Results
-            of floating point go back to it; those of 8 and 16 bits use their whole depth.
-        unit: of the values in `range`: "°C" for temperatures, or nothing that is known.
+        dtype: the original depth: uint8, uint16 or float32.
+        icc: the original colour profile. Pixels are as stored, not converted by it.
+        name: its name in messages.
+        range: the source's values at 0 and 1, if these are not 0 and the white of its depth.
+            Results of floating point return to it; those of 8 and 16 bits use their whole depth.
+        unit: of the values in `range`: "°C" for temperatures, or empty.
         clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
-            black and white before it was averaged; None where nothing was averaged.
-        mask: True where it has something to say, of shape (H, W); None is everywhere.
-        metadata: EXIF, XMP and place on earth, as they come along with a result.
-        sha256: of the file that it is from; None of what was no file.
+            black and white before it was averaged; None if nothing was averaged.
+        mask: True where it is valid, of shape (H, W); None is everywhere.
+        metadata: the EXIF, XMP and place on earth that a result takes over.
+        sha256: of the file that it comes from; None if there was no file.
     """
 
     samples: np.ndarray
@@ -73,6 +73,15 @@ class Picture:
         shape = np.shape(self.samples)
         if len(shape) != 3 or shape[2] not in (1, 3) or 0 in shape:
             raise InputError(f"pixels of a Picture are (H, W, 1) or (H, W, 3), not {shape}")
+
+    def __repr__(self) -> str:
+        return f"Picture({self.form}, {self.name})"
+
+    @property
+    def form(self) -> str:
+        """Size, colour and depth in words."""
+        height, width = self.size
+        return f"{width} x {height} {'colour' if self.is_color else 'grey'} {self.dtype}"
 
     @property
     def pixels(self) -> np.ndarray:
@@ -133,7 +142,7 @@ def from_array(
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
-    """Where the array has nothing to say, (H, W), if there is such a place and another one."""
+    """Where (H, W) the array has no data, if that is a part of it."""
     values = np.asarray(array)
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
         return None
@@ -151,7 +160,7 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
 
 
 def refuse_mask(array: object, name: str) -> None:
-    """Raise for a masked array: NumPy drops the mask without a word, and what was hidden shows."""
+    """Raise for a masked array: NumPy silently drops the mask, and hidden values would show."""
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
 
@@ -181,7 +190,7 @@ def eight_bit(picture: Picture) -> np.ndarray:
 
 
 def grey_step(dtype: np.dtype) -> float:
-    """Between two levels of a picture of that depth, of levels from 0 to 1."""
+    """The step between two levels of a picture of that depth, on a scale from 0 to 1."""
     return 1 / float(np.iinfo(dtype).max) if dtype.kind == "u" else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Decoders warn about files of others; those warnings are not for our users' terminal.
+"""Keeps warnings of decoders about damaged files from the terminal.
 
 Pillow's own limit of pixels, about which it warns as well, gives way to that of `storage.budget`.
 """
@@ -33,7 +33,7 @@ _saved_limit: int | None = None
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the warnings of whatever decodes files.
+    """Hold back the warnings of decoders.
 
     The warning filters belong to the whole process, as Pillow's limit does, so threads that decode
     at the same time share one change of them: the first one in makes it and the last one out takes

@@ -1,8 +1,9 @@
-"""Image files in, at their own depth, with their colour profile, alpha and orientation.
+"""Reads image files at their own depth, with their colour profile, alpha and orientation.
 
-PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits, and TIFF, PFM,
-NPY and CSV as floating point; see `ddfm.imaging.picture` for what becomes of values of any range.
-Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would drop its lower bits.
+PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits; AVIF, HEIC and
+JPEG XL, at 8; and TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what
+becomes of values of any range. Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would
+drop its lower bits.
 """
 
 from __future__ import annotations
@@ -25,9 +26,17 @@ from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.formats.boxes import boxed_metadata, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
+from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import is_tiff, page_count, page_metadata, read_page, whole_pages
+from ddfm.imaging.formats.tiff import (
+    is_tiff,
+    page_count,
+    page_mask,
+    page_metadata,
+    read_page,
+    whole_pages,
+)
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array
 from ddfm.imaging.quiet import silence_libtiff
@@ -37,7 +46,7 @@ from ddfm.storage.checksum import sha256_of
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
 
-__all__ = ["SUFFIXES", "pages_in", "read_image", "read_source"]
+__all__ = ["SUFFIXES", "is_image", "pages_in", "read_image", "read_source"]
 
 # Of the images in a folder; tables of text may be anything, and are to be named.
 SUFFIXES = frozenset(
@@ -50,6 +59,11 @@ _FIRST = (
 )
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file can be read as an image here, by its suffix."""
+    return path.suffix.lower() in SUFFIXES or suffix_is_read(path.suffix)
+
+
 @by_annotation
 def read_image(
     source: Any, *, page: int | None = None, name: str | None = None, levels: Any = None
@@ -60,11 +74,11 @@ def read_image(
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
             (H, W) or (H, W, C); a tensor of shape (H, W) or (C, H, W). C is 1 (grey), 2 (grey,
             alpha), 3 (RGB) or 4 (RGBA).
-        page: which page of a TIFF file, or picture of a GIF or WebP, from 0; None is the first,
-            with a warning where there are more.
-        name: what to call it in messages, if not by its path or kind.
+        page: which page of a TIFF file, or picture of a GIF or WebP, counted from 0; None is the
+            first, with a warning if there are more.
+        name: its name in messages; by default its path or kind.
         levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
-            `ddfm.imaging.levels`. None leaves it to whoever fuses, who takes "auto".
+            `ddfm.imaging.levels`. None leaves them open; a fusion then takes "auto".
     """
     if levels is not None:
         return with_levels(read_image(source, page=page, name=name), levels)
@@ -100,7 +114,7 @@ def read_source(
     percentiles: tuple[float, float] = PERCENTILES,
     name: str | None = None,
 ) -> Picture:
-    """What a file says in a fusion: a radiometric one what its sensor saw, not its rendering.
+    """A file as it is fused: of a radiometric one, what its sensor measured, not its rendering.
 
     In that there is a logo, and numbers.
 
@@ -166,7 +180,11 @@ def _read_tiff(path: Path, page: int, name: str) -> Picture:
             raise InputError(
                 f"{name} is damaged, or a TIFF of a rare kind; save it again uncompressed"
             ) from None
-    return replace(picture, metadata=page_metadata(path, page))
+    mask = page_mask(path, page, name)
+    if mask is not None and picture.mask is not None:
+        mask = mask & picture.mask
+    mask = picture.mask if mask is None or not mask.any() or mask.all() else mask
+    return replace(picture, mask=mask, metadata=page_metadata(path, page))
 
 
 def _check_page(page: int, pages: int, name: str) -> None:
@@ -177,7 +195,8 @@ def _check_page(page: int, pages: int, name: str) -> None:
 
 @contextmanager
 def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
-    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+    formats = READABLE + opened_by(path, _head(path), name)
+    with BoundedFile(path) as file, Image.open(file, formats=formats) as image:
         if page:
             image.seek(page)
         ask_pixels(image.width, image.height, name)

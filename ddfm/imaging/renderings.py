@@ -1,4 +1,4 @@
-"""Renderings of temperatures in false colours, told from photographs.
+"""Tells renderings of temperatures in false colours from photographs.
 
 A thermal camera gives pictures in the colours of a palette, often with a logo
 and numbers in it. Its colours say nothing of the scene, and beside a photograph two pictures in
@@ -61,7 +61,7 @@ def in_false_colors(picture: Picture) -> bool:
 
 
 def explained_by(levels: np.ndarray, values: np.ndarray, count: int) -> float:
-    """What so many bins of the levels (N) explain of the squares of values (N, C) about their mean.
+    """The share of the variance of values (N, C) that so many bins of the levels (N) explain.
 
     The values have none.
     """

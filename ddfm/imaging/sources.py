@@ -1,4 +1,4 @@
-"""Registered pictures of one scene, made one size where asked, and their luminance.
+"""Reads the pictures of one scene, brings them to one size if asked, and gives luminance.
 
 They are read without torch, which takes longer to import than most of them to read.
 """
@@ -27,6 +27,7 @@ __all__ = [
     "common_size",
     "equally_bright",
     "grey",
+    "read_any",
     "read_sources",
     "reduced",
     "resized",
@@ -58,7 +59,7 @@ def read_sources(
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(with_levels(_read(s, name)) for s, name in zip(sources, names, strict=True))
+    pictures = tuple(with_levels(read_any(s, name)) for s, name in zip(sources, names, strict=True))
     pictures = without_false_colors(pictures)
     if not alike:
         return pictures
@@ -82,17 +83,17 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
             first, second = (p for p in pictures if p is finest or p is other)
             (h, w), (h2, w2) = first.size, second.size
             raise InputError(
-                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if they show "
-                "the same scene to the same borders, resize=a (--resize a) brings all to the size "
-                "of the first, b to that of the second; if they do not, align=auto (--align auto) "
-                "finds how one lies on the other"
+                f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
+                "more of the scene than the other, align=auto (--align auto) finds how one lies on "
+                "the other; if both end at the same borders, resize=a (--resize a) brings all to "
+                "the size of the first, b to that of the second"
                 + ("" if h * h2 != w * w2 else "; if one lies on its side, turn it first")
             )
     return finest.size
 
 
 def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
-    """A line for each picture that gets another shape when it is brought to this size."""
+    """A warning for each picture whose shape changes when it is brought to this size."""
     words = []
     for picture in pictures:
         (h, w), (tall, wide) = picture.size, size
@@ -107,7 +108,7 @@ def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
 
 
 def _is_coarser(size: Size, finest: Size) -> bool:
-    """Whether it is of one shape with the finest, but for a pixel's rounding, and much smaller.
+    """Whether it has the shape of the finest, up to rounding by a pixel, and is much smaller.
 
     Sizes that are nearly the same are rather those of pictures that were cut.
     """
@@ -117,7 +118,7 @@ def _is_coarser(size: Size, finest: Size) -> bool:
 
 
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
-    """Where a picture has nothing to say it agrees with the others, and so it has no say."""
+    """A picture with its gaps filled from the others, so that it does not count there."""
     if all(p.mask is None for p in pictures):
         return pictures
     planes = np.stack([grey(p) for p in pictures])
@@ -133,7 +134,7 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
 
 
 def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
-    """Pictures, all smaller by one factor, so that no side is longer than so many pixels."""
+    """Pictures reduced by one factor, so that no side is longer than so many pixels."""
     factor = longest / max(max(picture.size) for picture in pictures)
     if factor >= 1:
         return tuple(pictures)
@@ -164,14 +165,20 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
 
 
-def _read(source: Any, name: str) -> Picture:
+def read_any(source: Any, name: str, **how: Any) -> Picture:
+    """What a file says in a fusion, as of `read_source`, or whatever else `read_image` takes.
+
+    Args:
+        name: what to call it in messages, if it has no name of its own.
+        how: files are read, as `read_source` takes it.
+    """
     if has_no_path(source):
         name = name_of(source, name)
         with as_path(source, name) as made:
-            picture = read_source(made, name=name)
+            picture = read_source(made, name=name, **how)
         return replace(picture, name=picture.name.replace(str(made), name))
     if isinstance(source, (str, os.PathLike)):
-        return read_source(source)
+        return read_source(source, **how)
     return read_image(source, name=None if getattr(source, "filename", "") else name)
 
 

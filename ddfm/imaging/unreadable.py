@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import UnidentifiedImageError
 
 from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
+from ddfm.imaging.formats.plugins import said_of
 from ddfm.imaging.quiet import quiet
 
 __all__ = ["VOLUMES", "elsewhere", "explained"]
@@ -17,12 +18,6 @@ VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 # What people have, and how it becomes something that can be read.
 _ELSEWHERE = {
-    (
-        ".heic",
-        ".heif",
-    ): "is HEIC, as phones write it; convert it first: heif-convert IN.heic OUT.png",
-    (".avif",): "is AVIF; convert it first: avifdec IN.avif OUT.png",
-    (".jxl",): "is JPEG XL; convert it first: djxl IN.jxl OUT.png",
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
     (".irg",): "is InfiRay's; export it as TIFF or CSV of temperatures with InfiRay's own program",
     (".raw", ".dng", ".cr2", ".nef", ".arw"): "is a camera's raw file; develop it to TIFF first",
@@ -31,7 +26,7 @@ _ELSEWHERE = {
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Whatever a decoder stumbles over becomes one line about the file."""
+    """Any error of a decoder becomes one line about the file."""
     try:
         with quiet():
             yield
@@ -50,19 +45,22 @@ def explained(name: str) -> Iterator[None]:
 
 
 def elsewhere(name: str) -> str:
-    """What is to be done with a file that is a picture of a kind not read here, if it is one."""
+    """What to do with a picture of a kind that is not read here; None for other files."""
     if name.lower().endswith(VOLUMES):
         return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
     for suffixes, way in _ELSEWHERE.items():
         if name.lower().endswith(suffixes):
             return way
-    return ""
+    return said_of(b"", Path(name).suffix)
 
 
 def _not_an_image(name: str) -> str:
-    if Path(name).is_file() and not Path(name).stat().st_size:
-        return "is empty"
-    return elsewhere(name) or (
-        "is not an image, or damaged (known: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, "
-        "NPY, CSV)"
-    )
+    head = b""
+    if Path(name).is_file():
+        with open(name, "rb") as file:
+            head = file.read(64)
+        if not head:
+            return "is empty"
+    known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
+    way = said_of(head, "") or elsewhere(name)
+    return way or f"is not an image, or damaged (known: {known})"

@@ -56,7 +56,7 @@ def view(
 
 
 def check_view(kind: str, colormap: str = "iron") -> None:
-    """Refuses a view, or a colour map, that there is not."""
+    """Refuses unknown views and colour maps."""
     if kind not in VIEWS:
         raise unknown("view", kind, VIEWS)
     if colormap not in COLORMAPS:

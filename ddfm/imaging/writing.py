@@ -1,4 +1,4 @@
-"""Image files out, by suffix, at the depth of the source where the format carries it.
+"""Writes image files, by suffix, at the depth of the source if the format has it.
 
 Else at the deepest that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the
 source's range; JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are
@@ -109,11 +109,11 @@ def write_image(
     """Write samples in [0, 1] as the suffix says, at the depth of `like`.
 
     Args:
-        path: where to; it appears whole or not at all.
+        path: the file to write, which appears whole or not at all.
         pixels: of shape (H, W), (H, W, 1) or (H, W, 3).
         like: the picture whose depth, range, colour profile and metadata the file takes over.
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
-        record: of what made the picture, to be kept in it.
+        record: of what made the picture, which is stored in the file.
     """
     path = Path(path)
     if pixels.ndim not in (2, 3):
@@ -144,7 +144,7 @@ def image_bytes(
 
 
 def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
-    """Write what was drawn to be looked at: a curve, a sheet, samples."""
+    """Write a drawing: a curve, a sheet, samples."""
     path = Path(path)
     check_output(path, (drawing.height, drawing.width))
     write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name))
@@ -164,6 +164,10 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
+            if path.is_dir():
+                raise InputError(
+                    f"cannot write {path}: it is a folder; name a file in it: {path / 'fused.png'}"
+                )
             raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
         if path.name.lower().endswith(VOLUMES):
             raise InputError(f"cannot write {path}: volumes are for the command `ddfm volume`")
@@ -183,7 +187,7 @@ def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None
 
 
 def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
-    """The profile, if it is one and speaks of as many channels as there are."""
+    """The profile, if it is valid and for this number of channels."""
     if icc is None or len(icc) < 128 or icc[36:40] != b"acsp":
         return None
     grey = array.ndim == 2 or array.shape[2] == 2
@@ -241,7 +245,7 @@ def _encode(
 
 
 def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | None:
-    """An XMP packet, if there is something for it to say, as much as it has room for."""
+    """An XMP packet, if there is anything to write, with as much as it has room for."""
     text = None if record is None else record.text
     for along, made in ((metadata.xmp, text), (None, text), (None, None)):
         if along is None and made is None:
@@ -253,7 +257,7 @@ def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | Non
 
 
 def _marked(form: str, exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
-    """What has Pillow write metadata, and that the file is ours, where the format has a place."""
+    """The arguments by which Pillow writes metadata, and our mark, if the format has a place."""
     if form == "PNG":
         note = PngInfo()
         note.add_text("Software", MARK)

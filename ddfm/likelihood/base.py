@@ -2,7 +2,7 @@
 
     likelihood(x0, sigma) -> x0
 
-takes the denoised estimate of the fused image and returns one that agrees better with the
+takes the denoised estimate of the fused image, and returns one that agrees better with the
 sources. It is built for one batch of pairs and carries its state (latent weights,
 hyper-parameters, splitting variables), image by image, from step to step.
 """
@@ -25,8 +25,8 @@ from ddfm.numerics.poisson import steepness
 
 __all__ = ["Likelihood", "Shares", "share_of"]
 
-REACH = 1.5  # pixels, over which a change is compared with what is there
-LEAST = 1 / 127.5  # a grey level: less than that counts as nothing
+REACH = 1.5  # pixels, over which a change is compared with the image
+LEAST = 1 / 127.5  # a grey level; less counts as nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,10 @@ class Shares:
     def with_change(
         self, f: Tensor, change: Tensor, change_of_gradients: Tensor | None = None
     ) -> Shares:
-        """Where f has also come about by a change (B, 1, H, W) that the prior has made.
+        """Shares where the prior has made a change (B, 1, H, W), which f includes.
 
         Args:
-            change_of_gradients: an image with the gradients of the change, if they are others.
+            change_of_gradients: an image with the gradients of the change, if they differ.
         """
         levels, gradients = share_of(change, f)
         if change_of_gradients is not None:
@@ -55,13 +55,13 @@ class Shares:
 
     @classmethod
     def of_sources(cls, levels: Tensor, gradients: Tensor) -> Shares:
-        """Of shares of the sources alone, (B, K, H, W), which sum to one."""
+        """Shares of the sources alone, (B, K, H, W), and none of the prior."""
         nothing = torch.zeros_like(levels[:, :1])
         return cls(torch.cat([levels, nothing], 1), torch.cat([gradients, nothing], 1))
 
 
 def share_of(change: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-    """How large a change is beside the levels of f, from black on, and beside its gradients.
+    """How large a change is, relative to the levels of f above black, and to its gradients.
 
     |c| / (|c| + |f|), of means over a few pixels.
     """
@@ -84,10 +84,10 @@ class Likelihood(ABC):
             one (or MRI, ...), i in the paper's letters, and the second the visible one, v.
 
     Attributes:
-        recipe: how the loop around it is run where nobody says otherwise: sampler, steps, start,
-            clean and clip of `ddfm.FusionConfig`.
-        noise: (B,), the standard deviation of the noise that is left in the sources, 0 where they
-            are clean. For likelihoods that weigh the prior by it.
+        recipe: the defaults of the loop around it: sampler, steps, start, clean and clip of
+            `ddfm.FusionConfig`.
+        noise: (B,), the standard deviation of the noise left in the sources, 0 where they are
+            clean, for likelihoods that weigh the prior by it.
     """
 
     recipe: ClassVar[Mapping[str, Any]] = {}
@@ -112,7 +112,7 @@ class Likelihood(ABC):
 
         Args:
             x0: the estimate to rectify, (B, C, H, W), grey or RGB.
-            sigma: (B,), the noise that the prior removed, sigma_t / alpha_t. For likelihoods that
+            sigma: (B,), the noise that the prior removed, sigma_t / alpha_t, for likelihoods that
                 weigh their evidence by it.
         """
         f = self.to_luma(x0)
@@ -122,7 +122,8 @@ class Likelihood(ABC):
             )
         dtype = f.dtype if f.dtype == torch.float64 else torch.float32
         self.sources = [source.to(dtype).to(f.device) for source in self.sources]
-        return x0 + self.from_luma(self.step(f.to(dtype), sigma).to(f.dtype) - f)
+        stepped = self.step(f.to(dtype), sigma)  # type: ignore[arg-type]  # a sampler says it
+        return x0 + self.from_luma(stepped.to(f.dtype) - f)
 
     @staticmethod
     def prepared(plane: np.ndarray) -> np.ndarray:
@@ -134,7 +135,7 @@ class Likelihood(ABC):
         return luminance(x0)
 
     def from_luma(self, change: Tensor) -> Tensor:
-        """What a change that `step` made means for R, G and B."""
+        """What to add to R, G and B for a change that `step` made."""
         return change
 
     @property
@@ -154,28 +155,25 @@ class Likelihood(ABC):
         return ((f + 1) / 2).clamp(0, 1)
 
     def needs_prior(self, sigma: Tensor) -> bool:
-        """Whether the prior's estimate weighs anything, of noise of so much, (B,), that it removed.
-
-        Where it does not, the prior is not asked.
-        """
+        """Whether the prior's estimate at noise sigma (B,) has weight; if not, it is not asked."""
         return True
 
     def shares(self, rows: slice = slice(None)) -> Tensor | None:
-        """Of the sources in the fused levels, (B, K, H, W), where it knows them; in these rows."""
+        """The share of each source in the fused levels, (B, K, H, W), in these rows, if known."""
         return None
 
     def attribution(self) -> Shares | None:
-        """Where the last estimate has its levels and gradients from, where it knows."""
+        """Which sources the last estimate has its levels and gradients from, if known."""
         return None
 
     def again(self, *sources: Tensor) -> Tensor | None:
-        """What the last estimate would be of other sources of the same scene, without the prior.
+        """What the last estimate would be with other sources of the same scene, without the prior.
 
-        (N, 1, H, W) of sources of that shape, for a likelihood of one group; None where the loop
-        has to be run anew.
+        For a likelihood of one group: (N, 1, H, W), of sources of that shape. None if the loop has
+        to be run again.
         """
         return None
 
     @abstractmethod
-    def step(self, f: Tensor, sigma: Tensor | None) -> Tensor:
+    def step(self, f: Tensor, sigma: Tensor) -> Tensor:
         """The step itself, with f and the sources in one dtype."""

@@ -1,56 +1,64 @@
 r"""The default likelihood: evidence in levels and in gradients, and latent choices between sources.
 
-Of the fused image f, of labels z that tell from pixel to pixel which of the K sources has its
-gradients, and of the prior's estimate x0, the log-posterior is
+The fused image is f, the prior's estimate of it x0, and the labels z_k say, at each pixel, which of
+the K sources its gradients are from. The log-posterior is
 
     log p(f, z) = - sum a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
                         + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2                   (1)
 
-The labels are probabilities, sum_k z_k = 1, S smooths over a pixel, and the last term keeps f
-within black and white. Each pass of EM climbs it, first to its maximum in z, then up in f:
+The labels are probabilities, sum_k z_k = 1; S smooths over a pixel; the last term keeps f between
+black and white. Each pass of EM climbs (1), first to its maximum in z, then upwards in f:
 
     E:  z_k  proportional to  pi_k exp(-S (W |grad f - g_k|^2) / t)                           (2)
     M:  (a + rho + grad' W grad) f = a u + rho x0 + grad' W sum_k (S z)_k g_k                 (3)
 
-and (3) has STIFF on both sides where f is beyond black or white: a few conjugate gradients from the
-last f on, less far where all the way would not climb. All else the sources s_k give once:
+Where f is beyond black or white, (3) has STIFF on both sides. It is solved by a few conjugate
+gradients from the last f, with a shorter step where the full one would not climb.
 
-    u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k)) levels, region by region  (4)
+Everything else is computed once, from the sources s_k:
+
+    u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k))                           (4)
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
     g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
     pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
                 + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt b_k)_+^2)),   c = sum_k c_k         (6)
     V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
 
-e_k = S |grad s_k|^2, and b_k = S |B grad s_k|^2. A label brings the faint texture of the other
-sources along, q being at most 1 and such that no d_k is stronger than the strongest source. T_k is
-the probability that a pixel belongs to a target of source k (`ddfm.likelihood.targets`). Over more
-than the pixels of B, which blurs, a target has the contrast of its source, whichever source its
-detail is of; and where its outline is finer than that, it is its source's (c_k). In d_k, s_k is on
-its targets max(s_k, min(median s_k, max_j s_j)): where another source is brighter, contrast is
-counted from the middle of its own source on, or a cold sky would cast black shadows on a bright
-one. On targets of the first source W is 1 and a is 0: there only contrast counts, and what is
-around gives way. Elsewhere strong edges give way, which shows least, where gradients of several
-sources make no image. What a source leaves unexplained is judged by the contrast that is there (t),
-and texture of what is darker than the level chosen is foreign (phi), or, where pictures of one
-thing may differ in brightness, only where a source is white to the full: there it shows more than
-can be shown (full).
+with the energies e_k = S |grad s_k|^2 and b_k = S |B grad s_k|^2, B being a blur of two pixels.
 
-R smooths widely, within contours of the sources, so that a region has the level of one of them; or,
-for pictures of one thing in two ways, narrowly. b is what the caller prefers, REACH balance
-|balance| of the second of two sources and as much against the first: a prior of its own on whose
-the level is, and on whose the gradients are. It is finest around 0, and targets are kept whatever
-is preferred.
+Levels (4). R smooths widely, but within contours of the sources, so that a region takes its level
+from one of them; where the sources show one thing in two ways, R is narrow.
 
-rho = lam noise^2 / sigma^2, noise being what the sources were found to have. Where they are clean
-it is 0, and the prior need not be asked. Nor is it at the first steps of the loop, where rho would
-be below LEAST: its estimate there is blurred by much noise, and pairs with noise of 15 and 25
-levels come out as near to the clean ones without.
+Gradients (5). A label brings the faint texture of the other sources along (m); q <= 1 keeps d_k no
+stronger than the strongest source.
 
-(4) is found in `levels`, (5) to (7) and the labels in `gradients`, beside this file. Of a large
-picture only what the M-step needs of all of it is kept, a plane each (u, W, a, and what grad f is
-expected to be). What is one for each source, g_k, pi_k and z_k, is made anew in every pass, some
-rows at a time.
+Labels (6). Gradients are expected to be from the source that has more of them (p), and not from one
+that is darker than the level chosen (phi). Medical images show one thing in different brightness:
+their phi is 0, and only where a source is white to the full, and may be brighter than it can show,
+are gradients of the others not expected (full).
+
+Weights (7). Strong edges, where gradients of several sources make no image, give way, which shows
+least there. Misfits are judged by the contrast that is there (t).
+
+Targets. T_k is the probability that a pixel belongs to a target of source k
+(`ddfm.likelihood.targets`). Blurred by B, the gradients of a target are its source's, whichever
+source has the finer detail; an outline that is itself finer than B is its source's, too (c_k). On
+its targets, s_k in d_k is replaced by max(s_k, min(median s_k, max_j s_j)): where another source is
+brighter, contrast counts from the middle of its own source, or else a cold sky would cast black
+shadows on a bright one. On targets of the first source a is 0 and W is 1: only contrast counts, and
+what surrounds the target gives way.
+
+The prior. rho = lam noise^2 / sigma^2, for the noise that was found in the sources. It is 0 for
+clean sources, whose prior need not be asked, and is taken as 0 below LEAST, at the first steps of
+the loop: the prior's estimate is blurred there, and fusions of sources with noise of 15 and 25
+levels come as near to those of the clean ones without it.
+
+The caller's preference. b is REACH balance |balance| for the second of two sources, and as much
+below 0 for the first: finest around 0. Targets are kept whatever is preferred.
+
+(4) is computed in `levels`, (5) to (7) and the labels in `gradients`, beside this file. Of a large
+picture, only what the M-step needs everywhere is kept, a plane each: u, W, a, and the expected
+gradient. g_k, pi_k and z_k, one for each source, are made anew in every pass, some rows at a time.
 """
 
 from __future__ import annotations
@@ -82,21 +90,21 @@ class EvidenceLikelihood(Likelihood):
 
     Args:
         sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
-        saliency: what gives a source the level: that it stands out from its median, with `beta` of
-            preference for brightness; that it is well exposed; or that it is sharp.
-        alpha: a, the weight of levels beside gradients.
+        saliency: what makes a source give a region its level: "stands out" from its median (and is
+            bright, see `beta`), is well "exposed", or is "sharp".
+        alpha: a, the weight of levels against gradients.
         width: reach of R, as a fraction of the shorter side.
         kappa: how sharply regions choose their level.
         beta: preference for brightness.
-        p: how sharply gradients belong to the source with more of them.
-        phi: how foreign texture is that is darker than the level chosen.
-        full: how foreign texture of the others is where a source is white to the full.
-        learn: how much the labels follow what f leaves unexplained.
+        p: how strongly gradients are taken from the source that has more of them.
+        phi: how strongly the texture of a source is rejected where it is darker than u.
+        full: how strongly the texture of the others is rejected where a source is white.
+        learn: how far the labels follow the misfit of f.
         faint: size of gradients that are kept from all sources.
-        edge: size of gradients that bound regions, and that rather give way than others.
-        theta: how many deviations a target stands out; 0 is for sources without targets.
-        lam: weight of the prior; with 0 it is never asked.
-        balance: of two sources, which is preferred: from -1, the first, to 1, the second.
+        edge: size of gradients that bound regions, and that give way to others.
+        theta: how many deviations a target stands out by; 0 for sources without targets.
+        lam: weight of the prior; at 0 it is never asked.
+        balance: which of two sources is preferred, from -1 (the first) to 1 (the second).
     """
 
     def __init__(
@@ -131,16 +139,16 @@ class EvidenceLikelihood(Likelihood):
         self._choosing = Choosing(saliency, width, kappa, beta, edge, preference)
         self._weighing = Weighing(alpha, p, phi, full, learn, faint, edge, preference)
         self.f: Tensor | None = None
-        self._before: Tensor | None = None  # the f that labels were expected at
-        self._last: tuple[Tensor, Tensor] | None = None  # of an M-step by the prior: x0, rho
+        self._before: Tensor | None = None  # the f of the last E-step
+        self._last: tuple[Tensor, Tensor] | None = None  # x0 and rho of the last M-step
         self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
-        """What the sources say without any prior, labels being as they are expected to be."""
+        """What the sources say without any prior, the labels being pi."""
         self._read_sources()
         towards = self._gradients_at(None)
-        f = self._where_all_is_even(towards)
+        f = self._solved_evenly(towards)
         f = self._m_step(towards, f, f, torch.zeros_like(self.u[..., :1, :1]))
         if self.f is None:
             self.f = f  # which the first step goes on from
@@ -161,8 +169,8 @@ class EvidenceLikelihood(Likelihood):
         if sigma is not None and self.needs_prior(sigma):
             rho = self._rho(sigma).to(x0).view_as(rho)
             self._last = x0, rho
-        # The E-step is taken at the last f, not at x0: at high noise levels x0 is blurred, and
-        # would give all gradients to the flatter source.
+        # The E-step is at the last f, not at x0, which is blurred at high noise levels and would
+        # give all gradients to the flatter source.
         self._before = f
         self.f = self._m_step(self._gradients_at(f), f, x0, rho)
         return self.f
@@ -186,9 +194,9 @@ class EvidenceLikelihood(Likelihood):
         return band.within(self.levels.responsibilities(band))
 
     def attribution(self) -> Shares | None:
-        """Levels by r, but on targets of the first source; gradients by the labels and their size.
+        """Levels by r, except on targets, which are of the first source; gradients by the labels.
 
-        What the prior did is the change that the last M-step makes by it.
+        The share of the prior is what the last M-step changes because of it.
         """
         if self.f is None or (z := self.z) is None:
             return None
@@ -205,21 +213,21 @@ class EvidenceLikelihood(Likelihood):
         return sources.with_change(self.f, self.f - without)
 
     def again(self, *sources: Tensor) -> Tensor | None:
-        """One pass, with the same regions and targets.
+        """One pass with other sources, but with the same regions and targets.
 
-        It begins with the last f and the difference that the sources make where all is even.
+        It starts from the last f, plus what the sources change in a solution with even weights.
         """
         if self.f is None:
             return None
         other = copy.copy(self)
         other.sources, other.shape = list(sources), sources[0].shape
         other._weigh()
-        now, before = (one._where_all_is_even(one._gradients_at(None)) for one in (other, self))
+        now, before = (one._solved_evenly(one._gradients_at(None)) for one in (other, self))
         other.f = self.f + now - before
         return other.step(other.f, None)
 
     def evidence(self, band: Band = WHOLE) -> Gradients:
-        """What the gradients of the sources say in the wide rows of a band, (5) to (7)."""
+        """(5) to (7), in the wide rows of a band."""
         self._read_sources()
         if self._all_of_it is not None:
             return self._all_of_it
@@ -231,10 +239,7 @@ class EvidenceLikelihood(Likelihood):
         return [band.around(s) for s in self.sources], band.around(self.u), T
 
     def _read_sources(self) -> None:
-        """All that the sources give once, (4) to (7).
-
-        Anew only where they have been moved to another device or dtype.
-        """
+        """Computes (4) to (7), once for each device and dtype of the sources."""
         like = self.sources[0]
         if self._read_as == (like.device, like.dtype):
             return
@@ -246,7 +251,7 @@ class EvidenceLikelihood(Likelihood):
         self._weigh()
 
     def _weigh(self) -> None:
-        """What the sources give of the whole picture, levels and targets being chosen."""
+        """Computes u, W and a of the whole picture, once levels and targets are known."""
         count = len(self.sources)
         self.u = self.levels.of(self.sources)
         self._bands = bands(self.u, AROUND, count)
@@ -261,12 +266,12 @@ class EvidenceLikelihood(Likelihood):
             W, a = self._weighing.weights(sources, T)
             self.W[..., band.rows, :], self.a[..., band.rows, :] = band.within(W), band.within(a)
 
-    def _where_all_is_even(self, towards: tuple[Tensor, Tensor]) -> Tensor:
-        """f of expected gradients, as if W were 1 and no level beyond black and white."""
+    def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
+        """Solves (3) as if W were 1, and black and white were no limits."""
         return self._solve(self.alpha, adjoint(*towards).add_(self.alpha * self.u))
 
     def _gradients_at(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What grad f is expected to be: after an E-step, or by what labels are before any."""
+        """The gradient expected of f: by the E-step at f, or by pi where there is no f yet."""
 
         def expected(band: Band) -> tuple[Tensor, Tensor]:
             evidence = self.evidence(band)
@@ -285,7 +290,7 @@ class EvidenceLikelihood(Likelihood):
         return right, below
 
     def _m_step(self, towards: tuple[Tensor, Tensor], f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        """(3), from f on, towards these gradients."""
+        """Solves (3) from f on, towards these gradients."""
         right, below = towards
 
         def held(band: Band) -> Tensor:
@@ -299,7 +304,7 @@ class EvidenceLikelihood(Likelihood):
             return side
 
         def lost(length: float) -> Tensor:
-            """What of (1) depends on f, its sign reversed, so far on the way."""
+            """The part of -(1) that depends on f, after this length of the way."""
 
             def of(band: Band) -> Tensor:
                 there = band.around(f) + length * band.around(way)
@@ -314,7 +319,7 @@ class EvidenceLikelihood(Likelihood):
         way = self._solve.weighted(
             in_bands(held, f, 0), self.W, in_bands(right_side, f, 1), f, PASSES
         ).sub_(f)
-        # What was within black and white may be beyond now, which (3) did not know.
+        # Levels may have gone beyond black and white on the way, which (3) does not know.
         before = lost(0.0)
         best = torch.zeros_like(before)
         for length in (0.25, 0.5, 1.0):
@@ -322,7 +327,7 @@ class EvidenceLikelihood(Likelihood):
         return way.mul_(best).add_(f)
 
     def _of_levels(self, f: Tensor, x0: Tensor, rho: Tensor, band: Band) -> Tensor:
-        """Of (1), f being the wide rows of a band."""
+        """The terms of -(1) in levels, f being the wide rows of a band."""
         beyond = (f.abs() - 1).clamp(min=0)
         a, u = band.around(self.a), band.around(self.u)
         return a * (f - u) ** 2 + rho * (f - band.around(x0)) ** 2 + STIFF * beyond**2

@@ -1,6 +1,6 @@
-"""What the gradients of sources say, and whose they are: (5) to (7) of `ddfm.likelihood.evidence`.
+"""Gradients of the sources, and the labels between them: (5) to (7) of `ddfm.likelihood.evidence`.
 
-The labels z, the E-step that finds them, and what grad f is expected to be by them.
+Also the E-step (2), and the gradient that the labels let expect of f.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ __all__ = ["AROUND", "GRAIN", "TINY", "Gradients", "Weighing", "energy_of", "pre
 TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
 GRAIN = 0.86  # of S, pixels
 CONTRAST = 2.0  # of B, pixels
-WHITE = 0.9  # from where on up to 1 a level is taken for white to the full
-ODDS = 6.0  # of a preference, as the logarithm of odds
-# Pixels that the gradients expected at one depend on.
+WHITE = 0.9  # where levels begin to count as white to the full, which they do at 1
+ODDS = 6.0  # of a preference, in the logarithm of odds
+# How many pixels away the expected gradient of a pixel depends on.
 AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)
 
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """What the sources' gradients say, in a picture or some rows of it.
+    """Evidence of the gradients, in a picture or some rows of it.
 
     Attributes:
         right, below: g_k, (B, K, H, W) each.
-        pi: pi_k, (B, K, H, W), what labels are expected to be before any f.
+        pi: pi_k, (B, K, H, W), the prior of the labels.
         W, a: weights of gradients and of levels, (B, 1, H, W) each.
         t: the temperature of the labels, likewise.
     """
@@ -54,7 +54,7 @@ class Gradients:
         return self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)
 
     def expected(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What grad f is expected to be by labels, sum_k (S z)_k g_k."""
+        """The gradient that labels let expect of f, sum_k (S z)_k g_k."""
         z = smooth(z, GRAIN)
         right = (z * self.right).sum(dim=1, keepdim=True)
         return right, (z * self.below).sum(dim=1, keepdim=True)
@@ -80,11 +80,12 @@ class Weighing:
     def of(
         self, sources: Sequence[Tensor], u: Tensor, T: Tensor | None, middles: Sequence[Tensor]
     ) -> Gradients:
-        """What sources (B, 1, H, W) say.
+        """The evidence of sources (B, 1, H, W).
 
         Args:
-            u: their level, (B, 1, H, W).
-            T: their targets, (B, K, H, W), and `middles` their medians, which these ask for.
+            u: the level chosen, (B, 1, H, W).
+            T: their targets, (B, K, H, W), if any.
+            middles: their medians, which are needed where there are targets.
         """
         s = torch.cat(list(sources), dim=1)
         right, below, energy = _with_energy(s)
@@ -104,7 +105,7 @@ class Weighing:
         return self._weights(energies.amax(dim=1, keepdim=True), T)
 
     def whose(self, z: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Shares of the sources in the gradients expected by labels, (B, K, H, W)."""
+        """The share of each source in the expected gradient, (B, K, H, W)."""
         size = energy_of(torch.cat(list(sources), dim=1)).sqrt()
         labels = smooth(z, GRAIN)
         of_others = _with_others(labels, torch.ones_like(labels)) - labels
@@ -127,7 +128,7 @@ class Weighing:
         return right, below
 
     def _weights(self, strongest: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor]:
-        """W of (7) and a, of targets as elsewhere."""
+        """W of (7), and a."""
         W = self._mildness(strongest)
         a = torch.full_like(W, self.alpha)
         if T is None:
@@ -156,12 +157,12 @@ class Weighing:
 
 
 def energy_of(s: Tensor) -> Tensor:
-    """e of sources (B, K, H, W)."""
+    """e_k of sources (B, K, H, W)."""
     return _with_energy(s)[-1]
 
 
 def preferring(logs: Tensor, b: float) -> Tensor:
-    """Logarithms of probabilities (B, K, H, W), of two b more for the second than for even odds."""
+    """Logarithms (B, K, H, W), plus b for the second of two sources, minus b for the first."""
     return logs + logs.new_tensor([-b, b]).view(1, 2, 1, 1) if b else logs
 
 
@@ -171,13 +172,13 @@ def _with_energy(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _energy_beyond(right: Tensor, below: Tensor, energy: Tensor) -> Tensor:
-    """The energy of the size of gradients beyond what it is over the pixels of B."""
+    """(sqrt e_k - sqrt b_k)_+^2 of (6): the energy of what is finer than B."""
     wide = smooth(right, CONTRAST).square_().add_(smooth(below, CONTRAST).square_())
     return (energy.sqrt() - smooth(wide, GRAIN).sqrt_()).clamp_(min=0).square_()
 
 
 def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -> None:
-    """Gradients of s_k become those that count on its targets, see (5)."""
+    """Replaces the gradients of s_k on its targets by those of max(s_k, ...), see (5), in place."""
     most = torch.minimum(middles, s.amax(dim=1, keepdim=True))
     lifted = grad(torch.maximum(s, most))
     right.lerp_(lifted[0], T)
@@ -185,12 +186,12 @@ def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -
 
 
 def _with_others(part: Tensor, m: Tensor) -> Tensor:
-    """A gradient of each source, with the faint ones of the others laid over."""
+    """The gradient of each source, plus the faint ones of the others."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
 
 
 def _share_contrast(part: Tensor, T: Tensor) -> None:
-    """d_k becomes g_k of (5), along one axis."""
+    """Turns d_k into g_k of (5), along one axis, in place."""
     wide = F.pad(smooth(part[:, 1:] - part[:, :1], CONTRAST), (0, 0, 0, 0, 1, 0))  # less B d_1
     part += (T * wide).sum(dim=1, keepdim=True) - T.sum(dim=1, keepdim=True) * wide

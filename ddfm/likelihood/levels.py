@@ -42,7 +42,7 @@ class Choosing:
             raise unknown("saliency", self.saliency, SALIENCIES)
 
     def salient(self, s: Tensor, middle: Tensor | None) -> Tensor:
-        """What R smooths, of one source with that median."""
+        """The saliency of one source, whose median is `middle`."""
         if self.saliency == "exposed":
             return -(s**2) / 2
         if self.saliency == "sharp":
@@ -52,19 +52,19 @@ class Choosing:
 
 
 class Levels:
-    """The responsibilities r of sources (B, 1, H, W), and what level comes of them.
+    """The responsibilities r of sources (B, 1, H, W), and the level u that follows from them.
 
-    What the whole picture decides is found once; the rest is made for the rows that are asked for.
+    What depends on the whole picture is computed once, the rest for the rows that are asked for.
 
     Args:
-        middles: medians of the sources, which the saliency "stands out" asks for.
+        middles: medians of the sources, needed for the saliency "stands out".
     """
 
     def __init__(self, sources: Sequence[Tensor], middles: Sequence[Tensor], how: Choosing) -> None:
         self.how = how
         self._sources, self._middles = sources, middles
         self._shape = sources[0].shape
-        # The width of R where it is below that of the grid which regions are found on.
+        # The width of R in pixels, where it is too small for the grid.
         self._narrow = max(how.width * min(self._shape[-2:]), 0.3)
         self._regions = self._on_grid() if how.width * GRID >= 1 else None
 
@@ -79,7 +79,7 @@ class Levels:
 
     @property
     def reach(self) -> int:
-        """How many rows around a pixel decide about it, beside what the whole picture does."""
+        """How many rows away a pixel depends on, apart from the whole picture."""
         return 0 if self._regions is not None else reach_of(self._narrow) + AROUND
 
     def responsibilities(self, band: Band = WHOLE) -> Tensor:

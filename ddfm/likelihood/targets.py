@@ -1,19 +1,19 @@
-"""Targets: what one source shows far brighter than its surround, its picture, and the others.
+"""Targets: what one source shows far brighter than its surround, its picture, and the others do.
 
-A pixel of source k stands out by the lesser of what it has above what lies around it, on each of
-four sides, and what it has above the mean of the picture, in standard deviations of the source,
+A pixel of source k stands out from its surround, on each of four sides, and from the mean of the
+picture. By the least of these, in standard deviations of the source, it stands out by
 
     o_k(x) = (smooth_1(s_k)(x) - max(mean s_k, min_r max_d smooth_w(s_k)(x + r d))) / std s_k,
 
-d being left, right, above and below, r from a sixteenth of the shorter side to a quarter, and
-w = 2 r / 3. So the edge of what is warm and large, a roof or the trees before a cold sky, stands
-out from one side alone, and is no target. It is a target of k with the posterior probability
+where d is left, right, above and below, r is a sixteenth, an eighth and a quarter of the shorter
+side, and w = 2 r / 3. The edge of something warm and large, such as a roof or trees before a cold
+sky, stands out from one side only, and is no target. The pixel is a target of k with probability
 
     T_k = exp(SHARP o_k) / (exp(SHARP theta) + sum_j exp(SHARP o_j)),
 
-theta being where none is as likely. So the false alarms are what the source has beyond theta
-deviations, and no pixel is a target of two: a lamp is not given to a warm wall. What lies within
-`MARGIN` of a target is its outline, and belongs to it; to that of the first source before others.
+so at theta deviations a target is as likely as none. No pixel is a target of two sources: a lamp is
+not given to a warm wall. What lies within `MARGIN` of a target is its outline and belongs to it; to
+a target of the first source before others.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SHARP = 8.0
 AWAY = (16, 8, 4)  # the shorter side by these: how far what is around may be
 MARGIN = 3  # pixels
 REACH = MARGIN + reach_of(MARGIN / 2)  # of a target
-LEAST = 0.02  # of a standard deviation: what is even has no targets
+LEAST = 0.02  # standard deviation, so that noise in an even picture makes no targets
 
 
 def find_targets(sources: Sequence[Tensor], theta: float, solver: PoissonSolver) -> Tensor:
-    """T (B, K, H, W), from 0 to 1; what is missing to 1 is the probability of no target."""
+    """T (B, K, H, W); 1 minus their sum is the probability of no target."""
     o = torch.cat([_outstanding(one, solver) for one in sources], dim=1)
     return in_bands(lambda band: _targets(band.around(o), theta), o, REACH)
 
@@ -67,7 +67,7 @@ def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
 
 
 def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
-    """The brightest of what lies so far away on the four sides, smoothed."""
+    """The brightest of the four sides, each smoothed and this far away."""
     wide = solver.blur(s, 2 * away / 3)
     most = _moved(wide, away, -1)
     for by, dim in ((-away, -1), (away, -2), (-away, -2)):
@@ -76,6 +76,6 @@ def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
 
 
 def _moved(x: Tensor, by: int, dim: int) -> Tensor:
-    """x from so many pixels further on, its border going on beyond it."""
+    """x as seen this many pixels further on; its border continues beyond the picture."""
     places = torch.arange(x.shape[dim], device=x.device) + by
     return x.index_select(dim, places.clamp(min=0).clamp(max=x.shape[dim] - 1))

@@ -136,10 +136,10 @@ def evaluate(
 ) -> dict[str, float]:
     """The metrics of a fused image in the order of `METRICS`: all that fit, or those named.
 
-    Those of `OF_TASK` are there when `task` is theirs, as `Fuser` names tasks; for "ir-visible" the
-    infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published tables;
-    both common ranges have names of their own. What is defined for two sources, such as SCD, is
-    left out for more.
+    Metrics of `OF_TASK` are included if `task` is theirs, as `Fuser` names tasks; for "ir-visible"
+    the infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published
+    tables; both common ranges also have names of their own. Metrics defined for two sources, such
+    as SCD, are left out for more.
     """
     names = known_metrics(metrics, task)
     if len(sources) < 2:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, short
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
-from ddfm.imaging.reading import read_image
+from ddfm.imaging.reading import read_image, read_source
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -82,15 +83,23 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     if not sources:
         raise InputError("this metric compares with the sources: give at least one")
     f = as_grey(fused, "fused")
-    greys = [as_grey(source, f"source {k}") for k, source in enumerate(sources, 1)]
+    greys = [as_grey(_as_fused(source), f"source {k}") for k, source in enumerate(sources, 1)]
     for k, source in enumerate(greys, 1):
         if source.pixels.shape != f.pixels.shape:
             sizes = [f"{g.pixels.shape[1]}x{g.pixels.shape[0]}" for g in (source, f)]
             raise InputError(
                 f"source {k} is {sizes[0]} pixels and the fused image {sizes[1]}: "
-                "metrics need registered images of one size"
+                "metrics need registered images of one size (ddfm fuse --save-sources DIR writes "
+                "the sources so)"
             )
     return f, greys
+
+
+def _as_fused(source: ImageLike) -> ImageLike:
+    """A file as a fusion has it: temperatures, not their rendering; 16 bits spread by content."""
+    if isinstance(source, (str, os.PathLike)):
+        return with_levels(read_source(source))
+    return source
 
 
 def _flatten_colour(pixels: Array, name: str) -> Array:

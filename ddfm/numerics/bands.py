@@ -1,7 +1,8 @@
-"""Large pictures some rows at a time: what is done around each pixel needs no room for all of it.
+"""Large pictures some rows at a time, so that intermediate results need little memory.
 
-A band has, beside its own rows, as many on both sides as what is done reaches; of the result its
-own rows are kept. A picture that is small enough is one band, all of it, and so is one of a graph.
+A band is some rows of a picture, together with as many rows on both sides as an operation reaches;
+of its result, only the band's own rows are kept. A picture that is small enough is one band, and so
+is any picture while a graph is exported.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ddfm.numerics.exporting import exporting
 __all__ = ["WHOLE", "Band", "band_of", "bands", "in_bands", "sum_in_bands"]
 
 AT_ONCE = 4_000_000  # values of a tensor
-FEWEST = 64  # rows; of less it is mostly the rows around them that are worked on
+FEWEST = 64  # rows; with fewer, most of the work would be on the rows around them
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Band:
     """Some rows of a picture.
 
     Attributes:
-        rows: its own, in the picture.
-        wide: with those on both sides, in the picture.
-        inner: its own among the wide ones.
+        rows: its own rows, in the picture.
+        wide: these and those on both sides, in the picture.
+        inner: its own rows, within the wide ones.
     """
 
     rows: slice
@@ -35,15 +36,15 @@ class Band:
     inner: slice
 
     def around(self, x: Tensor) -> Tensor:
-        """The wide rows of (..., H, W); what is one row for all stays as it is."""
+        """The wide rows of (..., H, W), or all of (..., 1, W)."""
         return x if x.shape[-2] == 1 else x[..., self.wide, :]
 
     def own(self, x: Tensor) -> Tensor:
-        """Its own rows of (..., H, W), a view; what is one row for all stays as it is."""
+        """Its own rows of (..., H, W), as a view, or all of (..., 1, W)."""
         return x if x.shape[-2] == 1 else x[..., self.rows, :]
 
     def within(self, x: Tensor) -> Tensor:
-        """Its own rows, of what was made of the wide ones."""
+        """Its own rows of a result that has the wide ones."""
         return x if self is WHOLE else x[..., self.inner, :]
 
 
@@ -54,8 +55,8 @@ def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
     """The bands of pictures (B, C, H, W).
 
     Args:
-        reach: by how many rows a pixel of the result depends on others.
-        planes: how many tensors of that size are worked on at a time.
+        reach: how many rows away a pixel of the result depends on others.
+        planes: how many tensors of that size are in memory at a time.
     """
     if exporting() or like.numel() * planes <= AT_ONCE:
         return [WHOLE]
@@ -77,7 +78,7 @@ def band_of(rows: slice, height: int, reach: int) -> Band:
 def in_bands(
     function: Callable[[Band], Tensor], like: Tensor, reach: int, planes: int = 1
 ) -> Tensor:
-    """What a function makes of every band, (B, C, H, W) as `like` is; arguments as of `bands`."""
+    """A function applied band by band, (B, C, H, W) as `like` is; arguments as of `bands`."""
     all_of_it = bands(like, reach, planes)
     if len(all_of_it) == 1:
         return function(WHOLE)
@@ -88,9 +89,9 @@ def in_bands(
 
 
 def sum_in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int = 0) -> Tensor:
-    """The sum over each image of what a function makes of every band, (B, 1, 1, 1).
+    """The sum over each image of a function that is applied band by band, (B, 1, 1, 1).
 
-    Row by row, as `per_image_sum`: the same bits for any bands, and any number of threads.
+    Row by row, as in `per_image_sum`: the same bits for any bands and any number of threads.
     """
     rows = [band.within(function(band)).sum(-1, keepdim=True) for band in bands(like, reach)]
     return torch.cat(rows, dim=-2).sum(-2, keepdim=True).sum(1, keepdim=True)

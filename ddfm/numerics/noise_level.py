@@ -21,17 +21,17 @@ __all__ = [
 ]
 
 BLOCK = 8
-LEFT = 1.0  # times what is found, in means of four pixels: of noise 1/2, and some texture
-CLIPPED = 0.02  # of a block's pixels, at most: of one with a tenth, a sixth of the variance is gone
-QUIET = 0.1  # share of blocks, the quietest, that are taken to hold noise and nothing else
+LEFT = 1.0  # of the level, at most, in means of four pixels: white noise leaves 1/2 there
+CLIPPED = 0.02  # of a block's pixels, at most; a tenth would take a sixth of the variance
+QUIET = 0.1  # share of blocks, the quietest, that are taken to have noise and nothing else
 
 
 def noise_level(image: Tensor) -> float:
     """Standard deviation of white noise in one image (1, 1, H, W), in the image's own units.
 
-    The second difference along both axes removes all that is locally smooth and makes of white
-    noise one of 6 times its deviation (Immerkaer 1996). What is left of texture and edges only
-    raises it, so the quietest blocks tell. Blocks that are clipped, or constant, tell nothing.
+    The second difference along both axes removes what is locally smooth, and multiplies the
+    deviation of white noise by 6 (Immerkaer 1996). Texture and edges can only raise it, so the
+    quietest blocks decide. Blocks that are clipped or constant do not count.
     """
     if min(image.shape[-2:]) < BLOCK + 2:
         return 0.0
@@ -46,9 +46,9 @@ def noise_deviation(image: Tensor) -> Tensor:
 
 
 def quiet_levels(image: Tensor, shares: Sequence[float]) -> tuple[list[float], int]:
-    """`noise_level` by other shares of the blocks than `QUIET`, and how many of them tell.
+    """`noise_level` for other shares of the blocks than `QUIET`, and how many blocks count.
 
-    All are alike where there is noise and nothing else, and rise with the share where there is not.
+    All levels are alike where there is only noise, and rise with the share where there is texture.
     """
     if min(image.shape[-2:]) < BLOCK + 2:
         return [0.0] * len(shares), 0
@@ -61,10 +61,10 @@ def quiet_levels(image: Tensor, shares: Sequence[float]) -> tuple[list[float], i
 
 
 def peaks(image: Tensor) -> float:
-    """By how much single details stand out: their fourth moment by the square of the second.
+    """How much single details stand out: the fourth moment over the square of the second.
 
-    It is 3 of Gaussian noise, 2.9 in small blocks, and more of leaves, grass and stones. The mean
-    of the quieter half of the blocks that tell.
+    It is 3 for Gaussian noise (2.9 in small blocks), and more for leaves, grass and stones. The
+    mean is over the quieter half of the blocks that count.
     """
     variance, told = _blocks(image)
     fourth = _block_means(_left(image) ** 4)
@@ -73,7 +73,7 @@ def peaks(image: Tensor) -> float:
 
 
 def blocks_of_noise(image: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the blocks that tell, and variances whose quantile `QUIET` is that of the noise."""
+    """Means and variances of the blocks that count; the noise is the quantile `QUIET` of these."""
     if min(image.shape[-2:]) < BLOCK + 2:
         return np.empty(0), np.empty(0)
     variance, told = _blocks(image)
@@ -82,7 +82,7 @@ def blocks_of_noise(image: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean square of what is left of each block, and whether that tells of noise."""
+    """The variance of each block's residual, and whether the block counts."""
     variance = _block_means(_left(image).square_())
     inner = image[..., 1:-1, 1:-1]
     low, high = image.min(), image.max()
@@ -90,26 +90,33 @@ def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
     return variance, (clipped < CLIPPED) & (variance > 0)
 
 
-def is_noise(image: Tensor, level: float) -> bool:
-    """Whether the level that `noise_level` found is of noise, and not of texture.
+def is_noise(image: Tensor, level: float, least: float = 0.0) -> bool:
+    """Whether the level that `noise_level` found is `least` or more, and of noise, not of texture.
 
-    Means of four pixels have half of the noise, and of texture nearly all there is, or more. So is
-    it with noise that neighbours share, which `ddfm.restoration.shared_noise` tells from texture.
+    Means of four pixels keep half of the noise, but nearly all of texture, or more. They also keep
+    noise that neighbours share; `ddfm.restoration.shared_noise` tells that from texture.
     """
+    if level < least:
+        return False
     if min(image.shape[-2:]) < 2 * (BLOCK + 2):
         return level > 0  # too small to tell
-    half = noise_level(F.avg_pool2d(image, 2))
-    return 0 < half < LEFT * level
+    return bool(_is_white(image, image.new_tensor(level)))
 
 
 def white_deviation(image: Tensor) -> Tensor:
     """`noise_deviation` where that `is_noise`, else 0; of 20 x 20 pixels or more."""
-    level, half = noise_deviation(image), noise_deviation(F.avg_pool2d(image, 2))
-    return torch.where((half > 0) & (half < LEFT * level), level, 0.0)
+    level = noise_deviation(image)
+    return torch.where(_is_white(image, level), level, 0.0)
+
+
+def _is_white(image: Tensor, level: Tensor) -> Tensor:
+    """Means of four pixels keep half of white noise, and of texture nearly all, or more."""
+    half = noise_deviation(F.avg_pool2d(image, 2))
+    return (half > 0) & (half < LEFT * level)
 
 
 def _left(image: Tensor) -> Tensor:
-    """What the second differences leave, of white noise as much as there is."""
+    """The residual of second differences, scaled so that white noise keeps its deviation."""
     return _bent(_bent(image, -2), -1) / 6
 
 

@@ -1,4 +1,4 @@
-"""Luminance as planes (B, 1, H, W) about [-1, 1], which may be padded, and as levels in [0, 1]."""
+"""Luminance as planes (B, 1, H, W) in about [-1, 1], perhaps padded, and as levels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def plane(levels: np.ndarray) -> Tensor:
 
 
 def levels_of(x: Tensor) -> Tensor:
-    """The other way: from [-1, 1] to [0, 1], and no further."""
+    """From [-1, 1] to [0, 1], clipped."""
     return ((x + 1) / 2).clamp(0, 1)
 
 
 def within(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Without what was padded."""
+    """x without its padding."""
     height, width = size
     return x[..., :height, :width]

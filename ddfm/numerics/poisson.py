@@ -2,11 +2,11 @@ r"""The quadratic part of an M-step with free borders: a screened Poisson equati
 
     argmin_f a |f - b|^2 + |grad f - g|^2    with    (a + grad' grad) f = a b + grad' g
 
-Images do not go on beyond their border, so there the differences are zero. Then the cosines of the
-DCT-II are the eigenvectors of grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
+Differences across the border are zero. Then the cosines of the DCT-II are the eigenvectors of
+grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
 
-Where the gradients have weights W of their own, grad' W grad has no such eigenvectors. Then a few
-conjugate gradients solve it, with the equation of the mean weight as their preconditioner.
+With weights W of the gradients, grad' W grad has no such eigenvectors. A few conjugate gradients
+solve the equation then, preconditioned by the one with the mean weight.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def grad(f: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def steepness(x: Tensor, reach: float) -> Tensor:
-    """The size of gradients over some pixels, `reach` being the deviation of a Gaussian."""
+    """The root mean square of gradients under a Gaussian with the deviation `reach`."""
     right, below = grad(x)
     return smooth(right**2 + below**2, reach).sqrt()
 
@@ -52,8 +52,8 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 def dct(x: Tensor) -> Tensor:
     """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980).
 
-    Products are of real numbers: those of complex ones are rounded otherwise where the share of a
-    thread ends.
+    Products are of real numbers, since complex ones are rounded in another way at the end of each
+    thread's share.
     """
     folded = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
     cosine, sine = _turn(x.shape[-1], x)
@@ -74,10 +74,10 @@ def idct(y: Tensor) -> Tensor:
 
 
 def in_cosines(x: Tensor, response: Tensor, *, spent: bool = False) -> Tensor:
-    """x (..., H, W), each of its cosines times a response (H, W), or one of each image.
+    """x (..., H, W), filtered: each of its cosines times a response, (H, W) or one per image.
 
     Args:
-        spent: whether nobody needs x any more, so that its memory may be used.
+        spent: whether x is not needed any more, so that its memory may be used.
     """
     if exporting():
         return _in_matrices(x, response)
@@ -90,7 +90,7 @@ def in_cosines(x: Tensor, response: Tensor, *, spent: bool = False) -> Tensor:
 
 
 def _in_matrices(x: Tensor, response: Tensor) -> Tensor:
-    """The same for graphs, which know no other transform than a product with its matrix."""
+    """The same for graphs, where a transform is a product with its matrix."""
     rows, columns = (_cosines(n, x) for n in x.shape[-2:])
     return rows.mT @ ((rows @ x @ columns.mT) * response) @ columns
 
@@ -104,7 +104,7 @@ def _cosines(n: int, like: Tensor) -> Tensor:
 
 
 class PoissonSolver:
-    """The equations above, the eigenvalues along each side kept per size."""
+    """Solves the equations above; keeps the eigenvalues along each side for one size."""
 
     def __init__(self) -> None:
         self._lines = torch.empty(0), torch.empty(0)
@@ -142,7 +142,7 @@ class PoissonSolver:
         return in_cosines(x, self._eigenvalues_for(x).mul_(-(sigma**2) / 2).exp_())
 
     def _eigenvalues_for(self, x: Tensor) -> Tensor:
-        """(H, W), made anew: a large image has better use for the memory."""
+        """(H, W), made for each call: those of a large image would take too much memory."""
         h, w = x.shape[-2:]
         if [line.shape[0] for line in self._lines] != [h, w]:  # len() would be of one size only
             self._lines = _line(h), _line(w)
@@ -155,12 +155,12 @@ class PoissonSolver:
 
 
 def _product(x: Tensor, y: Tensor) -> Tensor:
-    """Of two vectors, image by image."""
+    """The inner product of two vectors, image by image."""
     return sum_in_bands(lambda band: band.around(x) * band.around(y), x)
 
 
 def _moved(f: Tensor, length: Tensor, way: Tensor) -> Tensor:
-    """f, so far moved on its way."""
+    """f + length * way, in place."""
     for band in bands(f, 0):
         band.own(f).add_(length * band.own(way))
     return f
@@ -182,7 +182,7 @@ def _line(n: int) -> Tensor:
 
 
 def _turn(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the angles that make cosines of waves."""
+    """Cosine and sine of the angles that turn an FFT into a DCT."""
     angle = math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
     cosine, sine = angle.cos(), angle.sin()
     return cosine.to(like.dtype).to(like.device), sine.to(like.dtype).to(like.device)

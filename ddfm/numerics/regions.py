@@ -1,10 +1,10 @@
-"""Smoothing over regions: as wide as they are, and no farther than the edges of the sources.
+"""Smoothing over regions, which stops at the edges of the sources.
 
     argmin_y  |x - y|^2 + w^2 |V^(1/2) grad y|^2,    V = 1 / (1 + max_k |grad s_k|^2 / contour^2)
 
 This is weighted least squares (Farbman et al. 2008), an equation like that of the M-step, and
-solved like it; on a coarse grid, since what is smoothed decides about levels, and of these the
-M-step takes the low frequencies only.
+solved like it. A coarse grid is enough, since the result decides about levels, of which the M-step
+takes the low frequencies only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ddfm.numerics.poisson import PoissonSolver, grad
 __all__ = ["from_grid", "on_grid", "smoothed_on_grid"]
 
 GRID = 120  # about so many points along the shorter side
-POINTS = 60_000  # and no more than that in all
+POINTS = 60_000  # of the grid, at most
 PASSES = 80  # of the conjugate gradients; at the default contour errors are below a hundredth
 
 
@@ -36,10 +36,9 @@ def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -
     """x, smoothed; x, the sources and the result are on the grid, (B, K, h, w).
 
     Args:
-        sources: in which the edges are.
+        sources: images whose edges stop the smoothing.
         width: w, as a fraction of the shorter side.
-        contour: size of an edge, from one point of the grid to the next, that is half as easily
-            crossed as an even place.
+        contour: size of an edge, from one point of the grid to the next, that halves V.
     """
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
@@ -49,7 +48,7 @@ def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -
 
 
 def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
-    """y (B, K, h, w) between the points of the grid, in a band of a picture of that shape."""
+    """y (B, K, h, w), interpolated from the grid, in a band of a picture of that shape."""
     if exporting():
         return F.interpolate(y, size=shape[-2:], mode="bilinear")
     columns, rows = (torch.arange(n) for n in (shape[-1], shape[-2]))
@@ -58,9 +57,9 @@ def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
 
 
 def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
-    """y at these of `size` pixels, linearly, along a dimension.
+    """y at these of `size` pixels, by linear interpolation along a dimension.
 
-    PyTorch's own takes another way for the last few pixels of a thread, and rounds otherwise.
+    PyTorch's own interpolation rounds in another way for the last pixels of each thread.
     """
     points = y.shape[dim]
     at = ((places + 0.5) * (points / size) - 0.5).clamp(min=0)
@@ -73,9 +72,9 @@ def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
 
 
 def _step(height: int, width: int) -> int:
-    """By how many pixels the points of the grid lie apart, in words that a graph knows."""
+    """How many pixels the points of the grid lie apart, by operations that a graph can have."""
     shorter = torch.sym_min(height, width)
-    # shorter / GRID, rounded; of two that are as near the even one
+    # shorter / GRID, rounded to the nearest, halves to even
     by_side = (shorter + GRID // 2 - 1 + shorter // GRID % 2) // GRID
     by_area = math.ceil((height * width / POINTS) ** 0.5)
     return torch.sym_max(1, torch.sym_max(by_side, by_area))

@@ -1,8 +1,8 @@
-"""Tone: levels of grey that use the range well, after the fusion and apart from it.
+"""Tone: spreads grey levels over the range, as a step of its own after the fusion.
 
-One curve spreads the levels of an image, and another folds back what is beyond white.
-A curve is two or more numbers: what as many levels, evenly spaced from black to white, become.
-Between them it is straight, and beyond black and white it goes on as it ends.
+One curve spreads the levels of an image, and another folds back what is beyond white. A curve is
+given by its values at two or more levels, evenly spaced from black to white. It is straight between
+them, and continues straight beyond black and white.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Tone:
     """The step after a fusion.
 
     Attributes:
-        spread: standard deviation that levels are to have; 0 leaves all as it is.
+        spread: standard deviation that levels should have; 0 changes nothing.
         gains: the least and the greatest gain.
-        curve: for all images of a series; None is the image's own.
+        curve: one for all images of a series; None finds one for each image.
     """
 
     spread: float = 0.0
@@ -38,29 +38,29 @@ class Tone:
 
     @classmethod
     def among(cls, options: Mapping[str, Any]) -> Tone:
-        """The tone that is among the options of a fusion."""
+        """The tone among the options of a fusion."""
         names = [field.name for field in fields(cls)]
         return cls(**{k: v for k, v in options.items() if k in names and v is not None})
 
     @classmethod
     def others(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a fusion that are not of the tone."""
+        """The options of a fusion that do not belong to the tone."""
         names = [field.name for field in fields(cls)]
         return {k: v for k, v in options.items() if k not in names}
 
     def with_curve_of(self, chosen: Mapping[str, Any]) -> Tone:
-        """The tone of an image that has chosen its curve, for others of it."""
+        """The same tone with the curve that an image chose, for other images of the scene."""
         return self if self.curve is not None else replace(self, curve=chosen.get("curve"))
 
     def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
-        """Luminance (B, 1, H, W) in [0, 1], its levels spread, and each image's own curve."""
+        """Spreads luminance (B, 1, H, W) in [0, 1]; also returns the curve found for each image."""
         fused, own = self.applied(fused)
         if own is None:
             return fused, [{} for _ in fused]
         return fused, [{"curve": tuple(curve)} for curve in own.tolist()]
 
     def applied(self, fused: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The same, with the curves as a tensor; None if no levels are to be spread."""
+        """The same, with the curves as a tensor, or None if nothing is to be spread."""
         if not self.spread and self.curve is None:
             return fused, None
         own = good_curve(2 * fused - 1, self.spread, self.gains)
@@ -73,15 +73,15 @@ class Tone:
 
 
 def knots(count: int, like: Tensor) -> Tensor:
-    """The levels from black to white that a curve is of; the curve that changes nothing."""
+    """Evenly spaced levels from black to white: also the curve that changes nothing."""
     return torch.linspace(-1, 1, count, dtype=like.dtype, device=like.device)
 
 
 def along(curve: Tensor, u: Tensor) -> Tensor:
-    """What the levels u (B, ...) become by the curve of each image, (B, n)."""
+    """The levels u (B, ...) mapped by the curve of each image, (B, n)."""
     bins = curve.shape[-1] - 1
     at = (u.flatten(1) + 1) / 2 * bins
-    left = at.floor().long().clamp(0, bins - 1)  # clamped last: what is no number has a place, too
+    left = at.floor().long().clamp(0, bins - 1)  # clamped last, for NaN too
     before, after = (curve.gather(1, left + k) for k in (0, 1))
     return (before + (at - left) * (after - before)).view_as(u)
 
@@ -92,28 +92,28 @@ def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
     A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
     darkest stay where they are, unless the brightest would go beyond white.
     """
-    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # a part of a large image tells about it
+    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # of a large image, some pixels are enough
     part = u[..., ::step, ::step]
     low, high = part.flatten(1).quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
     deviation = per_image_mean((part - per_image_mean(part)) ** 2).sqrt().view(-1, 1)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    # Where there is no gain, there is no offset, but for what is beyond white.
+    # Without gain there is no offset either, unless levels are beyond white.
     return gain * knots(2, u) + torch.minimum((1 - gain) * low, 1 - gain * high)
 
 
 def toned(f: Tensor, curve: Tensor) -> Tensor:
-    """f (B, 1, H, W) by the curve of each image; by one that changes nothing, f as it is."""
+    """f (B, 1, H, W) mapped by the curve of each image, to the last bit if that changes nothing."""
     moves = (curve - knots(curve.shape[-1], curve)).abs().amax(dim=1) > 1e-6
     return torch.where(moves.view(-1, 1, 1, 1), fold(along(curve, f), KNEE), f)
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
-    """Levels beyond white, smoothly back: the identity up to 1 - knee, below 1 from there on.
+    """Brings levels beyond white smoothly back: the identity up to 1 - knee, and below 1 beyond.
 
     The curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins. It is the same
-    for every image, so frames do not flicker. Black is black: what lies beyond it is clipped, for
-    backgrounds that are black in all sources must come out so.
+    for every image, so frames do not flicker. Levels beyond black are clipped, so that a background
+    that is black in all sources stays black.
     """
     over = (f - (1 - knee)).clamp(min=0)
     return (f - over + knee * (1 - torch.exp(-over / knee))).clamp(min=-1)

@@ -1,4 +1,4 @@
-"""The same again: of the record in a picture the settings that made it, and what is not the same.
+"""Repeats a result: the settings in its record, and what differs from when it was made.
 
 A record is in a file, and files come from anybody. So its settings are checked as those of a caller
 are, and only names that ddfm gives to priors are believed: a path, or a file to fetch, is for the
@@ -62,7 +62,7 @@ def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Reco
 
 
 def how(record: Record, kind: str) -> dict[str, Any]:
-    """What was said of a volume or a film beside the settings of a `Fuser`; anybody may have."""
+    """The settings of a volume or a film beside those of a `Fuser`; they may be anybody's."""
     said = record.opening.get(kind)
     if not isinstance(said, dict):
         raise InputError(f"the record does not say how the {kind} was made")
@@ -92,7 +92,7 @@ def keywords(
 
 
 def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, Any]]:
-    """What both say of each source; where the files that were said lie, no record knows."""
+    """The observations of both; a record does not know where its files lie."""
     done = []
     for k, (old, new) in enumerate(zip_longest(plain_observations(recorded), given)):
         before, now = Observation.of(old).plain(), Observation.of(new).plain()
@@ -118,7 +118,7 @@ def opening(record: Record) -> Opening:
 
 
 def changes(before: Record, now: Record, name: str) -> list[str]:
-    """What is not as it was when the picture of this name was made, a line each."""
+    """A line for each thing that differs from when the picture of this name was made."""
     lines = [
         f"{what} is not that of {name}: {_short(before.settings, key)} there, "
         f"{_short(now.settings, key)} here"

@@ -6,6 +6,7 @@ read and fuse. A few items for each of their threads are in flight, however many
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -61,7 +62,9 @@ class OnDask:
             if self.scheduler is not None:
                 return Client(self.scheduler)
             count = self.workers or len(os.sched_getaffinity(0))
-            options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
+            options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1}
+            # What Dask says of its workers is no news of a pair; a pair that fails is reported.
+            options |= {"dashboard_address": None, "silence_logs": logging.ERROR}
             return Client(stack.enter_context(LocalCluster(**options)))
         except (OSError, ValueError, RuntimeError) as error:
             where = self.scheduler or "this machine"

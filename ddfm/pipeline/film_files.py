@@ -91,7 +91,7 @@ def check_film(out: str | os.PathLike[str]) -> None:
 
 
 def check_rate(rate: float) -> None:
-    """Refuses a rate that no film has."""
+    """Refuses an impossible frame rate."""
     if not 0.001 <= rate <= 1000:
         raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
 
@@ -109,12 +109,12 @@ def writing(
     maps: FilmMaps | None = None,
     sound: Path | None = None,
 ) -> Iterator[Sink]:
-    """Takes the results of a film, made with these settings. A video appears when it is whole.
+    """A sink for the results of a film with these settings. A video appears when it is whole.
 
     Args:
         maps: films beside it.
-        sound: the video whose sound comes along.
-        record: what makes it, for the comment of a video; frames that are files have their own.
+        sound: the video whose sound is kept.
+        record: what made it, for the comment of a video; frames that are files have their own.
         resume: whether frames that are there already are kept.
         verify: see `FolderSink`.
     """

@@ -1,9 +1,9 @@
 """Two films of one scene, fused frame by frame without flicker.
 
-Every frame gets the same noise. Its sources are denoised over time (see `ddfm.video.denoising`),
-since what flickers in a fusion is mostly what flickers in them. And the tone, which would spread
-levels anew for every frame, follows the scene slowly, so that a bright thing that comes into view
-does not darken all else at once.
+Every frame gets the same noise. The sources are denoised over time (see `ddfm.video.denoising`),
+since what flickers in a fusion is mostly what flickers in its sources. And the curve of the tone,
+which would be chosen anew for every frame, follows the scene slowly, so that a bright object that
+comes into view does not darken everything else at once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
+from ddfm.imaging.sources import grey, read_any
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import RUN_IN, Part
@@ -49,7 +48,8 @@ from ddfm.video.sound import sound_of
 __all__ = ["fuse_frames", "fuse_sequence"]
 
 _NUMBER = re.compile(r"[\d.]+")
-FOLLOW = 0.1  # how much of what a frame chooses the next one takes over
+ALL = 0.0, 100.0  # percent of the pixels, from black to white
+FOLLOW = 0.1  # the share of a frame's choice that the next one takes over
 
 
 @by_annotation
@@ -73,28 +73,28 @@ def fuse_sequence(
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> Summary:
-    """Fuses two films, and writes the result as a film. Returns what became of each frame.
+    """Fuses two films, and writes the result as a film. Returns the outcome of each frame.
 
     Args:
-        a, b: video files, or folders of frames, which belong together by name as in `find_pairs`.
-        out: .mp4 (or .mov), .mkv (without loss), or, without a suffix, a folder of frames, where
-            an interrupted run goes on.
+        a, b: video files, or folders of frames, which are paired by name as in `find_pairs`.
+        out: .mp4 (or .mov), .mkv (lossless), or, without a suffix, a folder of frames, where an
+            interrupted run is resumed.
         fuser: None is `Fuser()`.
         pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
-        audio: whose sound is kept: "a", "b", "none", or "auto", of the video that has any.
-        verify: whether frames that were done before are known by what is in the files, where their
-            sizes and the times of their last change would do.
+        audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
+        verify: whether to compare the contents of files to recognise finished frames; by default
+            their sizes and modification times are compared.
         shard: the part of the frames that this process fuses, while others do theirs: into the
             folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
-        uncertainty: a film, beside one, of how far each pixel may be off.
-        attribution: likewise of which source it is from.
-        samples: that the uncertainty is taken from.
+        uncertainty: where to write a film of how far each pixel may be off; `out` is a video then.
+        attribution: likewise of which source each pixel comes from.
+        samples: from how many results the uncertainty is computed.
         save_transform: where to write the one transform of all frames.
-        progress: a bar; None shows one on a terminal.
-        callback: is called with what became of each frame; if it returns False, `Cancelled` is
-            raised. A folder of frames then goes on from there; a video does not appear.
+        progress: whether to show a progress bar; None shows one on a terminal.
+        callback: is called with the outcome of each frame; if it returns False, `Cancelled` is
+            raised. The next run then completes a folder of frames; a video does not appear.
     """
     std, shares = (None if path is None else Path(path) for path in (uncertainty, attribution))
     maps = FilmMaps(std, shares, 0 if std is None else samples)
@@ -109,7 +109,6 @@ def fuse_sequence(
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
-    frames, count = iter(film.frames), film.count
     if shard is not None:
         if warm or std or shares:
             raise InputError("--warm, --uncertainty and --attribution are for films without shards")
@@ -118,7 +117,7 @@ def fuse_sequence(
             warnings.warn(word, DdfmWarning, stacklevel=3)
             sound = None
         part = Part(shard, _exact_count(film, a, b))
-        film, count = replace(film, part=part), part.end - part.begin
+        film = replace(film, part=part, count=part.end - part.begin)
         work.settings |= {"frames": [part.begin + 1, part.end]}
     # What is kept is not as exact as the guess of a warm start.
     how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
@@ -128,11 +127,11 @@ def fuse_sequence(
         said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
     # The films end when one of them does, and the bar with them.
-    bar = progress_bar(progress, total=count, unit="frame")
+    bar, frames = progress_bar(progress, total=film.count, unit="frame"), iter(film.frames)
     with bar, writing(out, film, work.settings, rate, **how) as sink:
         if film.part is not None:
             work.run_in(islice(frames, film.part.begin), film.part.begin)
-            frames = islice(frames, count)
+            frames = islice(frames, film.count)
         # Frames may be large, and each that waits takes memory.
         engine = Overlapping(ahead=1)
         return run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
@@ -155,7 +154,7 @@ def _record(
 
 
 def _aligned(
-    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
+    fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None
 ) -> Fuser:
     """A fuser with one transform for all frames: what is found anew in each one trembles."""
     first = islice(open_film(a, b, pattern).frames, SAMPLE)
@@ -163,9 +162,9 @@ def _aligned(
 
 
 def _as_large_as_they_are(fuser: Fuser) -> Fuser:
-    """A fuser that looks for no enlargement of before: found in some frames only, it would flicker.
+    """A fuser that does not look for earlier enlargements: found in some frames only, they flicker.
 
-    What was said remains.
+    Scales that were given remain.
     """
     said = [Observation.of(one) for one in fuser.config.observations]
     said += [Observation()] * (2 - len(said))
@@ -186,17 +185,17 @@ def fuse_frames(
     Args:
         pairs: frames of both films, in their order.
         temporal_denoising: whether noise is averaged over time, where nothing has changed.
-        warm: whether the loop begins with the result of the frame before. This makes nothing
-            steadier (`benchmarks/flicker.py`), and what a result exaggerates adds up; and a folder
-            of frames begins anew when it was interrupted. Only for a loop with a warm start.
+        warm: whether the loop begins with the result of the previous frame. This makes nothing
+            steadier (`benchmarks/flicker.py`), exaggerations add up, and an interrupted folder of
+            frames starts again from its first. Only for a loop with a warm start.
     """
     work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
     for a, b in pairs:
-        yield work.fused(read_image(a), read_image(b))
+        yield work.fused(*_frames(a, b))
 
 
 class _FilmWork:
-    """Fuses frames in their order, and remembers what a frame is to know of those before it."""
+    """Fuses frames in their order, and remembers what a frame needs of those before it."""
 
     def __init__(
         self,
@@ -224,8 +223,7 @@ class _FilmWork:
         self.guess: np.ndarray | None = None
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
-        a, b = item.given
-        return read_image(a), read_image(b)
+        return _frames(*item.given)
 
     def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
         fusion = self.fused(*loaded)
@@ -237,10 +235,10 @@ class _FilmWork:
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
     def run_in(self, frames: Iterable[Item], count: int) -> None:
-        """Brings it to where a part of a film begins, by all frames before, which are not kept.
+        """Looks at all frames before a part of a film, so that it begins as the whole film would.
 
-        The first says what is fused with what, those between only on what scale, and the last
-        `RUN_IN` what noise there is and which levels.
+        The first one decides the task, the last `RUN_IN` the noise and the curve of the tone, and
+        those between only the scale of the levels.
         """
         stage("looking at the frames before")
         for k, frame in enumerate(frames):
@@ -261,7 +259,7 @@ class _FilmWork:
 
     @contextmanager
     def _warned_of_once(self) -> Iterator[None]:
-        """What is to be said of every frame is said of the first: words are the same but for it."""
+        """Warns once of what holds for every frame: warnings that differ only in their numbers."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
@@ -272,7 +270,7 @@ class _FilmWork:
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _seen(self, *pair: Picture) -> list[Picture]:
-        """Both frames as they are to be fused."""
+        """Both frames, scaled and denoised."""
         scaled = self._scaled(*pair)
         if self.denoisers is None:
             return scaled
@@ -282,13 +280,18 @@ class _FilmWork:
         return [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
 
     def _follow(self, task: str, chosen: Chosen) -> None:
-        """The next frame is to have the first one's task, and nearly the levels of this one."""
+        """The next frame gets the first one's task, and nearly the curve of this one."""
         free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
             task, now = self.fuser.config.task, self.fuser.config.options
             free = plain_options({k: _towards(now[k], v) for k, v in free.items()})
         self.begun = True
         self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
+
+
+def _frames(a: Any, b: Any) -> tuple[Picture, Picture]:
+    """As they are read; of a thermal camera's file all that its sensor saw, for a common scale."""
+    return read_any(a, "a frame", percentiles=ALL), read_any(b, "a frame", percentiles=ALL)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Folders of pairs, or of more images a scene: fused each as it would be alone, and resumed.
+"""Folders of pairs, or of more images of each scene: each is fused as it would be alone.
 
-A pair that fails does not stop the others. A file that the manifest beside the results does not
-know is never replaced. `ddfm.imaging.pairing` says which files are a pair, `ddfm.pipeline.runner`
-what is done at the same time, `ddfm.storage.manifest` what survives a kill at any moment.
+A pair that fails does not stop the others, and an interrupted run is resumed. A file that the
+manifest beside the results does not list is never replaced. `ddfm.imaging.pairing` decides which
+files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest` what
+survives a kill at any moment.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import SUFFIXES
+from ddfm.imaging.reading import is_image
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.runner import (
     Engine,
@@ -38,6 +39,7 @@ from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard, is_manifest
+from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
@@ -73,24 +75,25 @@ def fuse_folders(
     Args:
         dir_a, dir_b: the folders; with a pattern they may be one and the same.
         more: folders of third images, fourth images, ..., each with one for every pair.
-        out: the folder of the results, which is made where there is none. Each is called by what
-            the names of its pair share.
+        out: the folder for the results, which is made if needed. Each result is named by what the
+            names of its pair have in common.
         fuser: what fuses; None is `Fuser()`.
-        opening: how the files are read, where that is not found out from each.
+        opening: how the files are read, as far as the files themselves do not say.
         pattern: a name for the images of each folder, such as "{}_thermal.png:{}_rgb.jpg".
         suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
-        dry_run: whether to say what would be done, and do nothing.
-        verify: whether what was done before is known by what is in the files, where their sizes and
-            the times of their last change would do.
+        dry_run: whether to return the plan and do nothing.
+        verify: whether to compare the contents of files to recognise finished work; by default
+            their sizes and modification times are compared.
         shard: the part of the pairs that this process fuses, while others do theirs.
         save_transform: where to write the one transform of all pairs (align="once").
-        progress: a bar; None shows one on a terminal.
-        callback: is called with each `Outcome`, in the thread that asked; if it returns False, that
-            is the end (`ddfm.Cancelled`), and the next run goes on from there.
+        progress: whether to show a progress bar; None shows one on a terminal.
+        callback: is called with each `Outcome`, in the calling thread; if it returns False, the run
+            ends (`ddfm.Cancelled`), and the next one goes on from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, dir_b, *more)
-    _check_apart(out, *folders)
+    _check_folder(out)
+    check_apart(out, *folders)
     pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
         others = " and ".join(str(folder) for folder in folders[1:])
@@ -124,13 +127,14 @@ def fuse_flir(
     """Fuses what each radiometric JPEG of a folder holds: a thermal image and a photograph.
 
     Args:
-        folder, out: the folders. Each result is called by its file; other files are left out.
+        folder, out: the folders. Each result is named after its file; other files are skipped.
         reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
             temperature the same level in all of them.
         fuser, suffix, dry_run, verify, shard, save_transform, progress, callback, engine: as for
             `fuse_folders`.
     """
-    _check_apart(out, folder)
+    _check_folder(out)
+    check_apart(out, folder)
     opening = Opening(**reading)
     why = {path: _why_no_pair(path) for path in image_files(folder)}
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
@@ -145,7 +149,7 @@ def fuse_flir(
 
 
 def _why_no_pair(path: Path) -> str:
-    """Why a file of a folder is no pair by itself; nothing if it is one."""
+    """Why a file is not a pair by itself; empty if it is one."""
     if not is_flir(path):
         return NO_FLIR
     return "" if has_photograph(path) else NO_PHOTOGRAPH
@@ -153,7 +157,7 @@ def _why_no_pair(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _How:
-    """What the caller said of the run as a whole."""
+    """The settings of a run, as given to `fuse_folders`."""
 
     suffix: str | None
     dry_run: bool
@@ -173,7 +177,7 @@ class _PairWork(Work):
     opening: Opening
 
     def settings(self, task: str) -> Entry:
-        """All that a result of this task depends on beside its sources."""
+        """Everything a result of this task depends on except its sources."""
         return _settings(self.fuser.settings(task), self.opening)
 
     def load(self, item: Item) -> tuple[Picture, ...]:
@@ -184,7 +188,7 @@ class _PairWork(Work):
         return pictures
 
     def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
-        # Nothing is warned of here: it is in the summary.
+        # Its warnings are in the summary.
         (fusion,) = self.fuser.stream([loaded], progress=False)
         fusion = replace(fusion, opening=self.opening.plain())
         settings = self.settings(fusion.settings["task"])
@@ -200,18 +204,16 @@ def _settings(of_fuser: Entry, opening: Opening) -> Entry:
 
 
 def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
-    """An automatic task may have become any task. None if that has to be loaded to be known."""
+    """Of each task that "auto" may have become; None if only a loaded fuser can tell."""
     task = fuser.config.task
     found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
     some = [_settings(each, opening) for each in found if each is not None]
     return some if len(some) == len(found) else None
 
 
-def _check_apart(out: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
-    if Path(out).suffix.lower() in SUFFIXES and not Path(out).exists():
+def _check_folder(out: str | os.PathLike[str]) -> None:
+    if is_image(Path(out)) and not Path(out).exists():
         raise InputError(f"{out} is to be a folder; its name is that of a picture")
-    if Path(out).resolve() in (Path(source).resolve() for source in sources):
-        raise InputError(f"{out} holds the sources; give the results a folder of their own")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
@@ -260,7 +262,7 @@ def _fuse_all(
 def _done_before(
     items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
-    """Of a folder that is finished; None where there is something to do, or to be looked up."""
+    """The summary of a finished folder; None if there is work left, or a fuser must be loaded."""
     begin = time.monotonic()
     begun = out.is_dir() and any(map(is_manifest, os.listdir(out)))
     if not begun or how.verify or how.callback is not None or fuser.config.align == "once":

@@ -1,4 +1,4 @@
-"""What made a picture, a volume or a film, as its own file says."""
+"""The record in a picture, a volume or a film of what made it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_FILM = ("temporal_denoising", "warm")  # of the settings in a manifest, what 
 
 @by_annotation
 def read_record(path: str | os.PathLike[str]) -> Record | None:
-    """What made a picture, a volume or a film, if it says so; pixels and voxels are not read."""
+    """The record of what made a picture, a volume or a film, or None; pixels are not read."""
     path = Path(path)
     if path.is_dir() and (record := _of_frames(path)) is not None:
         return record

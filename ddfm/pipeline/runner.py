@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ddfm.errors import Cancelled, DdfmError, why_failed
+from ddfm.errors import Cancelled, DdfmError, StorageError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.lines import Entry
@@ -46,6 +46,8 @@ __all__ = [
     "timed",
     "written",
 ]
+
+UNWRITTEN = 8  # results in a row that could not be written: those that follow will not be either
 
 T = TypeVar("T")
 # Waits for an item, and gives what was made, or None if that was there before; or raises why not.
@@ -88,7 +90,7 @@ class Made:
 
 
 class Work(Protocol):
-    """What is done with an item."""
+    """How an item is loaded and fused."""
 
     def load(self, item: Item) -> Any:
         """Reads its sources; in whatever thread, while another item is fused."""
@@ -144,11 +146,18 @@ def run(
             is the end (`Cancelled`), and the next run goes on from there.
     """
     begin = time.monotonic()
-    outcomes = []
+    outcomes: list[Outcome] = []
+    unwritten = 0
     with closing((engine or Overlapping()).run(items, work, sink)) as done:
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
+            unwritten = 0 if outcomes[-1].status == "fused" else unwritten + outcomes[-1].unwritten
+            if unwritten == UNWRITTEN:
+                raise StorageError(
+                    f"{outcomes[-1].error}; {unwritten} results in a row could not be written, so "
+                    "the run ends here, and goes on from there when it is started again"
+                )
             if callback is not None and callback(outcomes[-1]) is False:
                 raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
     return Summary(outcomes, time.monotonic() - begin)
@@ -270,7 +279,7 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise
-        return Outcome(output, "failed", why_failed(error))
+        return Outcome(output, "failed", why_failed(error), unwritten=isinstance(error, _Unwritten))
 
 
 def _read(item: Item, work: Work, sink: Sink) -> Read:
@@ -302,8 +311,15 @@ def _write(item: Item, made: Future[Made | None], sink: Sink) -> Made | None:
 
 def written(item: Item, made: Made, sink: Sink) -> Made:
     """What was made, but without what takes memory."""
-    sink.write(item, made)
+    try:
+        sink.write(item, made)
+    except StorageError as error:
+        raise _Unwritten(str(error)) from None
     return replace(made, result=None)
+
+
+class _Unwritten(StorageError):
+    """A result that was made, and could not be written."""
 
 
 def _tried(function: Callable[..., T], *args: Any) -> Future[T]:

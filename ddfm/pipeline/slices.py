@@ -37,30 +37,31 @@ class SliceWork:
     Args:
         fuser: what fuses the slices.
         sources: the volumes, as they are to be fused.
+        insides: where each of them is known, (I, J, K); None is everywhere.
         axis: the index along which the slices are stacked.
         together: how many go through the network at once.
         kept: the folder where slices of an earlier run are.
-        samples: of other results as possible, whose deviation is wanted; 0 for none.
+        samples: from how many results the uncertainty is computed; 0 is none.
         attribution: whether the shares of the sources are wanted.
         shard: the part of the slices that is fused, while other processes fuse theirs.
-        insides: of each source where it says something, (I, J, K); None is everywhere.
 
     Attributes:
-        fuser: as it is used: with what the likelihood would choose for each slice chosen for all.
-        settings: all that a slice depends on beside its sources.
+        fuser: the one in use, with options that are estimated from some slices and hold for all.
+        settings: everything a slice depends on except its sources.
     """
 
     def __init__(
         self,
         fuser: Fuser,
         sources: Sequence[Volume],
+        insides: Sequence[np.ndarray | None],
+        *,
         axis: int,
         together: int,
-        kept: Path | None = None,
-        samples: int = 0,
-        attribution: bool = False,
-        shard: Shard | None = None,
-        insides: Sequence[np.ndarray | None] = (),
+        kept: Path | None,
+        samples: int,
+        attribution: bool,
+        shard: Shard | None,
     ) -> None:
         self.samples, self.attribution = check_samples(samples), attribution
         self.shard = shard
@@ -163,9 +164,8 @@ class SliceWork:
             slices(volume, self.grid.affine, self.axis)[indices] = planes
 
     def _says(self, k: int) -> list[np.ndarray | None]:
-        """Where each source says something in a slice."""
-        frames = self.frames or [None] * len(self.stacks)
-        return [None if frame is None else frame[k] for frame in frames]
+        """Where each source is known in a slice."""
+        return [None if frame is None else frame[k] for frame in self.frames]
 
     def _groups(self, indices: Sequence[int]) -> Groups:
         return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
@@ -187,7 +187,7 @@ def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iter
 
 @contextmanager
 def keeping(work: SliceWork, verify: bool) -> Iterator[Sink]:
-    """Takes the slices to the folder of the work, where it has one."""
+    """Keeps the slices in the folder of the work, if it has one."""
     if work.kept is None:
         yield _NoSink()
         return
@@ -218,7 +218,7 @@ class _NoSink:
 
 
 def _save(arrays: list[np.ndarray], temporary: Path) -> None:
-    """Slices, and what else is wanted of them; then an array that says whose the file is."""
+    """Writes slices and their maps; then an array with our mark."""
     with open(temporary, "wb") as file:
         for array in arrays:
             np.save(file, array, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""What became of many fusions: of each, and of all of them."""
+"""The outcome of many fusions: of each, and of all of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ __all__ = ["Outcome", "Summary"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
+    """The outcome of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
 
     output: Path
     status: str
     error: str = ""
     words: tuple[str, ...] = ()  # warnings about its sources
     kept: tuple[str, ...] = ()  # of persons and places
+    unwritten: bool = False  # failed since it could not be written
 
     def __str__(self) -> str:
         said = self.error or "; ".join(self.words)
@@ -29,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of all items.
+    """The outcome of all items.
 
     Attributes:
         outcomes: of each.

@@ -1,6 +1,6 @@
-"""A fuser that is not loaded yet, so that a plan, or a folder that is finished, waits for no torch.
+"""A fuser that is not loaded yet, so that plans and finished folders need no torch.
 
-What its results would be noted with is known before, where it is the shipped prior on a CPU.
+The settings of its results are known before if it is the shipped prior on a CPU.
 """
 
 from __future__ import annotations

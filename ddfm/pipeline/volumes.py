@@ -150,7 +150,7 @@ def fuse_volumes(
         a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
         more: third volumes, fourth volumes, ...
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
-        axis: the slices to fuse: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
+        axis: which slices are fused: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
             which they are stacked. None takes those of the best resolution.
         window_a, window_b: for CT, what is black and what is white: a name ("brain", "bone",
             "soft-tissue", "lung", ...), "LEVEL/WIDTH" ("40,80", too), or such a pair of
@@ -160,26 +160,25 @@ def fuse_volumes(
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
         fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
             undone on the grid of the first; 0 is that of its voxels. None interpolates.
-        more_windows, more_colormaps: likewise of `more`, in their order; of those that are left,
-            as None.
-        align: "none" believes what all say of the patient's space, and warns where that is surely
-            wrong; "rigid" or "affine" corrects the others by mutual information.
-        transform: of the second volume, known before: a matrix (4, 4) from points of the first
+        more_windows, more_colormaps: likewise for `more`, in their order; missing ones are None.
+        align: "none" trusts the positions in the files, and warns if they are clearly wrong;
+            "rigid" or "affine" corrects those of all but the first by mutual information.
+        transform: of the second volume, if it is known: a matrix (4, 4) from points of the first
             volume to those of the second, in millimetres (RAS), or a file that
             `read_space_transform` takes. Nothing is searched then.
-        together: how many slices go through the network at once, which makes a GPU faster.
-        keep: a folder that slices are kept in as they are made, and an interrupted run goes on
-            from; None keeps none.
-        verify: whether kept slices are known by what is in their files, where sizes and times of
-            their last change would do.
-        samples: of each slice, for the `uncertainty` of the result; 16 will do, 0 is for none.
+        together: how many slices go through the network at once; more are faster on a GPU.
+        keep: a folder where slices are kept as they are made, and from which an interrupted run is
+            resumed; None keeps none.
+        verify: whether to compare the contents of kept slices to recognise them; by default their
+            sizes and modification times are compared.
+        samples: of each slice, for the `uncertainty` of the result; 16 are enough, 0 is none.
             Slices then go through the network one by one.
-        attribution: whether the result knows which source its levels and gradients are from;
-            likewise.
+        attribution: whether the result tells which source its levels and gradients come from;
+            slices then go through the network one by one, too.
         shard: the part of the slices that this process fuses, and keeps, while others do theirs.
-            The volume that it gives back has no other slices.
-        progress: a bar; None shows one on a terminal.
-        callback: is called with what became of each slice, or of those that go together; if it
+            The returned volume has no other slices.
+        progress: whether to show a progress bar; None shows one on a terminal.
+        callback: is called with the outcome of each slice, or of those that go together; if it
             returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
     """
     said = Said(
@@ -194,17 +193,16 @@ def fuse_volumes(
     )
     ready = made_ready([a, b, *more], said)
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
-    kept = None if keep is None else Path(keep)
     work = SliceWork(
         _in_order(asked, ready.order),
         ready.ordered,
-        find_axis(ready.first, axis),
-        together,
-        kept,
-        samples,
-        attribution,
-        shard,
         [ready.insides[k] for k in ready.order],
+        axis=find_axis(ready.first, axis),
+        together=together,
+        kept=None if keep is None else Path(keep),
+        samples=samples,
+        attribution=attribution,
+        shard=shard,
     )
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
@@ -213,7 +211,7 @@ def fuse_volumes(
 
 
 def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFusion:
-    """All slices as a volume, with all that is known of it."""
+    """All slices as a volume, with its maps and its record."""
     # As the caller said it, with what was then chosen for all slices.
     record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, said)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {"axis": work.axis}
@@ -250,7 +248,7 @@ def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
 
 
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
-    """The caller's a and b, and what is between them, for sources that come in this order."""
+    """A fuser whose colour and balance, given for the caller's a and b, fit this order."""
     color = fuser.config.color
     if len(order) > 2 and color in ("a", "b"):
         raise InputError("color a or b (--color) is for two volumes; auto or grey for more")

@@ -77,7 +77,7 @@ def is_gaussian_diffusion(x: Any) -> bool:
 def from_callable(
     function: Callable[[Tensor, Tensor], Tensor], *, name: str | None = None, **config: Any
 ) -> FunctionPrior:
-    """Any callable (x_t, t) with what it does not tell: kind, schedule and T (or betas), channels.
+    """A prior from any callable (x_t, t); kind, schedule and T (or betas), channels are given.
 
     `multiple` is what height and width must be multiples of (1 unless said).
     """
@@ -87,7 +87,7 @@ def from_callable(
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
-    refuse_missing(missing, f"the callable {where}", "say it as an argument")
+    refuse_missing(missing, f"the callable {where}", "tell ddfm.load_prior")
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
     if isinstance(function, UNet):
@@ -176,7 +176,9 @@ def from_diffusers(
     if "UNet2DModel" not in [kind.__name__ for kind in type(unet).__mro__]:
         raise InputError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
     if scheduler is None:
-        raise InputError(f"{where} comes without its noise schedule; give scheduler=...")
+        raise InputError(
+            f"{where} comes without its noise schedule; ddfm.load_prior takes a scheduler"
+        )
     _refuse_conditioning(unet.config, where)
     alphas_bar, own_kind = _schedule_of(scheduler, where)
     prior = FunctionPrior(
@@ -193,7 +195,7 @@ def from_diffusers(
 
 
 def _tile_of(unet: nn.Module) -> int | None:
-    """Where each pixel looks at all others, the work grows with the square of their number.
+    """The tile of a network with attention, whose work grows with the square of the pixels.
 
     Twice the side that it was trained on is as far as such a network is of use.
     """
@@ -243,7 +245,7 @@ def from_folder(
 
 @contextmanager
 def _held_tongue() -> Iterator[None]:
-    """diffusers tells the terminal about settings that it does not know."""
+    """Silences diffusers, which prints settings that it does not know."""
     logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

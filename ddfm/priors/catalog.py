@@ -1,9 +1,9 @@
-"""Priors by name: their place on this disk, how they come there, and what is said of them.
+"""Priors by name: where they lie on this disk, how they get there, and their description.
 
-`get` brings the files of an entry into the cache, `check` compares what lies there with what
-should. Where nobody has published a checksum the catalogue has none: `get` then wants one, or to be
-told that the server is trusted, and notes the one of the file that came (NAME.sha256, to be read by
-`sha256sum -c`), so that `check` sees later damage.
+`get` downloads the files of an entry into the cache, `check` verifies the files there. If no
+checksum is published the catalogue has none: `get` then asks for one, or for trust in the server,
+and notes the checksum of the downloaded file (NAME.sha256, for `sha256sum -c`), so that `check`
+sees later damage.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def path_of(name: str) -> Path | None:
 def get(
     name: str, url: str | None = None, *, sha256: str | None = None, trust: bool = False
 ) -> Path:
-    """Downloads what is missing or damaged of a prior, and says where it lies.
+    """Downloads what is missing or damaged of a prior, and returns where it lies.
 
     Args:
         url: a mirror: the address of the file itself, or of the folder of several.
-        sha256: of the weights, where none is published.
+        sha256: of the weights, if none is published.
         trust: whether to take weights without any checksum.
     """
     entry = find(name)
@@ -105,7 +105,7 @@ def get(
 
 
 def check(name: str) -> str:
-    """One line that says that the prior's files are whole; DdfmError if they are not."""
+    """A line that says that the files of a prior are intact; DdfmError if they are not."""
     entry = find(name)
     if not entry.files:
         path = _shipped(entry)
@@ -253,7 +253,7 @@ def _status(entry: Entry) -> str:
 
 
 def check_prior(text: str) -> None:
-    """Refuses what is neither the name of a prior nor a path of anything; torch is not imported."""
+    """Refuses what is neither the name of a prior nor a path; torch is not imported."""
     from ddfm.priors import hub
 
     if hub.is_of_hub(text):

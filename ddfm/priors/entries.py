@@ -1,4 +1,4 @@
-"""The priors that have a name: where each comes from, by which licence, and what it is to be."""
+"""The priors that have a name, with source, licence and checksum."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def find(name: str) -> Entry:
-    """The entry of a name, or the error of one that there is not."""
+    """The entry of a name, or an error."""
     entry = known(name)
     if entry is None:
         raise unknown("prior", name, ENTRIES)

@@ -169,29 +169,16 @@ def _refuse_others(state: State, where: str) -> None:
 
 
 def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    def shape(key: str, ndim: int) -> torch.Size:
-        if key not in state:
-            raise InputError(f"{where} is not complete: it lacks {key}")
-        if state[key].ndim != ndim or not state[key].numel():
-            raise InputError(f"{where} is damaged: {key} has the shape {tuple(state[key].shape)}")
-        return state[key].shape
+    """The settings that the shapes of a state dict tell."""
 
     def has(pattern: str) -> set[int]:
         """The numbers of the blocks that have a key like this."""
         found = (re.fullmatch(pattern, key) for key in state)
         return {int(match[1]) for match in found if match}
 
-    width = shape("time_embed.0.weight", 2)[1]
+    width = _shape(state, "time_embed.0.weight", 2, where)[1]
+    taken, answered = _channels(state, settings, where)
     pixels = settings.get("patch", 1) ** 2
-    taken, answered = shape("input_blocks.0.0.weight", 4)[1], shape("out.2.weight", 4)[0]
-    if taken not in (pixels, 3 * pixels):
-        raise InputError(
-            f"{where} takes {taken} channels where a prior has 1 or 3"
-            + (f" in patches of {settings['patch']}" if pixels > 1 else "; or say its patch size")
-        )
-    if answered not in (taken, 2 * taken):
-        raise InputError(f"{where} answers {taken} channels with {answered}: not a denoiser")
-
     down, up = has(r"input_blocks\.(\d{1,6})\..*"), has(r"output_blocks\.(\d{1,6})\.0\..*")
     by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
     by_convolution = has(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
@@ -206,10 +193,11 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
     mults, attention = [], []
     for level in range(levels):
         first = f"input_blocks.{1 + level * per_level}"
-        mults.append(_ratio(shape(f"{first}.0.in_layers.2.weight", 4)[0], width))
+        channels = _shape(state, f"{first}.0.in_layers.2.weight", 4, where)[0]
+        mults.append(_ratio(channels, width))
         if f"{first}.1.qkv.weight" in state:
             attention.append(2**level)
-    embedded = shape("input_blocks.1.0.emb_layers.1.weight", 2)[0]
+    embedded = _shape(state, "input_blocks.1.0.emb_layers.1.weight", 2, where)[0]
     return {
         "in_channels": taken // pixels,
         "out_channels": answered // pixels,
@@ -222,6 +210,29 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
         "conv_resample": not by_mean,
         "mid_attention": "middle_block.1.qkv.weight" in state,
     }
+
+
+def _channels(state: State, settings: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """How many channels, those of a patch together, the network takes, and answers with."""
+    pixels = settings.get("patch", 1) ** 2
+    taken = _shape(state, "input_blocks.0.0.weight", 4, where)[1]
+    answered = _shape(state, "out.2.weight", 4, where)[0]
+    if taken not in (pixels, 3 * pixels):
+        raise InputError(
+            f"{where} takes {taken} channels where a prior has 1 or 3"
+            + (f" in patches of {settings['patch']}" if pixels > 1 else "; or say its patch size")
+        )
+    if answered not in (taken, 2 * taken):
+        raise InputError(f"{where} answers {taken} channels with {answered}: not a denoiser")
+    return taken, answered
+
+
+def _shape(state: State, key: str, ndim: int, where: str) -> torch.Size:
+    if key not in state:
+        raise InputError(f"{where} is not complete: it lacks {key}")
+    if state[key].ndim != ndim or not state[key].numel():
+        raise InputError(f"{where} is damaged: {key} has the shape {tuple(state[key].shape)}")
+    return state[key].shape
 
 
 def _ratio(channels: int, width: int) -> float:

@@ -42,11 +42,11 @@ def load_prior(
             diffusers model, either of them on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
             UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a pair of a
             model and either of them, any callable (x_t, t), or a prior.
-        kind: what the network predicts, "eps", "x0" or "v", where `x` does not tell.
+        kind: what the network predicts, "eps", "x0" or "v", if `x` does not tell.
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
-            as torch has them; files: the CPU and float32. A model in memory is itself moved there.
-        name: what the prior is called in results.
-        config: what else `x` does not tell. schedule ("linear", "cosine") and T, or betas;
+            as torch objects; files default to the CPU and float32. A model in memory is moved.
+        name: the name of the prior in results.
+        config: whatever else `x` does not tell: schedule ("linear", "cosine") and T, or betas;
             num_heads or num_head_channels and use_new_attention_order of a checkpoint; channels
             (1 or 3) and multiple of a callable. An error names what is missing.
     """

@@ -1,4 +1,4 @@
-r"""What a prior is: a denoiser that owns its schedule. The rest of ddfm knows no more of priors.
+r"""A prior is a denoiser that owns its schedule; the rest of ddfm knows no more about it.
 
     prior(x_t, t) = E[x_0 | x_t],    x_t = alpha_t x_0 + sigma_t eps
 
@@ -36,10 +36,9 @@ class Prior(ABC):
         channels: C, 1 for luminance or 3 for RGB.
         multiple: H and W of what it is given must be multiples of this.
         alphas_bar: abar_t, one per timestep, shape (T,), float64, always on the CPU.
-        name: what people call it.
-        info: what else is known of it (licence, source, configuration), for JSON.
-        tile: the side of the tiles that larger images are given in, unless somebody says another;
-            None where it is usual.
+        name: its name in results and messages.
+        info: what else is known of it (licence, source, configuration), ready for JSON.
+        tile: the default side of the tiles of large images; None is the usual one.
     """
 
     tile: int | None = None
@@ -81,20 +80,20 @@ class Prior(ABC):
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Prior:
-        """Moves what it holds to a device, computes in dtype from now on, and returns itself."""
+        """Moves it to a device, makes it compute in a dtype, and returns the prior itself."""
         return self
 
     def at(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Prior:
-        """What `to` makes, but of a copy, so that others can go on with this one as it is.
+        """Like `to`, but on a copy, so that this prior stays as it is.
 
-        Itself where nothing is to change: large networks are not to be held twice for nothing.
+        The prior itself if nothing changes, so that large networks are not held twice.
         """
         return self if self._is_at(device, dtype) else self._copy().to(device, dtype)
 
     def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
-        """Whether `to` would change nothing; who overrides `to` and cannot tell is copied."""
+        """Whether `to` would change nothing; False for subclasses that cannot tell."""
         return type(self).to is Prior.to
 
     def _copy(self) -> Prior:
@@ -104,7 +103,7 @@ class Prior(ABC):
     def fingerprint(self) -> str | None:
         """The sha256 of its weights, so that new ones under an old name are noticed.
 
-        Of their file where they come from one, else of the numbers; None where nobody can tell.
+        Of their file if they come from one, else of the numbers; None if it is not known.
         """
         return self.info.get("sha256")
 

@@ -150,7 +150,7 @@ def network_times(settings: Mapping[str, Any], T: int) -> Tensor | None:
 
 
 def missing_diffusion(settings: Mapping[str, Any]) -> list[str]:
-    """The settings of the diffusion process that nobody has given."""
+    """The settings of the diffusion process that are missing."""
     missing = [] if "kind" in settings else ["kind"]
     if not {"betas", "alphas_bar"} & settings.keys():
         missing += [key for key in ("schedule", "T") if key not in settings]
@@ -163,6 +163,7 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
         "kind": "kind='eps'",
         "schedule": "schedule='linear'",
         "T": "T=1000",
+        "channels": "channels=3",
         "rescale_timesteps": "rescale_timesteps=False",
         "num_heads": "num_heads=4 (or num_head_channels=64)",
         "use_new_attention_order": "use_new_attention_order=False",

@@ -57,11 +57,11 @@ class UNetConfig:
         return asdict(self)
 
 
-def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
-    """Cosines and sines of t at dim / 2 frequencies from 1 down to 1 / max_period."""
+def timestep_embedding(t: Tensor, dim: int) -> Tensor:
+    """Cosines and sines of t at dim / 2 frequencies from 1 down to 1 / 10000."""
     half = dim // 2
     exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    angles = t.float()[:, None] * torch.exp(-math.log(10000.0) * exponent)
     embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)
     return F.pad(embedding, (0, dim % 2))
 

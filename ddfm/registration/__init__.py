@@ -1,4 +1,4 @@
-"""Registration: how one picture lies on another, found from what two sensors see alike.
+"""Registration: how one picture maps onto another, found from what both sensors see alike.
 
 `ddfm.registration.align` finds it, `ddfm.registration.transform` holds it.
 """

@@ -1,4 +1,4 @@
-"""Whether two pictures lie on each other, and the transform that lays one on the other.
+"""Whether two pictures are aligned, and the transform that aligns them.
 
     small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles for
     each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how
@@ -61,17 +61,17 @@ class Alignment:
 
     @property
     def is_off(self) -> bool:
-        """Whether the pair, as it stands, surely lies off by more than may be left as it is."""
+        """Whether the pair as it is is certainly off by more than is tolerated."""
         return self.sure and self.transform.moves > tolerance(self.transform)
 
 
 def tolerance(transform: Transform) -> float:
-    """Pixels of the fixed picture that a pair may be off without a word."""
+    """By how many pixels of the fixed picture a pair may be off without a warning."""
     return max(LEAVE, max(transform.fixed) * LEAVE_SHARE)
 
 
 def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
-    """Whether two pictures lie on each other, quickly: by shift, turn and size."""
+    """Whether two pictures are aligned: a quick check by shift, turn and size."""
     a, b, full = _planes(fixed, moving)
     work = _Work(a, Pyramid(b), QUICK)
     return _as_it_lies(work, full) or _found(work, "auto", full)
@@ -205,7 +205,7 @@ def _score(fit: Fit) -> float:
 
 
 def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
-    """Most pairs lie well: nothing further off is as like, and the best fit is near enough."""
+    """The pair as it is, if it is aligned well: then nothing further off is as similar."""
     level = work.levels[-1]
     near = level.fit(work.framed, "similarity", WIDTHS)
     found = full(near.matrix, "similarity")

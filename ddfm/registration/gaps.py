@@ -1,4 +1,4 @@
-"""What a picture has nothing to say about: beyond its frame, in margins, where there are no data.
+"""Gaps of a picture: beyond its frame, in margins, and where there are no data.
 
 There `filled` continues it by the gradients of another picture and a smooth offset: then neither
 has the stronger gradient, and no rim shows where the frame ends.
@@ -24,12 +24,12 @@ FINE = 16.0  # pixels that a mean is wide; of wider ones every second will do, a
 
 
 def says(picture: Picture) -> np.ndarray:
-    """Where (H, W) a picture has something to say."""
+    """Where (H, W) a picture is valid."""
     return np.ones(picture.size, bool) if picture.mask is None else picture.mask
 
 
 def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Picture, ...]:
-    """Where a picture has nothing to say, the gradients of another one, at levels of its own.
+    """The picture with gradients of another one in its gaps, at its own levels.
 
     That is the reference; where it is silent too, or is the one with the gap, the mean of all that
     are not. What is silent in all pictures is left as it is.

@@ -1,4 +1,4 @@
-"""The sources of one fusion, laid on one of them; or a word about it, where they do not lie well.
+"""Aligns the sources of one fusion to one of them, or warns if they are misaligned.
 
 What a moved picture does not reach is a gap, as margins and frames are; gaps are bridged before
 anything is looked at, and filled when all pictures lie where they should.
@@ -66,13 +66,13 @@ def lay(
             whole = bridged(picture)
             found = _found(seen, whole, how, transform)
             applied = transform is not None or (how != "none" and found.sure)
+            words += _words(found, picture, fixed, how, transform)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:
                 framed = Transform.framed(picture.size, fixed.size)
                 picture = _moved(picture, whole, framed, fixed)
             about.append(_about(k, reference, found, applied))
-            words += _words(found, picture.name, fixed.name, how, transform)
         done.append(picture)
     if crop:
         box = common_box([says(picture) for picture in done])
@@ -83,7 +83,7 @@ def lay(
 
 
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
-    """The transform that is common to pairs of one camera; those not sure have no say."""
+    """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
         raise InputError("a field (align=flow) is of one pair; one transform for all has none")
     found = []
@@ -135,20 +135,23 @@ def _about(k: int, reference: int, found: Alignment, applied: bool) -> dict[str,
 
 
 def _words(
-    found: Alignment, moving: str, fixed: str, how: str, transform: Transform | None
+    found: Alignment, moving: Picture, fixed: Picture, how: str, transform: Transform | None
 ) -> list[str]:
     if transform is not None:
         return []
     if how != "none":
         if found.sure:
             return []
+        left = "stays as it is"
+        if moving.size != fixed.size:
+            left = "is drawn to its frame, which is right only if both end at the same borders"
         # Where two models disagree, one that is known to hold may be sure by itself.
         other = "; a model that is named (--align affine) may be sure" if how == "auto" else ""
-        return [f"{moving} could not be laid on {fixed} surely, and stays as it is{other}"]
+        return [f"{moving.name} could not be laid on {fixed.name} surely, and {left}{other}"]
     if not found.is_off:
         return []
     return [
-        f"{moving} seems to lie off {fixed}: it fits if {_motion(found.transform)}; "
+        f"{moving.name} seems to lie off {fixed.name}: it fits if {_motion(found.transform)}; "
         "align='auto' (--align auto) mends it where that is sure"
     ]
 

@@ -1,6 +1,6 @@
-"""What is known of a source: y = A x + n, and what it has nothing to say about.
+"""What is known of a source: y = A x + n, and where it is valid.
 
-Nothing heavy is imported: a configuration holds observations, and a command makes them.
+Nothing heavy is imported, for configurations hold observations, and the command line makes them.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ NoiseLaw = tuple[Any, ...]  # a name of `LAWS`, and one number or two
 
 @dataclass(frozen=True)
 class Observation:
-    """How a source came about. What is None, or "auto", is found out, and is none where nothing is.
+    """How a source came about. What is None, or "auto", is estimated from the picture.
 
     Attributes:
-        scale: how many pixels of the result a pixel of the source covers, in each direction; None
-            is what the sizes say, and an enlargement that is surely found. Of a picture that was
-            enlarged before, by how much; 1 is not at all.
+        scale: how many pixels of the result a pixel of the source covers, in each direction; of a
+            picture that was enlarged before, by how much. 1 is no enlargement; None follows from
+            the sizes, and from an earlier enlargement if one is found for certain.
         blur: in pixels of the source: the standard deviation of a Gaussian; length and angle
             (degrees, up from the row) of a motion; or a picture file of the kernel. It is never
-            found out: a blur and a smooth scene look alike.
-        noise: standard deviation in levels of 255. Where it is said it is removed, whatever it is.
+            estimated: a blur and a smooth scene look alike.
+        noise: standard deviation in levels of 255. If it is given, it is removed, however small.
             Noise that depends on the level is ("rician", deviation), of the magnitude of an MRI, or
-            ("poisson", levels of one photon, deviation of what is added), of low light and PET.
-            Noise that neighbours share is ("shared", deviation, deviation in pixels of the Gaussian
-            that it was blurred by, 0.8 if that is not said).
+            ("poisson", levels of one photon, deviation of added noise), of low light and PET.
+            Noise that is correlated between neighbours is ("shared", deviation, deviation in pixels
+            of the Gaussian that it was blurred by, by default 0.8).
         stripes: of the sensor: "columns", "rows", "none", or "auto".
-        dead: whether single pixels that stand out are dead or hot, and are replaced.
-        frame: whether the picture ends within its borders, in a frame of one level. In medical
-            pictures it is not looked for: a body in air looks alike.
-        mask: a picture file, white where the source has something to say.
-        jpeg: the quality (1 to 100) that it was compressed with, which is undone; 0 is none.
+        dead: whether isolated pixels that stand out are dead or hot, and are replaced.
+        frame: whether the picture is surrounded by a rim of one level. This is not looked for in
+            medical pictures, where a body in air looks the same.
+        mask: a picture file, white where the source is valid.
+        jpeg: the quality (1 to 100) it was compressed with, which is undone; 0 is none.
     """
 
     scale: float | None = None
@@ -85,7 +85,7 @@ class Observation:
             object.__setattr__(self, name, value)  # how a frozen dataclass is finished
 
     def plain(self) -> dict[str, Any]:
-        """Ready for JSON: what was said, and no more."""
+        """Ready for JSON: what differs from the defaults."""
         said = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self)}
         said = {name: value for name, value in said.items() if value != usual[name]}
@@ -146,5 +146,5 @@ def _noise(value: Any) -> float | NoiseLaw:
     return 0.0 if value == 0 and not isinstance(value, str) else positive("noise", value, 255)
 
 
-# Of a source that nothing is looked for in, but noise and what the sizes say.
+# Of a source in which only noise, and the scale that sizes say, are looked for.
 AS_IT_IS = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)

@@ -291,7 +291,7 @@ def _law(y: Tensor, file: Tensor, clean: float) -> float | NoiseLaw | None:
     What a JPEG left of it is seen in the file, before its blocks are removed.
     """
     level = noise_level(y)
-    white = level >= clean and is_noise(y, level)
+    white = is_noise(y, level, clean)
     in_air = find_in_air(y, AIR * clean)
     if in_air is not None and (isinstance(in_air, tuple) or not white):
         deviation = 2 / 255 * deviation_of(in_air, 0)
@@ -313,7 +313,7 @@ def _without_noise(
         deviation, width = of_shared(said.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
     level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or (level >= clean and is_noise(y, level)):
+    if said.noise or is_noise(y, level, clean):
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
             found["noise_there"] = round(255 * noise_level(y) / 2, 2)

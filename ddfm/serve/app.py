@@ -35,10 +35,12 @@ from ddfm.errors import (
     DdfmError,
     DdfmWarning,
     HostError,
+    InputError,
     MissingExtra,
     is_out_of_memory,
     one_line,
     printable,
+    short,
     unknown,
 )
 from ddfm.fuser import Fuser
@@ -56,6 +58,7 @@ __all__ = ["SETTINGS", "Service", "free_port", "from_environment", "make_app"]
 
 SETTINGS = "DDFM_SERVICE"  # in the environment: how workers are told what they are
 OPTIONS = tuple(each.name for each in fields(FusionConfig))
+FIELDS = ("sources", "options", "format")
 MEDIA = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -72,7 +75,7 @@ NOT_ENOUGH = "not enough memory for images of this size"
 
 @dataclass(frozen=True)
 class Service:
-    """What a worker is told.
+    """The settings of a worker.
 
     Attributes:
         prior, device, dtype: as of `Fuser`.
@@ -101,7 +104,7 @@ def from_environment() -> FastAPI:
 
 
 def free_port(host: str, port: int) -> int:
-    """That port, if nobody listens there; for 0 any that is free."""
+    """That port, if it is free; for 0 any free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family) as probe:
@@ -149,6 +152,8 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 
         Or, if `Accept` is application/json, with settings, warnings and the picture in base64.
         """
+        in_form = [name for name in await request.form() if name not in FIELDS]
+        _refuse_others([*in_form, *request.query_params])
         suffix = output_suffix(printable(format))
         said = _options(options)
         chosen = [each for each in sources if each.filename or each.size]  # a form's may be empty
@@ -184,6 +189,15 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
     app.get("/docs", include_in_schema=False)(page)
 
 
+def _refuse_others(names: list[str]) -> None:
+    """What would be passed over in silence, such as a task beside the options."""
+    if names:
+        raise InputError(
+            f"a form has {', '.join(FIELDS)}, and no {short(names[0])}; settings go into options, "
+            'as JSON: {"task": "medical"}'
+        )
+
+
 _WHY = {
     400: "What was sent cannot be fused; `error` says why, in one line",
     408: "It took too long",
@@ -193,7 +207,7 @@ _WHY = {
 
 
 class _Named(io.BytesIO):
-    """Bytes that are called as the file that they came from."""
+    """Bytes with the name of the file that they came from."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -201,7 +215,7 @@ class _Named(io.BytesIO):
 
 
 class _Counted(Admission):
-    """Admission, known to whoever does the work."""
+    """Admission that the worker can see."""
 
     def __init__(self, app: Any, work: _Work) -> None:
         super().__init__(app, work.service.limits, "/fuse")

@@ -1,4 +1,4 @@
-"""How much a service takes upon itself: requests at a time, bytes and seconds of each."""
+"""The limits of a service: requests at a time, bytes and seconds of each."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Limits:
             raise InputError("queue, upload and seconds of a service are numbers above 0")
 
     def too_slow(self) -> str:
-        """What is said when the time is over."""
+        """The refusal of a request that takes too long."""
         return f"this took more than {self.seconds:g} seconds, which is all that a request has"
 
     def too_large(self) -> str:
-        """What is said to whoever sends too much."""
+        """The refusal of a request that is too large."""
         return f"a request may have {self.upload / 1e6:,g} MB, all files together, not more"
 
 
 class Admission:
-    """Around an application: whoever comes while all places are taken is told when to come again.
+    """Wraps an application: requests beyond its capacity are told when to try again.
 
     Attributes:
         taken: how many places are.

@@ -1,4 +1,4 @@
-"""What cannot be done, in one line: a page for people, whose browsers ask for one, else JSON."""
+"""Refusals in one line: a page for browsers, which ask for one, else JSON."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Files of ours: written whole or not at all, never over somebody else's, and known again."""
+"""Writes files whole or not at all, never over those of others, and recognises its own."""

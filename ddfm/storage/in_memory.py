@@ -1,4 +1,4 @@
-"""Files that have no path, as bytes or open, for readers that take paths.
+"""Gives bytes and open files a path, for readers that take paths.
 
 They are put into a file while they are read, so that formats, budgets and messages are those of any
 other file. On Linux it is one in memory, unless its suffix is needed to know what it is (tables of

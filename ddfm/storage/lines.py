@@ -41,7 +41,7 @@ class Lines(Mapping[str, Entry]):
         self._files: list[Path] = []
         self._places: dict[str, tuple[int, ...]] = {}  # of each name; the one that holds first
         self._reading: tuple[int, BinaryIO] | None = None  # the file that was read last
-        self._keeps = True  # it open
+        self._keeps_open = True
         self._lock = Lock()  # results are looked for while others are written
 
     def learn(self, path: Path) -> None:
@@ -70,7 +70,7 @@ class Lines(Mapping[str, Entry]):
         """Leaves no file open. Lines may be read still, which then takes longer."""
         with self._lock:
             self._release()
-            self._keeps = False
+            self._keeps_open = False
 
     def __getitem__(self, output: str) -> Entry:
         for entry in self.every(output):
@@ -120,7 +120,7 @@ class Lines(Mapping[str, Entry]):
             file = self._reading[1]
             file.seek(offset)
             line = file.readline()
-            if not self._keeps:
+            if not self._keeps_open:
                 self._release()
         return entry_of(line)
 

@@ -1,4 +1,4 @@
-"""What has come of a file so far: NAME.part, and NAME.part.json, which says what it is a part of.
+"""A partly downloaded file: NAME.part, and NAME.part.json, which says what it is a part of.
 
 Alone of all files it is written where it lies, to go on after an interruption. So it has to be ours
 beyond doubt: a file without links to it whose note says so, or an empty one.

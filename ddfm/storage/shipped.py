@@ -1,4 +1,4 @@
-"""Where the weights are that come with ddfm."""
+"""Finds the weights that are shipped with ddfm."""
 
 from __future__ import annotations
 

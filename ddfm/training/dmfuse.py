@@ -26,6 +26,7 @@ from ddfm.imaging.writing import write_drawing
 from ddfm.numerics.device import fast_dtype
 from ddfm.priors.prior import Prior
 from ddfm.storage.ours import protecting
+from ddfm.storage.outputs import check_apart
 from ddfm.training.crops import Crops, FeatureCache, Targets, choose_crops
 from ddfm.training.dmfuse_loss import LOSSES, loss
 from ddfm.training.run import TrainingRun, prepare
@@ -94,7 +95,9 @@ def train_dmfuse(
     out = Path(out)
     prior = prior.to(torch.device(device))
     s = replace(s, t=check_timesteps(prior, s.t))
-    with protecting(*(path for pair in pairs for path in pair.files), init):
+    files = [path for pair in pairs for path in pair.files]
+    check_apart(out, *sorted({path.parent for path in files}))
+    with protecting(*files, init):
         prepare(out, s, WEIGHTS)
         run = HeadRun(s, out, prior, _network(s, prior), torch.device(device))
         pictures = partial(_data, run, prior, Path(cache or out / "features"), progress)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 __all__ = ["Muon", "orthogonalised"]
 
+STEPS = 5  # of the iteration
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+
+def orthogonalised(matrix: Tensor) -> Tensor:
     """U V^T of the matrix U S V^T, roughly: a quintic Newton-Schulz iteration drives S to 1."""
     a, b, c = 3.4445, -4.7750, 2.0315  # steepest at 0; S ends between about 0.7 and 1.2
     x = matrix / (matrix.norm() + 1e-7)
@@ -23,7 +25,7 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     # Each step multiplies x from the left by a polynomial of x x^T, so that all of them together
     # need only the small square matrices; x itself is multiplied once.
     gram, product = x @ x.T, None
-    for _ in range(steps):
+    for _ in range(STEPS):
         factor = b * gram + c * gram @ gram
         factor.diagonal().add_(a)
         product = factor if product is None else factor @ product

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.imaging.picture import eight_bit
-from ddfm.imaging.reading import SUFFIXES, read_image
+from ddfm.imaging.reading import is_image, read_image
 from ddfm.progress import progress_bar
 
 __all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
@@ -31,12 +31,12 @@ def find_photographs(folder: str | Path) -> list[Path]:
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
+        if is_image(path)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
     if not files:
-        raise InputError(f"no photographs in {folder} ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"no photographs in {folder}, by the suffixes of its files")
     return files
 
 

@@ -85,8 +85,7 @@ class TrainingRun:
     def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
         """All steps that are left. Of several processes only one reports."""
         steps = self.settings.steps
-        done = {"total": steps, "initial": self.step}
-        bar = progress_bar(progress, desc="training", leave=True, **done)
+        bar = progress_bar(progress, desc="training", leave=True, total=steps, initial=self.step)
         while self.step < steps:
             loss = self.train_step(data)
             self.losses.append(loss)

@@ -29,6 +29,7 @@ from ddfm.priors.schedule import alpha_sigma, alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
 from ddfm.storage.files import write_weights
 from ddfm.storage.ours import protecting
+from ddfm.storage.outputs import check_apart
 from ddfm.training.muon import Muon
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
@@ -101,7 +102,7 @@ def train_prior(
     out = Path(out)
     photographs = find_photographs(folder)
     aside = find_photographs(validation) if validation else []
-    _check_apart(out, folder, validation)
+    check_apart(out, folder, *([validation] if validation else []), deep=True)
     with protecting(*photographs, *aside, init), _processes(device) as (rank, ranks, device):
         first = rank == 0
         progress = progress if first else False
@@ -118,15 +119,6 @@ def train_prior(
         if first:
             run.write_weights()
     return out / WEIGHTS
-
-
-def _check_apart(out: Path, *folders: str | Path | None) -> None:
-    for folder in folders:
-        if folder is not None and out.resolve().is_relative_to(Path(folder).resolve()):
-            raise InputError(
-                f"{out} lies in {folder}, where all pictures are trained or measured on, and those "
-                "of the run would be; choose another --out"
-            )
 
 
 class PriorRun(TrainingRun):

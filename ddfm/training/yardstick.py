@@ -18,6 +18,7 @@ from ddfm.training.photographs import find_photographs, read_photograph
 __all__ = ["compare", "middle_crops"]
 
 SIGMAS = (15, 25, 50)
+SIDE = 256  # pixels of a photograph that are taken, along each side
 SMALLEST = 16  # pixels; BM3D crashes on 8 x 8
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -58,15 +59,15 @@ def compare(
     return scores
 
 
-def middle_crops(folder: str | Path, channels: int, side: int = 256) -> list[Tensor]:
+def middle_crops(folder: str | Path, channels: int) -> list[Tensor]:
     """The middle of every photograph, (1, C, H, W) in [-1, 1]; smaller ones are taken whole."""
-    return [_middle(path, channels, side) for path in find_photographs(folder)]
+    return [_middle(path, channels) for path in find_photographs(folder)]
 
 
-def _middle(path: Path, channels: int, side: int) -> Tensor:
+def _middle(path: Path, channels: int) -> Tensor:
     image = read_photograph(path, channels)
-    left, top = (max(0, (size - side) // 2) for size in image.size)
-    right, bottom = min(left + side, image.width), min(top + side, image.height)
+    left, top = (max(0, (size - SIDE) // 2) for size in image.size)
+    right, bottom = min(left + SIDE, image.width), min(top + SIDE, image.height)
     array = np.asarray(image.crop((left, top, right, bottom)), np.float32) / 127.5 - 1
     return torch.from_numpy(array).reshape(bottom - top, right - left, -1).permute(2, 0, 1)[None]
 

@@ -19,13 +19,13 @@ __all__ = ["Uncertainty"]
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """What the noise of the sources, and what the prior knows of it, leave open about a result.
+    """How uncertain a result is, given the noise of its sources and the prior.
 
     Levels are luminance from 0 to 1.
 
     Attributes:
         result: (H, W), the luminance of the result.
-        samples: (N, H, W), other results that are as possible.
+        samples: (N, H, W), other results that are equally likely.
     """
 
     result: np.ndarray = field(repr=False)

@@ -17,13 +17,15 @@ space and in time, and the smaller is taken: texture raises the one, motion the 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from ddfm.imaging.levels import spread, used, with_levels
+from ddfm.errors import DdfmWarning
+from ddfm.imaging.levels import Levels, spread, used, with_levels
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.sources import grey
 from ddfm.numerics.noise_level import noise_level
@@ -59,15 +61,25 @@ class CommonScale:
         return replace(frame, samples=_rescaled(frame.pixels, own, self.range), range=self.range)
 
     def _spread(self, frame: Picture) -> Picture:
-        """16 bits of which the first frame uses little: as one image, but on one scale."""
+        """16 bits of which the first frame uses few: spread as for one image, on one scale."""
         own = used(frame)
         if self.first:
             self.first, self.range = False, own
+            _say_spread(frame, own)
         if self.range is None:
             return with_levels(frame, "full")
         if own is not None:
             self.range = min(own[0], self.range[0]), max(own[1], self.range[1])
         return spread(frame, self.range)
+
+
+def _say_spread(frame: Picture, levels: Levels | None) -> None:
+    if levels is not None:
+        word = (
+            f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
+            "bits, and are spread over all of it, in all frames alike"
+        )
+        warnings.warn(word, DdfmWarning, stacklevel=3)
 
 
 class TemporalDenoiser:

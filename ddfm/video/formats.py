@@ -1,4 +1,4 @@
-"""Which files are videos. Nothing heavy is imported: the command line asks before all else."""
+"""Which files are videos. Nothing heavy is imported: the command line asks this first."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ WHOSE = ("auto", "a", "b", "none")
 
 
 def sound_of(a: Path, b: Path, audio: str) -> Path | None:
-    """The video whose sound comes along.
+    """The video whose sound is kept.
 
     Args:
         audio: "a", "b", "none", or "auto", the one that has any; of both the second, which is of

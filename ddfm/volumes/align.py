@@ -1,4 +1,4 @@
-"""A volume whose header is corrected, so that it lies on another one; or a word about it."""
+"""Corrects the header of a volume so that it matches another one, or warns about it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
 
 
 def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, dict[str, Any]]:
-    """The volume with the affine that a motion, known before, says; see `SpaceAlignment.matrix`."""
+    """The volume with the affine that a known motion gives it; see `SpaceAlignment.matrix`."""
     off = apart(corners_of(fixed.shape, fixed.affine), matrix, np.eye(4))
     return replace(moving, affine=np.linalg.inv(matrix) @ moving.affine), _about(
         matrix, off, sure=True, applied=True

@@ -209,7 +209,7 @@ def _check_alike(slices: list[_Slice], name: str) -> None:
 
 
 def _step(slices: list[_Slice], name: str) -> np.ndarray:
-    """From one slice to the next, which must be the same all the way."""
+    """The step from one slice to the next, which must be the same for all."""
     first = slices[0]
     if len(slices) == 1:
         return first.normal * (first.thickness or float(np.mean(first.spacing)))

@@ -39,7 +39,7 @@ def number_of(head: Any) -> int | None:
 
 
 def frames_of(head: Any) -> int:
-    """How many frames there are; what is no number is none that somebody counted."""
+    """The number of frames; 1 if the file does not give a number."""
     try:
         return int(head.get("NumberOfFrames") or 1)
     except (TypeError, ValueError):

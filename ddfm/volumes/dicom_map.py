@@ -97,7 +97,9 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
             RescaleIntercept="0", RescaleSlope="1", RescaleType="US"
         ),
         FrameVOILUTSequence=sequence(
-            WindowCenter=decimals([top / 2])[0], WindowWidth=decimals([top])[0]
+            WindowCenter=decimals([top / 2])[0],
+            WindowWidth=decimals([top])[0],
+            VOILUTFunction="LINEAR_EXACT",  # which may be narrower than 1
         ),
         RealWorldValueMappingSequence=sequence(
             LUTLabel="STD",

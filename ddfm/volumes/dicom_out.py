@@ -136,7 +136,7 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
 
 
 def new_series(volume: Volume, keep_identity: bool) -> Any:
-    """Of whom, of which study, and by what: what any new series says."""
+    """What any new series says: patient, study, and what made it."""
     from pydicom.dataset import Dataset
 
     source = volume.source if isinstance(volume.source, Dataset) else Dataset()
@@ -172,12 +172,12 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
 
 
 def uid_of(*parts: str) -> str:
-    """A UID that follows from what it stands for: what is made again has the same."""
+    """A UID derived from the content, so that a repeated result has the same one."""
     return f"2.25.{uuid5(NAMESPACE_OID, json.dumps(['ddfm', *parts])).int}"
 
 
 def _digest(volume: Volume, series: Any, keep_identity: bool) -> str:
-    """Of all that the files of a series have in them: values, grid, whose it is, what made it."""
+    """A digest of the content of a series: values, grid, patient, and what made it."""
     digest = hashlib.sha256(np.ascontiguousarray(volume.values).data)
     digest.update(np.ascontiguousarray(volume.affine).data)
     said = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
@@ -260,7 +260,7 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
 
 
 def save(dataset: Any, file: Path) -> None:
-    """Writes what has its class and its instance by now."""
+    """Writes a data set that has its class and its instance."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 

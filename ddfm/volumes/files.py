@@ -42,15 +42,15 @@ _WRITABLE = (".nii", ".nii.gz", ".nrrd")
 def read_volume(
     source: Any, *, series: int | None = None, volume: int | None = None, name: str | None = None
 ) -> Volume:
-    """A volume from wherever it is.
+    """A volume from a file, a folder, an array or an object of nibabel.
 
     Args:
         source: a path: a file of NIfTI, Analyze, MGH, NRRD or MetaImage, a folder with a DICOM
             series, or one file of several DICOM frames; an array (I, J, K) or (I, J, K, 3); an
             array and its affine, as a tuple; an image of nibabel; or a `Volume`.
-        series: the number of the DICOM series, where the folder has several.
-        volume: which one, from 0, where a file of NIfTI, Analyze or MGH has several.
-        name: what to call it in messages, if not by its path.
+        series: the number of the DICOM series, if the folder has several.
+        volume: which one, counted from 0, if a file of NIfTI, Analyze or MGH has several.
+        name: its name in messages; by default its path.
     """
     if isinstance(source, Volume):
         return source

@@ -1,4 +1,4 @@
-"""What a volume is taken for where it does not reach, so that it has no say there.
+"""Continues volumes beyond their borders, so that they do not count there.
 
 Outside of its frame a volume is what the others are, and so it agrees with them. Close to the frame
 it has, besides, the offset between itself and the others at the frame, fading away over a few

@@ -30,7 +30,7 @@ GREY = "none"  # in place of a colour map
 
 
 def is_ct(volume: Volume) -> bool:
-    """By its modality; where there is none, by values below that of any tissue but air."""
+    """Whether it is a CT, by its modality, or else by values that only air in a CT has."""
     if volume.modality:
         return volume.modality == "CT"
     return not volume.is_color and float(volume.values.min()) < -500

@@ -43,7 +43,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what was looked at is nobody's business."""
+        """Logs nothing, for privacy."""
 
 
 class _Server(ThreadingHTTPServer):

@@ -89,7 +89,7 @@ def _made() -> dict[str, bytes]:
 
 
 def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, Any]:
-    """What the page has to know: what there is, and how each method wants its pictures."""
+    """What the page has to know: which graphs there are, and how each takes its pictures."""
     digest = hashlib.sha256()
     for data in contents.values():
         digest.update(data)

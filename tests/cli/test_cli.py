@@ -342,7 +342,8 @@ def test_bad_priors(kind, pair, out, tmp_path):
     [
         ("nowhere/f.png", "there is no folder"),
         ("a.png/f.png", "there is no folder"),
-        ("out", "its suffix says the format"),
+        ("out", "it is a folder; name a file in it"),
+        ("other", "its suffix says the format"),
         ("out/f.pgn", "did you mean .png"),
         ("out/f", "try "),
     ],

@@ -43,6 +43,20 @@ def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
         ddfm.fuse(list(pair))
 
 
+def test_a_source_that_is_not_there_is_told_what_was_meant(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photo.png").touch()
+
+    def meant(*sources):
+        return refused(ddfm_run("fuse", *sources, "-o", "out.png"), "no such file").split("; ")[-1]
+
+    assert meant("my", "photo.png", pair[0]) == "a name with blanks goes in quotes: 'my photo.png'"
+    assert meant("*.png") == "without quotes, the names that fit it are put in its place"
+    assert meant(pair[0], "my foto.png") == "did you mean 'my photo.png'?"
+    assert meant("https://example.org/a.png") == "of an address, download the file first"
+    assert "there is no such file or folder" in meant("nowhere/else.png", pair[0])
+
+
 def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(pair[0].read_bytes())
@@ -152,19 +166,19 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / folder / "1.png")
-    for name in ("2.heic", "a.txt", "b.txt", "c.txt", "d.txt", ".hidden"):
+    for name in ("2.irg", "a.txt", "b.txt", "c.txt", "d.txt", ".hidden"):
         (tmp_path / "vis" / name).write_bytes(b"")
     folders = tmp_path / "ir", tmp_path / "vis"
     for more in (["--dry-run"], FAST):
         result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *more)
         said = result.stdout + result.stderr
-        assert f"heif-convert IN.heic OUT.png: {tmp_path}/vis/2.heic" in said
+        assert f"with InfiRay's own program: {tmp_path}/vis/2.irg" in said
         assert f"not an image by its suffix: {tmp_path}/vis/a.txt" in said and "and 1 more" in said
         assert "5 files left out" in said and ".hidden" not in said
     plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
-    assert "heif-convert" in plan["left_out"][str(tmp_path / "vis" / "2.heic")]
+    assert "InfiRay" in plan["left_out"][str(tmp_path / "vis" / "2.irg")]
     (tmp_path / "ir" / "1.png").unlink()
-    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "heif-convert")
+    refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "InfiRay")
 
 
 def test_each_thing_that_is_done_is_a_line_if_that_is_asked_for(pair, tmp_path):
@@ -220,4 +234,4 @@ def test_every_option_is_in_the_help_once(command):
             for comma in ("", ",")
         )
         assert said == (0 if option.hidden else 1), option.opts
-    assert ("How it is computed:" in page) == (len(options) > 20)
+    assert ("Method and computation:" in page) == (len(options) > 20)

@@ -22,11 +22,11 @@ from PIL import Image
 from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 from ddfm.cli.writing import OutputPath, WritingCommand
-from ddfm.priors.unet import UNetConfig
 from ddfm.registration.transform import Transform
 from ddfm.storage.manifest import NAME
 from ddfm.storage.ours import MARK
 from dicom_files import dicom_series
+from scenes import TINY
 
 # Options that name what is read. Whoever adds an option with a path says here what it is, or makes
 # it an `OutputPath`, and a case below.
@@ -45,10 +45,6 @@ READ = {
 }
 # Of commands that are given no source: `export`, and `web`, whose folder must not be there yet.
 ALONE = {"export": {"output"}, "web": {"site"}}
-TINY = UNetConfig(
-    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
-    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

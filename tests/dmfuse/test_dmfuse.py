@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +23,18 @@ from ddfm.priors.checkpoints import save_checkpoint
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.network import UNetPrior
 from ddfm.priors.schedule import alphas_bar
-from ddfm.priors.unet import UNet, UNetConfig
+from ddfm.priors.unet import UNet
 from ddfm.training.crops import FeatureCache, Targets, choose_crops, other_levels
 from ddfm.training.dmfuse import HeadRun, Settings, train_dmfuse
 from ddfm.training.dmfuse_loss import LOSSES, loss, ssim, target
+from scenes import TINY
 
 QUICK = {"crops": 6, "size": 32, "batch": 2, "report_every": 2, "sample_every": 4, "save_every": 2}
 
 
 def tiny_prior(seed=0):
     torch.manual_seed(seed)
-    config = UNetConfig(
-        in_channels=1,
-        out_channels=1,
-        model_channels=8,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        attention=(),
-        resblock_updown=False,
-        patch=2,
-        norm_groups=4,
-        mid_attention=False,
-    )
-    network = UNet(config)
+    network = UNet(replace(TINY, model_channels=8, channel_mult=(1, 2), norm_groups=4))
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.2)
     return UNetPrior(network, alphas_bar("linear"), kind="v", name=f"tiny {seed}")

@@ -15,14 +15,14 @@ from scenes import PLAIN, image
 
 
 def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
-    a, b = image(0, channels=3), image(1)
+    a, b = image(0), image(1, channels=3)
     Image.fromarray(a).save(tmp_path / "a.png")
     Image.fromarray(b).save(tmp_path / "b.png")
     sources = [
         (tmp_path / "a.png", str(tmp_path / "b.png")),
         (Image.fromarray(a), Image.fromarray(b)),
-        (torch.from_numpy(a).permute(2, 0, 1), torch.from_numpy(b)),
-        (read_image(a), b[..., None]),
+        (torch.from_numpy(a), torch.from_numpy(b).permute(2, 0, 1)),
+        (a[..., None], read_image(b)),
     ]
     expected = fuse(a, b, prior="gaussian", **PLAIN).image
     for first, second in sources:
@@ -30,10 +30,19 @@ def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
 
 
 def test_sources_are_left_alone():
-    a, b = image(0, channels=3), image(1)
+    a, b = image(0), image(1, channels=3)
     kept = a.copy(), b.copy()
     fuse(a, b, prior="gaussian", **PLAIN)
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
+
+
+def test_a_pair_the_other_way_round_is_said_unless_its_task_is():
+    """Colour first, grey second: a visible image before its infrared one, or PET before MRI."""
+    color, grey = image(0, channels=3), image(1)
+    with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
+        fuse(color, grey, prior="gaussian", **PLAIN)
+    for task in ("ir-visible", "medical"):  # a warning would be an error here
+        fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
 @pytest.mark.parametrize(("size", "on_its_side"), [((30, 40), True), ((40, 40), False)])

@@ -56,7 +56,7 @@ def test_one_colour_source_keeps_its_chroma_and_luminance_is_fused(colored):
     color, grey = image(3, channels=3, dtype=np.float32), image(1, dtype=np.float32)
     pair = (color, grey) if colored == "a" else (grey, color)
     as_grey = luma(color).astype(np.float32)
-    fused = fuse(*pair, prior="gaussian", **PLAIN).image
+    fused = fuse(*pair, prior="gaussian", task="ir-visible", **PLAIN).image
     uncolored = (as_grey, grey) if colored == "a" else (grey, as_grey)
     flat = fuse(*uncolored, prior="gaussian", **PLAIN)
     np.testing.assert_allclose(luma(fused), flat.image, atol=2e-6)
@@ -91,7 +91,8 @@ def test_whose_colour_is_kept_can_be_said():
         np.testing.assert_allclose(luma(fused), grey.image, atol=2e-6)
         difference = fused[..., 0] - luma(fused)
         np.testing.assert_allclose(difference, source[..., 0] - luma(source), atol=2e-6)
-    assert fuse(a, image(1), prior="gaussian", color="b", **PLAIN).image.ndim == 2  # b has none
+    fused = fuse(a, image(1), prior="gaussian", task="ir-visible", color="b", **PLAIN)
+    assert fused.image.ndim == 2  # b has none
 
 
 def test_a_prior_of_rgb_gives_the_sources_no_colour_of_its_own():
@@ -115,7 +116,7 @@ def test_alpha_is_the_colour_sources(tmp_path):
     color = np.dstack([image(3, channels=3), opacity])
     other = np.dstack([image(1), 255 - opacity])
     for pair in ((color, other), (other, color)):
-        fused = fuse(*pair, prior="gaussian", **PLAIN)
+        fused = fuse(*pair, prior="gaussian", task="ir-visible", **PLAIN)
         assert fused.image.shape == (24, 20, 4)
         assert np.array_equal(fused.image[..., 3], opacity)
         fused.save(tmp_path / "f.png")

@@ -11,8 +11,11 @@ from PIL import Image
 
 from ddfm import DdfmError, Fuser, fuse
 from ddfm.config import RECIPES, FusionConfig
+from ddfm.diffusion.observed import TOLD
 from ddfm.diffusion.samplers import Noise
 from ddfm.likelihood import LIKELIHOODS, Likelihood, ReferenceLikelihood
+from ddfm.numerics.noise_level import noise_level
+from ddfm.priors.denoise import denoise, unclipped
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
@@ -236,29 +239,20 @@ def test_the_respacings_that_are_named_work_with_every_recipe():
 
 def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
     """By the prior, of the noise that was found; and the result tells how much that was."""
-    from ddfm.diffusion.observed import TOLD
-    from ddfm.priors.denoise import denoise, unclipped
-
-    found = {0: 0.2, 1: 0.0}  # the first is measured once more, when it is clean
-    sizes = []
-
-    def level(x):
-        sizes.append(tuple(x.shape))
-        return found.get(len(sizes) - 1, 0.05)
-
-    monkeypatch.setattr("ddfm.diffusion.observed.noise_level", level)
-    monkeypatch.setattr("ddfm.fusing.run.noise_level", level)
-    monkeypatch.setattr("ddfm.diffusion.observed.is_noise", lambda x, level: True)
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
-    a, b = image(0, 10, 7, dtype=np.float32), image(1, 10, 7, dtype=np.float32)
+    rng = np.random.default_rng(0)
+    a = np.float32(np.clip(0.5 + 0.06 * rng.standard_normal((30, 31)), 0, 1))
+    b = image(1, 30, 31, dtype=np.float32)
+    level = noise_level(torch.from_numpy(2 * a - 1)[None, None])
+    assert 0.1 < level < 0.15
     prior = network()
-    fused = fuse(a, b, prior=prior, likelihood=Toy, device="cpu", dtype="float32")
-    assert sizes == [(1, 1, 10, 7)] * 3  # what is padded would not be noise
-    assert fused.settings["source_noise"] == [0.2, 0.0]
+    how = {"observations": [{"stripes": "none"}] * 2, "device": "cpu", "dtype": "float32"}
+    fused = fuse(a, b, prior=prior, likelihood=Toy, **how)
+    found, clean = fused.settings["source_noise"]
+    assert found == round(level, 5) and clean < 0.01  # what is padded would not be noise
     (made,) = Toy.made
     padded = np.pad(a, ((0, 2), (0, 1)), mode="reflect")
     with torch.no_grad():
-        expected = denoise(prior, torch.from_numpy(2 * padded - 1)[None, None], TOLD * 0.2)
-    expected = unclipped(expected, 0.2)
-    np.testing.assert_allclose(made.i, expected, atol=1e-5)
-    np.testing.assert_allclose(made.v[0, 0, :10, :7], 2 * b - 1, atol=1e-6)
+        expected = denoise(prior, torch.from_numpy(2 * padded - 1)[None, None], TOLD * level)
+    np.testing.assert_allclose(made.i, unclipped(expected, level), atol=1e-5)
+    np.testing.assert_allclose(made.v[0, 0, :30, :31], 2 * b - 1, atol=1e-6)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 import ddfm
+from ddfm.errors import DdfmError, DdfmWarning
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources, reduced
 
@@ -42,6 +43,54 @@ def test_gaps_are_known_and_have_no_part_in_the_scaling(tmp_path, kind):
     assert picture.range == (pytest.approx(low), pytest.approx(high))
     expected = (DEGREES - low) / (high - low)
     assert np.abs(picture.pixels[:, :, 0] - expected)[~GAP].max() < 1e-5
+
+
+@pytest.mark.parametrize("compress", [None, "zlib"])
+def test_a_mask_behind_a_page_says_where_there_is_something(tmp_path, compress):
+    """As GDAL writes it, with smaller copies between and behind; of the next picture it is none."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(SEEN, photometric="minisblack", metadata=None)
+        file.write(SEEN[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
+        file.write(~GAP, subfiletype=4, metadata=None, compression=compress, rowsperstrip=7)
+        file.write((~GAP)[::2, ::2], subfiletype=5, metadata=None)
+        file.write(SEEN, photometric="minisblack", metadata=None)
+    picture = ddfm.read_image(tmp_path / "a.tif", page=0)
+    assert np.array_equal(picture.mask, ~GAP)
+    assert ddfm.read_image(tmp_path / "a.tif", page=4).mask is None
+
+
+def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    profile = {"driver": "GTiff", "height": 24, "width": 30, "count": 3, "dtype": "uint8"}
+    profile |= {"compress": "jpeg", "photometric": "ycbcr", "crs": "EPSG:32633"}
+    profile |= {"transform": rasterio.Affine(10, 0, 500000, 0, -10, 5000000)}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "a.tif", "w", **profile) as file,
+    ):
+        file.write(np.stack([SEEN, SEEN // 2, SEEN]))
+        file.write_mask(255 * ~GAP)
+    thermal, visible = read_sources((SEEN, tmp_path / "a.tif"))
+    assert np.array_equal(visible.mask, ~GAP) and visible.metadata.geo.is_placed
+    assert np.abs(visible.pixels - thermal.pixels)[GAP].max() < 1e-6
+
+
+def test_bands_that_are_no_colour_are_named(tmp_path):
+    deep = RNG.integers(0, 65536, (24, 30, 12), np.uint16)
+    for count, words in ((2, "only the first takes part"), (4, "only the first three take part")):
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            deep[..., :count],
+            photometric="minisblack",
+            planarconfig="contig",
+            extrasamples=["unspecified"] * (count - 1),
+        )
+        with pytest.warns(DdfmWarning, match=f"its {count} bands {words}"):
+            picture = ddfm.read_image(tmp_path / "a.tif")
+        assert np.allclose(picture.pixels, deep[..., : count - 1] / 65535) and not picture.alpha
+    tifffile.imwrite(tmp_path / "b.tif", deep, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DdfmError, match="has 12 bands, .* gdal_translate -b"):
+        ddfm.read_image(tmp_path / "b.tif")
 
 
 def test_where_one_has_nothing_to_say_it_agrees_with_the_other():

@@ -8,6 +8,7 @@ import tifffile
 
 import ddfm
 from command_line import FAST, ddfm_run, refused
+from ddfm.errors import DdfmWarning
 from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
@@ -76,7 +77,8 @@ def test_a_result_uses_its_whole_depth_and_says_what_was_done():
 
 def test_frames_of_a_film_keep_one_scale():
     scale = CommonScale()
-    first = scale(from_array(centikelvin()))
+    with pytest.warns(DdfmWarning, match="are spread over all of it, in all frames alike"):
+        first = scale(from_array(centikelvin()))
     hotter = scale(from_array(centikelvin(28_000, 34_000)))
     colder = scale(from_array(centikelvin(29_000, 29_500)))
     assert hotter.range[0] == first.range[0] and hotter.range[1] > 33_900

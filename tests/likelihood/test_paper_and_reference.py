@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -339,6 +340,11 @@ class Halfway(Likelihood):
     def step(self, f, sigma):
         self.given.append((f, sigma))
         return (f + 0.5) / 2
+
+
+def test_a_step_may_rely_on_the_noise_that_it_is_told():
+    """A type checker is to accept `sigma: Tensor` where somebody writes a likelihood."""
+    assert get_type_hints(Likelihood.step)["sigma"] is torch.Tensor
 
 
 def test_rgb_is_rectified_in_luminance_and_keeps_its_chroma():

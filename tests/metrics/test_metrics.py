@@ -16,6 +16,7 @@ import ddfm
 from ddfm import metrics
 from ddfm.errors import DdfmError
 from ddfm.metrics import LOWER_IS_BETTER, METRICS, evaluate
+from flir_files import flir_jpeg
 from places import DATA, EXAMPLES
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -435,6 +436,18 @@ def test_files_are_read_as_they_are_fused(tmp_path):
         metrics.as_grey(tmp_path / "turned.png").pixels, np.rot90(expected, -1)
     )
     np.testing.assert_array_equal(metrics.as_grey(tmp_path / "clear.png").pixels, expected)
+
+
+def test_sources_of_thermal_cameras_are_measured_as_they_are_fused(tmp_path, triple):
+    """Not the rendering of a radiometric file, and not a tenth of the range of 16 bits."""
+    f, a, b = triple
+    whole = np.rint((a - a.min()) * (255 / np.ptp(a))).astype(np.uint8)
+    expected = evaluate(f, whole, b, metrics=["MI", "VIF", "SSIM"])
+    Image.fromarray(whole.astype(np.uint16) * 20 + 7000).save(tmp_path / "thermal.png")
+    (tmp_path / "flir.jpg").write_bytes(flir_jpeg(whole.astype(np.uint16) * 20 + 10000, None))
+    for name, atol in (("thermal.png", 0.05), ("flir.jpg", 0.3)):  # a few pixels are clipped
+        values = evaluate(f, tmp_path / name, b, metrics=["MI", "VIF", "SSIM"])
+        assert {k: v for k, v in values.items() if abs(v - expected[k]) > atol} == {}, name
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])

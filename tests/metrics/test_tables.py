@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.metrics.tables import Table, as_csv, as_latex, as_markdown, column
 from image_files import folders_of_noise
 
@@ -75,6 +75,14 @@ def test_metrics_of_folders_in_every_form(folders):
     assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
     one = [f"{folder}/one.png" for folder in folders]
     assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
+    refused(ddfm_run("metrics", *one, *chosen, "--csv", "--json"), "--csv", "--json", "use one")
+
+
+def test_a_form_on_the_command_line_goes_before_one_set_by_default(folders, monkeypatch):
+    monkeypatch.setenv("DDFM_METRICS_CSV", "1")
+    one = [f"{folder}/one.png" for folder in folders]
+    assert ddfm_run("metrics", *one, "--metrics", "EN").stdout.startswith("pair,EN")
+    assert "EN" in json.loads(ddfm_run("metrics", *one, "--metrics", "EN", "--json").stdout)
 
 
 def test_a_table_has_the_metrics_of_papers_where_nobody_says_others(folders):

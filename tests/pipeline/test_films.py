@@ -21,6 +21,7 @@ from ddfm.storage.manifest import NAME
 from ddfm.video.denoising import CommonScale, TemporalDenoiser
 from ddfm.video.files import VideoReader
 from film_files import write_film
+from flir_files import flir_jpeg, kelvin_to_raw, raw_to_kelvin
 
 H, W = 48, 64
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
@@ -242,6 +243,35 @@ def test_degrees_have_one_scale_in_all_frames():
         frame = denoise(scale(from_array(degrees)))
     low, high = frame.range
     assert rms(low + frame.pixels[..., 0] * (high - low) - clean) < 0.2
+
+
+def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
+    """Not the rendering, and hot things are not cut off at what is hot in their own frame."""
+    pytest.importorskip("flyr")
+    pairs = []
+    for k, hottest in enumerate((20, 60)):
+        degrees = scene(0, 10, 20)
+        degrees[:10, :10] = hottest
+        raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)
+        thermal, table = tmp_path / f"{k}.jpg", tmp_path / f"{k}.npy"
+        thermal.write_bytes(flir_jpeg(raw, None, spare=4))
+        np.save(table, raw_to_kelvin(raw) - 273.15)
+        pairs.append((thermal, table))
+    visible = eight_bit(scene(1))
+    of_files, of_degrees = (
+        [levels(f) for f in fuse_frames([(pair[k], visible) for pair in pairs], fuser)]
+        for k in (0, 1)
+    )
+    for ours, expected in zip(of_files, of_degrees, strict=True):
+        assert np.abs(ours - expected).max() < 1
+
+
+def test_frames_of_little_range_are_spread_alike_which_is_said_once(fuser):
+    frames = [(np.rint(7000 + scene(0, 0, 300 + k)).astype(np.uint16), scene(1)) for k in (0, 9)]
+    with pytest.warns(DdfmWarning, match="a small part of 16 bits") as caught:
+        first, second = (levels(fusion) for fusion in fuse_frames(frames, fuser))
+    assert sum("a small part" in str(one.message) for one in caught) == 1
+    assert np.ptp(first) > 100 and rms(first - second) < 10
 
 
 # --- folders ------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_formats_follow_the_sources_or_the_wish(tmp_path, fuser):
 
 def test_folders_that_will_not_do(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 1)
-    with pytest.raises(DdfmError, match="holds the sources"):
+    with pytest.raises(DdfmError, match="sources are read from .*; name a folder of their own"):
         fuse_folders(ir, vis, ir / ".." / "ir", fuser)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DdfmError, match="no image of .* has a partner"):
@@ -199,6 +199,13 @@ def test_folders_that_will_not_do(tmp_path, fuser):
     with pytest.raises(DdfmError, match="cannot write"):
         fuse_folders(ir, vis, ir / "000_ir.png", fuser)
     assert not (tmp_path / "out").exists()
+
+
+def test_results_may_lie_in_a_folder_among_the_sources(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 2)
+    assert len(fuse_folders(ir, vis, ir / "out", fuser).of("fused")) == 2
+    again = fuse_folders(ir, vis, ir / "out", fuser)
+    assert len(again.of("skipped")) == 2 and "partner" not in str(again)
 
 
 def _killed(*_: object) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ddfm.errors import DdfmError
-from ddfm.pipeline.runner import FolderSink, InTurn, Item, Made, Overlapping, run
+from ddfm.errors import DdfmError, StorageError
+from ddfm.pipeline.runner import UNWRITTEN, FolderSink, InTurn, Item, Made, Overlapping, run
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import KnownData
 from ddfm.storage.manifest import Manifest
@@ -117,6 +117,25 @@ def test_what_cannot_be_written_fails_alone(tmp_path):
     assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed", "fused"]
     assert "two.txt: No space left" in summary.outcomes[1].error
     assert set(contents(tmp_path)) == {"one", "three"}
+
+
+def test_a_full_disk_ends_the_run_and_one_that_has_room_again_does_not(tmp_path):
+    """Of a hundred thousand pairs, those that follow would all be made for nothing."""
+
+    def save(text: str, path: Path) -> None:
+        if path.parent == full and len(text.split()) % room:
+            raise OSError(28, "No space left on device")
+        path.write_text(text)
+
+    names = " ".join(f"item{k}" for k in range(3 * UNWRITTEN))
+    full, room = tmp_path / "some", UNWRITTEN
+    summary = written(Words(), names, full, save=save)  # every eighth is written
+    assert len(summary.of("fused")) == 3
+    full, room, work = tmp_path / "all", 1000, Words()
+    with pytest.raises(StorageError, match=f"No space left.*{UNWRITTEN} results in a row"):
+        written(work, names, full, save=save)
+    assert not contents(full)
+    assert f"fuse item{2 * UNWRITTEN}" not in work.log
 
 
 def test_an_error_while_looking_for_items_is_raised(tmp_path):

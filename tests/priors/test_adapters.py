@@ -172,7 +172,7 @@ class TestDiffusers:
         conditioned = small(diffusers, num_class_embeds=10)
         flow = diffusers.FlowMatchEulerDiscreteScheduler()
         for x, process, message in (
-            (unet, None, "give scheduler="),
+            (unet, None, "ddfm.load_prior takes a scheduler"),
             (latent, scheduler, "takes 4 channels"),
             (conditioned, scheduler, "class conditioning"),
             (scheduler, scheduler, "needs a UNet2DModel"),
@@ -327,7 +327,7 @@ class TestCallables:
         assert torch.allclose(prior(x_t, T), x0, atol=1e-4)
 
     def test_the_error_names_what_is_missing(self):
-        with pytest.raises(DdfmError, match="does not tell kind, schedule, T, channels;"):
+        with pytest.raises(DdfmError, match="T, channels; tell ddfm.load_prior, for .*channels=3"):
             load_prior(lambda x, t: x)
         with pytest.raises(DdfmError, match="does not tell channels;"):
             load_prior(lambda x, t: x, kind="eps", betas=[0.1, 0.2])

@@ -9,6 +9,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ddfm.priors import entries, load_prior
 from ddfm.priors.checkpoints import load_checkpoint, read_state_dict, save_checkpoint
 from ddfm.priors.schedule import alphas_bar
 from ddfm.priors.unet import UNet, UNetConfig
+from scenes import TINY
 
 CONFIG = UNetConfig(
     in_channels=1,
@@ -462,18 +464,7 @@ def test_a_file_of_the_catalogue_needs_no_settings(tmp_path, monkeypatch, state)
 @pytest.mark.parametrize("nested", [True, False])
 def test_what_is_saved_is_loaded_again(tmp_path, nested):
     """Our own format: weights, the network behind its patches, and settings, in one file."""
-    config = UNetConfig(
-        in_channels=1,
-        out_channels=1,
-        model_channels=24,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        attention=(),
-        resblock_updown=False,
-        patch=2,
-        norm_groups=8,
-        mid_attention=False,
-    )
+    config = replace(TINY, model_channels=24, channel_mult=(1, 2))
     network = UNet(config).eval()
     settings = {"kind": "v", "schedule": "cosine", "timesteps": 1000, "licence": "CC0-1.0"}
     settings |= {"network": config.to_dict()} if nested else config.to_dict()

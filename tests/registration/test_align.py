@@ -1,5 +1,7 @@
 """Pairs of two sensors, put off by known transforms and found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -153,6 +155,9 @@ def test_the_unsure_stay_as_they_were_with_a_word():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
     left = lay((a, b), "auto")
     assert left.pictures[0] is a and "stays as it is" in left.words[0]
+    narrow = replace(b, samples=b.samples[:, 9:])
+    left = lay((a, narrow), "auto")
+    assert left.pictures[0].size == narrow.size and "is drawn to its frame" in left.words[0]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,14 @@ def test_clean_pairs_are_not_touched(fuser, task):
     assert np.array_equal(looked.image, left.image)
 
 
+def test_noise_is_left_where_none_is_said(fuser):
+    noisy = rounded(INFRARED + np.random.default_rng(1).normal(0, 12, INFRARED.shape))
+    assert np.abs(latent(fuser, noisy) - noisy).max() > 5  # found out, and removed
+    assert np.array_equal(np.rint(latent(fuser, noisy, Observation(noise=0))), noisy)
+    removed = [noisy - latent(fuser, noisy, Observation(noise=level)) for level in (4, 12)]
+    assert removed[0].std() < 0.8 * removed[1].std()  # what is said, and no more
+
+
 def test_a_small_picture_is_enlarged_better_than_bicubically(fuser):
     h, w = INFRARED.shape
     small = rounded(INFRARED.reshape(h // 4, 4, w // 4, 4).mean((1, 3)))

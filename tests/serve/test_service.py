@@ -99,6 +99,14 @@ def test_options_that_cannot_be_are_named(client, options, words):
     assert "\n" not in answer.json()["error"]
 
 
+def test_settings_that_stand_beside_the_options_are_refused(client):
+    """And not passed over, which would make another picture than was asked for."""
+    for url, more in (("/fuse", {"task": "medical"}), ("/fuse?task=medical", {})):
+        answer = client.post(url, files=pair(), data=more)
+        assert answer.status_code == 400
+        assert "no 'task'; settings go into options" in answer.json()["error"]
+
+
 def test_errors_are_those_of_the_command_line(client, tmp_path):
     files = [png(1, name="ir.png"), png(2, (30, 20), "vis.png")]
     for _, (name, data) in files:

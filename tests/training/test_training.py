@@ -16,17 +16,13 @@ from ddfm.priors.denoise import denoise, denoising_psnr, noisy, padded, unclippe
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar, t_of_sigma
-from ddfm.priors.unet import UNetConfig
 from ddfm.training.muon import Muon, orthogonalised
 from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs, read_photograph
 from ddfm.training.train_prior import PriorRun, Settings, train_prior
 from ddfm.training.yardstick import compare, middle_crops
+from scenes import TINY
 
-TINY = UNetConfig(
-    in_channels=1, out_channels=1, model_channels=16, channel_mult=(1, 1), num_res_blocks=1,
-    attention=(), resblock_updown=False, patch=2, norm_groups=8, mid_attention=False,
-)  # fmt: skip
 QUICK = Settings(
     steps=6, batch=2, crops=(16, 32), warmup=2, report_every=3, sample_every=99, save_every=3,
     network=TINY,
@@ -81,6 +77,8 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
     assert all(10 < entry["psnr_25"] < 40 for entry in history)
     with Image.open(out / "curve.png") as curve, Image.open(out / "samples-000006.png") as sheet:
         assert curve.size == (800, 400) and sheet.size == (512, 512)
+    with pytest.raises(DdfmError, match="sources are read from"):  # and from all folders below it
+        train_prior(photographs, photographs / "run", QUICK, progress=False)
     with pytest.raises(DdfmError, match=r"other settings \(steps\); .* with --init the weights"):
         train_prior(photographs, out, replace(QUICK, steps=7), progress=False)
     (out / "checkpoint.pt").write_bytes(b"damaged")

@@ -41,6 +41,9 @@ def test_it_lies_where_the_series_does(tmp_path, exam):
     assert "SourceImageSequence" not in str(head)
     mapping = head.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    (window,) = head.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence
+    exact = window.get("VOILUTFunction") == "LINEAR_EXACT"
+    assert window.WindowWidth >= 1 or exact  # PS3.3 C.11.2.1.2
 
 
 def test_with_identity_each_frame_refers_to_its_sources(tmp_path, exam):

@@ -82,10 +82,8 @@ class OnnxDetector:
         tensor, scale = self._prepared(picture)
         names = [output.name for output in self._session.get_outputs()]
         outputs = dict(zip(names, self._session.run(None, {self._input.name: tensor}), strict=True))
-        boxes = self._of_yolo(outputs) if self.settings["layout"] == "yolo" else (
-            self._of_lists(outputs)
-        )  # fmt: skip
-        return [(b.kind, b.score, corners(c / scale for c in b.corners)) for b in boxes]
+        found = self._of_yolo if self.settings["layout"] == "yolo" else self._of_lists
+        return [(b.kind, b.score, corners(c / scale for c in b.corners)) for b in found(outputs)]
 
     def _prepared(self, picture: Array) -> tuple[Array, float]:
         """The input of the model, and by how much the picture was scaled for it."""

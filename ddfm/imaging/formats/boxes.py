@@ -1,4 +1,4 @@
-"""JPEG 2000: the boxes that a file is made of, for what stands beside the picture.
+"""JPEG 2000: the boxes that a file is made of, which hold its metadata.
 
 A box is its length, four letters, and what is in it (ISO 15444-1, annex I). Metadata lie in boxes
 of the kind "uuid", each led by the number of its kind; they may stand behind the picture.
@@ -38,13 +38,13 @@ def is_boxed(head: bytes) -> bool:
 
 
 def uuid_boxes(path: Path) -> dict[bytes, bytes]:
-    """What is in the boxes of metadata, by their numbers; of two of one kind the first."""
+    """The content of the boxes of metadata, by their numbers; of two of one kind the first."""
     with BoundedFile(path) as file:
         return dict(reversed(list(_uuid_boxes(file, file.length))))
 
 
 def boxed_metadata(path: Path) -> Metadata:
-    """What comes along with a file of JPEG 2000."""
+    """The metadata in a JPEG 2000 file."""
     found = uuid_boxes(path)
 
     def geo() -> Geo | None:
@@ -59,7 +59,7 @@ def boxed_metadata(path: Path) -> Metadata:
 
 
 def add_boxes(file: BytesIO, exif: bytes | None, xmp: bytes | None, geo: Geo | None) -> None:
-    """Metadata at the end of a file in memory; nothing, where there is none."""
+    """Adds metadata, if there is any, to the end of a file in memory."""
     placed = None
     if geo is not None and geo.is_placed:
         placed = block(_PIXEL | replace(geo, nodata=None).entries(np.dtype(np.uint8)))

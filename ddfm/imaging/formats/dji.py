@@ -31,7 +31,7 @@ _MAKE, _ORIENTATION = 271, 274
 
 
 def is_dji(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a JPEG of DJI that has raw values in it."""
+    """Whether a file is a JPEG of DJI with raw values in it."""
     path = existing_file(path)
     with explained(str(path)):
         if not any(marker == _RAW for marker, _ in segments(path)):

@@ -111,11 +111,11 @@ def read_flir(
         path: the file.
         celsius: the temperatures that become black and white, such as (15, 40); or "camera", the
             level and span that the camera was set to.
-        percentiles: where these are not given, the share of pixels (in percent) below each.
-        align: whether to use the camera's own scale and offset. If not, both are taken to show
-            the same field.
-        grid: whose pixels both are returned on: "visible" enlarges the thermal image to those of
-            the photograph, "thermal" reduces the photograph to those of the sensor.
+        percentiles: if these are not given, the percentages of pixels below black and white.
+        align: whether to use the camera's own scale and offset. If not, both images are assumed to
+            show the same field.
+        grid: the pixels of both results: "visible" enlarges the thermal image to those of the
+            photograph, "thermal" reduces the photograph to those of the sensor.
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
@@ -139,7 +139,7 @@ def read_thermal(
     celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
 ) -> Picture:
-    """The temperatures alone, as the sensor has them, to be fused with a photograph of their own.
+    """The temperatures alone, as the sensor has them, to be fused with a separate photograph.
 
     What else is in the file, the rendering in false colours above all, is left there.
     """
@@ -188,7 +188,7 @@ def _limits(
 
 
 def _turns(thermal: Picture, path: Path) -> int:
-    """How many quarter turns bring what the sensor saw to stand as the rendering does."""
+    """How many quarter turns bring the sensor's picture to the orientation of the rendering."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             return quarter_turns(thermal.pixels[..., 0], ImageOps.exif_transpose(image))
@@ -203,7 +203,7 @@ def _turned(picture: Picture, turns: int) -> Picture:
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
-    """The picture with what the file around it says; a bare container says nothing."""
+    """The picture with the metadata of the file around it; a bare container has none."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             picture = replace(picture, metadata=metadata_of(image))

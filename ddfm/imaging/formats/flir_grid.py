@@ -1,4 +1,4 @@
-"""FLIR: how the thermal image and the photograph of one file lie on each other, and on one grid.
+"""FLIR: how the thermal image and the photograph of a file match, and both on one grid.
 
 `Real2IR` = r says that the thermal field is 1/r as wide as the photograph, and `OffsetX`, `OffsetY`
 by how many pixels of the photograph its centre lies to the right of and below the photograph's.
@@ -59,7 +59,7 @@ def _zoom(path: Path) -> float:
 def on_one_grid(
     thermal: Picture, visible: Picture, field: Box | None, grid: str
 ) -> tuple[Picture, Picture]:
-    """Both on the part that both see. The one whose grid it is, is cut out and not resampled."""
+    """Both images of what both see. The one whose grid is used is cropped, not resampled."""
     (tall, wide), (high, broad) = thermal.size, visible.size
     field = field or (0.0, 0.0, float(broad), float(high))
     # One pixel of the thermal image is so many of the photograph, across and down.

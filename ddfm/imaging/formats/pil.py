@@ -87,15 +87,20 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
     said = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
-    orientation = said if isinstance(said, int) else 1
+    orientation = said if isinstance(said, int) and not _is_upright(image) else 1
     samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
     picture = from_array(samples, name, icc=icc)
     return replace(picture, metadata=metadata_of(image, orientation))
 
 
+def _is_upright(image: Image.Image) -> bool:
+    """Whether it was turned as it was decoded, whatever its EXIF says: JPEG XL, but for a JPEG."""
+    return image.format == "JXL" and not getattr(image, "jpeg", False)
+
+
 def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
-    """What comes along with an image, which is turned by this orientation."""
+    """The metadata of an image that is turned by this orientation."""
     block, packet, iptc = image.info.get("exif"), packet_of(image), _iptc_of(image)
     return gathered(
         lambda: exif_in(block, orientation) if isinstance(block, bytes) and block else Exif(),
@@ -117,7 +122,7 @@ def packet_of(image: Image.Image) -> bytes | None:
 
 
 def _key_out(samples: np.ndarray, key: object) -> np.ndarray:
-    """Alpha that is nothing where the colour is the key, as Pillow makes it for 8 bits."""
+    """Alpha that is 0 where the colour is the key, as Pillow makes it for 8 bits."""
     color = samples.reshape(*samples.shape[:2], -1)
     if not isinstance(key, (int, tuple)) or color.shape[2] not in (1, 3):
         return samples

@@ -14,7 +14,7 @@ __all__ = ["is_radiometric", "read_radiometric"]
 
 
 def is_radiometric(path: str | os.PathLike[str]) -> bool:
-    """Whether there is such a file, whose rendering is to be left alone."""
+    """Whether a file is of this kind, so that its rendering is not what to read."""
     return Path(path).is_file() and (is_flir(path) or is_dji(path))
 
 
@@ -25,7 +25,7 @@ def read_radiometric(
     percentiles: tuple[float, float] = PERCENTILES,
     counts: tuple[float, float] | None = None,
 ) -> Picture:
-    """What the sensor saw, as it has it, to be fused with a photograph of its own.
+    """What the sensor measured, to be fused with a separate photograph.
 
     What else is in the file, the rendering in false colours above all, is left there.
 

@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """Its numbers, of fractions the quotients; those that have none are left out."""
+        """Its numbers; fractions as quotients, without those of denominator 0."""
         name, numbers = _KINDS[self.kind]
         values = np.frombuffer(self.data, f"<{name}")
         if numbers == 1:
@@ -96,7 +96,7 @@ def directory_in(
     *,
     big: bool = False,
 ) -> Directory:
-    """The directory at an offset, or of it what is wanted. What makes no sense is left out.
+    """The entries of the directory at an offset, or the wanted ones. Damaged ones are left out.
 
     Args:
         read: the bytes at an offset, as many as there are of so many.
@@ -155,7 +155,7 @@ def block(
 def in_block(
     data: bytes,
 ) -> tuple[Callable[[int, int], bytes], int, Order] | None:
-    """How to read such a one, where its directory lies, and the order of its bytes."""
+    """A reader of such a block, the offset of its directory, and its byte order."""
     orders: dict[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
     order = orders.get(data[:4])
     if order is None:

@@ -8,6 +8,7 @@ to more than its place in the page. Palettes, bits, faxes and JPEG are left to P
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image
 
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError
 from ddfm.imaging.formats.tags import (
     LONG,
     Directory,
@@ -31,7 +32,7 @@ from ddfm.imaging.formats.tags import (
     integer,
     with_entries,
 )
-from ddfm.imaging.metadata import NOTHING, Metadata, gathered
+from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import entries_for, read_exif
 from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
 from ddfm.imaging.metadata.xmp import kept
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "is_tiff",
     "page_count",
+    "page_mask",
     "page_metadata",
     "page_tags",
     "read_page",
@@ -64,6 +66,7 @@ _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _SUBFILE, _REDUCED, _MASK = 254, 1, 4
 _BYTE = 1
 _LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
+_MOST_COPIES = 50  # smaller copies and masks of a page
 _MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
 
 
@@ -98,14 +101,14 @@ def whole_pages(path: Path) -> int:
 
 
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
-    """Some of the tags of a page that there is, as they are stored."""
+    """Some of the tags of an existing page, as they are stored."""
     with BoundedFile(path) as file:
         offset, order, big = _page(file, page)
         return directory_in(partial(_bytes_at, file), offset, order, wanted, big=big)
 
 
 def page_metadata(path: Path, page: int) -> Metadata:
-    """What comes along with a page that there is."""
+    """The metadata of an existing page."""
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         offset, order, big = _page(file, page)
@@ -126,6 +129,29 @@ def page_metadata(path: Path, page: int) -> Metadata:
             lambda: kept(packet, iptc) if packet or iptc else None,
             geo,
         )
+
+
+def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
+    """Where a page that there is has something to say, (H, W), if a mask of its own says so.
+
+    GDAL writes such a one behind a page that has no value for no data, as of orthophotos in JPEG.
+    """
+    import tifffile
+
+    with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
+        sheet = file.pages[page]
+        for number in range(page + 1, min(len(file.pages), page + 1 + _MOST_COPIES)):
+            other = file.pages[number]
+            kind = int(other.subfiletype or 0)
+            if not kind & (_REDUCED | _MASK):
+                return None
+            if kind == _MASK and _size(other) == _size(sheet) and other.bitspersample == 1:
+                _check_numbers(other, name)
+                mask = _bits(other, name)
+                orientation = sheet.tags.valueof(_ORIENTATION)
+                turn = orientation if isinstance(orientation, int) else 1
+                return None if mask is None else orient(mask, turn)
+    return None
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:
@@ -165,7 +191,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
         nodata = _number(sheet.tags.valueof(NODATA))
-    array = _as_light(_with_true_alpha(array, sheet), sheet)
+    array = _as_light(_with_true_alpha(array, sheet, name), sheet)
     array = orient(array, orientation if isinstance(orientation, int) else 1)
     keeps_profile = icc and sheet.photometric != _CMYK
     icc = bytes(icc) if keeps_profile else None
@@ -173,7 +199,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
 
 
 def _number(text: object) -> float | None:
-    """What GDAL writes as text: the value that stands for no data."""
+    """The value that stands for no data, which GDAL writes as text."""
     try:
         return float(str(text)) if text is not None else None
     except ValueError:
@@ -184,8 +210,8 @@ def write_tiff(
     file: BytesIO,
     array: np.ndarray,
     icc: bytes | None,
-    metadata: Metadata = NOTHING,
-    xmp: bytes | None = None,
+    metadata: Metadata,
+    xmp: bytes | None,
 ) -> None:
     """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
     import tifffile
@@ -253,6 +279,11 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
     if sheet.dtype.itemsize * 8 != sheet.bitspersample:
         raise InputError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
     channels = sheet.samplesperpixel
+    if channels > 4 and sheet.imagedepth == 1:
+        raise InputError(
+            f"{name} has {channels} bands, and a picture one or three; choose them first: "
+            "gdal_translate -b 3 -b 2 -b 1 IN.tif OUT.tif"
+        )
     if channels > 4 or (sheet.photometric == _CMYK and channels != 4) or sheet.imagedepth > 1:
         raise InputError(
             f"{name}: {channels} channels, {sheet.imagedepth} planes deep; "
@@ -302,6 +333,32 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
         target = array[top : top + shape[0], left : left + shape[1], planes]
         target[...] = piece[: target.shape[0], : target.shape[1]]
     return array
+
+
+def _size(sheet: TiffPage) -> tuple[int, int]:
+    return sheet.imagelength, sheet.imagewidth
+
+
+def _bits(sheet: TiffPage, name: str) -> np.ndarray | None:
+    """The bits of a page of one bit a pixel, True where it is set."""
+    if sheet.compression not in _UNCOMPRESSED | _DEFLATE:
+        return None
+    file = sheet.parent.filehandle
+    plane = np.zeros((sheet.imagelength, sheet.imagewidth), bool)
+    for (top, left, _, (tall, columns, _)), offset, size in zip(
+        _places(sheet, _grid(sheet)), sheet.dataoffsets, sheet.databytecounts, strict=False
+    ):
+        if not size:
+            continue
+        wide = ceil(columns / 8)
+        packed = _bytes_at(file, offset, min(size, file.size))
+        data = _decompress(packed, sheet, (tall, wide, 1), tall * wide)
+        if len(data) < tall * wide:
+            raise InputError(f"{name} is truncated: {len(data)} of {tall * wide} bytes in its mask")
+        lines = np.frombuffer(data, np.uint8)[: tall * wide].reshape(tall, wide)
+        target = plane[top : top + tall, left : left + columns]
+        target[...] = np.unpackbits(lines, axis=1)[: target.shape[0], : target.shape[1]] == 1
+    return plane
 
 
 def _grid(sheet: TiffPage) -> tuple[int, int, int]:
@@ -377,12 +434,17 @@ def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, in
     return samples
 
 
-def _with_true_alpha(array: np.ndarray, sheet: TiffPage) -> np.ndarray:
-    """Unspecified extra channels are dropped, colours divided by a premultiplied alpha."""
+def _with_true_alpha(array: np.ndarray, sheet: TiffPage, name: str) -> np.ndarray:
+    """Unspecified extra channels are dropped, and said; colours are divided by their alpha."""
     channels = array.shape[2]
     if channels not in (2, 4) or sheet.photometric == _CMYK or not sheet.extrasamples:
         return array
     if sheet.extrasamples[0] == _UNSPECIFIED:
+        taken = "the first three take" if channels == 4 else "the first takes"
+        word = (
+            f"{name}: of its {channels} bands only {taken} part; gdal_translate -b chooses others"
+        )
+        warnings.warn(word, DdfmWarning, stacklevel=2)
         return array[:, :, : channels - 1]
     return _divide_by_alpha(array) if sheet.extrasamples[0] == _PREMULTIPLIED else array
 

@@ -1,4 +1,4 @@
-"""What comes along with a picture beside its pixels: EXIF, XMP, and its place on earth.
+"""The metadata that a result takes over from a picture: EXIF, XMP, and its place on earth.
 
 Each source has its own, read with it; the result of a fusion gets those of one of them. They are
 made true as they are read (`exif`, `xmp`) and kept true as the grid of pixels changes (`geo`). What
@@ -27,10 +27,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Metadata:
-    """What comes along.
+    """The metadata of a picture that its result takes over.
 
     Attributes:
-        xmp: a packet, of the properties that come along.
+        xmp: a packet of the properties that are taken over.
         lost: what does not, and why, a line each.
     """
 
@@ -41,7 +41,7 @@ class Metadata:
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """What of it says where somebody was, or who, by its names."""
+        """Names of those parts that may identify a person or a place."""
         said = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
         said += ["coordinates"] if self.geo and self.geo.is_placed else []
         return tuple(dict.fromkeys(said))
@@ -66,7 +66,7 @@ NOTHING = Metadata()
 
 
 def kept_word(kept: Iterable[str]) -> str:
-    """A line about what comes along of persons and places."""
+    """A line about metadata that may identify persons and places."""
     return f"kept from the sources: {', '.join(kept)}; strip=True (--strip) leaves it out"
 
 
@@ -75,7 +75,7 @@ def gathered(
     xmp: Callable[[], bytes | None] = _nothing,
     geo: Callable[[], Geo | None] = _nothing,
 ) -> Metadata:
-    """Metadata of what these find; where one of them stumbles, the others are kept."""
+    """The metadata that these readers find; if one of them fails, the others still count."""
     lost: list[str] = []
     found = (_tried(exif, "EXIF", lost), _tried(xmp, "XMP", lost), _tried(geo, "coordinates", lost))
     return Metadata(found[0] or Exif(), found[1], found[2], tuple(lost))

@@ -1,4 +1,4 @@
-"""EXIF: what of it comes along with a picture, and how it is written for another one.
+"""EXIF: the entries that a result takes over from a picture, and how they are written.
 
 What is about the scene, the camera and the moment is kept, value for value. What is about the file
 stays behind, since it would not be true of the result: previews, sizes and places in pixels, and
@@ -66,7 +66,7 @@ _OF_PERSONS = {
 
 @dataclass(frozen=True)
 class Exif:
-    """The entries that come along.
+    """The entries that are taken over.
 
     Attributes:
         image: title, camera, time, copyright.
@@ -87,14 +87,14 @@ class Exif:
 
     @property
     def personal(self) -> list[str]:
-        """What of it says where somebody was, or who."""
+        """Those entries that may identify a person or a place."""
         said = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
         names = [name for tag, name in _OF_PERSONS.items() if tag in said]
         return (["GPS position"] if set(self.gps) - {0} else []) + names
 
 
 def exif_in(data: bytes, orientation: int = 1) -> Exif:
-    """What comes along of an EXIF block.
+    """The entries of an EXIF block that are taken over.
 
     Args:
         orientation: by which the picture was turned.
@@ -157,6 +157,6 @@ def entries_for(exif: Exif, size: tuple[int, int]) -> tuple[Directory, dict[int,
 
 
 def _turned(directory: Directory) -> Directory:
-    """What is said of rows said of columns, for a picture that lay on its side."""
+    """The entries with rows and columns exchanged, for a picture that lay on its side."""
     other = {tag: back for pair in _SIDES for tag, back in (pair, pair[::-1])}
     return {other.get(tag, tag): entry for tag, entry in directory.items()}

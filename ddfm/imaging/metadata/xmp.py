@@ -1,4 +1,4 @@
-"""XMP: packets of others read with care, what of them comes along, and a record of ours put in.
+"""XMP: packets of any origin, the properties that are taken over, and a record of ours added.
 
 A packet is XML (ISO 16684-1). One that declares entities, or anything else of a document type, is
 refused before it could be expanded, and so is one that is very large or very deep. Its properties
@@ -88,7 +88,7 @@ class _Tree:
 
 
 def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
-    """What of a packet of others comes along, a packet again; None if nothing does.
+    """A packet with the properties that are taken over; None if there are none.
 
     Args:
         iptc: a block of IPTC's older records; what it says is added, unless the packet says it.
@@ -112,7 +112,7 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
 
 
 def packet(source: bytes | None, record: str | None) -> bytes:
-    """A packet with what came along, and with what made the picture.
+    """A packet with the properties taken over, and with the record of what made the picture.
 
     Args:
         source: what `kept` gave.
@@ -154,7 +154,7 @@ def record_in(data: bytes) -> str | None:
 
 
 def personal(data: bytes) -> list[str]:
-    """What of a packet says where somebody was, or who."""
+    """The properties of a packet that may identify a person or a place."""
     found: dict[str, None] = {}
     for each in _tree(data).properties:
         name = each.name[1]

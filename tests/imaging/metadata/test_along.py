@@ -253,6 +253,21 @@ def test_a_turned_page_stays_where_it_was(tmp_path, turn):
     np.testing.assert_allclose(place[:2], (LEFT + 2.5 * STEP, TOP - 1.5 * STEP))
 
 
+def test_a_map_that_is_not_north_up_keeps_its_place(tmp_path, fuser):
+    rasterio = pytest.importorskip("rasterio")
+    from rasterio.transform import Affine
+
+    across, down = STEP * np.cos(np.radians(20)), STEP * np.sin(np.radians(20))
+    turned = Affine(across, down, LEFT, down, -across, TOP)
+    shape = {"height": TALL, "width": WIDE, "count": 1, "dtype": "uint8"}
+    source, out = tmp_path / "b.tif", tmp_path / "out.tif"
+    with rasterio.open(source, "w", crs="EPSG:32633", transform=turned, **shape) as file:
+        file.write(noise(), 1)
+    quietly(fuser, noise(), source).save(out)
+    with gdal(out) as found:
+        assert found.crs.to_epsg() == 32633 and found.transform.almost_equals(turned)
+
+
 def test_what_is_moved_elsewhere_loses_its_place_and_says_so(tmp_path, fuser):
     source = geotiff(tmp_path / "a.tif", noise())
     shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])

@@ -1,0 +1,61 @@
+"""Sources as they were typed: whether they are there, and if not, what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddfm.cli.pipes import DASH
+from ddfm.errors import InputError, StorageError
+
+__all__ = ["check_sources", "check_there"]
+
+
+def check_there(sources: Sequence[Path]) -> None:
+    """Refuses sources that do not exist, and says what was probably meant."""
+    for number, source in enumerate(sources):
+        if source != DASH and not source.exists():
+            raise StorageError(
+                f"cannot read {source}: there is no such file or folder{_meant(sources[number:])}"
+            )
+
+
+def check_sources(sources: Sequence[Path]) -> None:
+    """Refuses sources that do not exist, and folders mixed with files."""
+    check_there(sources)
+    folders = [source for source in sources if source.is_dir()]
+    others = len(sources) - len(folders)
+    if folders and others:
+        raise InputError(
+            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
+            f"folders, and {others} of the {len(sources)} sources "
+            f"{'is' if others == 1 else 'are'} none"
+        )
+
+
+def _meant(sources: Sequence[Path]) -> str:
+    """What to type in place of the first of these, if that can be told."""
+    missing = sources[0]
+    if str(missing).startswith(("http:", "https:")):
+        return "; of an address, download the file first"
+    for count in range(2, len(sources) + 1):
+        whole = " ".join(map(str, sources[:count]))
+        if os.path.exists(whole):
+            return f"; a name with blanks goes in quotes: {shlex.quote(whole)}"
+    there = _beside(missing)
+    if fnmatch.filter(there, missing.name):
+        return "; without quotes, the names that fit it are put in its place"
+    near = difflib.get_close_matches(missing.name, there, n=1, cutoff=0.7)
+    return f"; did you mean {shlex.quote(str(missing.with_name(near[0])))}?" if near else ""
+
+
+def _beside(path: Path) -> list[str]:
+    """Names of the folder in which it would be."""
+    try:
+        return sorted(os.listdir(path.parent))
+    except OSError:
+        return []

@@ -1,0 +1,109 @@
+"""AVIF, HEIC and JPEG XL: what phones write, read by Pillow or by a plugin that is installed.
+
+A plugin is imported where such a file is met, and not before. Samples have 8 bits, whatever the
+file has, but for grey JPEG XL; AVIF and HEIC come upright from their own boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image, features
+
+from ddfm.imaging.formats.jpegxl import jpegxl_size
+from ddfm.storage.budget import ask_bytes, ask_pixels
+
+__all__ = ["opened_by", "said_of", "suffix_is_read"]
+
+_DECODED = 16  # bytes of a pixel in colour, twice in memory
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A format, by Pillow's name for it.
+
+    Attributes:
+        called: what people call it.
+        packages: any of which reads it; without one, Pillow itself does, where it was built so.
+        convert: how it becomes something that can be read.
+    """
+
+    format: str
+    called: str
+    suffixes: tuple[str, ...]
+    packages: tuple[str, ...]
+    convert: str
+
+    @property
+    def is_read(self) -> bool:
+        if not self.packages:
+            return bool(features.check(self.format.lower()))
+        return any(find_spec(package) for package in self.packages)
+
+    def load(self) -> None:
+        """Has Pillow know it."""
+        package = next((name for name in self.packages if find_spec(name)), None)
+        if package is None or self.format in Image.OPEN:
+            return
+        plugin = import_module(package)
+        if hasattr(plugin, "register_heif_opener"):
+            plugin.register_heif_opener()
+
+
+_AVIF = _Kind("AVIF", "AVIF", (".avif",), (), "avifdec IN.avif OUT.png")
+_HEIC = _Kind(
+    "HEIF",
+    "HEIC, as phones write it",
+    (".heic", ".heif", ".hif"),
+    ("pi_heif", "pillow_heif"),
+    "heif-convert IN.heic OUT.png",
+)
+_JXL = _Kind("JXL", "JPEG XL", (".jxl",), ("pillow_jxl",), "djxl IN.jxl OUT.png")
+_KINDS = (_AVIF, _HEIC, _JXL)
+
+
+def suffix_is_read(suffix: str) -> bool:
+    """Whether a file with such a suffix can be read here."""
+    return any(kind.is_read for kind in _KINDS if suffix.lower() in kind.suffixes)
+
+
+def said_of(head: bytes, suffix: str) -> str:
+    """What is to be done with a file that begins so, or is called so, if it cannot be read here."""
+    kind = _kind_of(head) or next((k for k in _KINDS if suffix.lower() in k.suffixes), None)
+    if kind is None or kind.is_read:
+        return ""
+    way = "pip install 'ddfm[phone]' reads it, or " if kind.packages else ""
+    return f"is {kind.called}; {way}convert it first: {kind.convert}"
+
+
+def opened_by(path: Path, head: bytes, name: str) -> tuple[str, ...]:
+    """Pillow's name for the format of a file that begins so, if it is of these, and is read here.
+
+    The plugin of JPEG XL unpacks as it opens, so its size is asked for before.
+    """
+    kind = _kind_of(head)
+    if kind is None or not kind.is_read:
+        return ()
+    if kind is _JXL:
+        with open(path, "rb") as file:
+            width, height = jpegxl_size(file.read(1 << 20), name)
+        ask_pixels(width, height, name)
+        ask_bytes(width * height * _DECODED, name, path.stat().st_size)
+    kind.load()
+    return (kind.format,)
+
+
+def _kind_of(head: bytes) -> _Kind | None:
+    if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return _JXL
+    if head[4:8] != b"ftyp":
+        return None
+    end = int.from_bytes(head[:4], "big")
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(end, len(head)), 4))}
+    if brands & {b"avif", b"avis"}:
+        return _AVIF
+    heic = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+    return _HEIC if brands & heic else None
