@@ -77,7 +77,9 @@ def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
     white = deviation * (finest if width > NARROW else 1.0)
     compressed = width < NEARLY_WHITE and noise_level(y) < LEFT_OUT * white
     alike, part, coarse, most_peaks = COMPRESSED if compressed else (ALIKE, 1.0, COARSE, PEAKS)
-    if uneven > alike or not (part * least <= deviation < MOST and (compressed or NARROW < width < WIDE)):
+    if not (part * least <= deviation < MOST and (compressed or NARROW < width < WIDE)):
+        return None
+    if uneven > alike:
         return None
     if levels[2] > coarse * deviation * shares[2]:
         return None
