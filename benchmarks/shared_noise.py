@@ -7,8 +7,9 @@ Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml say
 taken, grey. PSNR in dB of what comes out to the picture as it was: nothing done; by ddfm, found out
 and told; non-local means of scikit-image, told. Noise is white behind a Gaussian of so many pixels,
 with JPEG of quality 90 after it; or of a sensor's mosaic, interpolated linearly; or of a picture of
-half the size, enlarged and compressed. With --look nothing is added, and all pictures of the
-folders are named in which such noise is found: of clean ones there is to be none.
+half the size, enlarged and compressed; or white and compressed. With --look nothing is added, and
+all pictures of the folders are named in which such noise is found: of clean ones there is to be
+none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from tqdm import tqdm
 from ablation import print_table, some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
-from ddfm.diffusion.observed import denoised
+from ddfm.diffusion.observed import TOLD, denoised
+from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared_noise
 
 Plane = np.ndarray  # (H, W), levels from 0 to 255
@@ -66,9 +68,9 @@ def enlarged(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
     return x + sigma * noise / noise.std()
 
 
-def compressed(x: Plane) -> Plane:
+def compressed(x: Plane, quality: int = 90) -> Plane:
     buffer = io.BytesIO()
-    Image.fromarray(rounded(x).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    Image.fromarray(rounded(x).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer)).astype(float)
 
 
@@ -84,6 +86,8 @@ KINDS: dict[str, Kind] = {
     "1 px, JPEG 90": (1.0, lambda x, s, rng: compressed(blurred(x, s, 1.0, rng))),
     "mosaic": (0.6, mosaic),
     "enlarged, JPEG 90": (0.75, lambda x, s, rng: compressed(enlarged(x, s, rng))),
+    "white, JPEG 75": (0.0, lambda x, s, rng: compressed(blurred(x, s, 0, rng), 75)),
+    "white, JPEG 50": (0.0, lambda x, s, rng: compressed(blurred(x, s, 0, rng), 50)),
 }
 
 
@@ -124,23 +128,29 @@ def named(folders: tuple[Path, ...]) -> None:
         number += 1
         law = find_shared(as_seen(image @ LUMA), LEAST)
         if law is not None:
-            print(path, *law)
+            print(path, law)
     print(f"{number} pictures")
 
 
 def row_of(clean: Plane, noisy: Plane, width: float, sigma: float, fuser: Fuser) -> list[float]:
     y = as_seen(noisy)
     law = find_shared(y, LEAST)
-    found = noisy if law is None else without(y, of_shared(law), fuser)
-    told = without(y, (2 * sigma / 255, width), fuser)
+    found = noisy if law is None else without(y, law, fuser)
+    told = without(y, ("shared", sigma, width) if width else sigma, fuser)
     means = denoise_nl_means(noisy, 5, 6, h=1.2 * sigma, sigma=sigma)
     near = [psnr(x, clean) for x in (noisy, found, told, means)]
     return [float(law is not None), *near]
 
 
 @torch.no_grad()
-def without(y: Tensor, of: tuple[float, float], fuser: Fuser) -> Plane:
-    x = without_shared_noise(y, *of, lambda x, level: denoised(fuser.prior, x, level))
+def without(y: Tensor, law: float | NoiseLaw, fuser: Fuser) -> Plane:
+    def clean(x: Tensor, level: float) -> Tensor:
+        return denoised(fuser.prior, x, level)
+
+    if isinstance(law, float):
+        x = clean(y, TOLD * 2 * law / 255)
+    else:
+        x = without_shared_noise(y, *of_shared(law), clean)
     return (x[0, 0].numpy() + 1) * 255 / 2
 
 

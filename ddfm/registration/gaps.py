@@ -17,7 +17,7 @@ from scipy import ndimage
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 
-__all__ = ["bridged", "filled", "says", "with_gaps_filled"]
+__all__ = ["bridged", "filled", "gaussian_mean", "says", "with_gaps_filled"]
 
 CLOSE = 4.0  # pixels beyond a frame within which the offset at its border holds
 FINE = 16.0  # pixels that a mean is wide; of wider ones every second will do, and so on
@@ -89,15 +89,15 @@ def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
     value = np.full(inside.shape, mean * 1e-6)
     sigma = 2.0
     while sigma < max(inside.shape):
-        weight = _mean(known.astype(np.float64), sigma)
-        part = _mean(np.where(known, difference, 0.0), sigma)
+        weight = gaussian_mean(known.astype(np.float64), sigma)
+        part = gaussian_mean(np.where(known, difference, 0.0), sigma)
         share = sigma**-3.0  # what is near counts before what is far
         value, total = value + share * part, total + share * weight
         sigma *= 2
     return value / total
 
 
-def _mean(plane: np.ndarray, sigma: float) -> np.ndarray:
+def gaussian_mean(plane: np.ndarray, sigma: float) -> np.ndarray:
     """A Gaussian mean, taken at a smaller size where it is wide: ten times faster in all."""
     step = max(1, int(sigma / FINE))
     height, width = plane.shape

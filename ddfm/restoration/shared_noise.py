@@ -42,7 +42,7 @@ FINE, COARSE = 1.6, 1.3  # times what is expected, that pixels and the coarsest 
 DIVISIBLE = 0.9  # pixels of width; there a sixth of the noise's deviation is left at the finest
 ENDS = 0.75  # of what is expected of it in pixels; where there is less, it ends before the finest
 NEARLY_WHITE, LEFT_OUT = 0.6, 0.85  # pixels of width; what a JPEG leaves at the finest, at most
-COMPRESSED = 0.75, 1.6, 3.3  # of `least`, `COARSE` and `PEAKS`, where a JPEG left out the finest
+COMPRESSED = 1.6, 0.75, 1.6, 3.3  # in place of `ALIKE`, 1, `COARSE` and `PEAKS`, after a JPEG
 FAINT = 0.05  # of the strongest noise, to which the finest is held when it is divided
 REST = 0.3  # of the deviation, told where half the size was cleaned before
 
@@ -62,11 +62,13 @@ def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
     """
     if min(y.shape[-2:]) < SMALLEST:
         return None
-    means, levels = y, []
+    means, levels, uneven = y, [], 1.0
     for k in range(1, SIZES):
         means = F.avg_pool2d(means, 2)
         (calm, level, busy), number = quiet_levels(means, (CALM, QUIET, BUSY))
-        if number < FEWEST or (k < SIZES - 1 and busy > ALIKE * calm):
+        if k < SIZES - 1:
+            uneven = max(uneven, busy / max(calm, 1e-9))
+        if number < FEWEST or uneven > COMPRESSED[0]:
             return None  # most pictures end here
         levels.append(level)
     width = _width(levels[1] / levels[0])
@@ -74,8 +76,10 @@ def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
     deviation = levels[0] / shares[0]
     white = deviation * (finest if width > NARROW else 1.0)
     compressed = width < NEARLY_WHITE and noise_level(y) < LEFT_OUT * white
-    part, coarse, most_peaks = COMPRESSED if compressed else (1.0, COARSE, PEAKS)
+    alike, part, coarse, most_peaks = COMPRESSED if compressed else (ALIKE, 1.0, COARSE, PEAKS)
     if not (part * least <= deviation < MOST and (compressed or NARROW < width < WIDE)):
+        return None
+    if uneven > alike:
         return None
     if levels[2] > coarse * deviation * shares[2]:
         return None

@@ -51,6 +51,24 @@ def test_it_is_mended_saved_looked_at_and_used_again(pair, tmp_path):
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
 
 
+def test_what_is_not_sure_is_saved_as_it_was_left(pair, tmp_path):
+    """The file is of what was done, so that it does the same again."""
+    noise = np.random.default_rng(0).integers(0, 255, (2, 120, 160), dtype=np.uint8)
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for plane, file in zip(noise, files, strict=True):
+        Image.fromarray(plane).save(file)
+    rig = tmp_path / "rig.json"
+    how = ["--align", "auto", "--save-transform", rig]
+    result = ddfm_run("fuse", *files, "-o", tmp_path / "f.png", *how, *FAST)
+    assert result.exit_code == 0 and "surely, and stays as it is; a model" in result.stderr
+    assert np.array_equal(Transform.load(rig).matrix, np.eye(3))
+
+
+def test_a_picture_is_no_transform(pair, tmp_path):
+    result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", "--transform", pair[0], *FAST)
+    assert result.exit_code == 2 and "it is not a text file" in result.stderr
+
+
 def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_path):
     folders, out, rig = [path.parent for path in pair], tmp_path / "out", tmp_path / "rig.json"
     said = ddfm_run("fuse", *folders, "-o", tmp_path / "asis", *FAST)

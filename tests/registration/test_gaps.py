@@ -7,7 +7,7 @@ from scipy import ndimage
 from ddfm import Fuser
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.registration.gaps import bridged, filled, with_gaps_filled
+from ddfm.registration.gaps import bridged, filled, gaussian_mean, with_gaps_filled
 from ddfm.registration.pictures import lay
 from ddfm.registration.transform import Transform
 
@@ -55,6 +55,15 @@ def test_a_bridge_has_no_edge():
     pixels = np.where(FRAME, 0.7, 0.0).astype(np.float32)[..., None]
     bridge = bridged(Picture(pixels, mask=FRAME))
     assert np.abs(np.diff(bridge.pixels[..., 0], axis=0)).max() < 0.02
+
+
+def test_wide_means_are_those_of_a_gaussian():
+    """They are taken at a smaller size."""
+    plane = np.zeros((257, 301))
+    plane[40:170, 60:220] = np.random.default_rng(0).uniform(size=(130, 160))
+    for sigma in (4.0, 32.0, 64.0):
+        expected = ndimage.gaussian_filter(plane, sigma, mode="nearest")
+        assert np.abs(gaussian_mean(plane, sigma) - expected).max() < 0.02 * expected.max()
 
 
 @pytest.mark.parametrize("reference", [0, 1])

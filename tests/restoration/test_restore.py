@@ -268,6 +268,20 @@ def test_blocks_are_undone_with_the_prior_and_without_a_word():
     assert psnr(x, INFRARED) > psnr(file, INFRARED) + 0.4
 
 
+def test_noise_under_blocks_goes_with_them_and_is_no_lie_where_it_is_said(fuser):
+    clean = ndimage.gaussian_filter(VISIBLE.astype(float), 6)  # texture would hide it
+    file = io.BytesIO()
+    noisy = rounded(clean + 12 * RNG.standard_normal(clean.shape))
+    Image.fromarray(noisy).save(file, "JPEG", quality=50)
+    came = np.asarray(Image.open(file))
+    for said in (None, [None, {"noise": 12}]):
+        fusion = fuser.with_config(observations=said)(INFRARED, came)
+        assert fusion.settings["observed"][1]["jpeg"] == 49  # its table is that of 50
+        assert fusion.settings["observed"][1]["noise"] == pytest.approx(10.5, abs=2)
+        assert fusion.words == ()
+        assert psnr(255 * fusion.sources[1].pixels[..., 0], clean) > psnr(came, clean) + 1.5
+
+
 def test_what_is_transparent_says_nothing(fuser):
     """As with a mask: the other source is seen there, and the result is opaque."""
     clear = np.zeros(INFRARED.shape, bool)
@@ -299,6 +313,18 @@ def test_noise_that_is_not_there_is_named(fuser):
     with pytest.warns(DdfmWarning, match=r"noise of 30 levels is said, and \d"):
         fusion = fuser.with_config(observations=[{"noise": 30}, None])(INFRARED, VISIBLE)
     assert fusion.settings["observed"][0]["noise_there"] < 10
+
+
+def test_pictures_too_small_to_tell_are_not_said_to_have_no_noise(fuser):
+    said = [{"noise": 30}, None]
+    assert fuser.with_config(observations=said)(INFRARED[:8, :8], VISIBLE[:8, :8]).words == ()
+
+
+def test_a_mask_that_leaves_nothing_is_refused(fuser, tmp_path):
+    Image.new("L", INFRARED.shape[::-1]).save(tmp_path / "mask.png")
+    said = [{"mask": str(tmp_path / "mask.png")}, None]
+    with pytest.raises(DdfmError, match=r"mask\.png is black"):
+        fuser.with_config(observations=said)(INFRARED, VISIBLE)
 
 
 def test_powers_of_matrices_against_numpy():

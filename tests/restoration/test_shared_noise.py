@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,14 @@ def scene(size: tuple[int, int] = SIZE) -> np.ndarray:
     return plane
 
 
+def compressed(plane: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(np.rint(np.clip(plane, 0, 255)).astype(np.uint8)).save(
+        file, "JPEG", quality=quality
+    )
+    return np.asarray(Image.open(file), float)
+
+
 def leaves(size: tuple[int, int]) -> np.ndarray:
     """Small discs that hide each other, as leaves seen from above."""
     plane = np.full(size, 128.0)
@@ -85,6 +95,24 @@ def test_clean_pictures_have_none():
 def test_white_noise_is_not_shared():
     for plane in (np.full(SIZE, 128.0), scene()):
         assert find_shared(as_seen(plane + noise(15, 0, plane.shape)), LEAST) is None
+
+
+@pytest.mark.parametrize("quality", [75, 50])
+def test_white_noise_is_known_by_what_a_jpeg_left_of_it(quality):
+    """In pixels half of it is left, or less; it is as strong as it was where it is coarser."""
+    plane = as_seen(compressed(scene() + noise(12, 0), quality))
+    assert noise_level(plane) < 0.6 * 12 * 2 / 255
+    found = find_shared(plane, LEAST)
+    assert isinstance(found, float)
+    assert found == pytest.approx(11, abs=2)  # a part of it is gone
+
+
+def test_a_jpeg_makes_no_noise():
+    for plane in [
+        scene(),
+        *(np.asarray(Image.open(f).convert("L")) for f in EXAMPLES.glob("*.png")),
+    ]:
+        assert find_shared(as_seen(compressed(plane, 50)), LEAST) is None
 
 
 def test_leaves_are_no_noise():
