@@ -43,6 +43,7 @@ __all__ = ["main"]
 
 _AS_FOUND = (signal.SIG_DFL, signal.default_int_handler)
 DONE, BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+DASHES = ("\u2013", "\u2014")  # what word processors and web pages make of - and --
 OUT_OF_MEMORY = (
     "not enough memory; try smaller tiles (--tile 256), --dtype bfloat16, or another --device"
 )
@@ -61,6 +62,14 @@ class Program(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         return super().make_context(*args, **{"default_map": read_defaults(self)} | kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses options that were copied with dashes in place of hyphens."""
+        for word in args:
+            if word.startswith(DASHES) and not os.path.exists(word):
+                option = ("-" if len(word) == 2 else "--") + word[1:]
+                raise click.UsageError(f"{word} begins with a dash, not with a hyphen: {option}")
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -13,6 +13,8 @@ REFUSED = {
     "fuse ir/0.png vi/0.png -o f.png --samples 4": "give it, too",
     "fuse ir/0.png vi/0.png -o f.png --uncertainty u.tif --samples 1": "must be 2 or more",
     "fuse ir vi -o out --save-transform t.json": "goes with --align once",
+    "fuse ir/0.png vi/0.png \u2013o f.png": "hyphen: -o",  # dashes, as copied from a page
+    "fuse ir/0.png vi/0.png \u2014output f.png": "hyphen: --output",
     "volume a.nii b.nii -o f.nii --save-transform t.json": "needs --align",
     "volume a.nii b.nii c.nii -o f.nii --align rigid --save-transform t.json": "for two volumes",
     "bench . --out out --subfolders ir": "takes two names or more",
