@@ -81,27 +81,29 @@ def fuse_files_of_folders(
     if len(sources) == 1 and said.pattern is not None:
         refuse(["--pattern"], "two folders or more")
     from ddfm.imaging.writing import output_suffix
-    from ddfm.pipeline.folders import fuse_flir, fuse_folders
+    from ddfm.pipeline.folders import fuse_folders
     from ddfm.pipeline.unloaded import Unloaded
 
     if said.format is not None:
         output_suffix(said.format)
     fuser = Unloaded(settings)  # a plan, or a finished folder, needs no prior
-    how: dict[str, Any] = {
-        "suffix": said.format,
-        "dry_run": said.dry_run,
-        "verify": said.verify,
-        "shard": said.shard,
-        "save_transform": save_transform,
-        "progress": progress,
-        "engine": _engine(said),
-    }
-    if len(sources) == 1:
-        summary = fuse_flir(sources[0], output, fuser, **how, **opening.plain())
-    else:
-        a, b, *more = sources
-        how |= {"more": more, "opening": opening, "pattern": said.pattern}
-        summary = fuse_folders(a, b, output, fuser, **how)
+    first, *others = sources
+    summary = fuse_folders(
+        first,
+        others[0] if others else None,
+        output,
+        fuser,
+        more=others[1:],
+        opening=opening,
+        pattern=said.pattern,
+        suffix=said.format,
+        dry_run=said.dry_run,
+        verify=said.verify,
+        shard=said.shard,
+        save_transform=save_transform,
+        progress=progress,
+        engine=_engine(said),
+    )
     if as_json:
         echo_json(summary.plain())
     elif said.dry_run:

@@ -25,7 +25,7 @@ from pathlib import Path
 from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.reading import is_image
-from ddfm.imaging.unreadable import elsewhere
+from ddfm.imaging.unreadable import elsewhere, is_dicom
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
 
@@ -181,7 +181,7 @@ def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
 def _no_image(path: Path) -> str:
     if path.suffix.lower() in TABLES:
         return "a table is read where it is named, as a source or by a --pattern"
-    return "not an image by its suffix"
+    return elsewhere("a.dcm") if is_dicom(path) else "not an image by its suffix"
 
 
 def _files(folder: Path) -> list[Path]:

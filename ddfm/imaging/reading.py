@@ -23,7 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.formats.boxes import boxed_metadata, is_boxed
+from ddfm.imaging.formats.boxes import boxed_metadata, boxed_profile, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
@@ -166,7 +166,9 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
                 "convert it to PNG or TIFF first"
             )
         picture = from_pil_file(lambda: _open(path, page, name), name)
-        return replace(picture, metadata=boxed_metadata(path)) if is_boxed(head) else picture
+        if not is_boxed(head):
+            return picture
+        return replace(picture, metadata=boxed_metadata(path), icc=boxed_profile(path))
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:

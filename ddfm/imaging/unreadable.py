@@ -12,7 +12,7 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import said_of
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["VOLUMES", "elsewhere", "explained"]
+__all__ = ["VOLUMES", "elsewhere", "explained", "is_dicom"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
@@ -44,6 +44,15 @@ def explained(name: str) -> Iterator[None]:
         raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM's by its content, which mostly has no suffix."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def elsewhere(name: str) -> str:
     """What to do with a picture of a kind that is not read here; None for other files."""
     if name.lower().endswith(VOLUMES):
@@ -61,6 +70,7 @@ def _not_an_image(name: str) -> str:
             head = file.read(64)
         if not head:
             return "is empty"
+        name += ".dcm" if is_dicom(Path(name)) else ""
     known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
     way = said_of(head, "") or elsewhere(name)
     return way or f"is not an image, or damaged (known: {known})"

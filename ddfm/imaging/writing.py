@@ -3,8 +3,8 @@
 Else at the deepest that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the
 source's range; JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are
 lossless, JPEG is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour
-profile by all but BMP and JPEG 2000, provided that the profile is for as many channels as are
-written. EXIF, XMP and a record of what made the picture are kept by all but BMP and .j2k,
+profile by all but BMP and .j2k, provided that the profile is for as many channels as are written.
+EXIF, XMP and a record of what made the picture are kept by all but BMP and .j2k,
 coordinates by TIFF and .jp2. All but BMP say that ddfm wrote them (see `ddfm.storage.ours`).
 """
 
@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
-from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.formats.boxes import add_boxes, with_profile
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import write_pages, write_tiff
 from ddfm.imaging.metadata import NOTHING, Metadata
@@ -61,7 +61,7 @@ class _Format:
 _PNG = _Format("PNG", (np.uint8, np.uint16))
 _JPEG = _Format("JPEG", (np.uint8,), alpha=False, side=65500)
 _TIFF = _Format("TIFF", (np.uint8, np.uint16, np.float32))
-_JPEG2000 = _Format("JPEG2000", (np.uint8, np.uint16), icc=False)
+_JPEG2000 = _Format("JPEG2000", (np.uint8, np.uint16))
 _WRITABLE = {
     ".png": _PNG,
     ".jpg": _JPEG,
@@ -71,7 +71,7 @@ _WRITABLE = {
     ".webp": _Format("WEBP", (np.uint8,), side=16383),
     ".bmp": _Format("BMP", (np.uint8,), alpha=False, icc=False),
     ".jp2": _JPEG2000,
-    ".j2k": _JPEG2000,
+    ".j2k": replace(_JPEG2000, icc=False),
 }
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -181,7 +181,7 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
 def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None) -> np.dtype:
     """The depth of the source, or the deepest that the format has for such channels."""
     depths = form.depths
-    if form is _JPEG2000 and (not grey or alpha is not None):
+    if form.name == _JPEG2000.name and (not grey or alpha is not None):
         depths = (np.uint8,)  # Pillow writes 16 bits there for plain grey only
     return like.dtype if like.dtype.type in depths else np.dtype(depths[-1])
 
@@ -238,6 +238,8 @@ def _encode(
                 options |= {"icc_profile": icc} if icc else {}
                 Image.fromarray(array).save(file, format=form, **options)
             if path.suffix.lower() == ".jp2":
+                if icc:
+                    file = BytesIO(with_profile(file.getvalue(), icc))
                 add_boxes(file, exif, xmp, metadata.geo)
     except Exception as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None

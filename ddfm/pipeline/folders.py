@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ NO_PHOTOGRAPH = "no photograph in it, which a folder of its own may hold"
 @by_annotation
 def fuse_folders(
     dir_a: str | os.PathLike[str],
-    dir_b: str | os.PathLike[str],
+    dir_b: str | os.PathLike[str] | None,
     out: str | os.PathLike[str],
     fuser: Fuser | Unloaded | None = None,
     *,
@@ -73,7 +73,8 @@ def fuse_folders(
     """Fuses the pairs of two folders. A pair that fails does not stop the others.
 
     Args:
-        dir_a, dir_b: the folders; with a pattern they may be one and the same.
+        dir_a, dir_b: the folders; with a pattern they may be one and the same. None is for files
+            that hold both images each, see `fuse_flir`.
         more: folders of third images, fourth images, ..., each with one for every pair.
         out: the folder for the results, which is made if needed. Each result is named by what the
             names of its pair have in common.
@@ -91,19 +92,17 @@ def fuse_folders(
             ends (`ddfm.Cancelled`), and the next one goes on from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
-    folders = (dir_a, dir_b, *more)
+    folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
     _check_folder(out)
     check_apart(out, *folders)
-    pairing = find_pairs(*folders, pattern=pattern)
-    if not pairing.pairs:
-        others = " and ".join(str(folder) for folder in folders[1:])
-        raise InputError(
-            f"no image of {dir_a} has a partner in {others} by its name; a pattern such as "
-            "'{}_thermal.png:{}_rgb.jpg' says which belong together"
-            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
-        )
+    if dir_b is None:
+        if more or pattern is not None:
+            raise InputError("more and pattern are for pairs of two folders, and not for one")
+        pairing = _radiometric_pairs(dir_a)
+    else:
+        pairing = _pairs(folders, pattern)
     fuser = fuser or Unloaded({})
-    fuser.check_number(len(folders))
+    fuser.check_number(max(2, len(folders)))
     how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
@@ -113,29 +112,35 @@ def fuse_flir(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     fuser: Fuser | Unloaded | None = None,
-    *,
-    suffix: str | None = None,
-    dry_run: bool = False,
-    verify: bool = False,
-    shard: Shard | None = None,
-    save_transform: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-    callback: Callable[[Outcome], object] | None = None,
-    engine: Engine | None = None,
-    **reading: Any,
+    **how: Any,
 ) -> Summary:
     """Fuses what each radiometric JPEG of a folder holds: a thermal image and a photograph.
 
     Args:
         folder, out: the folders. Each result is named after its file; other files are skipped.
-        reading: keywords of `read_flir`, such as celsius=(15, 40), which gives the same
-            temperature the same level in all of them.
-        fuser, suffix, dry_run, verify, shard, save_transform, progress, callback, engine: as for
-            `fuse_folders`.
+        fuser: what fuses; None is `Fuser()`.
+        how: keywords of `read_flir`, such as celsius=(15, 40), which gives the same temperature
+            the same level in all of them; and the other keywords of `fuse_folders`.
     """
-    _check_folder(out)
-    check_apart(out, folder)
-    opening = Opening(**reading)
+    reading = {f.name: how.pop(f.name) for f in fields(Opening) if f.name in how}
+    return fuse_folders(folder, None, out, fuser, opening=Opening(**reading), **how)
+
+
+def _pairs(folders: Sequence[str | os.PathLike[str]], pattern: str | None) -> Pairing:
+    """The pairs of two folders, or more; an error if there are none."""
+    pairing = find_pairs(*folders, pattern=pattern)
+    if not pairing.pairs:
+        others = " and ".join(str(folder) for folder in folders[1:])
+        raise InputError(
+            f"no image of {folders[0]} has a partner in {others} by its name; a pattern such as "
+            "'{}_thermal.png:{}_rgb.jpg' says which belong together"
+            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
+        )
+    return pairing
+
+
+def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
+    """The files of a folder that hold both images each; an error if there are none."""
     why = {path: _why_no_pair(path) for path in image_files(folder)}
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
     pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
@@ -143,9 +148,11 @@ def fuse_flir(
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph beside its temperatures"
-        raise InputError(f"no file of {folder} has {what}; folders of other images come in twos")
-    how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
-    return _fuse_all(pairing, Path(out), fuser or Unloaded({}), opening, how)
+        raise InputError(
+            f"no file of {folder} has {what}; folders of other images come in twos, or one of them "
+            "twice, with a pattern such as '{}_T.JPG:{}_V.JPG' for a DJI's"
+        )
+    return pairing
 
 
 def _why_no_pair(path: Path) -> str:

@@ -3,7 +3,8 @@ r"""Stripes of a sensor: every column has an offset of its own, y_ij = x_ij + c_
 The median over a column of the differences to the next one, d_j, is c_{j+1} - c_j and an error:
 a scene has few edges that run along a whole column. Offsets that are independent, of one variance
 C, leave -C as the covariance of neighbouring d_j, which scenes do not: so C is known, and whether
-there are stripes at all. The offsets that are most probable then are
+there are stripes at all. White noise of deviation s makes medians over n rows differ, too, as if
+C were pi s^2 / 2 n; stripes have more. The offsets that are most probable then are
 
     argmin_c |D c - d|^2 / E + |c|^2 / C,    E = var d - 2 C
 
@@ -12,10 +13,14 @@ a quadratic that cosines solve. Rows are columns of the transposed picture.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import torch
+
+from ddfm.numerics.noise_level import noise_level
 
 __all__ = ["Stripes", "find_stripes"]
 
@@ -23,6 +28,7 @@ ROWS = 128  # at most so many are looked at
 STRONG = 0.7 / 255  # deviation of offsets, of levels from 0 to 1, that is worth a correction
 ALTERNATE = (0.25, 0.62)  # -cov(d_j, d_j+1) / var d: 1/2 of stripes, more of interlaced fields
 CALM = 0.7  # share of each column, where the guide has the least edges, that is read
+BEYOND = 3.0  # times C of white noise alone, at least
 FEWEST = 16  # columns that can be told from a scene
 OUTLIER = 5.0  # median deviations: beyond that a difference is an edge of the scene
 
@@ -55,12 +61,15 @@ def find_stripes(
     none = Stripes(np.zeros(w), 0.0, False)
     if w < FEWEST or h < FEWEST:
         return none
+    whole = plane
     if mask is not None:
         plane = np.where(mask, plane, np.nan)
-    variance, share = _of_stripes(_differences(plane[:: -(-h // ROWS)]))
+    some = plane[:: -(-h // ROWS)]
+    variance, share = _of_stripes(_differences(some))
     if variance <= 0:
         return none
     sure = variance > STRONG**2 and ALTERNATE[0] < share < ALTERNATE[1]
+    sure = sure and variance > BEYOND * _of_noise(whole, len(some))
     d = _differences(plane, guide)
     variance, _ = _of_stripes(d)
     if variance <= 0:
@@ -86,6 +95,12 @@ def _differences(plane: np.ndarray, guide: np.ndarray | None = None) -> np.ndarr
         d = np.nanmedian(steps, axis=0)
     limit = OUTLIER * np.median(np.abs(d))
     return np.clip(d.astype(np.float64), -limit, limit)
+
+
+def _of_noise(plane: np.ndarray, rows: int) -> float:
+    """C of the white noise in a plane, of medians over so many rows."""
+    s = noise_level(torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None])
+    return math.pi * s**2 / (2 * rows)
 
 
 def _of_stripes(d: np.ndarray) -> tuple[float, float]:

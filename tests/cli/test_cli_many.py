@@ -200,7 +200,7 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     folder.mkdir()
     for where in (folder, flir):
         refused(ddfm_run("fuse", where, "-o", where), "sources are read from")
-    refused(ddfm_run("fuse", folder, "-o", tmp_path / "x"), "no file of", "come in twos")
+    refused(ddfm_run("fuse", folder, "-o", tmp_path / "x"), "no file of", "{}_T.JPG:{}_V.JPG")
     refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--pattern", "x"), "for two folders")
     refused(ddfm_run("fuse", flir, "-o", tmp_path / "x", "--grid", "thermall"), "did you mean")
     assert not out.exists() and not (tmp_path / "x").exists()

@@ -11,6 +11,7 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
+from ddfm.imaging.pairing import other_files
 from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
 from image_files import FILES, as_array, message, pattern, run, write
@@ -220,6 +221,9 @@ def test_bad_paths(tmp_path):
     assert message(lambda: read_image(tmp_path / "empty.tif")).endswith("empty.tif is empty")
     (tmp_path / "a.nii.gz").write_bytes(b"\x1f\x8b")
     assert "ddfm volume" in message(lambda: read_image(tmp_path / "a.nii.gz"))
+    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(20))  # as scanners call it
+    assert "ddfm volume" in message(lambda: read_image(tmp_path / "IM0001"))
+    assert "ddfm volume" in other_files(tmp_path)[tmp_path / "IM0001"]
     (tmp_path / "a.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert "is not an image" in message(lambda: read_image(tmp_path / "a.eps"))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 import zlib
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -149,6 +151,24 @@ def test_a_profile_of_other_channels_is_left_out(tmp_path):
         like = Picture(np.zeros((4, 4, channels), "f4"), icc=profile(space))
         write_image(tmp_path / "a.png", np.random.default_rng(0).random((4, 4, channels)), like)
         assert (read_image(tmp_path / "a.png").icc is not None) == bool(kept)
+
+
+@pytest.mark.parametrize("space, channels", [("RGB", 3), ("GRAY", 1)])
+def test_a_profile_in_jpeg_2000_is_read_by_others_and_pixels_stay(tmp_path, space, channels):
+    rasterio = pytest.importorskip("rasterio")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, channels), np.uint8)
+    like = replace(read_image(pixels), icc=profile(space))
+    write_image(tmp_path / "a.jp2", like.pixels, like)
+    back = read_image(tmp_path / "a.jp2")
+    assert back.icc == profile(space) and np.array_equal(back.samples, pixels)
+    data = (tmp_path / "a.jp2").read_bytes()
+    assert data.count(profile(space)) == 1 and data.count(b"colr") == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it lies nowhere on earth
+        with rasterio.open(tmp_path / "a.jp2") as file:
+            assert np.array_equal(np.moveaxis(file.read(), 0, 2), pixels)
+    write_image(tmp_path / "b.jp2", like.pixels, replace(like, icc=None))
+    assert read_image(tmp_path / "b.jp2").icc is None
 
 
 def test_what_is_written_is_found_in_a_folder():

@@ -73,6 +73,16 @@ def test_clean_pairs_are_not_touched(fuser, task):
     assert np.array_equal(looked.image, left.image)
 
 
+@pytest.mark.parametrize("sigma", [12, 25])
+@pytest.mark.parametrize("side", [40, 120, 344])
+def test_white_noise_is_no_stripes(side, sigma):
+    """Its columns have means, too, which are as different as chance makes them."""
+    noise = np.random.default_rng(side).normal(0, sigma, (side, side))
+    plane = (INFRARED[:side, :side] + noise) / 255
+    assert not find_stripes(plane).sure and not find_stripes(plane.T).sure
+    assert find_stripes(plane + np.random.default_rng(1).normal(0, sigma, side) / 255).sure
+
+
 def test_noise_is_left_where_none_is_said(fuser):
     noisy = rounded(INFRARED + np.random.default_rng(1).normal(0, 12, INFRARED.shape))
     assert np.abs(latent(fuser, noisy) - noisy).max() > 5  # found out, and removed

@@ -1,7 +1,8 @@
 """JPEG 2000: the boxes that a file is made of, which hold its metadata.
 
 A box is its length, four letters, and what is in it (ISO 15444-1, annex I). Metadata lie in boxes
-of the kind "uuid", each led by the number of its kind; they may stand behind the picture.
+of the kind "uuid", each led by the number of its kind; they may stand behind the picture. A profile
+of colour lies in a box "colr" within the header of the picture, "jp2h".
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -21,12 +22,21 @@ from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in
 from ddfm.imaging.metadata.xmp import kept
 from ddfm.storage.inputs import BoundedFile
 
-__all__ = ["XMP", "add_boxes", "boxed_metadata", "is_boxed", "uuid_boxes"]
+__all__ = [
+    "XMP",
+    "add_boxes",
+    "boxed_metadata",
+    "boxed_profile",
+    "is_boxed",
+    "uuid_boxes",
+    "with_profile",
+]
 
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF = b"JpgTiffExif->JP2"
 _GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")  # GeoJP2: a TIFF of one pixel
 _PIXEL = {tag: Entry.of(SHORT, 1) for tag in (256, 257, 259, 262, 277, 278, 279)}
+_BY_PROFILE = (2, 3)  # the first byte of "colr": a profile, behind two others
 _PIXEL |= {tag: Entry.of(SHORT, 8) for tag in (258, 273)}
 MOST_BOXES = 1000
 MOST_BYTES = 1 << 22
@@ -40,7 +50,8 @@ def is_boxed(head: bytes) -> bool:
 def uuid_boxes(path: Path) -> dict[bytes, bytes]:
     """The content of the boxes of metadata, by their numbers; of two of one kind the first."""
     with BoundedFile(path) as file:
-        return dict(reversed(list(_uuid_boxes(file, file.length))))
+        found = [_read(file, box) for box in _boxes(file, file.length) if box.kind == b"uuid"]
+    return {data[:16]: data[16:] for data in reversed(found) if len(data) >= 16}
 
 
 def boxed_metadata(path: Path) -> Metadata:
@@ -69,8 +80,45 @@ def add_boxes(file: BytesIO, exif: bytes | None, xmp: bytes | None, geo: Geo | N
             file.write((8 + 16 + len(data)).to_bytes(4, "big") + b"uuid" + number + data)
 
 
-def _uuid_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
+def boxed_profile(path: Path) -> bytes | None:
+    """The colour profile of a file of JPEG 2000, if it has one."""
+    with BoundedFile(path) as file:
+        for box in _boxes(file, file.length, within=b"jp2h"):
+            data = _read(file, box) if box.kind == b"colr" else b""
+            if len(data) > 3 and data[0] in _BY_PROFILE:
+                return data[3:]
+    return None
+
+
+def with_profile(file: bytes, icc: bytes) -> bytes:
+    """A whole file, with this colour profile in place of what its header says of colour."""
+    opened = BytesIO(file)
+    head = next(box for box in _boxes(opened, len(file)) if box.kind == b"jp2h")
+    color = next(box for box in _boxes(opened, len(file), within=b"jp2h") if box.kind == b"colr")
+    said = (8 + 3 + len(icc)).to_bytes(4, "big") + b"colr" + b"\2\0\0" + icc
+    within = file[head.body : color.start] + said + file[color.stop : head.stop]
+    length = (8 + len(within)).to_bytes(4, "big")
+    return file[: head.start] + length + b"jp2h" + within + file[head.stop :]
+
+
+class _Box(NamedTuple):
+    """Where a box begins, what it is, and where what is in it begins and stops."""
+
+    start: int
+    kind: bytes
+    body: int
+    stop: int
+
+
+def _read(file: BinaryIO, box: _Box) -> bytes:
+    if box.stop - box.body > MOST_BYTES:
+        return b""
+    file.seek(box.body)
+    return file.read(box.stop - box.body)
+
+
+def _boxes(file: BinaryIO, end: int, at: int = 0, within: bytes = b"") -> Iterator[_Box]:
+    """The boxes from a place on, or those in the first one of a kind."""
     for _ in range(MOST_BOXES):
         file.seek(at)
         head = file.read(16)
@@ -80,10 +128,13 @@ def _uuid_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, bytes]]:
         if length == 1:
             length, body = int.from_bytes(head[8:16], "big"), at + 16
         stop = at + length if length else end
-        if stop <= body or stop > end:
+        if stop < body or stop > end or stop <= at:
             return
-        if kind == b"uuid" and 16 <= stop - body <= MOST_BYTES:
-            file.seek(body)
-            data = file.read(stop - body)
-            yield data[:16], data[16:]
+        if kind == within:
+            yield from _boxes(file, stop, body)
+            return
+        if not within:
+            yield _Box(at, kind, body, stop)
         at = stop
+        if at >= end:
+            return

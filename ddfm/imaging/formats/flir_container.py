@@ -118,16 +118,22 @@ def _records(container: bytes, path: Path) -> Records:
     count = int.from_bytes(container[28:32], order)
     count = min(count, max(len(container) - directory, 0) // _ENTRY)
     records: Records = {}
+    beyond = set()
     for number in range(count):
         start = directory + number * _ENTRY
         entry = container[start : start + _ENTRY]
         kind = int.from_bytes(entry[:2], order)
         offset, length = (int.from_bytes(entry[at : at + 4], order) for at in (12, 16))
-        if kind and length and kind not in records and offset + length <= len(container):
+        if offset + length > len(container):
+            beyond.add(kind)
+        elif kind and length and kind not in records:
             records[kind] = (number, kind, offset, length)
-    missing = [name for name, kind in (("raw", _RAW), ("camera", _CAMERA)) if kind not in records]
-    if missing:
-        raise InputError(f"{path}: its FLIR data lack the record of the {missing[0]} values")
+    for name, kind in (("raw", _RAW), ("camera", _CAMERA)):
+        if kind in records:
+            continue
+        if kind in beyond:
+            raise InputError(f"{path} is cut off: its {name} values end beyond the end of the file")
+        raise InputError(f"{path}: its FLIR data lack the record of the {name} values")
     return records
 
 

@@ -124,6 +124,13 @@ def test_a_flir_file_is_told_from_others(tmp_path):
         read_flir(tmp_path / "b.jpg")
 
 
+def test_a_copy_that_was_broken_off_says_so(tmp_path):
+    whole = container([(32, camera()), (1, sized(np.zeros((6, 8)), bytes(96)))])
+    (tmp_path / "a.fff").write_bytes(whole[:-20])
+    with pytest.raises(DdfmError, match="is cut off: its raw values end beyond the end"):
+        read_thermal(tmp_path / "a.fff")
+
+
 def test_bad_files_and_arguments(tmp_path):
     raw = np.full((6, 8), 17000, np.uint16)
     path = tmp_path / "a.jpg"
