@@ -8,8 +8,8 @@ taken, grey. PSNR in dB of what comes out to the picture as it was: nothing done
 and told; non-local means of scikit-image, told. Noise is white behind a Gaussian of so many pixels,
 with JPEG of quality 90 after it; or of a sensor's mosaic, interpolated linearly; or of a picture of
 half the size, enlarged and compressed; or white and compressed. With --look nothing is added, and
-all pictures of the folders are named in which such noise is found: of clean ones there is to be
-none.
+all pictures of the folders are named in which such noise is found, as they are or after a JPEG: of
+clean ones there is to be none.
 """
 
 from __future__ import annotations
@@ -126,9 +126,12 @@ def named(folders: tuple[Path, ...]) -> None:
         except OSError:
             continue
         number += 1
-        law = find_shared(as_seen(image @ LUMA), LEAST)
-        if law is not None:
-            print(path, law)
+        plane = image @ LUMA
+        for quality in (None, 75, 50):
+            seen = plane if quality is None else compressed(plane, quality)
+            law = find_shared(as_seen(seen), LEAST)
+            if law is not None:
+                print(path, quality, law)
     print(f"{number} pictures")
 
 
