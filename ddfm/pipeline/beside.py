@@ -123,7 +123,8 @@ class Beside:
             as_it_lies = Transform.framed(transform.moving, transform.fixed)
             used.append(transform if found["applied"] else as_it_lies)
         if self.transform is not None:
-            used[0].save(self.transform)
+            transform = used[0]
+            transform.save(self.transform)
         if self.sheet is not None:
             moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)
