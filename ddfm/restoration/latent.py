@@ -21,7 +21,7 @@ from ddfm.numerics.filters import smooth
 from ddfm.numerics.poisson import adjoint, grad
 from ddfm.restoration.operators import Operator
 
-__all__ = ["conjugate_gradients", "least_squares", "tensor_power"]
+__all__ = ["ROUNDS", "conjugate_gradients", "least_squares", "tensor_power"]
 
 EPS = 0.015  # gradients below it, of levels from -1 to 1, are no edges
 GRAIN = 1.3  # of G, pixels
@@ -40,17 +40,19 @@ def least_squares(
     *,
     guide: Tensor | None = None,
     mask: Tensor | float = 1.0,
+    rounds: int = ROUNDS,
 ) -> Tensor:
     """x, from a first x on.
 
     Args:
         y, x: levels from -1 to 1, (1, 1, H, W).
         guide: registered with x, of its size.
-        mask: where y says something, 1, and where it does not, 0.
+        mask: 1 where y says something, and 0 where it does not.
+        rounds: how many times T is found.
     """
     of_guide = None if guide is None else _structure(guide)
     right_side = operator.adjoint(mask * y)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         weights = _weights(x, of_guide)
 
         def applied(x: Tensor, weights: Field = weights) -> Tensor:
@@ -65,16 +67,17 @@ def conjugate_gradients(
     applied: Callable[[Tensor], Tensor], right_side: Tensor, x: Tensor, passes: int
 ) -> Tensor:
     """x of applied(x) = right_side, `applied` symmetric and positive, from a first x on."""
-    rest = right_side - applied(x)
-    way, norm = rest, rest.square().sum()
+    x, rest = x.clone(), right_side - applied(x)
+    way, norm = rest.clone(), rest.square().sum()
     for _ in range(passes):
         if norm <= 1e-20:
             break
         image = applied(way)
         step = norm / (way * image).sum()
-        x, rest = x + step * way, rest - step * image
+        x.add_(step * way)
+        rest.sub_(image.mul_(step))
         before, norm = norm, rest.square().sum()
-        way = rest + norm / before * way
+        way.mul_(norm / before).add_(rest)
     return x
 
 

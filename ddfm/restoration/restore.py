@@ -33,7 +33,7 @@ from ddfm.restoration.air import find_in_air
 from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
-from ddfm.restoration.latent import least_squares
+from ddfm.restoration.latent import ROUNDS, least_squares
 from ddfm.restoration.noise import deviation_of, find_photons, law_of, without_noise
 from ddfm.restoration.observation import NoiseLaw, Observation
 from ddfm.restoration.operators import (
@@ -68,6 +68,8 @@ UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
 LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # weight of edges beside what is known
 PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
+LARGE = 2_000_000  # pixels, beyond which a picture is enlarged to half its size first
+FEW_ROUNDS = 2  # of `least_squares`, after that
 
 
 def restored(
@@ -269,20 +271,33 @@ def _sharp(
     y = _without_noise(y, said, denoise, clean, found)
     if "noise" in found and picture.is_color:
         picture = with_quiet_colors(picture, _of_chroma(said.noise, denoise))
-    parts = _parts(said, size, coarse)
     wide = picture if picture.size == size else resized(picture, size)
-    if parts:
+    if coarse != size or said.blur is not None:
         # What looks like faint noise in a coarse source is its texture.
         lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
-        first = F.interpolate(y, size, mode="bicubic", antialias=True)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
-        y = least_squares(Chain(parts), y, first, lam, guide=guide, mask=mask)
+        y = _solved(y, said, size, lam, guide, mask)
     if smaller:
         found["scale"] = round(max(n / m for n, m in zip(size, coarse, strict=True)), 3)
     if said.blur is not None:
         found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
     return with_luminance(wide, levels_of(y)[0, 0].numpy())
+
+
+def _solved(
+    y: Tensor, said: Observation, size: Size, lam: float, guide: Tensor | None, mask: Tensor | float
+) -> Tensor:
+    """The picture of this size behind y; a large one goes on from that of half its size."""
+    coarse = (y.shape[-2], y.shape[-1])
+    half = AreaAverage.halving(size).coarse
+    first, rounds = y, ROUNDS
+    if size[0] * size[1] > LARGE and all(n <= m / 2 for n, m in zip(coarse, half, strict=True)):
+        smaller = None if guide is None else F.interpolate(guide, half, mode="area")
+        first, rounds = _solved(y, said, half, lam, smaller, mask), FEW_ROUNDS
+    first = F.interpolate(first, size, mode="bicubic", antialias=True)
+    operator = Chain(_parts(said, size, coarse))
+    return least_squares(operator, y, first, lam, guide=guide, mask=mask, rounds=rounds)
 
 
 def _law(y: Tensor, file: Tensor, clean: float) -> float | NoiseLaw | None:

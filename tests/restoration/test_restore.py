@@ -16,6 +16,7 @@ from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
 from ddfm.restoration.pixels import find_dead, mended
+from ddfm.restoration.restore import LARGE, restored
 from ddfm.restoration.stripes import find_stripes
 from places import EXAMPLES
 
@@ -103,6 +104,25 @@ def test_a_small_picture_is_enlarged_better_than_bicubically(fuser):
     assert psnr(x, INFRARED) > psnr(np.asarray(bicubic), INFRARED) + 0.4
     # What it says of its own pixels still holds.
     assert np.abs(x.reshape(h // 4, 4, w // 4, 4).mean((1, 3)) - small).mean() < 1
+
+
+def test_a_large_picture_is_enlarged_as_well():
+    """From half its size on, in few rounds, where one of ordinary size has many."""
+    size = (1480, 1400)
+    truth, guide = (
+        np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
+        for plane in (INFRARED, VISIBLE)
+    )
+    assert truth.size > LARGE
+    small = rounded(truth.reshape(185, 8, 175, 8).mean((1, 3)))
+    pictures = [read_image(small), read_image(guide)]
+    said = [NOTHING, NOTHING]
+    (done, _), found = restored(pictures, said, [size, size], None, clean=1.0)
+    assert found[0] == {"scale": 8.0}
+    x = 255 * done.pixels[..., 0]
+    bicubic = Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+    assert psnr(x, truth) > psnr(np.asarray(bicubic), truth) + 0.4
+    assert np.abs(x.reshape(185, 8, 175, 8).mean((1, 3)) - small).mean() < 1
 
 
 def test_nothing_is_copied_from_the_guide(fuser):
