@@ -28,6 +28,7 @@ class _Kind:
     Attributes:
         called: what people call it.
         packages: any of which reads it; without one, Pillow itself does, where it was built so.
+        install: what to give to pip, where nothing is installed that reads it.
         convert: how it becomes something that can be read.
     """
 
@@ -35,6 +36,7 @@ class _Kind:
     called: str
     suffixes: tuple[str, ...]
     packages: tuple[str, ...]
+    install: str
     convert: str
 
     @property
@@ -53,15 +55,19 @@ class _Kind:
             plugin.register_heif_opener()
 
 
-_AVIF = _Kind("AVIF", "AVIF", (".avif",), (), "avifdec IN.avif OUT.png")
+_AVIF = _Kind("AVIF", "AVIF", (".avif",), (), "", "avifdec IN.avif OUT.png")
 _HEIC = _Kind(
     "HEIF",
     "HEIC, as phones write it",
     (".heic", ".heif", ".hif"),
     ("pi_heif", "pillow_heif"),
+    "ddfm[phone]",
     "heif-convert IN.heic OUT.png",
 )
-_JXL = _Kind("JXL", "JPEG XL", (".jxl",), ("pillow_jxl",), "djxl IN.jxl OUT.png")
+# The plugin's licence is the GPL, so no extra brings it along.
+_JXL = _Kind(
+    "JXL", "JPEG XL", (".jxl",), ("pillow_jxl",), "pillow-jxl-plugin", "djxl IN.jxl OUT.png"
+)
 _KINDS = (_AVIF, _HEIC, _JXL)
 
 
@@ -75,7 +81,7 @@ def said_of(head: bytes, suffix: str) -> str:
     kind = _kind_of(head) or next((k for k in _KINDS if suffix.lower() in k.suffixes), None)
     if kind is None or kind.is_read:
         return ""
-    way = "pip install 'ddfm[phone]' reads it, or " if kind.packages else ""
+    way = f"pip install '{kind.install}' reads it, or " if kind.install else ""
     return f"is {kind.called}; {way}convert it first: {kind.convert}"
 
 

@@ -80,8 +80,11 @@ def test_one_that_claims_much_is_refused_before_it_is_unpacked(phone, monkeypatc
 
 def test_without_a_plugin_the_way_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "find_spec", lambda name: None)
-    for name, words in (("phone.heic", "heif-convert"), ("phone.jxl", "djxl")):
-        with pytest.raises(DdfmError, match=rf"ddfm\[phone\]' reads it, or .*{words}"):
+    for name, package, words in (
+        ("phone.heic", r"ddfm\[phone\]", "heif-convert"),
+        ("phone.jxl", "pillow-jxl-plugin", "djxl"),
+    ):
+        with pytest.raises(DdfmError, match=f"{package}' reads it, or .*{words}"):
             read_image(FILES / name)
         with pytest.raises(DdfmError, match=words):  # as phones send it, called a JPEG
             (tmp_path / "photo.jpg").write_bytes((FILES / name).read_bytes())
