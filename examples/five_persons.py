@@ -101,10 +101,10 @@ def hobbyist(folder: Path) -> None:
     said = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
     stages = ("loading", "looking whether", "estimating noise", "fusing 96 x 96", "writing")
     holds("each stage has its name", all(stage in said.err for stage in stages))
-    phone = folder / "phone.heic"
-    phone.write_bytes(b"\0\0\0\x18ftypheic")
-    said = run("fuse", thermal, phone, "-o", out)
-    holds("HEIC says how to convert it", one_line(said, "HEIC", "heif-convert"))
+    raw = folder / "photo.cr3"
+    raw.write_bytes(b"\0\0\0\x18ftypcrx ")
+    said = run("fuse", thermal, raw, "-o", out)
+    holds("a camera's raw file is told to be developed", one_line(said, "raw", "TIFF"))
     said = run("fuse", thermal, thermal, "-o", out, *QUICK)
     holds("one picture given twice is said", "are the same picture" in said.err)
     said = run(thermal, photo)

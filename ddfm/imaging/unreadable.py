@@ -16,11 +16,12 @@ __all__ = ["VOLUMES", "elsewhere", "explained", "is_dicom"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
+_RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
 # What people have, and how it becomes something that can be read.
 _ELSEWHERE = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
     (".irg",): "is InfiRay's; export it as TIFF or CSV of temperatures with InfiRay's own program",
-    (".raw", ".dng", ".cr2", ".nef", ".arw"): "is a camera's raw file; develop it to TIFF first",
+    _RAW: "is a camera's raw file; develop it to TIFF first",
 }
 
 
