@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ddfm.cli.options import echo_json, json_option, reading_options
+from ddfm.cli.sources import check_there
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def info(result: Path, as_json: bool) -> None:
       ddfm info fused.nii.gz
       ddfm info fused.mp4
     """
+    check_there([result])
     from ddfm.pipeline.records import read_record
 
     record = read_record(result)

@@ -10,6 +10,7 @@ import click
 
 from ddfm.cli.groups import is_said
 from ddfm.cli.options import reading_options, ssim_range_option
+from ddfm.cli.sources import check_there
 from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def metrics(
       ddfm metrics fused/ ir/ vis/ --task ir-visible
       ddfm metrics fused/ photos/ photos/ --pattern '{}_ir.png:{}_rgb.jpg'
     """
+    check_there([fused, *sources])
     from ddfm.metrics import evaluate, metrics_of_papers
     from ddfm.metrics.folders import FolderMetrics, evaluate_folders
 
