@@ -133,11 +133,17 @@ def _block_means(x: Tensor) -> Tensor:
 def _bias(share: float = QUIET) -> float:
     """The quantile `share` of a block's mean square, for white noise of variance 1.
 
-    The 64 residuals of a block are correlated; their mean square is close to a scaled chi-square
-    with as many degrees of freedom as give it the right variance. The autocorrelation of [1, -2, 1]
-    is [1, -4, 6, -4, 1], so the sum over lags of its squared coefficients is (70 / 36)^2.
+    The residuals of a block are correlated, along each axis as [1, -4, 6, -4, 1] / 6. So their mean
+    square is a sum of chi-squares, weighted by the eigenvalues of that. Its quantiles are nearly
+    those of one shifted chi-square with its first three moments (Hall 1983, Buckley and Eagleson
+    1988).
     """
     from scipy.special import gammaincinv  # scipy.stats takes half a second to import
 
-    freedom = BLOCK**2 / (70 / 36) ** 2
-    return float(gammaincinv(freedom / 2, share) / (freedom / 2))
+    apart = np.abs(np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK)))
+    along = np.linalg.eigvalsh(np.select([apart == 0, apart == 1, apart == 2], [1, -4 / 6, 1 / 6]))
+    weights = np.outer(along, along)
+    variance = 2 * np.mean(weights**2) / weights.size
+    freedom = variance**3 / (np.mean(weights**3) / weights.size**2) ** 2 / 8
+    quantile = 2 * gammaincinv(freedom / 2, share)
+    return float(1 + math.sqrt(variance / (2 * freedom)) * (quantile - freedom))

@@ -35,14 +35,14 @@ MOST = 25 * LEVEL  # more is grass, or gravel
 NARROW, WIDE, STEP = 0.3, 1.6, 0.05  # pixels; below, noise is white
 SIZES = 4  # pixels, and means of 2, 4 and 8 of them along a side
 SMALLEST, FEWEST = 80, 12  # pixels of a side; blocks of the coarsest size
-CALM, BUSY, ALIKE = 0.02, 0.25, 1.3  # shares of the blocks, and what their levels may differ by
+CALM, BUSY, ALIKE = 0.02, 0.25, 1.38  # shares of the blocks, and what their levels may differ by
 PEAKS = 3.1  # of means of 2; leaves seen from above have 3.2 to 4
 SHARP = 0.8 * LEVEL  # of a scene and of rounding, where a picture has next to no fine noise
 FINE, COARSE = 1.6, 1.3  # times what is expected, that pixels and the coarsest means may have
 DIVISIBLE = 0.9  # pixels of width; there a sixth of the noise's deviation is left at the finest
 ENDS = 0.75  # of what is expected of it in pixels; where there is less, it ends before the finest
 NEARLY_WHITE, LEFT_OUT = 0.6, 0.85  # pixels of width; what a JPEG leaves at the finest, at most
-COMPRESSED = 1.6, 0.75, 1.6, 3.3  # in place of `ALIKE`, 1, `COARSE` and `PEAKS`, after a JPEG
+COMPRESSED = 1.7, 0.75, 1.6, 3.3  # in place of `ALIKE`, 1, `COARSE` and `PEAKS`, after a JPEG
 FAINT = 0.05  # of the strongest noise, to which the finest is held when it is divided
 REST = 0.3  # of the deviation, told where half the size was cleaned before
 
