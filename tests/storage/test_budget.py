@@ -262,6 +262,7 @@ def test_pictures_beyond_the_limit_of_pillow_can_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize("suffix", ["", ".nii.gz", ".nrrd", ".safetensors"])
 def test_pipes_are_refused_before_they_are_opened(tmp_path, monkeypatch, command, suffix):
     os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / "set").mkdir()
     for name, level in (("a.png", 0), ("b.png", 255)):
         Image.new("L", (8, 8), level).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
