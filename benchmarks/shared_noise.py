@@ -31,6 +31,7 @@ from ablation import print_table, some_pairs
 from ddfm import Fuser
 from ddfm.bench.datasets import find_dataset
 from ddfm.diffusion.observed import TOLD, denoised
+from ddfm.restoration.jpeg import find_quality
 from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared_noise
 
@@ -129,7 +130,7 @@ def named(folders: tuple[Path, ...]) -> None:
         plane = image @ LUMA
         for quality in (None, 75, 50):
             seen = plane if quality is None else compressed(plane, quality)
-            law = find_shared(as_seen(seen), LEAST)
+            law = find_shared(as_seen(seen), LEAST, quality is not None)
             if law is not None:
                 print(path, quality, law)
     print(f"{number} pictures")
@@ -137,7 +138,7 @@ def named(folders: tuple[Path, ...]) -> None:
 
 def row_of(clean: Plane, noisy: Plane, width: float, sigma: float, fuser: Fuser) -> list[float]:
     y = as_seen(noisy)
-    law = find_shared(y, LEAST)
+    law = find_shared(y, LEAST, find_quality(noisy / 255) is not None)
     found = noisy if law is None else without(y, law, fuser)
     told = without(y, ("shared", sigma, width) if width else sigma, fuser)
     means = denoise_nl_means(noisy, 5, 6, h=1.2 * sigma, sigma=sigma)

@@ -102,7 +102,8 @@ def restored(
         done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
         if said[k].noise is None and coarse[k] == picture.size:
             file = _plane(picture if "jpeg" in found[k] else done[k])
-            said[k] = replace(said[k], noise=_law(_plane(done[k]), file, clean))
+            of_file = file, "jpeg" in found[k]
+            said[k] = replace(said[k], noise=_law(_plane(done[k]), *of_file, clean))
     # Those that are sharp come first, and are guides of the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
@@ -300,7 +301,7 @@ def _solved(
     return least_squares(operator, y, first, lam, guide=guide, mask=mask, rounds=rounds)
 
 
-def _law(y: Tensor, file: Tensor, clean: float) -> float | NoiseLaw | None:
+def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseLaw | None:
     """Of noise that is other than white, or that only air, or the file, tells from texture.
 
     What a JPEG left of it is seen in the file, before its blocks are removed.
@@ -312,7 +313,7 @@ def _law(y: Tensor, file: Tensor, clean: float) -> float | NoiseLaw | None:
         deviation = 2 / 255 * deviation_of(in_air, 0)
         if deviation <= UNLIKELY * level:  # else it is in air alone
             return in_air
-    shared = find_shared(file, SHARED * clean)
+    shared = find_shared(file, SHARED * clean, is_jpeg)
     if not white:
         return shared
     return find_photons(y) or (shared if isinstance(shared, float) else None)

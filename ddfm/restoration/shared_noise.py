@@ -41,7 +41,8 @@ SHARP = 0.8 * LEVEL  # of a scene and of rounding, where a picture has next to n
 FINE, COARSE = 1.6, 1.3  # times what is expected, that pixels and the coarsest means may have
 DIVISIBLE = 0.9  # pixels of width; there a sixth of the noise's deviation is left at the finest
 ENDS = 0.75  # of what is expected of it in pixels; where there is less, it ends before the finest
-NEARLY_WHITE, LEFT_OUT = 0.6, 0.85  # pixels of width; what a JPEG leaves at the finest, at most
+NEARLY_WHITE, IN_JPEG = 0.5, 0.6  # pixels of width, at most, of a JPEG of which that is known
+LEFT_OUT = 0.85  # of white noise, what a JPEG leaves at the finest, at most
 COMPRESSED = 1.7, 0.75, 1.6, 3.3  # in place of `ALIKE`, 1, `COARSE` and `PEAKS`, after a JPEG
 FAINT = 0.05  # of the strongest noise, to which the finest is held when it is divided
 REST = 0.3  # of the deviation, told where half the size was cleaned before
@@ -51,7 +52,7 @@ WAVES = (np.arange(2048) + 0.5) / 4096  # cycles a pixel, along one side
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
+def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | NoiseLaw | None:
     """The law of noise that neighbours share in y (1, 1, H, W) in [-1, 1], if there is such noise.
 
     White noise of which a JPEG has left out the finest part is white: its deviation, in levels of
@@ -59,6 +60,7 @@ def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
 
     Args:
         least: deviation, below which it is left; three quarters of it after a JPEG.
+        is_jpeg: whether y is known to be a JPEG; a fine one, or one with noise, does not show it.
     """
     if min(y.shape[-2:]) < SMALLEST:
         return None
@@ -75,7 +77,8 @@ def find_shared(y: Tensor, least: float) -> float | NoiseLaw | None:
     finest, *shares = _shares(width)
     deviation = levels[0] / shares[0]
     white = deviation * (finest if width > NARROW else 1.0)
-    compressed = width < NEARLY_WHITE and noise_level(y) < LEFT_OUT * white
+    nearly_white = width < (IN_JPEG if is_jpeg else NEARLY_WHITE)
+    compressed = nearly_white and noise_level(y) < LEFT_OUT * white
     alike, part, coarse, most_peaks = COMPRESSED if compressed else (ALIKE, 1.0, COARSE, PEAKS)
     if not (part * least <= deviation < MOST and (compressed or NARROW < width < WIDE)):
         return None
