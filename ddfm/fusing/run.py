@@ -35,7 +35,7 @@ from ddfm.priors.tiled import Tiled
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
 from ddfm.restoration.noise import deviation_of
-from ddfm.restoration.observation import Observation
+from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen
 from ddfm.trust.attribution import Attribution, attributed
 from ddfm.trust.samples import posterior_samples
@@ -203,9 +203,9 @@ def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model)
     prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
     stage("estimating noise")
     observed = []
-    for k, picture in enumerate(pictures):
+    known = observation_of_each(config.observations, len(pictures))
+    for picture, said in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        said = Observation.of(config.observations[k] if k < len(config.observations) else None)
         about = picture.size, config.clean, picture.clipped_noise, said.noise is not None
         observed.append(observe(x, model.prior, *about))
     return observed

@@ -35,7 +35,7 @@ from ddfm.pipeline.runner import Item, Made, Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar, stage
 from ddfm.registration.pictures import SAMPLE
-from ddfm.restoration.observation import Observation
+from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen, Fusion
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.lines import Entry
@@ -166,8 +166,7 @@ def _as_large_as_they_are(fuser: Fuser) -> Fuser:
 
     Scales that were given remain.
     """
-    said = [Observation.of(one) for one in fuser.config.observations]
-    said += [Observation()] * (2 - len(said))
+    said = observation_of_each(fuser.config.observations, 2)
     scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in said]
     return fuser.with_config(observations=[one.plain() for one in scaled])
 

@@ -13,7 +13,14 @@ from typing import Any
 from ddfm.arguments import flag, number, one_of, positive, text, whole_number
 from ddfm.errors import InputError, short
 
-__all__ = ["AS_IT_IS", "STRIPES", "NoiseLaw", "Observation", "plain_observations"]
+__all__ = [
+    "AS_IT_IS",
+    "STRIPES",
+    "NoiseLaw",
+    "Observation",
+    "observation_of_each",
+    "plain_observations",
+]
 
 STRIPES = ("auto", "none", "columns", "rows")
 LARGEST_SCALE = 64
@@ -106,6 +113,14 @@ class Observation:
         for name in given:
             one_of("of an observation", name, known)
         return cls(**given)
+
+
+def observation_of_each(given: Sequence[Any], number: int) -> list[Observation]:
+    """One for each of so many sources; fewer may be given, and those left open are empty."""
+    if len(given) > number:
+        raise InputError(f"{len(given)} observations are of {number} sources")
+    said = [Observation.of(one) for one in given]
+    return said + [Observation()] * (number - len(said))
 
 
 def plain_observations(given: Any) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.latent import ROUNDS, least_squares
 from ddfm.restoration.noise import deviation_of, find_photons, law_of, without_noise
-from ddfm.restoration.observation import NoiseLaw, Observation
+from ddfm.restoration.observation import NoiseLaw, Observation, observation_of_each
 from ddfm.restoration.operators import (
     AreaAverage,
     Chain,
@@ -90,10 +90,7 @@ def restored(
         guided: whether pictures lie on each other, so that edges of one tell of those of another.
         frames: whether they are looked for where nobody said so. A body in air looks like one.
     """
-    if len(observations) > len(pictures):
-        raise InputError(f"{len(observations)} observations are of {len(pictures)} sources")
-    said = [Observation.of(one) for one in observations]
-    said += [Observation()] * (len(pictures) - len(said))
+    said = observation_of_each(observations, len(pictures))
     said = [replace(one, frame=frames) if one.frame is None else one for one in said]
     done, found = list(pictures), [Found() for _ in pictures]
     coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
@@ -313,10 +310,10 @@ def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseL
         deviation = 2 / 255 * deviation_of(in_air, 0)
         if deviation <= UNLIKELY * level:  # else it is in air alone
             return in_air
+    if white and (photons := find_photons(y)) is not None:
+        return photons
     shared = find_shared(file, SHARED * clean, is_jpeg)
-    if not white:
-        return shared
-    return find_photons(y) or (shared if isinstance(shared, float) else None)
+    return shared if not white or isinstance(shared, float) else None
 
 
 def _without_noise(
