@@ -330,7 +330,7 @@ def test_noise_of_colours_is_removed_with_that_of_levels():
 
 
 def test_noise_that_is_not_there_is_named(fuser):
-    with pytest.warns(DdfmWarning, match=r"noise of 30 levels is said, and \d"):
+    with pytest.warns(DdfmWarning, match=r"the specified noise is 30 levels, but only \d"):
         fusion = fuser.with_config(observations=[{"noise": 30}, None])(INFRARED, VISIBLE)
     assert fusion.settings["observed"][0]["noise_there"] < 10
 
