@@ -160,10 +160,10 @@ class FusionConfig:
         self._check_method()
 
     @classmethod
-    def among(cls, said: Mapping[str, Any]) -> FusionConfig:
+    def among(cls, keywords: Mapping[str, Any]) -> FusionConfig:
         """The configuration from those keywords that belong to it; others are ignored."""
         names = [field.name for field in fields(cls)]
-        return cls(**{name: value for name, value in said.items() if name in names})
+        return cls(**{name: value for name, value in keywords.items() if name in names})
 
     @property
     def usual_task(self) -> str:
@@ -181,9 +181,9 @@ class FusionConfig:
         if self.tone == "none":
             of_tone = {}
         options = recipe.pop("options", {}) | of_tone | dict(self.options)
-        said = {f.name: getattr(self, f.name) for f in fields(self)}
-        said = {name: value for name, value in said.items() if value is not None}
-        return ResolvedConfig(**(recipe | said | {"task": task, "options": options}))
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        own = {name: value for name, value in own.items() if value is not None}
+        return ResolvedConfig(**(recipe | own | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
         """The settings as a dictionary ready for JSON, as manifests hold it."""

@@ -94,10 +94,10 @@ def fuse(
     attribution: bool = False,
 ) -> Fusion:
     """Fuses two or more registered images. The keywords are those of `Fuser` and of its call."""
-    said = dict(locals())
-    del said["sources"]
-    of_call = {name: said.pop(name) for name in _OF_CALL}
-    return Fuser(**said)(*sources, **of_call)
+    keywords = dict(locals())
+    del keywords["sources"]
+    of_call = {name: keywords.pop(name) for name in _OF_CALL}
+    return Fuser(**keywords)(*sources, **of_call)
 
 
 _OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
@@ -168,8 +168,8 @@ class Fuser:
         self._set(config)
 
     def __repr__(self) -> str:
-        said = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
-        others = "".join(f", {name}={value!r}" for name, value in said.items())
+        changed = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
+        others = "".join(f", {name}={value!r}" for name, value in changed.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
     def with_config(self, **changes: Any) -> Fuser:

@@ -67,7 +67,7 @@ def made_ready(
     )
     words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
-        words += tuple(_said_of(*one, number))
+        words += tuple(_warnings_of(*one, number))
     return replace(laid, observed=observed, words=words + laid.words)
 
 
@@ -82,7 +82,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
         )
 
 
-def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
+def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
     """Warnings about a source that was restored."""
     if "noise_there" in found:
         yield (

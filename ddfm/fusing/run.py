@@ -206,9 +206,9 @@ def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model)
     stage("estimating noise")
     observed = []
     known = observation_of_each(config.observations, len(pictures))
-    for picture, said in zip(pictures, known, strict=True):
+    for picture, observation in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        about = picture.size, config.clean, picture.clipped_noise, said.noise is not None
+        about = picture.size, config.clean, picture.clipped_noise, observation.noise is not None
         observed.append(observe(x, model.prior, *about))
     return observed
 
