@@ -39,16 +39,16 @@ SPLITS = Path(__file__).with_name("splits.toml")
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 OF_THINGS = ("targets_kept", "targets_lost", "lights_kept", "lights_lost")  # infrared and visible
 WITHOUT: dict[str, dict[str, Any]] = {  # a number of the default: what takes its effect back
-    "alpha: levels hardly weigh": {"alpha": 1e-4},
-    "kappa: regions have the levels of all sources": {"kappa": 0.0},
+    "alpha: levels have almost no weight": {"alpha": 1e-4},
+    "kappa: regions mix the levels of all sources": {"kappa": 0.0},
     "beta: no preference for brightness": {"beta": 0.0},
-    "width: regions are as wide as they are": {"width": 20.0},
-    "edge: no contours, and strong edges hold": {"edge": 1.0},
-    "p: gradients belong to all sources alike": {"p": 0.0},
-    "phi: texture of the darker, too": {"phi": 0.0},
-    "full: texture within white, too": {"full": 0.0},
-    "learn: labels keep their priors (no EM)": {"learn": 1e-6},
-    "faint: nothing of the other sources": {"faint": 0.0},
+    "width: regions limited by contours alone": {"width": 20.0},
+    "edge: no contours, and strong edges keep their weight": {"edge": 1.0},
+    "p: gradients expected equally from all sources": {"p": 0.0},
+    "phi: also texture of a darker source": {"phi": 0.0},
+    "full: also texture of the others within white": {"full": 0.0},
+    "learn: labels keep their prior probabilities (no EM)": {"learn": 1e-6},
+    "faint: no faint texture of the other sources": {"faint": 0.0},
     "theta: no targets": {"theta": 0.0},
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
