@@ -34,8 +34,8 @@ NETWORKS = {
 TRAININGS = {
     "eps-prediction": {"kind": "eps"},
     "x0-prediction": {"kind": "x0"},
-    "timesteps drawn evenly": {"low_noise": 0.0},
-    "every error as it is": {"balance": 1.0},
+    "timesteps drawn uniformly": {"low_noise": 0.0},
+    "unweighted errors": {"balance": 1.0},
     "AdamW": {"optimizer": "adamw"},
 }
 
