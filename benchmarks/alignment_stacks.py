@@ -156,7 +156,7 @@ def _fuse(stacks: list[Stack], kind: str, model: str, folder: Path) -> None:
     fuser = Fuser(task=task, align=model)
     for stack in stacks:
         for name, one in (
-            ("as it was", fuser.with_config(align="none", look=False)),
+            ("unaligned", fuser.with_config(align="none", look=False)),
             (model, fuser),
         ):
             one(*stack.pictures, progress=False).save(folder / f"{kind} {stack.name} {name}.png")

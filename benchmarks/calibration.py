@@ -107,8 +107,8 @@ def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
         draw.text(at(tick, 0.385), f"{tick:.0%}", "black", font, anchor="ma")
         draw.text(at(0.39, tick), f"{tick:.0%}", "black", font, anchor="rm")
     draw.line([at(0.4, 0.4), at(1, 1)], fill=(120, 120, 120), width=2)
-    draw.text((edge + side / 2, side + 46), "what intervals say", "black", font, anchor="ma")
-    draw.text((edge + 8, 24), "what they contain", "black", font)
+    draw.text((edge + side / 2, side + 46), "nominal share", "black", font, anchor="ma")
+    draw.text((edge + 8, 24), "share inside", "black", font)
     for k, (name, row) in enumerate(found.items()):
         hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 5 / 4 + 0.08, 0.75, 0.85))
         line = [at(*pair) for pair in zip(SHARES, row["inside"], strict=True)]

@@ -1,4 +1,4 @@
-"""Exposures compared with Mertens' fusion and enfuse: MEF-SSIM and Qabf, pair by pair.
+"""Exposures, compared with Mertens' fusion and enfuse: MEF-SSIM and Qabf, pair by pair.
 
     pip install opencv-python-headless    # for Mertens (2007), as implemented in OpenCV
     apt install enfuse

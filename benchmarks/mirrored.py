@@ -13,7 +13,7 @@ DATA = Path(__file__).parents[1] / "examples" / "data"
 
 
 def mirrored_pair(size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
-    """Infrared (grey) and visible (colour), (width, height): the scene and its mirrored images.
+    """Infrared (grey) and visible (colour), (width, height): the scene and its mirror images.
 
     Its pixels are unchanged: an enlargement would be detected, and undone before the fusion.
     """
