@@ -99,7 +99,7 @@ def hobbyist(folder: Path) -> None:
     said = run("fuse", thermal, photo, "-o", out, "--preview", *QUICK)
     holds("--preview tells its size", "a preview of 96 x 96 pixels" in said.err)
     said = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
-    stages = ("loading", "looking whether", "estimating noise", "fusing 96 x 96", "writing")
+    stages = ("loading", "checking whether", "estimating noise", "fusing 96 x 96", "writing")
     holds("--verbose names each stage", all(stage in said.err for stage in stages))
     raw = folder / "photo.cr3"
     raw.write_bytes(b"\0\0\0\x18ftypcrx ")

@@ -569,5 +569,5 @@ def test_a_transform_that_is_known_puts_a_wrong_header_right(tmp_path, fuser):
     both = ddfm_run(*one, "--transform", tmp_path / "b.tfm", "--align", "rigid", "--overwrite")
     refused(both, "use either")
     for change in ({"more": [right]}, {"transform": np.eye(3)}):
-        with pytest.raises(DdfmError, match=r"two volumes|no motion"):
+        with pytest.raises(DdfmError, match=r"two volumes|not a motion"):
             fuse_volumes(first, off, fuser, **{"transform": motion, **change})
