@@ -106,7 +106,7 @@ def hobbyist(folder: Path) -> None:
     said = run("fuse", thermal, raw, "-o", out)
     holds("a camera's raw file is told to be developed", one_line(said, "raw", "TIFF"))
     said = run("fuse", thermal, thermal, "-o", out, *QUICK)
-    holds("one picture given twice is said", "are the same picture" in said.err)
+    holds("one picture given twice is said", "are the same image" in said.err)
     said = run(thermal, photo)
     holds("ddfm A B says which command is meant", one_line(said, f"ddfm fuse {thermal} {photo}"))
     pages = {run(*words).out for words in (("help",), ("--help",), ("-h",))}
