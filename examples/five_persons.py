@@ -106,7 +106,7 @@ def hobbyist(folder: Path) -> None:
     said = run("fuse", thermal, raw, "-o", out)
     holds("a camera's raw file is refused: develop it first", one_line(said, "raw", "TIFF"))
     said = run("fuse", thermal, thermal, "-o", out, *QUICK)
-    holds("giving one picture twice is noticed", "are the same picture" in said.err)
+    holds("giving one picture twice is noticed", "are the same image" in said.err)
     said = run(thermal, photo)
     holds(
         "ddfm A B suggests the command that is meant",
