@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Show what made a picture, a volume or a film.")
+@click.command(short_help="Show how an image, a volume or a film was made.")
 @click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
 def info(result: Path, as_json: bool) -> None:
-    """Show what made a result: version, weights, settings, and the sha256 of the sources.
+    """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
-    This record is in the file, unless it was stripped. The command that made the result repeats it
-    with --like RESULT. With --json, null stands for a file without a record.
+    The file holds this record unless it was made with --strip. To fuse again in the same way, use
+    the same command with --like RESULT. With --json, a file without a record gives null.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def info(result: Path, as_json: bool) -> None:
     if as_json:
         echo_json(None if record is None else record.plain())
     elif record is None:
-        say(f"{result}: nothing in it says that ddfm made it, or how")
+        say(f"{result}: holds no record of how ddfm made it")
     else:
         say("\n".join(_lines(result, record)))
 
@@ -52,7 +52,7 @@ def _lines(result: Path, record: Record) -> list[str]:
     lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
     said = settings
     for name, value in record.opening.items():
-        if isinstance(value, dict):  # of a volume, or of a film
+        if isinstance(value, dict):  # further settings of a volume or a film
             said |= {f"{name} {key}": each for key, each in value.items()}
         else:
             said[name] = value

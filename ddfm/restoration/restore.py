@@ -25,7 +25,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
-from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level, refined_level
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
@@ -330,13 +330,25 @@ def _without_noise(
             return without_noise(y, law_of(said.noise), denoise)
         deviation, width = of_shared(said.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
-    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or is_noise(y, level, clean):
+    level = _level(y, denoise, clean) if said.noise is None else 2 * said.noise / 255
+    if level > 0:
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
             found["noise_there"] = round(255 * noise_level(y) / 2, 2)
         return unclipped(denoise(y, TOLD * level), level)
     return y
+
+
+def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
+    """The level of white noise in a coarse source, 0 if it is less than `clean`.
+
+    A coarse source has texture nearly everywhere, so the prior has to separate it from the noise.
+    """
+    level = noise_level(y)
+    if not is_noise(y, level, clean):
+        return 0.0
+    level = refined_level(y, level, denoise)
+    return level if level >= clean else 0.0
 
 
 def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:

@@ -89,7 +89,7 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         (("--scale-b", "0.2"), "scale is 1 or more"),
         (("--jpeg-a", "200"), "from 1 to 100"),
         (("--stripes-a", "some"), "unknown stripes"),
-        (("--noise-a", "much"), "a noise is a number"),
+        (("--noise-a", "much"), "noise must be a number"),
         (("--noise-b", "rician,-3"), "noise rician must be"),
         (("--noise-b", "shared,3,1,1"), "noise shared takes its deviation and"),
     ],
