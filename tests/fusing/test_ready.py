@@ -36,7 +36,7 @@ def test_sources_are_left_alone():
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
 
 
-def test_a_pair_the_other_way_round_is_said_unless_its_task_is():
+def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     """Colour first, grey second: a visible image before its infrared one, or PET before MRI."""
     color, grey = image(0, channels=3), image(1)
     with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
