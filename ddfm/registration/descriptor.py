@@ -24,7 +24,7 @@ WEIGHTS = "descriptor.safetensors"
 CHANNELS = 12  # numbers that describe a pixel
 WIDTH, INNER = 16, 32  # channels at full and at half size
 WINDOW = 9  # side in pixels of a box filter, applied twice, for the mean of the surroundings
-AROUND = 10  # a description depends on at most so many pixels on each side
+AROUND = 10  # pixels on each side that a description depends on, at most
 FLOOR = 0.05  # least local variance in the normalisation, relative to that of the picture
 
 

@@ -64,7 +64,7 @@ SEEN = 0.02  # least share of transparent (and of opaque) pixels for alpha to co
 LEAST = 1 / 255  # least noise level that is assumed in chroma, of levels from -1 to 1
 AIR = 0.25  # least noise estimated from air, in units of `clean`
 SHARED = 2.0  # least noise shared by neighbours, in units of `clean`
-UNLIKELY = 3.0  # a warning is due if the specified noise is so many times what is estimated
+UNLIKELY = 3.0  # factor between the specified and the estimated noise that causes a warning
 LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # lam of `least_squares`
 PER_NOISE = 0.045  # what deblurring adds to it for each unit of noise, which it would amplify
@@ -308,7 +308,7 @@ def _solved(
 
 
 def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseLaw | None:
-    """The noise of y, if it is not white, or if only air or the file tells it from texture.
+    """The noise of y, if it is not white, or if only air or the file distinguishes it from texture.
 
     Args:
         file: the source before its JPEG artefacts were removed; after that, what the compression
@@ -359,7 +359,7 @@ def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
 
 
 def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
-    """Whether y has far less noise than this level; False where this cannot be told."""
+    """Whether y has far less noise than this level; False where this cannot be decided."""
     there = noise_level(y)
     if "jpeg" in found or there == 0 or level <= UNLIKELY * there:
         return False

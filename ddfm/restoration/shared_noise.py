@@ -118,7 +118,7 @@ def without_shared_noise(y: Tensor, deviation: float, width: float, denoise: Den
 
 
 def _halved(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
-    """y without the noise that is left at half the size, or at a quarter if G is wide there, too.
+    """y without the noise that is left at half the size, or at a quarter if G is still too wide.
 
     Args:
         white: deviation of n.
