@@ -220,18 +220,18 @@ class Fuser:
                 "first_guess (--warm) needs a loop with a warm start: the default likelihood, or a "
                 "start (--start)"
             )
-        laid = self.registered(sources)
+        group = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
-        for word in laid.words:
+        for word in group.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
-        task = task_of(laid.pictures, self.config)
-        done = self._run([laid], task, watch, first_guess)
+        task = task_of(group.pictures, self.config)
+        done = self._run([group], task, watch, first_guess)
         fusion = results(done, watch, self.settings(task))[0]
         if samples:
             fusion = replace(fusion, uncertainty=done.uncertainty(samples))
         if attribution:
             fusion = replace(fusion, attribution=done.attribution())
-        words = fusion.words[len(laid.words) :]
+        words = fusion.words[len(group.words) :]
         for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
         return fusion
@@ -274,9 +274,9 @@ class Fuser:
             raise InputError("this fuser has no common transform to save")
         transform.save(path)
 
-    def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
+    def _kind(self, group: Registered) -> tuple[str, int, tuple[int, int]]:
         """What groups must share to go through the network together."""
-        return task_of(laid.pictures, self.config), len(laid.pictures), laid.pictures[0].size
+        return task_of(group.pictures, self.config), len(group.pictures), group.pictures[0].size
 
     def check_number(self, number: int) -> None:
         """Raises InputError if the method or likelihood does not take this number of sources."""
@@ -329,12 +329,12 @@ class Fuser:
     def _model(self) -> Model:
         return Model(self.prior, self.device, self.dmfuse)
 
-    def _chosen(self, laid: Registered) -> Chosen:
+    def _chosen(self, group: Registered) -> Chosen:
         """The options that would be estimated for these sources alone."""
-        task = task_of(laid.pictures, self.config)
+        task = task_of(group.pictures, self.config)
         if self.dmfuse is None and not Tone.among(self.resolved(task).options).spread:
             return {}
-        return self._fuse([laid], task, Watch(False))[0].chosen
+        return self._fuse([group], task, Watch(False))[0].chosen
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
@@ -348,8 +348,8 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
 def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
     """Consecutive groups in lists of at most `size`."""
     some: list[Registered] = []
-    for laid in groups:
-        some.append(laid)
+    for group in groups:
+        some.append(group)
         if len(some) >= size:
             yield some
             some = []

@@ -31,8 +31,8 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
     config, size = run.config, run.size
     planes = run.fused[:, 0].float().cpu().numpy()
     done = []
-    for k, laid in enumerate(run.groups):
-        pictures = _quiet(laid.pictures, run, k)
+    for k, group in enumerate(run.groups):
+        pictures = _quiet(group.pictures, run, k)
         picture, words = with_metadata(
             in_color(planes[k], pictures, config.color, _shares(run, k)),
             pictures,
@@ -40,10 +40,10 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
             config.metadata_from,
             config.strip,
         )
-        about = dict(settings) | _about(laid, run.observed[k])
+        about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])
-        done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
+        done.append(Fusion(picture, about, snapshots, run.chosen[k], group.words + words, latents))
     return done
 
 
@@ -85,11 +85,11 @@ def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[
     return tuple(done)
 
 
-def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
-    names = [picture.name for picture in laid.pictures]
+def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
+    names = [picture.name for picture in group.pictures]
     noise = [round(source.level, 5) for source in sources]
-    digests = [picture.sha256 for picture in laid.pictures]
-    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
-    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
-    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
+    digests = [picture.sha256 for picture in group.pictures]
+    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": group.about}
+    about |= {"observed": list(group.observed)} if any(group.observed) else {}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in group.pictures]
     return about | ({"levels": levels} if any(levels) else {})
