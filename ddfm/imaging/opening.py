@@ -30,7 +30,7 @@ __all__ = ["Opening"]
 
 @dataclass(frozen=True)
 class Opening:
-    """How files are read. What is not given is found out from each file.
+    """How files are read. What is not given is estimated from each file.
 
     Attributes:
         ranges: what is black and white in the first source, the second, ..., as `read_image`
