@@ -213,7 +213,7 @@ def test_a_volume_whose_slices_are_sheared_cannot_become_dicom(tmp_path, no_work
         volume = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), sheared)
         nibabel.save(volume, tmp_path / f"{name}.nii")
     run = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", "-o", tmp_path / "series", *FAST]
-    refused(ddfm_run(*run), "a.nii", "not at right angles; write .nii.gz instead")
+    refused(ddfm_run(*run), "a.nii", "not at right angles, which DICOM cannot")
 
 
 # --- told to end --------------------------------------------------------------------------------

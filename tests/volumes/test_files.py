@@ -126,7 +126,7 @@ def test_files_that_are_no_volumes(tmp_path):
         (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "holds 5 volumes; choose one"),
         (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "holds 3 volumes; choose one"),
         (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
-        (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "complex64 are not"),
+        (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "values of type complex64"),
         (nifti("nan.nii", np.full((3, 3, 3), np.nan, np.float32)), "none of its values"),
         (nifti("cut.nii", values(), lambda d: d[:-50]), "truncated or damaged"),
         (nifti("cut.nii.gz", values(), lambda d: d[:-50]), "truncated or damaged"),
