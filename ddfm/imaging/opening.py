@@ -55,9 +55,9 @@ class Opening:
             if levels is not None and levels not in ("full", "auto"):
                 check_levels(levels)
         for name in ("celsius", "percentiles"):
-            said = getattr(self, name)
-            if said is not None and not (name == "celsius" and is_camera(said)):
-                object.__setattr__(self, name, two_numbers(name, said))
+            given = getattr(self, name)
+            if given is not None and not (name == "celsius" and is_camera(given)):
+                object.__setattr__(self, name, two_numbers(name, given))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")
         if self.page is not None and whole_number("page", self.page) < 0:

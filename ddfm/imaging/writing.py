@@ -254,9 +254,9 @@ def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | Non
     for along, made in ((metadata.xmp, text), (None, text), (None, None)):
         if along is None and made is None:
             break
-        said = packet(along, made)
-        if form != "JPEG" or len(said) <= _MOST_IN_JPEG:
-            return said
+        whole = packet(along, made)
+        if form != "JPEG" or len(whole) <= _MOST_IN_JPEG:
+            return whole
     return None
 
 

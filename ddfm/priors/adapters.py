@@ -241,7 +241,7 @@ def from_folder(
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
     try:
-        with _held_tongue():
+        with _quiet_diffusers():
             scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
             model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
@@ -254,7 +254,7 @@ def from_folder(
 
 
 @contextmanager
-def _held_tongue() -> Iterator[None]:
+def _quiet_diffusers() -> Iterator[None]:
     """Silence diffusers, which logs settings that it does not know."""
     logger = logging.getLogger("diffusers")
     level = logger.level

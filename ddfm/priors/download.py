@@ -188,8 +188,8 @@ def _opened(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]
     """The response to a request; errors that may pass are raised as `_Interrupted`."""
     try:
         opener = urllib.request.build_opener(_SafeRedirects)
-        said = {"User-Agent": f"ddfm/{__version__}", **(headers or {})}
-        response = opener.open(urllib.request.Request(url, headers=said), timeout=TIMEOUT)
+        all_headers = {"User-Agent": f"ddfm/{__version__}", **(headers or {})}
+        response = opener.open(urllib.request.Request(url, headers=all_headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # the part is longer than the file on the server

@@ -175,5 +175,5 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     }
     missing = list(missing)
     if missing:
-        said = ", ".join(examples.get(key, key) for key in missing)
-        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")
+        shown = ", ".join(examples.get(key, key) for key in missing)
+        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {shown}")

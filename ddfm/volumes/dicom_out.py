@@ -181,9 +181,9 @@ def _digest(volume: Volume, series: Any, keep_identity: bool) -> str:
     """A digest of the content of a series: values, grid, patient, and how it was made."""
     digest = hashlib.sha256(np.ascontiguousarray(volume.values).data)
     digest.update(np.ascontiguousarray(volume.affine).data)
-    said = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
+    identity = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
     images = [origin.images for origin in volume.origins] if keep_identity else []
-    digest.update(json.dumps([__version__, volume.record, said, images]).encode())
+    digest.update(json.dumps([__version__, volume.record, identity, images]).encode())
     return digest.hexdigest()
 
 

@@ -95,8 +95,8 @@ def with_profile(file: bytes, icc: bytes) -> bytes:
     opened = BytesIO(file)
     head = next(box for box in _boxes(opened, len(file)) if box.kind == b"jp2h")
     color = next(box for box in _boxes(opened, len(file), within=b"jp2h") if box.kind == b"colr")
-    said = (8 + 3 + len(icc)).to_bytes(4, "big") + b"colr" + b"\2\0\0" + icc
-    within = file[head.body : color.start] + said + file[color.stop : head.stop]
+    color_box = (8 + 3 + len(icc)).to_bytes(4, "big") + b"colr" + b"\2\0\0" + icc
+    within = file[head.body : color.start] + color_box + file[color.stop : head.stop]
     length = (8 + len(within)).to_bytes(4, "big")
     return file[: head.start] + length + b"jp2h" + within + file[head.stop :]
 

@@ -91,8 +91,8 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
     """A picture from samples, with the transparent colour, orientation and profile of its file."""
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
-    said = image.getexif().get(_ORIENTATION)  # after loading, since PNG may have it at the end
-    orientation = said if isinstance(said, int) and not _is_upright(image) else 1
+    stored = image.getexif().get(_ORIENTATION)  # after loading, since PNG may have it at the end
+    orientation = stored if isinstance(stored, int) and not _is_upright(image) else 1
     samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
     picture = from_array(samples, name, icc=icc)
@@ -164,9 +164,9 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _load_as(image: ImageFile.ImageFile, raw: str) -> None:
-    def retold(tile: Any) -> Any:  # a named tuple, or a plain one in older versions of Pillow
+    def relabelled(tile: Any) -> Any:  # a named tuple, or a plain one in older versions of Pillow
         fields = (*tile[:3], (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
         return tile._make(fields) if hasattr(tile, "_make") else fields
 
-    image.tile = [retold(tile) for tile in image.tile]
+    image.tile = [relabelled(tile) for tile in image.tile]
     image.load()

@@ -104,9 +104,9 @@ def directory_in(
         big: whether it is a BigTIFF directory, whose offsets have 64 bits.
     """
     pointer, width, head = (8, 20, 8) if big else (4, 12, 2)
-    said = read(offset, head)
-    count = integer(said, order)
-    if len(said) < head or count > MOST_ENTRIES:
+    start = read(offset, head)
+    count = integer(start, order)
+    if len(start) < head or count > MOST_ENTRIES:
         raise InputError("its directory of tags is damaged")
     table = read(offset + head, count * width)
     found: Directory = {}

@@ -45,9 +45,9 @@ class Metadata:
     @property
     def personal(self) -> tuple[str, ...]:
         """Names of the entries that may identify a person or a place."""
-        said = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
-        said += ["coordinates"] if self.geo and self.geo.is_placed else []
-        return tuple(dict.fromkeys(said))
+        names = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
+        names += ["coordinates"] if self.geo and self.geo.is_placed else []
+        return tuple(dict.fromkeys(names))
 
     def cropped(self, top: int, left: int) -> Metadata:
         """The metadata of the part of the picture that begins at row `top`, column `left`."""

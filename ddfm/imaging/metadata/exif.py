@@ -88,8 +88,8 @@ class Exif:
     @property
     def personal(self) -> list[str]:
         """Names of the entries that may identify a person or a place."""
-        said = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
-        names = [name for tag, name in _OF_PERSONS.items() if tag in said]
+        tags = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
+        names = [name for tag, name in _OF_PERSONS.items() if tag in tags]
         return (["GPS position"] if set(self.gps) - {0} else []) + names
 
 

@@ -77,22 +77,22 @@ class Geo:
 
         A scale and a point are written where they suffice, otherwise a matrix.
         """
-        said = dict(self.system)
+        tags = dict(self.system)
         matrix = self.matrix
         if matrix is not None:
             across, down = matrix[0, 0], -matrix[1, 1]
             plain = np.diag([across, -down, matrix[2, 2], 1.0])
             plain[:3, 3] = matrix[:3, 3]
             if across > 0 and down > 0 and np.array_equal(plain, matrix):
-                said[SCALE] = Entry.of(DOUBLE, across, down, abs(matrix[2, 2]))
-                said[POINTS] = Entry.of(DOUBLE, 0, 0, 0, *matrix[:3, 3])
+                tags[SCALE] = Entry.of(DOUBLE, across, down, abs(matrix[2, 2]))
+                tags[POINTS] = Entry.of(DOUBLE, 0, 0, 0, *matrix[:3, 3])
             else:
-                said[MATRIX] = Entry.of(DOUBLE, *matrix.ravel())
+                tags[MATRIX] = Entry.of(DOUBLE, *matrix.ravel())
         elif len(self.points):
-            said[POINTS] = Entry.of(DOUBLE, *self.points.ravel())
+            tags[POINTS] = Entry.of(DOUBLE, *self.points.ravel())
         if self.nodata is not None and self.nodata_for(dtype) is not None:
-            said[NODATA] = Entry(ASCII, self.nodata.encode("ascii", "replace") + b"\0")
-        return said
+            tags[NODATA] = Entry(ASCII, self.nodata.encode("ascii", "replace") + b"\0")
+        return tags
 
     def nodata_for(self, dtype: np.dtype) -> float | None:
         """The nodata value, if there is one, and samples of this type can have it."""

@@ -64,15 +64,15 @@ def properties_of(block: bytes) -> list[Property]:
     """The properties in a block, up to any damage, in the order of their IIM numbers."""
     found = _data_sets(block)
     utf8 = found.get(_CODED, [b""])[0] == _UTF8
-    said = []
+    result = []
     for number, (space, prefix, name, kind) in _CALLED.items():
         texts = [_text(value, utf8) for value in found.get((_APPLICATION, number), [])]
         texts = [text for text in texts if text]
         if number == _DATE:
             texts = [f"{t[:4]}-{t[4:6]}-{t[6:]}" for t in texts if len(t) == 8 and t.isdigit()]
         if texts:
-            said.append(Property(space, prefix, name, kind, tuple(texts if kind else texts[:1])))
-    return said
+            result.append(Property(space, prefix, name, kind, tuple(texts if kind else texts[:1])))
+    return result
 
 
 def _data_sets(block: bytes) -> dict[tuple[int, int], list[bytes]]:

@@ -102,11 +102,11 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
         if each.name not in _UNTRUE and not each.name[0].startswith(_OF_THE_FILE)
     ]
     prefixes, there = dict(tree.prefixes), {each.name for each in true}
-    for said in properties_of(iptc) if iptc else ():
-        if (said.space, said.name) not in there:
-            true.append(_element(said))
-            if said.prefix not in prefixes.values():
-                prefixes.setdefault(said.space, said.prefix)
+    for old in properties_of(iptc) if iptc else ():
+        if (old.space, old.name) not in there:
+            true.append(_element(old))
+            if old.prefix not in prefixes.values():
+                prefixes.setdefault(old.space, old.prefix)
     written = _written(true, prefixes) if true else None
     if written is not None and len(written) > LARGEST:
         raise InputError("its XMP is too large")
@@ -123,28 +123,28 @@ def packet(source: bytes | None, record: str | None) -> bytes:
     tree = _tree(source) if source else _Tree([], {})
     properties, prefixes = list(tree.properties), dict(tree.prefixes)
     if record is not None:
-        said = {
+        ours = {
             (_XMP, "CreatorTool", "xmp"): MARK,
             # The press's term for composites that a trained model contributed to.
             (_IPTC, "DigitalSourceType", "Iptc4xmpExt"): "http://cv.iptc.org/newscodes/"
             "digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
             (OURS, "Record", "ddfm"): record,
         }
-        for (space, name, prefix), text in said.items():
+        for (space, name, prefix), text in ours.items():
             properties.append(_Element((space, name), inside=[text]))
             if prefix not in prefixes.values():
                 prefixes.setdefault(space, prefix)
     return _written(properties, prefixes)
 
 
-def _element(said: Property) -> _Element:
-    name = (said.space, said.name)
-    if not said.kind:
-        return _Element(name, inside=[said.texts[0]])
-    language = {(_XMLNS, "lang"): "x-default"} if said.kind == "Alt" else {}
-    items = [_Element((RDF, "li"), language, [text]) for text in said.texts]
-    some: list[_Element | str] = [*items[:1]] if said.kind == "Alt" else [*items]
-    return _Element(name, inside=[_Element((RDF, said.kind), inside=some)])
+def _element(old: Property) -> _Element:
+    name = (old.space, old.name)
+    if not old.kind:
+        return _Element(name, inside=[old.texts[0]])
+    language = {(_XMLNS, "lang"): "x-default"} if old.kind == "Alt" else {}
+    items = [_Element((RDF, "li"), language, [text]) for text in old.texts]
+    some: list[_Element | str] = [*items[:1]] if old.kind == "Alt" else [*items]
+    return _Element(name, inside=[_Element((RDF, old.kind), inside=some)])
 
 
 def record_in(data: bytes) -> str | None:
@@ -199,8 +199,8 @@ def _parsed(data: bytes) -> tuple[_Element, dict[str, str]]:
     def start(name: str, attributes: dict[str, str]) -> None:
         if len(open_elements) > DEEPEST:
             raise InputError("its XMP is nested too deeply")
-        said = {_name(key): value for key, value in attributes.items()}
-        element = _Element(_name(name), said)
+        named = {_name(key): value for key, value in attributes.items()}
+        element = _Element(_name(name), named)
         open_elements[-1].inside.append(element)
         open_elements.append(element)
 
@@ -238,7 +238,7 @@ def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
         _add_spaces(each, spaces)
     lines = "\n".join(f"  {_text_of(each, spaces)}" for each in properties)
     used = {name for each in properties for name in _spaces_in(each)} | {RDF}
-    said = "".join(
+    declared = "".join(
         f"\n  xmlns:{prefix}={quoteattr(space)}"
         for space, prefix in spaces.items()
         if space in used
@@ -246,7 +246,7 @@ def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
     text = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-        f"<rdf:RDF{said}>\n"
+        f"<rdf:RDF{declared}>\n"
         f' <rdf:Description rdf:about="">\n{lines}\n </rdf:Description>\n'
         '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
     )
@@ -276,8 +276,8 @@ def _called(name: Name, spaces: dict[str, str]) -> str:
 
 def _text_of(element: _Element, spaces: dict[str, str]) -> str:
     name = _called(element.name, spaces)
-    said = "".join(f" {_called(k, spaces)}={quoteattr(v)}" for k, v in element.attributes.items())
+    given = "".join(f" {_called(k, spaces)}={quoteattr(v)}" for k, v in element.attributes.items())
     inside = "".join(
         escape(each) if isinstance(each, str) else _text_of(each, spaces) for each in element.inside
     )
-    return f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>"
+    return f"<{name}{given}>{inside}</{name}>" if inside else f"<{name}{given}/>"

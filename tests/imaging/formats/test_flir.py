@@ -219,7 +219,7 @@ def test_black_margins_of_the_photograph_have_nothing_to_say(tmp_path):
     assert np.array_equal(mask, expected)
 
 
-def test_a_digital_zoom_narrows_the_field(tmp_path):
+def test_a_digital_zoom_widens_the_field(tmp_path):
     """At a zoom of 2, the thermal field is twice as wide as Real2IR tells."""
     path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
     size = read_flir(path).visible.size
