@@ -145,6 +145,8 @@ def fuse(
     fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
     seconds = round(time.monotonic() - began, 3)
     warn_of_changes(record, fusion.record, like)
+    if not quiet:
+        _say_corrections(fusion)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
@@ -153,6 +155,19 @@ def fuse(
         h, w = fusion.picture.size
         say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
+
+
+def _say_corrections(fusion: Fusion) -> None:
+    """Tells the user what was corrected in the sources, but for what a warning has named."""
+    from ddfm.restoration.corrections import corrections
+
+    settings = fusion.settings
+    observed = [
+        {kind: value for kind, value in found.items() if kind != "enlarged"}
+        for found in settings.get("observed", ())
+    ]
+    for line in corrections(settings["sources"], observed, settings.get("observations")):
+        say(line, err=True)
 
 
 def _fuse_images(

@@ -47,9 +47,14 @@ def info(result: Path, as_json: bool) -> None:
 
 
 def _lines(result: Path, record: Record) -> list[str]:
+    from ddfm.restoration.corrections import corrections
+
     settings = dict(record.settings)
     lines = [f"{result}: made by ddfm {settings.pop('ddfm')}"]
     lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
+    names = [name for name, _ in record.sources]
+    found = corrections(names, record.observed, record.settings.get("observations"))
+    lines += [f"  corrected  {line}" for line in found]
     said = settings
     for name, value in record.opening.items():
         if isinstance(value, dict):  # of a volume, or of a film

@@ -87,6 +87,10 @@ def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     noise = [round(source.level, 5) for source in sources]
     digests = [picture.sha256 for picture in laid.pictures]
     about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
-    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
+    observed = [
+        ({"noise": round(255 * source.level / 2, 2)} if source.mean is not None else {}) | found
+        for source, found in zip(sources, laid.observed or [{}] * len(sources), strict=True)
+    ]
+    about |= {"observed": observed} if any(observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -36,6 +36,7 @@ from ddfm.pipeline.runner import (
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
+from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard, is_manifest
@@ -202,7 +203,9 @@ class _PairWork(Work):
         known = (*settings, "sources", "sha256")  # which a manifest has by itself
         found = {k: v for k, v in fusion.settings.items() if k not in known}
         fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
-        return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
+        by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
+        kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
+        return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept, kinds)
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:

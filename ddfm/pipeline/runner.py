@@ -81,12 +81,14 @@ class Made:
         entry: what a manifest is to say of it: at least its settings.
         words: warnings about its sources, for the summary.
         kept: what it has of persons and places, by its names, likewise.
+        corrected: what was corrected in its sources, likewise.
     """
 
     result: Any
     entry: Entry
     words: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -275,7 +277,8 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
         made = wait()
         if made is None:
             return Outcome(output, "skipped")
-        return Outcome(output, "fused", words=made.words, kept=made.kept)
+        words, kept, corrected = made.words, made.kept, made.corrected
+        return Outcome(output, "fused", words=words, kept=kept, corrected=corrected)
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise
