@@ -54,7 +54,7 @@ from ddfm.restoration.shared_noise import (
 )
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_luminance", "with_quiet_colors"]
+__all__ = ["found_in", "restored", "with_luminance", "with_quiet_colors"]
 
 Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
@@ -90,17 +90,8 @@ def restored(
         guided: whether pictures lie on each other, so that edges of one tell of those of another.
         frames: whether they are looked for where nobody said so. A body in air looks like one.
     """
-    said = observation_of_each(observations, len(pictures))
-    said = [replace(one, frame=frames) if one.frame is None else one for one in said]
-    done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
-    for k, picture in enumerate(pictures):
-        done[k] = _without_blocks(picture, said[k], denoise, found[k])
-        done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
-        if said[k].noise is None and coarse[k] == picture.size:
-            file = _plane(picture if "jpeg" in found[k] else done[k])
-            of_file = file, "jpeg" in found[k]
-            said[k] = replace(said[k], noise=_law(_plane(done[k]), *of_file, clean))
+    said = _filled_up(observations, len(pictures), frames)
+    done, coarse, found = _looked_into(pictures, said, sizes, denoise, clean)
     # Those that are sharp come first, and are guides of the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
@@ -110,6 +101,49 @@ def restored(
         of_k = said[k], sizes[k], coarse[k]
         done[k] = _sharp(done[k], *of_k, denoise, clean, guides, found[k])
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
+
+
+def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
+    """What would be found in one picture and undone, as far as it tells by itself.
+
+    Args:
+        denoise, clean, frames: as for `restored`.
+    """
+    said = _filled_up([], 1, frames)
+    (done,), (coarse,), (found,) = _looked_into([picture], said, [picture.size], denoise, clean)
+    y = _plane(done)
+    if coarse != picture.size:
+        y, _ = taken_back(y, coarse)
+    _without_noise(y, said[0], lambda x, _: x, clean, found)  # the noise is found, and left
+    return found
+
+
+def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
+    said = observation_of_each(observations, number)
+    return [replace(one, frame=frames) if one.frame is None else one for one in said]
+
+
+def _looked_into(
+    pictures: Sequence[Picture],
+    said: list[Observation],
+    sizes: Sequence[Size],
+    denoise: Denoise,
+    clean: float,
+) -> tuple[list[Picture], list[Size], list[Found]]:
+    """Pictures without blocks and defects of their sensors, their real sizes, and what was found.
+
+    The law of noise that is not white is put into `said`.
+    """
+    done, found = list(pictures), [Found() for _ in pictures]
+    coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
+    for k, picture in enumerate(pictures):
+        done[k] = _without_blocks(picture, said[k], denoise, found[k])
+        done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
+        if said[k].noise is None and coarse[k] == picture.size:
+            file = _plane(picture if "jpeg" in found[k] else done[k])
+            of_file = file, "jpeg" in found[k]
+            said[k] = replace(said[k], noise=_law(_plane(done[k]), *of_file, clean))
+    return done, coarse, found
 
 
 def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
