@@ -225,12 +225,7 @@ class Fuser:
         for word in laid.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
         task = task_of(laid.pictures, self.config)
-        done = self._run([laid], task, watch, first_guess)
-        fusion = results(done, watch, self.settings(task))[0]
-        if samples:
-            fusion = replace(fusion, uncertainty=done.uncertainty(samples))
-        if attribution:
-            fusion = replace(fusion, attribution=done.attribution())
+        (fusion,) = self._fuse([laid], task, watch, first_guess, samples, attribution)
         words = fusion.words[len(laid.words) :]
         for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
@@ -253,6 +248,8 @@ class Fuser:
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
+        samples: int = 0,
+        attribution: bool = False,
     ) -> Iterator[Fusion]:
         """Fuses pairs, or larger groups, one after the other, each as it would be fused alone.
 
@@ -261,10 +258,17 @@ class Fuser:
                 more than `together` of them, and of the results, are in memory at a time.
             together: how many consecutive groups of one size go through the network at once. More
                 than 1 is faster on a GPU, whose kernels then differ in the last digits of a float.
+            samples, attribution: as for a single fusion; `together` is 1 then.
         """
+        check_samples(samples)
+        if attribution:
+            check_attribution(self.config)
+        if samples or attribution:
+            together = 1
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
             for some in _chunks(alike, together):
-                yield from self._fuse(some, task, Watch(progress, callback, trajectory))
+                watch = Watch(progress, callback, trajectory)
+                yield from self._fuse(some, task, watch, None, samples, attribution)
 
     def save_transform(self, path: str | os.PathLike[str]) -> None:
         """Writes the transform by which every pair is aligned."""
@@ -314,9 +318,23 @@ class Fuser:
             noted["head"] = self.dmfuse.fingerprint
         return noted
 
-    def _fuse(self, groups: Sequence[Registered], task: str, watch: Watch) -> list[Fusion]:
-        """Groups of one size, one number and one task, together."""
-        return results(self._run(groups, task, watch), watch, self.settings(task))
+    def _fuse(
+        self,
+        groups: Sequence[Registered],
+        task: str,
+        watch: Watch,
+        guess: np.ndarray | None = None,
+        samples: int = 0,
+        attribution: bool = False,
+    ) -> list[Fusion]:
+        """Groups of one size, one number and one task, together; of maps there is one group."""
+        done = self._run(groups, task, watch, guess)
+        fusions = results(done, watch, self.settings(task))
+        if samples:
+            fusions = [replace(fusions[0], uncertainty=done.uncertainty(samples))]
+        if attribution:
+            fusions = [replace(fusions[0], attribution=done.attribution())]
+        return fusions
 
     def _run(
         self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None

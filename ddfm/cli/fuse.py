@@ -15,7 +15,7 @@ from ddfm.cli.alignment import align_options, alignment_settings, check_alignmen
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
-from ddfm.cli.images import OfImages, image_options
+from ddfm.cli.images import BOTH, OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
@@ -125,10 +125,19 @@ def fuse(
     check_metadata(settings)
     alone, progress = len(sources) == 1, False if quiet else None
     if sources[0].is_dir():
-        refuse(said_of(of_images), "images, not for folders")
+        refuse([name for name in said_of(of_images) if name not in BOTH], "images, not for folders")
         opening = of_files.opening(alone=alone, longest=None, record=record)
+        beside = of_images.beside(None)
         return fuse_files_of_folders(
-            sources, output, settings, of_folders, opening, save_transform, progress, as_json
+            sources,
+            output,
+            settings,
+            of_folders,
+            opening,
+            save_transform,
+            beside,
+            progress,
+            as_json,
         )
     to_stdout = {"--format"} if output == DASH else set()
     refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")

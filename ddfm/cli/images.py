@@ -15,16 +15,19 @@ from ddfm.cli.writing import OutputPath
 if TYPE_CHECKING:
     from ddfm.pipeline.beside import Beside
 
-__all__ = ["OfImages", "image_options"]
+__all__ = ["BOTH", "OfImages", "image_options"]
 
 PREVIEW = 512  # pixels of the longest side
+# Options that name a file for images, and a folder for folders, and what goes with them.
+BOTH = ("--check", "--uncertainty", "--samples", "--attribution")
 
 image_options = all_of(
     click.option(
         "--check",
         type=OutputPath(),
         metavar="FILE",
-        help="Write an image that shows the alignment: checkerboard and edges, before and after.",
+        help="Write an image that shows the alignment: checkerboard and edges, before and after; "
+        "for folders, a folder.",
     ),
     click.option(
         "--save-sources",

@@ -19,7 +19,8 @@ trust_options = all_of(
         type=OutputPath(),
         metavar="FILE",
         help="Write how far each pixel may be off, given the noise of the sources: numbers (.tif), "
-        "or a picture with a scale; for a volume, a volume; for a film, a film.",
+        "or a picture with a scale; for a volume, a volume; for a film, a film; for folders, a "
+        "folder.",
     ),
     click.option(
         "--samples",
@@ -33,7 +34,7 @@ trust_options = all_of(
         metavar="FILE",
         help="Write from which source each pixel has its level and its details, and what no source "
         "shows: shares (.tif), or a picture with a legend; for a volume, a volume; for a film, a "
-        "film.",
+        "film; for folders, a folder.",
     ),
 )
 
