@@ -44,6 +44,7 @@ from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
+from ddfm.registration.transform import save_transforms
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples
 
@@ -275,7 +276,7 @@ class Fuser:
         transform = self.config.found_transform()
         if transform is None:
             raise InputError("this fuser has no transform of its own to be saved")
-        transform.save(path)
+        save_transforms(transform, path)
 
     def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
         """What groups must share to go through the network together."""

@@ -37,7 +37,7 @@ align_options = all_of(
         "transform_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Align A to B by a transform that --save-transform wrote.",
+        help="Align A to B, or each of more sources, as a file that --save-transform wrote says.",
     ),
     click.option(
         "--save-transform",
@@ -59,9 +59,9 @@ def alignment_settings(
     align: str, align_to: str | None, transform_file: Path | None, crop: str
 ) -> dict[str, Any]:
     """The keywords of a `Fuser`."""
-    from ddfm.registration.transform import Transform
+    from ddfm.registration.transform import load_transforms
 
-    transform = None if transform_file is None else Transform.load(transform_file)
+    transform = None if transform_file is None else load_transforms(transform_file)
     if transform is not None and align != "none":
         raise click.UsageError("--align finds a transform, and --transform gives one; use either")
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}

@@ -49,11 +49,10 @@ class Beside:
         for kind in self.views:
             check_view(kind, self.colormap)
 
-    def check(self, output: Path, number: int, *, moves: bool) -> None:
+    def check(self, output: Path, *, moves: bool) -> None:
         """Raise before the work is done, where there is no place for it, or nothing to write.
 
         Args:
-            number: how many sources there are.
             moves: whether sources are laid on one another.
         """
         for path in self.views_of(output):
@@ -61,8 +60,6 @@ class Beside:
         if self.transform is not None:
             if not moves:
                 raise InputError("a transform is saved (--save-transform) where --align finds one")
-            if number > 2:
-                raise InputError("a transform (--save-transform) is of two sources")
             check_writable(self.transform)
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
@@ -110,11 +107,11 @@ class Beside:
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:
-        """The transform of a pair, and a look at how all sources lie."""
+        """The transforms of the sources, and a look at how they lie."""
         if self.transform is None and self.sheet is None:
             return
         from ddfm.registration.sheet import alignment_sheet
-        from ddfm.registration.transform import Transform
+        from ddfm.registration.transform import Transform, save_transforms
 
         about = fusion.settings["alignment"]
         used = []
@@ -123,8 +120,10 @@ class Beside:
             as_it_lies = Transform.framed(transform.moving, transform.fixed)
             used.append(transform if found["applied"] else as_it_lies)
         if self.transform is not None:
-            transform = used[0]
-            transform.save(self.transform)
+            of_each: list[Transform | None] = [None] * len(pictures)
+            for found, transform in zip(about, used, strict=True):
+                of_each[found["source"]] = transform
+            save_transforms(used[0] if len(used) == 1 else of_each, self.transform)
         if self.sheet is not None:
             moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)

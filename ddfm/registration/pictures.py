@@ -43,7 +43,7 @@ def lay(
     pictures: Sequence[Picture],
     how: str = "none",
     *,
-    transform: Transform | None = None,
+    transform: Transform | Sequence[Transform | None] | None = None,
     reference: int = 1,
     crop: bool = False,
     look: bool = True,
@@ -52,21 +52,26 @@ def lay(
 
     Args:
         how: "none" leaves them as they are, and warns of what is surely off; "auto", or a model.
-        transform: from the one that is moved to the reference, which then is not searched.
+        transform: from the one that is moved to the reference, which then is not searched; of
+            more than two, one for each, and None for the reference.
         reference: the index of the picture that stays.
         crop: whether to keep what all of them see, and no more.
         look: whether pictures that are to be left as they are, are looked at.
     """
     fixed = pictures[reference]
-    if transform is not None and len(pictures) != 2:
-        raise InputError("a transform is of a pair; sources of three or more are aligned each")
+    if isinstance(transform, Transform) and len(pictures) != 2:
+        raise InputError(
+            "the transform (--transform) is of a pair; three or more sources need one for each, as "
+            "--save-transform writes them"
+        )
+    of_each = transform if isinstance(transform, Sequence) else [transform] * len(pictures)
     seen, done, about, words = bridged(fixed), [], [], []
-    for k, picture in enumerate(pictures):
-        if k != reference and (transform is not None or how != "none" or look):
+    for k, (picture, given) in enumerate(zip(pictures, of_each, strict=True)):
+        if k != reference and (given is not None or how != "none" or look):
             whole = bridged(picture)
-            found = _found(seen, whole, how, transform)
-            applied = transform is not None or (how != "none" and found.sure)
-            words += _words(found, picture, fixed, how, transform)
+            found = _found(seen, whole, how, given)
+            applied = given is not None or (how != "none" and found.sure)
+            words += _words(found, picture, fixed, how, given)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:
