@@ -1,3 +1,3 @@
 """The version, where every module can ask for it."""
 
-__version__ = "0.13.0"
+__version__ = "0.14.0"

@@ -1,8 +1,10 @@
-"""The command line: parse, call one function below, print. No logic; and every error is one line.
+"""The command line: each command parses its options, calls a function of a lower room and prints.
 
-Each file here holds the commands of one subject. To add some, write them in a file of their own,
-with all imports but click's inside of the functions (`ddfm --help` must not wait for torch), and
-name them at the end of this file.
+There is no logic here, and every error is one line.
+
+Each file holds the commands of one subject. To add a command, write it in a file of its own,
+import everything except click inside its functions (`ddfm --help` must not wait for torch), and
+list it at the end of this file.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ OUT_OF_MEMORY = (
 
 
 class Program(click.Group):
-    """A group of commands whose errors are one line each, with documented exit codes."""
+    """The group of all commands: each error is one line, and exit codes are as documented."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs.setdefault("prog_name", "ddfm")
@@ -64,11 +66,13 @@ class Program(click.Group):
         return super().make_context(*args, **{"default_map": read_defaults(self)} | kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuses options that were copied with dashes in place of hyphens."""
+        """Refuses options whose hyphens became dashes, as in text copied from a web page."""
         for word in args:
             if word.startswith(DASHES) and not os.path.exists(word):
                 option = ("-" if len(word) == 2 else "--") + word[1:]
-                raise click.UsageError(f"{word} begins with a dash, not with a hyphen: {option}")
+                raise click.UsageError(
+                    f"{word} begins with a dash instead of a hyphen; type {option}"
+                )
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -78,19 +82,19 @@ class Program(click.Group):
         if args and args[0] not in self.commands and ("." in args[0] or os.path.exists(args[0])):
             sources = shlex.join(args)
             hint = sources if "-o" in args else f"{sources} -o fused.png"
-            raise click.UsageError(f"{args[0]} is no command; to fuse, say: ddfm fuse {hint}")
+            raise click.UsageError(f"{args[0]} is not a command; to fuse, type: ddfm fuse {hint}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would make 1 of it, which means something else here
+        except BrokenPipeError:  # click would exit with 1, which means something else here
             return _closed_pipe()
 
     def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
             code = super().main(*args, **kwargs)
-            if sys.stdout is not None:  # `>&-`
+            if sys.stdout is not None:  # None after `>&-`
                 sys.stdout.flush()  # a closed pipe may show only here
             return code if isinstance(code, int) else DONE
         except BrokenPipeError:
@@ -117,28 +121,28 @@ class Program(click.Group):
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """On a signal to end, removes half-written files, and ends at once.
+    """Removes half-written files and ends the process at once when a signal asks for it.
 
-    Not by an exception, which whatever is running, imports above all, could swallow.
+    It raises no exception: the code that is running, an import above all, could swallow it.
     """
     before: dict[int, Any] = {}
 
     def end(number: int, _: object) -> None:
         for other in before:
-            signal.signal(other, signal.SIG_IGN)  # a second signal must not interrupt this
+            signal.signal(other, signal.SIG_IGN)  # a second signal must not interrupt this one
         if number == signal.SIGINT:
             with suppress(OSError):
                 os.write(2, f"{_new_line()}ddfm: error: interrupted\n".encode())
-        # Nothing is imported here: it may be this import that was interrupted.
+        # Import nothing here: the signal may have interrupted this very import.
         discard = getattr(sys.modules.get("ddfm.storage.atomic"), "discard_all", None)
         if discard is not None:
             discard()
         os._exit(128 + number)
 
-    with suppress(ValueError):  # outside of the main thread, which alone may handle signals
+    with suppress(ValueError):  # raised outside the main thread, which alone may handle signals
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows has two of them
-            # Unless `nohup`, or a calling program, has set its own handling.
+            number = getattr(signal, name, None)  # Windows has only two of them
+            # Leave what `nohup` or a calling program has set.
             if number is not None and signal.getsignal(number) in _AS_FOUND:
                 before[number] = signal.signal(number, end)
     try:
@@ -149,26 +153,29 @@ def _orderly_end() -> Iterator[None]:
 
 
 def _as_file(error: click.ClickException) -> str:
-    """A hint for a file whose name was taken for an option."""
+    """A hint for a file whose name, beginning with a hyphen, was taken for an option."""
     if not isinstance(error, click.NoSuchOption):
         return ""
     meant = [name for name in sorted(os.listdir()) if name.startswith(error.option_name)]
-    return f" The file is {shlex.quote(f'./{meant[0]}')}." if meant else ""
+    return f" If you mean the file, type {shlex.quote(f'./{meant[0]}')}." if meant else ""
 
 
 def _new_line() -> str:
-    """A line break after a progress bar, which only a terminal has."""
+    """A line break to leave the line of a progress bar, which only a terminal shows."""
     return "\n" if sys.stderr is not None and sys.stderr.isatty() else ""
 
 
 def _closed_pipe() -> int:
-    """`| head` has seen enough. Python flushes once more at its end, and needs a place to do so."""
+    """Returns the exit code after a reader such as `| head` has closed the pipe.
+
+    Python flushes standard output once more when it exits, and needs somewhere to write.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CLOSED_PIPE
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    """Prints warnings of ddfm as one line, and all others as Python does."""
+    """Prints a warning: those of ddfm as one line, all others as Python does."""
     if issubclass(category, DdfmWarning):
         say("ddfm: warning: " + " ".join(str(message).split()), err=True)
     else:
@@ -192,9 +199,10 @@ def _help_for(error: click.ClickException) -> str:
 )
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 def main() -> None:
-    """Make one picture of several of one scene: infrared and visible, MRI and CT, exposures, ...
+    """Fuse several images of one scene into one: infrared and visible, MRI and CT, exposures, ...
 
-    They must match pixel by pixel (be registered), or --align aligns them. Nothing is uploaded.
+    The images must match pixel by pixel (be registered), or --align aligns them. Nothing is
+    uploaded.
 
     \b
     Examples:
@@ -203,23 +211,23 @@ def main() -> None:
       ddfm volume mri.nii.gz ct.nii.gz -o fused.nii.gz
       ddfm priors list
 
-    Defaults of options can be set in a file ddfm.toml of the folder ([fuse] task = "medical"), or
-    in the environment (DDFM_FUSE_TASK=medical).
+    To change the default of an option, write it into a file ddfm.toml in the folder where you
+    start ddfm ([fuse] task = "medical"), or set an environment variable (DDFM_FUSE_TASK=medical).
 
     \b
     Exit codes:
-      0    done
-      1    some of many failed; the others are done (a file in no pair is only reported)
-      2    bad input or usage, no result; one line on standard error says what, and what to do
-      130  interrupted; 143 or 129 if told to end by SIGTERM or SIGHUP
+      0    success
+      1    some of many results failed, all others are written (unpaired files are only reported)
+      2    bad input or usage, no result; one line on standard error says what is wrong
+      130  interrupted (Ctrl-C); 143 if ended by SIGTERM, 129 by SIGHUP
     """
 
 
-@main.command("help", short_help="Show the help of a command, as --help does.")
+@main.command("help", short_help="Show the help of a command.")
 @click.argument("command", required=False)
 @click.pass_context
 def show_help(ctx: click.Context, command: str | None) -> None:
-    """Show the help of ddfm, or of one of its commands."""
+    """Show the help of ddfm or of one of its commands, like --help."""
     group = ctx.find_root()
     if command is None:
         click.echo(group.get_help())
@@ -233,7 +241,7 @@ def show_help(ctx: click.Context, command: str | None) -> None:
 @main.command(short_help="Print a script for shell completion.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that makes a shell complete commands and options.
+    """Print a script with which your shell completes the commands and options of ddfm.
 
     \b
     Examples:
@@ -243,7 +251,7 @@ def completion(shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     maker = get_completion_class(shell)
-    assert maker is not None, "click knows these three"
+    assert maker is not None, "click supports these three shells"
     click.echo(maker(main, {}, "ddfm", "_DDFM_COMPLETE").source())
 
 

@@ -1,4 +1,4 @@
-"""Options about sources that are not registered."""
+"""Options for sources that are not registered."""
 
 from __future__ import annotations
 
@@ -22,35 +22,39 @@ align_options = all_of(
         default="none",
         show_default=True,
         metavar="HOW",
-        help="Align the sources: auto finds the simplest model that fits; shift, similarity, "
-        "affine or homography use that model; flow follows parallax, too (pairs and folders of "
-        "pairs); once finds one transform for all (folders and films).",
+        help="How to align sources that are not registered. none: not at all; auto: by the "
+        "simplest model that fits; shift, similarity, affine or homography: by this model; flow: "
+        "like auto, and follow parallax (pairs and folders of pairs); once: by one transform for "
+        "all pairs of folders or all frames of a film.",
     ),
     click.option(
         "--align-to",
         metavar="a|b|NUMBER",
-        help="The source that stays where it is; the first is 1.  [default: the one whose size "
-        "--resize asks for, or the middle one; of two, b]",
+        help="The source that stays in place while the others are aligned to it: a, b, or its "
+        "number, counted from 1.  [default: the source whose size --resize asks for, else the "
+        "middle one; of two, b]",
     ),
     click.option(
         "--transform",
         "transform_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Align A to B, or each of more sources, as a file that --save-transform wrote says.",
+        help="Align A to B, or each of three or more sources, with a file that --save-transform "
+        "wrote, instead of --align.",
     ),
     click.option(
         "--save-transform",
         type=OutputPath(),
         metavar="FILE",
-        help="Write the transform that was found, as JSON.",
+        help="Also write the transform that --align found, as JSON.",
     ),
     click.option(
         "--crop",
         metavar="none|common",
         default="none",
         show_default=True,
-        help="Keep the frame of the source that stays (none), or what all sources see (common).",
+        help="none keeps the whole frame of the source that stays in place; common keeps only the "
+        "area that all sources show.",
     ),
 )
 
@@ -58,17 +62,19 @@ align_options = all_of(
 def alignment_settings(
     align: str, align_to: str | None, transform_file: Path | None, crop: str
 ) -> dict[str, Any]:
-    """The keywords of a `Fuser`."""
+    """Return these options as keywords of a `Fuser`."""
     from ddfm.registration.transform import load_transforms
 
     transform = None if transform_file is None else load_transforms(transform_file)
     if transform is not None and align != "none":
-        raise click.UsageError("--align finds a transform, and --transform gives one; use either")
+        raise click.UsageError(
+            "--align finds a transform and --transform reads one; use only one of them"
+        )
     return {"align": align, "align_to": align_to, "transform": transform, "crop": crop}
 
 
 def check_alignment(settings: dict[str, Any]) -> None:
-    """Raise if options of the alignment are given, and nothing is aligned."""
+    """Raise if options of the alignment are given although nothing is aligned."""
     if not checked(settings).moves:
         said = {"--align-to": "align_to", "--crop": "crop"}
         idle = (None, "none")
@@ -77,10 +83,10 @@ def check_alignment(settings: dict[str, Any]) -> None:
 
 
 def check_transform_output(config: FusionConfig, save_transform: Path | None) -> None:
-    """Raise before the work is done if there would be no transform, or no place to write it."""
+    """Raise before any work is done if there is no transform to write, or it cannot be written."""
     from ddfm.storage.outputs import check_writable
 
     if save_transform is not None:
         if not config.moves:
-            raise click.UsageError("--save-transform needs --align, which finds one")
+            raise click.UsageError("--save-transform needs --align, which finds the transform")
         check_writable(save_transform)

@@ -25,60 +25,85 @@ if TYPE_CHECKING:
 __all__ = ["bench", "folder_names"]
 
 
-@click.command(cls=WritingCommand, short_help="Fuse sets of pairs, measure, and write a report.")
+@click.command(
+    cls=WritingCommand, short_help="Compare methods on sets of pairs, and write a report."
+)
 @click.argument(
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER..."
 )
-@click.option("--out", required=True, type=OutputPath(), metavar="DIR", help="The folder to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=OutputPath(),
+    metavar="DIR",
+    help="The folder for fused images, tables, plots and report.html.",
+)
 @fuser_options
 @resize_option
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="A table per configuration, with keywords of ddfm.Fuser; options given here hold for all.",
+    help="A file with one table for each configuration to compare, of keywords of ddfm.Fuser; "
+    "options of the command line apply to all that do not set them.",
 )
-@click.option("--baselines", is_flag=True, help="Also average, maximum, Laplacian pyramid, ...")
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Also compare with average, maximum, Laplacian pyramid and guided filter.",
+)
 @click.option(
     "--also",
     multiple=True,
     metavar="NAME=DIR",
-    help="Also measure the results of another method, in DIR/SET/ or DIR, named like the pairs.",
+    help="Also measure the results of another method: images in DIR/SET/ or DIR, named like the "
+    "pairs. May be given several times.",
 )
 @click.option(
     "--degrade",
     multiple=True,
     metavar="KIND=AMOUNT",
-    help="Also fuse degraded sources: noise=15, scale-a=4, blur-a=1.5, stripes-a=6, jpeg-a=30, "
-    "frame-a=0.7, dead-a=0.001, rician-b=10, poisson-a=4, several with commas, or mixed. With "
-    "--baselines, also after restoration by classical methods. May be given several times.",
+    help="Also fuse degraded sources; KIND degrades all of them, KIND-a only A. noise=15, "
+    "rician=10 and stripes=6: standard deviation in grey levels of 255; poisson=4: levels per "
+    "photon; scale=4: times smaller; blur=1.5: sigma in pixels; jpeg=30: quality; frame=0.7: "
+    "share of the area left; dead=0.001: share of the pixels; several separated by commas; or "
+    "mixed. With --baselines, classical restoration is compared, too. May be given several times.",
 )
-@click.option("--subfolders", metavar="A,B,...", help="Names of the subfolders, if others.")
-@click.option("--limit", type=click.IntRange(1), help="Use at most so many pairs of each set.")
-@click.option("--only", metavar="NAME,...", help="Use these pairs only, of any set.")
+@click.option(
+    "--subfolders",
+    metavar="A,B,...",
+    help="Names of the subfolders of each FOLDER.  [default: one of the pairs of names above]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Use at most this many pairs of each FOLDER.")
+@click.option(
+    "--only", metavar="NAME,...", help="Use only the pairs of these names, in whichever FOLDER."
+)
 @ssim_range_option
 @click.option(
     "--columns",
     metavar="EN,VIF,...",
-    help="Metrics in tables.md and tables.tex.  [default: those of papers, and of the task]",
+    help="Metrics shown in tables.md and tables.tex, separated by commas.  [default: those usual "
+    "in papers, and those of the task]",
 )
 @click.option(
     "--detect",
     "boxes",
     type=click.Path(path_type=Path),
     metavar="BOXES.csv",
-    help="Also score what detectors find of these boxes, in all results and in each source.",
+    help="Also score how many of these boxes each --detector finds, in all results and in each "
+    "source.",
 )
 @click.option(
     "--detector",
     "detectors",
     multiple=True,
     metavar="FILE",
-    help="FILE.onnx, with FILE.json beside it, or FILE.py:FUNCTION; may be given several times.",
+    help="A detector for --detect: FILE.onnx with FILE.json beside it, or FILE.py:FUNCTION. May "
+    "be given several times.",
 )
 @shard_option(
-    "Only the I-th of N parts of the pairs, as for `ddfm fuse`; a run without it then writes the "
-    "report."
+    "Fuse only the I-th of N parts of the pairs, such as 3/8 (see `ddfm fuse --help`); afterwards, "
+    "the same command without --shard writes the report."
 )
 @verify_option
 @quiet_option
@@ -101,11 +126,11 @@ def bench(
     quiet: bool,
     **settings: Any,
 ) -> int | None:
-    """Fuse the pairs of each FOLDER, measure, and write tables, plots and report.html.
+    """Fuse the pairs of each FOLDER, measure the results, and write tables, plots and report.html.
 
-    A FOLDER holds two subfolders of equally named files: ir and vi, CT and MRI, PET and MRI, SPECT
-    and MRI, over and under, or others by --subfolders, two or more. An interrupted run goes on
-    where it was.
+    A FOLDER holds two subfolders with files of the same names: ir and vi, CT and MRI, PET and MRI,
+    SPECT and MRI, over and under; or those that --subfolders names, two or more. To continue an
+    interrupted run, give the same command again.
 
     \b
     Examples:
@@ -121,7 +146,9 @@ def bench(
     from ddfm.bench import detect
 
     if bool(detectors) != (boxes is not None):
-        raise click.UsageError("--detect names the boxes, --detector who looks for them: give both")
+        raise click.UsageError(
+            "--detect names the boxes and --detector what looks for them; give both"
+        )
 
     names = folder_names(subfolders)
     whats = [room.find_degradation(said) for said in degrade]
@@ -160,7 +187,7 @@ def bench(
 def _methods(
     settings: dict[str, Any], config: Path | None, baselines: bool, also: tuple[str, ...]
 ) -> list[Method]:
-    """The rows of the tables: configurations of ours, baselines, and the results of others."""
+    """The methods to compare: configurations of ddfm, baselines, and the results of others."""
     import ddfm.bench as room
 
     others = dict(_named(text) for text in also)
@@ -172,20 +199,20 @@ def _methods(
 
 
 def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | None:
-    """The names in --subfolders: two, or, unless `only_two`, more."""
+    """The names in --subfolders: two or more, or, with `only_two`, exactly two."""
     if text is None:
         return None
     names = tuple(part.strip() for part in text.split(","))
     if len(names) < 2 or not all(names) or (only_two and len(names) > 2):
         number = "two names" if only_two else "two names or more"
-        raise click.UsageError(f"--subfolders takes {number} with commas between, such as near,far")
+        raise click.UsageError(f"--subfolders takes {number} separated by commas, such as near,far")
     return names
 
 
 def _check_all_found(names: list[str], sets: list[Dataset]) -> None:
     found = {pair.name for dataset in sets for pair in dataset.pairs}
     if missing := [name for name in names if name not in found]:
-        raise click.UsageError(f"--only {missing[0]}: no set has a pair of this name")
+        raise click.UsageError(f"--only {missing[0]}: no FOLDER has a pair of this name")
 
 
 def _named(text: str) -> tuple[str, Path]:

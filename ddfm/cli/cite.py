@@ -39,10 +39,10 @@ PROGRAM = f"""\
 
 @click.command(short_help="Print what to cite, as BibTeX.")
 def cite() -> None:
-    """BibTeX of this program and of the papers that its methods come from.
+    """Print BibTeX entries of ddfm and of the papers that its methods come from.
 
-    The default of `ddfm fuse` has DDFM's frame and an evidence model of its own; `--likelihood
-    paper` is DDFM as published, and `--method dmfuse` follows DMFuse.
+    By default, `ddfm fuse` uses the sampling loop of DDFM with a likelihood of its own;
+    `--likelihood paper` is DDFM as published, and `--method dmfuse` follows DMFuse.
 
     \b
     Examples:

@@ -1,13 +1,13 @@
-"""Defaults of options that the user sets once: a file `ddfm.toml`, and the environment.
+"""Defaults of options that users set once, in a file `ddfm.toml` or in the environment.
 
     [fuse]
     task = "medical"
     overlay = "iron"
 
-stands for `ddfm fuse --task medical --overlay iron`, and what is said on the command line goes
-before it. The file lies in the folder where ddfm is started, or where $DDFM_CONFIG says. In the
-environment every option has the name DDFM_COMMAND_OPTION (DDFM_FUSE_TASK), which goes before the
-file.
+stands for `ddfm fuse --task medical --overlay iron`. The file lies in the folder where ddfm is
+started, or $DDFM_CONFIG holds its path. In the environment, every option has the name
+DDFM_COMMAND_OPTION (DDFM_FUSE_TASK). The command line overrides the environment, which overrides
+the file.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ddfm.errors import InputError, unknown
 __all__ = ["read_defaults"]
 
 NAME = "ddfm.toml"
-OWN = {"volume": {"task": "medical"}}  # volumes are medical, where images are not
+OWN = {"volume": {"task": "medical"}}  # unlike images, volumes are medical unless specified
 
 
 def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
-    """The defaults of each command of a group, by the names of its options."""
+    """The defaults of each command of a group: {command: {parameter: value}}."""
     said = os.environ.get("DDFM_CONFIG")
     path = Path(said or NAME)
     if said is None and not path.is_file():
@@ -40,12 +40,12 @@ def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
 
 
 def _options(group: click.Group, name: str, table: Any, path: Path) -> dict[str, Any]:
-    """The options of one command, by the names of its parameters."""
+    """The options in the table of one command, by the names of its parameters."""
     command = group.commands.get(name)
     if command is None:
         raise InputError(f"{path}: {unknown('command', name, group.commands)}")
     if not isinstance(table, dict):
-        raise InputError(f"{path}: [{name}] is a table of options, such as task = 'medical'")
+        raise InputError(f"{path}: [{name}] must be a table of options, such as task = 'medical'")
     known = {
         spelling.lstrip("-"): parameter.name
         for parameter in command.params

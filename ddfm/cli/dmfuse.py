@@ -24,59 +24,94 @@ __all__ = ["train_dmfuse"]
     required=True,
     type=OutputPath(),
     metavar="DIR",
-    help="Weights, checkpoints, sheets, the learning curve; a run found there goes on.",
+    help="The folder for weights, checkpoints, sample sheets and the learning curve; a run that "
+    "was interrupted there continues.",
 )
-@click.option("--prior", default="default", show_default=True, help="Whose features to read.")
+@click.option(
+    "--prior",
+    default="default",
+    show_default=True,
+    help="The prior whose features the head reads (see `ddfm priors list`).",
+)
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Weights to start from, of a head of the same kind.",
+    help="Weights of a head of the same design, to start from.",
 )
-@click.option("--loss", metavar="NAME", help="distilled or published.  [default: distilled]")
-@click.option("--t", metavar="5,50,100", help="Timesteps of the features.  [default: 5]")
+@click.option(
+    "--loss",
+    metavar="NAME",
+    help="What the head learns: distilled (the results of the default likelihood) or published "
+    "(the loss of the paper).  [default: distilled]",
+)
+@click.option(
+    "--t",
+    metavar="5,50,100",
+    help="Timesteps whose features are used, separated by commas.  [default: 5]",
+)
 @click.option(
     "--noise",
     metavar="NAME",
-    help="fixed (one pattern for all) or random (as published).  [default: fixed]",
+    help="The noise that is added before the features are computed: fixed (the same for all "
+    "images) or random (as published).  [default: fixed]",
 )
-@click.option("--no-attention", is_flag=True, help="Leave the criss-cross attention out.")
-@click.option("--plain", is_flag=True, help="Learned convolutions in place of the features.")
+@click.option("--no-attention", is_flag=True, help="Leave out the criss-cross attention.")
+@click.option(
+    "--plain", is_flag=True, help="Use learned convolutions in place of the features of the prior."
+)
 @click.option(
     "--output",
     metavar="NAME",
-    help="blend (of the sources, corrected) or tanh (as published).  [default: blend]",
+    help="How the head makes the image: blend (of the sources, with a correction) or tanh (as "
+    "published).  [default: blend]",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 1800]"
+    "--steps",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="Number of training steps.  [default: 1800]",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="NUMBER", help="Crops in a step.  [default: 3]"
+    "--batch", type=click.IntRange(1), metavar="NUMBER", help="Crops per step.  [default: 3]"
 )
 @click.option(
     "--crops",
     type=click.IntRange(1),
     metavar="NUMBER",
-    help="Crops whose features are kept.  [default: 640]",
+    help="Number of crops to train on, whose features are computed once.  [default: 640]",
 )
 @click.option(
     "--size",
     type=click.IntRange(32),
     metavar="NUMBER",
-    help="Side of a crop in pixels.  [default: 160]",
+    help="Side of a crop in pixels, at least 32.  [default: 160]",
 )
 @click.option("--lr", type=float, metavar="NUMBER", help="Learning rate.  [default: 0.001]")
 @click.option(
-    "--seed", type=int, metavar="NUMBER", help="Of everything random in the training.  [default: 0]"
+    "--seed",
+    type=int,
+    metavar="NUMBER",
+    help="Seed of everything random in the training.  [default: 0]",
 )
 @click.option(
     "--cache",
     type=OutputPath(),
     metavar="DIR",
-    help="Where the features are kept, for several runs.  [default: DIR/features]",
+    help="The folder where the features are kept, which several runs can share.  [default: "
+    "features in the folder of --out]",
 )
-@click.option("--subfolders", metavar="A,B", help="Names of the subfolders, if not known.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@click.option(
+    "--subfolders",
+    metavar="A,B",
+    help="Names of the two subfolders.  [default: ir,vi or another known pair]",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+)
 @reading_options
 @quiet_option
 def train_dmfuse(
@@ -92,12 +127,13 @@ def train_dmfuse(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Train the head of DMFuse on the registered pairs of a FOLDER, or go on with a killed run.
+    """Train the head of DMFuse on the registered pairs of a FOLDER, or continue a killed run.
 
-    FOLDER holds two subfolders of equally named files: ir and vi, or others by --subfolders. The
-    prior stays as it is. What the default likelihood makes of all crops, which the head is to
-    learn, and the prior's features of them are computed first, and kept. Defaults are those of the
-    head that comes with ddfm. The last line printed is the file of the weights.
+    FOLDER holds two subfolders with files of the same names: ir and vi, or those that --subfolders
+    names. The prior is not changed. First, the features of the prior and the results of the default
+    likelihood, which the head learns to reproduce, are computed for all crops and kept. The
+    defaults are those of the head that comes with ddfm. The last line printed is the path of the
+    weights.
 
     \b
     Examples:
@@ -134,5 +170,5 @@ def _timesteps(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise click.UsageError(
-            "--t takes timesteps with commas between, such as 5,50,100"
+            "--t takes timesteps separated by commas, such as 5,50,100"
         ) from None

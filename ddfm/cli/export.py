@@ -16,14 +16,23 @@ __all__ = ["export"]
 @click.command(cls=WritingCommand, short_help="Write ONNX files, for programs without Python.")
 @click.argument("graph", metavar="default|tone|dmfuse|prior|noise|color")
 @click.option(
-    "-o", "--output", type=OutputPath(), metavar="FILE", help="Where to.  [default: GRAPH.onnx]"
+    "-o",
+    "--output",
+    type=OutputPath(),
+    metavar="FILE",
+    help="The ONNX file to write.  [default: GRAPH.onnx]",
 )
-@click.option("--prior", default="default", show_default=True, help="Of dmfuse and prior.")
+@click.option(
+    "--prior",
+    default="default",
+    show_default=True,
+    help="The prior to export, for dmfuse and prior.",
+)
 @click.option(
     "--task",
     default="ir-visible",
     show_default=True,
-    help="Of default and tone: ir-visible, medical, multi-exposure or multi-focus.",
+    help="The task, for default and tone: ir-visible, medical, multi-exposure or multi-focus.",
 )
 @quiet_option
 def export(graph: str, output: Path | None, prior: str, task: str, quiet: bool) -> None:
@@ -31,14 +40,14 @@ def export(graph: str, output: Path | None, prior: str, task: str, quiet: bool) 
 
     \b
     default  the default likelihood for two sources without noise
-    tone     the step after it: levels are spread
-    dmfuse   the second method: the prior's features and the head, in one pass
-    prior    the diffusion prior: x at timestep t becomes the clean image expected
-    noise    how much noise is in a picture, which says whether `default` is for it
-    color    fused luminance and the colours of the sources become R, G and B
+    tone     the step after `default`, which spreads the levels
+    dmfuse   the second method: the features of the prior and the head, in one pass
+    prior    the diffusion prior: takes x at timestep t, gives the expected clean image
+    noise    measures the noise of an image, to decide whether `default` suits it
+    color    makes R, G and B of the fused luminance and the colours of the sources
 
-    All take images of any height and width; docs/export.md says what goes in and comes out. The
-    default takes minutes to convert, and a processor for itself.
+    All take images of any height and width; docs/export.md describes inputs and outputs. Converting
+    `default` takes minutes of one processor.
 
     \b
     Examples:
@@ -54,7 +63,7 @@ def export(graph: str, output: Path | None, prior: str, task: str, quiet: bool) 
     if prior != "default" and graph not in ("dmfuse", "prior"):
         refuse(["--prior"], "dmfuse and prior")
     check_prior(prior)
-    from ddfm.export.onnx import export_onnx  # and with it torch
+    from ddfm.export.onnx import export_onnx  # imports torch
 
     export_onnx(graph, path, prior, task)
     if not quiet:

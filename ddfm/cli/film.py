@@ -48,33 +48,35 @@ __all__ = ["film", "fuse_film"]
 @click.option(
     "--pattern",
     metavar="A:B",
-    help="Folders: the names of a pair of frames, as for `ddfm fuse`.",
+    help="Folders: how the frames of a pair are named, as for `ddfm fuse`, such as "
+    "'ir_{}.png:vis_{}.png'.",
 )
 @click.option(
     "--rate",
     type=float,
-    help="Frames per second of the result.  [default: of the videos; 25 for folders]",
+    help="Frames per second of the result.  [default: those of the sources; 25 for folders]",
 )
 @click.option(
     "--no-temporal-denoising",
     is_flag=True,
-    help="Do not average noise over time where nothing moves.",
+    help="Do not reduce noise by averaging over time where nothing moves.",
 )
 @click.option(
     "--audio",
     default="auto",
     show_default=True,
-    metavar="a|b|none",
-    help="Whose sound a video gets: that of A, of B, of the one that has any (auto), or none.",
+    metavar="auto|a|b|none",
+    help="Whose sound a video gets: that of A (a), of B (b), of the one that has any (auto), or "
+    "none.",
 )
 @click.option(
     "--warm",
     is_flag=True,
-    help="Begin each frame with the previous result; for likelihood default, or with --start.",
+    help="Start each frame from the previous result; for the default likelihood, or with --start.",
 )
 @shard_option(
-    "Fuse only the I-th of N ranges of frames (3/8, auto/8, auto; as for `ddfm fuse`): into the "
-    "folder, or into FILE.part-3-of-8.mp4 beside the output. `ddfm merge` then joins them."
+    "Fuse only the I-th of N ranges of frames (3/8, auto/8 or auto; see `ddfm fuse --help`), into "
+    "the folder or into FILE.part-3-of-8.mp4 beside the output; `ddfm merge` then joins them."
 )
 @trust_options
 @verify_option
@@ -108,10 +110,10 @@ def film(
 ) -> None:
     """Fuse two registered films without flicker: A is infrared, B visible.
 
-    Each is a video, or a folder of frames, in the order of the numbers in their names. Noise is
-    averaged over time where nothing moves, all frames get the same noise of the sampler, and
-    contrast follows the scene slowly. If the output is a folder, an interrupted run goes on where
-    it was; with --warm it starts again.
+    Each film is a video, or a folder of frames ordered by the numbers in their names. To avoid
+    flicker, noise is averaged over time where nothing moves, the sampler uses the same random noise
+    for all frames, and the contrast follows the scene slowly. If the output is a folder, giving the
+    same command again continues an interrupted run; with --warm it starts anew.
 
     \b
     Examples:
@@ -150,7 +152,7 @@ def fuse_film(
     save_transform: Path | None = None,
     **how: Any,
 ) -> None:
-    """Fuses a film as `ddfm film` does, and reports on standard error."""
+    """Fuses a film as `ddfm film` does, and reports to standard error."""
     check_there((a, b))
     config = checked(settings)
     stage("loading")

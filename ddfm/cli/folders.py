@@ -1,4 +1,4 @@
-"""Options about folders of images, and `ddfm fuse` for them."""
+"""Options for folders of images, and what `ddfm fuse` does with folders."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ folder_options = all_of(
     click.option(
         "--pattern",
         metavar="A:B...",
-        help="Folders: the names of a pair, with {} for what they share and * for anything: "
-        "'{}_thermal.png:{}_rgb.jpg'.  [default: names without words such as ir, vis]",
+        help="Folders: how the files of a pair are named, with {} for what their names share and "
+        "* for anything, such as '{}_thermal.png:{}_rgb.jpg'.  [default: names that are equal "
+        "apart from words such as ir and vis]",
     ),
     click.option(
         "--format",
         metavar="SUFFIX",
-        help="Folders and standard output: the format of results.  [default: png; in folders tif "
-        "for pairs of TIFF files]",
+        help="Folders and standard output: the format of the results, such as tif.  [default: "
+        "png; in folders, tif for pairs of TIFF files]",
     ),
-    click.option("--dry-run", is_flag=True, help="Folders: print the pairs, and do nothing."),
+    click.option("--dry-run", is_flag=True, help="Folders: print the pairs and do nothing."),
     shard_option(
-        "Folders: only the I-th of N parts, so that N processes share the work: 3/8; or auto/8, or "
-        "auto, if Slurm or Kubernetes says which this is. See `ddfm merge`."
+        "Folders: fuse only the I-th of N parts, such as 3/8, so that N processes share the work; "
+        "auto/8 or auto in a job array of Slurm, auto/8 in an Indexed Job of Kubernetes. Then see "
+        "`ddfm merge`."
     ),
     click.option(
         "--engine",
         metavar="threads|dask",
-        help="Folders: threads reads ahead and writes behind in this process; dask uses a worker "
-        "per processor, or those of --scheduler.  [default: threads]",
+        help="Folders: threads fuses in this process, while other threads read and write; dask "
+        "uses one worker per processor, or the workers of --scheduler.  [default: threads]",
     ),
     click.option(
         "--scheduler",
@@ -55,7 +57,7 @@ folder_options = all_of(
 
 @dataclass(frozen=True)
 class OfFolders:
-    """The options about folders."""
+    """The values of these options."""
 
     pattern: str | None
     format: str | None
@@ -77,9 +79,11 @@ def fuse_files_of_folders(
     progress: bool | None,
     as_json: bool,
 ) -> int | None:
-    """Fuses the pairs of folders, reports what happened, and returns the exit code."""
+    """Fuses the pairs of folders, reports the outcome, and returns the exit code."""
     if save_transform is not None and settings["align"] != "once":
-        raise click.UsageError("--save-transform is for one pair, or goes with --align once")
+        raise click.UsageError(
+            "--save-transform is for one pair; with folders it goes with --align once"
+        )
     if len(sources) == 1 and said.pattern is not None:
         refuse(["--pattern"], "two folders or more")
     from ddfm.imaging.writing import output_suffix
@@ -88,7 +92,7 @@ def fuse_files_of_folders(
 
     if said.format is not None:
         output_suffix(said.format)
-    fuser = Unloaded(settings)  # a plan, or a finished folder, needs no prior
+    fuser = Unloaded(settings)  # --dry-run and finished folders need no prior
     first, *others = sources
     summary = fuse_folders(
         first,

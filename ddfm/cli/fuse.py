@@ -52,8 +52,8 @@ __all__ = ["fuse"]
     "--output",
     required=True,
     type=OutputPath(),
-    help="The file to write; its suffix says the format: .png, .tif, .jpg, .webp, .bmp or .jp2. "
-    "For folders, a folder; - is standard output.",
+    help="The file to write, in the format of its suffix: .png, .tif, .jpg, .webp, .bmp or .jp2; "
+    "for folders, the folder to write into; - is standard output.",
 )
 @fuser_options
 @resize_option
@@ -80,15 +80,15 @@ def fuse(
 ) -> int | None:
     """Fuse images of one scene: A is infrared, CT, PET, ..., and B is visible, MRI, ...
 
-    They match pixel by pixel, or are aligned by --align auto. There may be any number of them:
-    exposures, or pictures of differing focus (--task). The result has their size, and the depth of
-    the deepest one. Colours are kept.
+    The images must match pixel by pixel; otherwise --align auto aligns them. There may be more than
+    two: exposures, or photographs focused at different distances (--task). The result has their
+    size and the bit depth of the deepest one. Colours are kept.
 
-    One radiometric JPEG of a FLIR camera, or a folder of them, is enough: it holds both. Videos are
-    fused as by `ddfm film`.
+    A radiometric JPEG of a FLIR camera, or a folder of them, is enough: each file holds both
+    images. Two videos are fused as by `ddfm film`.
 
-    In two folders, or more, images are paired by their names. What was done before with the same
-    settings is skipped, so that an interrupted run goes on where it was.
+    In two or more folders, images are paired by their names. Results of an earlier run with the
+    same settings are skipped, so the same command continues an interrupted run.
 
     \b
     Examples:
@@ -143,7 +143,7 @@ def fuse(
     refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")
     films = sum(map(is_video, sources))
     if films and not films == len(sources) == 2:
-        raise click.UsageError("a film is fused with one other film; pass two")
+        raise click.UsageError("a film can only be fused with one other film; give two films")
     if films:
         refuse(said_of(of_images) | said_of(of_files), "images, not for films")
         fuse_film(sources[0], sources[1], output, settings, quiet, save_transform=save_transform)
@@ -188,7 +188,7 @@ def _fuse_images(
     suffix: str | None,
     quiet: bool,
 ) -> Fusion:
-    """Fuses one scene, and writes the result with everything beside it."""
+    """Fuses one scene, and writes the result and the other outputs that were asked for."""
     from ddfm.imaging.sources import common_size, read_sources
     from ddfm.imaging.writing import check_output, output_suffix
 
@@ -209,11 +209,11 @@ def _fuse_images(
         size = common_size(pictures, config.resize)
     if opening.longest is not None and not quiet:
         height, width = size
-        say(f"a preview of {width} x {height} pixels, not the whole picture", err=True)
+        say(f"this is a preview of {width} x {height} pixels, not the full size", err=True)
     if output != DASH:
         check_output(output, size)
     prepare_for_large(size)
-    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+    from ddfm.fuser import Fuser  # imports torch, so only after all checks
 
     fuser = Fuser(**settings)
     fusion = fuser(*pictures, progress=False if quiet else None, **beside.asked)

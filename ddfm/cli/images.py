@@ -1,4 +1,4 @@
-"""Options about one scene: how it is fused, and what is written beside the result."""
+"""Options for one scene: previews, and what is written beside the result."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BOTH", "OfImages", "image_options"]
 
-PREVIEW = 512  # pixels of the longest side
-# Options that name a file for images, and a folder for folders, and what goes with them.
+PREVIEW = 512  # longest side of a preview, in pixels
+# Options that name a file for images and a folder for folders, and the option that goes with them.
 BOTH = ("--check", "--uncertainty", "--samples", "--attribution")
 
 image_options = all_of(
@@ -26,38 +26,40 @@ image_options = all_of(
         "--check",
         type=OutputPath(),
         metavar="FILE",
-        help="Write an image that shows the alignment: checkerboard and edges, before and after; "
-        "for folders, a folder.",
+        help="Also write an image that shows the alignment: checkerboard and edges, before and "
+        "after; for folders, a folder of such images.",
     ),
     click.option(
         "--save-sources",
         type=OutputPath(),
         metavar="DIR",
-        help="Write the sources as they were fused: enlarged, without noise, stripes and blur.",
+        help="Also write the sources as they were fused: enlarged, and without noise, stripes and "
+        "blur.",
     ),
     click.option(
         "--preview",
         is_flag=True,
-        help=f"Fuse at a small size, the longest side {PREVIEW} pixels, for a quick look.",
+        help=f"Fuse a reduced version, at most {PREVIEW} pixels on the longest side, for a quick "
+        "look.",
     ),
     click.option(
         "--save-steps",
         type=OutputPath(),
         metavar="DIR",
-        help="Write the estimate of every step, before and after the likelihood.",
+        help="Also write the estimate of each step, before and after the likelihood, as PNG.",
     ),
     trust_options,
     click.option(
         "--show",
         multiple=True,
         metavar="VIEW",
-        help="Also write a picture for viewing beside the result: side-by-side, before-after or "
+        help="Also write an image for viewing, next to the result: side-by-side, before-after or "
         "overlay (temperatures in false colours). May be given several times.",
     ),
     click.option(
         "--overlay",
         metavar="MAP",
-        help="Also write the result with temperatures in these false colours, and their scale: "
+        help="Also write the result overlaid with temperatures in false colours, and their scale: "
         "iron, ember, hot, ice or green.",
     ),
 )
@@ -65,7 +67,7 @@ image_options = all_of(
 
 @dataclass(frozen=True)
 class OfImages:
-    """The options about one scene."""
+    """The values of these options."""
 
     check: Path | None
     save_sources: Path | None
@@ -79,11 +81,11 @@ class OfImages:
 
     @property
     def longest(self) -> int | None:
-        """The number of pixels that the longest side is reduced to."""
+        """The pixels that the longest side is reduced to, or None."""
         return PREVIEW if self.preview else None
 
     def beside(self, save_transform: Path | None) -> Beside:
-        """What is written beside the result."""
+        """What to write beside the result."""
         from ddfm.pipeline.beside import Beside
 
         views = dict.fromkeys([*self.show, *(["overlay"] if self.overlay else [])])

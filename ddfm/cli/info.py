@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Show what made a result, or what a picture is.")
+@click.command(short_help="Show how a result was made, or what an image is.")
 @click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
 def info(result: Path, as_json: bool) -> None:
-    """Show what made a result: version, weights, settings, and the sha256 of the sources.
+    """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
-    This record is in the file, unless it was stripped. The command that made the result repeats it
-    with --like RESULT. Of a picture without a record, it shows size, depth, the values in use, and
-    what `ddfm fuse` would correct: noise, stripes, ... With --json, null stands for a volume or a
-    film without a record.
+    The file holds this record unless it was made with --strip. To fuse again in the same way, use
+    the same command with --like RESULT. Of an image without a record, show its size, depth and
+    values, and what `ddfm fuse` would correct in it. With --json, a volume or a film without a
+    record gives null.
 
     \b
     Examples:
@@ -46,20 +46,20 @@ def info(result: Path, as_json: bool) -> None:
     if record is not None:
         echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
         return
-    stage("looking into the picture")
+    stage("examining the image")
     from ddfm.pipeline.looked import look_into
 
     looked = look_into(result)
     if as_json:
         echo_json(looked)
     else:
-        say(f"{result}: nothing in it says that ddfm made it, or how")
+        say(f"{result}: holds no record of how ddfm made it")
         if looked is not None:
             say("\n".join(_looks(looked)))
 
 
 def _looks(looked: dict[str, Any]) -> Iterator[str]:
-    """What a picture is that ddfm did not make, and what it would do to it."""
+    """Lines about an image without a record: what it is, and what a fusion would correct."""
     from ddfm.restoration.corrections import corrections
 
     depth = {"uint8": "8 bits", "uint16": "16 bits"}.get(looked["dtype"], "floating point")
@@ -92,7 +92,7 @@ def _lines(result: Path, record: Record) -> list[str]:
     lines += [f"  corrected  {line}" for line in found]
     said = settings
     for name, value in record.opening.items():
-        if isinstance(value, dict):  # of a volume, or of a film
+        if isinstance(value, dict):  # further settings of a volume or a film
             said |= {f"{name} {key}": each for key, each in value.items()}
         else:
             said[name] = value

@@ -10,22 +10,25 @@ from ddfm.cli.options import quiet_option, verify_option
 
 __all__ = ["merge"]
 
-UNSEEN = "what failed, or never began, is not counted: the same command without --shard makes it"
+UNSEEN = (
+    "results that failed or never began are not counted; the command without --shard makes them"
+)
 
 
-@click.command(short_help="Join what runs with --shard have made.")
+@click.command(short_help="Join the results of runs with --shard.")
 @click.argument("out", type=click.Path(path_type=Path))
 @verify_option
 @quiet_option
 def merge(out: Path, verify: bool, quiet: bool) -> int | None:
-    """Join what shards have made, and report what is missing.
+    """Join the results of runs with --shard, and report which are missing.
 
-    Missing is what was made and is gone. What failed, or was never begun, is not known here.
+    A result is missing if it was made and is gone; results that failed or were never begun are not
+    known here.
 
-    OUT is a folder of `ddfm fuse --shard` or `ddfm film --shard`, whose manifests become one; or
-    the video whose parts `ddfm film --shard` has made, which are joined without encoding them
-    again. Folders, volumes and benchmarks do not need this: a run without --shard finds what is
-    there, and fuses what is missing.
+    OUT is a folder that `ddfm fuse --shard` or `ddfm film --shard` wrote, whose manifests become
+    one; or the video whose parts `ddfm film --shard` wrote, which are joined without encoding them
+    again. Folders, volumes and benchmarks do not need this: the same command without --shard finds
+    what is done and fuses what is missing.
 
     \b
     Examples:

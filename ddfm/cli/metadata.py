@@ -1,4 +1,4 @@
-"""Options about metadata, and about repeating what made a result."""
+"""Options for metadata, and for repeating an earlier fusion."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _like = click.option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="RESULT",
-    help="Use the settings that made this result (see `ddfm info`), except those given here; the "
-    "same sources give the same bytes.",
+    help="Use the settings that made this result (see `ddfm info`), except for options given "
+    "here; the same sources then give the same bytes.",
 )
 metadata_options = all_of(
     click.option(
         "--metadata-from",
-        metavar="WHOSE",
+        metavar="auto|a|b|none",
         default="auto",
         show_default=True,
-        help="Whose EXIF, XMP and coordinates the result gets: a, b, none, or auto: those of the "
-        "source that gives the colour, else of B.",
+        help="The source whose EXIF, XMP and coordinates the result gets: A (a), B (b), none, or "
+        "the one that gives the colour, else B (auto).",
     ),
     click.option(
         "--strip",
         is_flag=True,
-        help="Write no metadata: no EXIF, no colour profile, no record of what made the picture.",
+        help="Write no metadata: no EXIF, no colour profile, and no record for `ddfm info`.",
     ),
     _like,
 )
@@ -48,7 +48,7 @@ record_options = all_of(
     click.option("--strip", is_flag=True, help="Write no record of the settings for `ddfm info`."),
     _like,
 )
-_CALLED = {  # keywords whose option has another name
+_CALLED = {  # keywords of functions whose parameter on the command line has another name
     "transform": "transform_file",
     "temporal_denoising": "no_temporal_denoising",
     "more_windows": "window_c",
@@ -60,13 +60,13 @@ _CALLED = {  # keywords whose option has another name
 def as_recorded(
     like: Path | None, settings: dict[str, Any], how: dict[str, Any], kind: str = "picture"
 ) -> tuple[dict[str, Any], dict[str, Any], Record | None]:
-    """The settings of the command line; those not given there from the record in --like, if any.
+    """Settings, taken from the record of --like where the command line does not give them.
 
     Args:
-        like: the result with the record.
+        like: the result that holds the record; without it, the settings are returned unchanged.
         settings: keywords of a `Fuser`.
         how: further settings, of a volume or a film.
-        kind: what the result must be.
+        kind: what the result must be: "picture", "volume" or "film".
     """
     if like is None:
         return settings, how, None
@@ -85,11 +85,13 @@ def as_recorded(
 def check_metadata(settings: dict[str, Any]) -> None:
     """Raise if metadata is both asked for and left out."""
     if settings["strip"] and is_said("metadata_from") and settings["metadata_from"] != "none":
-        raise click.UsageError("--metadata-from keeps what --strip leaves out; use either")
+        raise click.UsageError(
+            "--metadata-from keeps metadata and --strip leaves it out; use only one of them"
+        )
 
 
 def warn_of_changes(before: Record | None, now: Record | None, like: Path | None) -> None:
-    """Warns of each thing that differs from when the result of --like was made."""
+    """Warns of each difference from the conditions under which the result of --like was made."""
     if before is None or now is None or like is None:
         return
     import warnings

@@ -24,25 +24,26 @@ __all__ = ["metrics"]
 @click.argument(
     "sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B..."
 )
-@click.option("--json", is_flag=True, help="As JSON, with all digits.")
-@click.option("--csv", is_flag=True, help="As CSV, with all digits, a line per pair.")
-@click.option("--markdown", is_flag=True, help="As a table of Markdown.")
-@click.option("--latex", is_flag=True, help="As a table of LaTeX.")
+@click.option("--json", is_flag=True, help="Print the metrics as JSON, with all digits.")
+@click.option("--csv", is_flag=True, help="Print them as CSV, with all digits, one line per image.")
+@click.option("--markdown", is_flag=True, help="Print them as a Markdown table.")
+@click.option("--latex", is_flag=True, help="Print them as a LaTeX table.")
 @click.option(
     "--metrics",
     "chosen",
     metavar="Qabf,VIF",
-    help="Only these, separated by commas.  [default: all that fit the sources; in tables those of "
-    "papers, and of the task]",
+    help="The metrics to compute, separated by commas.  [default: all that suit the sources; in "
+    "Markdown and LaTeX, those usual in papers, and those of the task]",
 )
 @click.option(
     "--task",
-    help="ir-visible (A is infrared): also targets and lights. multi-exposure: also MEF-SSIM.",
+    help="Add the metrics of a task: ir-visible adds targets and lights (A is infrared), "
+    "multi-exposure adds MEF-SSIM.",
 )
 @click.option(
     "--pattern",
     metavar="A:B[:...]",
-    help="Folders: the names of a pair of sources, as `ddfm fuse` has it.",
+    help="Folders: how the sources of a pair are named, as for `ddfm fuse`.",
 )
 @ssim_range_option
 @reading_options
@@ -55,10 +56,10 @@ def metrics(
     ssim_range: float,
     **forms: bool,
 ) -> int | None:
-    """Measure a FUSED image, or a folder of them and their mean, against the sources A and B.
+    """Measure a FUSED image, or each in a folder and their mean, against the sources A and B.
 
-    There may be more than two sources. The files of folders are matched by their names.
-    docs/metrics.md says what each metric rewards, and how it is fooled.
+    There may be more than two sources. In folders, files are matched by their names.
+    docs/metrics.md says what each metric rewards, and what misleads it.
 
     \b
     Examples:
@@ -94,16 +95,18 @@ def metrics(
 
 
 def _form(forms: dict[str, bool]) -> str | None:
-    """The one that was asked for; one on the command line goes before one set by default."""
+    """The form that was asked for; the command line overrides a default of `ddfm.toml`."""
     asked = [form for form, wanted in forms.items() if wanted]
     asked = [form for form in asked if is_said(form)] or asked
     if len(asked) > 1:
-        raise click.UsageError(f"--{asked[0]} and --{asked[1]} are two forms; use one")
+        raise click.UsageError(
+            f"--{asked[0]} and --{asked[1]} are two output formats; use only one of them"
+        )
     return asked[0] if asked else None
 
 
 def _printed(measured: FolderMetrics, several: bool, form: str | None) -> str:
-    """The metrics of one picture, or of a folder and their mean."""
+    """The metrics as text: of one image, or of each in a folder and their mean."""
     from ddfm.metrics.pooling import for_json
     from ddfm.metrics.tables import as_csv, as_latex, as_markdown
 

@@ -1,4 +1,4 @@
-"""Options about how image files are read: their levels, and temperatures."""
+"""Options for reading image files: which values are black and white, pages, temperatures."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["OfFiles", "RangeCommand", "opening_options", "say_equal", "say_level
 Levels = tuple[float, float]
 
 NAMES = ("--range-a", "--range-b")
-# Options that take two numbers, or one of these words.
+# Options that take two numbers or one of these words.
 _WORDS = {**dict.fromkeys(NAMES, ("full", "auto")), "--celsius": ("camera",)}
 
 
 class RangeCommand(WritingCommand):
-    """A command that takes one or two words behind these options, as click itself cannot."""
+    """A command whose options of `_WORDS` take one word or two numbers, which click cannot."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, self.joined(args))
 
     @staticmethod
     def joined(args: list[str]) -> list[str]:
-        """The words, two numbers being one."""
+        """The words of a command line, with the two numbers after an option joined into one."""
         joined: list[str] = []
         rest = iter(args)
         for word in rest:
@@ -70,45 +70,46 @@ opening_options = all_of(
         "--range-a",
         metavar="LOW HIGH|full|auto",
         callback=_parsed,
-        help="What is black and white in A, in its own values, such as 7000 9000; full is its "
-        "whole depth.  [default: auto; of 16 bits that use less than a fifth, that part]",
+        help="The values of A that become black and white, such as 7000 9000; full: the whole "
+        "range of its bit depth; auto: the whole range, or, if a 16-bit image uses less than a "
+        "fifth of it, the part in use.  [default: auto]",
     ),
     click.option(
-        "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="Of B, as --range-a."
+        "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="The same for B."
     ),
     click.option(
         "--page",
         type=int,
         metavar="NUMBER",
-        help="Which picture, counted from 0, of files that hold several (TIFF, GIF, WebP).  "
+        help="The image to read, counted from 0, in files that hold several (TIFF, GIF, WebP).  "
         "[default: the first]",
     ),
     click.option(
         "--celsius",
         metavar="LOW HIGH|camera",
         callback=_parsed,
-        help="FLIR: the temperatures that become black and white; camera: those the camera was set "
-        "to.  [default: by percentiles]",
+        help="FLIR: the temperatures in degrees Celsius that become black and white, or camera: "
+        "those the camera was set to.  [default: by --percentiles]",
     ),
     click.option(
         "--percentiles",
         nargs=2,
         type=float,
         metavar="LOW HIGH",
-        help="FLIR, DJI: instead, which percentage of the pixels is colder than black, and than "
-        "white.  [default: 1 99]",
+        help="FLIR, DJI: instead of --celsius, the percentages of pixels that are colder than "
+        "black and than white.  [default: 1 99]",
     ),
     click.option(
         "--grid",
         metavar="visible|thermal",
-        help="FLIR: the image whose pixels the result has.  [default: visible]",
+        help="FLIR: the image whose pixel grid the result has.  [default: visible]",
     ),
 )
 
 
 @dataclass(frozen=True)
 class OfFiles:
-    """The options about how files are read."""
+    """The values of these options."""
 
     range_a: str | Levels | None
     range_b: str | Levels | None
@@ -118,11 +119,12 @@ class OfFiles:
     grid: str | None
 
     def opening(self, *, alone: bool, longest: int | None, record: Record | None) -> Opening:
-        """How files are read; where no option says so, as in the record, if there is one.
+        """How to read the files: by these options, else as in the record, if there is one.
 
         Args:
-            alone: whether there is one radiometric file, or one folder of them.
-            longest: the number of pixels that the longest side is reduced to.
+            alone: whether there is only one radiometric file, or one folder of them.
+            longest: the pixels that the longest side is reduced to; None keeps the size.
+            record: of the result in --like.
         """
         from dataclasses import replace
         from itertools import zip_longest
@@ -133,7 +135,7 @@ class OfFiles:
         if alone:
             refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
-            refuse(["--grid"], "a FLIR file that comes alone, or a folder of them")
+            refuse(["--grid"], "a single FLIR file, or a folder of them")
         before = Opening()
         if record is not None:
             from ddfm.pipeline.again import opening
@@ -146,7 +148,7 @@ class OfFiles:
             "page": self.page,
             "longest": longest,
         }
-        if {"--celsius", "--percentiles"} & set(said):  # either says what is black and white
+        if {"--celsius", "--percentiles"} & set(said):  # either option replaces both of the record
             before = replace(before, celsius=None, percentiles=None)
         if self.range_a or self.range_b:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)
@@ -155,21 +157,21 @@ class OfFiles:
 
 
 def say_equal(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user if two sources are the same picture, which is mostly a typing error."""
+    """Tells the user if two sources are the same image, which is usually a typing error."""
     import numpy as np
 
     def equal(a: np.ndarray, b: np.ndarray) -> bool:
-        few = slice(None, None, 64)  # rows, which tell nearly all apart
+        few = slice(None, None, 64)  # a few rows suffice to tell most images apart
         return np.array_equal(a[few], b[few]) and np.array_equal(a, b)
 
     for first, second in combinations(pictures, 2):
         if equal(first.samples, second.samples):
             names = dict.fromkeys((first.name, second.name))
-            say(f"{' and '.join(names)}: two sources are the same picture", err=True)
+            say(f"{' and '.join(names)}: these two sources are the same image", err=True)
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user which pictures have their levels spread by default."""
+    """Tells the user which images have their levels spread by default."""
     from ddfm.imaging.formats.dji import COUNTS
     from ddfm.imaging.levels import used
 
@@ -177,14 +179,15 @@ def say_levels(pictures: tuple[Picture, ...]) -> None:
         if picture.unit == COUNTS and picture.range is not None:
             black, white = picture.range
             say(
-                f"{picture.name}: raw values of DJI, black is {black:g}, white {white:g}; degrees "
-                "are to be had of DJI's own Thermal SDK only",
+                f"{picture.name}: raw values of a DJI camera, black is {black:g}, white "
+                f"{white:g}; only DJI's own Thermal SDK converts them to degrees",
                 err=True,
             )
         levels = used(picture)
         if levels is not None:
             say(
                 f"{picture.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of "
-                f"16 bits, and are spread over all of it; {option} full leaves them as they are",
+                f"the 16-bit range and are spread over all of it; {option} full leaves them as "
+                "they are",
                 err=True,
             )

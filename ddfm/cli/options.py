@@ -32,7 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """A decorator that adds these options to a command, in this order in its help."""
+    """A decorator that adds these options to a command; its help lists them in this order."""
 
     def with_all(command: Command) -> Command:
         for option in reversed(options):
@@ -53,13 +53,13 @@ quiet_option = click.option(
     "--quiet",
     is_flag=True,
     callback=_silence,
-    help="No progress bar, no summary; errors only.",
+    help="Print errors only: no progress bar, no summary.",
 )
 
 verify_option = click.option(
     "--verify",
     is_flag=True,
-    help="Recognise finished work by the contents of files, not by their sizes and times.",
+    help="Compare the contents of files, not their sizes and times, to recognise finished work.",
 )
 
 ssim_range_option = click.option(
@@ -67,7 +67,7 @@ ssim_range_option = click.option(
     type=float,
     default=2.0,
     show_default=True,
-    help="Data range of SSIM: 2, as in published tables; 255 is right for 8 bits.",
+    help="Data range of SSIM: 2, as in published tables, or 255, which is right for 8-bit images.",
 )
 
 
@@ -83,20 +83,20 @@ reading_options = click.option(
     metavar="NUMBER",
     expose_value=False,
     callback=_limit_pixels,
-    help="Refuse pictures, frames and slices of more pixels than this, in millions; memory is "
-    "limited by DDFM_MAX_BYTES.  [default: 180]",
+    help="Refuse images, frames and slices of more pixels than this, in millions; the environment "
+    "variable DDFM_MAX_BYTES limits memory.  [default: 180]",
 )
 
 json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="On standard output, as JSON: what was done, and how.",
+    help="Print the outcome on standard output, as JSON.",
 )
 
 
 def shard_option(what: str) -> Callable[[Command], Command]:
-    """Which part of the work is done, a `Shard` or None; `what` is its help text."""
+    """The option --shard, whose value is a `Shard` or None; `what` is its help text."""
     return click.option("--shard", metavar="I/N", callback=_shard, help=what)
 
 
@@ -107,34 +107,34 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
 
 
 def port_option(default: int) -> Callable[[Command], Command]:
-    """The port that a command listens on."""
+    """The option --port, on which a command listens."""
     return click.option(
         "--port",
         default=default,
         show_default=True,
         type=click.IntRange(0, 65535),
-        help="The port to listen on; 0 takes any that is free.",
+        help="The port to listen on; 0 picks a free one.",
     )
 
 
 resize_option = click.option(
     "--resize",
-    metavar="HOW",
+    metavar="auto|a|b|error",
     default="auto",
     show_default=True,
-    help="If sizes differ: bring all sources to the size of A (a), of B (b), or of the finest, if "
-    "they have one shape (auto); or refuse them (error).",
+    help="If the sources differ in size: resize all to the size of A (a), of B (b), or of the "
+    "finest source, provided that all have the same aspect ratio (auto); or refuse them (error).",
 )
 
-# The arguments of `ddfm.Fuser`, by the same names, and those of all readers.
+# The arguments of `ddfm.Fuser`, by the same names, and the options of all readers.
 fuser_options = all_of(
     click.option(
         "--prior",
         metavar="NAME|PATH",
         default="default",
         show_default=True,
-        help="The network that knows what images look like: a name (see `ddfm priors list`), a "
-        "checkpoint, a folder of a diffusers model, or hf://OWNER/NAME.",
+        help="The diffusion model that knows what images look like: a name (see `ddfm priors "
+        "list`), a checkpoint file, the folder of a diffusers model, or hf://OWNER/NAME.",
     ),
     click.option(
         "--method",
@@ -146,54 +146,60 @@ fuser_options = all_of(
     click.option(
         "--head",
         metavar="FILE",
-        help="dmfuse: weights from `ddfm train-dmfuse`.  [default: the shipped ones]",
+        help="dmfuse: weights of this network, from `ddfm train-dmfuse`.  [default: those that "
+        "come with ddfm]",
     ),
     click.option(
         "--task",
         metavar="TASK",
         default="auto",
         show_default=True,
-        help="ir-visible, medical, multi-exposure, multi-focus, or auto: colour images are "
-        "exposures, or a focus stack if all are equally bright; all others infrared and visible.",
+        help="What the sources are: ir-visible, medical, multi-exposure, multi-focus, or auto: if "
+        "all are in colour, exposures, or a focus stack if all are equally bright; otherwise "
+        "infrared and visible.",
     ),
     click.option(
         "--likelihood",
         metavar="NAME",
         default="default",
         show_default=True,
-        help="How the sources pull on the result: default (ours), paper (DDFM as published) or "
-        "reference (as in its authors' program).",
+        help="How the sources determine the result: default (that of ddfm), paper (DDFM as "
+        "published) or reference (as in the program of its authors).",
     ),
     click.option(
         "--quality",
         metavar="default|fast",
         default="default",
         show_default=True,
-        help="fast makes a single pass, and uses the network only to remove noise.",
+        help="fast makes a single pass and uses the prior only to remove noise; for the default "
+        "likelihood.",
     ),
     click.option(
         "--sampler",
         metavar="NAME",
-        help="The loop from noise to image: ddim, ddpm or dpm-solver.  [default: by likelihood]",
+        help="The sampler, which goes from noise to the image: ddim, ddpm or dpm-solver.  "
+        "[default: ddim]",
     ),
     click.option(
         "--steps",
         metavar="NUMBER",
-        help="Calls of the network: a count, or a respacing of the timesteps up to --start, "
-        "such as ddim13 or 4,2.  [default: by likelihood]",
+        help="How often the prior is called: a number, or a respacing of the timesteps up to "
+        "--start, such as ddim13 or 4,2.  [default: 3; with --quality fast 1; for likelihoods "
+        "paper and reference 100]",
     ),
     click.option(
         "--start",
         type=int,
-        help="Timestep to begin at, from a first guess with the noise of that step, instead of "
-        "from pure noise.  [default: by likelihood]",
+        help="The timestep to start at, from a first guess with the noise of that step; higher is "
+        "noisier.  [default: 120; for likelihoods paper and reference the last, pure noise]",
     ),
     click.option(
         "--balance",
         type=float,
         default=0.0,
         show_default=True,
-        help="From -1, more of A (more thermal), to 1, more of B (more visible).",
+        help="From -1, more of A (more thermal), to 1, more of B (more visible); for the default "
+        "likelihood and two sources.",
     ),
     click.option(
         "--seed",
@@ -215,15 +221,15 @@ fuser_options = all_of(
         default="auto",
         show_default=True,
         help="Number format of the network: float32, bfloat16, float16, or auto: bfloat16 where "
-        "the processor has instructions for it and it makes no visible difference.",
+        "the processor has instructions for it and the difference is invisible.",
     ),
     click.option(
         "--tone",
         metavar="auto|none",
         default="auto",
         show_default=True,
-        help="auto spreads the levels of infrared and visible after the fusion, for more contrast; "
-        "none leaves them as they were fused.",
+        help="auto spreads the levels of fused infrared and visible images, for more contrast; "
+        "none leaves them as they are.",
     ),
     click.option(
         "--color",
@@ -236,8 +242,8 @@ fuser_options = all_of(
     click.option(
         "--tile",
         type=int,
-        help="Side in pixels of the tiles in which large images go through the network; 0 is no "
-        "tiles.  [default: by size]",
+        help="Side, in pixels, of the tiles in which large images go through the network: at "
+        "least 128, or 0 for no tiles.  [default: by the size of the image and the network]",
     ),
     verbose_option,
     reading_options,
@@ -245,7 +251,7 @@ fuser_options = all_of(
 
 
 def checked(settings: dict[str, Any]) -> FusionConfig:
-    """The configuration that the options say, or an error; loads neither weights nor torch."""
+    """The configuration in these options, or an error; loads neither weights nor torch."""
     from ddfm.config import FusionConfig
     from ddfm.numerics.device import check_dtype
     from ddfm.priors.catalog import check_prior
@@ -256,7 +262,7 @@ def checked(settings: dict[str, Any]) -> FusionConfig:
 
 
 def echo_json(value: object) -> None:
-    """For programs: one JSON text on standard output."""
+    """Prints a value for programs, as one JSON text on standard output."""
     import json
 
     click.echo(json.dumps(value, indent=1, default=str))

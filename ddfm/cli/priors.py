@@ -14,7 +14,7 @@ __all__ = ["priors"]
 
 @click.group(short_help="List, describe, download and check priors.")
 def priors() -> None:
-    """Priors by name: what there is, and where it lies.
+    """List, describe, download and check priors, the diffusion models that ddfm knows by name.
 
     \b
     Examples:
@@ -25,10 +25,10 @@ def priors() -> None:
     """
 
 
-@priors.command("list", short_help="List all priors that have a name.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@priors.command("list", short_help="List all priors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_priors(as_json: bool) -> None:
-    """List all priors that have a name, with their size, and whether they are there."""
+    """List all priors by name, with their size, and whether they are on this machine."""
     from ddfm.priors import catalog
 
     if as_json:
@@ -37,46 +37,60 @@ def list_priors(as_json: bool) -> None:
         say(catalog.listing())
 
 
-@priors.command(short_help="Say all that is known of a prior.")
+@priors.command(short_help="Describe a prior.")
 @click.argument("name")
 def show(name: str) -> None:
-    """Say all that is known of a prior: licence, source, size, checksum, settings."""
+    """Describe a prior: its licence, source, size, checksum and settings."""
     from ddfm.priors import catalog
 
     say(catalog.describe(name))
 
 
-@priors.command(cls=WritingCommand, short_help="Download a prior, and verify it.")
+@priors.command(cls=WritingCommand, short_help="Download a prior and verify it.")
 @click.argument("name")
-@click.option("--url", help="A mirror: the address of the file, or of the folder of several.")
-@click.option("--sha256", metavar="DIGEST", help="Of the weights, where none is published.")
-@click.option("--trust", is_flag=True, help="Take weights of which no checksum is published.")
+@click.option(
+    "--url",
+    help="Download from a mirror: the address of the file, or of the folder if there are several.",
+)
+@click.option(
+    "--sha256",
+    metavar="DIGEST",
+    help="The expected SHA-256 of the weights, if their maker publishes none.",
+)
+@click.option("--trust", is_flag=True, help="Accept weights for which no checksum is published.")
 def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
-    """Download a prior, or the rest of it after an interruption, and verify it.
+    """Download a prior and verify it; an interrupted download is completed.
 
-    It comes to $DDFM_CACHE, else to ddfm in $XDG_CACHE_HOME or ~/.cache.
+    It is kept in $DDFM_CACHE, by default the folder ddfm in $XDG_CACHE_HOME or ~/.cache.
     """
     from ddfm.priors import catalog
 
     say(catalog.get(name, url, sha256=sha256, trust=trust))
 
 
-@priors.command(short_help="Verify a prior, and measure how well it denoises.")
+@priors.command(short_help="Verify a prior and measure how well it denoises.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option(
     "--photographs",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Also measure how well it denoises the pictures there, beside a classical method.",
+    help="Also measure how well it denoises the photographs in this folder, next to a classical "
+    "method.",
 )
-@click.option("--device", default="auto", show_default=True, help="Where to measure.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Where to measure: cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+)
 @quiet_option
 def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None:
-    """Verify the files of a prior, and how well it denoises. A FILE of one's own is tried as well.
+    """Verify a prior, by NAME or from a FILE of your own, and measure how well it denoises.
 
-    Mean PSNR in dB over the middle 256 x 256 pixels of each photograph, for Gaussian noise of 15,
-    25 and 50 grey levels. Beside it stands BM3D if the package bm3d is installed, else the
-    non-local means of scikit-image, on the same noisy pictures.
+    With --photographs, print the mean PSNR in dB over the middle 256 x 256 pixels of each
+    photograph, for Gaussian noise of 15, 25 and 50 grey levels. For comparison, the same noisy
+    images are denoised by BM3D if the package bm3d is installed, else by the non-local means of
+    scikit-image.
     """
     from ddfm.priors import catalog
     from ddfm.priors.entries import ENTRIES
@@ -92,7 +106,7 @@ def check(name: str, photographs: Path | None, device: str, quiet: bool) -> None
     where = find_device(device)
     prior = load_prior(name, device=where)
     if own:
-        say(f"{name}: can be read, channels: {prior.channels}")
+        say(f"{name}: loads without errors, channels: {prior.channels}")
     if photographs is None:
         return
     from ddfm.training.yardstick import SIGMAS, compare

@@ -1,6 +1,6 @@
-"""How the process of the command line uses processors and memory. To be set before torch is loaded.
+"""How the process of the command line uses processors and memory, set before torch is loaded.
 
-Only the command line does this: a program that imports ddfm has its own wishes.
+Only the command line does this: programs that import ddfm decide for themselves.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ __all__ = ["prepare", "prepare_for_large"]
 
 WAITING = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of glibc's mallopt
-_LARGE = 2**25  # bytes; as many as glibc lets a threshold be
-_OURS = False  # whether memory is kept as said here
+_LARGE = 2**25  # bytes; the largest threshold that glibc allows
+_OURS = False  # whether `_keep_memory` has changed the settings of malloc
 
 
 def prepare() -> None:
-    """Sets both, unless torch is loaded already, and the process is another program's."""
+    """Sets up threads and memory, unless torch is loaded: then the process is another program's."""
     if "torch" not in sys.modules:
         _let_threads_sleep()
         _keep_memory()
 
 
 def _let_threads_sleep() -> None:
-    """Threads without work sleep. By default they spin, and take processors from other programs.
+    """Makes idle threads sleep; by default they spin and take processors from other programs.
 
-    Two programs that compute on two processors slow each other down sevenfold that way.
+    Spinning makes two programs that compute on two processors sevenfold slower.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # GNU's OpenMP, on Linux
@@ -36,11 +36,11 @@ def _let_threads_sleep() -> None:
 
 
 def _keep_memory() -> None:
-    """Memory of a tensor is kept for the next one of its size, and not handed back in between.
+    """Makes malloc keep the memory of a tensor for the next one, not return it in between.
 
-    By default Linux takes all large blocks back at once, and hands them out again in pages of
-    zeros: a quarter of the time of a network's call. Nothing is done where MALLOC_ variables of
-    the environment say what is wanted, or where the C library is another one.
+    By default, large blocks go back to Linux at once, and come from it again as pages filled with
+    zeros, which takes a quarter of the time of a call of the network. Nothing is changed if a
+    MALLOC_ variable is set in the environment, or if the C library is not glibc.
     """
     global _OURS
     if not sys.platform.startswith("linux") or any(x.startswith("MALLOC_") for x in os.environ):
@@ -53,9 +53,10 @@ def _keep_memory() -> None:
 
 
 def prepare_for_large(size: tuple[int, int]) -> None:
-    """Of a picture so large that a plane of it is `_LARGE`, such planes are handed back at once.
+    """Makes malloc return large planes at once, if a plane of a picture of this size is `_LARGE`.
 
-    Kept, each would leave a gap that smaller blocks nibble at, and memory would grow by half.
+    If they were kept, smaller blocks would fragment the gaps they leave, and memory would grow by
+    half.
     """
     if _OURS and 4 * size[0] * size[1] >= _LARGE:
         libc = ctypes.CDLL("libc.so.6")

@@ -1,4 +1,4 @@
-"""Options about defects of each source."""
+"""Options for the defects of each source."""
 
 from __future__ import annotations
 
@@ -15,27 +15,39 @@ _SAID: dict[str, tuple[Any, str, str]] = {
     "scale": (
         float,
         "FACTOR",
-        "How many pixels of the result one of {0} covers, along each side.  [default: estimated]",
+        "How many pixels of the result one pixel of {0} covers along each side, from 1 to 64.  "
+        "[default: estimated]",
     ),
     "blur": (
         str,
         "SIGMA",
-        "Blur of {0}, in its own pixels: the deviation of a Gaussian; or LENGTH,ANGLE of a motion; "
-        "or a picture of the blurred point (the kernel).",
+        "Blur of {0} to undo, in its own pixels: the standard deviation of a Gaussian; "
+        "LENGTH,ANGLE of a motion, in degrees; or an image file of the blur kernel.  [default: "
+        "none]",
     ),
     "noise": (
         str,
         "LEVEL",
-        "Noise of {0}, in levels of 255: 12, the standard deviation; rician,12 in MRI; poisson,4 "
-        "for photons of 4 levels each, poisson,4,2 with readout noise of 2; shared,12,0.8 for "
-        "noise blurred over 0.8 pixels.  [default: estimated]",
+        "Noise of {0} to remove, in grey levels of 255: a standard deviation such as 12; "
+        "rician,12 for MRI; poisson,4 for photons of 4 levels each, poisson,4,2 with readout "
+        "noise of 2; shared,12,0.8 for noise blurred over 0.8 pixels; 0 for none.  [default: "
+        "estimated]",
     ),
-    "stripes": (str, "KIND", "Stripes of {0}: columns, rows or none.  [default: estimated]"),
-    "mask": (str, "FILE", "A picture that is white where {0} is valid."),
+    "stripes": (
+        str,
+        "KIND",
+        "Stripes of {0} to remove: columns, rows or none.  [default: estimated]",
+    ),
+    "mask": (
+        str,
+        "FILE",
+        "An image file that is white where {0} is valid; the rest is ignored.",
+    ),
     "jpeg": (
         int,
         "QUALITY",
-        "Undo the compression of {0} with this quality; 0 is none.  [default: estimated]",
+        "JPEG quality, 1 to 100, of a compression of {0} to undo; 0 for none.  [default: "
+        "estimated]",
     ),
 }
 observation_options = all_of(
@@ -49,13 +61,14 @@ observation_options = all_of(
     click.option(
         "--as-is",
         is_flag=True,
-        help="Do not look for earlier enlargement, stripes, dead pixels, frames and JPEG blocks.",
+        help="Do not look for earlier enlargement, stripes, dead pixels, frames and JPEG blocks "
+        "in the sources; noise is still estimated.",
     ),
 )
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
-    """Moves these options from the settings into the keyword `observations`, if any are given."""
+    """Takes these options out of the settings, and returns them as the keyword `observations`."""
     from ddfm.restoration.observation import AS_IT_IS
 
     as_is = settings.pop("as_is")
@@ -76,18 +89,18 @@ def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _noise(said: str) -> float | tuple[Any, ...]:
-    """A number, or the name of a law with its own."""
+    """A standard deviation, or the name of a noise law with its numbers."""
     kind, *numbers = said.split(",")
     try:
         return (kind, *map(float, numbers)) if numbers else float(kind)
     except ValueError:
         raise InputError(
-            f"a noise is a number, rician,LEVEL, poisson,LEVELS or shared,LEVEL, not {said}"
+            f"noise must be a number, rician,LEVEL, poisson,LEVELS or shared,LEVEL, not {said}"
         ) from None
 
 
 def _blur(said: str) -> float | tuple[float, float] | str:
-    """A number, two, or the name of a file."""
+    """The deviation of a Gaussian, length and angle of a motion, or the name of a file."""
     try:
         numbers = [float(part) for part in said.split(",")]
     except ValueError:

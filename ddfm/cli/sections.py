@@ -1,4 +1,4 @@
-"""The sections of a long help text: what everybody uses first, parts of the method last."""
+"""The sections of a long help text, from what everybody uses to details of the method."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 __all__ = ["write_options"]
 
 USUAL = "Options"
-FEW = 21  # options that need no sections
+FEW = 21  # most options of a command whose help has no sections
 _SECTIONS = {
     "Views, and how certain the result is": "show overlay preview save_steps uncertainty samples "
     "attribution montage",

@@ -16,29 +16,52 @@ __all__ = ["serve"]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-@click.command(short_help="Fuse for others, over HTTP.")
-@click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen at.")
+@click.command(short_help="Run a service that fuses over HTTP.")
+@click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen on.")
 @port_option(8000)
 @click.option(
     "--workers",
     default=1,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Processes, each with its own prior.",
+    help="Number of worker processes; each loads the prior.",
 )
 @click.option(
     "--queue",
     default=16,
     show_default=True,
-    help="Requests that a worker accepts at a time; further ones are answered 503, try again.",
+    help="Requests that a worker accepts at a time; further ones are answered with 503, try again.",
 )
 @click.option(
-    "--max-upload", default=200.0, show_default=True, help="The most megabytes of a request."
+    "--max-upload",
+    default=200.0,
+    show_default=True,
+    help="The largest request in megabytes, all files together.",
 )
-@click.option("--seconds", default=120.0, show_default=True, help="The longest time of a request.")
-@click.option("--prior", default="default", show_default=True, help="See `ddfm priors list`.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, or auto.")
-@click.option("--dtype", default="auto", show_default=True, help="See `ddfm fuse --help`.")
+@click.option(
+    "--seconds",
+    default=120.0,
+    show_default=True,
+    help="The longest time in seconds that a request may take.",
+)
+@click.option(
+    "--prior",
+    default="default",
+    show_default=True,
+    help="The prior, as for `ddfm fuse`; see `ddfm priors list`.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+)
+@click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    help="Number format of the network, as for `ddfm fuse`.",
+)
 @reading_options
 def serve(
     host: str,
@@ -51,10 +74,11 @@ def serve(
     device: str,
     dtype: str,
 ) -> None:
-    """Answer POST /fuse, with two files or more, with the fused picture. No file is written.
+    """Run a service that answers POST /fuse, with two or more files, with the fused image.
 
-    It listens on this machine only, unless --host says otherwise. There is no password: if others
-    can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a form at /.
+    It writes no files. It listens on this machine only, unless --host says otherwise. There is no
+    password: if others can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a
+    form at /.
 
     \b
     Examples:

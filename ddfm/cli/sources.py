@@ -1,4 +1,4 @@
-"""Sources as they were typed: whether they are there, and if not, what was meant."""
+"""Sources as the user typed them: whether they exist, and if not, what was probably meant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_sources", "check_there"]
 
 
 def check_there(sources: Sequence[Path]) -> None:
-    """Refuses sources that do not exist, and says what was probably meant."""
+    """Refuses sources that do not exist, with a hint at what was probably meant."""
     for number, source in enumerate(sources):
         if source != DASH and not source.exists():
             raise StorageError(
@@ -31,30 +31,30 @@ def check_sources(sources: Sequence[Path]) -> None:
     others = len(sources) - len(folders)
     if folders and others:
         raise InputError(
-            f"cannot read {folders[0]}: it is a folder, not an image; folders are fused with "
+            f"cannot read {folders[0]}: it is a folder, not an image; folders are only fused with "
             f"folders, and {others} of the {len(sources)} sources "
             f"{'is' if others == 1 else 'are'} none"
         )
 
 
 def _meant(sources: Sequence[Path]) -> str:
-    """What to type in place of the first of these, if that can be told."""
+    """A hint at what to type in place of the first source, or nothing."""
     missing = sources[0]
     if str(missing).startswith(("http:", "https:")):
-        return "; of an address, download the file first"
+        return "; ddfm does not download sources, so download the file first"
     for count in range(2, len(sources) + 1):
         whole = " ".join(map(str, sources[:count]))
         if os.path.exists(whole):
-            return f"; a name with blanks goes in quotes: {shlex.quote(whole)}"
+            return f"; put a name with spaces in quotes: {shlex.quote(whole)}"
     there = _beside(missing)
     if fnmatch.filter(there, missing.name):
-        return "; without quotes, the names that fit it are put in its place"
+        return "; without quotes, the shell replaces the pattern by the names that match it"
     near = difflib.get_close_matches(missing.name, there, n=1, cutoff=0.7)
     return f"; did you mean {shlex.quote(str(missing.with_name(near[0])))}?" if near else ""
 
 
 def _beside(path: Path) -> list[str]:
-    """Names of the folder in which it would be."""
+    """The names in the folder where the path would be."""
     try:
         return sorted(os.listdir(path.parent))
     except OSError:

@@ -1,4 +1,4 @@
-"""What is being done is named on a terminal while it is done; with --verbose, everywhere."""
+"""Shows the current stage of the work on a terminal, or with --verbose wherever output goes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class _Status(logging.Handler):
-    """One line that the next one replaces, or with `verbose` a line each, with its time."""
+    """Writes each stage over the last one; with `verbose`, on a line of its own, with its time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,17 +44,17 @@ class _Status(logging.Handler):
         try:
             sys.stderr.write(text)
             sys.stderr.flush()
-        except (OSError, ValueError):  # whoever listened has gone
+        except (OSError, ValueError):  # the reader of standard error has gone
             LOG.removeHandler(self)
 
 
 _status = _Status()
-clear_status = _status.clear  # makes room for a line that stays
+clear_status = _status.clear  # call it before printing a line that stays
 
 
 @contextmanager
 def status_shown() -> Iterator[None]:
-    """On a terminal, as long as a command runs, unless it is to be quiet."""
+    """Shows stages on a terminal while a command runs, until `be_quiet` is called."""
     _status.verbose, _status.began = False, time.monotonic()
     level = LOG.level
     try:
@@ -67,7 +67,7 @@ def status_shown() -> Iterator[None]:
 
 
 def be_quiet() -> None:
-    """No more status from now on."""
+    """Shows no more stages."""
     _status.clear()
     LOG.removeHandler(_status)
 
@@ -89,5 +89,5 @@ verbose_option: Any = click.option(
     is_flag=True,
     expose_value=False,
     callback=_be_verbose,
-    help="On standard error, a line for each thing that is done, with the seconds until then.",
+    help="Print each stage of the work on standard error, with the seconds since the start.",
 )

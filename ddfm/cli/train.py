@@ -22,30 +22,37 @@ __all__ = ["train_prior"]
     required=True,
     type=OutputPath(),
     metavar="DIR",
-    help="Weights, checkpoints, samples and the learning curve; a run found there goes on.",
+    help="The folder for weights, checkpoints, samples and the learning curve; a run that was "
+    "interrupted there continues.",
 )
 @click.option(
     "--validation",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Photographs kept aside, to measure denoising on.",
+    help="A folder of other photographs, on which denoising is measured.",
 )
 @click.option(
-    "--init", type=click.Path(path_type=Path), metavar="FILE", help="Weights to start from."
+    "--init",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights to start from, in place of random ones.",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), metavar="NUMBER", help="Steps of training.  [default: 8000]"
+    "--steps",
+    type=click.IntRange(1),
+    metavar="NUMBER",
+    help="Number of training steps.  [default: 8000]",
 )
 @click.option(
     "--batch",
     type=click.IntRange(1),
     metavar="NUMBER",
-    help="Crops in a step, of 64 x 64 pixels; of larger ones fewer.  [default: 16]",
+    help="Crops of 64 x 64 pixels per step; of larger crops, fewer.  [default: 16]",
 )
 @click.option(
     "--kind", metavar="NAME", help="What the network predicts: v, eps or x0.  [default: v]"
 )
-@click.option("--optimizer", metavar="NAME", help="muon or adamw.  [default: muon]")
+@click.option("--optimizer", metavar="NAME", help="The optimizer: muon or adamw.  [default: muon]")
 @click.option("--lr", type=float, metavar="NUMBER", help="Learning rate of Muon.  [default: 0.015]")
 @click.option(
     "--adam-lr", type=float, metavar="NUMBER", help="Learning rate of AdamW.  [default: 0.001]"
@@ -54,14 +61,22 @@ __all__ = ["train_prior"]
     "--balance",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Of the steps, after which every noise level counts alike; 0 to go on from weights.  "
-    "[default: 0.5]",
+    help="The share of the steps after which all noise levels count equally; use 0 to train "
+    "further from --init.  [default: 0.5]",
 )
 @click.option(
-    "--seed", type=int, metavar="NUMBER", help="Of everything random in the training.  [default: 0]"
+    "--seed",
+    type=int,
+    metavar="NUMBER",
+    help="Seed of everything random in the training.  [default: 0]",
 )
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, ..., or auto.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+)
 @reading_options
 @quiet_option
 def train_prior(
@@ -73,10 +88,10 @@ def train_prior(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Train an unconditional prior on a FOLDER of photographs, or go on with a killed run.
+    """Train an unconditional prior on a FOLDER of photographs, or continue a killed run.
 
-    Defaults are those of the prior that comes with ddfm, for luminance. Several GPUs work together
-    under torchrun. The last line printed is the file of the weights.
+    The defaults are those of the prior that comes with ddfm, which is for luminance. Under
+    torchrun, several GPUs work together. The last line printed is the path of the weights.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Options about how certain a result is, and which source it comes from."""
+"""Options for how certain a result is, and which source each pixel comes from."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from ddfm.cli.writing import OutputPath
 
 __all__ = ["samples_for", "trust_options"]
 
-USUAL = 16  # samples
+USUAL = 16  # samples, unless --samples is given
 
 trust_options = all_of(
     click.option(
         "--uncertainty",
         type=OutputPath(),
         metavar="FILE",
-        help="Write how far each pixel may be off, given the noise of the sources: numbers (.tif), "
-        "or a picture with a scale; for a volume, a volume; for a film, a film; for folders, a "
-        "folder.",
+        help="Also write how far each pixel may be off, given the noise of the sources: as "
+        "numbers (.tif) or an image with a scale; for a volume, a volume; for a film, a film; for "
+        "folders, a folder.",
     ),
     click.option(
         "--samples",
         type=int,
         metavar="NUMBER",
-        help="From how many alternative results --uncertainty is computed.  [default: 16]",
+        help="How many alternative results --uncertainty is computed from, at least 2.  [default: "
+        "16]",
     ),
     click.option(
         "--attribution",
         type=OutputPath(),
         metavar="FILE",
-        help="Write from which source each pixel has its level and its details, and what no source "
-        "shows: shares (.tif), or a picture with a legend; for a volume, a volume; for a film, a "
-        "film; for folders, a folder.",
+        help="Also write which source the level and the details of each pixel come from, and what "
+        "no source shows: as shares (.tif) or an image with a legend; for a volume, a volume; for "
+        "a film, a film; for folders, a folder.",
     ),
 )
 
 
 def samples_for(uncertainty: Path | None, samples: int | None) -> int:
-    """How many samples are needed; 0 without --uncertainty."""
+    """The number of samples to compute; 0 without --uncertainty."""
     if uncertainty is None:
         if samples is not None:
             raise click.UsageError(
-                "--samples is how many --uncertainty is taken from; give it, too"
+                "--samples is how many results --uncertainty is computed from; give both"
             )
         return 0
     if samples is not None and samples < 2:

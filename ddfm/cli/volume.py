@@ -53,38 +53,40 @@ __all__ = ["volume"]
 @click.option(
     "--keep-identity",
     is_flag=True,
-    help="DICOM: keep patient and study of A. By default nothing is kept that identifies anyone.",
+    help="DICOM: keep the patient and the study of A; by default, nothing that identifies anyone "
+    "is kept.",
 )
 @click.option(
     "--montage",
     type=OutputPath(),
     metavar="FILE",
-    help="Also write an image of some slices: the sources above, the result below, with the "
-    "numbers of the slices, the patient's sides, and what is black and white.",
+    help="Also write an image of some slices, the sources above and the result below, with slice "
+    "numbers, the patient's sides, and the values that are black and white.",
 )
 @click.option(
     "--align",
     default="none",
     show_default=True,
-    help="Align B to A by mutual information: rigid, or affine.",
+    help="Align B to A by mutual information: rigid or affine; none trusts the positions in the "
+    "files.",
 )
 @click.option(
     "--transform",
     "transform_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Align B to A by a transform from --save-transform, 3D Slicer or ANTs: .json, .tfm, .txt "
-    "or .mat.",
+    help="Align B to A with a transform from --save-transform, 3D Slicer or ANTs (.json, .tfm, "
+    ".txt or .mat), instead of --align.",
 )
 @click.option(
     "--save-transform",
     type=OutputPath(),
     metavar="FILE",
-    help="Write the transform that was found: .json, or .tfm for 3D Slicer and ANTs.",
+    help="Also write the transform that --align found: .json, or .tfm for 3D Slicer and ANTs.",
 )
 @shard_option(
-    "Fuse only the I-th of N parts of the slices (3/8, auto/8, auto; as for `ddfm fuse`), and keep "
-    "them; the same command without this option then writes the volume."
+    "Fuse only the I-th of N parts of the slices (3/8, auto/8 or auto; see `ddfm fuse --help`), "
+    "and keep them; afterwards, the same command without --shard writes the volume."
 )
 @trust_options
 @record_options
@@ -106,10 +108,10 @@ def volume(
 ) -> None:
     """Fuse registered volumes, slice by slice: A is the MRI, B a CT, PET or SPECT, C... more.
 
-    Each is a file (NIfTI, NRRD) or a folder with a DICOM series. The result lies on the grid of A;
-    the others are resampled to it by their positions in the patient's space. An interrupted run
-    goes on where it was: until the volume is written, its slices are kept in a hidden folder beside
-    it.
+    Each volume is a file (NIfTI, NRRD and others) or a folder with a DICOM series. The result lies
+    on the grid of A; the others are resampled to it by their positions in the patient's space. The
+    same command continues an interrupted run: until the volume is written, its slices are kept in a
+    hidden folder beside it.
 
     \b
     Examples:
@@ -137,7 +139,7 @@ def volume(
     from ddfm.storage.ours import protecting
     from ddfm.volumes.files import volume_files
 
-    # Some volumes lie in several files, of which only one is named.
+    # Also protect the further files of a volume that has several, of which only one was named.
     kept = protecting(*(file for volume in sources for file in volume_files(volume)))
     click.get_current_context().with_resource(kept)
     if quiet:
@@ -150,7 +152,7 @@ def volume(
     first, second, *others = _read(sources, series, both["numbers"])
     outputs.check_grid(first)
 
-    from ddfm.fuser import Fuser  # and with it torch: only when all else is found to be right
+    from ddfm.fuser import Fuser  # imports torch, so only after all checks
 
     with kept_slices(outputs.output, shard) as folder:
         fusion = fuse_volumes(
@@ -166,7 +168,7 @@ def volume(
             attribution=outputs.attribution is not None,
             progress=False if quiet else None,
         )
-        if shard is not None:  # the other slices are not in it
+        if shard is not None:  # the volume lacks the slices of other shards
             return
         outputs.write(fusion, how["axis"])
     warn_of_changes(record, fusion.record, like)
@@ -175,7 +177,7 @@ def volume(
 
 
 def _motion(said: Any) -> Any:
-    """The transform in a file, or in a record, which may hold anything."""
+    """The transform from a file, or from a record, whose content is checked."""
     from ddfm.registration.space_files import checked_motion, read_space_transform
 
     if said is None:
@@ -187,7 +189,7 @@ def _motion(said: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """The options that say what is written."""
+    """The values of the options for outputs."""
 
     output: Path
     keep_identity: bool
@@ -197,16 +199,16 @@ class _Outputs:
     attribution: Path | None
 
     def check(self, how: dict[str, Any], number: int) -> None:
-        """Raise before so many volumes are read, if something could not be written."""
+        """Raise, before any volume is read, if an output could not be written."""
         from ddfm.imaging.writing import check_output
         from ddfm.registration.space_files import check_space_output
         from ddfm.volumes.files import check_map_output, check_planes_output, check_volume_output
 
         if self.save_transform is not None:
             if how["align"] == "none" and how["transform"] is None:
-                raise click.UsageError("--save-transform needs --align, which finds one")
+                raise click.UsageError("--save-transform needs --align, which finds the transform")
             if number > 2:
-                raise click.UsageError("--save-transform is for two volumes")
+                raise click.UsageError("--save-transform is only for two volumes")
             check_space_output(self.save_transform)
         check_volume_output(self.output)
         if self.uncertainty is not None:
@@ -217,7 +219,7 @@ class _Outputs:
             check_output(self.montage)
 
     def check_grid(self, first: Volume) -> None:
-        """Raise if a format cannot say where the grid of the first volume lies."""
+        """Raise if the format of an output cannot store the grid of the first volume."""
         from ddfm.volumes.files import check_map_output, check_volume_output
 
         check_volume_output(self.output, grid=first)
@@ -225,7 +227,7 @@ class _Outputs:
             check_map_output(self.uncertainty, grid=first)
 
     def write(self, fusion: VolumeFusion, axis: int | str | None) -> None:
-        """Writes the volume, and everything that was asked for beside it."""
+        """Writes the volume and the other outputs that were asked for."""
         from ddfm.registration.space_files import write_space_transform
         from ddfm.volumes.files import write_map
 
@@ -245,16 +247,20 @@ class _Outputs:
 
 
 def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -> list[Volume]:
-    """All volumes.
+    """Reads all volumes.
 
     Args:
-        numbers: which one of files that hold several: one for all, or, of a record, one of each.
+        series: the numbers of the DICOM series of the first volumes; None where there is only one.
+        numbers: which volume to read of files that hold several: one number for all files, or a
+            tuple with one of each, from a record.
     """
     from ddfm.volumes.files import read_volume, volume_count
 
     several = [volume_count(path) > 1 for path in sources]
     if isinstance(numbers, int) and not any(several):
-        raise click.UsageError("--volume is for files that hold several volumes, and none does")
+        raise click.UsageError(
+            "--volume is for files that hold several volumes; each of these holds one"
+        )
     each = numbers if isinstance(numbers, tuple) else [numbers] * len(sources)
     said = zip_longest(sources, several, series, each[: len(sources)])
     return [
@@ -264,15 +270,15 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
 
 
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
-    """Reports black and white, text burned into pixels, and, on a terminal, the time it took."""
+    """Reports black and white, text burned into pixels and, on a terminal, the time it took."""
     about = fusion.settings
     columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
     for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
         say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
     if fusion.volume.burned_in:
         say(
-            f"{output}: a source says that text is burned into its pixels, which may be the name "
-            "of the patient; so it may be in the result",
+            f"{output}: the header of a source says that text is burned into its pixels; the "
+            "result may show it, too, and it may be the name of the patient",
             err=True,
         )
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Options about volumes: which ones are read, what is black and white in them, and their slices."""
+"""Options for volumes: which ones are read, their black and white, and their slices."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["OfVolumes", "volume_options"]
 volume_options = all_of(
     click.option(
         "--axis",
-        help="Slices to fuse: axial, coronal, sagittal, or an index, 0 to 2.  "
-        "[default: those of the best resolution]",
+        help="The slices to fuse: axial, coronal, sagittal, or the index, 0 to 2, of the axis "
+        "across them.  [default: those of the best resolution]",
     ),
-    click.option("--window-a", metavar="WINDOW", help="Of A, as --window-b."),
+    click.option("--window-a", metavar="WINDOW", help="The same for A, as --window-b."),
     click.option(
         "--window-b",
         metavar="WINDOW",
-        help="What is black and white in a CT: brain, subdural, bone, soft-tissue, mediastinum, "
-        "lung, or LEVEL/WIDTH (40/80 or 40,80).  [default: soft-tissue for CT, percentiles for all "
-        "others]",
+        help="The window of B, a CT, whose ends become black and white: brain, subdural, bone, "
+        "soft-tissue, mediastinum, lung, or LEVEL/WIDTH (40/80 or 40,80).  [default: soft-tissue "
+        "for CT, --percentiles for all others]",
     ),
     click.option(
         "--percentiles",
@@ -32,55 +32,63 @@ volume_options = all_of(
         default=(0.5, 99.5),
         show_default=True,
         metavar="LOW HIGH",
-        help="What is black and white in all others, as percentiles of values above background.",
+        help="The percentiles, of values above the background, that become black and white where "
+        "there is no window.",
     ),
-    click.option("--colormap-a", metavar="MAP", help="Of A, as --colormap-b."),
+    click.option("--colormap-a", metavar="MAP", help="The same for A, as --colormap-b."),
     click.option(
         "--colormap-b",
         metavar="MAP",
-        help="Colours of an activity: hot, ember, ice, green or none.  "
+        help="The colours of B, the activity in a PET or SPECT: hot, ember, ice, green or none.  "
         "[default: hot for DICOM of PET and SPECT, none for all others]",
     ),
     click.option(
         "--fwhm-b",
         metavar="WIDTH",
-        help="Resolution of B, a PET or SPECT, as the full width at half maximum of a point, such "
-        "as 5mm: it is undone on the grid of A. 0 is that of its voxels alone.  "
-        "[default: B is interpolated]",
+        help="Undo the blur of B, a PET or SPECT, on the grid of A: the full width at half "
+        "maximum of a point in millimetres, such as 5mm, from 0 (only that of the voxels) to "
+        "100.  [default: B is interpolated]",
     ),
     click.option(
-        "--window-c", multiple=True, metavar="WINDOW", help="Of C; given again, of those after it."
+        "--window-c",
+        multiple=True,
+        metavar="WINDOW",
+        help="The same for C; given again, for the volumes after it.",
     ),
     click.option(
-        "--colormap-c", multiple=True, metavar="MAP", help="Of C; given again, of those after it."
+        "--colormap-c",
+        multiple=True,
+        metavar="MAP",
+        help="The same for C; given again, for the volumes after it.",
     ),
-    click.option("--series-a", type=int, metavar="NUMBER", help="Of A, as --series-b."),
+    click.option("--series-a", type=int, metavar="NUMBER", help="The same for A, as --series-b."),
     click.option(
         "--series-b",
         type=int,
         metavar="NUMBER",
-        help="The series, where a DICOM folder has several.",
+        help="The number of the DICOM series to read as B, if its folder has several.",
     ),
     click.option(
         "--volume",
         "number",
         type=int,
         metavar="NUMBER",
-        help="Which volume, counted from 0, of files that hold several: times, directions, echoes.",
+        help="The volume to read, counted from 0, of files that hold several (times, directions, "
+        "echoes).",
     ),
     click.option(
         "--together",
         type=click.IntRange(1),
         default=1,
         show_default=True,
-        help="Slices that go through the network at once; more make a GPU faster.",
+        help="How many slices go through the network at once; more keep a GPU busier.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class OfVolumes:
-    """The options about volumes."""
+    """The values of these options."""
 
     axis: str | None
     window_a: str | None
@@ -97,7 +105,7 @@ class OfVolumes:
     number: int | None
 
     def how(self) -> dict[str, Any]:
-        """Keywords of `fuse_volumes`."""
+        """Return these options as keywords of `fuse_volumes`."""
         return {
             "axis": self.axis,
             "window_a": self.window_a,
@@ -112,7 +120,7 @@ class OfVolumes:
         }
 
     def which(self) -> dict[str, Any]:
-        """Which volumes are read, by the names that a record has."""
+        """Which volumes to read, under the names used in a record."""
         return {"series_a": self.series_a, "series_b": self.series_b, "numbers": self.number}
 
 
@@ -120,4 +128,6 @@ def _millimetres(said: str) -> float:
     try:
         return float(said.removesuffix("mm"))
     except ValueError:
-        raise click.UsageError(f"--fwhm-b is millimetres, such as 5mm, not {said}") from None
+        raise click.UsageError(
+            f"--fwhm-b must be a width in millimetres, such as 5mm, not {said}"
+        ) from None

@@ -18,22 +18,23 @@ __all__ = ["web"]
     "--runtime",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Build SITE first, with the folder dist of the npm package onnxruntime-web.",
+    help="Build SITE first; DIR is the folder dist of the npm package onnxruntime-web.",
 )
 @click.option(
     "--graphs",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Take what `ddfm export` wrote there.  [default: it is made, which takes minutes]",
+    help="The folder of graphs that `ddfm export` wrote, for --runtime.  [default: they are made, "
+    "which takes minutes]",
 )
-@click.option("--build-only", is_flag=True, help="Do not serve it.")
+@click.option("--build-only", is_flag=True, help="Build SITE with --runtime, but do not serve it.")
 @port_option(8080)
 def web(site: Path, runtime: Path | None, graphs: Path | None, build_only: bool, port: int) -> None:
-    """Serve the page in the folder SITE, on this machine only.
+    """Serve the web page in the folder SITE, on this machine only.
 
-    Two pictures that are dropped on it are fused in the browser. Nothing is uploaded, no other host
-    is asked for anything, and what was opened once works without a network. The folder is fit for
-    any static host.
+    The page fuses two images that are dropped on it in the browser. Nothing is uploaded, no other
+    host is contacted, and once opened the page works without a network. Any static host can serve
+    the folder.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def web(site: Path, runtime: Path | None, graphs: Path | None, build_only: bool,
     if runtime is not None:
         build_site(site, runtime, graphs)
     elif graphs is not None or build_only:
-        raise click.UsageError("--graphs and --build-only are for building, with --runtime")
+        raise click.UsageError("--graphs and --build-only need --runtime, which builds the page")
     check_site(site)
     if build_only:
         say(site)

@@ -1,8 +1,8 @@
-"""What commands write: outputs are told apart from inputs, which are never written to.
+"""Commands that write files, and never write to their inputs.
 
-A command that writes is a `WritingCommand`, and each of its options that names an output is an
-`OutputPath`. Every other path that it is given is protected; files that ddfm did not write are
-replaced only with `--overwrite`.
+A command that writes is a `WritingCommand`, and each of its options that names an output has the
+type `OutputPath`. Every other path that it is given is protected; files that ddfm did not write
+are replaced only with `--overwrite`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class WritingCommand(click.Command):
             click.Option(
                 ["--overwrite"],
                 is_flag=True,
-                help="Also replace files that ddfm did not write. Sources never are.",
+                help="Also replace files that ddfm did not write; sources are never replaced.",
             )
         )
 
@@ -59,12 +59,12 @@ class WritingCommand(click.Command):
         written = {value.resolve() for value in values[True] if value is not None}
         for value in values[False]:
             yield value
-            # Where results are to lie among the sources, those of an earlier run do.
+            # An output folder that is also a source may hold results of an earlier run.
             if isinstance(value, Path) and value.is_dir() and value.resolve() not in written:
                 yield from value.iterdir()
 
 
 def say(message: object, *, err: bool = False) -> None:
-    """Prints a line, with control characters from file names or servers made visible."""
+    """Prints a line, and makes control characters from file names or servers visible."""
     clear_status()
     click.echo(printable(message), err=err)

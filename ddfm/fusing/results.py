@@ -1,4 +1,4 @@
-"""Results of a run, with the colour, the depth and the metadata of their sources."""
+"""Makes results from a run, with the colour, depth and metadata of their sources."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["results"]
 
 
 def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]:
-    """One for each group.
+    """The results of a run, one for each group.
 
     Args:
-        settings: what all of them were made with.
+        settings: those that all of them were made with.
     """
     config, size = run.config, run.size
     planes = run.fused[:, 0].float().cpu().numpy()
@@ -48,7 +48,10 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
 
 
 def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
-    """Gives the shares of the sources in rows of the fused levels, if colours are mixed by them."""
+    """A function for the shares of the sources in the levels, if colours are mixed by them.
+
+    It takes a slice of rows.
+    """
     likelihood = run.likelihood
     if likelihood is None or run.config.task not in MIXED:
         return None
@@ -62,7 +65,7 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
 
 @torch.no_grad()
 def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
-    """The pictures, those in colour that had noise without the noise of their chroma."""
+    """The pictures; those in colour that had noise are without the noise in their chroma."""
     return tuple(
         with_quiet_colors(p, run.model.without_noise)
         if source.mean is not None and p.is_color

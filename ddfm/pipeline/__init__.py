@@ -1,1 +1,1 @@
-"""Many fusions over one runner: folders, films and volumes, resumed where they were interrupted."""
+"""Folders, films and volumes, fused by one runner; interrupted runs can be continued."""

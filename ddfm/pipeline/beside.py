@@ -1,4 +1,4 @@
-"""What is written beside the result of one scene: views, steps, and how its sources lie."""
+"""What is written beside the result of one scene: views, steps, maps, alignment, sources."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ __all__ = ["Beside"]
 
 @dataclass(frozen=True)
 class Beside:
-    """What is asked for; by default, nothing.
+    """What to write; by default, nothing.
 
     Attributes:
-        views: pictures to look at, of `ddfm.imaging.views`.
-        colormap: of an overlay.
-        steps: a folder for the estimate of every step.
-        transform: a file for the transform that was found.
-        sheet: an image of how the sources lie, before and after.
-        sources: a folder for the sources as they were fused.
-        uncertainty, attribution: how far the result may be off, and where it is from, as numbers
-            (.tif) or as pictures.
-        samples: for the uncertainty.
+        views: names of `ddfm.imaging.views`, images for viewing.
+        colormap: the false colours of an overlay.
+        steps: the folder for the estimate of each step.
+        transform: the file for the transform that was found.
+        sheet: the file for an image of the alignment, before and after.
+        sources: the folder for the sources as they were fused.
+        uncertainty, attribution: the files for how far each pixel may be off, and for which source
+            it comes from, as numbers (.tif) or as images.
+        samples: how many results the uncertainty is computed from.
     """
 
     views: tuple[str, ...] = ()
@@ -50,16 +50,19 @@ class Beside:
             check_view(kind, self.colormap)
 
     def check(self, output: Path, *, moves: bool) -> None:
-        """Raise before the work is done, where there is no place for it, or nothing to write.
+        """Raise, before any work is done, if an output cannot be written or would not exist.
 
         Args:
-            moves: whether sources are laid on one another.
+            output: the file of the result.
+            moves: whether the sources are aligned.
         """
         for path in self.views_of(output):
             check_output(path)
         if self.transform is not None:
             if not moves:
-                raise InputError("a transform is saved (--save-transform) where --align finds one")
+                raise InputError(
+                    "a transform can be saved (--save-transform) only if --align finds one"
+                )
             check_writable(self.transform)
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
@@ -75,7 +78,7 @@ class Beside:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What a fuser is to be asked for, as keywords of its call."""
+        """The keywords with which a fuser is called."""
         return {
             "trajectory": self.steps is not None,
             "samples": self.samples,
@@ -83,14 +86,16 @@ class Beside:
         }
 
     def views_of(self, output: Path) -> list[Path]:
-        """Where the views of a result lie."""
+        """The files of the views of a result."""
         return [path_of(output, kind) for kind in self.views]
 
     def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
-        """All of it.
+        """Writes everything that was asked for.
 
         Args:
-            pictures: the sources, as they came.
+            fusion: the result.
+            pictures: the sources as they were read.
+            output: the file of the result.
         """
         if self.steps is not None:
             fusion.save_steps(self.steps)
@@ -107,7 +112,7 @@ class Beside:
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:
-        """The transforms of the sources, and a look at how they lie."""
+        """Writes the transforms of the sources, and the image of their alignment."""
         if self.transform is None and self.sheet is None:
             return
         from ddfm.registration.sheet import alignment_sheet

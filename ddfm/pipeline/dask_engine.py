@@ -1,7 +1,7 @@
-"""Many processes, on one machine or on many, by way of Dask: an engine for pairs of folders.
+"""An engine for pairs of folders: many processes, on one machine or several, by Dask.
 
-The process that asks (the driver) holds the manifest, looks what is there, and writes; the workers
-read and fuse. A few items for each of their threads are in flight, however many there are to come.
+The calling process (the driver) holds the manifest, checks which results exist, and writes; the
+workers read and fuse. Only a few items per worker thread are in flight at a time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ddfm.pipeline.runner import Done, Item, Made, Sink, Wait, Work, timed, writ
 __all__ = ["OnDask"]
 
 _LARGE = "distributed.admin.large-graph-warning-threshold"
-AHEAD = 2  # items for each thread of a worker: one is fused, one waits
+AHEAD = 2  # items in flight per worker thread: one is fused, one waits
 
 
 class OnDask:
-    """Items are read and fused by the workers of a Dask cluster; what is independent only.
+    """Has items read and fused by the workers of a Dask cluster; items must be independent.
 
     Args:
-        scheduler: its address, such as "tcp://node1:8786"; None starts as many workers on this
-            machine as it has processors, and ends them with the run. Workers of a cluster need
-            ddfm of the same version, and the sources by the same paths.
-        workers: how many there are to be on this machine.
+        scheduler: the address of the cluster, such as "tcp://node1:8786"; None starts one worker
+            per processor of this machine, and ends them with the run. The workers of a cluster need
+            the same version of ddfm, and must reach the sources by the same paths.
+        workers: how many workers to start on this machine.
     """
 
     def __init__(self, scheduler: str | None = None, workers: int | None = None) -> None:
@@ -39,8 +39,8 @@ class OnDask:
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         with ExitStack() as stack:
             client = stack.enter_context(self._client(stack))
-            # The weights travel once to each worker; not scattered, for what is scattered is lost
-            # with the worker that has it, and all that depends on it.
+            # This sends the weights to each worker once. They are not scattered: scattered data,
+            # and all that depends on it, is lost with the worker that holds it.
             shared = client.submit(_itself, work, pure=False)
             most = AHEAD * max(1, sum(client.nthreads().values()))
             waiting: deque[tuple[Item, Wait]] = deque()
@@ -57,13 +57,13 @@ class OnDask:
             from distributed import Client, LocalCluster
         except ImportError:
             raise MissingExtra("distributed", "dask", "the engine dask") from None
-        stack.enter_context(dask.config.set({_LARGE: "4 GB"}))  # a work has the weights with it
+        stack.enter_context(dask.config.set({_LARGE: "4 GB"}))  # the work includes the weights
         try:
             if self.scheduler is not None:
                 return Client(self.scheduler)
             count = self.workers or len(os.sched_getaffinity(0))
             options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1}
-            # What Dask says of its workers is no news of a pair; a pair that fails is reported.
+            # The messages of Dask are about its workers; pairs that fail are reported in any case.
             options |= {"dashboard_address": None, "silence_logs": logging.ERROR}
             return Client(stack.enter_context(LocalCluster(**options)))
         except (OSError, ValueError, RuntimeError) as error:
@@ -72,7 +72,7 @@ class OnDask:
 
 
 def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait:
-    """Submits an item that is not there yet, and says how to wait for it."""
+    """Submits an item unless its result exists, and returns a function that waits for it."""
     try:
         entry = sink.find(item)
     except DdfmError as error:
@@ -88,11 +88,13 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
         try:
             made = _answer(future)
         except KilledWorker:
-            # Perhaps another item was to blame, that the same workers had.
+            # Try once more: another item of the same workers may have killed them.
             try:
                 made = _answer(client.submit(_fused, shared, item, pure=False))
             except KilledWorker:
-                raise HostError(f"{item.output}: the workers that tried it have died") from None
+                raise HostError(
+                    f"{item.output}: all workers that tried to fuse it have died"
+                ) from None
         if isinstance(made, str):
             raise InputError(made)
         return written(item, made, sink)
@@ -101,7 +103,7 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
 
 
 def _answer(future: Any) -> Made | str:
-    """What a worker says, which the cluster then forgets."""
+    """The answer of a worker, which is then released from the memory of the cluster."""
     try:
         return future.result()
     finally:
@@ -113,7 +115,7 @@ def _itself(work: Work) -> Work:
 
 
 def _fused(work: Work, item: Item) -> Made | str:
-    """By a worker: what is made of an item, or why it failed."""
+    """Runs on a worker: the result of an item, or the reason why it failed."""
     import torch
 
     torch.set_num_threads(1)  # there are as many workers as processors

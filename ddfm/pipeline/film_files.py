@@ -1,7 +1,7 @@
 """Films in files: folders of frames, and videos (see `ddfm.video.files`).
 
-An interrupted folder goes on where it was: a frame is kept if it and all before it are what they
-would become now, since each depends on those before it. A video appears when it is whole, or not
+An interrupted folder is continued: since each frame depends on those before it, a frame is kept if
+it and all frames before it are what they would be now. A video appears once it is complete, or not
 at all.
 """
 
@@ -35,20 +35,20 @@ from ddfm.video.sound import add_sound
 __all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
 
-SAME = 1e-4  # of a rate: a frame in six minutes
+SAME = 1e-4  # relative difference of equal rates: one frame in six minutes
 
 
 @dataclass(frozen=True)
 class Film:
-    """Two films of one scene, to be read once.
+    """Two films of one scene, which can be iterated once.
 
     Attributes:
-        frames: in their order. What each is given is a path or a picture of both films.
+        frames: in order; each is given a pair of paths or of pictures, one from each film.
         rate: frames per second.
-        count: about how many there are, where that is known.
-        outputs: the names of all results, where these are known.
-        files: that each of both is read from.
-        part: the frames that this process fuses, while others fuse theirs; None is all.
+        count: the approximate number of frames, if known.
+        outputs: the names of all results, if known.
+        files: the files that each of the two films is read from.
+        part: the frames that this process fuses while others fuse the rest; None is all frames.
     """
 
     frames: Iterable[Item]
@@ -62,22 +62,22 @@ class Film:
 def open_film(
     a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None = None
 ) -> Film:
-    """The frames of two folders, paired by name, or of two videos, one after the other."""
+    """The frames of two folders, paired by name, or of two videos, paired in order."""
     a, b = Path(a), Path(b)
     if a.is_dir() != b.is_dir():
         folder, other = (a, b) if a.is_dir() else (b, a)
-        raise InputError(
-            f"{folder} is a folder and {other} is not; both are folders, or both videos"
-        )
+        raise InputError(f"{folder} is a folder and {other} is not; give two folders or two videos")
     if a.is_dir():
         return _folders(a, b, pattern)
     if pattern is not None:
-        raise InputError("a pattern tells frames of two folders apart; videos need none")
+        raise InputError(
+            "a pattern is for pairing the frames of two folders; leave it out for videos"
+        )
     return _videos(a, b)
 
 
 def check_film(out: str | os.PathLike[str]) -> None:
-    """Raise what `writing` would raise about this path, before the work is done."""
+    """Raise, before any work is done, the errors that `writing` would raise about this path."""
     out = Path(out)
     suffix = out.suffix.lower()
     if suffix and suffix not in WRITTEN:
@@ -85,7 +85,9 @@ def check_film(out: str | os.PathLike[str]) -> None:
     if suffix:
         check_video(out)
     elif out.exists() and not out.is_dir():
-        raise StorageError(f"cannot write {out}: it is a file; without a suffix, a folder is meant")
+        raise StorageError(
+            f"cannot write {out}: it is a file, and an output without a suffix is a folder"
+        )
     elif out.is_dir() and not (out / NAME).exists() and any(out.iterdir()):
         raise _other_film(out, next(out.iterdir()).name)
 
@@ -93,7 +95,7 @@ def check_film(out: str | os.PathLike[str]) -> None:
 def check_rate(rate: float) -> None:
     """Refuses an impossible frame rate."""
     if not 0.001 <= rate <= 1000:
-        raise InputError(f"a film has from 0.001 to 1000 frames per second, not {rate:g}")
+        raise InputError(f"a film has 0.001 to 1000 frames per second, not {rate:g}")
 
 
 @contextmanager
@@ -109,14 +111,18 @@ def writing(
     maps: FilmMaps | None = None,
     sound: Path | None = None,
 ) -> Iterator[Sink]:
-    """A sink for the results of a film with these settings. A video appears when it is whole.
+    """A sink for the frames of a film with these settings. A video appears once it is complete.
 
     Args:
-        maps: films beside it.
-        sound: the video whose sound is kept.
-        record: what made it, for the comment of a video; frames that are files have their own.
-        resume: whether frames that are there already are kept.
+        out: the video, or the folder of frames.
+        film: the sources.
+        settings: what the frames depend on besides the sources.
+        rate: frames per second; None is that of the sources.
+        resume: whether existing frames are kept.
         verify: see `FolderSink`.
+        record: how it was made, for the comment of a video; frames in files have their own.
+        maps: further films to write beside it.
+        sound: the video whose sound is kept.
     """
     out = Path(out)
     if film.part is not None:
@@ -125,7 +131,9 @@ def writing(
     check_film(out)
     maps.check(out)
     if rate is not None and not out.suffix:
-        raise InputError(f"{out} becomes a folder of frames, which has no rate; leave it out")
+        raise InputError(
+            f"{out} becomes a folder of frames, which has no frame rate; leave out --rate"
+        )
     rate = film.rate if rate is None else rate
     check_rate(rate)
     if out.suffix:
@@ -139,15 +147,18 @@ def writing(
             if sound is not None and _keeps_time(sound, film.rate, rate):
                 kind = add_sound(temporary, sound, out)
                 if kind is not None:
-                    _say(f"{out}: no {out.suffix} holds the sound of {sound} ({kind}); .mkv may")
+                    _say(
+                        f"{out}: {out.suffix} cannot hold the sound of {sound} ({kind}), so it is "
+                        "left out; try .mkv"
+                    )
         return
     if sound is not None:
-        _say(f"the sound of {sound} is left out, for a folder of frames has none")
-    if film.outputs is not None:  # of frames that are files
+        _say(f"the sound of {sound} is left out, since the output is a folder of frames")
+    if film.outputs is not None:  # the frames are files
         sources = (path for frame in list(film.frames) for path in frame.given)
         keep_sources((out / output for output in film.outputs), sources)
     shard = None if film.part is None else film.part.shard
-    there = list(out.iterdir()) if out.is_dir() else []  # before others of this film come
+    there = list(out.iterdir()) if out.is_dir() else []  # before other shards add to it
     with Manifest(out, shard) as manifest:
         _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
@@ -156,7 +167,7 @@ def writing(
 def _keeps_time(sound: Path, rate: float, wanted: float) -> bool:
     if abs(rate - wanted) <= SAME * rate:
         return True
-    _say(f"the sound of {sound} is left out, since it runs at {rate:g} frames per second")
+    _say(f"the sound of {sound} is left out, since that video runs at {rate:g} frames per second")
     return False
 
 
@@ -185,7 +196,7 @@ class _VideoSink:
 class _FramesSink(FolderSink):
     def __init__(self, manifest: Manifest, settings: Entry, resume: bool, verify: bool) -> None:
         super().__init__(manifest, [settings], Fusion.save, verify)
-        self.unbroken = resume  # all frames so far were there already
+        self.unbroken = resume  # whether all frames so far were kept
 
     def known(self, item: Item) -> Entry | None:
         entry = super().known(item) if self.unbroken else None
@@ -206,8 +217,8 @@ def _check_other_films(
 
 def _other_film(out: Path, name: str) -> DdfmError:
     return StorageError(
-        f"cannot write {out}: it holds {name}, which is not of this film; "
-        "name a folder that is empty, or not there"
+        f"cannot write {out}: it holds {name}, which does not belong to this film; "
+        "name an empty or a new folder"
     )
 
 
@@ -220,9 +231,7 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
             if left
             else f"there are no frames in {a}"
         )
-        raise InputError(
-            f"{which}; a pattern such as 'ir_{{}}.png:vis_{{}}.png' tells who is whose"
-        )
+        raise InputError(f"{which}; give a pattern such as 'ir_{{}}.png:vis_{{}}.png' to pair them")
     pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
     frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
     files = [pair.files[0] for pair in pairs], [pair.files[1] for pair in pairs]
@@ -235,34 +244,34 @@ def _videos(a: Path, b: Path) -> Film:
     if abs(rates[0] - rates[1]) > 0.01 * max(rates):
         raise InputError(
             f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; "
-            "bring them to one rate first"
+            "convert them to the same rate first"
         )
     if abs(rates[0] - rates[1]) > SAME * max(rates):
         _say(
-            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; frames go together by "
+            f"{a} has {rates[0]:g} frames per second and {b} {rates[1]:g}; frames are paired by "
             "their numbers, at the rate of the first"
         )
     counts = [film.count for film in films if film.count]
-    sources = KnownFile(a), KnownFile(b)  # for all frames: a video is long to read
+    sources = KnownFile(a), KnownFile(b)  # shared by all frames: reading a video takes long
     pairs = _as_long_as_both(films)
     frames = (Item(f"{k:06d}.png", sources, (first, second)) for k, first, second in pairs)
     return Film(frames, rates[0], min(counts, default=None), files=([a], [b]))
 
 
 def _as_long_as_both(films: tuple[VideoReader, VideoReader]) -> Iterator[tuple[int, Any, Any]]:
-    """Frames by number. Cameras that were stopped by hand differ by some of them at the end."""
+    """Numbered pairs of frames, until one film ends; stopped by hand, cameras end differently."""
     first, second = map(iter, films)
     for number in counting(1):
         pair = next(first, None), next(second, None)
         if None in pair:
             if pair != (None, None):
                 longer, shorter = films if pair[1] is None else films[::-1]
-                _say(f"{longer.path} goes on after frame {number - 1}, where {shorter.path} ends")
+                _say(f"{longer.path} continues after frame {number - 1}, where {shorter.path} ends")
             return
         yield number, *pair
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Frame 2 comes before frame 10."""
+    """A key that sorts frame 2 before frame 10."""
     parts = re.findall(r"\d+|\D+", name)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

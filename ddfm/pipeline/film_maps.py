@@ -1,4 +1,4 @@
-"""Films beside a fused film: how far it may be off, and which source it is from, frame by frame."""
+"""Maps beside a fused film, as films: how far it may be off, and which source it comes from."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["FilmMaps"]
 
 @dataclass(frozen=True)
 class FilmMaps:
-    """What is asked for; by default, nothing.
+    """Which maps to write; by default, none.
 
     Attributes:
-        uncertainty, attribution: films, as pictures of each frame's.
-        samples: for the uncertainty.
+        uncertainty, attribution: the films to write, with an image of the map of each frame.
+        samples: how many results the uncertainty is computed from.
     """
 
     uncertainty: Path | None = None
@@ -39,20 +39,20 @@ class FilmMaps:
 
     @cached_property
     def asked(self) -> dict[str, Any]:
-        """What a fuser is to be asked for at each frame, as keywords of its call."""
+        """The keywords with which a fuser is called for each frame."""
         return {"samples": self.samples, "attribution": self.attribution is not None}
 
     def check(self, out: Path) -> None:
-        """Raise before the work is done, where there is no place for them.
+        """Raise, before any work is done, if they cannot be written.
 
         Args:
-            out: where the film itself goes to.
+            out: the fused film itself.
         """
         paths = [path for path in (self.uncertainty, self.attribution) if path is not None]
         if paths and not out.suffix:
             raise InputError(
-                f"{paths[0]} is a film beside a film; {out} becomes a folder of frames, whose maps "
-                "are made one by one: ddfm fuse A B -o FRAME"
+                f"{paths[0]} can only be written beside a video, and {out} becomes a folder of "
+                "frames; make the maps one by one: ddfm fuse A B -o FRAME"
             )
         for path in paths:
             if path.suffix.lower() not in WRITTEN:
@@ -62,7 +62,7 @@ class FilmMaps:
 
     @contextmanager
     def writing(self, rate: float, record: str | None) -> Iterator[Callable[[Fusion, str], None]]:
-        """Takes each frame, with its name; the films appear when all of them are whole."""
+        """A function to call with each frame and its name; the films appear once complete."""
         with ExitStack() as stack:
             films = []
             for path, draw in ((self.uncertainty, _Deviation()), (self.attribution, _shares)):
@@ -81,7 +81,7 @@ class FilmMaps:
 
 
 class _Deviation:
-    """Drawn on the scale of the first frame, so that frames can be compared."""
+    """Draws uncertainty on the scale of the first frame, so that frames can be compared."""
 
     def __init__(self) -> None:
         self.top: int | None = None

@@ -1,8 +1,8 @@
-"""One film by many processes: each fuses a range of its frames, and the parts are joined.
+"""One film fused by many processes: each fuses a range of its frames, and the parts are joined.
 
-A frame depends on those before it, by the filter of noise and by the levels, and the longer ago,
-the less. So a part fuses the `RUN_IN` frames before its own too, without keeping them: of what was
-before these, half a hundredth is left.
+A frame depends on those before it, through denoising and levels, and less on those longer ago. So a
+part also fuses the `RUN_IN` frames before its own, without keeping them; earlier frames have half a
+percent of the influence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ddfm.video.formats import WRITTEN
 
 __all__ = ["RUN_IN", "Joined", "Part", "is_film", "merge_film"]
 
-RUN_IN = 50  # frames; a tenth is taken over from each, and 0.9^50 = 0.005
+RUN_IN = 50  # frames; each adds a tenth, so earlier ones keep a share of 0.9^50 = 0.005
 _COMMENT = re.compile(rf"{MARK}\npart ([1-9]\d*) of ([1-9]\d*) of film ([0-9a-f]{{16}})")
 
 
@@ -32,8 +32,8 @@ class Part:
     """The frames of a film that one process fuses.
 
     Attributes:
-        shard: which part of how many.
-        film: how many frames there are in all.
+        shard: which part, of how many.
+        film: the number of frames of the whole film.
     """
 
     shard: Shard
@@ -41,24 +41,26 @@ class Part:
 
     def __post_init__(self) -> None:
         if self.film < self.shard.count:
-            raise InputError(f"a film of {self.film} frames has no {self.shard.count} parts")
+            raise InputError(
+                f"a film of {self.film} frames cannot be split into {self.shard.count} parts"
+            )
 
     @property
     def begin(self) -> int:
-        """The first of its frames, counted from 0."""
+        """The index of its first frame, counted from 0."""
         return (self.shard.index - 1) * self.film // self.shard.count
 
     @property
     def end(self) -> int:
-        """Of its frames; this one is not among them."""
+        """The index after its last frame."""
         return self.shard.index * self.film // self.shard.count
 
     def path(self, out: Path) -> Path:
-        """Where this part goes: a video of its own, or a folder that all share."""
+        """The output of this part: a video of its own, or the folder that all parts share."""
         return _path(self.shard, out) if out.suffix else out
 
     def note(self, settings: Entry) -> str:
-        """By which parts of one film, made alike, know each other."""
+        """The comment of this part; its digest is that of all parts made with the same settings."""
         alike = {name: value for name, value in settings.items() if name != "frames"}
         text = json.dumps([alike, self.film], sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Joined:
-    """A video of parts; or none, where some are missing."""
+    """The outcome of joining parts: no video is written if some are missing."""
 
     frames: int
     missing: list[str]
@@ -77,18 +79,18 @@ class Joined:
         return not self.missing
 
     def __str__(self) -> str:
-        lines = [f"{name}: is not there" for name in self.missing]
+        lines = [f"{name}: is missing" for name in self.missing]
         what = f"{self.frames} frames joined" if self.ok else "nothing was joined"
         return "\n".join([*lines, what])
 
 
 def is_film(out: str | os.PathLike[str]) -> bool:
-    """Whether this is called as a video that ddfm writes."""
+    """Whether the name is that of a video which ddfm can write."""
     return Path(out).suffix.lower() in WRITTEN
 
 
 def merge_film(out: str | os.PathLike[str]) -> Joined:
-    """Joins the parts of a video, if all are there. They stay."""
+    """Joins the parts of a video if none is missing. The parts are kept."""
     from ddfm.video.join import join_videos
 
     out = Path(out)
@@ -105,17 +107,17 @@ def _path(shard: Shard, out: Path) -> Path:
 
 
 def _parts(out: Path) -> list[Path]:
-    """All that there are to be, in their order."""
+    """The paths of all parts that the film should have, in order."""
     form = re.compile(rf"{re.escape(out.stem)}\.part-\d+-of-([1-9]\d*){re.escape(out.suffix)}")
     names = [path.name for path in out.parent.iterdir()] if out.parent.is_dir() else []
     counts = {int(match[1]) for match in map(form.fullmatch, names) if match}
     if len(counts) != 1:
-        some = f"no {_path(Shard(1, 2), out).name}, nor another part of it"
-        which = f"parts of {len(counts)} numbers" if counts else some
+        some = f"no parts such as {_path(Shard(1, 2), out).name}"
+        which = f"parts of {len(counts)} different splits" if counts else some
         raise InputError(f"beside {out} there are {which}; ddfm film --shard makes them")
     (count,) = counts
     if count > len(names) + 1_000:
-        raise InputError(f"{out} would have {count} parts, and hardly any is there")
+        raise InputError(f"{out} should have {count} parts, and hardly any exists")
     return [_path(Shard(k, count), out) for k in range(1, count + 1)]
 
 
@@ -126,7 +128,7 @@ def _check_alike(parts: list[Path]) -> None:
     for number, path in enumerate(parts, 1):
         match = _COMMENT.match(comment_of(path))
         if match is None or (int(match[1]), int(match[2])) != (number, len(parts)):
-            raise InputError(f"{path} does not say that it is part {number} of {len(parts)}")
+            raise InputError(f"{path} has no mark of ddfm as part {number} of {len(parts)}")
         films.setdefault(match[3], path)
     if len(films) > 1:
         one, other = list(films.values())[:2]

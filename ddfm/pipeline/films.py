@@ -1,9 +1,9 @@
 """Two films of one scene, fused frame by frame without flicker.
 
-Every frame gets the same noise. The sources are denoised over time (see `ddfm.video.denoising`),
-since what flickers in a fusion is mostly what flickers in its sources. And the curve of the tone,
-which would be chosen anew for every frame, follows the scene slowly, so that a bright object that
-comes into view does not darken everything else at once.
+All frames are fused with the same random noise. The sources are denoised over time (see
+`ddfm.video.denoising`), since most flicker of a fusion comes from its sources. And the tone curve,
+which is estimated for every frame, follows the scene slowly, so that a bright object that comes
+into view does not suddenly darken everything else.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from ddfm.video.sound import sound_of
 __all__ = ["fuse_frames", "fuse_sequence"]
 
 _NUMBER = re.compile(r"[\d.]+")
-ALL = 0.0, 100.0  # percent of the pixels, from black to white
-FOLLOW = 0.1  # the share of a frame's choice that the next one takes over
+ALL = 0.0, 100.0  # percentiles that become black and white: the whole range
+FOLLOW = 0.1  # weight of a frame in the tone curve that the next one gets
 
 
 @by_annotation
@@ -80,18 +80,19 @@ def fuse_sequence(
         out: .mp4 (or .mov), .mkv (lossless), or, without a suffix, a folder of frames, where an
             interrupted run is resumed.
         fuser: None is `Fuser()`.
-        pattern: names of frames in both folders, such as "ir_{}.png:vis_{}.png".
+        pattern: how frames are named in both folders, such as "ir_{}.png:vis_{}.png".
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
         audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
         verify: whether to compare the contents of files to recognise finished frames; by default
             their sizes and modification times are compared.
-        shard: the part of the frames that this process fuses, while others do theirs: into the
+        shard: the part of the frames that this process fuses while others fuse the rest: into the
             folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
-        uncertainty: where to write a film of how far each pixel may be off; `out` is a video then.
-        attribution: likewise of which source each pixel comes from.
-        samples: from how many results the uncertainty is computed.
-        save_transform: where to write the one transform of all frames.
+        uncertainty: where to write a film of how far each pixel may be off; `out` must then be a
+            video.
+        attribution: where to write a film of which source each pixel comes from; likewise.
+        samples: how many results the uncertainty is computed from.
+        save_transform: where to write the transform that all frames share.
         progress: whether to show a progress bar; None shows one on a terminal.
         callback: is called with the outcome of each frame; if it returns False, `Cancelled` is
             raised. The next run then completes a folder of frames; a video does not appear.
@@ -111,34 +112,36 @@ def fuse_sequence(
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
     if shard is not None:
         if warm or std or shares:
-            raise InputError("--warm, --uncertainty and --attribution are for films without shards")
+            raise InputError(
+                "--warm, --uncertainty and --attribution are only for films without --shard"
+            )
         if sound is not None:
-            word = f"the sound of {sound} is left out, for parts of a film are joined without it"
+            word = f"the sound of {sound} is left out, since parts are joined without sound"
             warnings.warn(word, DdfmWarning, stacklevel=3)
             sound = None
         part = Part(shard, _exact_count(film, a, b))
         film = replace(film, part=part, count=part.end - part.begin)
         work.settings |= {"frames": [part.begin + 1, part.end]}
-    # What is kept is not as exact as the guess of a warm start.
+    # Kept frames are rounded, unlike the previous result that --warm starts from.
     how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
         said: dict[str, Any] = {"rate": rate, "warm": warm}
         said["temporal_denoising"] = temporal_denoising
         said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
-    # The films end when one of them does, and the bar with them.
+    # Iteration ends when one film ends, and with it the progress bar.
     bar, frames = progress_bar(progress, total=film.count, unit="frame"), iter(film.frames)
     with bar, writing(out, film, work.settings, rate, **how) as sink:
         if film.part is not None:
             work.run_in(islice(frames, film.part.begin), film.part.begin)
             frames = islice(frames, film.count)
-        # Frames may be large, and each that waits takes memory.
+        # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
         return run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
 
 
 def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
-    """How many frames there are; a video's own word for it is an estimate."""
+    """The exact number of frames; the number in the header of a video is an estimate."""
     if film.outputs is not None:
         return len(film.outputs)
     return min(count_frames(Path(a)), count_frames(Path(b)))
@@ -156,13 +159,15 @@ def _record(
 def _aligned(
     fuser: Fuser, a: str | os.PathLike[str], b: str | os.PathLike[str], pattern: str | None
 ) -> Fuser:
-    """A fuser with one transform for all frames: what is found anew in each one trembles."""
+    """A fuser with one transform for all frames: transforms found for each frame would jitter."""
     first = islice(open_film(a, b, pattern).frames, SAMPLE)
     return aligned_once(fuser, (frame.given for frame in first))
 
 
 def _as_large_as_they_are(fuser: Fuser) -> Fuser:
-    """A fuser that does not look for earlier enlargements: found in some frames only, they flicker.
+    """A fuser that does not look for earlier enlargements.
+
+    If one were found in some frames only, the film would flicker.
 
     Scales that were given remain.
     """
@@ -179,13 +184,13 @@ def fuse_frames(
     temporal_denoising: bool = True,
     warm: bool = False,
 ) -> Iterator[Fusion]:
-    """Fuses frames as they come; each may be anything that a `Fuser` takes.
+    """Yields fused frames as their sources come; each may be anything that a `Fuser` takes.
 
     Args:
-        pairs: frames of both films, in their order.
-        temporal_denoising: whether noise is averaged over time, where nothing has changed.
-        warm: whether the loop begins with the result of the previous frame. This makes nothing
-            steadier (`benchmarks/flicker.py`), exaggerations add up, and an interrupted folder of
+        pairs: frames of both films, in order.
+        temporal_denoising: whether noise is averaged over time where nothing has changed.
+        warm: whether the loop starts from the result of the previous frame. This does not reduce
+            flicker (`benchmarks/flicker.py`), exaggerations add up, and an interrupted folder of
             frames starts again from its first. Only for a loop with a warm start.
     """
     work = _FilmWork(Fuser() if fuser is None else fuser, temporal_denoising, warm)
@@ -194,7 +199,7 @@ def fuse_frames(
 
 
 class _FilmWork:
-    """Fuses frames in their order, and remembers what a frame needs of those before it."""
+    """Fuses frames in order, and keeps what a frame needs from those before it."""
 
     def __init__(
         self,
@@ -205,14 +210,14 @@ class _FilmWork:
     ) -> None:
         if warm and not fuser.has_warm_start:
             raise InputError(
-                "a warm start (--warm) is for a loop that has one: for likelihood default, or "
-                "any with a start (--start)"
+                "a warm start (--warm) needs likelihood default, or a timestep to start at "
+                "(--start)"
             )
         self.said = {"temporal_denoising": temporal_denoising, "warm": warm}
         self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.said
         self.settings["task"] = fuser.config.task
         self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
-        self.asked = {} if asked is None else asked  # beside the picture, of each frame
+        self.asked = {} if asked is None else asked  # the maps of each frame
         if self.asked.get("attribution"):
             check_attribution(fuser.config)
         self.warm = warm
@@ -234,10 +239,10 @@ class _FilmWork:
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
     def run_in(self, frames: Iterable[Item], count: int) -> None:
-        """Looks at all frames before a part of a film, so that it begins as the whole film would.
+        """Looks at all frames before a part, so that the part begins as in the whole film.
 
-        The first one decides the task, the last `RUN_IN` the noise and the curve of the tone, and
-        those between only the scale of the levels.
+        The first frame decides the task; the last `RUN_IN` determine denoising and the tone curve;
+        those in between only the scale of the levels.
         """
         stage("looking at the frames before")
         for k, frame in enumerate(frames):
@@ -258,7 +263,7 @@ class _FilmWork:
 
     @contextmanager
     def _warned_of_once(self) -> Iterator[None]:
-        """Warns once of what holds for every frame: warnings that differ only in their numbers."""
+        """Issues each warning once, although frames repeat it with other numbers."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
@@ -269,7 +274,7 @@ class _FilmWork:
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _seen(self, *pair: Picture) -> list[Picture]:
-        """Both frames, scaled and denoised."""
+        """Both frames, on the common scale and denoised."""
         scaled = self._scaled(*pair)
         if self.denoisers is None:
             return scaled
@@ -279,7 +284,7 @@ class _FilmWork:
         return [scale(frame) for scale, frame in zip(self.scales, pair, strict=True)]
 
     def _follow(self, task: str, chosen: Chosen) -> None:
-        """The next frame gets the first one's task, and nearly the curve of this one."""
+        """Gives the next frame the task of the first, and a tone curve moved towards this one."""
         free = {k: v for k, v in chosen.items() if k not in self.given}
         if self.begun:
             task, now = self.fuser.config.task, self.fuser.config.options
@@ -289,7 +294,7 @@ class _FilmWork:
 
 
 def _frames(a: Any, b: Any) -> tuple[Picture, Picture]:
-    """As they are read; of a thermal camera's file all that its sensor saw, for a common scale."""
+    """Reads a pair of frames; of a radiometric file its whole range, for a common scale."""
     return read_any(a, "a frame", percentiles=ALL), read_any(b, "a frame", percentiles=ALL)
 
 

@@ -1,9 +1,9 @@
 """Folders of pairs, or of more images of each scene: each is fused as it would be alone.
 
-A pair that fails does not stop the others, and an interrupted run is resumed. A file that the
-manifest beside the results does not list is never replaced. `ddfm.imaging.pairing` decides which
-files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest` what
-survives a kill at any moment.
+A pair that fails does not stop the others, and an interrupted run can be continued. A file that
+the manifest beside the results does not list is never replaced. `ddfm.imaging.pairing` decides
+which files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest`
+which results survive when the run is killed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["fuse_flir", "fuse_folders"]
 
 NO_FLIR = "no radiometric data of a FLIR camera in it"
-NO_PHOTOGRAPH = "no photograph in it, which a folder of its own may hold"
+NO_PHOTOGRAPH = "no photograph in it; put the photographs into a second folder"
 
 
 @by_annotation
@@ -80,28 +80,28 @@ def fuse_folders(
     """Fuses the pairs of two folders. A pair that fails does not stop the others.
 
     Args:
-        dir_a, dir_b: the folders; with a pattern they may be one and the same. None is for files
-            that hold both images each, see `fuse_flir`.
-        more: folders of third images, fourth images, ..., each with one for every pair.
-        out: the folder for the results, which is made if needed. Each result is named by what the
-            names of its pair have in common.
+        dir_a, dir_b: the folders; with a pattern they may be one and the same. For files that hold
+            both images each, `dir_b` is None; see `fuse_flir`.
+        more: folders of third images, fourth images, ..., each with one image for every pair.
+        out: the folder for the results, which is made if needed. Each result is named after what
+            the names of its pair have in common.
         fuser: what fuses; None is `Fuser()`.
-        opening: how the files are read, as far as the files themselves do not say.
-        pattern: a name for the images of each folder, such as "{}_thermal.png:{}_rgb.jpg".
-        suffix: of the results; None is ".png", or ".tif" for pairs of TIFF files.
+        opening: how the files are read; what it leaves open is detected.
+        pattern: how the images of each folder are named, such as "{}_thermal.png:{}_rgb.jpg".
+        suffix: the suffix of the results; None is ".png", or ".tif" for pairs of TIFF files.
         dry_run: whether to return the plan and do nothing.
         verify: whether to compare the contents of files to recognise finished work; by default
             their sizes and modification times are compared.
-        shard: the part of the pairs that this process fuses, while others do theirs.
-        save_transform: where to write the one transform of all pairs (align="once").
+        shard: the part of the pairs that this process fuses while others fuse the rest.
+        save_transform: where to write the transform that all pairs share (align="once").
         uncertainty, attribution: folders for maps of how far each pixel may be off, and of which
-            source it comes from, a file per pair that is called as its result: numbers if that is
-            a .tif, else a picture.
-        samples: from how many results the uncertainty is computed.
-        sheets: a folder for pictures that show the alignment, likewise.
+            source it comes from: one file per pair, with the name of its result, as numbers if
+            that is a .tif, else as an image.
+        samples: the number of results that the uncertainty is computed from.
+        sheets: a folder for images that show the alignment of each pair, likewise.
         progress: whether to show a progress bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the calling thread; if it returns False, the run
-            ends (`ddfm.Cancelled`), and the next one goes on from there.
+            ends (`ddfm.Cancelled`), and the next run continues from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
@@ -109,7 +109,7 @@ def fuse_folders(
     check_apart(out, *folders)
     if dir_b is None:
         if more or pattern is not None:
-            raise InputError("more and pattern are for pairs of two folders, and not for one")
+            raise InputError("more and pattern are for pairs of two folders, not for one folder")
         pairing = _radiometric_pairs(dir_a)
     else:
         pairing = _pairs(folders, pattern)
@@ -134,33 +134,33 @@ def fuse_flir(
     fuser: Fuser | Unloaded | None = None,
     **how: Any,
 ) -> Summary:
-    """Fuses what each radiometric JPEG of a folder holds: a thermal image and a photograph.
+    """Fuses the thermal image and the photograph in each radiometric JPEG of a folder.
 
     Args:
         folder, out: the folders. Each result is named after its file; other files are skipped.
         fuser: what fuses; None is `Fuser()`.
         how: keywords of `read_flir`, such as celsius=(15, 40), which gives the same temperature
-            the same level in all of them; and the other keywords of `fuse_folders`.
+            the same level in all results; and the other keywords of `fuse_folders`.
     """
     reading = {f.name: how.pop(f.name) for f in fields(Opening) if f.name in how}
     return fuse_folders(folder, None, out, fuser, opening=Opening(**reading), **how)
 
 
 def _pairs(folders: Sequence[str | os.PathLike[str]], pattern: str | None) -> Pairing:
-    """The pairs of two folders, or more; an error if there are none."""
+    """The pairs of two or more folders; raises if there are none."""
     pairing = find_pairs(*folders, pattern=pattern)
     if not pairing.pairs:
         others = " and ".join(str(folder) for folder in folders[1:])
         raise InputError(
-            f"no image of {folders[0]} has a partner in {others} by its name; a pattern such as "
-            "'{}_thermal.png:{}_rgb.jpg' says which belong together"
+            f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such "
+            "as '{}_thermal.png:{}_rgb.jpg' to pair them"
             + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
         )
     return pairing
 
 
 def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
-    """The files of a folder that hold both images each; an error if there are none."""
+    """The files of a folder that hold both images each; raises if there are none."""
     why = {path: _why_no_pair(path) for path in image_files(folder)}
     others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
     pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
@@ -169,14 +169,14 @@ def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
         if NO_PHOTOGRAPH in why.values():
             what = "a photograph beside its temperatures"
         raise InputError(
-            f"no file of {folder} has {what}; folders of other images come in twos, or one of them "
-            "twice, with a pattern such as '{}_T.JPG:{}_V.JPG' for a DJI's"
+            f"no file of {folder} has {what}; for other images, give two folders, or the same "
+            "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
         )
     return pairing
 
 
 def _why_no_pair(path: Path) -> str:
-    """Why a file is not a pair by itself; empty if it is one."""
+    """Why a file does not hold a pair; empty if it does."""
     if not is_flir(path):
         return NO_FLIR
     return "" if has_photograph(path) else NO_PHOTOGRAPH
@@ -199,7 +199,7 @@ class _How:
 
 @dataclass(frozen=True)
 class _PairWork(Work):
-    """What is done with each pair, by itself."""
+    """Loads and fuses pairs, each independently."""
 
     fuser: Fuser
     opening: Opening
@@ -212,7 +212,7 @@ class _PairWork(Work):
     def load(self, item: Item) -> tuple[Picture, ...]:
         pair, path = item.given
         pictures = self.opening.pictures(pair.files)
-        if len({picture.size for picture in pictures}) == 1:  # else it is refused, or resized
+        if len({picture.size for picture in pictures}) == 1:  # else they are refused, or resized
             check_output(path, pictures[0].size)
         return pictures
 
@@ -225,9 +225,9 @@ class _PairWork(Work):
         )
         fusion = replace(fusion, opening=self.opening.plain())
         settings = self.settings(fusion.settings["task"])
-        known = (*settings, "sources", "sha256")  # which a manifest has by itself
+        known = (*settings, "sources", "sha256")  # in the manifest anyway
         found = {k: v for k, v in fusion.settings.items() if k not in known}
-        fusion = replace(fusion, sources=())  # which take memory, and nobody writes them
+        fusion = replace(fusion, sources=())  # frees memory; they are not written
         by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
         kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
         result = fusion, loaded if beside.sheet is not None else ()
@@ -240,7 +240,7 @@ def _settings(of_fuser: Entry, opening: Opening) -> Entry:
 
 
 def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
-    """Of each task that "auto" may have become; None if only a loaded fuser can tell."""
+    """The settings for each task that "auto" can resolve to; None if the fuser must be loaded."""
     task = fuser.config.task
     found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
     some = [_settings(each, opening) for each in found if each is not None]
@@ -249,7 +249,7 @@ def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry]
 
 def _check_folder(out: str | os.PathLike[str]) -> None:
     if is_image(Path(out)) and not Path(out).exists():
-        raise InputError(f"{out} is to be a folder; its name is that of a picture")
+        raise InputError(f"{out} must be a folder, but its name is that of an image file")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
@@ -276,7 +276,7 @@ def _fuse_all(
     if fuser.config.align == "once":
         from ddfm.pipeline.rig import aligned_once, spread
 
-        sample = spread(of_all_shards)  # for one transform
+        sample = spread(of_all_shards)  # so that all shards find the same transform
         fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
     if how.save_transform is not None:
         fuser.save_transform(how.save_transform)
@@ -285,7 +285,7 @@ def _fuse_all(
         check_outputs(manifest, items)
         new = (name for name in outputs.values() if not os.path.lexists(out / name))
         for name in {Path(name).suffix: name for name in new}.values():
-            check_output(out / name)  # one of each format
+            check_output(out / name)  # one file of each format
         settings = _possible_settings(fuser, opening) or []
         with map_sinks(how.beside, settings, how.shard, how.verify, items) as sinks:
             sink = SinkWithMaps(manifest, settings, _save, how.verify, beside=sinks)
@@ -299,7 +299,7 @@ def _fuse_all(
 def _done_before(
     items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
-    """The summary of a finished folder; None if there is work left, or a fuser must be loaded."""
+    """The summary of a finished folder; None if work is left, or a fuser is needed to tell."""
     begin = time.monotonic()
     folders = [out, *map_folders(how.beside).values()]
     begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)
@@ -330,7 +330,7 @@ def _save(result: tuple[Fusion, tuple[Picture, ...]], path: Path) -> None:
 def _planned_outputs(
     pairing: Pairing, suffix: str | None, shard: Shard | None
 ) -> tuple[Pairing, dict[Pair, str]]:
-    """The pairs of this shard, and what their results are called."""
+    """The pairs of this shard, and the names of their results."""
     outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
     if shard is not None:
         outputs = {pair: name for pair, name in outputs.items() if shard.has(name)}

@@ -1,4 +1,4 @@
-"""The record in a picture, a volume or a film of what made it."""
+"""The record of how a picture, a volume or a film was made, which is in its file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ddfm.volumes.files import is_volume
 
 __all__ = ["read_record"]
 
-OF_FILM = ("temporal_denoising", "warm")  # of the settings in a manifest, what a `Fuser` has not
+OF_FILM = ("temporal_denoising", "warm")  # settings of a film that a `Fuser` does not have
 
 
 @by_annotation
 def read_record(path: str | os.PathLike[str]) -> Record | None:
-    """The record of what made a picture, a volume or a film, or None; pixels are not read."""
+    """The record of how a picture, a volume or a film was made, or None; reads no pixels."""
     path = Path(path)
     if path.is_dir() and (record := _of_frames(path)) is not None:
         return record
@@ -36,7 +36,7 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
         from ddfm.volumes.files import record_in as of_volume
 
         text = of_volume(path)
-    elif path.suffix.lower() in (*TABLES, ".fff"):  # which have no room for it
+    elif path.suffix.lower() in (*TABLES, ".fff"):  # these formats cannot hold a record
         existing_file(path)
         return None
     else:
@@ -45,9 +45,9 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
 
 
 def _of_frames(folder: Path) -> Record | None:
-    """What made a film that is a folder of frames, as its manifest has it, if there is one.
+    """The record of a film in a folder of frames, from its manifest; None if it has none.
 
-    Its sources are called after their first files; each is known by the digests of all of them.
+    Each source is named after its first file, and identified by the digests of all its files.
     """
     lines = Lines(lambda path: path.open("rb", buffering=0))
     for path in sorted(folder.iterdir()):
@@ -64,12 +64,14 @@ def _of_frames(folder: Path) -> Record | None:
         files = zip(*(entry["sources"] for entry in entries), strict=True)
         sources = [_all_of_one(list(of_one)) for of_one in files]
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{folder}: its manifest is damaged, where it names the sources") from None
+        raise InputError(
+            f"{folder}: its manifest is damaged: it does not name the sources of all frames"
+        ) from None
     return Record.of(of_fuser, sources, {"film": said})
 
 
 def _all_of_one(files: list[dict[str, str]]) -> tuple[str, str]:
-    """The name and the digest of one source, from those of each frame."""
+    """The name and the digest of one source, from its files in all frames."""
     digests = [str(file["sha256"]) for file in files]
-    alone = len(set(digests)) == 1  # all frames are of one video
+    alone = len(set(digests)) == 1  # the source is a video, the same for all frames
     return str(files[0]["name"]), digest_of(digests[:1] if alone else digests)

@@ -1,4 +1,4 @@
-"""One transform for all pairs of a camera: found from some of them together."""
+"""One transform for all pairs of a camera, estimated from some of them together."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["aligned_once", "spread"]
 
 
 def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
-    """A fuser that lays every pair by the transform that these pairs have in common."""
+    """A fuser that aligns every pair by the transform that these pairs have in common."""
     config = fuser.config
-    # Two lenses of one camera differ by no more; "auto" leaves single pairs that are nearly right.
+    # Two lenses of one camera differ by no more than a similarity. "auto" would leave single pairs
+    # unaligned that are nearly registered.
     model = "similarity" if config.align == "once" else config.align
     pairs = (read_sources(group, alike=False) for group in groups)
     common = common_of(pairs, model, config.reference(2))
@@ -23,6 +24,6 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
 
 
 def spread(items: Sequence[Any]) -> list[Any]:
-    """As many of these as say what they have in common, evenly spread."""
+    """An evenly spaced sample of these, enough to estimate what they have in common."""
     step = max(1, len(items) // SAMPLE)
     return list(items[::step][:SAMPLE])

@@ -3,9 +3,9 @@
     for each item:    does the sink have its result?  recall it
                       if not:                         load, fuse, write
 
-Folders, films, volumes and the bench say what these words mean for them; what is done in which
-order and where (an `Engine`), what happens on an error, and what is reported, is decided here.
-What counts as a result that is there already is said by `Manifest.find`.
+Folders, films, volumes and the bench define what these words mean for them. This module decides
+what is done where and in which order (an `Engine`), what happens on an error, and what is
+reported. `Manifest.find` decides whether a result exists already.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ __all__ = [
     "written",
 ]
 
-UNWRITTEN = 8  # results in a row that could not be written: those that follow will not be either
+UNWRITTEN = 8  # after so many results in a row that could not be written, the run ends
 
 T = TypeVar("T")
-# Waits for an item, and gives what was made, or None if that was there before; or raises why not.
+# Waits for an item; returns what was made, or None if it existed; raises if the item failed.
 Wait = Callable[[], "Made | None"]
 Done = Generator[tuple["Item", Wait], None, None]
-Read = tuple["Entry | None", Any]  # what is noted of the result that is there, or what was loaded
+Read = tuple["Entry | None", Any]  # the entry of an existing result, or what was loaded
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One result that there is to be.
+    """One result to make.
 
     Attributes:
-        output: what the sink calls it.
-        sources: what it is made of, as a manifest notes it.
-        given: whatever the work loads it from.
-        size: how far it brings the progress bar.
+        output: its name in the sink.
+        sources: what it is made of, as recorded in a manifest.
+        given: what the work loads it from.
+        size: by how much it advances the progress bar.
     """
 
     output: str
@@ -75,13 +75,14 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A result.
+    """A result that was made.
 
     Attributes:
-        entry: what a manifest is to say of it: at least its settings.
+        result: the result itself, or None once it is written.
+        entry: what the manifest records of it: at least its settings.
         words: warnings about its sources, for the summary.
-        kept: what it has of persons and places, by its names, likewise.
-        corrected: what was corrected in its sources, likewise.
+        kept: names of metadata it keeps that identify persons or places, for the summary.
+        corrected: what was corrected in its sources without being asked for, for the summary.
     """
 
     result: Any
@@ -95,36 +96,36 @@ class Work(Protocol):
     """How an item is loaded and fused."""
 
     def load(self, item: Item) -> Any:
-        """Reads its sources; in whatever thread, while another item is fused."""
+        """Reads its sources, in any thread, while another item is fused."""
 
     def fuse(self, item: Item, loaded: Any) -> Made:
-        """Called for one item after the other, in their order."""
+        """Called for one item after the other, in order."""
 
     def recall(self, item: Item, entry: Entry) -> None:
-        """Called in the place of `fuse` where the result is there; a work may need what it says."""
-        return  # most know nothing of other items
+        """Called in place of `fuse` if the result exists; a work may need its entry."""
+        return  # most works treat items independently
 
 
 class Sink(Protocol):
-    """Where the results are kept."""
+    """Keeps the results."""
 
     def path(self, item: Item) -> Path:
-        """The file that it is in, or becomes a part of."""
+        """The file that holds the result, or that it becomes a part of."""
 
     def find(self, item: Item) -> Entry | None:
-        """What is noted of its result, if that is there and is what it would become now."""
+        """The entry of its result, if it exists and is what would be made now; else None."""
 
     def write(self, item: Item, made: Made) -> None:
-        """Called for one item after the other, in their order."""
+        """Called for one item after the other, in order."""
 
 
 class Engine(Protocol):
-    """Where the work is done, and what of it at the same time."""
+    """Decides where the work is done, and what is done at the same time."""
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
-        """The items, in their order, each with a function that waits for it.
+        """Yields the items in order, each with a function that waits for it.
 
-        Where `Work.fuse` fails, that is given out before the next item is fused.
+        An item for which `Work.fuse` failed is yielded before the next item is fused.
         """
 
 
@@ -138,14 +139,18 @@ def run(
     engine: Engine | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> Summary:
-    """Makes all results that are not there yet.
+    """Makes all results that do not exist yet.
 
     Args:
-        stop: whether an error ends it, and is raised; else it is reported, and the others go on.
-        bar: of the progress.
+        items: the results to make, in order.
+        work: how they are made.
+        sink: where they are kept.
+        stop: whether an error ends the run and is raised; otherwise it is reported, and the run
+            goes on with the other items.
+        bar: the progress bar.
         engine: None is `Overlapping()`.
-        callback: is called with each outcome, in the thread that asked; if it returns False, that
-            is the end (`Cancelled`), and the next run goes on from there.
+        callback: is called with each outcome, in the calling thread; if it returns False, the run
+            ends (`Cancelled`), and the next run continues from there.
     """
     begin = time.monotonic()
     outcomes: list[Outcome] = []
@@ -158,7 +163,7 @@ def run(
             if unwritten == UNWRITTEN:
                 raise StorageError(
                     f"{outcomes[-1].error}; {unwritten} results in a row could not be written, so "
-                    "the run ends here, and goes on from there when it is started again"
+                    "the run ends; give the same command again to continue it"
                 )
             if callback is not None and callback(outcomes[-1]) is False:
                 raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
@@ -167,22 +172,22 @@ def run(
 
 @dataclass(frozen=True)
 class Overlapping:
-    """While an item is fused, the next ones are read and the last ones written by other threads.
+    """Fuses one item while other threads read the next items and write the last ones.
 
     Attributes:
-        ahead: how many wait to be fused, or to be written; each takes memory.
+        ahead: how many items may wait to be fused, and to be written; each takes memory.
     """
 
     ahead: int = 2
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        context = copy_context()  # what the caller has set for its own thread
+        context = copy_context()  # the context variables of the calling thread
         behind: deque[tuple[Item, Future[Made | None]]] = deque()
         try:
             for item, read in self._read_ahead(reader, iter(items), work, sink):
                 made = _tried(_make, item, read, work)
-                item = replace(item, given=None)  # which may be large
+                item = replace(item, given=None)  # frees memory
                 behind.append((item, writer.submit(context.run, _write, item, made, sink)))
                 failed = made.exception() is not None
                 while behind and (failed or len(behind) > self.ahead or behind[0][1].done()):
@@ -191,14 +196,14 @@ class Overlapping:
             for item, future in behind:
                 yield item, future.result
         finally:
-            # What was fused is still written; what waits to be read is not begun.
+            # Write what has been fused, but do not start to read what waits.
             reader.shutdown(cancel_futures=True)
             writer.shutdown()
 
     def _read_ahead(
         self, reader: ThreadPoolExecutor, items: Iterator[Item], work: Work, sink: Sink
     ) -> Iterator[tuple[Item, Future[Read]]]:
-        """Items come from the reader's thread too: those of a video are decoded there."""
+        """Yields items and what was read; the reader also iterates, which decodes videos."""
 
         def read() -> tuple[Item, Future[Read]] | None:
             item = next(items, None)
@@ -216,7 +221,7 @@ class Overlapping:
 
 
 class InTurn:
-    """Nothing at the same time, where seconds are to be those of the fusion alone."""
+    """Does one thing at a time, so that measured seconds are those of the fusion alone."""
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         for item in items:
@@ -225,13 +230,13 @@ class InTurn:
 
 
 class FolderSink:
-    """Results as files of a folder, with their manifest.
+    """Keeps results as files of a folder, with their manifest.
 
     Args:
-        manifest: of the folder.
-        settings: what `Made.entry` may say of settings, for a result that is what it would become.
-        save: writes a result to a path; what it returns is noted too.
-        verify: whether contents of files are compared, where sizes and times would do.
+        manifest: the manifest of the folder.
+        settings: the settings that an existing result may have to be kept.
+        save: writes a result to a path; what it returns is added to the entry.
+        verify: whether to compare the contents of files, not just sizes and times.
     """
 
     def __init__(
@@ -254,7 +259,7 @@ class FolderSink:
         entry = self.known(item)
         if entry is None:
             for source in item.sources:
-                source.noted()  # before it is loaded: if it changes meanwhile, that will be seen
+                source.noted()  # before it is loaded, so that a later change is noticed
         return entry
 
     def write(self, item: Item, made: Made) -> None:
@@ -265,7 +270,7 @@ class FolderSink:
 
 
 def check_outputs(manifest: Manifest, items: Sequence[Item]) -> None:
-    """Raise if a result would replace a source, or a file that was not made here."""
+    """Raise if a result would replace a source, or a file that is not in the manifest."""
     manifest.keep_others(item.output for item in items)
     sources = (source for item in items for source in item.sources)
     files = [source.path for source in sources if isinstance(source, KnownFile)]
@@ -291,7 +296,7 @@ def _read(item: Item, work: Work, sink: Sink) -> Read:
 
 
 def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
-    """None for what is there."""
+    """What is made of an item, or None if its result exists."""
     entry, loaded = read.result()
     if entry is not None:
         work.recall(item, entry)
@@ -300,7 +305,7 @@ def _make(item: Item, read: Future[Read], work: Work) -> Made | None:
 
 
 def timed(work: Work, item: Item, loaded: Any) -> Made:
-    """What is made of an item, and the seconds that it took."""
+    """Fuses an item, and adds the seconds that this took to its entry."""
     begin = time.perf_counter()
     made = work.fuse(item, loaded)
     seconds = round(time.perf_counter() - begin, 4)
@@ -313,7 +318,7 @@ def _write(item: Item, made: Future[Made | None], sink: Sink) -> Made | None:
 
 
 def written(item: Item, made: Made, sink: Sink) -> Made:
-    """What was made, but without what takes memory."""
+    """Writes a result; returns it without its pixels, which take memory."""
     try:
         sink.write(item, made)
     except StorageError as error:
@@ -322,11 +327,11 @@ def written(item: Item, made: Made, sink: Sink) -> Made:
 
 
 class _Unwritten(StorageError):
-    """A result that was made, and could not be written."""
+    """Raised for a result that was made but could not be written."""
 
 
 def _tried(function: Callable[..., T], *args: Any) -> Future[T]:
-    """What it returns or raises, for later."""
+    """Calls the function, and keeps what it returns or raises for later."""
     future: Future[T] = Future()
     try:
         future.set_result(function(*args))

@@ -1,4 +1,4 @@
-"""One folder of results, made by many processes: which of them does what, and what came of it."""
+"""One folder of results made by many processes: which process does what, and what is missing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
 
 __all__ = ["Merged", "find_shard", "merge_shards"]
 
-# What a cluster tells the processes of one job.
+# Environment variables by which a cluster numbers the processes of a job.
 SLURM, SLURM_COUNT = "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"
 KUBERNETES = "JOB_COMPLETION_INDEX"
 
 
 def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
-    """The part of the work that is meant.
+    """The part of the work that a text specifies.
 
     Args:
-        text: "3/8", the third of eight; "auto/8", where Slurm or Kubernetes says which of eight
-            this is; or "auto", where Slurm says how many there are, too.
-        environment: in which they say it.
+        text: "3/8", the third of eight; "auto/8", one of eight, whose number Slurm or Kubernetes
+            sets; or "auto", if Slurm sets both.
+        environment: the environment variables.
     """
     index, slash, count = text.partition("/")
     if index == "auto":
@@ -33,17 +33,21 @@ def find_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
         count = count if slash else environment.get(SLURM_COUNT, "")
         if place is None or not count:
             raise InputError(
-                f"--shard {text}: {SLURM} and {SLURM_COUNT}, or {KUBERNETES}, are not set; say "
-                "which of how many this is, such as 3/8, or how many there are, such as auto/8"
+                f"--shard {text}: {SLURM} and {SLURM_COUNT}, or {KUBERNETES}, are not set; give "
+                "the part and the number of parts, such as 3/8, or the number of parts, such as "
+                "auto/8"
             )
         index = str(place + 1)
     if not (index.isdecimal() and count.isdecimal()) or not 1 <= int(index) <= int(count):
-        raise InputError(f"--shard is which of how many, from 1/8 to 8/8, or auto, not {text!r}")
+        raise InputError(
+            "--shard must be a part and the number of parts, such as 1/8 to 8/8, or auto, not "
+            f"{text!r}"
+        )
     return Shard(int(index), int(count))
 
 
 def _place(environment: Mapping[str, str]) -> int | None:
-    """Which process of its job this one is, from 0 on."""
+    """The index of this process in its job, counted from 0; None if it has none."""
     try:
         if SLURM in environment:
             first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
@@ -53,19 +57,19 @@ def _place(environment: Mapping[str, str]) -> int | None:
     except KeyError:
         return None
     except ValueError:
-        raise InputError(f"{SLURM} and {KUBERNETES} are whole numbers") from None
+        raise InputError(f"{SLURM} and {KUBERNETES} must be whole numbers") from None
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What is in a folder whose manifests were made one.
+    """The outcome of merging the manifests of a folder.
 
     Attributes:
-        results: how many files are there as they were made.
-        missing: names of files that are not.
-        silent: shards that have left no manifest though others of their number have; while there
-            are such, the manifests stay as they are.
-        cut: of parts of a film that are not whole, what is there.
+        results: how many files exist as they were made.
+        missing: names of files that do not.
+        silent: shards without a manifest, although others of the same split have one; as long as
+            there are any, nothing is merged.
+        cut: a line for each part of a film that is incomplete.
     """
 
     results: int
@@ -78,30 +82,31 @@ class Merged:
         return not (self.missing or self.silent or self.cut)
 
     def __str__(self) -> str:
-        lines = [f"{name}: is not there as it was made" for name in self.missing]
+        lines = [f"{name}: is missing, or is not as it was made" for name in self.missing]
         lines += [f"shard {s.index} of {s.count}: has not begun" for s in self.silent]
         lines += self.cut
         if self.silent:
-            lines.append("nothing was merged: run what has not begun, and merge then")
+            lines.append("nothing was merged: run these shards first, then merge")
         return "\n".join([*lines, f"{self.results} results, {len(self.missing)} missing"])
 
 
 def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged:
-    """Makes one manifest of those of all shards, if all have begun, and looks at what they made.
+    """Merges the manifests of all shards, if all have begun, and checks their results.
 
     Args:
-        verify: whether to compare what is in the files, where sizes and times would do.
+        out: the folder of results.
+        verify: whether to compare the contents of files, not just sizes and times.
     """
     out = Path(out)
     names = [path.name for path in out.iterdir() if is_manifest(path.name)] if out.is_dir() else []
     if not names:
-        raise InputError(f"{out} has no {NAME}, nor any of a shard: nothing was made there by ddfm")
+        raise InputError(f"{out} has no {NAME}, nor that of a shard: ddfm has made nothing there")
     silent = _silent(out, names)
     with Manifest(out) as manifest:
         if not silent:
             manifest.merge()
         results, missing = 0, []
-        ranges: Counter[tuple[int, int]] = Counter()  # of the frames of a film, where they say so
+        ranges: Counter[tuple[int, int]] = Counter()  # frames found in each range of a film
         for entry in manifest.entries.newest():
             if manifest.is_there(entry, verify=verify):
                 results += 1
@@ -112,7 +117,7 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
 
 
 def _silent(out: Path, names: list[str]) -> list[Shard]:
-    """Which shards have not begun; of those that began before an earlier merge, nothing is left."""
+    """Which shards have not begun; none if manifests were merged before, as this hides it."""
     if NAME in names and (out / NAME).stat().st_size:
         return []
     there = defaultdict(set)
@@ -127,16 +132,16 @@ def _silent(out: Path, names: list[str]) -> list[Shard]:
 
 
 def _cut(ranges: Mapping[tuple[int, int], int]) -> list[str]:
-    """Which parts of a film have not all of the frames that they are of."""
+    """A line for each part of a film that lacks some of its frames."""
     return [
-        f"frames {first} to {last}: only {count} are there"
+        f"frames {first} to {last}: only {count} exist"
         for (first, last), count in sorted(ranges.items())
         if count <= last - first
     ]
 
 
 def _frames_of(entry: Entry) -> tuple[int, int] | None:
-    """Of which frames of a film this is one, where its line says so."""
+    """The range of frames of a film that this frame was fused with, or None."""
     match entry.get("settings"):
         case {"frames": [int(first), int(last)]}:
             return first, last

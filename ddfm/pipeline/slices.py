@@ -1,4 +1,4 @@
-"""The slices of volumes on one grid: fused, and kept until their volume is written."""
+"""Fuses the slices of volumes on one grid, and keeps them until the fused volume is written."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from ddfm.volumes.volume import Volume, slices
 
 __all__ = ["SliceWork", "keeping", "kept_slices"]
 
-SAMPLE = 9  # slices that say what contrast the volume is to have
+SAMPLE = 9  # slices from which the contrast of the whole volume is estimated
 
 Groups = list[tuple[Picture, ...]]
 
 
 class SliceWork:
-    """Fuses slices, some together, into a volume.
+    """Fuses slices into a volume.
 
     Args:
         fuser: what fuses the slices.
-        sources: the volumes, as they are to be fused.
+        sources: the volumes, ready to be fused.
         insides: where each of them is known, (I, J, K); None is everywhere.
         axis: the index along which the slices are stacked.
-        together: how many go through the network at once.
-        kept: the folder where slices of an earlier run are.
-        samples: from how many results the uncertainty is computed; 0 is none.
-        attribution: whether the shares of the sources are wanted.
-        shard: the part of the slices that is fused, while other processes fuse theirs.
+        together: how many slices go through the network at once.
+        kept: the folder where slices are kept, or None.
+        samples: how many results the uncertainty is computed from; 0 computes none.
+        attribution: whether the shares of the sources are computed.
+        shard: the part of the slices to fuse, while other processes fuse the rest.
 
     Attributes:
-        fuser: the one in use, with options that are estimated from some slices and hold for all.
+        fuser: the fuser in use, whose options are estimated from some slices and hold for all.
         settings: everything a slice depends on except its sources.
     """
 
@@ -66,17 +66,19 @@ class SliceWork:
         self.samples, self.attribution = check_samples(samples), attribution
         self.shard = shard
         if shard is not None and kept is None:
-            raise InputError("a shard of a volume's slices needs a folder that keeps them (keep)")
+            raise InputError(
+                "to fuse a shard of the slices of a volume, give a folder to keep them in (keep)"
+            )
         if attribution:
             check_attribution(fuser.config)
         if together < 1:
-            raise InputError(f"at least 1 slice goes through the network at once, not {together}")
+            raise InputError(f"together (--together) must be 1 or more, not {together}")
         self.grid, self.axis, self.together, self.kept = sources[0], axis, together, kept
         self.stacks = [slices(source.values, self.grid.affine, axis) for source in sources]
         self.frames = [
             None if inside is None else slices(inside, self.grid.affine, axis) for inside in insides
         ]
-        # Where all sources are black, so is the result.
+        # Slices that are black in all sources are not fused: they stay black.
         count = len(self.stacks[0])
         self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
         last = len(self.busy) - 1
@@ -92,10 +94,10 @@ class SliceWork:
             self.settings["samples"] = samples
         if attribution:
             self.settings["attribution"] = True
-        self._made: list[np.ndarray] = []  # the volume, and what else is wanted
+        self._made: list[np.ndarray] = []  # the fused volume, then the maps that were asked for
 
     def mine(self) -> list[list[int]]:
-        """The slices to fuse, as many at a time as go through the network."""
+        """The slices to fuse in this shard, in groups that go through the network at once."""
         begins = range(0, len(self.busy), self.together)
         groups = [self.busy[begin : begin + self.together] for begin in begins]
         return [g for g in groups if self.shard is None or self.shard.has(_file_of(g))]
@@ -134,22 +136,22 @@ class SliceWork:
                 arrays = [np.load(file, allow_pickle=False) for _ in range(count)]
             self._put(item.given, arrays)
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot go on from {path}, remove it: {error}") from None
+            raise InputError(f"cannot continue from {path}: {error}; remove this file") from None
 
     def volume(self) -> np.ndarray:
-        """(I, J, K) uint16, or (I, J, K, 3) float32."""
+        """The fused volume: (I, J, K) uint16, or (I, J, K, 3) float32."""
         return self._made[0] if self._made else np.zeros(self.grid.shape, np.uint16)
 
     def std(self) -> np.ndarray | None:
-        """(I, J, K) float32, levels from 0 to 1, if there are samples; 0 where all is black."""
+        """The uncertainty, if asked for: (I, J, K) float32, levels from 0 to 1; 0 where black."""
         if not self.samples:
             return None
         return self._made[1] if self._made else np.zeros(self.grid.shape, np.float32)
 
     def shares(self) -> np.ndarray | None:
-        """(I, J, K, 2 S + 3) float32 of S sources, if asked for, as `Attribution` orders them.
+        """The attribution, if asked for: (I, J, K, 2 S + 3) float32, of S sources.
 
-        All are 0 in slices where all sources are black.
+        The order of the planes is that of `Attribution`. It is 0 in slices without any content.
         """
         if not self.attribution:
             return None
@@ -164,7 +166,7 @@ class SliceWork:
             slices(volume, self.grid.affine, self.axis)[indices] = planes
 
     def _says(self, k: int) -> list[np.ndarray | None]:
-        """Where each source is known in a slice."""
+        """Where each source is known in slice k."""
         return [None if frame is None else frame[k] for frame in self.frames]
 
     def _groups(self, indices: Sequence[int]) -> Groups:
@@ -173,9 +175,9 @@ class SliceWork:
 
 @contextmanager
 def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iterator[Path]:
-    """A hidden folder beside the volume to be, for `fuse_volumes`; gone when the block succeeds.
+    """A hidden folder beside the volume `out`, for `fuse_volumes`; removed if the block succeeds.
 
-    After an error, a kill, or where only a shard was fused, it stays for a run to go on from.
+    After an error or a kill, or if only a shard was fused, it stays for a later run to continue.
     """
     out = Path(out)
     folder = out.parent / f".ddfm-slices-{out.name}"
@@ -205,7 +207,7 @@ def _file_of(indices: Sequence[int]) -> str:
 
 
 class _NoSink:
-    """Nothing is kept but the volume itself."""
+    """Keeps no slices."""
 
     def path(self, item: Item) -> Path:
         return Path(item.output)
@@ -218,7 +220,7 @@ class _NoSink:
 
 
 def _save(arrays: list[np.ndarray], temporary: Path) -> None:
-    """Writes slices and their maps; then an array with our mark."""
+    """Writes slices and their maps, then the mark by which ddfm recognises its files."""
     with open(temporary, "wb") as file:
         for array in arrays:
             np.save(file, array, allow_pickle=False)
@@ -226,12 +228,12 @@ def _save(arrays: list[np.ndarray], temporary: Path) -> None:
 
 
 def _planes(of: Attribution) -> np.ndarray:
-    """(H, W, 2 S + 3), of S sources: levels, gradients, what is unsupported."""
+    """(H, W, 2 S + 3), of S sources: shares of levels, of gradients, and what is unsupported."""
     return np.moveaxis(np.stack([plane for _, plane in of.planes()]), 0, -1)
 
 
 def _stored(pixels: np.ndarray) -> np.ndarray:
-    """Grey as whole numbers, as volumes are stored; colours as they are."""
+    """Grey as 16-bit integers, as volumes are stored; colours unchanged."""
     return pixels if pixels.shape[2] == 3 else np.rint(pixels[..., 0] * 65535).astype(np.uint16)
 
 

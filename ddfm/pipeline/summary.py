@@ -1,4 +1,4 @@
-"""The outcome of many fusions: of each, and of all of them."""
+"""The outcome of each of many fusions, and of all together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Outcome", "Summary"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of an item: "fused", "skipped" (it was done before), "failed" or "planned"."""
+    """The outcome of an item: "fused", "skipped" (it existed), "failed" or "planned"."""
 
     output: Path
     status: str
     error: str = ""
     words: tuple[str, ...] = ()  # warnings about its sources
-    kept: tuple[str, ...] = ()  # of persons and places
-    unwritten: bool = False  # failed since it could not be written
+    kept: tuple[str, ...] = ()  # names of metadata about persons and places
+    unwritten: bool = False  # whether it failed because it could not be written
     corrected: tuple[str, ...] = ()  # what was corrected in its sources, such as noise
 
     def __str__(self) -> str:
@@ -35,9 +35,9 @@ class Summary:
     """The outcome of all items.
 
     Attributes:
-        outcomes: of each.
-        seconds: that it took.
-        pairing: of folders, which files were pairs, and which were not.
+        outcomes: the outcome of each item.
+        seconds: the time that the run took.
+        pairing: for folders, which files were paired and which were not.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)

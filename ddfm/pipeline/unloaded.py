@@ -1,6 +1,6 @@
-"""A fuser that is not loaded yet, so that plans and finished folders need no torch.
+"""A fuser that is not loaded yet, so that dry runs and finished folders do not need torch.
 
-The settings of its results are known before if it is the shipped prior on a CPU.
+For the shipped prior on a CPU, the settings of its results are known without loading it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Unloaded"]
 
 @dataclass(frozen=True)
 class Unloaded:
-    """The keywords of a `Fuser`."""
+    """Holds the keywords of a `Fuser` until it is loaded."""
 
     said: Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class Unloaded:
         return Fuser(**self.said)
 
     def check_number(self, number: int) -> None:
-        """Refuses more sources than are fused at a time."""
+        """Refuses more sources than can be fused together."""
         check_number(number, self.config)
 
     @cached_property
@@ -42,7 +42,7 @@ class Unloaded:
         return FusionConfig.among(self.said)
 
     def settings(self, task: str) -> dict[str, Any] | None:
-        """What `Fuser.settings` says of a task; None where that is known once it is loaded."""
+        """What `Fuser.settings` would return for a task; None if only a loaded fuser can tell."""
         full = self.config.resolved(task)
         weights = shipped("default.safetensors")
         usual = self.said.get("prior", "default") == "default" and full.method == "ddfm"

@@ -1,4 +1,4 @@
-"""Volumes as their slices are fused: on one grid, from black to white, in colours and in order."""
+"""Prepares volumes for fusion: on one grid, scaled from black to white, coloured, in order."""
 
 from __future__ import annotations
 
@@ -26,18 +26,15 @@ from ddfm.volumes.volume import Origin, Volume
 
 __all__ = ["Ready", "Said", "found_motion", "made_ready"]
 
-ACTIVITY = ("PT", "NM")  # DICOM's words for PET and for SPECT
-WIDEST = 100.0  # millimetres of a point spread function
+ACTIVITY = ("PT", "NM")  # DICOM modalities: PET, SPECT
+WIDEST = 100.0  # widest point spread function, in millimetres
 
 Limits = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a caller says of volumes; windows and colours are of each, in their order.
-
-    See `fuse_volumes`, whose arguments these are.
-    """
+    """The arguments of `fuse_volumes` about its volumes; windows and colormaps are one of each."""
 
     axis: int | str | None
     windows: tuple[str | Window | None, ...]
@@ -54,7 +51,7 @@ class Said:
             object.__setattr__(self, "fwhm_b", fwhm_b)
 
     def plain(self) -> dict[str, Any]:
-        """By the names that `fuse_volumes` knows, ready for JSON."""
+        """By the names of the arguments of `fuse_volumes`, ready for JSON."""
         (window_a, window_b, *more_windows) = self.windows
         (colormap_a, colormap_b, *more_colormaps) = self.colormaps
         return {
@@ -73,12 +70,12 @@ class Said:
         }
 
     def of_each(self, count: int) -> tuple[list[str | Window | None], list[str | None]]:
-        """A window and a colour for each of so many volumes."""
+        """Windows and colormaps of `count` volumes, filled up with None."""
         for kind, said in (("windows", self.windows), ("colormaps", self.colormaps)):
             if len(said) > count:
                 raise InputError(
-                    f"more_{kind} are for the third volume and those after it: {count - 2} of "
-                    f"them, and not {len(said) - 2}"
+                    f"more_{kind} are for the third volume and those after it: there are "
+                    f"{count - 2} of them, not {len(said) - 2}"
                 )
         windows = [*self.windows, *[None] * (count - len(self.windows))]
         return windows, [*self.colormaps, *[None] * (count - len(self.colormaps))]
@@ -89,14 +86,15 @@ class Ready:
     """Volumes that can be fused slice by slice.
 
     Attributes:
-        volumes: as they were read, and laid on the first.
-        sources: of them, on the grid of the first, from 0 to 1, in their colours.
-        known: the sources, continued by the others where they do not reach.
-        insides: where they do; None is everywhere.
-        limits: what is black and what is white in each, and `scaled_by`, how that was found.
-        scales: the same with colours, for a montage.
-        order: in which fusers expect them, of the caller's order.
-        found: how each but the first was laid.
+        volumes: the volumes as read, aligned to the first.
+        sources: the same on the grid of the first, scaled from 0 to 1, in their colours.
+        known: the sources, continued by the others outside their field of view.
+        insides: where each source lies within its field of view; None is everywhere.
+        limits: the values that are black and white in each.
+        scaled_by: how these values were determined.
+        scales: limits and colours, for a montage.
+        order: the indices of the volumes in the order in which fusers expect them.
+        found: how each volume after the first was aligned.
     """
 
     volumes: tuple[Volume, ...]
@@ -115,18 +113,18 @@ class Ready:
 
     @property
     def ordered(self) -> list[Volume]:
-        """What is fused."""
+        """The volumes to fuse, in the order that fusers expect."""
         return [self.known[k] for k in self.order]
 
     @property
     def origins(self) -> tuple[Origin, ...]:
-        """The files of all, and where these lie."""
+        """The DICOM files of all volumes, with their aligned positions."""
         first, *others = self.volumes
         moved = (replace(o, affine=other.affine) for other in others for o in other.origins)
         return (*first.origins, *moved)
 
     def about(self, said: Said) -> dict[str, Any]:
-        """For the settings of a result; of each in the order in which they are fused."""
+        """Entries for the settings of a result, in the order in which the volumes are fused."""
         return {
             "align": said.align,
             "alignment": self.found,
@@ -139,7 +137,7 @@ class Ready:
 
 
 def made_ready(given: Sequence[Any], said: Said) -> Ready:
-    """Volumes from whatever `read_volume` takes."""
+    """Reads and prepares volumes, from anything that `read_volume` takes."""
     first, inside = squared(_read(given[0], 1))
     others, found = [], []
     for k, source in enumerate(given[1:], 2):
@@ -151,7 +149,7 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
     sources: list[Volume] = []
     limits = []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
-        # Before it is resampled, so that percentiles are of the volume itself, not of its frame.
+        # Scale before resampling, so that percentiles are those of the volume, not of its frame.
         values, limit = scaled(volume, window, said.percentiles)
         levels = _with(volume, values)
         if volume is others[0] and said.fwhm_b is not None:
@@ -163,7 +161,7 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
         limits.append(limit)
     insides = [inside, *(inside_of(other, first) for other in others)]
     known = continued([source.values for source in sources], insides)
-    # Fusers expect the image of function, or of bone, first, and that of soft tissue last.
+    # Fusers expect images of function or bone first, and of soft tissue last.
     ranks = [_rank(volume, colormap) for volume, colormap in zip(volumes, maps, strict=True)]
     by_window = zip(volumes, windows, strict=True)
     return Ready(
@@ -180,22 +178,22 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
 
 
 def found_motion(transform: Any, align: str, more: int) -> np.ndarray | None:
-    """What was said of how the second volume lies."""
+    """The given transform of the second volume as a matrix, or None."""
     if transform is None:
         return None
     if align != "none":
         raise InputError(
-            "align (--align) finds a transform, and transform (--transform) gives one; use either"
+            "align (--align) finds a transform and transform (--transform) reads one; use only one"
         )
     if more:
-        raise InputError("transform (--transform) is for two volumes")
+        raise InputError("transform (--transform) is only for two volumes")
     if isinstance(transform, str | os.PathLike):
         return read_space_transform(transform)
     return checked_motion(transform)
 
 
 def _laid(other: Volume, first: Volume, said: Said) -> tuple[Volume, Any]:
-    """A volume as it lies on the first one, and how that was found."""
+    """A volume aligned to the first one, and how it was aligned."""
     if said.motion is None:
         return aligned(other, first, said.align)
     return placed(other, first, said.motion)
@@ -209,7 +207,7 @@ def _scale(volume: Volume, colormap: str | None, limits: Limits) -> Scale:
 def _scaled_by(
     volume: Volume, window: str | Window | None, percentiles: tuple[float, float]
 ) -> str:
-    """How black and white were found."""
+    """How black and white were determined."""
     if volume.is_color:
         return "its colours"
     if window is None and is_ct(volume):

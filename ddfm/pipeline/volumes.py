@@ -1,11 +1,11 @@
-"""Volumes of one patient, two or more, fused slice by slice.
+"""Two or more volumes of one patient, fused slice by slice.
 
-The others are brought onto the grid of the first. All are scaled as whole volumes, every
-slice gets the same noise, and the contrast, and weights, that the likelihood would choose for each
-slice are chosen for all of them at once: nothing but the anatomy changes from slice to slice.
+All volumes are resampled to the grid of the first. They are scaled as whole volumes, all slices are
+fused with the same random noise, and the contrast and weights that the likelihood estimates are the
+same for all slices: only the anatomy changes from slice to slice.
 
-The volume appears when it is whole. Its slices may be kept in a folder as they are made, so that
-an interrupted run goes on where it was (see `kept_slices`), and many processes make one volume:
+The volume is written once it is complete. Its slices may be kept in a folder as they are made, so
+that an interrupted run can be continued (see `kept_slices`), and many processes can share the work:
 each fuses a shard of the slices, and a run without a shard then finds them all.
 """
 
@@ -46,7 +46,7 @@ class VolumeAttribution:
     """Shares of a fused volume's levels and gradients; see `Attribution`, slice by slice.
 
     Attributes:
-        names: what each plane is of: levels of a, b, ... and of the prior, gradients likewise,
+        names: what each plane holds: levels of a, b, ... and of the prior, gradients likewise,
             and what is unsupported. Sources are in the caller's order.
         values: (I, J, K, N) float32, on the grid of the result.
     """
@@ -57,16 +57,17 @@ class VolumeAttribution:
 
     @classmethod
     def of(cls, shares: np.ndarray, order: Sequence[int], result: Volume) -> VolumeAttribution:
-        """Of shares as they were made, sources in this order of the caller's."""
+        """From shares in the order of fusion; `order` has the caller's indices of the sources."""
         count = len(order) + 1
-        place = [*np.argsort(order), len(order)]  # of each of the caller's, and of the prior
+        # Where each source of the caller's order is, and the prior after them.
+        place = [*np.argsort(order), len(order)]
         planes = [*place, *(count + k for k in place), 2 * count]
         names = names_of_planes([*ascii_lowercase[: len(order)], PRIOR])
         return cls(tuple(names), shares[..., planes], result)
 
     @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes .nii or .nii.gz, whose fourth axis has the names, in a comment of its header."""
+        """Writes .nii or .nii.gz; a comment in its header names the planes on the fourth axis."""
         path = Path(path)
         check_planes_output(path)
         nifti.write_planes(path, self.names, self.values, self.result)
@@ -77,17 +78,18 @@ class VolumeFusion:
     """A fused volume, and what made it.
 
     Attributes:
-        volume: on the grid of the first volume. Grey levels are from 0 to 65535, colours from 0
-            to 1; neither is in the unit of a source.
-        settings: all that the result depends on beside the sources, ready for JSON. Its "sources"
-            are in the order in which they were fused, and so is what "color" calls a and b;
-            "order" says which of the caller's that were, counted from 0.
-        sources: as they were fused, on the grid of the first, from 0 to 1, in the caller's order.
-        scales: of each of them, what was black, what was white, and the colours in between.
+        volume: the result, on the grid of the first volume. Grey levels are from 0 to 65535,
+            colours from 0 to 1; neither is in the unit of a source.
+        settings: everything the result depends on except the sources, ready for JSON. Its
+            "sources", and the a and b of "color", are in the order of fusion; "order" holds their
+            indices in the caller's order, counted from 0.
+        sources: the volumes as they were fused, on the grid of the first, from 0 to 1, in the
+            caller's order.
+        scales: for each of them, the values that were black and white, and the colours in between.
         uncertainty: the standard deviation of the levels, from 0 to 1, if samples were asked for;
             see `Fusion.uncertainty`.
-        attribution: where its levels and gradients come from, if that was asked for.
-        record: what made it, as it is kept in its file, unless it was stripped.
+        attribution: which source its levels and gradients come from, if asked for.
+        record: how it was made, as its file records it, unless it was stripped.
     """
 
     volume: Volume
@@ -105,7 +107,7 @@ class VolumeFusion:
 
     @by_annotation
     def save(self, path: str | os.PathLike[str], *, keep_identity: bool = False) -> None:
-        """Writes .nii, .nii.gz, .nrrd, or a folder for a series of DICOM; see `write_volume`."""
+        """Writes .nii, .nii.gz, .nrrd, or a folder with a DICOM series; see `write_volume`."""
         write_volume(path, self.volume, keep_identity=keep_identity)
 
     @by_annotation
@@ -144,7 +146,7 @@ def fuse_volumes(
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
 ) -> VolumeFusion:
-    """Fuses volumes, registered with one another, on the grid of the first.
+    """Fuses registered volumes on the grid of the first.
 
     Args:
         a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
@@ -152,34 +154,35 @@ def fuse_volumes(
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
         axis: which slices are fused: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
             which they are stacked. None takes those of the best resolution.
-        window_a, window_b: for CT, what is black and what is white: a name ("brain", "bone",
-            "soft-tissue", "lung", ...), "LEVEL/WIDTH" ("40,80", too), or such a pair of
+        window_a, window_b: for CT, the window whose ends become black and white: a name ("brain",
+            "bone", "soft-tissue", "lung", ...), "LEVEL/WIDTH" (or "40,80"), or such a pair of
             numbers. None is "soft-tissue" for CT, and percentiles for everything else.
-        percentiles: of the values above background, what is black and what is white.
+        percentiles: the percentiles of the values above background that become black and white.
         colormap_a, colormap_b: the colours of an activity: "hot", "ember", "ice", "green", or
             "none" for grey. None is "hot" for DICOM of PET and SPECT, grey for everything else.
-        fwhm_b: resolution of the second volume, full width at half maximum in millimetres, which is
-            undone on the grid of the first; 0 is that of its voxels. None interpolates.
-        more_windows, more_colormaps: likewise for `more`, in their order; missing ones are None.
+        fwhm_b: the blur of the second volume, as full width at half maximum in millimetres, which
+            is undone on the grid of the first; 0 is only that of its voxels. None interpolates.
+        more_windows, more_colormaps: the same for `more`, in order; missing ones are None.
         align: "none" trusts the positions in the files, and warns if they are clearly wrong;
             "rigid" or "affine" corrects those of all but the first by mutual information.
         transform: of the second volume, if it is known: a matrix (4, 4) from points of the first
             volume to those of the second, in millimetres (RAS), or a file that
-            `read_space_transform` takes. Nothing is searched then.
+            `read_space_transform` takes. No alignment is searched then.
         together: how many slices go through the network at once; more are faster on a GPU.
-        keep: a folder where slices are kept as they are made, and from which an interrupted run is
-            resumed; None keeps none.
+        keep: a folder where slices are kept as they are made, so that an interrupted run can be
+            continued; None keeps none.
         verify: whether to compare the contents of kept slices to recognise them; by default their
             sizes and modification times are compared.
-        samples: of each slice, for the `uncertainty` of the result; 16 are enough, 0 is none.
-            Slices then go through the network one by one.
-        attribution: whether the result tells which source its levels and gradients come from;
-            slices then go through the network one by one, too.
-        shard: the part of the slices that this process fuses, and keeps, while others do theirs.
-            The returned volume has no other slices.
+        samples: how many results of each slice the `uncertainty` is computed from; 16 are enough, 0
+            computes none. Slices then go through the network one by one.
+        attribution: whether to compute which source the levels and gradients come from; slices then
+            also go through the network one by one.
+        shard: the part of the slices that this process fuses and keeps while others fuse the rest.
+            The returned volume lacks the other slices.
         progress: whether to show a progress bar; None shows one on a terminal.
-        callback: is called with the outcome of each slice, or of those that go together; if it
-            returns False, `Cancelled` is raised, and with `keep` the next run goes on from there.
+        callback: is called with the outcome of each slice, or of each group that goes together; if
+            it returns False, `Cancelled` is raised, and with `keep` the next run continues from
+            there.
     """
     said = Said(
         axis,
@@ -211,8 +214,8 @@ def fuse_volumes(
 
 
 def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFusion:
-    """All slices as a volume, with its maps and its record."""
-    # As the caller said it, with what was then chosen for all slices.
+    """The fused slices as a volume, with its maps and its record."""
+    # The settings of the caller, with the options that were estimated for all slices.
     record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, said)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {"axis": work.axis}
     fused = Volume(
@@ -237,7 +240,7 @@ def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFu
 
 
 def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
-    """Without names of files, which may be those of patients: sources are a, b, ..."""
+    """The record; it names sources a, b, ..., since names of files may be those of patients."""
     digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
     sources = list(zip(ascii_lowercase, digests, strict=False))
     plain = said.plain() | {"series_a": volumes[0].series, "series_b": volumes[1].series}
@@ -251,7 +254,9 @@ def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
     """A fuser whose colour and balance, given for the caller's a and b, fit this order."""
     color = fuser.config.color
     if len(order) > 2 and color in ("a", "b"):
-        raise InputError("color a or b (--color) is for two volumes; auto or grey for more")
+        raise InputError(
+            "color a or b (--color) is only for two volumes; use auto or grey for more"
+        )
     if order == [1, 0]:
         other = {"a": "b", "b": "a"}.get(color, color)
         return fuser.with_config(color=other, balance=0 - fuser.config.balance)

@@ -1,12 +1,12 @@
-"""Pictures as they came in, made clean pictures of the sizes that are asked for: the door.
+"""Turns degraded sources into clean pictures of the requested sizes: the entry point of the room.
 
-    JPEG -> dead pixels -> stripes -> noise, at the source's own resolution, where all of it
-    happened -> blur and resolution, by least squares
+    JPEG -> dead pixels -> stripes -> noise, all at the source's own resolution, where they arose
+    -> blur and resolution, by least squares
 
-What is said in an `Observation` is believed; what is left open is found out, and where nothing is
-found a picture is left as it is, the very object. The prior is asked at the source's resolution,
-and only for noise and for JPEG. What changes in luminance is added to R, G and B alike; of noise,
-chroma is rid by itself.
+What an `Observation` specifies is used as it is; the rest is estimated. A picture in which nothing
+is found is returned unchanged, as the same object. The prior is evaluated at the source's
+resolution, and only to remove noise and JPEG artefacts. Changes in luminance are added equally to
+R, G and B; noise in the chroma is removed separately.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
-from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level, refined_level
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
@@ -57,19 +57,19 @@ from ddfm.restoration.stripes import find_stripes
 __all__ = ["found_in", "restored", "with_luminance", "with_quiet_colors"]
 
 Size = tuple[int, int]
-Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
-Found = dict[str, Any]  # what was found of a source, or was said and undone; ready for JSON
+Denoise = Callable[[Tensor, float], Tensor]  # of (1, 1, H, W) in [-1, 1], and its noise level
+Found = dict[str, Any]  # what was found in a source, or specified, and undone; ready for JSON
 
-SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
-LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
-AIR = 0.25  # times `clean`, the least noise that air tells of
-SHARED = 2.0  # times `clean`, the least noise that neighbours share
-UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
+SEEN = 0.02  # least share of transparent (and of opaque) pixels for alpha to count as a mask
+LEAST = 1 / 255  # least noise level that is assumed in chroma, of levels from -1 to 1
+AIR = 0.25  # least noise estimated from air, in units of `clean`
+SHARED = 2.0  # least noise shared by neighbours, in units of `clean`
+UNLIKELY = 3.0  # a warning is due if the specified noise is so many times what is estimated
 LARGEST_KERNEL = 99  # pixels of a side
-LAM = 2e-5  # weight of edges beside what is known
-PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
-LARGE = 2_000_000  # pixels, beyond which a picture is enlarged to half its size first
-FEW_ROUNDS = 2  # of `least_squares`, after that
+LAM = 2e-5  # lam of `least_squares`
+PER_NOISE = 0.045  # what deblurring adds to it for each unit of noise, which it would amplify
+LARGE = 2_000_000  # pixels; a larger result is computed at half the size first
+FEW_ROUNDS = 2  # rounds of `least_squares` after that
 
 
 def restored(
@@ -82,17 +82,19 @@ def restored(
     guided: bool = True,
     frames: bool = True,
 ) -> tuple[tuple[Picture, ...], list[Found]]:
-    """Clean pictures of these sizes, and what was found of each.
+    """Clean pictures of these sizes, and what was found in each.
 
     Args:
-        observations: an `Observation`, a dictionary, or None for each; fewer than pictures will do.
-        clean: the least noise that is removed where nobody said how much there is.
-        guided: whether pictures lie on each other, so that edges of one tell of those of another.
-        frames: whether they are looked for where nobody said so. A body in air looks like one.
+        observations: an `Observation`, a dictionary, or None for each picture; the last may be
+            missing.
+        denoise: removes white noise of a given level.
+        clean: the least noise that is removed where none is specified.
+        guided: whether the pictures are registered, so that edges of one may guide another.
+        frames: whether frames are detected where none is specified. A body in air looks like one.
     """
     said = _filled_up(observations, len(pictures), frames)
     done, coarse, found = _looked_into(pictures, said, sizes, denoise, clean)
-    # Those that are sharp come first, and are guides of the others.
+    # Sharp pictures come first, since they guide the others.
     order = sorted(
         range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
     )
@@ -104,17 +106,21 @@ def restored(
 
 
 def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
-    """What would be found in one picture and undone, as far as it tells by itself.
+    """What would be found in one picture and corrected, as far as it shows without the others.
 
     Args:
         denoise, clean, frames: as for `restored`.
     """
     said = _filled_up([], 1, frames)
     (done,), (coarse,), (found,) = _looked_into([picture], said, [picture.size], denoise, clean)
-    y = _plane(done)
+    y, law = _plane(done), said[0].noise
+    level = noise_level(y)
     if coarse != picture.size:
-        y, _ = taken_back(y, coarse)
-    _without_noise(y, said[0], lambda x, _: x, clean, found)  # the noise is found, and left
+        _without_noise(taken_back(y, coarse)[0], said[0], denoise, clean, found)
+    elif law is not None:
+        found["noise"] = list(law) if isinstance(law, tuple) else law
+    elif is_noise(y, level, clean):
+        found["noise"] = round(255 * level / 2, 2)
     return found
 
 
@@ -147,10 +153,10 @@ def _looked_into(
 
 
 def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
-    """A picture with noise without that of its chroma, which is the same for every luminance.
+    """A noisy picture without the noise in its chroma; the luminance is kept.
 
-    Chroma is fine enough at half the size, as most files have it. There a denoiser sees more of the
-    scene and half of the noise: it comes out better by 2 dB, for a quarter of the time.
+    Chroma is denoised at half the size, at which most files store it anyway. There, a denoiser sees
+    more of the scene and half of the noise: the result is better by 2 dB, in a quarter of the time.
     """
     plane = grey(picture)
     size = picture.size
@@ -185,7 +191,7 @@ def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found
 
 
 def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
-    """Where nothing is to be seen, if that is a part of the picture that is worth a word."""
+    """A mask of transparent pixels, if neither they nor the others are negligibly few."""
     if alpha is None:
         return None
     clear = alpha == 0
@@ -193,7 +199,7 @@ def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
 
 
 def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
-    """A picture that is to be filled by others where it is transparent, and then is so no more."""
+    """Picture k; if it had transparent parts, it is opaque where another picture can fill them."""
     picture = pictures[k]
     if "transparent" not in found or picture.alpha is None or picture.mask is None:
         return picture
@@ -206,15 +212,15 @@ def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
 def _of_the_sensor(
     picture: Picture, said: Observation, guide: np.ndarray | None, found: Found
 ) -> Picture:
-    """Without rim, dead pixels and stripes."""
+    """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
     plane = before = grey(picture)
     mask = picture.mask
     if said.mask is not None:
         mask = grey(read_image(said.mask)) > 0.5
         if mask.shape != picture.size:
-            raise InputError(f"the mask {said.mask} has not the size of {picture.name}")
+            raise InputError(f"the mask {said.mask} does not have the size of {picture.name}")
         if not mask.any():
-            raise InputError(f"the mask {said.mask} is black, and leaves nothing of {picture.name}")
+            raise InputError(f"the mask {said.mask} is black and leaves nothing of {picture.name}")
     elif mask is None and picture.alpha is None and said.frame:
         mask = find_frame(plane)
         if mask is not None:
@@ -240,7 +246,7 @@ def _without_stripes(
     mask: np.ndarray | None,
     found: Found,
 ) -> np.ndarray:
-    """Rows are the columns of the transposed picture."""
+    """The plane without stripes along columns and rows; rows are columns of its transpose."""
     strengths: dict[str, float] = {}
     for way in ("columns", "rows"):
         if said not in ("auto", way):
@@ -262,14 +268,14 @@ def _turned(plane: np.ndarray, way: str) -> np.ndarray:
 
 
 def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
-    """Another picture of the same size."""
+    """Another picture of the same size as picture k, in grey, if there is one."""
     others = (p for j, p in enumerate(pictures) if j != k and p.size == pictures[k].size)
     other = next(others, None)
     return None if other is None else grey(other)
 
 
 def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Size:
-    """How many pixels the source really has."""
+    """The size at which the source has all its detail, smaller than its own if it was enlarged."""
     if said.scale is not None:
         h, w = (max(1, round(n / said.scale)) for n in size)
         return min(h, picture.size[0]), min(w, picture.size[1])
@@ -292,7 +298,7 @@ def _sharp(
     guides: Sequence[Picture],
     found: Found,
 ) -> Picture:
-    """Of this size, without noise and blur."""
+    """The picture at this size, without noise and blur."""
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
     asked = said.blur is not None or bool(said.noise)
     if not smaller and not asked:
@@ -305,7 +311,7 @@ def _sharp(
         picture = with_quiet_colors(picture, _of_chroma(said.noise, denoise))
     wide = picture if picture.size == size else resized(picture, size)
     if coarse != size or said.blur is not None:
-        # What looks like faint noise in a coarse source is its texture.
+        # What looks like faint noise in a source that is only coarse is texture, and counts as 0.
         lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
@@ -320,7 +326,7 @@ def _sharp(
 def _solved(
     y: Tensor, said: Observation, size: Size, lam: float, guide: Tensor | None, mask: Tensor | float
 ) -> Tensor:
-    """The picture of this size behind y; a large one goes on from that of half its size."""
+    """The picture of this size that y was observed from; a large one starts from half its size."""
     coarse = (y.shape[-2], y.shape[-1])
     half = AreaAverage.halving(size).coarse
     first, rounds = y, ROUNDS
@@ -333,16 +339,19 @@ def _solved(
 
 
 def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseLaw | None:
-    """Of noise that is other than white, or that only air, or the file, tells from texture.
+    """The noise of y, if it is not white, or if only air or the file tells it from texture.
 
-    What a JPEG left of it is seen in the file, before its blocks are removed.
+    Args:
+        file: the source before its JPEG artefacts were removed; after that, what the compression
+            left of the noise is no longer visible.
+        is_jpeg: whether the file was detected or specified to be a JPEG.
     """
     level = noise_level(y)
     white = is_noise(y, level, clean)
     in_air = find_in_air(y, AIR * clean)
     if in_air is not None and (isinstance(in_air, tuple) or not white):
         deviation = 2 / 255 * deviation_of(in_air, 0)
-        if deviation <= UNLIKELY * level:  # else it is in air alone
+        if deviation <= UNLIKELY * level:  # otherwise it is only in the air
             return in_air
     if white and (photons := find_photons(y)) is not None:
         return photons
@@ -359,8 +368,8 @@ def _without_noise(
             return without_noise(y, law_of(said.noise), denoise)
         deviation, width = of_shared(said.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
-    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or is_noise(y, level, clean):
+    level = _level(y, denoise, clean) if said.noise is None else 2 * said.noise / 255
+    if level > 0:
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
             found["noise_there"] = round(255 * noise_level(y) / 2, 2)
@@ -368,8 +377,20 @@ def _without_noise(
     return y
 
 
+def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
+    """The level of white noise in a coarse source, 0 if it is less than `clean`.
+
+    A coarse source has texture nearly everywhere, so the prior has to separate it from the noise.
+    """
+    level = noise_level(y)
+    if not is_noise(y, level, clean):
+        return 0.0
+    level = refined_level(y, level, denoise)
+    return level if level >= clean else 0.0
+
+
 def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
-    """Whether far less noise is there, as far as that can be told: small pictures tell nothing."""
+    """Whether y has far less noise than this level; False where this cannot be told."""
     there = noise_level(y)
     if "jpeg" in found or there == 0 or level <= UNLIKELY * there:
         return False
@@ -377,7 +398,7 @@ def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
 
 
 def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
-    """What chroma is rid of its noise by, at half the size: that is as wide as in luminance."""
+    """The denoiser for chroma at half the size, where shared noise is half as wide in pixels."""
     if not isinstance(noise, tuple) or noise[0] != "shared":
         return denoise
     width = of_shared(noise)[1] / 2
@@ -389,7 +410,7 @@ def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
 
 
 def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
-    """A: what the lens and the pixels do. A blur is in pixels of the source."""
+    """The factors of A: averaging over pixels, then the blur, which is in pixels of the source."""
     parts: list[Operator] = []
     if coarse != fine:
         parts.append(AreaAverage(fine, coarse))
@@ -403,12 +424,12 @@ def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
 
 
 def _kernel_in(path: str) -> np.ndarray:
-    """What a point becomes, as a picture has it, with a middle pixel on each side."""
+    """The blur kernel in a picture file, padded to odd sides."""
     kernel = grey(read_image(path))
     if max(kernel.shape) > LARGEST_KERNEL or not kernel.any():  # a photograph would take hours
         raise InputError(
-            f"{path} is not what a point becomes by a blur: a picture of at most {LARGEST_KERNEL} "
-            "pixels a side, and not all black"
+            f"{path} is not the kernel of a blur: give a picture of at most {LARGEST_KERNEL} "
+            "pixels a side that is not all black"
         )
     return np.pad(kernel, [(0, 1 - n % 2) for n in kernel.shape])
 

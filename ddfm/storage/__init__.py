@@ -1,1 +1,1 @@
-"""Writes files whole or not at all, never over those of others, and recognises its own."""
+"""Writes files completely or not at all, never over those of others, and recognises its own."""

@@ -1,13 +1,13 @@
-"""Files and folders appear whole under their final name, or not at all.
+"""Makes files and folders appear complete under their final name, or not at all.
 
-Until then they lie beside it under a temporary name, `.partial-...-HOST-...`, and are locked while
-the run lives that writes them. What a killed run has left is cleared by the next that writes the
-same file: if the run was on this host and its lock is gone, or, where locks or hosts do not tell,
-if nothing was done to it for a day.
+Until then, a file is beside that place under a temporary name, `.partial-...-HOST-...`, and is
+locked while the run that writes it lives. What a killed run has left is removed by the next run
+that writes the same file: if the killed run was on this host and its lock is gone, or, where hosts
+or locks do not tell, if it was not modified for a day.
 
-This is the door of all writers: what they replace is a file of ours, or nothing (the rule stands in
-`ddfm.storage.ours`). Outside of this room nobody opens a file to write to it, moves one or removes
-one, but at the temporary paths that are given out here.
+All writers go through this module: they replace nothing but files written by ddfm (see
+`ddfm.storage.ours` for the rule). No code outside this room opens a file for writing, moves or
+removes one, except at the temporary paths that it gets from here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 PREFIX = ".partial-"
-ABANDONED = 24 * 3600  # seconds after which a temporary file belongs to nobody
+ABANDONED = 24 * 3600  # seconds without a change after which a temporary file is abandoned
 
 
 @contextmanager
@@ -52,11 +52,12 @@ def atomic_path(
     """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds.
 
     Args:
-        prefix: of the temporary name, for a caller who clears those of killed runs.
-        known: the sha256 of contents that may be replaced though nothing in them says so.
+        path: the file to write.
+        prefix: the prefix of the temporary name, for callers that clear those of killed runs.
+        known: the SHA-256 of contents that may be replaced although they have no mark of ddfm.
     """
     path = Path(path)
-    if path in being_written:  # whoever made that path moves it
+    if path in being_written:  # it is temporary itself; its owner moves it
         yield path
         return
     check_ours(path, known)
@@ -70,7 +71,7 @@ def atomic_path(
         with disk_explained(f"write {path}"):
             yield temporary
             _give_mode(temporary, 0o666)
-            check_ours(path, known)  # which may have changed since
+            check_ours(path, known)  # again: it may have changed since
             os.replace(temporary, path)
     finally:
         being_written.discard(temporary)
@@ -82,7 +83,7 @@ def atomic_path(
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The same for a folder, in place of nothing, or of a folder with files of ours alone."""
+    """The same for a folder, which may replace a folder that holds only files of ddfm."""
     path = Path(path)
     check_folder(path)
     with disk_explained(f"write {path}"):
@@ -106,9 +107,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | None:
-    """Locks an open file: True if it is ours, False if it is another's, None if there are no locks.
+    """Locks an open file: True if that succeeds, False if another holds it, None without locks.
 
-    Some network file systems have none, others have them for the processes of one host only.
+    Some network file systems have no locks; others only among the processes of one host.
     """
     if fcntl is None:
         return None
@@ -123,9 +124,9 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
 
 
 def open_where_it_lies(path: Path, flags: int = 0) -> int:
-    """A file that is written where it lies, made where there is none; never what a link leads to.
+    """Opens a file to write to it in place, and makes it if needed; does not follow links.
 
-    What else may be there, such as a pipe, is not waited for.
+    It does not wait for anything else that may be there, such as a pipe.
     """
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
         flags |= getattr(os, name, 0)
@@ -135,14 +136,16 @@ def open_where_it_lies(path: Path, flags: int = 0) -> int:
 
 @contextmanager
 def claimed(temporary: Path) -> Iterator[bool]:
-    """Whether the run that wrote this has ended. Nobody else claims it while the block lasts."""
+    """Whether the run that wrote this has ended; no other run claims it while the block lasts."""
     flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         try:
-            handle = os.open(temporary, os.O_RDWR | flags)  # network file systems lock no others
+            handle = os.open(
+                temporary, os.O_RDWR | flags
+            )  # network file systems lock only files opened for writing
         except IsADirectoryError:
             handle = os.open(temporary, os.O_RDONLY | flags)
-    except OSError:  # gone, a link, or not for us to change
+    except OSError:  # gone, a link, or not writable for us
         yield False
         return
     try:
@@ -155,7 +158,7 @@ def claimed(temporary: Path) -> Iterator[bool]:
 
 
 def _clear(folder: Path, prefix: str) -> None:
-    """Removes what killed runs have left under such names."""
+    """Removes what killed runs have left under names with this prefix."""
     for path in sorted(folder.glob(f"{prefix}*")):
         with suppress(OSError):
             kind = path.lstat().st_mode
@@ -172,17 +175,17 @@ def _locked_file(path: Path, prefix: str) -> tuple[int | None, Path]:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f"{prefix}{_host()}-", suffix="".join(path.suffixes[-2:])
         )
-        if fcntl is None:  # Windows does not move what is open
+        if fcntl is None:  # Windows does not move open files
             os.close(handle)
             return None, Path(name)
         lock(handle, wait=True)
-        if os.path.lexists(name):  # else another run took it for abandoned, before it was locked
+        if os.path.lexists(name):  # else another run removed it before it was locked
             return handle, Path(name)
         os.close(handle)
 
 
 def _prefix_of(path: Path) -> str:
-    """The same for all temporary names of one path, and for hardly any other."""
+    """The prefix of all temporary names of one path, and of hardly any other path."""
     return f"{PREFIX}{zlib.crc32(os.fsencode(path.name)):08x}-"
 
 
@@ -191,7 +194,7 @@ def _host() -> str:
 
 
 def _give_mode(temporary: Path, mode: int) -> None:
-    """What is made as temporary is private; it gets the mode that anything new would have."""
+    """Gives a temporary file, which is private, the permissions of any new file."""
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(temporary, mode & ~mask)
@@ -202,7 +205,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     if not path.is_dir() or not any(path.iterdir()):
         os.replace(temporary, path)
         return
-    # No system call exchanges two folders everywhere; so for a moment there is none.
+    # No portable system call exchanges two folders, so for a moment neither exists.
     old = temporary.with_name(f"{temporary.name}-old")
     path.rename(old)
     temporary.rename(path)
@@ -213,7 +216,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
 
 
 def discard_all() -> None:
-    """Removes all that is half written, for a process that is told to end."""
+    """Removes all half-written files, when the process is told to end."""
     for path in list(being_written):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

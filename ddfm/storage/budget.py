@@ -1,11 +1,11 @@
-"""How much a file may unpack to. Every reader asks here before it makes room for anything.
+"""Limits what a file may unpack to. Every reader asks here before it allocates memory.
 
-A file of one kilobyte can claim gigabytes, and most that do are damaged or meant to harm. Two
-limits hold, both of the environment, so that every process that this one starts has them too:
+A file of one kilobyte can claim gigabytes; most that do are damaged or meant to harm. There are
+two limits, both in the environment, so that child processes inherit them:
 
-- DDFM_MAX_MEGAPIXELS (--max-megapixels): of a picture, a page, a frame or a slice.
-- DDFM_MAX_BYTES: what one file may take in memory, unpacked and as numbers to compute with.
-  Unless said, a quarter of the machine's memory; and beyond a gigabyte no more than `RATIO` times
+- DDFM_MAX_MEGAPIXELS (--max-megapixels): the size of a picture, a page, a frame or a slice.
+- DDFM_MAX_BYTES: the memory that one file may take, unpacked and as numbers to compute with. By
+  default, a quarter of the memory of the machine; and, beyond one gigabyte, at most `RATIO` times
   the size of the file, which no real photograph or scan comes near.
 """
 
@@ -24,10 +24,10 @@ __all__ = ["ask_bytes", "ask_pixels", "limited", "max_bytes", "max_pixels"]
 
 PIXELS, BYTES = "DDFM_MAX_MEGAPIXELS", "DDFM_MAX_BYTES"
 MEGAPIXELS = 180.0
-SHARE = 1 / 4  # of the machine's memory
+SHARE = 1 / 4  # of the memory of the machine, for one file
 ALWAYS = 2**30  # bytes that any file may take, however small it is
-RATIO = 200
-UNKNOWN_MEMORY = 8 * 2**30  # bytes, where the system does not tell
+RATIO = 200  # most bytes of memory per byte of the file, beyond `ALWAYS`
+UNKNOWN_MEMORY = 8 * 2**30  # bytes of memory assumed if the system does not tell
 
 
 def max_pixels() -> float:
@@ -39,7 +39,7 @@ def max_bytes(packed: int | None = None) -> float:
     """How many bytes of memory a file may take.
 
     Args:
-        packed: the size of the file, where it is known.
+        packed: the size of the file in bytes, if known.
     """
     said = _said(BYTES)
     if said is not None:
@@ -49,21 +49,21 @@ def max_bytes(packed: int | None = None) -> float:
 
 
 def ask_pixels(width: int, height: int, name: str) -> None:
-    """Refuse a picture of too many pixels."""
+    """Refuse a picture with too many pixels."""
     if width * height > max_pixels():
         raise InputError(
-            f"{name} says it has {width} x {height} pixels, more than the limit of "
+            f"{name} claims to have {width} x {height} pixels, more than the limit of "
             f"{max_pixels() / 1e6:g} megapixels that guards against decompression bombs; if you "
             f"trust it, raise the limit with --max-megapixels or {PIXELS}"
         )
 
 
 def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
-    """Refuse what would take too much memory.
+    """Refuse a file that would take too much memory.
 
     Args:
-        needed: bytes, unpacked and as numbers to compute with.
-        packed: the size of the file, where it is known.
+        needed: bytes in memory, unpacked and as numbers to compute with.
+        packed: the size of the file in bytes, if known.
     """
     limit = max_bytes(packed)
     if needed > limit:
@@ -76,12 +76,12 @@ def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:
 
 @contextmanager
 def limited(megapixels: float | None) -> Iterator[None]:
-    """Another limit of pixels for as long as the block lasts; None leaves it as it is."""
+    """Sets another limit of megapixels while the block lasts; None leaves it unchanged."""
     before = os.environ.get(PIXELS)
     if megapixels is not None:
         os.environ[PIXELS] = f"{megapixels:g}"
     try:
-        max_pixels()  # what makes no sense is said at once
+        max_pixels()  # raises at once if the limit is invalid
         yield
     finally:
         if before is None:
@@ -107,7 +107,7 @@ def _megabytes(count: float) -> str:
 
 @cache
 def _memory() -> int:
-    """Of the machine, or of the container that we are in, in bytes."""
+    """The memory in bytes of the machine, or of the container that this process is in."""
     found = [UNKNOWN_MEMORY]
     with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

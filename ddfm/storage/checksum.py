@@ -1,4 +1,4 @@
-"""The content of a file in a few digits: to know it again, and to see that it has changed."""
+"""Checksums of files, to recognise them and to notice changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Of a file's content, in hexadecimal digits."""
+    """The SHA-256 of the content of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with disk_explained(f"read {path}"), open(path, "rb") as file:
         while chunk := file.read(CHUNK):
@@ -26,33 +26,33 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def sha256_of_all(paths: Sequence[str | os.PathLike[str]]) -> str:
-    """Of one file its own; of several that of their digests, sorted, a line each."""
+    """The SHA-256 of one file; of several files, that of their digests, sorted, one per line."""
     return digest_of(list(map(sha256_of, paths)))
 
 
 def digest_of(digests: Sequence[str]) -> str:
-    """`sha256_of_all` of files whose own are known."""
+    """`sha256_of_all` of files, from their own digests."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(f"{one}\n" for one in sorted(digests)).encode()).hexdigest()
 
 
 class Source(Protocol):
-    """What something is made of, and how a manifest knows it again."""
+    """Something that a result is made of, and that a manifest can recognise."""
 
     name: str
 
     def noted(self) -> dict[str, Any]:
-        """What to keep, ready for JSON."""
+        """What a manifest notes of it, ready for JSON."""
 
     def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:
-        """Whether this is what the note was made of, which may come from a damaged file."""
+        """Whether this matches a note, which may come from a damaged file."""
 
 
 class KnownFile:
-    """A file by its size, the time of its last change, and its content, each looked up once.
+    """A file, recognised by size, time of last change, and content, each determined once.
 
-    Equal sizes and times are taken for equal contents, unless these are to be verified.
+    Equal sizes and times count as equal contents, unless contents are to be verified.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -60,7 +60,9 @@ class KnownFile:
         self.name = self.path.name
 
     def noted(self) -> dict[str, Any]:
-        size, time = self._size_and_time  # before its content: a change meanwhile is seen later
+        size, time = (
+            self._size_and_time
+        )  # before its content, so that a change in between is noticed later
         return {"sha256": self._sha256, "size": size, "mtime_ns": time}
 
     def is_as_noted(self, note: Any, *, verify: bool = False) -> bool:
@@ -85,7 +87,7 @@ class KnownFile:
 
 
 class KnownData:
-    """What is in memory, by its content."""
+    """Data in memory, recognised by its content."""
 
     def __init__(self, name: str, *parts: bytes | memoryview) -> None:
         self.name = name

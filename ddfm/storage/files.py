@@ -1,4 +1,4 @@
-"""Whole files of ours in one call, and their removal."""
+"""Writes complete files in one call, and removes files of ddfm."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ __all__ = [
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """A file with these bytes."""
+    """Writes a file with these bytes."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """A file with this text."""
+    """Writes a file with this text."""
     write_bytes(path, encoded(text))
 
 
 def encoded(text: str) -> bytes:
-    """Text as files have it, in UTF-8; names of files may hold what is no Unicode."""
+    """Text in UTF-8; escapes what is not Unicode, as in some file names."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], entries: Mapping[str, object]) -> None:
-    """A JSON file with these entries, and one that says whose it is."""
+    """Writes a JSON file with these entries, and one that marks it as written by ddfm."""
     write_text(path, json.dumps(JSON_MARK | dict(entries), indent=1) + "\n")
 
 
 def write_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """A safetensors file."""
+    """Writes a safetensors file."""
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
@@ -59,19 +59,19 @@ def write_weights(
 
 
 def _sort_metadata(temporary: Path) -> None:
-    """Their order in a safetensors file is random, and the same weights are to be the same file."""
+    """Sorts the metadata, whose order is random, so that the same weights give the same file."""
     with open(temporary, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        assert len(text) <= length, "it was written with as few characters"
+        assert len(text) <= length, "sorting adds no characters"
         file.seek(8)
         file.write(text.ljust(length))
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """A folder where there is none yet, and all that it lies in."""
+    """Makes a folder and its parents, if they do not exist."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -80,7 +80,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Takes away a file of ours, if it is there."""
+    """Removes a file that ddfm wrote, if it exists."""
     check_ours(path)
     with disk_explained(f"remove {path}"):
         path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Gives bytes and open files a path, for readers that take paths.
 
-They are put into a file while they are read, so that formats, budgets and messages are those of any
-other file. On Linux it is one in memory, unless its suffix is needed to know what it is (tables of
-numbers); elsewhere it is a temporary one.
+Their content is put into a file while it is read, so that formats, budgets and messages are those
+of any other file. On Linux, this file is in memory, unless the format is only known by its suffix
+(tables of numbers); elsewhere, it is a temporary file.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from ddfm.storage.ours import being_written
 
 __all__ = ["as_path", "has_no_path", "name_of"]
 
-PIECE = 2**20
-_NPY = b"\x93NUMPY"  # which is known by its suffix alone, where it has one
-_BY_SUFFIX = (".npy", ".csv", ".tsv")  # what readers know by nothing else
+PIECE = 2**20  # bytes read at a time
+_NPY = b"\x93NUMPY"  # how .npy files begin, which readers recognise only by the suffix
+_BY_SUFFIX = (".npy", ".csv", ".tsv")  # formats that readers recognise only by the suffix
 _HAS_MEMORY = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
 def has_no_path(source: object) -> bool:
-    """Whether a source is bytes, or open for reading."""
+    """Whether a source is bytes or an open file."""
     return isinstance(source, bytes | bytearray | memoryview) or callable(
         getattr(source, "read", None)
     )
 
 
 def name_of(source: object, otherwise: str) -> str:
-    """What to call a file that has no path: by the name that it was opened by, if it has one."""
+    """The name for an object without a path: that of the opened file, if any, or `otherwise`."""
     name = getattr(source, "name", None)
     return name if isinstance(name, str) and name else otherwise
 
 
 @contextmanager
 def as_path(source: Any, name: str) -> Iterator[Path]:
-    """The path of a file that holds what `source` does, while the block lasts.
+    """The path of a file with the content of `source`, while the block lasts.
 
     Args:
-        source: bytes, or an object to read bytes from, which is read from where it is to its end.
-        name: what errors call it.
+        source: bytes, or an object to read bytes from, from its current position to its end.
+        name: how errors call it.
     """
     data = _content(source, name)
     suffix = ".npy" if data.startswith(_NPY) else PurePath(name).suffix[:16]
@@ -78,7 +78,7 @@ def _on_disk(data: bytes, suffix: str, name: str) -> Iterator[Path]:
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot read {name}: no temporary file: {one_line(error)}") from None
     path = Path(made)
-    being_written.add(path)  # a process that is told to end removes it
+    being_written.add(path)  # removed if the process is told to end
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -90,11 +90,13 @@ def _on_disk(data: bytes, suffix: str, name: str) -> Iterator[Path]:
 
 
 def _content(source: Any, name: str) -> bytes:
-    """All that there is to read, up to what a file may take in memory."""
+    """All bytes of a source, up to the memory that a file may take."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if not has_no_path(source):
-        raise InputError(f"{name}: a file is a path, bytes, or open, not {short(source)}")
+        raise InputError(
+            f"{name}: a file must be a path, bytes or an open file, not {short(source)}"
+        )
     limit, parts, length = max_bytes(), [], 0
     try:
         while part := source.read(PIECE):
@@ -104,8 +106,8 @@ def _content(source: Any, name: str) -> bytes:
             length += len(part)
             if length > limit:
                 raise InputError(
-                    f"{name} was refused: it is longer than {limit / 1e6:,.0f} MB, what a file "
-                    "may take in memory"
+                    f"{name} was refused: it is longer than {limit / 1e6:,.0f} MB, the memory that "
+                    "a file may take"
                 )
     except (OSError, ValueError) as error:
         if isinstance(error, DdfmError):

@@ -1,4 +1,4 @@
-"""What may be read: files that are there, are files, and hold no more than they say."""
+"""Reads files safely: checks that they exist, are files, and are no longer than they claim."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = [
     "with_home",
 ]
 
-MOST_TEXT = 64 * 2**20  # bytes of a file of settings
-PIECE = 2**20
-SLACK = 2**20  # bytes that may follow what a header promises
+MOST_TEXT = 64 * 2**20  # largest file of settings, in bytes
+PIECE = 2**20  # bytes read at a time
+SLACK = 2**20  # bytes that may follow what a header announces
 
 
 class BoundedFile(io.BufferedReader):
-    """A file to read that never asks for more memory than it has bytes.
+    """A file opened for reading that never allocates more memory than it has bytes.
 
-    Formats say how long their parts are, and a damaged one may say four gigabytes. Python would
-    make room for all of it before it finds that the file is shorter.
+    Formats state the lengths of their parts, and a damaged file may state four gigabytes. Python
+    would allocate all of it before it finds that the file is shorter.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -51,7 +51,7 @@ class BoundedFile(io.BufferedReader):
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """The path of a file that is there, or an error that says what is instead.
+    """The path of an existing file; raises an error that says what is there instead.
 
     Pipes and devices are refused before they are opened: reading them may never end.
     """
@@ -71,7 +71,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def with_home(path: str | os.PathLike[str]) -> Path:
-    """The path, with `~` and `~name` at its beginning as the folders that they stand for."""
+    """The path, with a leading `~` or `~name` replaced by the home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -94,7 +94,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
-    """The object that a JSON text is. Numbers that JSON does not have, such as NaN, are refused."""
+    """The object in a JSON text. Numbers that are not JSON, such as NaN, are refused."""
     try:
         content = json.loads(text, parse_constant=_no_number)
     except RecursionError:
@@ -102,12 +102,12 @@ def json_object(text: str, where: str) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{where} is not JSON: {one_line(error)}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{where} must be a JSON object: names with their values")
+        raise InputError(f"{where} must be a JSON object, of names and values")
     return content
 
 
 def toml_table(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a TOML file says."""
+    """The content of a TOML file."""
     text = read_text(path)
     try:
         return tomllib.loads(text)
@@ -118,9 +118,9 @@ def toml_table(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
-    """Read what is left of a packed stream: only at its end the checksum is compared.
+    """Read the rest of a packed stream, as its checksum is only compared at its end.
 
-    Little may follow what was read before; a stream that goes on and on is refused.
+    Little may follow what was read before; an endless stream is refused.
     """
     left = SLACK
     while data := stream.read(PIECE):
@@ -130,4 +130,4 @@ def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

@@ -1,7 +1,7 @@
-"""Lines of JSON in files, found by the name that each begins with, and read when asked for.
+"""Lines of JSON in files, indexed by the file name in each, and read on demand.
 
-A million lines are more than a gigabyte, and four times that as objects. So what is kept of a line
-is where it stands; what it says is read again when somebody asks.
+A million lines are more than a gigabyte, and four times that as objects. So only the position of a
+line is kept in memory; its content is read again on demand.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ from typing import Any, BinaryIO
 
 __all__ = ["Entry", "Lines", "entry_of"]
 
-LONGEST = 255  # bytes of a file's name
-# As all of our lines begin. What else there is has to be parsed to be understood.
+LONGEST = 255  # longest name of a file, in bytes
+# How lines written by ddfm begin. Other lines have to be parsed.
 _USUAL = re.compile(
     rb'\{"output": "([^"\\/\x00-\x1f\x80-\xff]+)", "sha256": "[0-9a-f]{64}", "size": \d+, '
     rb'"mtime_ns": (\d+)[,}]'
 )
-_FILE = 1 << 48  # a place is the number of a file times this, and where in it
+_FILE = 1 << 48  # a place is the number of a file times this, plus the offset in it
 
 Entry = dict[str, Any]
 
 
 class Lines(Mapping[str, Entry]):
-    """The newest line of each name, in a row of files to which lines are only added.
+    """The newest line of each name, in several files that only grow.
 
     Args:
-        opened: how a file of lines is opened for reading, not buffered.
+        opened: opens a file of lines for reading, unbuffered.
     """
 
     def __init__(self, opened: Callable[[Path], BinaryIO]) -> None:
         self._opened = opened
         self._files: list[Path] = []
-        self._places: dict[str, tuple[int, ...]] = {}  # of each name; the one that holds first
+        self._places: dict[
+            str, tuple[int, ...]
+        ] = {}  # of the lines of each name; the valid one is first
         self._reading: tuple[int, BinaryIO] | None = None  # the file that was read last
         self._keeps_open = True
-        self._lock = Lock()  # results are looked for while others are written
+        self._lock = Lock()  # results are looked up while others are written
 
     def learn(self, path: Path) -> None:
-        """All lines of a file, where they are newer than those known. A line cut off is none."""
+        """Indexes all lines of a file; the newest of a name is valid. Cut-off lines are ignored."""
         place = self._number(path) * _FILE
         with self._opened(path) as raw, io.BufferedReader(raw, 1 << 20) as file:  # type: ignore[type-var]
             file.seek(0)
@@ -55,19 +57,19 @@ class Lines(Mapping[str, Entry]):
                 place += len(line)
 
     def add(self, output: str, path: Path, offset: int) -> None:
-        """A line that was added to a file, and holds, whatever the clock says."""
+        """Indexes a line that was appended to a file, as the valid one, whatever its time."""
         place = self._number(path) * _FILE + offset
         self._places[output] = (place, *self._places.get(output, ()))
 
     def every(self, output: str) -> Iterator[Entry]:
-        """All lines of a name, the one that holds first."""
+        """All lines of a name, the valid one first."""
         for place in self._places.get(output, ()):
             entry = self._read(place)
             if entry is not None and entry["output"] == output:
                 yield entry
 
     def close(self) -> None:
-        """Leaves no file open. Lines may be read still, which then takes longer."""
+        """Leaves no file open. Lines can still be read, which then takes longer."""
         with self._lock:
             self._release()
             self._keeps_open = False
@@ -84,7 +86,7 @@ class Lines(Mapping[str, Entry]):
         return sum(1 for _ in self)
 
     def newest(self) -> Iterator[Entry]:
-        """The line that holds of each name, each read once."""
+        """The valid line of each name, each read once."""
         for output in list(self._places):
             yield from (entry for entry in [self.get(output)] if entry is not None)
 
@@ -131,7 +133,7 @@ class Lines(Mapping[str, Entry]):
 
 
 def entry_of(line: bytes) -> Entry | None:
-    """None for what is no line of a manifest, or names a file outside of its folder."""
+    """The entry in a line; None if it is not of a manifest, or names a file outside its folder."""
     with suppress(ValueError, RecursionError):
         entry = json.loads(line)
         name = entry.get("output") if isinstance(entry, dict) else None
@@ -141,6 +143,6 @@ def entry_of(line: bytes) -> Entry | None:
 
 
 def _time(entry: Entry) -> int:
-    """When its file was written, where it says so."""
+    """When its file was written, in nanoseconds; 0 if it does not say."""
     time = entry.get("mtime_ns")
     return time if isinstance(time, int) else 0

@@ -1,17 +1,17 @@
-"""What made each file of a folder: `ddfm-manifest.jsonl` beside them, a line of JSON per file.
+"""Records what made each file of a folder: `ddfm-manifest.jsonl`, with a line of JSON per file.
 
     {"output": "0001.png", "sha256": ..., "size": ..., "mtime_ns": ...,
      "sources": [{"name": ..., "sha256": ..., "size": ..., "mtime_ns": ...}, ...],
      "settings": {...}, "seconds": 1.3}
 
-A line is on the disk before its file is moved to its final name. So every file has a line, and one
-that has none is somebody else's. A line may be without its file for a moment, and when that moment
-is the last of the process, the next one finds the file under its temporary name, and moves it. A
-line that was cut off is forgotten. When one file has several lines, the last one holds.
+A line is on the disk before its file is moved to its final name. So every file has a line, and a
+file without one belongs to somebody else. If the process is killed after the line and before the
+move, the next run finds the file under its temporary name, and moves it. A line that was cut off is
+ignored. If a file has several lines, the last one is valid.
 
 A folder may be filled by several processes, on several machines: each is a `Shard` with a manifest
-of its own, `ddfm-manifest-2-of-8.jsonl`. Each process knows the lines of all manifests, the newest
-of each file, and writes to its own. `Manifest.merge` makes one of them.
+of its own, `ddfm-manifest-2-of-8.jsonl`. Each process reads all manifests, of which the newest line
+of each file is valid, and writes to its own. `Manifest.merge` merges them into one.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ __all__ = ["NAME", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
-PREFIX = ".partial-manifest-"  # others write here too, and what they have begun is not ours
-TOGETHER = 1000  # lines that are merged at once, and known to be on the disk
-BEGIN, BEGINNING = b'{"output": "', 1 << 16
+PREFIX = ".partial-manifest-"  # its own, since other processes write to the folder, too
+TOGETHER = 1000  # lines that are merged, and synchronised with the disk, at once
+BEGIN, BEGINNING = b'{"output": "', 1 << 16  # how lines begin; bytes read to check this
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of many: that of process `index`, from 1 to `count`."""
+    """One part of the work: that of process `index`, from 1 to `count`."""
 
     index: int
     count: int
 
     def has(self, output: str) -> bool:
-        """Whether this file is made by this process; every file by exactly one."""
+        """Whether this process makes the file of this name; each file belongs to exactly one."""
         return zlib.crc32(output.encode()) % self.count == self.index - 1
 
     @property
@@ -66,14 +66,14 @@ class Shard:
 
 
 class Manifest:
-    """The manifest of a folder, which it makes where there is none. One process at a time.
+    """The manifest of a folder; makes the folder if needed, and locks it for this process.
 
     Args:
-        folder: of the results.
-        shard: the part of the work that this process does, while others do theirs.
+        folder: the folder of the results.
+        shard: the part of the work that this process does while others do the rest.
 
     Attributes:
-        entries: the line of each file, by the file's name; read from the disk when asked for.
+        entries: the valid line of each file, by its name; read from the disk on demand.
     """
 
     def __init__(self, folder: str | os.PathLike[str], shard: Shard | None = None) -> None:
@@ -83,7 +83,7 @@ class Manifest:
         with disk_explained(f"write {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            # Many shards at a time, or one run of the whole.
+            # Either many shards at a time, or one run without a shard.
             self._path = self.folder / NAME
             self._file = self._opened(self._path, shared=shard is not None)
             if shard is not None:
@@ -105,12 +105,12 @@ class Manifest:
             file.close()
 
     def get(self, output: str) -> Entry | None:
-        """What made a file, if it is there as it was made."""
+        """The entry of a file, if the file exists as it was made."""
         entry = self.entries.get(output)
         return entry if entry is not None and self.is_there(entry) else None
 
     def is_there(self, entry: Entry, *, verify: bool = False) -> bool:
-        """Whether the file of a line is there as it was made."""
+        """Whether the file of an entry exists as it was made."""
         return KnownFile(self.folder / entry["output"]).is_as_noted(entry, verify=verify)
 
     def find(
@@ -121,13 +121,13 @@ class Manifest:
         *,
         verify: bool = False,
     ) -> Entry | None:
-        """What made a file, if that is what would make it now: the one rule of resuming.
+        """The entry of a file that need not be made again: the one rule of continuing runs.
 
         Args:
-            sources: of which it would be made.
-            settings: with which it would be made, as JSON has them; any of these will do.
-            verify: whether to compare what is in the files, where equal sizes and times of their
-                last change would do.
+            output: the name of the file.
+            sources: the sources that it would be made of.
+            settings: the settings that it may have been made with, as JSON stores them.
+            verify: whether to compare the contents of files, not just sizes and times.
         """
         entry = self.entries.get(output)
         if entry is None or entry.get("settings") not in settings:
@@ -141,16 +141,16 @@ class Manifest:
         return entry if self.is_there(entry, verify=verify) else None
 
     def keep_others(self, outputs: Iterable[str]) -> None:
-        """Raise if one of these is there already, and no line says that it was made here."""
+        """Raise if one of these files exists, and no line says that it was made here."""
         for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
                 raise StorageError(
                     f"cannot write {self.folder / output}: it is there already, and {NAME} does "
-                    "not know it; move it away, name another folder, or allow it (--overwrite)"
+                    "not list it; move it away, name another folder, or allow it (--overwrite)"
                 )
 
     def known(self, output: str) -> set[str]:
-        """The sha256 of all that was made here under this name, by any of its lines.
+        """The SHA-256 of everything that was made here under this name, from all its lines.
 
         A run that ends between a line and its file leaves the file of an earlier line.
         """
@@ -159,20 +159,20 @@ class Manifest:
 
     @contextmanager
     def adding(self, output: str, entry: Entry) -> Iterator[Path]:
-        """A temporary path to write the file to; then its line, then the file are in place."""
+        """A temporary path to write the file to; afterwards its line is added and it is moved."""
         with atomic_path(self.folder / output, PREFIX, self.known(output)) as temporary:
             yield temporary
             self._append({"output": output, **KnownFile(temporary).noted(), **entry})
 
     def note(self, output: str, more: Entry) -> None:
-        """A new line for a file that stays as it is."""
+        """Adds a line for a file that stays as it is."""
         self._append(self.entries[output] | more)
 
     def merge(self) -> None:
-        """Takes the lines of all shards into this manifest, and removes theirs."""
+        """Merges the manifests of all shards into this one, and removes them."""
         shards = [path for path in self._manifests() if path.name != NAME]
         for path in shards:
-            self._opened(path)  # unless its run goes on
+            self._opened(path)  # raises if its run is still alive
         main = Lines(_open_ours)
         main.learn(self._path)
         new = (e for e in self.entries.newest() if main.get(e["output"]) != e)
@@ -186,11 +186,11 @@ class Manifest:
         self.entries.learn(self._path)
 
     def clear(self) -> None:
-        """Removes all files that it knows, then itself, and the folder if nothing else is in it."""
+        """Removes all listed files, then all manifests, and the folder if it is empty then."""
         for output in self.entries:
             check_ours(self.folder / output, self.known(output))
             (self.folder / output).unlink(missing_ok=True)
-        for path in self._manifests():  # last: what it does not know is not ours
+        for path in self._manifests():  # last: without a line, a file is not ours
             path.unlink()
         with suppress(OSError):
             self.folder.rmdir()
@@ -199,13 +199,13 @@ class Manifest:
         each = [json.dumps(entry).encode() + b"\n" for entry in entries]
         lines = b"".join(each)
         length = self._file.seek(0, os.SEEK_END)
-        if length < len(BEGIN):  # what was cut off so early is no line
+        if length < len(BEGIN):  # cut off so early, it is not a line
             self._file.truncate(length := 0)
-        else:  # what was cut off later is left as a line of its own
+        else:  # cut off later, it stays as a line of its own
             self._file.seek(length - 1)
             lines = lines if self._file.read(1) == b"\n" else b"\n" + lines
         written = self._file.write(lines)
-        if written != len(lines):  # how a disk says that it is filling up
+        if written != len(lines):  # the disk is full
             self._file.truncate(length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file.fileno())
@@ -215,18 +215,18 @@ class Manifest:
             self.entries.add(entry["output"], self._path, end)
 
     def _opened(self, path: Path, *, shared: bool = False) -> BinaryIO:
-        """A manifest of ours, locked; closed with this one."""
+        """Opens and locks a manifest, which is closed together with this one."""
         file = _open_ours(path)
         self._open.append(file)
         if lock(file.fileno(), shared=shared) is False:
-            raise StorageError(f"another run is writing to {self.folder}; wait for it")
+            raise StorageError(f"another run is writing to {self.folder}; wait until it ends")
         return file
 
     def _manifests(self) -> list[Path]:
         return sorted(path for path in self.folder.iterdir() if is_manifest(path.name))
 
     def _finish_moves(self) -> None:
-        """Files that a killed run had written, but not moved; what it had not written is waste."""
+        """Moves files that a killed run completed but did not move; removes incomplete ones."""
         for path in sorted(self.folder.glob(f"{PREFIX}*")):
             if path.is_symlink() or not path.is_file():
                 continue
@@ -239,7 +239,7 @@ class Manifest:
         same = (e["output"] for e in self.entries.newest() if e.get("sha256") == digest)
         name = next((name for name in same if self.get(name) is None), None)
         if name is not None:
-            # What somebody has worked on since stays as it is.
+            # Do not replace a file that somebody has changed since.
             with suppress(StorageError):
                 with atomic_path(self.folder / name, PREFIX, self.known(name)) as temporary:
                     os.replace(path, temporary)
@@ -247,24 +247,24 @@ class Manifest:
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file of a folder is called as a manifest is."""
+    """Whether this is the name of a manifest."""
     return name == NAME or shard_of(name) is not None
 
 
 def shard_of(name: str) -> Shard | None:
-    """Whose manifest is called like this."""
+    """The shard whose manifest has this name, or None."""
     match = OF_SHARD.fullmatch(name)
     return Shard(int(match[1]), int(match[2])) if match else None
 
 
 def as_json(entry: Mapping[str, Any]) -> Entry:
-    """As a line gives it back."""
+    """An entry as it is read back from its line."""
     plain: Entry = json.loads(json.dumps(entry))
     return plain
 
 
 def _open_ours(path: Path) -> BinaryIO:
-    """A manifest, made where there is none, never what is somebody else's, or behind a link."""
+    """Opens a manifest, made if needed; refuses links, and files not written by ddfm."""
     if path.is_symlink():
         raise _foreign(path, "it is a symbolic link")
     handle = open_where_it_lies(path, os.O_APPEND)
@@ -273,7 +273,9 @@ def _open_ours(path: Path) -> BinaryIO:
         beginning = os.read(handle, BEGINNING) if regular else b""
     if not regular or not _is_ours(beginning):
         os.close(handle)
-        raise _foreign(path, "it is no manifest of ddfm" if regular else "it is no regular file")
+        raise _foreign(
+            path, "it is not a manifest of ddfm" if regular else "it is not a regular file"
+        )
     return open(handle, "a+b", buffering=0)
 
 
@@ -282,7 +284,7 @@ def _foreign(path: Path, why: str) -> DdfmError:
 
 
 def _is_ours(beginning: bytes) -> bool:
-    """Whether a manifest begins like this; it may be empty, or cut off in its first line."""
+    """Whether a manifest may begin like this; it may be empty, or cut off in its first line."""
     line, whole, _ = beginning.partition(b"\n")
     if not whole:
         return line.startswith(BEGIN[: len(line)])

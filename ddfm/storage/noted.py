@@ -1,6 +1,6 @@
-"""Files in formats without a place to say whose they are: the manifest of their folder says it.
+"""Writes files whose format has no place for a mark of ddfm, listed in the manifest of the folder.
 
-Tables and pages are such. Who has changed one by hand has made it a file of theirs.
+Tables and web pages are such. A file that somebody changed by hand is no longer replaced.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["check_noted", "write_noted"]
 
 
 def write_noted(path: Path, text: str) -> None:
-    """As `write_text`, with a line in the manifest of the folder."""
+    """Like `write_text`, and adds a line to the manifest of the folder."""
     with Manifest(path.parent) as manifest, manifest.adding(path.name, {}) as temporary:
         temporary.write_bytes(encoded(text))
 
 
 def check_noted(path: Path) -> None:
-    """Raise what `write_noted` would raise about this path, before the work is done."""
+    """Raise, before any work is done, what `write_noted` would raise about this path."""
     if not os.path.lexists(path):
         return
     with Manifest(path.parent) as manifest:

@@ -1,9 +1,9 @@
-"""The rule of all writers: what is a source, or was not written by ddfm, is never written over.
+"""The rule of all writers: never replace a source, or a file that ddfm did not write.
 
-A file is known as ours by a mark inside it, where its format has a place for one: the software of a
-picture, the description of a volume, the comment of a film, a key of JSON. The mark is the same in
-all files and in all runs. What has no such place (BMP), and what others have made, is replaced only
-`overwriting`; and a source not even then, whatever it is called, by whatever link it is reached.
+A file is recognised as ours by a mark inside it, if its format has a place for one: the software of
+a picture, the description of a volume, the comment of a film, a key of JSON. The mark is the same
+in all files and runs. Formats without such a place (BMP), and files of others, are replaced only
+within `overwriting`; a source is not replaced even then, by whatever name or link it is reached.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = [
 
 MARK = "ddfm image fusion"
 JSON_MARK = {"software": MARK}
-# In text, where anyone may write about us, the mark alone would say too little.
+# In text, which may mention ddfm for any reason, the mark alone would not be enough.
 _IN_TEXT = {".json": f'"software": "{MARK}"', ".sha256": f"# {MARK}\n"}
-_WINDOW = 1 << 20  # bytes at either end of a file; profiles of colour may come before the mark
-_UNPACKED = 1 << 12  # bytes of what is compressed
+_WINDOW = 1 << 20  # bytes searched at either end; colour profiles may precede the mark
+_UNPACKED = 1 << 12  # bytes unpacked of a compressed file
 
 being_written: set[Path] = set()  # temporary paths of this process
 _lock = threading.Lock()
@@ -47,7 +47,7 @@ _overwrite: ContextVar[bool] = ContextVar("overwrite", default=False)
 
 @contextmanager
 def overwriting(allowed: bool = True) -> Iterator[None]:
-    """Within this, files of others may be replaced as well, by this thread. Sources may not."""
+    """Within this block, this thread may also replace files of others, but no sources."""
     token = _overwrite.set(allowed)
     try:
         yield
@@ -56,13 +56,13 @@ def overwriting(allowed: bool = True) -> Iterator[None]:
 
 
 def may_overwrite() -> bool:
-    """Whether this thread is within `overwriting`."""
+    """Whether this thread is within a block of `overwriting`."""
     return _overwrite.get()
 
 
 @contextmanager
 def protecting(*sources: object) -> Iterator[None]:
-    """Within this, nothing of this process writes to these files, by whatever names.
+    """Within this block, this process never writes to these files, by whatever names.
 
     Args:
         sources: paths of files or folders; entries that are not existing paths are ignored.
@@ -82,7 +82,7 @@ def protecting(*sources: object) -> Iterator[None]:
 
 
 def check_no_source(path: object) -> None:
-    """Raise if this is a source of anything that is being done."""
+    """Raise if this path is a source of any running work."""
     with _lock:
         names = list(_sources.get(_identity(path), ()))
     if names:
@@ -91,14 +91,14 @@ def check_no_source(path: object) -> None:
 
 
 def check_ours(path: Path, known: Collection[str] = ()) -> None:
-    """Raise unless there is nothing at this path, or a file of ours that is no source.
+    """Raise unless the path is free, or is a file of ours that is not a source.
 
     Args:
-        known: the sha256 of contents that are ours though nothing in them says so.
+        known: the SHA-256 of contents that are ours although they have no mark.
     """
     try:
         mode = path.lstat().st_mode
-    except (OSError, ValueError):  # nothing is there, or nothing can be
+    except (OSError, ValueError):  # nothing is there, or the path is impossible
         return
     if path in being_written:
         return
@@ -117,7 +117,7 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise unless there is nothing at this path, or a folder with files of ours alone."""
+    """Raise unless the path is free, or is a folder that holds only files of ours."""
     if path.is_dir() and not path.is_symlink():
         check_no_source(path)
         for each in path.iterdir():
@@ -142,12 +142,12 @@ def _is_ours(path: Path, known: Collection[str]) -> bool:
 
 
 def _identity(path: object) -> object:
-    """What the file system calls a file, whose names may be many; None where there is no file."""
+    """What identifies a file, which may have many names; None if there is no file."""
     if not isinstance(path, (str, os.PathLike)):
         return None
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
-    # Some file systems of networks do not number their files.
+    # Some network file systems have no inode numbers.
     return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)

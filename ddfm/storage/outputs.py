@@ -1,4 +1,4 @@
-"""Where results go: what can be known of a place before any work is done for it."""
+"""Checks of where results go, before any work is done."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["check_apart", "check_writable", "keep_sources"]
 
 
 def keep_sources(outputs: Iterable[object], sources: Iterable[object]) -> None:
-    """Raise if one of the outputs is one of the sources, by whatever names, links or paths.
+    """Raise if an output is also a source, by whatever name, link or path.
 
     Args:
-        outputs, sources: paths of files or folders; what is no path, or not there, is ignored.
+        outputs, sources: paths of files or folders; other objects and missing files are ignored.
     """
     with protecting(*sources):
         for output in outputs:
@@ -27,26 +27,29 @@ def keep_sources(outputs: Iterable[object], sources: Iterable[object]) -> None:
 def check_apart(
     out: str | os.PathLike[str], *folders: str | os.PathLike[str], deep: bool = False
 ) -> None:
-    """Raise if results in the folder `out` would be sources of a later run.
+    """Raise if results in the folder `out` would be read as sources by a later run.
 
     Args:
-        folders: from which sources are read.
-        deep: whether those in their subfolders are read as well.
+        out: the folder for results.
+        folders: the folders that sources are read from.
+        deep: whether their subfolders are read as well.
     """
     place = Path(out).resolve()
     for folder in folders:
         sources = Path(folder).resolve()
         if place == sources or (deep and sources in place.parents):
             raise InputError(
-                f"{out}: sources are read from {folder}, and another run would take these results "
-                "for sources; name a folder of their own"
+                f"{out}: sources are read from {folder}, and another run would read the results as "
+                "sources; name a separate folder for them"
             )
 
 
 def check_writable(path: Path, *, folder: bool = False, known: Collection[str] = ()) -> None:
-    """Raise unless a file, or a folder, can be made at this path, which is tried.
+    """Raise unless a file, or a folder, can be made at this path; tries to make one there.
 
     Args:
+        path: the file or folder to make.
+        folder: whether it is a folder, which may exist.
         known: as for `check_ours`.
     """
     try:

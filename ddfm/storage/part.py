@@ -1,7 +1,7 @@
-"""A partly downloaded file: NAME.part, and NAME.part.json, which says what it is a part of.
+"""A partly downloaded file: NAME.part, with NAME.part.json, which notes what it is a part of.
 
-Alone of all files it is written where it lies, to go on after an interruption. So it has to be ours
-beyond doubt: a file without links to it whose note says so, or an empty one.
+Unlike all other files, it is written in place, so that an interrupted download can be continued. So
+it must certainly be ours: a file without further links that has a note, or an empty file.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ __all__ = ["Part"]
 
 
 class Part:
-    """The part of a file, for one process at a time; a context that leaves no empty one behind.
+    """A partly downloaded file, for one process at a time; removed at the end if it is empty.
 
     Attributes:
-        path: where it lies.
-        file: it, open to read and to write.
+        target: the path of the complete file.
+        path: the path of the part.
+        file: the part, open for reading and writing.
     """
 
     def __init__(self, target: Path) -> None:
@@ -36,7 +37,7 @@ class Part:
     def __enter__(self) -> Part:
         make_folder(self.target.parent)
         if self.path.is_symlink() or (os.path.lexists(self.path) and not self.path.is_file()):
-            check_ours(self.path)  # which says what it is
+            check_ours(self.path)  # raises, and says what it is
         self.file = open(open_where_it_lies(self.path), "r+b", buffering=0)
         try:
             self._check()
@@ -53,7 +54,7 @@ class Part:
 
     @property
     def length(self) -> int:
-        """Bytes that are there."""
+        """The number of bytes downloaded so far."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
@@ -61,7 +62,7 @@ class Part:
 
     @property
     def version(self) -> dict[str, Any] | None:
-        """What was said to `begin` it, if it has begun."""
+        """The version that was passed to `begin`, or None."""
         try:
             told = json_object(read_text(self._note), "")
         except DdfmError:
@@ -69,28 +70,28 @@ class Part:
         return told if JSON_MARK.items() <= told.items() else None
 
     def begin(self, version: dict[str, Any]) -> None:
-        """Notes what is to come."""
+        """Notes which version of the file is downloaded."""
         write_json(self._note, version)
 
     def go_on_after(self, length: int) -> None:
-        """What comes next belongs behind so many bytes."""
+        """Keeps this many bytes, and continues after them."""
         self.file.seek(length)
         self.file.truncate()
 
     def write(self, data: bytes) -> None:
-        """Adds to it; a disk that is filling up takes less than it is given."""
+        """Appends data; a disk that is almost full may take less at a time."""
         while data:
             data = data[self.file.write(data) :]
 
     def discard(self) -> None:
-        """Empties it, which keeps the lock on it."""
+        """Empties the part, but keeps it locked."""
         self.file.truncate(0)
         self._remove_note()
 
     def finish(self, known: Collection[str] = ()) -> None:
-        """It is whole: it gets its name. `known` is as for `atomic_path`."""
+        """Moves the complete file to its final name. `known` is as for `atomic_path`."""
         check_ours(self.target, known)
-        if os.name == "nt":  # where nothing is moved that is open
+        if os.name == "nt":  # Windows does not move open files
             self.file.close()
         os.replace(self.path, self.target)
         self._remove_note()

@@ -1,4 +1,4 @@
-"""Finds the weights that are shipped with ddfm."""
+"""Finds the weights that come with ddfm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["shipped"]
 
 
 def shipped(name: str) -> Path | None:
-    """A file of the package ddfm.pretrained, or of the checkout that we run from; None if gone."""
+    """A file of the package ddfm.pretrained or of the checkout this runs from; None if missing."""
     package = find_spec("ddfm.pretrained")
     folders = [] if package is None else package.submodule_search_locations or []
     for folder in [*map(Path, folders), Path(__file__).parents[2] / "pretrained"]:

@@ -259,7 +259,7 @@ def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path
 
 def test_results_do_not_lie_among_sources(pairs):
     before = sorted(pairs.rglob("*"))
-    refused(bench(pairs, "--out", pairs / "ir", *QUICK), "sources are read from", "of their own")
+    refused(bench(pairs, "--out", pairs / "ir", *QUICK), "sources are read from", "separate folder")
     assert sorted(pairs.rglob("*")) == before
     for _ in range(2):  # in a folder among them they are not read
         result = bench(pairs, "--out", pairs / "vi" / "out", *QUICK)

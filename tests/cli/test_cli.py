@@ -192,7 +192,10 @@ def test_a_prior_is_trained_and_used(pair, out, tmp_path, monkeypatch):
     refused(ddfm_run("train-prior", tmp_path / "nowhere", *arguments), "not a folder")
 
     checked = ddfm_run("priors", "check", weights)
-    assert (checked.exit_code, checked.output) == (0, f"{weights}: can be read, channels: 1\n")
+    assert (checked.exit_code, checked.output) == (
+        0,
+        f"{weights}: loads without errors, channels: 1\n",
+    )
     measured = ddfm_run("priors", "check", weights, "--photographs", tmp_path / "photographs", "-q")
     assert measured.exit_code == 0 and "prior" in measured.output.splitlines()[2]
 

@@ -133,8 +133,9 @@ def test_a_file_without_a_photograph_is_no_pair(tmp_path, flir):
     (flir / "thermal.jpg").write_bytes(flir_jpeg(raw, None))
     planned = ddfm_run("fuse", flir, "-o", tmp_path / "out", "--dry-run")
     names = f"{flir / 'bare.fff'}, {flir / 'thermal.jpg'}"
-    assert f"left out, no photograph in it, which a folder of its own may hold: {names}\n" in (
-        planned.stdout
+    assert (
+        f"left out, no photograph in it; put the photographs into a second folder: {names}\n"
+        in (planned.stdout)
     )
     assert "3 pairs, 3 files left out\n" in planned.stdout  # the damaged one fails when it is read
     for name in ("FLIR_0", "FLIR_1", "damaged"):
@@ -191,7 +192,7 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     refused(ddfm_run(*two, "--celsius", 1, 2), "no radiometric file")
     refused(
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
-        "a FLIR file that comes alone",
+        "a single FLIR file",
     )
     refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "HIGH above it, in degrees")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")

@@ -109,7 +109,7 @@ def test_rates_that_no_film_has(tmp_path, rate):
     pytest.importorskip("av")
     folders = [noise(tmp_path / name / "1.png", 0, SIZE).parent for name in ("ir", "vi")]
     run = ["film", *folders, "-o", tmp_path / "f.mkv", "--rate", rate, *FAST]
-    refused(ddfm_run(*run), "from 0.001 to 1000")
+    refused(ddfm_run(*run), "0.001 to 1000")
 
 
 def test_home_folders_of_nobody(pair, tmp_path, monkeypatch):

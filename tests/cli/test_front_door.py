@@ -25,9 +25,9 @@ def test_version_and_help_in_every_spelling():
 
 
 def test_files_without_a_command_are_told_which_one(pair):
-    line = refused(ddfm_run(*pair), "is no command")
+    line = refused(ddfm_run(*pair), "is not a command")
     assert f"ddfm fuse {pair[0]} {pair[1]} -o fused.png" in line
-    refused(ddfm_run("no-such-file.png"), "is no command")
+    refused(ddfm_run("no-such-file.png"), "is not a command")
     refused(ddfm_run("of mine.png", "b.png"), "ddfm fuse 'of mine.png' b.png -o fused.png")
     refused(ddfm_run("fuze"), "Did you mean")
 
@@ -35,7 +35,7 @@ def test_files_without_a_command_are_told_which_one(pair):
 def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-ax 8.jpg").touch()
-    refused(ddfm_run("fuse", "-ax 8.jpg", pair[0], "-o", "out.png"), "The file is './-ax 8.jpg'")
+    refused(ddfm_run("fuse", "-ax 8.jpg", pair[0], "-o", "out.png"), "type './-ax 8.jpg'")
     refused(ddfm_run("fuse", *pair, "--outptu", "x"), "Did you mean '--output'")
     refused(ddfm_run("fuse", pair[0], "./-ax 8.jpg", "-o", "out.png"), "-ax 8.jpg is empty")
     refused(ddfm_run("fuse", *pair, "-o", "out.nii.gz"), "for the command `ddfm volume`")
@@ -50,10 +50,14 @@ def test_a_source_that_is_not_there_is_told_what_was_meant(pair, tmp_path, monke
     def meant(*sources):
         return refused(ddfm_run("fuse", *sources, "-o", "out.png"), "no such file").split("; ")[-1]
 
-    assert meant("my", "photo.png", pair[0]) == "a name with blanks goes in quotes: 'my photo.png'"
-    assert meant("*.png") == "without quotes, the names that fit it are put in its place"
+    assert meant("my", "photo.png", pair[0]) == "put a name with spaces in quotes: 'my photo.png'"
+    assert meant("*.png") == (
+        "without quotes, the shell replaces the pattern by the names that match it"
+    )
     assert meant(pair[0], "my foto.png") == "did you mean 'my photo.png'?"
-    assert meant("https://example.org/a.png") == "of an address, download the file first"
+    assert meant("https://example.org/a.png") == (
+        "ddfm does not download sources, so download the file first"
+    )
     assert "there is no such file or folder" in meant("nowhere/else.png", pair[0])
 
 
@@ -63,8 +67,8 @@ def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
     for again, names in ((pair[0], pair[0]), (copy, f"{pair[0]} and {copy}")):
         done = ddfm_run("fuse", pair[0], again, "-o", tmp_path / "f.png", *FAST)
         assert done.exit_code == 0 and done.stderr.count("\n") == 1
-        assert done.stderr.startswith(f"{names}: two sources are the same picture")
-    assert "same picture" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
+        assert done.stderr.startswith(f"{names}: these two sources are the same image")
+    assert "same image" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
 
 
 def test_a_folder_of_results_is_not_called_as_a_picture(tmp_path):
@@ -72,7 +76,7 @@ def test_a_folder_of_results_is_not_called_as_a_picture(tmp_path):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "x.png")
     out = tmp_path / "out.png"
-    refused(ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", out), "is to be a folder")
+    refused(ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", out), "must be a folder")
     assert not out.exists()
 
 
@@ -117,7 +121,7 @@ def test_volumes_stay_medical_whatever_else_the_file_says(tmp_path, monkeypatch)
     [
         ('[fuse]\ntaks = "medical"', ("ddfm.toml", "unknown option of fuse 'taks'", "task")),
         ("[fus]\nseed = 1", ("ddfm.toml", "unknown command 'fus'", "fuse")),
-        ("fuse = 1", ("ddfm.toml", "[fuse] is a table")),
+        ("fuse = 1", ("ddfm.toml", "[fuse] must be a table")),
         ("[fuse", ("ddfm.toml is not TOML",)),
     ],
 )

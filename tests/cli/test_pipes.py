@@ -38,7 +38,7 @@ def test_the_format_is_said(pair):
 
 def test_what_makes_no_sense_is_refused(pair):
     ir, vis = pair
-    refused(ddfm_run("fuse", "-", "-", "-o", "x.png"), "standard input (-) is one source")
+    refused(ddfm_run("fuse", "-", "-", "-o", "x.png"), "standard input (-) can be only one source")
     refused(ddfm_run("fuse", ir, vis, "-o", "-", "--json"), "--json writes to standard output")
     refused(ddfm_run("fuse", ir, vis, "-o", "-", "--show", "overlay"), "name a file")
     damaged = piped("fuse", "-", vis, "-o", "-", *FAST, input=b"?", stdout=subprocess.PIPE)

@@ -110,7 +110,7 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
     for level, side in ((255, 100), (0, 3)):  # a photograph, as a rule, and nothing
         Image.new("L", (side, 3), level).save(kernel)
         wrong = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, "--blur-a", kernel)
-        refused(wrong, "kernel.png is not what a point becomes")
+        refused(wrong, "kernel.png is not the kernel of a blur")
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         (("--scale-b", "0.2"), "scale is 1 or more"),
         (("--jpeg-a", "200"), "from 1 to 100"),
         (("--stripes-a", "some"), "unknown stripes"),
-        (("--noise-a", "much"), "a noise is a number"),
+        (("--noise-a", "much"), "noise must be a number"),
         (("--noise-b", "rician,-3"), "noise rician must be"),
-        (("--noise-b", "shared,3,1,1"), "noise shared is given its deviation and"),
+        (("--noise-b", "shared,3,1,1"), "noise shared takes its deviation and"),
     ],
 )
 def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):

@@ -10,19 +10,19 @@ from command_line import ddfm_run, refused
 from image_files import folders_of_noise
 
 REFUSED = {
-    "fuse ir/0.png vi/0.png -o f.png --samples 4": "give it, too",
+    "fuse ir/0.png vi/0.png -o f.png --samples 4": "give both",
     "fuse ir/0.png vi/0.png -o f.png --uncertainty u.tif --samples 1": "must be 2 or more",
     "fuse ir vi -o out --save-transform t.json": "goes with --align once",
-    "fuse ir/0.png vi/0.png \u2013o f.png": "hyphen: -o",  # dashes, as copied from a page
-    "fuse ir/0.png vi/0.png \u2014output f.png": "hyphen: --output",
+    "fuse ir/0.png vi/0.png \u2013o f.png": "hyphen; type -o",  # dashes, as copied from a page
+    "fuse ir/0.png vi/0.png \u2014output f.png": "hyphen; type --output",
     "volume a.nii b.nii -o f.nii --save-transform t.json": "needs --align",
     "volume a.nii b.nii c.nii -o f.nii --align rigid --save-transform t.json": "for two volumes",
     "bench . --out out --subfolders ir": "takes two names or more",
     "bench . --out out --subfolders ir,vi --also theirs": "takes NAME=DIR",
     "bench . . --out out --subfolders ir,vi": "two of one name: set",
-    "bench . --out out --subfolders ir,vi --only none": "no set has a pair of this name",
+    "bench . --out out --subfolders ir,vi --only none": "no FOLDER has a pair of this name",
     "bench . --out out --detect boxes.csv": "give both",
-    "train-dmfuse . --out out --t five": "timesteps with commas",
+    "train-dmfuse . --out out --t five": "timesteps separated by commas",
 }
 
 

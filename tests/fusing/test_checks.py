@@ -55,8 +55,8 @@ from scenes import PLAIN, image
         ({"color": None}, "color must be a word, not None"),
         ({"resize": None}, "resize must be a word, not None"),
         ({"method": None}, "method must be a word, not None"),
-        ({"device": None}, "a device is named, as cpu is"),
-        ({"dtype": None}, "a dtype is named, as float32 is"),
+        ({"device": None}, "a device is a name such as cpu"),
+        ({"dtype": None}, "a dtype is a name such as float32"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):

@@ -75,7 +75,9 @@ def test_metrics_of_folders_in_every_form(folders):
     assert r"\begin{tabular}{lrrrr}" in ddfm_run("metrics", *folders, *chosen, "--latex").stdout
     one = [f"{folder}/one.png" for folder in folders]
     assert "mean" not in ddfm_run("metrics", *one, *chosen, "--latex").stdout
-    refused(ddfm_run("metrics", *one, *chosen, "--csv", "--json"), "--csv", "--json", "use one")
+    refused(
+        ddfm_run("metrics", *one, *chosen, "--csv", "--json"), "--csv", "--json", "use only one"
+    )
 
 
 def test_a_form_on_the_command_line_goes_before_one_set_by_default(folders, monkeypatch):

@@ -118,7 +118,7 @@ def test_merging_says_which_frames_are_missing(tmp_path, fuser, folders, monkeyp
         with pytest.raises(KeyboardInterrupt):
             fuse_sequence(*folders, out, fuser, shard=shard)
     copied = merge_shards(shutil.copytree(out, tmp_path / "copy"))
-    assert not copied.ok and "frames 13 to 24: only 5 are there" in str(copied)
+    assert not copied.ok and "frames 13 to 24: only 5 exist" in str(copied)
     resumed = fuse_sequence(*folders, out, fuser, shard=shard)
     fuse_sequence(*folders, tmp_path / "whole", fuser, shard=shard)
     assert len(resumed.of("fused")) == 7
@@ -169,12 +169,12 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
         for seed, word in enumerate(("ir", "vis"))
     )
     out = tmp_path / "out.mp4"
-    refused(ddfm_run("merge", out), "no out.part-1-of-2.mp4, nor another part")
+    refused(ddfm_run("merge", out), "no parts such as out.part-1-of-2.mp4")
     how = ["film", ir, vis, "-o", out, *FAST]
     for shard in ("1/3", "3/3"):
         assert ddfm_run(*how, "--shard", shard).exit_code == 0
     result = ddfm_run("merge", out)
-    assert result.exit_code == 1 and "out.part-2-of-3.mp4: is not there" in result.stderr
+    assert result.exit_code == 1 and "out.part-2-of-3.mp4: is missing" in result.stderr
     assert not out.exists()
     ddfm_run(*how, "--shard", "2/3", "--balance", "0.5")
     refused(ddfm_run("merge", out), "of different films, or were fused with different settings")
@@ -189,7 +189,7 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
 def test_what_cannot_be_parts_is_refused(tmp_path, folders):
     out = tmp_path / "out"
     refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/99"), "has no 99 parts")
-    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "9/8"), "--shard is which")
+    refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "9/8"), "--shard must be")
     refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/2", "--warm"), "--warm")
     for k in (1, 2):
         (tmp_path / f"x.part-{k}-of-2.mkv").write_bytes(b"none of ours")
@@ -216,7 +216,7 @@ def test_slices_of_all_shards_become_one_volume(tmp_path, fuser):
     many = fuse_volumes(*sources, fuser, axis=2, keep=kept)
     np.testing.assert_array_equal(many.values, one.values)
     assert before == {path.name: path.stat().st_mtime_ns for path in kept.glob("*.npy")}
-    with pytest.raises(DdfmError, match="a folder that keeps them"):
+    with pytest.raises(DdfmError, match="a folder to keep them in"):
         fuse_volumes(*sources, fuser, shard=Shard(1, 2))
 
 

@@ -383,13 +383,13 @@ def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folder
     out = tmp_path / "out"
     out.mkdir()
     (out / "note.txt").write_text("mine")
-    with pytest.raises(DdfmError, match="holds note.txt, which is not of this film"):
+    with pytest.raises(DdfmError, match="holds note.txt, which does not belong to this film"):
         fuse_sequence(*folders, out, fuser)
     (out / "note.txt").unlink()
     fuse_sequence(*folders, out, fuser)
     (folders[0] / "ir_20.png").unlink()
     (folders[1] / "vis_20.png").unlink()
-    with pytest.raises(DdfmError, match="holds 20.png, which is not of this film"):
+    with pytest.raises(DdfmError, match="holds 20.png, which does not belong to this film"):
         fuse_sequence(*folders, out, fuser)
     (out / "20.png").unlink()
     assert len(fuse_sequence(*folders, out, fuser).outcomes) == 5
@@ -514,7 +514,7 @@ def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
 def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
     frames = [np.full((20, 24), 9 * k, np.uint8) for k in range(9)]
     longer = write_film(tmp_path / "long.mp4", frames)
-    with pytest.warns(DdfmWarning, match="long.mp4 goes on after frame 4"):
+    with pytest.warns(DdfmWarning, match="long.mp4 continues after frame 4"):
         summary = fuse_sequence(videos[0], longer, tmp_path / "x.mkv", fuser, rate=7)
     assert len(summary.outcomes) == 4
     assert VideoReader(tmp_path / "x.mkv").rate == 7
@@ -556,14 +556,14 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
 
     bad = tmp_path / "bad.mp4"
     write_film(bad, [np.zeros((20, 24), np.uint8)] * 3, rate=30)
-    fails("ir.mkv has 25 frames per second and .*bad.mp4 30; bring them", b=bad)
+    fails("ir.mkv has 25 frames per second and .*bad.mp4 30; convert them", b=bad)
     bad.write_bytes(b"no video at all")
     fails("bad.mp4 is not a video, or damaged", b=bad)
     Image.new("L", (24, 20)).save(tmp_path / "picture.png")
     fails("picture.png is not a video", a=tmp_path / "picture.png")
     bad.write_bytes(vis.read_bytes()[: vis.stat().st_size // 2])
     fails("bad.mp4", b=bad)
-    fails("has no rate", out=out.parent / "folder", rate=9)
+    fails("has no frame rate", out=out.parent / "folder", rate=9)
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame(format="s16", layout="mono", samples=800)
@@ -572,8 +572,8 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
     fails("sound.mkv has no video in it", a=tmp_path / "sound.mkv")
     other = write_film(tmp_path / "other.mkv", [np.zeros((9, 9), np.uint8)] * 3)
     fails("9 x 9 pixels and .*24 x 20", a=other)
-    fails("videos need none", pattern="{}:{}")
-    fails("from 0.001 to 1000 frames per second", rate=0)
+    fails("leave it out for videos", pattern="{}:{}")
+    fails("0.001 to 1000 frames per second", rate=0)
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")
@@ -652,14 +652,14 @@ def test_the_command_fails_in_one_line(tmp_path, folders, videos):
 
     out = tmp_path / "x.mp4"
     refuses("film", *folders, "-o", tmp_path / "x.avi", words="unknown output suffix '.avi'")
-    refuses("film", folders[0], videos[1], "-o", out, words="both are folders, or both videos")
+    refuses("film", folders[0], videos[1], "-o", out, words="two folders or two videos")
     refuses("film", *folders, "-o", folders[0], words="it is a source itself")
-    refuses("film", *folders, "-o", tmp_path, words="which is not of this film")
+    refuses("film", *folders, "-o", tmp_path, words="which does not belong to this film")
     refuses("fuse", *videos, "-o", out, "--save-steps", tmp_path, words="not for films")
     still = tmp_path / "still.png"
     Image.new("L", (16, 12)).save(still)
     for sources in (videos[:1], [*videos, videos[0]], [still, videos[0]], [videos[0], still]):
-        refuses("fuse", *sources, "-o", out, words="with one other film; pass two")
+        refuses("fuse", *sources, "-o", out, words="with one other film; give two")
     assert not out.exists()
 
 

@@ -193,7 +193,7 @@ def test_folders_that_will_not_do(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 1)
     with pytest.raises(DdfmError, match="pattern are for pairs of two folders"):
         fuse_folders(ir, None, tmp_path / "out", fuser, pattern="{}.png")
-    with pytest.raises(DdfmError, match="sources are read from .*; name a folder of their own"):
+    with pytest.raises(DdfmError, match="sources are read from .*; name a separate folder"):
         fuse_folders(ir, vis, ir / ".." / "ir", fuser)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DdfmError, match="no image of .* has a partner"):

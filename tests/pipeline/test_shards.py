@@ -64,12 +64,12 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
     (out / "0.png").unlink()
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])
     result = ddfm_run("merge", out)
-    assert result.exit_code == 1 and "0.png: is not there as it was made" in result.stderr
+    assert result.exit_code == 1 and "0.png: is missing, or is not as it was made" in result.stderr
     assert "7 results, 2 missing" in result.stderr
     assert fuse_folders(*folders, out, fuser).ok
     result = ddfm_run("merge", out, "--verify")
     assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "9 results, 0 missing")
-    assert "never began, is not counted: the same command without --shard" in result.stderr
+    assert "never began are not counted; the command without --shard" in result.stderr
     assert [path.name for path in out.glob("*.jsonl")] == [NAME]
     (out / "0.png").unlink()
     (again,) = (shard for k in (1, 2, 3) if (shard := Shard(k, 3)).has("0.png"))
@@ -78,9 +78,9 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
 
 
 def test_merging_leaves_other_folders_and_running_shards_alone(tmp_path, folders):
-    with pytest.raises(DdfmError, match="nothing was made there by ddfm"):
+    with pytest.raises(DdfmError, match="ddfm has made nothing there"):
         merge_shards(folders[0])
-    with pytest.raises(DdfmError, match="nothing was made there"):
+    with pytest.raises(DdfmError, match="ddfm has made nothing there"):
         merge_shards(tmp_path / "nowhere")
     assert not list(folders[0].glob("*.jsonl")) and not (tmp_path / "nowhere").exists()
     with Manifest(tmp_path, Shard(1, 2)), pytest.raises(DdfmError, match="another run"):

@@ -383,7 +383,7 @@ def test_a_kept_slice_that_is_damaged_is_noticed(tmp_path, fuser, monkeypatch):
     data, times = path.read_bytes(), path.stat()
     path.write_bytes(data[:9] + b"?" * 9 + data[18:])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # by which it is known
-    with pytest.raises(DdfmError, match="cannot go on from .*npy"):
+    with pytest.raises(DdfmError, match="cannot continue from .*npy"):
         fuse_volumes(mri, mri, fuser, axis=2, keep=kept)
     again = fuse_volumes(mri, mri, fuser, axis=2, keep=kept, verify=True)
     np.testing.assert_array_equal(again.values, whole)
@@ -451,7 +451,7 @@ def test_arrays_that_are_no_volumes():
     ]:
         with pytest.raises(DdfmError, match=words):
             read_volume(wrong)
-    with pytest.raises(DdfmError, match="at least 1 slice"):
+    with pytest.raises(DdfmError, match="must be 1 or more"):
         fuse_volumes(head(), head(), together=0)
 
 
@@ -567,7 +567,7 @@ def test_a_transform_that_is_known_puts_a_wrong_header_right(tmp_path, fuser):
     made = [read_volume(tmp_path / name).values for name in ("f.nii", "g.nii")]
     assert np.array_equal(*made)
     both = ddfm_run(*one, "--transform", tmp_path / "b.tfm", "--align", "rigid", "--overwrite")
-    refused(both, "use either")
+    refused(both, "use only one")
     for change in ({"more": [right]}, {"transform": np.eye(3)}):
-        with pytest.raises(DdfmError, match=r"two volumes|no motion"):
+        with pytest.raises(DdfmError, match=r"two volumes|not a motion"):
             fuse_volumes(first, off, fuser, **{"transform": motion, **change})

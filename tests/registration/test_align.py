@@ -157,7 +157,7 @@ def test_the_unsure_stay_as_they_were_with_a_word():
     assert left.pictures[0] is a and "stays as it is" in left.words[0]
     narrow = replace(b, samples=b.samples[:, 9:])
     left = lay((a, narrow), "auto")
-    assert left.pictures[0].size == narrow.size and "is drawn to its frame" in left.words[0]
+    assert left.pictures[0].size == narrow.size and "is resized to its frame" in left.words[0]
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,7 @@ def test_noise_of_colours_is_removed_with_that_of_levels():
 
 
 def test_noise_that_is_not_there_is_named(fuser):
-    with pytest.warns(DdfmWarning, match=r"noise of 30 levels is said, and \d"):
+    with pytest.warns(DdfmWarning, match=r"the specified noise is 30 levels, but only \d"):
         fusion = fuser.with_config(observations=[{"noise": 30}, None])(INFRARED, VISIBLE)
     assert fusion.settings["observed"][0]["noise_there"] < 10
 
@@ -368,7 +368,7 @@ def test_powers_of_matrices_against_numpy():
         ({"blur": [1, 2, 3]}, "length and angle"),
         ({"noise": "much"}, "noise must be a finite number"),
         ({"noise": ["rice", 3]}, "did you mean rician"),
-        ({"noise": ["rician", 3, 4]}, "noise rician is given its deviation"),
+        ({"noise": ["rician", 3, 4]}, "noise rician takes its deviation"),
         ({"noise": ["poisson", 0]}, "noise poisson must be a finite number above 0"),
         ({"stripes": "diagonal"}, "unknown stripes 'diagonal'"),
         ({"jpeg": 101}, "quality from 1 to 100"),
@@ -382,5 +382,5 @@ def test_what_is_said_wrongly_is_refused(said, why):
 
 
 def test_there_are_no_more_observations_than_sources(fuser):
-    with pytest.raises(DdfmError, match="3 observations are of 2 sources"):
+    with pytest.raises(DdfmError, match="there are 3 observations for 2 sources"):
         fuser.with_config(observations=[{"noise": 1}, {}, {}])(INFRARED, VISIBLE)

@@ -63,7 +63,7 @@ def test_errors_call_them_by_name_and_nothing_stays_behind(tmp_path, monkeypatch
         read_sources([half, VIS])
     with pytest.raises(ddfm.InputError, match="open for text"):
         read_image(io.StringIO("1,2\n3,4"))
-    with pytest.raises(ddfm.InputError, match="image 1: a file is a path"):
+    with pytest.raises(ddfm.InputError, match="image 1: a file must be a path"):
         Opening().pictures([3, VIS])
     assert list(tmp_path.iterdir()) == []
 

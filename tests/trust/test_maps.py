@@ -113,7 +113,7 @@ def test_a_film_has_a_film_of_its_shares_and_of_its_deviation(tmp_path, frames):
     for path in (shares, std):
         pictures = list(VideoReader(path))
         assert len(pictures) == 3 and all(picture.is_color for picture in pictures)
-    refused(ddfm_run(*line[:4], tmp_path / "o", *line[5:]), "is a film beside a film")
+    refused(ddfm_run(*line[:4], tmp_path / "o", *line[5:]), "can only be written beside a video")
     refused(ddfm_run(*line[:-1], tmp_path / "m.png"), "suffix of a film")
     assert not (tmp_path / "o").exists()
 

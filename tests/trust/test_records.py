@@ -80,7 +80,7 @@ def test_a_series_says_it_too(tmp_path):
     assert ddfm_run(*line).exit_code == 0
     written, files_again = (sorted(folder.glob("*.dcm")) for folder in (out, again))
     assert [f.read_bytes() for f in files_again] == [f.read_bytes() for f in written] != []
-    assert "nothing in it says" in ddfm_run("info", sources[0]).stdout
+    assert "holds no record" in ddfm_run("info", sources[0]).stdout
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])

@@ -91,19 +91,19 @@ def test_the_only_sound_there_is(tmp_path, fuser):
 
 def test_sound_that_is_left_out_is_named(tmp_path, fuser, films):
     a = film(tmp_path / "law.avi", 440, sound_codec="pcm_alaw")
-    with pytest.warns(DdfmWarning, match="no .mp4 holds the sound of .*pcm_alaw"):
+    with pytest.warns(DdfmWarning, match=".mp4 cannot hold the sound of .*pcm_alaw"):
         fuse_sequence(a, films[1], tmp_path / "a.mp4", fuser, audio="a", progress=False)
     assert heard(tmp_path / "a.mp4") is None
-    with pytest.warns(DdfmWarning, match="left out, since it runs at 8 frames per second"):
+    with pytest.warns(DdfmWarning, match="left out, since that video runs at 8 frames per second"):
         fuse_sequence(*films, tmp_path / "c.mkv", fuser, rate=4, progress=False)
-    with pytest.warns(DdfmWarning, match="left out, for a folder of frames has none"):
+    with pytest.warns(DdfmWarning, match="left out, since the output is a folder"):
         fuse_sequence(*films, tmp_path / "frames", fuser, progress=False)
 
 
 def test_films_that_do_not_quite_go_together_are_named(tmp_path, fuser):
     a = film(tmp_path / "a.mkv", None, frames=6)
     b = film(tmp_path / "b.mkv", None, frames=8)
-    with pytest.warns(DdfmWarning, match=r"b\.mkv goes on after frame 6, where .*a\.mkv ends"):
+    with pytest.warns(DdfmWarning, match=r"b\.mkv continues after frame 6, where .*a\.mkv ends"):
         fuse_sequence(a, b, tmp_path / "out.mkv", fuser, progress=False)
     slow = film(tmp_path / "slow.mkv", None, frames=6, rate=Fraction(8000, 1001))
     with pytest.warns(DdfmWarning, match="has 8 frames per second and .*7.99201"):

@@ -49,7 +49,7 @@ def test_a_picture_of_others_says_nothing(tmp_path):
         path = tmp_path / f"a.{suffix}"
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
         assert read_record(path) is None
-        with pytest.raises(InputError, match="does not say what made it"):
+        with pytest.raises(InputError, match="has no record of how it was made"):
             existing_record(path)
 
 
@@ -88,11 +88,14 @@ def test_what_is_different_now_is_said(tmp_path):
     before = Record(fusion.record.settings | other, [("x.png", "0" * 64), fusion.record.sources[1]])
     said = changes(before, fusion.record, "made.png")
     assert len(said) == 3
-    assert said[0] == f"the version of ddfm is not that of made.png: 0.1 there, {__version__} here"
+    assert (
+        said[0]
+        == f"the version of ddfm differs from that of made.png: 0.1 there, {__version__} here"
+    )
     assert "the weights of the prior" in said[1]
-    assert said[2] == "ir.png is not the x.png that made.png was made of: its sha256 is another"
+    assert said[2] == "ir.png is not the x.png that made.png was made of: its sha256 differs"
     assert changes(Record(before.settings, ()), fusion.record, "a")[2:] == [
-        "a has 0 sources, and not 2"
+        "a was made of 0 sources, not 2"
     ]
 
 
@@ -129,8 +132,8 @@ def test_a_record_by_a_stranger_is_refused_in_one_line(tmp_path, damage, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"prior": "/etc/passwd"}, "is no name that ddfm knows; say where it is"),
-        ({"prior": ["default"]}, "is no name that ddfm knows"),
+        ({"prior": "/etc/passwd"}, "is not a name that ddfm knows; specify it"),
+        ({"prior": ["default"]}, "is not a name that ddfm knows"),
         ({"likelihood": "os.system"}, "unknown likelihood"),
         ({"likelihood": 5}, "likelihood"),
         ({"seed": "x"}, "seed"),
