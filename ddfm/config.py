@@ -80,6 +80,7 @@ class FusionConfig:
         align_to: the source that stays: "a", "b", or its number, starting from 1. None is the one
             whose size `resize` selects, or the middle one; of two, the second.
         transform: the transform of a pair, if known: a `Transform`, or what its `to_dict` returned.
+            For more sources, a list with one for each, and None for the source that stays.
         crop: "none" keeps the frame of the source that stays, "common" what all sources show.
         look: whether sources that are not aligned are checked for misalignment.
         metadata_from: whose EXIF, XMP and coordinates the result gets: "auto" (of the source that
@@ -215,6 +216,8 @@ class FusionConfig:
         By default it is the middle one (of two, the second), which in a series of exposures or of
         focus distances is most similar to all others.
         """
+        if isinstance(self.transform, list):
+            return self._fixed_by_transforms(number)
         chosen = self.align_to or (self.resize if self.resize in REFERENCES else None)
         if chosen is None:
             return number // 2
@@ -223,9 +226,26 @@ class FusionConfig:
             raise InputError(f"align_to (--align-to) is {chosen}, but there are {number} sources")
         return index
 
-    def found_transform(self) -> Transform | None:
-        """The specified transform, if there is one."""
+    def found_transform(self) -> Transform | list[Transform | None] | None:
+        """The specified transform, or those of several sources, if any were specified."""
+        if isinstance(self.transform, list):
+            return [None if one is None else Transform.from_dict(one) for one in self.transform]
         return None if self.transform is None else Transform.from_dict(self.transform)
+
+    def _fixed_by_transforms(self, number: int) -> int:
+        """The index of the source that has no transform, since the others are aligned to it."""
+        if len(self.transform) != number:
+            raise InputError(
+                f"the transforms (--transform) are of {len(self.transform)} sources, not {number}"
+            )
+        fixed = int(self.transform.index(None))
+        names = (None, str(fixed + 1), *REFERENCES[fixed : fixed + 1])
+        if self.align_to not in names:
+            raise InputError(
+                f"align_to (--align-to) is {self.align_to}, and the transforms (--transform) are "
+                f"to source {fixed + 1}"
+            )
+        return fixed
 
     def _check_method(self) -> None:
         """Refuses settings that the method or the likelihood does not use."""
@@ -319,10 +339,17 @@ def _align_to(value: Any) -> str:
     return str(number)
 
 
-def _transform(transform: Any) -> dict[str, Any] | None:
-    """A dictionary ready for JSON, from a transform or such a dictionary."""
+def _transform(transform: Any) -> Any:
+    """Ready for JSON: a transform, or its dictionary, or a list of these, one for each source."""
     if transform is None:
         return None
+    if isinstance(transform, list | tuple):
+        if sum(one is None for one in transform) != 1:
+            raise InputError(
+                "of the transforms of several sources, exactly one is None, that of the source "
+                "that stays"
+            )
+        return [_transform(one) for one in transform]
     given = isinstance(transform, Transform)
     return (transform if given else Transform.from_dict(transform)).to_dict()
 

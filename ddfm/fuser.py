@@ -44,6 +44,7 @@ from ddfm.priors import load_prior
 from ddfm.priors.prior import Prior
 from ddfm.progress import stage
 from ddfm.registration.pictures import Registered
+from ddfm.registration.transform import save_transforms
 from ddfm.result import Chosen, Fusion
 from ddfm.trust.samples import check_samples
 
@@ -225,12 +226,7 @@ class Fuser:
         for word in group.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
         task = task_of(group.pictures, self.config)
-        done = self._run([group], task, watch, first_guess)
-        fusion = results(done, watch, self.settings(task))[0]
-        if samples:
-            fusion = replace(fusion, uncertainty=done.uncertainty(samples))
-        if attribution:
-            fusion = replace(fusion, attribution=done.attribution())
+        (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
         words = fusion.words[len(group.words) :]
         for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
@@ -253,6 +249,8 @@ class Fuser:
         progress: bool | None = None,
         callback: Callback | None = None,
         trajectory: bool = False,
+        samples: int = 0,
+        attribution: bool = False,
     ) -> Iterator[Fusion]:
         """Fuses pairs, or larger groups, one after the other, each as it would be fused alone.
 
@@ -262,17 +260,24 @@ class Fuser:
             together: how many consecutive groups of one size go through the network at once. More
                 than 1 is faster on a GPU, but its results may differ in the last digits of a float.
             progress, callback, trajectory: as in a call of the fuser.
+            samples, attribution: likewise; with either, `together` is 1.
         """
+        check_samples(samples)
+        if attribution:
+            check_attribution(self.config)
+        if samples or attribution:
+            together = 1
         for (task, *_), alike in groupby(map(self.registered, groups), self._kind):
             for some in _chunks(alike, together):
-                yield from self._fuse(some, task, Watch(progress, callback, trajectory))
+                watch = Watch(progress, callback, trajectory)
+                yield from self._fuse(some, task, watch, None, samples, attribution)
 
     def save_transform(self, path: str | os.PathLike[str]) -> None:
         """Writes the common transform by which every pair is aligned."""
         transform = self.config.found_transform()
         if transform is None:
             raise InputError("this fuser has no common transform to save")
-        transform.save(path)
+        save_transforms(transform, path)
 
     def _kind(self, group: Registered) -> tuple[str, int, tuple[int, int]]:
         """What groups must share to go through the network together."""
@@ -315,9 +320,23 @@ class Fuser:
             noted["head"] = self.dmfuse.fingerprint
         return noted
 
-    def _fuse(self, groups: Sequence[Registered], task: str, watch: Watch) -> list[Fusion]:
-        """Fuses groups of one size, number and task together."""
-        return results(self._run(groups, task, watch), watch, self.settings(task))
+    def _fuse(
+        self,
+        groups: Sequence[Registered],
+        task: str,
+        watch: Watch,
+        guess: np.ndarray | None = None,
+        samples: int = 0,
+        attribution: bool = False,
+    ) -> list[Fusion]:
+        """Fuses groups of one size, number and task together; with maps, a single group."""
+        done = self._run(groups, task, watch, guess)
+        fusions = results(done, watch, self.settings(task))
+        if samples:
+            fusions = [replace(fusions[0], uncertainty=done.uncertainty(samples))]
+        if attribution:
+            fusions = [replace(fusions[0], attribution=done.attribution())]
+        return fusions
 
     def _run(
         self, groups: Sequence[Registered], task: str, watch: Watch, guess: np.ndarray | None = None

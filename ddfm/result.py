@@ -85,7 +85,8 @@ class Fusion:
         """How the result was made, as stored in its file."""
         settings = {k: v for k, v in self.settings.items() if k not in ABOUT}
         sources = zip(self.settings["sources"], self.settings["sha256"], strict=True)
-        return Record.of(settings, list(sources), self.opening)
+        observed = self.settings.get("observed", ())
+        return Record.of(settings, list(sources), self.opening, observed)
 
     @by_annotation
     def save(self, path: str | os.PathLike[str] | BinaryIO, *, format: str | None = None) -> None:

@@ -90,6 +90,10 @@ def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
     noise = [round(source.level, 5) for source in sources]
     digests = [picture.sha256 for picture in group.pictures]
     about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": group.about}
-    about |= {"observed": list(group.observed)} if any(group.observed) else {}
+    observed = [
+        ({"noise": round(255 * source.level / 2, 2)} if source.mean is not None else {}) | found
+        for source, found in zip(sources, group.observed or [{}] * len(sources), strict=True)
+    ]
+    about |= {"observed": observed} if any(observed) else {}
     levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in group.pictures]
     return about | ({"levels": levels} if any(levels) else {})

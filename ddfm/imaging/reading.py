@@ -23,7 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import DdfmWarning, InputError
-from ddfm.imaging.formats.boxes import boxed_metadata, boxed_profile, is_boxed
+from ddfm.imaging.formats.boxes import boxed_metadata, boxed_orientation, boxed_profile, is_boxed
 from ddfm.imaging.formats.flir import PERCENTILES, Celsius
 from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_file
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
@@ -38,7 +38,7 @@ from ddfm.imaging.formats.tiff import (
     whole_pages,
 )
 from ddfm.imaging.levels import Levels, with_levels
-from ddfm.imaging.picture import Picture, from_array
+from ddfm.imaging.picture import Picture, from_array, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.imaging.unreadable import explained
 from ddfm.storage.budget import ask_bytes, ask_pixels
@@ -168,7 +168,13 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
         picture = from_pil_file(lambda: _open(path, page, name), name)
         if not is_boxed(head):
             return picture
-        return replace(picture, metadata=boxed_metadata(path), icc=boxed_profile(path))
+        orientation = boxed_orientation(path)
+        metadata = boxed_metadata(path, picture.size, orientation)
+        if orientation != 1:
+            alpha = None if picture.alpha is None else orient(picture.alpha, orientation)
+            samples = orient(picture.samples, orientation)
+            picture = replace(picture, samples=samples, alpha=alpha)
+        return replace(picture, metadata=metadata, icc=boxed_profile(path))
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:

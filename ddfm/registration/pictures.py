@@ -43,7 +43,7 @@ def lay(
     pictures: Sequence[Picture],
     how: str = "none",
     *,
-    transform: Transform | None = None,
+    transform: Transform | Sequence[Transform | None] | None = None,
     reference: int = 1,
     crop: bool = False,
     look: bool = True,
@@ -53,21 +53,26 @@ def lay(
     Args:
         how: "none" leaves them as they are, with a warning if one is certainly misaligned; "auto"
             or a model aligns them.
-        transform: the transform to the reference, for a pair, if it is known.
+        transform: the transform to the reference, for a pair, if it is known; for more pictures,
+            one for each, and None for the reference.
         reference: the index of the picture that stays.
         crop: whether to keep only the part that all pictures show.
         look: whether pictures that are not aligned are checked for misalignment.
     """
     fixed = pictures[reference]
-    if transform is not None and len(pictures) != 2:
-        raise InputError("a transform is for two sources; three or more are aligned one by one")
+    if isinstance(transform, Transform) and len(pictures) != 2:
+        raise InputError(
+            "the transform (--transform) is for two sources; three or more need one for each, as "
+            "--save-transform writes them"
+        )
+    of_each = transform if isinstance(transform, Sequence) else [transform] * len(pictures)
     seen, done, about, words = bridged(fixed), [], [], []
-    for k, picture in enumerate(pictures):
-        if k != reference and (transform is not None or how != "none" or look):
+    for k, (picture, given) in enumerate(zip(pictures, of_each, strict=True)):
+        if k != reference and (given is not None or how != "none" or look):
             whole = bridged(picture)
-            found = _found(seen, whole, how, transform)
-            applied = transform is not None or (how != "none" and found.sure)
-            words += _words(found, picture, fixed, how, transform)
+            found = _found(seen, whole, how, given)
+            applied = given is not None or (how != "none" and found.sure)
+            words += _words(found, picture, fixed, how, given)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:

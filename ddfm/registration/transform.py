@@ -19,7 +19,17 @@ from ddfm.registration.field import checked_field, displacements
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
 
-__all__ = ["ALIGN", "FLOW", "MODELS", "Size", "Transform", "common_transform", "fitted"]
+__all__ = [
+    "ALIGN",
+    "FLOW",
+    "MODELS",
+    "Size",
+    "Transform",
+    "common_transform",
+    "fitted",
+    "load_transforms",
+    "save_transforms",
+]
 
 # Each model adds to the one before: position; turn and size; stretch and shear; perspective.
 MODELS = ("none", "shift", "similarity", "affine", "homography")
@@ -28,6 +38,7 @@ ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # values of the setting `al
 ROUNDS = 20  # iterations of the inversion of a field
 LONGEST = 10**7  # greatest side of a picture in pixels that a file may specify
 FORMAT = "ddfm transform 1"
+FORMAT_OF_SEVERAL = "ddfm transforms 1"
 
 Size = tuple[int, int]  # height, width
 
@@ -177,6 +188,31 @@ class Transform:
     def _check_no_field(self) -> None:
         if self.field is not None:
             raise InputError("a transform with a field can be neither inverted nor chained")
+
+
+def load_transforms(path: str | os.PathLike[str]) -> Transform | list[Transform | None]:
+    """The transform of a pair, or those of several sources, as `save_transforms` wrote them."""
+    entry = json_object(read_text(path), str(path))
+    if entry.get("format") != FORMAT_OF_SEVERAL:
+        return Transform.from_dict(entry, str(path))
+    each = entry.get("transforms")
+    if not isinstance(each, list):
+        raise InputError(f"{path} is not a transform that ddfm wrote")
+    return [None if one is None else Transform.from_dict(one, str(path)) for one in each]
+
+
+def save_transforms(
+    transforms: Transform | Sequence[Transform | None], path: str | os.PathLike[str]
+) -> None:
+    """Writes the transform of a pair, or one for each of several sources, as JSON.
+
+    None is of the source that the others are aligned to.
+    """
+    if isinstance(transforms, Transform):
+        transforms.save(path)
+        return
+    each = [None if one is None else one.to_dict() for one in transforms]
+    write_json(path, {"format": FORMAT_OF_SEVERAL, "transforms": each})
 
 
 def common_transform(transforms: Sequence[Transform]) -> Transform:

@@ -54,7 +54,7 @@ from ddfm.restoration.shared_noise import (
 )
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_luminance", "with_quiet_colors"]
+__all__ = ["found_in", "restored", "with_luminance", "with_quiet_colors"]
 
 Size = tuple[int, int]
 Denoise = Callable[[Tensor, float], Tensor]  # of (1, 1, H, W) in [-1, 1], and its noise level
@@ -92,17 +92,8 @@ def restored(
         guided: whether the pictures are registered, so that edges of one may guide another.
         frames: whether frames are detected where none is specified. A body in air looks like one.
     """
-    given = observation_of_each(observations, len(pictures))
-    given = [replace(one, frame=frames) if one.frame is None else one for one in given]
-    done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]
-    for k, picture in enumerate(pictures):
-        done[k] = _without_blocks(picture, given[k], denoise, found[k])
-        done[k] = _of_the_sensor(done[k], given[k], _beside(done, k), found[k])
-        if given[k].noise is None and coarse[k] == picture.size:
-            file = _plane(picture if "jpeg" in found[k] else done[k])
-            of_file = file, "jpeg" in found[k]
-            given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
+    given = _filled_up(observations, len(pictures), frames)
+    done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
     # Sharp pictures come first, since they guide the others.
     order = sorted(
         range(len(done)), key=lambda k: given[k].blur is not None or coarse[k] != sizes[k]
@@ -112,6 +103,55 @@ def restored(
         of_k = given[k], sizes[k], coarse[k]
         done[k] = _sharp(done[k], *of_k, denoise, clean, guides, found[k])
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
+
+
+def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
+    """What would be detected and corrected in one picture, as far as it shows without the others.
+
+    Args:
+        denoise, clean, frames: as for `restored`.
+    """
+    given = _filled_up([], 1, frames)
+    (done,), (coarse,), (found,) = _looked_into([picture], given, [picture.size], denoise, clean)
+    y, law = _plane(done), given[0].noise
+    level = noise_level(y)
+    if coarse != picture.size:
+        _without_noise(taken_back(y, coarse)[0], given[0], denoise, clean, found)
+    elif law is not None:
+        found["noise"] = list(law) if isinstance(law, tuple) else law
+    elif is_noise(y, level, clean):
+        found["noise"] = round(255 * level / 2, 2)
+    return found
+
+
+def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
+    """An observation for each picture, with the default for frames where none is specified."""
+    given = observation_of_each(observations, number)
+    return [replace(one, frame=frames) if one.frame is None else one for one in given]
+
+
+def _looked_into(
+    pictures: Sequence[Picture],
+    given: list[Observation],
+    sizes: Sequence[Size],
+    denoise: Denoise,
+    clean: float,
+) -> tuple[list[Picture], list[Size], list[Found]]:
+    """Removes JPEG blocks and defects of the sensors.
+
+    Returns the pictures, their sizes before any enlargement, and what was found. `given` receives
+    the law of noise that is not white.
+    """
+    done, found = list(pictures), [Found() for _ in pictures]
+    coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]
+    for k, picture in enumerate(pictures):
+        done[k] = _without_blocks(picture, given[k], denoise, found[k])
+        done[k] = _of_the_sensor(done[k], given[k], _beside(done, k), found[k])
+        if given[k].noise is None and coarse[k] == picture.size:
+            file = _plane(picture if "jpeg" in found[k] else done[k])
+            of_file = file, "jpeg" in found[k]
+            given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
+    return done, coarse, found
 
 
 def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:

@@ -52,7 +52,7 @@ class CommonScale:
         self.first = True
 
     def __call__(self, frame: Picture) -> Picture:
-        if frame.dtype.kind != "f":
+        if frame.dtype.kind != "f" and frame.range is None:
             return self._spread(frame)
         own = frame.range or (0.0, 1.0)
         known = self.range or own

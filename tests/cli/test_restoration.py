@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -65,6 +66,36 @@ def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
         law = [name, *map(float, numbers)]
         assert settings["observations"] == [{"noise": law}, {"noise": ["rician", 10]}]
         assert [one["noise"] for one in settings["observed"]] == [law, ["rician", 10]]
+
+
+def test_what_was_corrected_is_printed_with_what_keeps_it(tmp_path):
+    """Stripes and noise of a source, by `fuse` and by `info`; of a clean pair there is nothing."""
+    visible, clean = EXAMPLES / "olinda_visible.png", EXAMPLES / "olinda_infrared.png"
+    rng, noisy = np.random.default_rng(0), tmp_path / "noisy.png"
+    with Image.open(clean) as image:
+        levels = np.asarray(image.convert("L")).astype(float)
+    levels += rng.normal(0, 12, levels.shape) + rng.normal(0, 5, levels.shape[1])
+    Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).save(noisy)
+
+    def said(source, *options):
+        result = ddfm_run("fuse", source, visible, "-o", tmp_path / "f.png", *FAST, *options)
+        assert (result.exit_code, result.stdout) == (0, "")
+        return result.stderr
+
+    line = said(noisy)
+    stripes, noise = line.removeprefix(f"{noisy}: ").removesuffix("\n").split("; ")
+    assert re.fullmatch(
+        r"stripes \(columns of [345](\.\d+)? grey levels\) removed \(--stripes-a none keeps it\)",
+        stripes,
+    )
+    assert re.fullmatch(r"noise of 1\d(\.\d+)? grey levels removed \(--noise-a 0 keeps it\)", noise)
+    told = ddfm_run("info", tmp_path / "f.png").stdout
+    assert f"  corrected  noisy.png: {stripes}; {noise}" in told
+    assert said(noisy, "--quiet") == ""
+    assert said(noisy, "--noise-a", 12, "--stripes-a", "columns") == ""  # not by itself
+    assert said(noisy, "--noise-a", 0, "--stripes-a", "none") == ""
+    assert said(clean) == ""
+    assert "  corrected  " not in ddfm_run("info", tmp_path / "f.png").stdout
 
 
 def test_a_kernel_and_a_mask_are_files(small, tmp_path):

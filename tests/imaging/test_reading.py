@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 
@@ -11,7 +12,10 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
+from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
+from ddfm.imaging.picture import orient
 from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
 from image_files import FILES, as_array, message, pattern, run, write
@@ -135,6 +139,24 @@ def test_orientation_is_applied(tmp_path, suffix, orientation):
         upright = np.asarray(ImageOps.exif_transpose(image))
     assert upright.shape[:2] == ((24, 16) if orientation < 5 else (16, 24))
     assert np.array_equal(as_array(read_image(path)), upright)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_jpeg_2000_is_applied_to_picture_and_coordinates(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored, path = pattern(np.uint8, 4, 24, 16), tmp_path / "a.jp2"
+    opened, place = io.BytesIO(), np.diag([2.0, -2.0, 1.0, 1.0])
+    place[:2, 3] = 500, 900
+    Image.fromarray(stored).save(opened, "JPEG2000", irreversible=False)
+    add_boxes(opened, exif.tobytes(), None, Geo({}, np.empty((0, 6)), place, None))
+    path.write_bytes(opened.getvalue())
+    picture = read_image(path)
+    assert np.array_equal(as_array(picture), orient(stored, orientation))
+    found = picture.metadata.geo.matrix
+    y, x = (int(n) for n in np.argwhere((as_array(picture) == stored[3, 5]).all(-1))[0])
+    corners = [found @ (x + dx, y + dy, 0, 1) for dx, dy in ((0, 0), (1, 1))]
+    np.testing.assert_allclose(np.mean(corners, axis=0)[:2], (500 + 2 * 5.5, 900 - 2 * 3.5))
 
 
 def test_orientation_of_16_bit_tiff(tmp_path):

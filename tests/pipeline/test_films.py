@@ -249,7 +249,7 @@ def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
     """Not the rendering, and hot things are not cut off at what is hot in their own frame."""
     pytest.importorskip("flyr")
     pairs = []
-    for k, hottest in enumerate((20, 60)):
+    for k, hottest in enumerate((20, 60, 20)):
         degrees = scene(0, 10, 20)
         degrees[:10, :10] = hottest
         raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)

@@ -15,10 +15,11 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ddfm.errors import InputError
 from ddfm.imaging.formats.tags import SHORT, Entry, block, directory_in, in_block
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import Exif, exif_in
-from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in
+from ddfm.imaging.metadata.geo import GEO_TAGS, Geo, geo_in, turned
 from ddfm.imaging.metadata.xmp import kept
 from ddfm.storage.inputs import BoundedFile
 
@@ -26,6 +27,7 @@ __all__ = [
     "XMP",
     "add_boxes",
     "boxed_metadata",
+    "boxed_orientation",
     "boxed_profile",
     "is_boxed",
     "uuid_boxes",
@@ -38,6 +40,7 @@ _GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")  # GeoJP2: a GeoTIFF of
 _PIXEL = {tag: Entry.of(SHORT, 1) for tag in (256, 257, 259, 262, 277, 278, 279)}
 _BY_PROFILE = (2, 3)  # first byte of a "colr" whose content, from the fourth byte, is a profile
 _PIXEL |= {tag: Entry.of(SHORT, 8) for tag in (258, 273)}
+_ORIENTATION = 274
 MOST_BOXES = 1000
 MOST_BYTES = 1 << 22
 
@@ -54,16 +57,34 @@ def uuid_boxes(path: Path) -> dict[bytes, bytes]:
     return {data[:16]: data[16:] for data in reversed(found) if len(data) >= 16}
 
 
-def boxed_metadata(path: Path) -> Metadata:
-    """The metadata in a JPEG 2000 file."""
+def boxed_orientation(path: Path) -> int:
+    """The EXIF orientation of a JPEG 2000 file, 1 if it has none."""
+    block = uuid_boxes(path).get(_EXIF, b"").removeprefix(b"Exif\0\0")
+    opened = in_block(block)
+    try:
+        found = directory_in(*opened, {_ORIENTATION}) if opened else {}
+    except InputError:  # damaged EXIF is reported with the other metadata
+        return 1
+    number = int(next(iter(found[_ORIENTATION].numbers), 1)) if _ORIENTATION in found else 1
+    return number if number in range(1, 9) else 1
+
+
+def boxed_metadata(path: Path, size: tuple[int, int], orientation: int) -> Metadata:
+    """The metadata in a JPEG 2000 file.
+
+    Args:
+        size: height and width of the picture as it is stored.
+        orientation: by which the picture is turned.
+    """
     found = uuid_boxes(path)
 
     def geo() -> Geo | None:
         opened = in_block(found.get(_GEO, b""))
-        return geo_in(directory_in(*opened, GEO_TAGS)) if opened else None
+        place = geo_in(directory_in(*opened, GEO_TAGS)) if opened else None
+        return place and place.on_grid(turned(size, orientation))
 
     return gathered(
-        lambda: exif_in(found[_EXIF]) if _EXIF in found else Exif(),
+        lambda: exif_in(found[_EXIF], orientation) if _EXIF in found else Exif(),
         lambda: kept(found[XMP]) if XMP in found else None,
         geo,
     )

@@ -38,11 +38,13 @@ class Record:
             of `ddfm.Fuser`.
         sources: the name of each file and the sha256 of its content; None if it was not a file.
         opening: the options for reading the sources; see `ddfm.imaging.opening`.
+        observed: what was detected in each source and corrected, if anything was.
     """
 
     settings: Mapping[str, Any]
     sources: Sequence[tuple[str, str | None]] = ()
     opening: Mapping[str, Any] = field(default_factory=dict)
+    observed: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -50,10 +52,11 @@ class Record:
         settings: Mapping[str, Any],
         sources: Sequence[tuple[str, str | None]],
         opening: Mapping[str, Any],
+        observed: Sequence[Mapping[str, Any]] = (),
     ) -> Record:
         """A record in which every path of a file or folder is reduced to its last part."""
         named = [(_basename(name), digest) for name, digest in sources]
-        return cls(_basename(dict(settings)), named, opening)
+        return cls(_basename(dict(settings)), named, opening, _basename(list(observed)))
 
     @property
     def text(self) -> str:
@@ -64,7 +67,8 @@ class Record:
         """The record as a dict, ready for JSON."""
         sources = [{"name": name, "sha256": digest} for name, digest in self.sources]
         record = {"format": FORMAT, "settings": dict(self.settings), "sources": sources}
-        return record | ({"opening": dict(self.opening)} if self.opening else {})
+        record |= {"opening": dict(self.opening)} if self.opening else {}
+        return record | ({"observed": list(self.observed)} if self.observed else {})
 
     @classmethod
     def from_text(cls, text: str, name: str) -> Record:
@@ -76,6 +80,7 @@ class Record:
         sources = found.get("sources")
         settings: Any = found.get("settings")
         opening: Any = found.get("opening", {})
+        observed: Any = found.get("observed", [])
         if found.get("format") != FORMAT:
             raise InputError(f"{where} has a format that this version of ddfm does not know")
         sound = isinstance(settings, dict) and isinstance(opening, dict)
@@ -83,7 +88,9 @@ class Record:
             raise InputError(f"{where} is damaged: it has no settings")
         if not isinstance(sources, list) or not all(map(_is_source, sources)):
             raise InputError(f"{where} is damaged: it has no list of sources")
-        return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening)
+        if not isinstance(observed, list) or not all(isinstance(one, dict) for one in observed):
+            raise InputError(f"{where} is damaged: what was found of the sources is no list")
+        return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening, observed)
 
 
 def is_record(text: str) -> bool:
