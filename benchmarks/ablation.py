@@ -1,13 +1,13 @@
-"""What the prior, and each choice of the default likelihood, brings.
+"""What the prior, and each parameter of the default likelihood, contributes.
 
     python benchmarks/ablation.py FOLDER... [--pairs N] [--split NAME] [--noise SIGMA]
 
-Folders are sets as `ddfm bench` takes them, and the task is that of the set. Of the sets that
-splits.toml names, the pairs are those that settings may be chosen on, unless --split says report.
+Folders are sets as for `ddfm bench`, which determine the task. For the sets that splits.toml lists,
+only the pairs on which settings may be chosen are used, unless --split says otherwise.
 
 Without --noise: the six metrics of the published tables, and for infrared and visible what is kept
-of targets and lights, a row for each number of docs/algorithm.md. With it: how close the fusion of
-noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
+of targets and lights, with a row for each parameter of docs/algorithm.md. With --noise: how close
+the fusion of noisy sources comes to the fusion of clean ones, in PSNR and SSIM.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ from ddfm.storage.inputs import toml_table
 SPLITS = Path(__file__).with_name("splits.toml")
 COLUMNS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")
 OF_THINGS = ("targets_kept", "targets_lost", "lights_kept", "lights_lost")  # infrared and visible
-WITHOUT: dict[str, dict[str, Any]] = {  # a number of the default: what takes its effect back
-    "alpha: levels hardly weigh": {"alpha": 1e-4},
-    "kappa: regions have the levels of all sources": {"kappa": 0.0},
+WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
+    "alpha: levels have almost no weight": {"alpha": 1e-4},
+    "kappa: regions mix the levels of all sources": {"kappa": 0.0},
     "beta: no preference for brightness": {"beta": 0.0},
-    "width: regions are as wide as they are": {"width": 20.0},
-    "edge: no contours, and strong edges hold": {"edge": 1.0},
-    "p: gradients belong to all sources alike": {"p": 0.0},
-    "phi: texture of the darker, too": {"phi": 0.0},
-    "full: texture within white, too": {"full": 0.0},
-    "learn: labels keep their priors (no EM)": {"learn": 1e-6},
-    "faint: nothing of the other sources": {"faint": 0.0},
+    "width: regions limited by contours alone": {"width": 20.0},
+    "edge: no contours, and strong edges keep their weight": {"edge": 1.0},
+    "p: gradients expected equally from all sources": {"p": 0.0},
+    "phi: also texture of a darker source": {"phi": 0.0},
+    "full: also texture of the others within white": {"full": 0.0},
+    "learn: labels keep their prior probabilities (no EM)": {"learn": 1e-6},
+    "faint: no faint texture of the other sources": {"faint": 0.0},
     "theta: no targets": {"theta": 0.0},
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
 
 
 def no_prior() -> FunctionPrior:
-    """Takes every image for clean: what is left is the likelihood."""
+    """Treats every image as clean, so that only the likelihood has an effect."""
     abar = alphas_bar("linear")
 
     def unscaled(x: Tensor, t: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def priors(task: str) -> dict[str, Fuser]:
 
 
 def likelihoods(task: str) -> dict[str, Fuser]:
-    """Only what this task has at all can be taken back."""
+    """Only effects that this task has can be removed."""
     parameters = signature(EvidenceLikelihood).parameters
     usual: dict[str, Any] = {k: p.default for k, p in parameters.items()}
     usual |= FusionConfig().resolved(task).options
@@ -91,18 +91,18 @@ def likelihoods(task: str) -> dict[str, Fuser]:
     type=click.IntRange(min=1),
     default=6,
     show_default=True,
-    help="Pairs of each folder, evenly chosen.",
+    help="Pairs of each folder, evenly spaced.",
 )
 @click.option(
     "--split",
     type=click.Choice(["choose", "report", "all"]),
     default="choose",
     show_default=True,
-    help="Which pairs of a set that splits.toml names.",
+    help="Which pairs of a set that splits.toml lists.",
 )
 @click.option("--noise", type=float, help="Standard deviation in grey levels, on both sources.")
 def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None) -> None:
-    """The tables of docs/benchmark.md that tell what brings what."""
+    """Print the ablation tables of docs/benchmark.md."""
     for folder in folders:
         dataset = find_dataset(folder)
         sources = some_pairs(dataset, pairs, split)
@@ -117,7 +117,7 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None)
 
 
 def some_pairs(dataset: Dataset, count: int, split: str = "all") -> list[list[np.ndarray]]:
-    """Grey levels of pairs evenly chosen, of those on one side of the split."""
+    """Grey levels of evenly spaced pairs, of those on one side of the split."""
     splits = toml_table(SPLITS)
     names = splits.get(dataset.name, {}).get(split)
     pairs = [p for p in dataset.pairs if names is None or p.files[0].stem in names]
@@ -135,7 +135,7 @@ def metrics_of(
     name: str,
     columns: tuple[str, ...] = COLUMNS,
 ) -> np.ndarray:
-    """Means over the pairs; of targets and lights, over all that the pairs have."""
+    """Means over the pairs; for targets and lights, over all that the pairs contain."""
     counts = {COUNTED_BY[column] for column in columns if column in COUNTED_BY}
     rows = []
     for pair in tqdm(sources, desc=name, leave=False):
@@ -152,7 +152,7 @@ def _robustness(fuser: Fuser, sources: list, noise: float, name: str) -> np.ndar
         noisy = [np.clip(s + rng.normal(0, noise, s.shape), 0, 255).round() for s in pair]
         clean = fuser(*pair, progress=False).image
         fused = fuser(*(s.astype(np.uint8) for s in noisy), progress=False).image
-        # The metrics take sources; two equal ones give twice (SSIM) or once (PSNR) the value.
+        # The metrics expect sources; with two equal ones SSIM is doubled, and PSNR unchanged.
         rows.append([psnr(fused, clean, clean), ssim(fused, clean, clean, data_range=255) / 2])
     return np.mean(rows, axis=0)
 

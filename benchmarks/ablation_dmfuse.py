@@ -1,10 +1,10 @@
-"""What each part of DMFuse brings: heads trained alike but for one choice, and measured alike.
+"""What each part of DMFuse contributes: heads that differ in one choice of their training.
 
     python benchmarks/ablation_dmfuse.py PAIRS FOLDER... --out DIR
 
-PAIRS (with ir/ and vi/) is trained on, FOLDERs are measured on. A row a variant, with the mean
-seconds of a fusion; then, for heads that see random noise, how much the seed changes the result.
-An interrupted run goes on where it was.
+The heads are trained on PAIRS (with ir/ and vi/), and measured on the FOLDERs. The table has a row
+for each variant, with the mean seconds of a fusion. For heads that use random noise, it also prints
+how much the seed changes the result. An interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ VARIANTS = {
 @click.argument("pairs_folder", type=click.Path(exists=True, path_type=Path))
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Heads and features.")
-@click.option("--steps", default=600, show_default=True, help="Of training, for every variant.")
+@click.option("--steps", default=600, show_default=True, help="Steps of training of each variant.")
 @click.option("--crops", default=256, show_default=True)
 @click.option("--size", default=96, show_default=True, help="Side of a crop.")
 @click.option("--batch", default=4, show_default=True)
-@click.option("--pairs", default=5, show_default=True, help="Pairs of each folder, evenly chosen.")
+@click.option("--pairs", default=5, show_default=True, help="Pairs of each folder, evenly spaced.")
 @click.option("--only", multiple=True, help="Variants to run, by their first words.")
 def main(
     pairs_folder: Path,
@@ -60,7 +60,7 @@ def main(
     pairs: int,
     only: tuple[str, ...],
 ) -> None:
-    """The tables of docs/dmfuse.md that tell what brings what."""
+    """Print the ablation tables of docs/dmfuse.md."""
     prior = load_prior("default")
     training = find_dataset(pairs_folder).pairs
     heads = {}

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""How well pairs are aligned: known transforms are put on pairs, and found again.
+"""How well pairs are aligned: known transforms are applied to pairs, and estimated again.
 
     python benchmarks/alignment.py DIR... [--moving ir --fixed vi] [--every N] [--model auto]
 
-Each DIR has two folders of images, by name in pairs. The moving image is warped by a random
-transform of each kind, and cut to what is left of its frame; then it is searched. An error is the
-mean distance of its four corners, in pixels of the fixed image.
+Each DIR has two folders of images that form pairs by name. The moving image is warped by a random
+transform of each kind, and cropped to what remains of its frame; then the transform is estimated.
+An error is the mean distance of the four corners, in pixels of the fixed image.
 
-There are two truths. "nominal" takes it that the pairs as they were given lie on each other. Many
-do not, by some pixels; so points of some pairs were marked by eye (correspondences.toml): "marked"
-is the mean distance there, which about a pixel of the eye's own error is in. With --own the first
-is what the same method finds on the pair as it was given: how steady it is, whatever that is off.
+There are two kinds of ground truth. "nominal" assumes that the original pairs are registered. Many
+are not, by some pixels, so points of some pairs were marked by eye (correspondences.toml): "marked"
+is the mean distance there, which includes about a pixel of error of the eye itself. With --own,
+"nominal" is relative to what the same method finds on the original pair: this measures how
+consistent a method is, whatever its error there.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--moving", default="ir")
     parser.add_argument("--fixed", default="vi")
-    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
-    parser.add_argument("--first", type=int, default=0, help="where to begin")
-    parser.add_argument("--marked", action="store_true", help="take pairs with marks only")
-    parser.add_argument("--own", action="store_true", help="against what is found untouched")
+    parser.add_argument("--every", type=int, default=1, help="use only every Nth pair")
+    parser.add_argument("--first", type=int, default=0, help="index of the first pair")
+    parser.add_argument("--marked", action="store_true", help="use only pairs with marks")
+    parser.add_argument("--own", action="store_true", help="compare with the original pair")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -115,19 +116,19 @@ def _rows(
 
 @dataclass
 class Case:
-    """A pair that was put off, and the way back."""
+    """A misaligned pair, and the way back."""
 
     fixed: np.ndarray
     moving: np.ndarray
-    undo: Transform  # from the moving image to where it was
-    cut: Transform  # from the fixed image to the part of it that is used
+    undo: Transform  # from the moving image to its original position
+    cut: Transform  # from the fixed image to the part that is used
 
     def truth(self, lay: Transform | None = None) -> Transform:
-        """What is to be found, if the pair lay well before, or as a transform says."""
+        """The transform to be found, if the pair was registered before, or as `lay` describes."""
         return (self.undo if lay is None else self.undo.then(lay)).then(self.cut)
 
     def at_marks(self, found: Transform, marks: np.ndarray) -> float:
-        """The mean distance at marks (N, 4): x and y in the fixed image, and in the moving one."""
+        """The mean distance at marks (N, 4): x and y in the fixed and in the moving image."""
         there = found(self.undo.inverse()(marks[:, 2:]))
         return float(np.linalg.norm(there - self.cut(marks[:, :2]), axis=1).mean())
 
@@ -155,7 +156,7 @@ def put_on(size: Size, kind: str, rng: np.random.Generator) -> Transform:
 
 
 def disturbed(fixed: np.ndarray, moving: np.ndarray, by: Transform) -> Case:
-    """The moving image under a transform; both are cut to where it then reaches."""
+    """The moving image under a transform; both images are cropped to what it then covers."""
     size = _size(fixed)
     warped, inside = warped_plane(_plane(moving), by.matrix, size, mode="bicubic")
     top, bottom, left, right = common_box([inside.numpy()])

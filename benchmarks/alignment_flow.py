@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How well `--align flow` finds smooth fields of displacements that were put on registered pairs.
+"""How well `--align flow` recovers smooth displacement fields applied to registered pairs.
 
     python benchmarks/alignment_flow.py RoadScene [--every 2 --first 1] [--pixels 0 3 5 8]
 
-Each infrared image is displaced by a random cubic B-spline of 6 x 8 control points, by so many
-pixels in the root mean square, and aligned with the visible one, by "auto" and by "flow". An error
-is the mean distance over all pixels of the part 5 % within the frame, from where the pair lay as it
-was given. Pairs lie off themselves by a pixel or so; what is found at 0 pixels tells how much.
+Each infrared image is displaced by a random cubic B-spline with 6 x 8 control points, by the given
+root mean square in pixels, and aligned with the visible one, by "auto" and by "flow". An error is
+the mean distance from the original position, over all pixels except a margin of 5 % at each side.
+The pairs themselves are misaligned by a pixel or so; the rows for 0 pixels show by how much.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ddfm.registration.align import align
 from ddfm.registration.field import spread_out
 from ddfm.registration.transform import Transform
 
-GRID = (6, 8)  # control points of what is put on
-MARGIN = 0.05  # of each side, where nothing is measured
+GRID = (6, 8)  # control points of the displacement
+MARGIN = 0.05  # of each side, which is not measured
 MODELS = ("auto", "flow")
 
 
@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--moving", default="ir")
     parser.add_argument("--fixed", default="vi")
-    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
-    parser.add_argument("--first", type=int, default=0, help="where to begin")
+    parser.add_argument("--every", type=int, default=1, help="use only every Nth pair")
+    parser.add_argument("--first", type=int, default=0, help="index of the first pair")
     parser.add_argument("--pixels", nargs="+", type=float, default=[0.0, 3.0, 5.0, 8.0])
     parser.add_argument("--seed", type=int, default=0)
     how = parser.parse_args()
@@ -74,7 +74,7 @@ def _line(pixels: float, model: str, cases: list[tuple[np.ndarray, np.ndarray, n
 
 
 def _field(like: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 2): from where the displaced image shows what it shows at a pixel."""
+    """(H, W, 2): the position in the original image that the displaced one shows at each pixel."""
     moves = spread_out(rng.standard_normal((*GRID, 2)), (like.shape[0], like.shape[1]))
     moves -= moves.mean((0, 1))
     scaled: np.ndarray = moves * pixels / np.sqrt((moves**2).sum(2).mean())
@@ -88,7 +88,7 @@ def _displaced(image: np.ndarray, field: np.ndarray) -> np.ndarray:
 
 
 def _error(found: Transform, field: np.ndarray) -> float:
-    """A displaced image's pixel x shows what was at x + field(x): there it is to be laid."""
+    """Pixel x of a displaced image shows what was at x + field(x), where it belongs."""
     h, w = field.shape[:2]
     top, left = round(MARGIN * h), round(MARGIN * w)
     y, x = np.mgrid[top : h - top : 4, left : w - left : 4].reshape(2, -1)

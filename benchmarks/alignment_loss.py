@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""What alignment wins back: pairs are fused registered, put off, and put off and aligned.
+"""How much quality alignment recovers: pairs are fused registered, misaligned, and aligned again.
 
     python benchmarks/alignment_loss.py DATA [--split report] [--model auto] [--nominal]
 
-DATA holds TNO/ir, TNO/vi, RoadScene/ir, ... A known transform is put on each infrared image, as
-`benchmarks/alignment.py` does. The results are compared where all of them see the scene, by Qabf
-and SSIM with the registered sources. Many pairs lie some pixels off as they are given, and then a
-perfect alignment would be measured against a wrong one; so the registered pair is what `align`
-makes of the untouched one, where it is sure, or with --nominal the pair as given. What is won back
-is the share of the loss that aligning undoes, over the pairs that were surely aligned: the sum of
-gains over the sum of losses. "known" is the fusion by the true transform: what there is to be won,
-since the infrared image is interpolated once more. `benchmarks/splits.toml` names the pairs.
+DATA contains TNO/ir, TNO/vi, RoadScene/ir, ... A known transform is applied to each infrared image,
+as in `benchmarks/alignment.py`. The results are compared where all of them see the scene, by Qabf
+and SSIM with the registered sources. `benchmarks/splits.toml` lists the pairs.
+
+Many original pairs are misaligned by some pixels, and a perfect alignment would then be compared
+with a wrong one. So the registered pair is the result of `align` on the original pair, where that
+is sure, or with --nominal the original pair.
+
+"won back" is the share of the loss that alignment removes, over the pairs that were surely aligned:
+the sum of gains divided by the sum of losses. "known" is the fusion by the true transform, the most
+that can be gained, because the infrared image is interpolated once more.
 """
 
 from __future__ import annotations
@@ -41,14 +44,14 @@ KINDS = ("shift", "similarity", "field")
 FUSED = ("registered", "put off", "aligned", "known")
 METRICS = {"Qabf": qabf, "SSIM": ssim}
 SPLITS = Path(__file__).with_name("splits.toml")
-RIM = 4  # pixels at the border of what all see, where windows of the metrics would reach beyond
+RIM = 4  # pixels at the border of the common area, beyond which windows of metrics would extend
 
 Pair = tuple[str, str]  # set, name
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pair: a value of each metric for each way to fuse it."""
+    """One pair: the values of each metric, one for each way to fuse it."""
 
     sure: bool
     error: float  # pixels, of the corners
@@ -61,10 +64,10 @@ def main() -> int:
     parser.add_argument("--split", default="choose", choices=("choose", "report"))
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--every", type=int, default=1, help="take every Nth pair only")
+    parser.add_argument("--every", type=int, default=1, help="use only every Nth pair")
     parser.add_argument("--model", default="auto")
-    parser.add_argument("--nominal", action="store_true", help="pairs lie well as they are given")
-    parser.add_argument("--look", type=Path, help="write what was fused there, to be looked at")
+    parser.add_argument("--nominal", action="store_true", help="the original pairs are registered")
+    parser.add_argument("--look", type=Path, help="a folder for the fused images, for inspection")
     how = parser.parse_args()
     torch.set_num_threads(1)
     splits = toml_table(SPLITS)
@@ -90,7 +93,7 @@ def main() -> int:
 
 
 def _bases(data: Path, names: list[Pair]) -> Iterator[tuple[Pair, Transform]]:
-    """How pairs lie as they are given, where that can be told."""
+    """The alignment of the original pairs, where it can be estimated."""
     for pair in names:
         moving, fixed = _planes(data, pair)
         found = align(fixed, moving, "similarity")

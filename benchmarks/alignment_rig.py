@@ -3,9 +3,10 @@
 
     python benchmarks/alignment_rig.py RoadScene [--pairs 20] [--kinds shift similarity]
 
-One transform of each kind is put on all infrared images, which are cut to one size first; then what
-is common to what was found on each is compared with it. An error is the mean distance of the four
-corners in pixels, of single pairs where they were sure, and of what is common to them.
+All infrared images are cropped to one size, and one transform of each kind is applied to all of
+them. The transform that the estimates have in common is then compared with it. An error is the mean
+distance of the four corners in pixels: of single pairs, where they were sure, and of the common
+transform.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""How well stacks are aligned: exposures, and pictures of differing focus, under known small moves.
+"""How well stacks are aligned: exposures, and focus stacks, under known small motions.
 
     python benchmarks/alignment_stacks.py MEFB/over MEFB/under [--model auto] [--look DIR]
 
-Of two folders with images by name in pairs, two real exposures each. Of the images of the first, a
-bracket (2 stops less, as it is, 2 stops more, clipped, with noise) and a focus stack (three depths
-of a smooth scene, each sharp in one picture, the field of view growing by 1.5 % from one to the
-next). All but the one that stays are shifted by up to 20 pixels, turned by up to a degree and
-enlarged by up to 1 %. An error is the mean distance of the corners in pixels.
+The two folders contain pairs of images by name: two real exposures each. From the images of the
+first folder the script also makes a bracket (2 stops darker, unchanged, 2 stops brighter, clipped,
+with noise) and a focus stack (three depths of a smooth scene, each sharp in one picture; the field
+of view grows by 1.5 % from one picture to the next). All pictures but the reference are shifted by
+up to 20 pixels, rotated by up to a degree and enlarged by up to 1 %. An error is the mean distance
+of the corners in pixels.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ SHIFT, TURN, SIZE = 20.0, 1.0, 1.01
 BREATHING = 1.015  # from one picture of a focus stack to the next
 STOPS = (-2.0, 0.0, 2.0)
 NOISE = 1 / 255
-MARGIN = 0.1  # of each side, so that what is moved shows the scene all over
-BLUR = 2.5  # pixels, for each depth that a picture is out of focus
+MARGIN = 0.1  # of each side, so that moved pictures show the scene everywhere
+BLUR = 2.5  # pixels, for each depth between the plane in focus and another
 CLOSE = 3.0  # pixels
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Pictures of one scene, and how each lies on the one that stays."""
+    """Pictures of one scene, and the transform from each to the reference."""
 
     name: str
     pictures: list[Picture]
@@ -55,7 +56,7 @@ def main() -> int:
     parser.add_argument("folders", nargs=2, type=Path, metavar="DIR")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--look", type=Path, help="write the fused stacks there, to be looked at")
+    parser.add_argument("--look", type=Path, help="a folder for the fused stacks, for inspection")
     how = parser.parse_args()
     torch.set_num_threads(1)
     pairs = find_pairs(*how.folders).pairs
@@ -80,7 +81,7 @@ def main() -> int:
 
 
 def exposures(name: str, pictures: list[Picture], rng: np.random.Generator) -> Stack:
-    """Two that a camera took."""
+    """Two real exposures."""
     return _moved(name, pictures, [1.0, 1.0], 1, rng)
 
 
@@ -95,7 +96,7 @@ def bracket(name: str, pictures: list[Picture], rng: np.random.Generator) -> Sta
 
 
 def focus(name: str, pictures: list[Picture], rng: np.random.Generator) -> Stack:
-    """One photograph, in which three depths are sharp in turn."""
+    """One photograph in which each of three depths is sharp in one picture."""
     base = pictures[0].pixels
     field = ndimage.gaussian_filter(rng.standard_normal(base.shape[:2]), min(base.shape[:2]) / 8)
     depth = np.searchsorted(np.quantile(field, (1 / 3, 2 / 3)), field)
@@ -144,7 +145,7 @@ def _move(size: Size, rng: np.random.Generator, scale: float) -> Transform:
 
 
 def _errors(stack: Stack, model: str) -> Iterator[tuple[float, bool]]:
-    """Of each picture that is moved, how far off it is laid, and whether it was."""
+    """For each moved picture, its error, and whether it was aligned."""
     for found in lay(stack.pictures, model, reference=stack.reference).about:
         transform = Transform.from_dict(found["transform"])
         yield transform.distance(stack.truths[found["source"]]), found["applied"]
@@ -155,7 +156,7 @@ def _fuse(stacks: list[Stack], kind: str, model: str, folder: Path) -> None:
     fuser = Fuser(task=task, align=model)
     for stack in stacks:
         for name, one in (
-            ("as it was", fuser.with_config(align="none", look=False)),
+            ("unaligned", fuser.with_config(align="none", look=False)),
             (model, fuser),
         ):
             one(*stack.pictures, progress=False).save(folder / f"{kind} {stack.name} {name}.png")

@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""How well volumes are aligned: headers are put off by known rigid moves, and found again.
+"""How well volumes are aligned: known rigid motions are applied to headers, and estimated again.
 
     python benchmarks/alignment_volumes.py T1.nii.gz PD.nii.gz [--times 4]
 
-Three pairs. Both volumes, where the truth is what is found on them as they came, since headers of
-real volumes are off by themselves: it says how well a move is found again. The first volume beside
-a copy with other contrast (levels folded, so that none tells another by its order), noise, and
-256 x 256 x 128 voxels: there the truth is known. And that copy as it is, which must be left alone.
+There are three pairs:
+
+- Both volumes. The truth is what is found on the original headers, since those of real volumes are
+  misaligned themselves: this row shows how well a motion is recovered.
+- The first volume and a copy with another contrast (levels folded, so that their order is not the
+  same), noise, and 256 x 256 x 128 voxels. Its truth is known.
+- The first volume and that copy, unmoved, which must be left unchanged.
+
 Errors are mean millimetres over the corners of the first volume; s are CPU seconds of one thread.
-"Look" is what a fusion without --align asks: whether a header that is off is noticed, and how soon.
+"look" is the check of a fusion without --align: whether a misaligned header is noticed, and the
+seconds that this takes.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ NOISE = 0.03
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("volumes", nargs=2, type=Path)
-    parser.add_argument("--times", type=int, default=4, help="moves that each pair is put off by")
+    parser.add_argument("--times", type=int, default=4, help="motions applied to each pair")
     parser.add_argument("--seed", type=int, default=0)
     how = parser.parse_args()
     torch.set_num_threads(1)
@@ -71,7 +76,7 @@ def main() -> int:
 
 
 def _row(first: Volume, other: Volume, move: np.ndarray, base: np.ndarray) -> Iterator[float]:
-    """Millimetres put off, error, whether sure, seconds; whether a look says so, seconds."""
+    """Millimetres of motion, error, whether sure, seconds; whether a check notices it, seconds."""
     corners = corners_of(first.shape, first.affine)
     moved = Volume(other.values, move @ other.affine, other.name)
     yield apart(corners, move @ base, np.eye(4))
@@ -90,7 +95,7 @@ def _row(first: Volume, other: Volume, move: np.ndarray, base: np.ndarray) -> It
 
 
 def _move(volume: Volume, rng: np.random.Generator) -> np.ndarray:
-    """A turn about the middle of a volume, and a shift."""
+    """A rotation about the middle of a volume, and a shift."""
     middle = corners_of(volume.shape, volume.affine).mean(0)
     axis, way = (v / np.linalg.norm(v) for v in rng.standard_normal((2, 3)))
     turn = Rotation.from_rotvec(np.deg2rad(rng.uniform(TURN / 3, TURN)) * axis).as_matrix()
@@ -101,7 +106,7 @@ def _move(volume: Volume, rng: np.random.Generator) -> np.ndarray:
 
 
 def _copy(volume: Volume, rng: np.random.Generator) -> Volume:
-    """Of other contrast, and on another grid of the same space."""
+    """With another contrast, and on another grid of the same space."""
     levels = volume.values.astype(np.float32)
     levels = np.clip(levels / np.percentile(levels, 99.5), 0, 1)
     folded = np.abs(levels - 0.45) * (levels > 0.05)

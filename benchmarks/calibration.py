@@ -1,17 +1,22 @@
-"""Whether intervals contain the truth as often as they say.
+"""Whether intervals contain the truth as often as they should.
 
     python benchmarks/calibration.py FOLDER... [--split report] [--noise 15] [--scale 2]
 
-Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. Gaussian noise is
-put on both sources of a pair, which are then rounded and clipped to 8 bits as a camera does; or,
-with --scale, the first source is made so many times smaller, by means of its pixels. The truth is
-the fusion of the pair as it was, and the tone is the truth's. Of each: which share of pixels the
-intervals contain (with --plot, a reliability diagram), and which of those that are not black in
-both sources, as the air around a body is; how wide they are (sharpness, grey levels of
-255); how large the deviation is that they say, and the error that is there, both as roots of mean
-squares; the number by which deviations had to be larger for the 90 % interval to be right; the
-deviation and the error of means over an area; and whether what is said to be unsure is where the
-errors are, by the rank correlation of both, as means over a few pixels.
+Folders are sets as for `ddfm bench`, split as in benchmarks/splits.toml. Gaussian noise is added to
+both sources of a pair, which are then rounded and clipped to 8 bits as in a camera. With --scale,
+the first source is instead reduced by this factor, by averaging pixels. The truth is the fusion of
+the original pair, with its tone.
+
+The table shows, for each set and degradation:
+
+- the share of pixels that the intervals contain (--plot draws a reliability diagram), and the share
+  among pixels that are not black in both sources, unlike the air around a body;
+- how wide the intervals are (sharpness, grey levels of 255);
+- the predicted deviation and the actual error, both as root mean squares;
+- the factor by which deviations would have to be larger for the 90 % interval to be right;
+- the deviation and the error of means over an area;
+- whether predicted uncertainty is where the errors are: the rank correlation of both, as means over
+  a few pixels.
 """
 
 from __future__ import annotations
@@ -34,11 +39,11 @@ from ddfm.bench.datasets import find_dataset
 from ddfm.imaging.views import font_of
 
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-HELD = 0.9  # the share that intervals are judged by
+HELD = 0.9  # the share for which intervals are judged
 FACTORS = np.geomspace(0.25, 4, 161)
 BLACK = 8  # grey levels; what is darker in all sources is air
-AREA = 3.0  # deviation in pixels of the Gaussian that means over an area are weighted by
-AROUND = 2.0  # likewise, that deviations and errors are compared over
+AREA = 3.0  # deviation in pixels of the Gaussian that weights means over an area
+AROUND = 2.0  # likewise, for the comparison of deviations and errors
 SHOWN = (0.5, 0.9, 0.95)  # of the shares, in the table
 
 
@@ -49,9 +54,9 @@ SHOWN = (0.5, 0.9, 0.95)  # of the shares, in the table
 @click.option("--noise", type=float, multiple=True, default=(5, 15, 25), show_default=True)
 @click.option("--scale", type=int, multiple=True, default=(2, 4), show_default=True)
 @click.option("--samples", type=int, default=16, show_default=True)
-@click.option("--crop", type=int, default=192, show_default=True, help="The middle of a picture.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write all of it, as JSON.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Also draw it, as PNG.")
+@click.option("--crop", type=int, default=192, show_default=True, help="Side of the part used.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write all results, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw a diagram, as PNG.")
 def main(
     folders: tuple[Path, ...],
     pairs: int,
@@ -63,7 +68,7 @@ def main(
     out: Path | None,
     plot: Path | None,
 ) -> None:
-    """The table of docs/trust.md."""
+    """Print the table of docs/trust.md."""
     found: dict[str, dict[str, Any]] = {}
     print_head(split)
     for folder in folders:
@@ -86,7 +91,7 @@ def main(
 
 
 def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
-    """The share of pixels inside against the share that intervals are for; right on the line."""
+    """The share of pixels inside against the nominal share; ideal is the diagonal."""
     side, edge = 420, 60
     sheet = Image.new("RGB", (side + edge + 150, side + edge + 20), "white")
     draw, font = ImageDraw.Draw(sheet), font_of(22)
@@ -102,8 +107,8 @@ def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
         draw.text(at(tick, 0.385), f"{tick:.0%}", "black", font, anchor="ma")
         draw.text(at(0.39, tick), f"{tick:.0%}", "black", font, anchor="rm")
     draw.line([at(0.4, 0.4), at(1, 1)], fill=(120, 120, 120), width=2)
-    draw.text((edge + side / 2, side + 46), "what intervals say", "black", font, anchor="ma")
-    draw.text((edge + 8, 24), "what they contain", "black", font)
+    draw.text((edge + side / 2, side + 46), "nominal share", "black", font, anchor="ma")
+    draw.text((edge + 8, 24), "share inside", "black", font)
     for k, (name, row) in enumerate(found.items()):
         hue = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(k // 5 / 4 + 0.08, 0.75, 0.85))
         line = [at(*pair) for pair in zip(SHARES, row["inside"], strict=True)]
@@ -117,14 +122,14 @@ def drawn(found: dict[str, dict[str, Any]]) -> Image.Image:
 
 
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
-    """The middle, of sides that can be halved twice."""
+    """The middle, with sides that can be halved twice."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape)
     height, width = (min(side, length) // 4 * 4 for length in plane.shape)
     return plane[top : top + height, left : left + width]
 
 
 def damaged(pair: list[np.ndarray], kind: str, much: float, seed: int) -> list[np.ndarray]:
-    """As 8 bits: both with noise, or the first one smaller."""
+    """As 8 bits: both sources with noise, or the first one reduced."""
     if kind == "noise":
         rng = np.random.default_rng(seed)
         made = [s + rng.normal(0, much, s.shape) for s in pair]
@@ -138,7 +143,7 @@ def damaged(pair: list[np.ndarray], kind: str, much: float, seed: int) -> list[n
 def measured(
     fuser: Fuser, pair: list[np.ndarray], worse: list[np.ndarray], samples: int
 ) -> dict[str, Any]:
-    """Of one pair; errors and deviations in grey levels."""
+    """The measures of one pair; errors and deviations in grey levels."""
     clean = fuser(*pair, progress=False)
     held = fuser.with_config(options=dict(fuser.config.options) | clean.chosen)
     fusion = held(*worse, progress=False, samples=samples)
@@ -179,7 +184,7 @@ def weights(pixels: np.ndarray) -> np.ndarray:
 
 
 def pooled(each: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over pairs, which are of one size; of deviations and errors, of their squares."""
+    """Means over pairs of one size; for deviations and errors, root mean squares."""
     found = {name: np.mean([one[name] for one in each], axis=0).tolist() for name in each[0]}
     for name in ("std", "error", "area_std", "area_error"):
         found[name] = float(np.sqrt(np.mean([one[name] ** 2 for one in each])))

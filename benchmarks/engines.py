@@ -1,13 +1,14 @@
-"""Would another engine run the prior's network faster than PyTorch does, and at what cost?
+"""Whether another engine runs the prior's network faster than PyTorch, and at what cost.
 
     pip install onnxruntime openvino
     python benchmarks/engines.py PHOTOGRAPHS [--rounds 5] [--height 240] [--width 320]
 
-The network as `ddfm export prior` writes it, by ONNX Runtime and by OpenVINO, in float32, bfloat16
-and 8-bit integers (convolutions but the first and the last, their ranges found on every second
-photograph), beside PyTorch's. Of each: mean PSNR in dB over the middle of the other photographs,
-for noise of 15, 25 and 50 grey levels, and processor seconds of one call on one thread, medians of
-rounds in which all take turns.
+The network, as exported by `ddfm export prior`, runs in ONNX Runtime and OpenVINO, in float32,
+bfloat16 and 8-bit integers (all convolutions but the first and the last; their ranges are
+determined on every second photograph), and is compared with PyTorch. For each the script prints
+the mean PSNR in dB over the middle of the other photographs, for noise of 15, 25 and 50 grey
+levels, and the processor seconds of one call on one thread, medians over rounds in which all take
+turns.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def by_openvino(path: Path, precision: str) -> Network:
 
 
 def in_integers(exported: Path, feeds: Iterator[Feed]) -> Path:
-    """The file of the network with 8-bit convolutions, ranges being those of these inputs."""
+    """The file of the network with 8-bit convolutions, with the ranges of these inputs."""
     import onnx
     from onnxruntime import quantization as q
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -77,7 +78,7 @@ def in_integers(exported: Path, feeds: Iterator[Feed]) -> Path:
 
 
 class Engine(Prior):
-    """A network of another engine in place of a prior's own."""
+    """A prior whose network runs in another engine."""
 
     def __init__(self, network: Network, like: Prior) -> None:
         super().__init__(like.alphas_bar, multiple=like.multiple)
@@ -88,7 +89,7 @@ class Engine(Prior):
 
 
 def feeds_of(prior: Prior, crops: list[torch.Tensor]) -> Iterator[Feed]:
-    """What the network is asked where noise is removed from these."""
+    """The inputs of the network when noise is removed from these crops."""
     asked: list[Feed] = []
 
     def noting(x: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -135,7 +136,7 @@ def main(photographs: Path, rounds: int, height: int, width: int) -> None:
 
 
 def timed(engines: dict[str, Prior], rounds: int, shape: tuple[int, int]) -> dict[str, float]:
-    """Processor seconds of a call of each, after one that is not counted."""
+    """Processor seconds of a call of each, after a first call that is not counted."""
     x, t = torch.randn(1, 1, *shape), torch.tensor([60])
     taken: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds + 1):

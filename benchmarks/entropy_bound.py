@@ -1,10 +1,10 @@
-"""How high the entropy (EN) of a fused image can be where the background of all sources is black.
+"""The upper limit of the entropy (EN) of a fused image if the background of all sources is black.
 
     python benchmarks/entropy_bound.py FOLDER...
 
-If a share b of the pixels is black in every source and stays so, and the others use all 255 levels
-evenly, then EN = H(b) + (1 - b) log2 255, with H the entropy of a coin that falls so. More than
-that is grain or haze in the background.
+If a share b of the pixels is black in every source and stays so, and the other pixels use all 255
+levels evenly, then EN = H(b) + (1 - b) log2 255, where H is the binary entropy. A higher EN means
+grain or haze in the background.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def bound(b: float) -> float:
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 def main(folders: tuple[Path, ...]) -> None:
-    """Prints the mean bound of each folder, and of all pairs together."""
+    """Print the mean limit of each folder, and of all pairs together."""
     everything: list[float] = []
     for folder in folders:
         shares = [black_share(*pair.files) for pair in find_dataset(folder).pairs]

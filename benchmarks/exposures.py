@@ -1,11 +1,11 @@
-"""Exposures beside Mertens' fusion and enfuse: MEF-SSIM and Qabf, pair by pair.
+"""Exposures, compared with Mertens' fusion and enfuse: MEF-SSIM and Qabf, pair by pair.
 
-    pip install opencv-python-headless    # for Mertens (2007), as OpenCV has it
+    pip install opencv-python-headless    # for Mertens (2007), as implemented in OpenCV
     apt install enfuse
     python benchmarks/exposures.py MEFB/ --out fused/
 
-Whatever of the two is not there is left out. With --out the pictures are kept, to be looked at:
-neither number knows of haze, of paleness, or of a night that has become a day.
+A method that is not installed is left out. --out keeps the pictures for inspection: neither metric
+detects haze, paleness, or a night that has become a day.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def enfuse() -> Method | None:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where the pictures are kept.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures.")
 def main(folder: Path, out: Path | None) -> None:
-    """A row for each pair, and the means."""
+    """Print a row for each pair, and the means."""
     found = {"ddfm": ours(), "Mertens": mertens(), "enfuse": enfuse()}
     methods = {name: method for name, method in found.items() if method}
     print(f"| | {' | '.join(f'{name} {c}' for name in methods for c in COLUMNS)} |")

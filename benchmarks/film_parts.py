@@ -1,9 +1,9 @@
-"""How near the second half of a film that a process of its own fuses is to that of one process.
+"""How close the second half of a film, fused by a separate process, is to that of one process.
 
     python -m benchmarks.film_parts [--frames N]
 
-The film is that of `benchmarks/flicker.py`: a still scene with new noise in every frame, through
-which a hot disc passes. Differences are in grey levels of 255.
+The film is that of `benchmarks/flicker.py`: a still scene with new noise in every frame, and a hot
+disc that passes through it. Differences are in grey levels of 255.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ddfm.storage.manifest import Shard
 
 
 @click.command()
-@click.option("--frames", default=120, show_default=True, help="Of the film.")
+@click.option("--frames", default=120, show_default=True, help="Length of the film.")
 def main(frames: int) -> None:
-    """The difference of the first frames behind the seam, and of all."""
+    """Print the difference of each frame after the seam."""
     fuser = Fuser()
     with TemporaryDirectory() as folder:
         root = Path(folder)

@@ -1,16 +1,16 @@
-"""How much a fused film flickers, beside frames that are fused each by itself.
+"""How much a fused film flickers, compared with frames that are fused independently.
 
     python benchmarks/flicker.py [SEQUENCE...] [--frames N]
 
 A SEQUENCE is a folder with frames of one scene in ir/ and vi/. Without one, a film is made from the
-example pair: a still scene, with new noise in every frame, through which a hot disc passes.
+example pair: a still scene with new noise in every frame, and a hot disc that passes through it.
 Columns, in grey levels of 255:
 
 flicker     root mean square of the change from one frame to the next, where the scene is still
-            (of a SEQUENCE: everywhere), from the fifth frame on
-wandering   the same of the median of all pixels that are still
-error       of what moves, and of where it was up to three frames ago: the distance to what the
-            same method makes of the sources without noise. Trails would show here.
+            (everywhere, for a SEQUENCE), from the fifth frame on
+wandering   the same for the median of all still pixels
+error       for what moves, and for where it was in the last three frames: the difference from the
+            result of the same method on sources without noise. Trails would show here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ddfm.pipeline.films import fuse_frames
 DATA = Path(__file__).parents[1] / "examples" / "data"
 SIZE = (64, 96)
 NOISE = 8.0  # standard deviation, in grey levels, in both cameras
-ENTERS, SPEED, RADIUS = 4, 9, 11  # the disc: at this frame; pixels per frame; pixels
+ENTERS, SPEED, RADIUS = 4, 9, 11  # of the disc: first frame; pixels per frame; pixels
 SETTLED = 4  # frames after which flicker is measured
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -85,9 +85,9 @@ METHODS: dict[str, Method] = {
 
 @click.command()
 @click.argument("sequences", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--frames", default=10, show_default=True, help="At most, of each film.")
+@click.option("--frames", default=10, show_default=True, help="Maximum number for each film.")
 def main(sequences: tuple[Path, ...], frames: int) -> None:
-    """The table of docs/films.md."""
+    """Print the table of docs/films.md."""
     for sequence in [read_film(folder, frames) for folder in sequences] or [made_film(frames)]:
         click.echo(f"\n| {sequence.name} | flicker | wandering | error |\n|{' --- |' * 4}")
         for name, method in METHODS.items():

@@ -1,9 +1,9 @@
-"""How much disk an installation takes: the core, and what each extra adds.
+"""The disk space of an installation: the core, and what each extra adds.
 
     python benchmarks/install_sizes.py
 
-Sums the files of all packages that ddfm asks for, as they lie in this environment, and those that
-these ask for. What is not installed here is named, and counts nothing.
+Adds up the files of all packages that ddfm requires in this environment, and of the packages that
+these require. Packages that are not installed are named, and count as nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOT_FOR_USE = ("dev", "docs", "test")
 
 
 def needed(name: str, extras: Iterable[str] = ()) -> set[str]:
-    """The packages that one asks for, and those that these ask for, by their plain names."""
+    """A package and all that it requires, directly or indirectly, by their normalised names."""
     found: set[str] = set()
     waiting = [(plain(name), frozenset(extras))]
     while waiting:
@@ -45,7 +45,7 @@ def plain(name: str) -> str:
 
 
 def megabytes(package: str) -> float | None:
-    """Of its files; None where it is not installed."""
+    """The size of its files; None if it is not installed."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
@@ -55,7 +55,7 @@ def megabytes(package: str) -> float | None:
 
 @click.command()
 def main() -> None:
-    """The table of docs/embedding.md."""
+    """Print the table of docs/embedding.md."""
     core = needed("ddfm")
     sizes = {package: megabytes(package) for package in core}
     total = sum(size or 0 for size in sizes.values())
@@ -66,7 +66,7 @@ def main() -> None:
             continue
         added = {package: megabytes(package) for package in needed("ddfm", [extra]) - core}
         missing = sorted(package for package, size in added.items() if size is None)
-        said = f"; not here: {', '.join(missing)}" if missing else ""
+        said = f"; not installed: {', '.join(missing)}" if missing else ""
         more = sum(size or 0 for size in added.values())
         click.echo(f"| `[{extra}]` adds | {more:.0f} | {largest(added)}{said} |")
 

@@ -1,13 +1,13 @@
-"""Kills runs over folders, films, volumes and sets, again and again, and looks at what is left.
+"""Kills runs over folders, films, volumes and sets repeatedly, and checks what remains.
 
     python benchmarks/kill.py --kills 20
     python benchmarks/kill.py mkv volume --kills 50 --seed 7
 
-A run over small random pictures is killed (SIGKILL) at random moments and begun anew, until it has
-been killed so often; then it may end. After every kill each picture under a final name is compared
-with that of a run that nobody disturbed. At the end there must be all files and no others, hidden
-ones included, equal byte for byte but for the seconds in tables, and one line of a manifest for
-each: nothing partial, nothing missing, nothing left over, nothing done twice.
+A run over small random pictures is killed (SIGKILL) at random moments and restarted, until it has
+been killed the given number of times; then it may finish. After every kill each picture under a
+final name is compared with that of an undisturbed run. At the end exactly the same files must
+exist, hidden ones included, equal byte for byte except for the seconds in tables, with one line of
+a manifest for each: nothing partial, nothing missing, nothing left over, nothing done twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ddfm.storage.manifest import NAME
 __all__ = ["KINDS", "kill", "make_sources"]
 
 SETTINGS = {"likelihood": "paper", "steps": 2, "device": "cpu"}
-PICTURES = {".png", ".jpg", ".mkv", ".gz"}  # other files have times in them
+PICTURES = {".png", ".jpg", ".mkv", ".gz"}  # other files contain times
 FAULTS = ("partial", "missing", "left over", "twice")
 
 
@@ -48,12 +48,12 @@ def folder(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
 
 
 def film(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
-    """A film that becomes a folder of frames."""
+    """A film, written as a folder of frames."""
     fuse_sequence(sources / "ir", sources / "vi", place / "out", fuser, progress=False)
 
 
 def mkv(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
-    """A film that becomes a video, which begins anew each time."""
+    """A film, written as a video, which starts from the beginning each time."""
     fuse_sequence(sources / "ir", sources / "vi", place / "out.mkv", fuser, progress=False)
 
 
@@ -66,7 +66,7 @@ def volume(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
 
 
 def whole_bench(sources: Path, place: Path, fuser: ddfm.Fuser) -> None:
-    """A benchmark, with noise."""
+    """A benchmark with noise."""
     method = configured("gaussian", SETTINGS | {"prior": "gaussian"})
     bench(
         [find_dataset(sources)],
@@ -87,7 +87,7 @@ KINDS: dict[str, Callable[[Path, Path, ddfm.Fuser], None]] = {
 
 
 def kill(kind: str, root: Path, count: int = 40, kills: int = 20, seed: int = 0) -> dict[str, int]:
-    """How often each thing happened to one kind of run, in a folder of its own below `root`."""
+    """Counts of kills, runs and faults for one kind of run, in its own folder below `root`."""
     root = root / kind
     sources, undisturbed, place = (root / name for name in ("sources", "undisturbed", "killed"))
     undisturbed.mkdir(parents=True)
@@ -98,7 +98,7 @@ def kill(kind: str, root: Path, count: int = 40, kills: int = 20, seed: int = 0)
     _run(kind, sources, _fresh(root / "again"))
     seconds = time.monotonic() - begin
     whole = _pictures(undisturbed)
-    # A video begins anew each time; all others come nearer to their end with each run.
+    # A video starts from the beginning each time; all others make progress with each run.
     longest = seconds if kind == "mkv" else 1.2 * seconds / kills
     rng = random.Random(seed)
     counts = dict.fromkeys(("kills", "runs", *FAULTS), 0)
@@ -117,7 +117,7 @@ def kill(kind: str, root: Path, count: int = 40, kills: int = 20, seed: int = 0)
 
 
 def make_sources(root: Path, count: int, size: tuple[int, int] = (64, 48)) -> None:
-    """Two folders of random grey images, and two volumes of as many slices."""
+    """Two folders of random grey images, and two volumes with the same number of slices."""
     rng = np.random.default_rng(0)
     for folder, name in (("ir", "a"), ("vi", "b")):
         (root / folder).mkdir(parents=True)
@@ -137,7 +137,7 @@ def _names(place: Path) -> set[str]:
 
 
 def _pictures(place: Path) -> dict[str, bytes]:
-    """What lies there under a final name, and is the same after every run."""
+    """The files under final names that are the same after every run."""
     files = [p for p in place.rglob("*") if p.suffix in PICTURES and p.is_file()]
     hidden = [any(n.startswith(".") for n in p.relative_to(place).parts) for p in files]
     found = [path for path, out in zip(files, hidden, strict=True) if not out]
@@ -151,8 +151,8 @@ def _lines_too_many(manifest: Path) -> int:
 
 
 def _killed_after(seconds: float, kind: str, sources: Path, place: Path) -> bool:
-    """Begins a run, kills it after so many seconds of work, and says whether that was needed."""
-    # One process imports torch, and every run is a fork of it; none of them inherits threads.
+    """Starts a run, kills it after this many seconds, and returns whether it was still running."""
+    # One process imports torch, and every run is forked from it, without threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ddfm.bench", "ddfm.pipeline.films", "ddfm.pipeline.volumes"])
     ready, here = context.Pipe(duplex=False)

@@ -2,8 +2,8 @@
 
     python benchmarks/level_and_span.py FLIR.jpg ...
 
-For each file, both ranges in degrees, the share of pixels that each clips, and the entropy of the
-thermal image in 8 bits, of 8 at most: what is flat, or clipped, has little.
+For each file, prints both ranges in degrees, the share of pixels that each clips, and the entropy
+of the thermal image in 8 bits (at most 8). Flat or clipped images have a low entropy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ddfm.metrics import en
 
 
 def about(path: str, celsius: str | None) -> str:
-    """Range, share clipped, entropy."""
+    """The range, the share of clipped pixels, and the entropy."""
     picture = read_thermal(path, celsius=celsius)
     low, high = picture.range or (0.0, 1.0)
     plane = picture.pixels[..., 0]

@@ -1,10 +1,10 @@
-"""What a folder of very many results costs: to open its manifest, to go on, to merge shards.
+"""The cost of a folder with very many results: to open its manifest, to resume, to merge shards.
 
     python -m benchmarks.manifest_size [--pairs 1000000] [--shards 8] [--folder DIR]
 
 No picture is fused: sources and results are names of a few tiny files, and the lines of the
-manifest have the length of real ones. So what is left is the driver of a run, and the file system.
-Each row is a process of its own, without what it takes and needs to import torch.
+manifest have the length of real ones. What remains is the driver of a run, and the file system.
+Each row is a separate process, without the time and memory to import torch.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from PIL import Image
 
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
+from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folders import _PairWork, fuse_folders
 from ddfm.pipeline.shards import merge_shards
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Manifest, Shard, as_json
 
-LINKS = 50_000  # names that a file may have; ext4 allows 65,000
+LINKS = 50_000  # names of one file; ext4 allows 65,000
 ROUNDED = {"source_noise": [0.01234, 0.02345]}
 ALIGNMENT = {
     "source": 0, "offset": [0.01, 0.0], "off": 0.01, "sure": True, "applied": False,
@@ -53,7 +54,7 @@ def make(root: Path, pairs: int, shards: int) -> None:
                 Image.fromarray(np.full((4, 4), (k // LINKS) % 256, np.uint8)).save(first)
             else:
                 os.link(first, folder / f"{k:07d}.png")
-    settings = as_json(_PairWork(fuser(), Opening()).settings("ir-visible"))
+    settings = as_json(_PairWork(fuser(), Opening(), Beside()).settings("ir-visible"))
     noted: dict[str, dict[str, object]] = {}
     parts = [Shard(k + 1, shards) for k in range(shards)]
     with ExitStack() as stack:
@@ -70,7 +71,7 @@ def make(root: Path, pairs: int, shards: int) -> None:
 
 
 def memory() -> float:
-    """The most that this process has had, in MB."""
+    """The peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

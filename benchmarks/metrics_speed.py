@@ -1,4 +1,4 @@
-"""The median processor time of all metrics of a pair, and of each metric by itself, on one core.
+"""The median processor time of all metrics of a pair, and of each metric alone, on one core.
 
 python benchmarks/metrics_speed.py [--size 640x480] [--repeats 15]
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-# Before numpy is loaded: its threads are counted then.
+# Before numpy is imported, which then determines its number of threads.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -23,7 +23,7 @@ from ddfm.metrics import METRICS, evaluate  # noqa: E402
 
 
 def pair(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two 8-bit images with detail at all scales, partly in common."""
+    """Two 8-bit images with detail at all scales, some of it common to both."""
     generator = np.random.default_rng(0)
     layers = [
         sum(gaussian_filter(generator.normal(size=(height, width)), s) * s for s in (1, 4, 16))

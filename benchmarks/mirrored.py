@@ -1,4 +1,4 @@
-"""The example pair at any size: big pictures for the other benchmarks."""
+"""The example pair at any size: large pictures for the other benchmarks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DATA = Path(__file__).parents[1] / "examples" / "data"
 
 
 def mirrored_pair(size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
-    """Infrared (grey) and visible (colour), (width, height): the scene and its mirrored images.
+    """Infrared (grey) and visible (colour), (width, height): the scene and its mirror images.
 
-    Its pixels stay as they are: enlarged, they would be found out, and taken back before a fusion.
+    Its pixels are unchanged: an enlargement would be detected, and undone before the fusion.
     """
     files = DATA / "olinda_infrared.png", DATA / "olinda_visible.png"
     infrared, visible = (_mirrored(np.asarray(Image.open(file)), size) for file in files)

@@ -1,12 +1,12 @@
-"""Whether the page, and ONNX Runtime, make of a pair what `ddfm fuse` makes of it.
+"""Whether the browser page, and ONNX Runtime, produce the same picture as `ddfm fuse`.
 
     ddfm web site/ --runtime node_modules/onnxruntime-web/dist --build-only
     python -m benchmarks.page_equal site/ INFRARED VISIBLE [INFRARED VISIBLE ...]
 
-Per pair and method: the largest difference to `ddfm.fuse` in levels from 0 to 255, and how many
-pixels differ by more than one level, of ONNX Runtime in Python and of the page in Chromium; and
-seconds, of ddfm, the runtime and the page, which loads everything anew. Needs playwright, and
-chromium on the PATH.
+For each pair and method, prints the largest difference from `ddfm.fuse` in levels from 0 to 255,
+and the number of pixels that differ by more than one level: for ONNX Runtime in Python, and for the
+page in Chromium. Then the seconds of ddfm, of the runtime, and of the page, which loads everything
+again each time. Needs playwright, and chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["main"]
 
 
 def by_runtime(site: Path) -> Callable[[str, np.ndarray, np.ndarray], np.ndarray]:
-    """Luminance by ONNX Runtime, as docs/export.md has it."""
+    """Luminance by ONNX Runtime, as in docs/export.md."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     sessions: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def by_runtime(site: Path) -> Callable[[str, np.ndarray, np.ndarray], np.ndarray
 
 
 def on_page(page: Any, method: str, files: tuple[str, str]) -> tuple[np.ndarray, float]:
-    """The picture that the page lets one download, and seconds until it is there."""
+    """The picture downloaded from the page, and the seconds until it is available."""
     page.reload()
     page.wait_for_selector("#method option", state="attached")
     page.select_option("#method", method)
@@ -76,7 +76,7 @@ def _differs(levels: np.ndarray) -> str:
 
 
 def main(site: Path, *files: str) -> None:
-    """A line per pair and method."""
+    """Print a line for each pair and method."""
     runtime = by_runtime(site)
     methods = [name for name in ("default", "dmfuse") if (site / f"graphs/{name}.onnx").is_file()]
     with site_server(site, 0) as server, sync_playwright() as play:
@@ -92,7 +92,7 @@ def main(site: Path, *files: str) -> None:
                 began = time.monotonic()
                 expected = ddfm.fuse(*pair, tile=0, **how)
                 seconds = [time.monotonic() - began]
-                # Grey, as the runtime has it, and in colour, as the page has it.
+                # In grey, as for the runtime, and in colour, as for the page.
                 luma = ddfm.fuse(*pair, tile=0, color="grey", **how).picture.pixels[..., 0]
                 planes = [np.asarray(grey(ddfm.read_image(p))) for p in pair]
                 began = time.monotonic()

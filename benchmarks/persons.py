@@ -2,11 +2,11 @@
 
     python benchmarks/persons.py MSRS_detect/ MSRS_detect/boxes.csv [--also NAME=FOLDER ...]
 
-A person's contrast is the mean of the middle of the box less that of the strips on both sides of
-it. It is counted where it is 15 grey levels or more in the infrared image, and what is kept of it
-is a share of that; below 0.2 a person is lost. Boxes that were drawn on either source count. The
-median stands beside the mean, which a person of 15 levels in a coat that is black to the eye moves
-by as much as ten others do.
+A person's contrast is the mean of the middle of the box minus that of the strips on both sides of
+it. Persons count if it is at least 15 grey levels in the infrared image. What a fusion keeps is a
+share of that contrast; below 0.2 a person is lost. Boxes drawn on either source count. The median
+is printed with the mean, because one person with 15 levels and a coat that is black in the visible
+image changes the mean as much as ten others.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ddfm.imaging.sources import grey
 
 LEAST = 15  # grey levels
 LOST = 0.2
-ACROSS, DOWN = 0.3, 0.2  # shares of the box that are left out at each side of its middle
-BESIDE, GAP = 0.3, 1  # a strip's width as a share of the box, and pixels between the two
+ACROSS, DOWN = 0.3, 0.2  # shares of the box left out on each side of its middle
+BESIDE, GAP = 0.3, 1  # a strip's width as a share of the box, and its distance in pixels
 
 
 def contrast(image: np.ndarray, box: Corners) -> float:

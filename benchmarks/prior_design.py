@@ -1,10 +1,11 @@
-"""Designs of the prior side by side: each trained on as many crops, from the same seed.
+"""Compares designs of the prior, each trained on the same number of crops with the same seed.
 
     python benchmarks/prior_design.py PHOTOS/train PHOTOS/val --out RUNS [--steps N] [--only NAME]
 
-A row a design: denoising PSNR on the photographs of PHOTOS/val, the parameters, and the time of a
-256 x 256 forward pass beside the shipped design's in the same run. A killed comparison goes on.
-Short trainings tell which design learns quickly, not where each would end.
+Prints a row for each design: denoising PSNR on the photographs of PHOTOS/val, the number of
+parameters, and the time of a 256 x 256 forward pass relative to the shipped design in the same run.
+A killed comparison resumes. Short trainings show which design learns quickly, not how good each
+would become.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ NETWORKS = {
 TRAININGS = {
     "eps-prediction": {"kind": "eps"},
     "x0-prediction": {"kind": "x0"},
-    "timesteps drawn evenly": {"low_noise": 0.0},
-    "every error as it is": {"balance": 1.0},
+    "timesteps drawn uniformly": {"low_noise": 0.0},
+    "unweighted errors": {"balance": 1.0},
     "AdamW": {"optimizer": "adamw"},
 }
 
@@ -54,7 +55,7 @@ def designs(steps: int) -> dict[str, Settings]:
 
 @torch.no_grad()
 def forward_times(configs: list[UNetConfig], repeats: int = 7) -> list[float]:
-    """Median seconds of each, measured in turn, for other work on the machine to hit all alike."""
+    """Median seconds of each; they take turns, so that other work affects all alike."""
     nets = [UNet(config).eval().to(memory_format=torch.channels_last) for config in configs]
     x, t = torch.zeros(1, 1, 256, 256), torch.tensor([50])
     seconds = []
@@ -75,9 +76,9 @@ def forward_times(configs: list[UNetConfig], repeats: int = 7) -> list[float]:
     "--out", required=True, type=click.Path(path_type=Path), help="A folder for the runs."
 )
 @click.option("--steps", default=240, show_default=True, help="Batches for each design.")
-@click.option("--only", multiple=True, help="Designs by name; all if not given.")
+@click.option("--only", multiple=True, help="Names of designs.  [default: all]")
 def main(photographs: Path, validation: Path, out: Path, steps: int, only: tuple[str, ...]) -> None:
-    """Trains the designs that are not yet trained, and prints the table."""
+    """Train the designs that are not yet trained, and print the table."""
     chosen = {name: s for name, s in designs(steps).items() if not only or name in only}
     if not chosen:
         raise click.UsageError(f"the designs are: {', '.join(designs(steps))}")

@@ -1,14 +1,14 @@
-"""Does a prior that was trained on crops hold on a megapixel? One picture, whole and in pieces.
+"""Whether a prior trained on crops works on a megapixel: one picture, whole and in pieces.
 
     python benchmarks/prior_size.py [--prior default] [--picture FILE] [--side 1024]
 
-Noise is added and removed again: at 25 and 100 grey levels, and at a late timestep, where next to
-nothing of the picture is left. The same picture with the same noise is given to the prior whole,
-in blended tiles as `ddfm fuse` takes them, and cut into crops of 256, the size of its training.
+Noise is added and removed again: 25 and 100 grey levels, and the noise of a late timestep, at which
+almost nothing of the picture remains. The prior gets the same picture with the same noise whole, in
+blended tiles as in `ddfm fuse`, and cut into crops of 256, the size of its training.
 
-Shift is the mean of the result less that of the picture; a colour or a drift would be seen there.
-Slow error is that of the means of blocks of 32 x 32 pixels, root mean square: what goes wrong over
-long distances. Fast error is what remains of the error. All are in grey levels of 255.
+Shift is the mean of the result minus that of the picture; it shows a change of brightness. Slow
+error is the root mean square error of the means of blocks of 32 x 32 pixels: errors over long
+distances. Fast error is the rest. All are in grey levels of 255.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from mirrored import mirrored_pair
 
 CROP, TILE, BLOCK = 256, 512, 32
 SIGMAS = (25, 100)
-LATE = 0.7  # of all timesteps: t = 700 of 1000
+LATE = 0.7  # share of all timesteps: t = 700 of 1000
 
 
 def crops(x: Tensor) -> Tensor:
-    """(1, C, H, W) in pieces (N, C, 256, 256)."""
+    """(1, C, H, W) cut into pieces (N, C, 256, 256)."""
     pieces = x.unfold(2, CROP, CROP).unfold(3, CROP, CROP)
     return pieces.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], CROP, CROP)
 
@@ -48,7 +48,7 @@ def errors(result: Tensor, clean: Tensor) -> tuple[float, float, float]:
 
 @torch.no_grad()
 def table(prior: Prior, clean: Tensor) -> list[str]:
-    """A line for each level of noise and each way to denoise."""
+    """A line for each noise level and each way to denoise."""
     T = len(prior.alphas_bar)
     levels = {f"{s} levels": t_of_sigma(prior.alphas_bar, 2 * s / 255) for s in SIGMAS}
     levels[f"t = {round(LATE * T)}"] = round(LATE * T)

@@ -1,12 +1,12 @@
-"""What each `--quality` takes, and what it brings: a row for each, and one for more passes.
+"""The cost and benefit of each `--quality`: a row for each, and one for more passes.
 
     python benchmarks/quality.py FOLDER... [--pairs N] [--noise SIGMA] [--crop SIDE]
 
-Folders are sets as `ddfm bench` takes them; of those that splits.toml names, the pairs are those
-that settings may be chosen on. Figures are of clean pairs: the six of the published tables, and how
-far pixels are from those of many passes, in grey levels. With noise on both sources: how close the
-fused picture comes to that of the clean pair by many passes, in dB. Seconds are of the processor,
-of one pair, when all is loaded.
+Folders are sets as for `ddfm bench`; for those that splits.toml lists, only the pairs on which
+settings may be chosen are used. Columns for clean pairs are the six metrics of the published
+tables, and the mean difference from the result of many passes, in grey levels. Columns for noise on
+both sources are how close the fused picture comes to that of the clean pair by many passes, in dB.
+Seconds are processor seconds of one pair, with everything loaded.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def rows_of(fusers: dict[str, Fuser], pair: Pair, noise: float, seed: int) -> di
     for name, (fused, seconds) in clean.items():
         figures = evaluate(fused, *pair, metrics=COLUMNS)
         away = float(np.abs(fused.astype(float) - best).mean())
-        # The metric takes two sources, and is their mean.
+        # The metric expects two sources, and averages over them.
         near = psnr(noisy[name][0], best, best, peak=255)
         rows[name] = [*(figures[c] for c in COLUMNS), away, seconds, near, noisy[name][1]]
     return rows
@@ -59,7 +59,7 @@ def rows_of(fusers: dict[str, Fuser], pair: Pair, noise: float, seed: int) -> di
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--pairs", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--noise", type=float, default=15.0, show_default=True, help="In grey levels.")
-@click.option("--crop", type=int, help="Side of the middle of each pair; all of it if not said.")
+@click.option("--crop", type=int, help="Side of the middle part used.  [default: all]")
 def main(folders: tuple[Path, ...], pairs: int, noise: float, crop: int | None) -> None:
     for folder in folders:
         dataset = find_dataset(folder)

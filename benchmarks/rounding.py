@@ -1,13 +1,13 @@
-"""What bfloat16 changes in a fused picture, the number of threads, a batch, and another seed.
+"""What bfloat16, the number of threads, a batch and another seed change in a fused picture.
 
     python benchmarks/rounding.py INFRARED VISIBLE [--pairs 3] [--crop 256] [--noise 0]
                                   [--threads 2] [--task medical] [--likelihood paper --steps 6]
 
-The middle of each pair of the two folders is fused in float32 by one thread, and compared with what
-bfloat16 makes of it, several threads, a batch of two, and another seed; and several threads in
-bfloat16 with one. Differences are in grey levels of 255, of results rounded to 8 bits;
-"changed" is the share of pixels that differ. With `--noise`, Gaussian noise of so many grey levels
-is added to both sources first.
+The middle of each pair of the two folders is fused in float32 by one thread. This result is
+compared with those of bfloat16, of several threads, of a batch of two, and of another seed; and
+several threads in bfloat16 are compared with one. Differences are in grey levels of 255, of results
+rounded to 8 bits; "changed" is the share of pixels that differ. With `--noise`, Gaussian noise of
+this many grey levels is added to both sources first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("infrared", type=Path)
     parser.add_argument("visible", type=Path)
-    parser.add_argument("--pairs", type=int, default=3, help="how many, the first by name")
+    parser.add_argument("--pairs", type=int, default=3, help="number of pairs, the first by name")
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--noise", type=float, default=0, help="grey levels")
     parser.add_argument("--threads", type=int, default=2)

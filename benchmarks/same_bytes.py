@@ -1,11 +1,11 @@
-"""Fuses the same things with another checkout of ddfm and with this one, and compares the results.
+"""Fuses the same sources with another checkout of ddfm and with this one, and compares the results.
 
     python benchmarks/same_bytes.py ../ddfm-0.5
 
-Pairs of the examples and of generated pictures, a folder, a film as frames and as a video, a volume
-and a small benchmark, each by the command line, with one thread and the default prior. Files that
-differ are compared by what is in them (pixels, frames, voxels), since a header may say more than it
-did. Exits with 1 if any of that differs, or is missing.
+The sources are pairs of the examples and generated pictures, a folder, a film as frames and as a
+video, a volume and a small benchmark, each on the command line, with one thread and the default
+prior. Files that differ are compared by their contents (pixels, frames, voxels), because a header
+may contain more than before. Exits with 1 if any contents differ, or a file is missing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COMPARED = {".png", ".tif", ".jpg", ".mkv", ".gz"}
 
 
 def make_sources(folder: Path) -> None:
-    """Small pictures, frames and volumes, in a folder of their own."""
+    """Small pictures, frames and volumes, in their own folder."""
     rng = np.random.default_rng(0)
     for name, kinds in (("olinda", ("infrared", "visible")), ("brain", ("t1", "pd"))):
         for letter, kind in zip("ab", kinds, strict=True):
@@ -74,7 +74,7 @@ def make_sources(folder: Path) -> None:
 
 
 def run(checkout: Path, sources: Path, out: Path) -> None:
-    """All commands, with the ddfm of a checkout."""
+    """Run all commands with the ddfm of a checkout."""
     out.mkdir()
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = os.environ | threads | {"PYTHONPATH": str(checkout)}
@@ -85,7 +85,7 @@ def run(checkout: Path, sources: Path, out: Path) -> None:
 
 
 def contents(path: Path) -> Iterator[np.ndarray]:
-    """What a file shows: one array, or an array for each frame."""
+    """The contents of a file: one array, or an array for each frame."""
     if path.suffix == ".gz":
         yield np.asarray(nibabel.load(path).dataobj)
     elif path.suffix == ".mkv":
@@ -100,7 +100,7 @@ def contents(path: Path) -> Iterator[np.ndarray]:
 
 
 def difference(old: Path, new: Path) -> str:
-    """In a few words; empty if they show the same."""
+    """A short description; empty if the contents are equal."""
     pairs = list(zip(contents(old), contents(new), strict=True))
     if any(a.shape != b.shape or a.dtype != b.dtype for a, b in pairs):
         return "another shape or depth"

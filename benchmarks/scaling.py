@@ -1,11 +1,11 @@
-"""Pairs a second by one process and by several: shards, and the engine dask.
+"""Pairs per second with one process and with several: shards, and the engine dask.
 
-    python -m benchmarks.scaling [--pairs 64] [--side 128] [--workers 1,2,4] [--dtype float32]
+    python -m benchmarks.scaling [--pairs 64] [--side 128] [--workers 1,2,4] [--no-dask]
 
-Pairs are random and without noise, so that each costs the same; the folders are in memory where
-/dev/shm is. A row is a way to share them; the seconds are those from the first result to the last
-one, so that loading (seconds a process) does not count: nobody starts a process for 64 pairs. On a
-machine that does other things, compare processor seconds a pair, which say what a pair costs.
+Pairs are random and without noise, so each costs the same; the folders are in memory if /dev/shm
+exists. Each row is a way to share the pairs. Rates are measured from the first result to the last,
+so loading (some seconds for each process) does not count: nobody starts a process for 64 pairs. On
+a machine with other work, compare the processor seconds per pair, which are the cost of a pair.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 
 
 def make(root: Path, pairs: int, side: int) -> None:
-    """Smooth pictures, which have no noise to be removed."""
+    """Smooth pictures, without noise to remove."""
     rng = np.random.default_rng(0)
     for word in ("ir", "vi"):
         (root / word).mkdir()
@@ -35,7 +35,7 @@ def make(root: Path, pairs: int, side: int) -> None:
 
 
 def measured(root: Path, name: str, commands: list[list[str]]) -> None:
-    """Runs commands side by side, and prints a row."""
+    """Run commands in parallel, and print a row."""
     out = root / "out"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     each = [sys.executable, "-m", "ddfm", "fuse", str(root / "ir"), str(root / "vi")]
@@ -59,11 +59,11 @@ def measured(root: Path, name: str, commands: list[list[str]]) -> None:
 
 @click.command()
 @click.option("--pairs", default=64, show_default=True)
-@click.option("--side", default=128, show_default=True, help="Of each picture, in pixels.")
+@click.option("--side", default=128, show_default=True, help="Side of each picture, in pixels.")
 @click.option("--workers", default="1,2,4", show_default=True)
 @click.option("--dask/--no-dask", default=True, show_default=True)
 def main(pairs: int, side: int, workers: str, dask: bool) -> None:
-    """The table of docs/many_machines.md."""
+    """Print the table of docs/many_machines.md."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(dir=memory) as place:
         root = Path(place)

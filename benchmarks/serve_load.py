@@ -1,10 +1,10 @@
-"""A service under load, and under attack.
+"""A service under load, and with malformed requests.
 
-Run from the root of the repository, with a service of its own on this machine:
+Run from the root of the repository. The script starts its own service on this machine:
 
     python -m benchmarks.serve_load            # 200 requests by 16 clients, 10,000 malformed bodies
 
-Reports how many requests were answered with what, and memory before and after.
+Prints how many requests got which status code, and the memory before and after.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ KINDS = ("application/json", "text/plain", "multipart/form-data", "multipart/for
 
 
 def malformed(good: bytes, generator: random.Random) -> tuple[bytes, str]:
-    """A body and its content type, made from a good body of a form."""
+    """A malformed body and its content type, made from a valid body of a form."""
     boundary = good[2 : good.index(b"\r\n")]
     kind = f"multipart/form-data; boundary={boundary.decode()}"
     body = bytearray(good)
     way = generator.randrange(5)
-    if way == 0:  # bytes that are others
+    if way == 0:  # changed bytes
         for _ in range(generator.randint(1, 8)):
             body[generator.randrange(len(body))] = generator.randrange(256)
-    elif way == 1:  # cut off
+    elif way == 1:  # truncated
         del body[generator.randrange(len(body)) :]
-    elif way == 2:  # a part that is missing, or twice there
+    elif way == 2:  # a missing or repeated part
         at, end = sorted(generator.randrange(len(body)) for _ in range(2))
         body[at:at] = body[at:end] if generator.random() < 0.5 else b""
         if generator.random() < 0.5:
             del body[at:end]
-    elif way == 3:  # parts of any kind
+    elif way == 3:  # arbitrary parts
         parts = [
             b"--%b\r\n%b\r\n\r\n%b\r\n"
             % (boundary, generator.choice(HEADERS), generator.choice(CONTENTS))
@@ -82,7 +82,7 @@ def malformed(good: bytes, generator: random.Random) -> tuple[bytes, str]:
 
 
 def form(side: int) -> tuple[bytes, str]:
-    """A good body, of two pictures."""
+    """A valid body with two pictures."""
     parts = [b'Content-Disposition: form-data; name="options"\r\n\r\n' + OPTIONS.encode()]
     for seed, name in enumerate(("ir.png", "vis.png")):
         values = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
@@ -95,7 +95,7 @@ def form(side: int) -> tuple[bytes, str]:
 
 
 def status_of(body: bytes, kind: str, port: int = PORT) -> int:
-    """What the service answers; told to wait, one waits."""
+    """The status code of the answer; waits and repeats if the service asks for it."""
     address = f"http://127.0.0.1:{port}/fuse"
     while True:
         request = urllib.request.Request(address, body, {"Content-Type": kind})
@@ -110,7 +110,7 @@ def status_of(body: bytes, kind: str, port: int = PORT) -> int:
 
 
 def megabytes(pid: int) -> float:
-    """What a process and its children hold in memory; of Linux."""
+    """The memory of a process and its children; on Linux only."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     said = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     own = int(said[1]) / 1024 if said else 0.0
@@ -118,7 +118,7 @@ def megabytes(pid: int) -> float:
 
 
 def main(requests: int = 200, clients: int = 16, bad: int = 10_000) -> None:
-    """Both, one after the other."""
+    """Run both tests, one after the other."""
     command = [sys.executable, "-m", "ddfm", "serve", "--port", str(PORT), "--prior", "gaussian"]
     with subprocess.Popen([*command, "--queue", "16"]) as service:
         try:

@@ -1,15 +1,22 @@
-"""Noise that neighbours share, put on clean pictures: how often it is found, and what is left.
+"""Noise shared by neighbouring pixels: how often it is detected, and how much remains.
 
     python benchmarks/shared_noise.py FOLDER... [--pairs N] [--split report] [--noise SIGMA]
     python benchmarks/shared_noise.py FOLDER... --look
 
-Folders are sets as `ddfm bench` takes them, split as benchmarks/splits.toml says. All sources are
-taken, grey. PSNR in dB of what comes out to the picture as it was: nothing done; by ddfm, found out
-and told; non-local means of scikit-image, told. Noise is white behind a Gaussian of so many pixels,
-with JPEG of quality 90 after it; or of a sensor's mosaic, interpolated linearly; or of a picture of
-half the size, enlarged and compressed; or white and compressed. With --look nothing is added, and
-all pictures of the folders are named in which such noise is found, as they are or after a JPEG: of
-clean ones there is to be none.
+Folders are sets as for `ddfm bench`, split as in benchmarks/splits.toml. All sources are used, in
+grey. The noise is one of these:
+
+- white noise after a Gaussian filter of the given width, also with JPEG of quality 90 afterwards;
+- that of a sensor's mosaic, interpolated linearly;
+- that of a picture of half the size, enlarged and compressed;
+- white noise after JPEG compression.
+
+Columns are the share of pictures in which noise is detected, and the PSNR in dB relative to the
+clean picture: of the noisy picture, of ddfm with the noise detected and specified, and of non-local
+means of scikit-image with the noise specified.
+
+With --look no noise is added. All pictures of the folders in which such noise is detected are
+listed, unchanged and after JPEG compression; for clean pictures there should be none.
 """
 
 from __future__ import annotations
@@ -36,8 +43,8 @@ from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared_noise
 
 Plane = np.ndarray  # (H, W), levels from 0 to 255
-LEAST = 16 / 255  # as in the default recipe: of levels from -1 to 1
-ROW = ("found", "as it came", "found out", "told", "nl means")
+LEAST = 16 / 255  # as in the default recipe, for levels from -1 to 1
+ROW = ("detected", "degraded", "automatic", "told", "nl means")
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -47,7 +54,7 @@ def blurred(x: Plane, sigma: float, width: float, rng: np.random.Generator) -> P
 
 
 def mosaic(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
-    """The luminance of a Bayer mosaic of a grey scene, its noise so strong that sigma is left."""
+    """The luminance of a Bayer mosaic of a grey scene, with noise that is sigma afterwards."""
     red, blue = np.zeros(x.shape), np.zeros(x.shape)
     red[::2, ::2] = blue[1::2, 1::2] = 1
     straight = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
@@ -63,7 +70,7 @@ def mosaic(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
 
 
 def enlarged(x: Plane, sigma: float, rng: np.random.Generator) -> Plane:
-    """Noise of half the size, so strong that sigma is left, enlarged; the scene stays sharp."""
+    """Noise at half the size, enlarged, which is sigma afterwards; the scene stays sharp."""
     half = rng.standard_normal([-(-n // 2) for n in x.shape]).astype(np.float32)
     noise = np.asarray(Image.fromarray(half).resize(x.shape[::-1], Image.Resampling.BICUBIC))
     return x + sigma * noise / noise.std()
@@ -79,7 +86,7 @@ def rounded(x: Plane) -> Plane:
     return np.rint(np.clip(x, 0, 255))
 
 
-Kind = tuple[float, Callable[[Plane, float, np.random.Generator], Plane]]  # and how wide
+Kind = tuple[float, Callable[[Plane, float, np.random.Generator], Plane]]  # and its width
 KINDS: dict[str, Kind] = {
     "0.7 px": (0.7, lambda x, s, rng: blurred(x, s, 0.7, rng)),
     "1 px": (1.0, lambda x, s, rng: blurred(x, s, 1.0, rng)),
@@ -97,7 +104,7 @@ KINDS: dict[str, Kind] = {
 @click.option("--pairs", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--split", type=click.Choice(["choose", "report"]), default="choose")
 @click.option("--noise", type=float, default=12.0, show_default=True, help="In grey levels.")
-@click.option("--look", is_flag=True, help="Name the pictures that are taken for noisy.")
+@click.option("--look", is_flag=True, help="List the pictures in which noise is detected.")
 def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float, look: bool) -> None:
     if look:
         named(folders)
@@ -119,7 +126,7 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float, look: 
 
 
 def named(folders: tuple[Path, ...]) -> None:
-    """All pictures of the folders with such noise."""
+    """List all pictures of the folders with such noise."""
     number = 0
     for path in sorted(p for folder in folders for p in folder.rglob("*.*")):
         try:

@@ -1,14 +1,14 @@
-"""Signals at random moments, over all commands, from the first instant on.
+"""Signals at random moments, for all commands, from the first instant on.
 
     python benchmarks/signals.py [--signals 300] [--seed 0] [--only film-mkv,folders]
 
-Every command is run once undisturbed. Then it is begun again and again, and SIGKILL, SIGTERM or
-SIGINT comes at a random moment of its life, its start included, while what is done so far stays.
-After every signal: the exit code is the right one, no traceback was printed, no source has changed,
-what lies under a final name is as in the undisturbed run, and (unless it was SIGKILL) nothing half
-written is left. After every tenth it may end: then all is there, equal byte for byte, and nothing
-besides. Files that have times in them are not compared (manifests, tables of the benchmark), nor
-those with new numbers in them (DICOM).
+Every command is run once undisturbed. Then it is started repeatedly, and SIGKILL, SIGTERM or SIGINT
+arrives at a random moment, possibly during its start; previous results are kept. After every
+signal: the exit code is the right one, no traceback was printed, no source has changed, files under
+a final name are as in the undisturbed run, and (except after SIGKILL) no partial file is left.
+After every tenth signal the command may finish: then all files exist, equal byte for byte, and no
+others. Files that contain times (manifests, tables of the benchmark) or new identifiers (DICOM) are
+not compared.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = ["COMMANDS", "Command", "try_command"]
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FAST = ["--prior", "gaussian", "--likelihood", "paper", "--steps", "2", "--device", "cpu"]
-IN_A_ROW = 10  # signals before a run may end
+IN_A_ROW = 10  # signals before a run may finish
 COMPARED = (".png", ".jpg", ".mkv", ".mp4", ".gz", ".nrrd", ".safetensors", ".npy")
 DDFM = ["-m", "ddfm"]
-# A small network, and no samples, which take minutes.
+# A small network, and no samples, which would take minutes.
 SMALL_TRAINING = """
 from dataclasses import replace
 import ddfm.training.train_prior as training
@@ -53,7 +53,7 @@ run()
 
 @dataclass(frozen=True)
 class Command:
-    """What is run, given the folder of the sources and that of the results."""
+    """A command, given the folder of the sources and that of the results."""
 
     arguments: Callable[[Path, Path], list[object]]
     program: tuple[str, ...] = tuple(DDFM)
@@ -122,7 +122,7 @@ COMMANDS = {
 
 
 def make_sources(given: Path) -> None:
-    """Pairs, volumes and photographs, all small."""
+    """Small pairs, volumes and photographs."""
     import nibabel
 
     make_pairs(given, 6)
@@ -139,7 +139,7 @@ def make_sources(given: Path) -> None:
 def try_command(
     name: str, given: Path, root: Path, signals: int, rng: random.Random
 ) -> Counter[str]:
-    """How often each thing happened to one command; what begins with `bad` must not happen."""
+    """Counts of events for one command; those that begin with `bad` must not happen."""
     command, counts = COMMANDS[name], Counter[str]()
     before, whole, out = _contents(given), root / "whole", root / "disturbed"
     whole.mkdir(parents=True)
@@ -152,7 +152,7 @@ def try_command(
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
         kind = SIGNALS[number % len(SIGNALS)]
-        killed = _leftovers(out)  # of runs that had no time to tidy up
+        killed = _leftovers(out)  # of runs that could not clean up
         process = command.start(given, out)
         time.sleep(rng.uniform(0, 1.05 * seconds))
         process.send_signal(kind)
@@ -182,7 +182,7 @@ def _faults(name: str, code: int, kind: signal.Signals, said: str) -> Counter[st
         counts["had ended before"] += 1
     elif code not in (-kind, 128 + kind):
         python = "init_import_site" in said or "site.py" in said
-        # Python itself was not up yet; nothing of ddfm was.
+        # Python itself was still starting, and ddfm had not begun.
         kind_of = "Python was starting" if python else "bad: exit code"
         counts[kind_of] += 1
     if "Traceback" in said and "site" not in said:
@@ -207,13 +207,13 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def _compared(folder: Path) -> dict[str, bytes]:
-    """What is the same in every run, under final names."""
+    """The files under final names that are the same in every run."""
     return {
         name: data
         for name, data in _contents(folder).items()
         if name.endswith(COMPARED)
         and not name.endswith("curve.png")
-        and not any(part.startswith(".") for part in Path(name).parts)  # what is under way
+        and not any(part.startswith(".") for part in Path(name).parts)  # files in progress
     }
 
 
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--signals", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="names of commands, with commas between")
+    parser.add_argument("--only", help="names of commands, separated by commas")
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(COMMANDS)
     rng, total = random.Random(args.seed), Counter[str]()

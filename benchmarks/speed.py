@@ -1,19 +1,21 @@
-"""How fast ddfm is beside what one might use instead, and by size and threads.
+"""How fast ddfm is, compared with alternatives, and by size and number of threads.
 
     python benchmarks/speed.py [--before CHECKOUT_OR_WHEEL] [--size 640x480] [--no-authors]
     python benchmarks/speed.py --noise 15 ...
     python benchmarks/speed.py --megapixels 0.1 0.3 1 4 24
     python benchmarks/speed.py --threads 1 2
 
-Each line is measured in processes of its own, one after the other, and that for some rounds: what
-else the machine does meets all of them. Figures are medians. Seconds are those of the clock,
-processor seconds those of all threads together; on a busy machine the latter say more, and ratios
-are of them. Peak memory is the largest resident set that the process ever had. The pair is the
-example pair, mirrored at its borders to that size.
+Each line is measured in its own processes, one line after the other, for several rounds, so that
+other work on the machine affects all of them. Figures are medians. Seconds are elapsed time,
+processor seconds are those of all threads together. On a busy machine the latter are more
+meaningful, and ratios are computed from them. Peak memory is the largest resident set of the
+process, and on Linux at least that of this script, which is larger for larger pictures. The pair is
+the example pair, mirrored at its borders to the given size.
 
-"As published" is the 552M network that the authors of DDFM use, with random weights, 100 calls a
-pair. One call on 256 x 256 pixels is timed, and scaled by pixels and calls, which flatters it:
-attention grows with the square of the pixels. What follows `--` is handed to `ddfm fuse`.
+"As published" is the 552M network that the authors of DDFM use, with random weights and 100 calls
+per pair. One call on 256 x 256 pixels is timed, and scaled by pixels and calls. This favours it,
+because the cost of attention grows with the square of the pixels. Arguments after `--` are passed
+to `ddfm fuse`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from mirrored import mirrored_pair, size_of
 
 HERE = Path(__file__).parents[1]
 
-# What is timed within a process prints seconds and processor seconds, each for one turn.
+# Code timed within a process prints seconds and processor seconds, each for one turn.
 TIMED = """
 import sys, time, torch
 from PIL import Image
@@ -81,11 +83,11 @@ timed(lambda: network(x, torch.tensor([60])), 1, 100 * width * height / 256**2)
 
 @dataclass(frozen=True)
 class Contestant:
-    """A line of a table: a command, and the folder that its ddfm is in.
+    """A line of a table: a command, and the folder that contains its ddfm.
 
     Attributes:
-        group: lines of a group are compared, with its first one.
-        inside: whether the command prints what it took, or all of it counts.
+        group: lines of a group are compared with its first one.
+        inside: whether the command prints its own seconds; otherwise the whole process counts.
     """
 
     group: str
@@ -116,7 +118,7 @@ class Contestant:
 
 
 def table(contestants: Sequence[Contestant], rounds: int) -> list[str]:
-    """Medians over rounds in which all take turns, and the ratio to the first of the group."""
+    """Medians over rounds in which all take turns, and ratios to the first of the group."""
     runs = [[contestant.run() for contestant in contestants] for _ in range(rounds)]
     costs = [
         [median(figures) for figures in zip(*own, strict=True)] for own in zip(*runs, strict=True)
@@ -133,7 +135,7 @@ def table(contestants: Sequence[Contestant], rounds: int) -> list[str]:
 
 
 def fuse(group: str, name: str, pair: Sequence[Path], *more: str, **how: object) -> Contestant:
-    """`ddfm fuse` in a process of its own, all of it."""
+    """`ddfm fuse` as a whole process."""
     command = (sys.executable, "-m", "ddfm", "fuse", *map(str, pair), "-o", "fused.png", "-q")
     return Contestant(group, name, (*command, *more), **how)
 
@@ -141,7 +143,7 @@ def fuse(group: str, name: str, pair: Sequence[Path], *more: str, **how: object)
 def inside(
     group: str, name: str, pair: Sequence[Path], code: str, argument: str, package: Path = HERE
 ) -> Contestant:
-    """Something that is timed within a process, when all is loaded."""
+    """Code that is timed within a process, with everything loaded."""
     command = (sys.executable, "-c", TIMED + code, argument, *map(str, pair))
     return Contestant(group, name, command, package, inside=True)
 
@@ -172,7 +174,7 @@ def with_noise(image: Image.Image, sigma: float, seed: int) -> Image.Image:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """Where the ddfm of a checkout, or of a wheel, can be imported from."""
+    """The folder from which the ddfm of a checkout or a wheel can be imported."""
     if path.is_dir():
         return path.resolve()
     with zipfile.ZipFile(path) as wheel:
@@ -182,9 +184,9 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--before", type=Path, help="a checkout, or a wheel, to compare with")
+    parser.add_argument("--before", type=Path, help="a checkout or a wheel to compare with")
     parser.add_argument("--size", default="640x480", metavar="WxH")
-    parser.add_argument("--noise", type=float, default=0.0, help="of both sources, in grey levels")
+    parser.add_argument("--noise", type=float, default=0.0, help="on both sources, in grey levels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-authors", action="store_true", help="without the 552M network")
     parser.add_argument("--megapixels", type=float, nargs="+", help="cost by size instead")

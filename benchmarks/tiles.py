@@ -1,12 +1,12 @@
-"""One pair fused in tiles and as a whole: how far apart the results are, and whether seams show.
+"""How much a pair fused in tiles differs from the whole, and whether seams are visible.
 
     python benchmarks/tiles.py [--size 1152x864] [--tile 384] [--prior default]
                                [--likelihood paper --steps 6 | --method dmfuse] [--save DIR]
 
 Differences are in grey levels of 255. A step is the difference between neighbouring pixels: across
-the lines where a tile begins or ends, and everywhere else. A seam would be a step in the difference
-of both results that is larger at those lines; a ratio of 1 is no seam at all. The default
-likelihood leaves little to the prior; `paper` begins with noise, and leaves it a lot.
+the lines where a tile begins or ends, or elsewhere. A seam would make steps in the difference of
+both results larger at those lines; a ratio of 1 is no seam at all. With the default likelihood the
+prior has little effect; `paper` begins with noise, and the prior has a large effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["compare"]
 
 
 def compare(whole: np.ndarray, parts: np.ndarray, tiled: Tiled) -> dict[str, float]:
-    """What the table says, of two planes in grey levels."""
+    """The rows of the table for two planes in grey levels."""
     difference = parts - whole
     at, elsewhere = _steps(difference, tiled)
     in_parts, in_whole = (

@@ -1,10 +1,10 @@
-"""What the site (`make docs`) makes by itself: gallery, commands, formulas, pages of the root.
+"""The generated parts of the site (`make docs`): gallery, commands, formulas, outside pages.
 
-- The gallery runs the scripts of examples/ and shows what they printed and drew.
-- The commands' pages are their own help.
-- Formulas become MathML here, so that a page needs no script to typeset them.
-- What lies outside of docs/ (the changes, the priors' cards) has pages too, and links lead to them.
-- A page that would ask another server for anything fails the build.
+- The gallery runs the scripts of examples/ and shows what they print and draw.
+- The page of commands is their own help.
+- Formulas are converted to MathML here, so a page needs no script to typeset them.
+- Files outside docs/ (the changes, the model cards) get pages, too, and links lead to them.
+- A page that would load anything from another server fails the build.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mkdocs.structure.pages import Page
 from ddfm.cli import main
 
 ROOT = Path(__file__).parents[1]
-# Files outside of docs/, and their pages.
+# Files outside docs/, and their pages.
 OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
@@ -39,16 +39,16 @@ OUTSIDE = {
 }
 GALLERY = """# Gallery
 
-Every script of `examples/`, run as this page was made, with what it drew and printed. Each runs
-from a clone as it stands: `python examples/fuse_pair.py`. (`without_torch.py` is shown alone: it
-asks for the files that `ddfm export` writes.)
+The scripts in `examples/`, with the pictures and the output that each produced when this page was
+built. Run any of them from a clone, unchanged: `python examples/fuse_pair.py`. (`without_torch.py`
+is shown without results, because it needs the files that `ddfm export` writes.)
 """
-# What a script is asked with; None: it is shown alone.
+# Arguments of a script; None: it is shown without results.
 ASKED: dict[str, list[str] | None] = {"metrics_fooled": ["."], "without_torch": None}
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s:]+)\)")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
-# A row for several arguments at once, of which the reference would say that they must be given.
+# A row for several arguments at once, which the reference would mark as required.
 SEVERAL = re.compile(r"(<code>\w+, [^<]*</code>(?:(?!</tr>).)*?)<em>required</em>", re.DOTALL)
 FETCHED = re.compile(
     r'<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc="?https?:'
@@ -58,21 +58,21 @@ FETCHED = re.compile(
 
 
 class AsElsewhere(Extension):
-    """Lists as others read them: what belongs to an item begins under its text."""
+    """Lists as in CommonMark: the content of an item is indented to the beginning of its text."""
 
     def extendMarkdown(self, md: Markdown) -> None:
         md.tab_length = 2
-        md.build_parser()  # anew: its parts looked at the length when they were made
+        md.build_parser()  # again: its parts read the length when they were created
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Puts our extension before those of mkdocs.yml, which look at what it sets."""
+    """Inserts the extension before those of mkdocs.yml, which depend on what it sets."""
     config.markdown_extensions.insert(0, AsElsewhere())
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages that are made, and the pictures of the gallery."""
+    """Adds the generated pages, and the pictures of the gallery."""
     made: dict[str, str | bytes] = {"reference/commands.md": _commands(), **_gallery()}
     for source, page in OUTSIDE.items():
         made[page] = (ROOT / source).read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links between files of the repository become links between pages."""
+    """Converts links between files of the repository to links between pages."""
     path = page.file.src_uri
     origins = {page: source for source, page in OUTSIDE.items()}
     origin = ROOT / origins.get(path, f"docs/{path}")
@@ -95,7 +95,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         text, target, anchor = match.groups()
         leads = (origin.parent / target).resolve()
         to = _page_of(leads)
-        if to is None:  # a file without a page is named; a link that leads nowhere fails the build
+        if to is None:  # a file without a page: its text alone; a broken link fails the build
             return text if leads.exists() else match[0]
         return f"[{text}]({os.path.relpath(to, Path(path).parent)}{anchor or ''})"
 
@@ -114,7 +114,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    r"""Formulas, which arithmatex has put into \( \) or \[ \], as MathML; and tidier tables."""
+    r"""Converts formulas, which arithmatex encloses in \( \) or \[ \], to MathML; tidies tables."""
 
     def formula(match: re.Match[str]) -> str:
         source = html.unescape(match[2]).strip()
@@ -125,16 +125,16 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """No page and no style sheet may fetch anything from elsewhere."""
+    """Raises an error if a page or a style sheet would load anything from another server."""
     for path in sorted(Path(config.site_dir).rglob("*")):
         if path.suffix in (".html", ".css"):
             found = FETCHED.search(path.read_text(encoding="utf-8"))
             if found:
-                raise PluginError(f"{path} would fetch from elsewhere: {found[0]}")
+                raise PluginError(f"{path} would load from another server: {found[0]}")
 
 
 def _page_of(path: Path) -> str | None:
-    """The page of the site that shows a file of the repository."""
+    """The page of the site that shows a file of the repository, if there is one."""
     if not path.is_relative_to(ROOT):
         return None
     name = path.relative_to(ROOT).as_posix()
@@ -148,7 +148,7 @@ def _page_of(path: Path) -> str | None:
 
 
 def _commands() -> str:
-    """A section for each command: its help, as the terminal shows it."""
+    """A section for each command: its help, as in the terminal."""
     lines = ["# Command line", ""]
     for name, command in _all_commands("ddfm", main):
         context = click.Context(command, info_name=name, terminal_width=90, max_content_width=90)
@@ -178,12 +178,12 @@ def _gallery() -> dict[str, str | bytes]:
             made[f"gallery/{script.stem}/{name}"] = data
             page += [f"![{name}](gallery/{script.stem}/{name})\n"]
         page += [f"```python\n{source}```\n"]
-        page += [f"It prints\n\n```text\n{printed}```\n"] if printed else []
+        page += [f"Output:\n\n```text\n{printed}```\n"] if printed else []
     return made | {"gallery.md": "\n".join(page)}
 
 
 def _run(script: Path, asked: list[str]) -> tuple[str, dict[str, bytes]]:
-    """What a script prints, and the pictures that it leaves in an empty folder."""
+    """The output of a script, and the pictures that it writes into an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The pictures of README and docs, made by the program: `python docs/pictures.py`."""
+"""Makes the pictures of README and docs with ddfm: `python docs/pictures.py`."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ PAIRS = {
     "olinda": ("olinda_infrared", "olinda_visible", "ir-visible"),
     "brain": ("brain_t1", "brain_pd", "medical"),
 }
-# Pieces of them for docs/algorithm.md: what goes well, and what does not. Left, top, side.
+# Parts of them for docs/algorithm.md: successes and failures. Left, top, side.
 CASES = (("olinda", 70, 75, 100), ("olinda", 249, 240, 100), ("brain", 40, 60, 100))
-NOISE = 25  # grey levels, of docs/trust.md
-TOP = 20  # grey levels at the upper end of the scale there
+NOISE = 25  # grey levels, for docs/trust.md
+TOP = 20  # grey levels at the upper end of the scale in docs/trust.md
 GAP = 8
 
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def with_noise(a: str, b: str, task: str) -> np.ndarray:
-    """A noisy source, what is fused of it, what of the clean ones, the error, and what is said."""
+    """A noisy source, the fusions of noisy and of clean sources, the error, and its prediction."""
     rng = np.random.default_rng(0)
     clean = [ddfm.read_image(source(name)).pixels for name in (a, b)]
     noisy = [x + NOISE / 255 * rng.standard_normal(x.shape) for x in clean]
@@ -57,7 +57,7 @@ def source(name: str) -> Path:
 
 
 def fused(a: str, b: str, task: str) -> list[np.ndarray]:
-    """Both sources and what becomes of them, in RGB."""
+    """Both sources and their fusion, in RGB."""
     paths = [source(name) for name in (a, b)]
     result = Image.fromarray(ddfm.fuse(*paths, task=task).image)
     panels = [Image.open(path) for path in paths] + [result]

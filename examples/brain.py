@@ -1,6 +1,6 @@
-"""Two kinds of MRI of one slice: what T1 and proton density show each, in one image.
+"""Fuses two MRI images of one slice, T1-weighted and proton-density-weighted.
 
-It also writes the two sources and the result side by side.
+Also writes the two sources and the result side by side.
 """
 
 from pathlib import Path

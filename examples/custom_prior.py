@@ -1,7 +1,7 @@
-"""Any denoiser is a prior. Here one of a few lines takes the place of a network.
+"""Any denoiser can be a prior. Here one of a few lines replaces the network.
 
-`denoiser(x_t, t)` is given x_t = alpha_t x_0 + sigma_t noise, a batch (B, C, H, W), and answers
-with its estimate of x_0. This one smooths, and the noisier x_t is, the more.
+`denoiser(x_t, t)` is given x_t = alpha_t x_0 + sigma_t noise, a batch (B, C, H, W), and returns its
+estimate of x_0. This one smooths: the noisier x_t is, the more.
 """
 
 from pathlib import Path

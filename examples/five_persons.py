@@ -1,10 +1,10 @@
-"""Five kinds of people, and what each of them does first; every sentence is tried.
+"""What five kinds of users do first, told in sentences that are checked.
 
     python examples/five_persons.py [hobbyist student radiologist developer photographer]
 
-From a fresh clone, with `pip install -e '.[medical]'`. Prints a line for each sentence that holds,
-and stops at the first that does not. Nothing is downloaded, and all is written to a folder that is
-gone afterwards.
+Runs in a fresh clone, after `pip install -e '.[medical]'`. Prints each sentence that holds, and
+stops at the first that does not. Nothing is downloaded, and everything is written to a temporary
+folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUICK = ("--prior", "gaussian", "--device", "cpu")
 
 @dataclass
 class Said:
-    """What a command said, and how it ended."""
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -38,27 +38,27 @@ class Said:
 
 
 def run(*arguments: object) -> Said:
-    """The command line, as a person types it."""
+    """Runs the command line, as a person would type it."""
     line = [sys.executable, "-m", "ddfm", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True)
     return Said(done.returncode, done.stdout, done.stderr)
 
 
 def holds(sentence: str, true: object) -> None:
-    """Says that a sentence holds, or that it does not, and ends."""
+    """Prints a sentence that holds; ends with one that does not."""
     if not true:
         raise SystemExit(f"does not hold: {sentence}")
     print(f"  {sentence}")
 
 
 def one_line(said: Said, *words: str) -> bool:
-    """Whether it was refused in one line with these words."""
+    """Whether the command was refused in one line that has these words."""
     lines = said.err.splitlines()
     return said.code == 2 and len(lines) == 1 and all(word in lines[0] for word in words)
 
 
 def cut(name: str, to: Path, side: int = 96) -> Path:
-    """A corner of an example, which is quick to fuse."""
+    """A part of an example image, which is quick to fuse."""
     with Image.open(DATA / f"{name}.png") as image:
         image.crop((80, 80, 80 + side, 80 + side)).save(to)
     return to
@@ -70,12 +70,12 @@ def levels(path: Path) -> np.ndarray:
 
 
 def alike(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of two pictures."""
+    """The correlation of two images."""
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def pair(folder: Path) -> tuple[Path, Path]:
-    """Short-wave infrared, and visible."""
+    """The files of a short-wave infrared image and a visible one."""
     names = ("olinda_infrared", "olinda_visible")
     a, b = (cut(name, folder / f"{name}.png") for name in names)
     return a, b
@@ -90,29 +90,35 @@ def hobbyist(folder: Path) -> None:
         run("fuse", thermal, photo, "-o", out, "--balance", balance, *QUICK)
         fused[balance] = levels(out)
     thermals = [alike(x, levels(thermal)) - alike(x, levels(photo)) for x in fused.values()]
-    holds("--balance -1 is more thermal, and 1 less", thermals == sorted(thermals, reverse=True))
+    holds("--balance -1 is more thermal, 1 less", thermals == sorted(thermals, reverse=True))
     out = folder / "seen.png"
     views = ("--show", "side-by-side", "--show", "before-after", "--overlay", "iron")
     run("fuse", thermal, photo, "-o", out, *views, *QUICK)
     found = sorted(path.name for path in folder.glob("seen*"))
-    holds(f"--show and --overlay write pictures to look at: {', '.join(found)}", len(found) == 4)
+    holds(f"--show and --overlay write pictures for viewing: {', '.join(found)}", len(found) == 4)
     said = run("fuse", thermal, photo, "-o", out, "--preview", *QUICK)
-    holds("--preview says how small it is", "a preview of 96 x 96 pixels" in said.err)
+    holds("--preview tells its size", "a preview of 96 x 96 pixels" in said.err)
     said = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
-    stages = ("loading", "looking whether", "estimating noise", "fusing 96 x 96", "writing")
-    holds("each stage has its name", all(stage in said.err for stage in stages))
+    stages = ("loading", "checking whether", "estimating noise", "fusing 96 x 96", "writing")
+    holds("--verbose names each stage", all(stage in said.err for stage in stages))
     raw = folder / "photo.cr3"
     raw.write_bytes(b"\0\0\0\x18ftypcrx ")
     said = run("fuse", thermal, raw, "-o", out)
-    holds("a camera's raw file is told to be developed", one_line(said, "raw", "TIFF"))
+    holds("a camera's raw file is refused: develop it first", one_line(said, "raw", "TIFF"))
     said = run("fuse", thermal, thermal, "-o", out, *QUICK)
-    holds("one picture given twice is said", "are the same image" in said.err)
+    holds("giving one picture twice is noticed", "are the same image" in said.err)
     said = run(thermal, photo)
-    holds("ddfm A B says which command is meant", one_line(said, f"ddfm fuse {thermal} {photo}"))
+    holds(
+        "ddfm A B suggests the command that is meant",
+        one_line(said, f"ddfm fuse {thermal} {photo}"),
+    )
     pages = {run(*words).out for words in (("help",), ("--help",), ("-h",))}
-    holds("help, --help and -h are one page, and -V a version", len(pages) == 1)
+    holds("help, --help and -h print the same page", len(pages) == 1)
     said = run("fuse", thermal, photo, "-o", out, "--task", "infrared")
-    holds("a wrong task is told, with the right ones", one_line(said, "'infrared'", "ir-visible"))
+    holds(
+        "a wrong task is refused, and the right ones are named",
+        one_line(said, "'infrared'", "ir-visible"),
+    )
 
 
 def student(folder: Path) -> None:
@@ -125,13 +131,20 @@ def student(folder: Path) -> None:
                 image.crop((corner, corner, corner + 64, corner + 64)).save(path)
     said = run("bench", folder / "set", "--out", folder / "bench", "--baselines", *QUICK)
     found = {path.suffix for path in (folder / "bench").rglob("*")}
-    holds("the bench writes LaTeX, Markdown, CSV and SVG", {".tex", ".md", ".csv", ".svg"} <= found)
+    holds(
+        "ddfm bench writes LaTeX, Markdown, CSV and SVG", {".tex", ".md", ".csv", ".svg"} <= found
+    )
     told = [line for line in said.err.splitlines() if line.startswith("ddfm: default")]
-    holds("in a pipe, each pair is a line", len(told) >= 3)
+    holds("in a pipe, it prints a line for each pair", len(told) >= 3)
     tables = (folder / "bench" / "tables.md").read_text()
-    holds("tables mark the best, and arrows say which way", "**" in tables and "↑" in tables)
+    holds(
+        "tables mark the best values, and arrows show which way is better",
+        "**" in tables and "↑" in tables,
+    )
     tests = (folder / "bench" / "comparisons.csv").read_text()
-    holds("every two are compared pair by pair, with a correction", "p (Holm)" in tests)
+    holds(
+        "methods are compared pair by pair, with a correction for many tests", "p (Holm)" in tests
+    )
     thermal, photo = pair(folder)
     out, steps = folder / "fused.png", folder / "steps"
     run(
@@ -148,18 +161,21 @@ def student(folder: Path) -> None:
         "--start",
         100,
     )
-    holds("the estimate of every step is a picture", len(list(steps.glob("step-*.png"))) == 4)
+    holds(
+        "--save-steps writes the estimate of every step as a picture",
+        len(list(steps.glob("step-*.png"))) == 4,
+    )
     for way in ("--latex", "--markdown", "--csv"):
         table = run("metrics", out, thermal, photo, "--metrics", "EN,Qabf", way).out
-        holds(f"ddfm metrics {way} is a table", "Qabf" in table)
+        holds(f"ddfm metrics {way} prints a table", "Qabf" in table)
     heads = run("metrics", out, thermal, photo, "--latex").out.count("&") // 2
-    holds("and has the columns of papers, unless others are named", heads == 6)
-    holds("ddfm cite has BibTeX", "@inproceedings" in run("cite").out)
+    holds("its columns are those of papers, unless others are named", heads == 6)
+    holds("ddfm cite prints BibTeX", "@inproceedings" in run("cite").out)
     unet = folder / "unet"
     unet.mkdir()
     (unet / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     said = run("fuse", thermal, photo, "-o", out, "--prior", unet)
-    holds("a folder of a U-Net alone is refused in one line", one_line(said, str(unet)))
+    holds("a folder with a U-Net alone is refused in one line", one_line(said, str(unet)))
 
 
 def radiologist(folder: Path) -> None:
@@ -183,7 +199,7 @@ def radiologist(folder: Path) -> None:
     printed = [line.partition(":")[0] for line in said.err.splitlines()]
     holds("windows are printed, in the order of the sources", printed == [str(p) for p in paths])
     told = run("info", out)
-    holds("and the result says what made it", "window_b" in told.out and "sha256" in told.out)
+    holds("the result records how it was made", "window_b" in told.out and "sha256" in told.out)
     again = folder / "again.nii.gz"
     run("volume", "--like", out, *paths, "-o", again, "--device", "cpu")
     holds("--like makes the same bytes", again.read_bytes() == out.read_bytes())
@@ -193,16 +209,20 @@ def radiologist(folder: Path) -> None:
     trust = ("--attribution", shares, "--uncertainty", std, "--samples", 4)
     run("volume", *paths[:2], "-o", folder / "sure.nii.gz", *trust, *QUICK)
     sums = nibabel.load(shares).get_fdata()[..., :3].sum(-1)
-    holds("shares lie on the same grid, and sum to one", np.allclose(sums, 1, atol=1e-4))
-    holds("so does how sure it is", nibabel.load(std).shape == (64, 64, 3))
+    holds(
+        "--attribution writes shares on the same grid, which sum to one",
+        np.allclose(sums, 1, atol=1e-4),
+    )
+    holds("--uncertainty writes a volume on the same grid", nibabel.load(std).shape == (64, 64, 3))
     page = (DATA.parent.parent / "docs" / "trust.md").read_text()
     holds(
-        "a page says what to rely on, and that it is not for diagnosis", "Not for diagnosis" in page
+        "a page says what to rely on, and that ddfm is not for diagnosis",
+        "Not for diagnosis" in page,
     )
 
 
 def developer(folder: Path) -> None:
-    """Embeds it."""
+    """Embeds ddfm in a program."""
     thermal, photo = pair(folder)
     fuser = ddfm.Fuser("gaussian", device="cpu")
     fusion = fuser(thermal.read_bytes(), io.BytesIO(photo.read_bytes()))
@@ -210,7 +230,7 @@ def developer(folder: Path) -> None:
     fusion.save(buffer, format="png")
     buffer.seek(0)
     with Image.open(buffer) as image:
-        holds("sources and results are bytes and open files", image.size == (96, 96))
+        holds("sources and results may be bytes and open files", image.size == (96, 96))
     plain = ddfm.Fuser("gaussian", likelihood="paper", steps=4, device="cpu")
     cancelled = 0
     try:
@@ -229,13 +249,16 @@ def developer(folder: Path) -> None:
     fuser(thermal, photo)
     logger.removeHandler(handler)
     logger.setLevel(before)
-    holds("stages are logged by the name ddfm", "fusing 96 x 96 pixels" in texts)
+    holds("stages are logged under the name ddfm", "fusing 96 x 96 pixels" in texts)
     shown = [repr(fuser), repr(fuser.prior), repr(fusion)]
-    holds(f"all show themselves in one line: {shown[0]}", not any("\n" in text for text in shown))
+    holds(
+        f"fuser, prior and result print as one line: {shown[0]}",
+        not any("\n" in text for text in shown),
+    )
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         ddfm.Fuser("gaussian", dtype="float16", device="cpu")
-    holds("float16 on a CPU is warned of", any("float16" in str(one.message) for one in said))
+    holds("float16 on a CPU gives a warning", any("float16" in str(one.message) for one in said))
     wrong = ""
     try:
         ddfm.fuse(thermal, photo, sead=1)  # type: ignore[call-arg]
@@ -259,10 +282,10 @@ def photographer(folder: Path) -> None:
     said = run("fuse", *paths, "-o", out, *QUICK)
     found = ddfm.read_image(out)
     holds("three exposures become one picture", said.code == 0 and found.size == (96, 128))
-    holds("of 16 bits", found.dtype == np.uint16)
-    holds("with their colour profile", found.icc == profile)
+    holds("it has 16 bits", found.dtype == np.uint16)
+    holds("it has their colour profile", found.icc == profile)
     seen = found.pixels.std() > ddfm.read_image(paths[0]).pixels.std()
-    holds("that shows more than the darkest of them", seen)
+    holds("it has more contrast than the darkest of them", seen)
 
 
 PERSONS: dict[str, Callable[[Path], None]] = {
@@ -275,7 +298,7 @@ PERSONS: dict[str, Callable[[Path], None]] = {
 
 
 def main(names: list[str]) -> None:
-    """Plays them, one after the other."""
+    """Runs the named ones, or all, one after the other."""
     for name in names or PERSONS:
         if name not in PERSONS:
             raise SystemExit(f"unknown person {name!r}; known: {', '.join(PERSONS)}")

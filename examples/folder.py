@@ -1,4 +1,4 @@
-"""A folder of pairs, fused. What is done is skipped, and a manifest says what made each file."""
+"""Fuses a folder of pairs. A second run skips what is done; a manifest records how it was made."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from PIL import Image
 
 import ddfm
 
-# Two folders as cameras leave them: what the names of a pair share is its name.
+# Two folders as cameras write them: what the file names of a pair share is the name of the pair.
 data = Path(__file__).parent / "data"
 for kind, folder in (("infrared", Path("pairs/infrared")), ("visible", Path("pairs/visible"))):
     folder.mkdir(parents=True, exist_ok=True)

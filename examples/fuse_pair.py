@@ -1,4 +1,4 @@
-"""Fuse a short-wave infrared image with a visible one. Infrared sees the land, colour is kept."""
+"""Fuses short-wave infrared, which shows the land, with a visible image, whose colour is kept."""
 
 from pathlib import Path
 

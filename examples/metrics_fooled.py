@@ -1,4 +1,4 @@
-"""Fusions that no one would want, and the metrics that like them: the pictures of docs/metrics.md.
+"""Draws the pictures of docs/metrics.md: bad fusions, and the metrics that rate them highly.
 
 python examples/metrics_fooled.py [folder, by default docs/images]
 """
@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from ddfm.metrics import as_grey, evaluate
 
 HERE = Path(__file__).parent
-SIDE = 210  # of a panel, cut from the middle of the image
+SIDE = 210  # pixels of a panel, cut from the middle of the image
 LINE = 17
 
 
@@ -69,7 +69,7 @@ PICTURES = {
 
 
 def in_short(value: float) -> str:
-    """Three digits where there are as many."""
+    """With two decimals at most, and fewer for large numbers."""
     return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
 
 

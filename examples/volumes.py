@@ -1,8 +1,8 @@
-"""An MRI and a CT of one head, on different grids, fused into one volume.
+"""Fuses an MRI and a CT of one head, which are on different grids, into one volume.
 
-The head is made here: ellipsoids in the patient's space (millimetres to the right, to the front
-and to the head), seen by two scanners. The CT is coarser, and turned against the MRI; its affine
-says how. Needs nibabel: pip install 'ddfm[medical]'.
+The head is synthetic: ellipsoids in the patient's space (millimetres to the right, to the front and
+towards the head), imaged by two scanners. The CT is coarser, and rotated relative to the MRI, as
+its affine tells. Needs nibabel: pip install 'ddfm[medical]'.
 """
 
 import nibabel
@@ -23,7 +23,7 @@ TISSUES = [
 
 
 def scanned(affine: np.ndarray, shape: tuple[int, int, int], air: float, which: int) -> np.ndarray:
-    """What stands in the column `which` of the table, at the voxels of a grid."""
+    """The values in column `which` of the table, at the voxels of a grid, with noise."""
     i = np.indices(shape).reshape(3, -1)
     place = affine[:3, :3] @ i + affine[:3, 3:]
     values = np.full(place.shape[1], air)
@@ -35,7 +35,7 @@ def scanned(affine: np.ndarray, shape: tuple[int, int, int], air: float, which: 
 
 
 def affine_of(spacing: tuple[float, ...], shape: tuple[int, ...], degrees: float) -> np.ndarray:
-    """Turned about the axis from feet to head; the middle voxel lies at the origin."""
+    """A grid rotated about the axis from feet to head, with its middle voxel at the origin."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     affine = np.eye(4)
     affine[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * spacing

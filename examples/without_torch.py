@@ -1,10 +1,10 @@
-"""Infrared and visible fused without PyTorch, by ONNX Runtime, NumPy and Pillow.
+"""Fuses infrared and visible without PyTorch, with ONNX Runtime, NumPy and Pillow.
 
     pip install onnxruntime numpy pillow
     python without_torch.py graphs/ infrared.png visible.png fused.png
 
-`graphs/` holds what `ddfm export` wrote, for default, tone, noise and color, on whatever machine.
-The pictures are of one size and lie on each other; 8 bits of each are used.
+`graphs/` holds the files that `ddfm export` wrote, on any machine, for default, tone, noise and
+color. The images must have the same size and be registered; they are read at 8 bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = np.ndarray  # (1, channels, H, W), from 0 to 1
 
 
 class Graph:
-    """A file of `ddfm export`."""
+    """A file that `ddfm export` wrote."""
 
     def __init__(self, path: Path) -> None:
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -44,7 +44,7 @@ def luminance(rgb: Array) -> Array:
 
 
 def fuse(graphs: Path, a: Array, b: Array) -> Array:
-    """R, G and B of both in one, a being infrared."""
+    """R, G and B of the fused image; a is infrared, b visible."""
     method, noise = Graph(graphs / "default.onnx"), Graph(graphs / "noise.onnx")
     planes = {"a": luminance(a), "b": luminance(b)}
     for name, plane in planes.items():

@@ -72,6 +72,8 @@ def find_dataset(
     problems = {f"{p.parent.name}/{p.name}": f"{p} {missing}" for p in pairing.unpaired}
     for name, files in pairing.ambiguous.items():
         problems[name] = f"several files have this name: {', '.join(map(str, files))}"
+    for path, why in pairing.others.items():
+        problems[f"{path.parent.name}/{path.name}"] = f"{path} is left out: {why}"
     if not pairing.pairs:
         others = " and ".join(str(folder / name) for name in names[1:])
         raise InputError(

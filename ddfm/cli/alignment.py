@@ -39,7 +39,8 @@ align_options = all_of(
         "transform_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Align A to B with a transform that --save-transform wrote, instead of --align.",
+        help="Align A to B, or each of three or more sources, with a file that --save-transform "
+        "wrote, instead of --align.",
     ),
     click.option(
         "--save-transform",
@@ -62,9 +63,9 @@ def alignment_settings(
     align: str, align_to: str | None, transform_file: Path | None, crop: str
 ) -> dict[str, Any]:
     """Return these options as keywords of a `Fuser`."""
-    from ddfm.registration.transform import Transform
+    from ddfm.registration.transform import load_transforms
 
-    transform = None if transform_file is None else Transform.load(transform_file)
+    transform = None if transform_file is None else load_transforms(transform_file)
     if transform is not None and align != "none":
         raise click.UsageError(
             "--align finds a transform and --transform reads one; use only one of them"

@@ -14,6 +14,7 @@ from ddfm.cli.writing import say
 
 if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
+    from ddfm.pipeline.beside import Beside
     from ddfm.pipeline.runner import Engine
     from ddfm.storage.manifest import Shard
 
@@ -74,6 +75,7 @@ def fuse_files_of_folders(
     said: OfFolders,
     opening: Opening,
     save_transform: Path | None,
+    beside: Beside,
     progress: bool | None,
     as_json: bool,
 ) -> int | None:
@@ -105,6 +107,10 @@ def fuse_files_of_folders(
         verify=said.verify,
         shard=said.shard,
         save_transform=save_transform,
+        uncertainty=beside.uncertainty,
+        attribution=beside.attribution,
+        samples=beside.samples,
+        sheets=beside.sheet,
         progress=progress,
         engine=_engine(said),
     )

@@ -15,7 +15,7 @@ from ddfm.cli.alignment import align_options, alignment_settings, check_alignmen
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
-from ddfm.cli.images import OfImages, image_options
+from ddfm.cli.images import BOTH, OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
 from ddfm.cli.options import (
@@ -125,10 +125,19 @@ def fuse(
     check_metadata(settings)
     alone, progress = len(sources) == 1, False if quiet else None
     if sources[0].is_dir():
-        refuse(said_of(of_images), "images, not for folders")
+        refuse([name for name in said_of(of_images) if name not in BOTH], "images, not for folders")
         opening = of_files.opening(alone=alone, longest=None, record=record)
+        beside = of_images.beside(None)
         return fuse_files_of_folders(
-            sources, output, settings, of_folders, opening, save_transform, progress, as_json
+            sources,
+            output,
+            settings,
+            of_folders,
+            opening,
+            save_transform,
+            beside,
+            progress,
+            as_json,
         )
     to_stdout = {"--format"} if output == DASH else set()
     refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")
@@ -145,6 +154,8 @@ def fuse(
     fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
     seconds = round(time.monotonic() - began, 3)
     warn_of_changes(record, fusion.record, like)
+    if not quiet:
+        _say_corrections(fusion)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
@@ -153,6 +164,19 @@ def fuse(
         h, w = fusion.picture.size
         say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
+
+
+def _say_corrections(fusion: Fusion) -> None:
+    """Tells the user what was corrected in the sources, but for what a warning has named."""
+    from ddfm.restoration.corrections import corrections
+
+    settings = fusion.settings
+    observed = [
+        {kind: value for kind, value in found.items() if kind != "enlarged"}
+        for found in settings.get("observed", ())
+    ]
+    for line in corrections(settings["sources"], observed, settings.get("observations")):
+        say(line, err=True)
 
 
 def _fuse_images(
@@ -173,7 +197,7 @@ def _fuse_images(
         output_suffix(suffix or "png")
     else:
         check_output(output)
-    beside.check(output, len(sources), moves=config.moves)
+    beside.check(output, moves=config.moves)
     pictures = opening.pictures(opened(sources))
     if not quiet:
         say_equal(pictures)

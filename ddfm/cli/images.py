@@ -15,9 +15,11 @@ from ddfm.cli.writing import OutputPath
 if TYPE_CHECKING:
     from ddfm.pipeline.beside import Beside
 
-__all__ = ["OfImages", "image_options"]
+__all__ = ["BOTH", "OfImages", "image_options"]
 
 PREVIEW = 512  # longest side of a preview, in pixels
+# Options that name a file for images and a folder for folders, and the option that goes with them.
+BOTH = ("--check", "--uncertainty", "--samples", "--attribution")
 
 image_options = all_of(
     click.option(
@@ -25,7 +27,7 @@ image_options = all_of(
         type=OutputPath(),
         metavar="FILE",
         help="Also write an image that shows the alignment: checkerboard and edges, before and "
-        "after.",
+        "after; for folders, a folder of such images.",
     ),
     click.option(
         "--save-sources",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ddfm.cli.options import echo_json, json_option, reading_options
 from ddfm.cli.sources import check_there
 from ddfm.cli.writing import say
+from ddfm.progress import stage
 
 if TYPE_CHECKING:
     from ddfm.imaging.metadata.record import Record
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Show how an image, a volume or a film was made.")
+@click.command(short_help="Show how a result was made, or what an image is.")
 @click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
@@ -25,11 +27,14 @@ def info(result: Path, as_json: bool) -> None:
     """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
     The file holds this record unless it was made with --strip. To fuse again in the same way, use
-    the same command with --like RESULT. With --json, a file without a record gives null.
+    the same command with --like RESULT. Of an image without a record, show its size, depth and
+    values, and what `ddfm fuse` would correct in it. With --json, a volume or a film without a
+    record gives null.
 
     \b
     Examples:
       ddfm info fused.png
+      ddfm info thermal.jpg
       ddfm info fused.tif --json
       ddfm info fused.nii.gz
       ddfm info fused.mp4
@@ -38,18 +43,53 @@ def info(result: Path, as_json: bool) -> None:
     from ddfm.pipeline.records import read_record
 
     record = read_record(result)
+    if record is not None:
+        echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
+        return
+    stage("examining the image")
+    from ddfm.pipeline.looked import look_into
+
+    looked = look_into(result)
     if as_json:
-        echo_json(None if record is None else record.plain())
-    elif record is None:
-        say(f"{result}: holds no record of how ddfm made it")
+        echo_json(looked)
     else:
-        say("\n".join(_lines(result, record)))
+        say(f"{result}: holds no record of how ddfm made it")
+        if looked is not None:
+            say("\n".join(_looks(looked)))
+
+
+def _looks(looked: dict[str, Any]) -> Iterator[str]:
+    """Lines about an image without a record: what it is, and what a fusion would correct."""
+    from ddfm.restoration.corrections import corrections
+
+    depth = {"uint8": "8 bits", "uint16": "16 bits"}.get(looked["dtype"], "floating point")
+    color = "colour" if looked["color"] else "grey"
+    alpha = ", with transparency" if looked["alpha"] else ""
+    yield f"  picture   {looked['width']} x {looked['height']} pixels, {color}, {depth}{alpha}"
+    low, high = looked["values"]
+    black = ", which become black and white" if looked["unit"] else ""
+    yield f"  values    {low:g} to {high:g} {looked['unit']}".rstrip() + black
+    if looked["spread"] is not None:
+        low, high = looked["spread"]
+        full = "--range-a full keeps all 16 bits"
+        yield f"            {low:g} to {high:g} become black and white; {full}"
+    if looked["thermal"] == "false colours":
+        yield "  thermal   seems to be temperatures in false colours, without their values"
+    elif looked["thermal"]:
+        yield f"  thermal   radiometric file of {looked['thermal']}"
+    found = corrections([""], [looked["observed"]]) or [": nothing"]
+    yield f"  corrects  {found[0].removeprefix(': ')}"
 
 
 def _lines(result: Path, record: Record) -> list[str]:
+    from ddfm.restoration.corrections import corrections
+
     settings = dict(record.settings)
     lines = [f"{result}: made by ddfm {settings.pop('ddfm')}"]
     lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
+    names = [name for name, _ in record.sources]
+    found = corrections(names, record.observed, record.settings.get("observations"))
+    lines += [f"  corrected  {line}" for line in found]
     said = settings
     for name, value in record.opening.items():
         if isinstance(value, dict):  # further settings of a volume or a film

@@ -19,7 +19,8 @@ trust_options = all_of(
         type=OutputPath(),
         metavar="FILE",
         help="Also write how far each pixel may be off, given the noise of the sources: as "
-        "numbers (.tif) or an image with a scale; for a volume, a volume; for a film, a film.",
+        "numbers (.tif) or an image with a scale; for a volume, a volume; for a film, a film; for "
+        "folders, a folder.",
     ),
     click.option(
         "--samples",
@@ -34,7 +35,7 @@ trust_options = all_of(
         metavar="FILE",
         help="Also write which source the level and the details of each pixel come from, and what "
         "no source shows: as shares (.tif) or an image with a legend; for a volume, a volume; for "
-        "a film, a film.",
+        "a film, a film; for folders, a folder.",
     ),
 )
 

@@ -1,1 +1,1 @@
-"""The sampling loop: samplers, a denoiser guided by a likelihood, and what watches them."""
+"""The sampling loop: samplers, the denoiser guided by a likelihood, and progress callbacks."""

@@ -1,4 +1,4 @@
-"""What can be chosen about the loop, by name. Nothing heavy is imported."""
+"""The names of the samplers, without importing torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ SAMPLERS = ("ddim", "ddpm", "dpm-solver")
 
 
 def check_sampler(name: str) -> str:
-    """The name itself, or an error that says which samplers there are, other packages' included."""
+    """Returns the name of a sampler, or raises an error that lists all, also of other packages."""
     find_part("sampler", name, dict.fromkeys(SAMPLERS))
     return name

@@ -1,4 +1,4 @@
-"""A denoiser guided by a likelihood is a denoiser: guided(x_t, t) = likelihood(prior(x_t, t))."""
+"""A denoiser guided by a likelihood: guided(x_t, t) = likelihood(prior(x_t, t))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["GuidedDenoiser"]
 
 
 class Denoiser(Protocol):
-    """The posterior mean of a clean image in [-1, 1]; a prior is one that owns its schedule."""
+    """Returns the posterior mean of a clean image in [-1, 1], and has a noise schedule."""
 
     @property
     def alphas_bar(self) -> Tensor: ...
@@ -24,12 +24,13 @@ class Denoiser(Protocol):
 class GuidedDenoiser:
     """A denoiser whose x_0 is pulled towards the sources at every step.
 
-    The prior is not asked where the likelihood says that its x_0 has no weight.
+    The prior is not evaluated where its x_0 has no weight in the likelihood.
 
     Args:
         likelihood: (x_0, sigma_t / alpha_t) -> x_0. It keeps state, so it is for one run of a
-            sampler. If it has `needs_prior`, that tells from sigma_t / alpha_t whether to ask.
-        clip: whether x_0 is clipped to [-1, 1] before the likelihood gets it.
+            sampler. If it has a method `needs_prior`, this tells from sigma_t / alpha_t whether the
+            prior has any weight.
+        clip: whether x_0 is clipped to [-1, 1] before it is passed to the likelihood.
 
     Attributes:
         x0_prior: the last x_0 before the likelihood.

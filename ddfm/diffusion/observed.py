@@ -1,42 +1,44 @@
-"""A source as it was observed: its noise, its likely clean image, and samples of what it may be.
+"""A source with its noise, its likely clean image, and samples of what the clean image may be.
 
-Noise of a known level is a timestep of the diffusion, so the prior can tell what a noisy source y
-was: its mean E[x | y], and, by the sampling loop from that timestep down, samples of p(x | y). Here
-the loop has one step, to half of the noise:
+Noise of a known level is a timestep of the diffusion. So the prior gives, for a noisy source y, the
+mean E[x | y] of the clean image x, and, by the sampling loop from that timestep down, samples of
+p(x | y). Here this loop has a single step, to half of the noise:
 
     x_1 = m + r (y - m) + sigma_1 sqrt(1 - r) z,    sigma_1 = sigma / 2,    r = (sigma_1 / sigma)^2
     x   = m + WIDER (E[x | x_1] - m),               m = E[x | y],    z ~ N(0, 1)
 
-For a Gaussian prior, mean and covariance of x are known. A step as long as this one loses half of
-the deviation, by nearly the same factor in every direction: where the prior leaves a tenth to all
-of the noise, samples have 0.9 to 1.05 of the right deviation.
+For a Gaussian prior, the mean and covariance of x are known exactly. A step as long as this one
+loses half of the deviation, by nearly the same factor in every direction, which WIDER restores:
+where the prior leaves a tenth to all of the noise, samples have 0.9 to 1.05 of the right deviation.
 
-The prior is surer than it should be: detail that it smooths away as noise may be real. With d the
-deviation of samples around a pixel, found as above, they get
+The prior is overconfident: detail that it removes as noise may be real. With d the deviation of the
+samples around a pixel, as above, the samples are therefore given an additional
 
     LOST sqrt(sigma d) z
 
-in addition: most where the noise is strong and the prior unsure, but some wherever there was noise,
-and more in medical pictures, whose texture the prior knows less well. This z is smooth over a
-pixel, since what is lost is structure rather than grain; means over an area are off because of it,
-too, which white noise would not cause.
+This is strongest where there is much noise and the prior is uncertain, but not zero wherever there
+was noise. It is stronger for medical images, whose texture the prior knows less well. This z is
+smooth over a pixel, since structure is lost rather than grain. It changes the means over an area,
+too, which white noise would not.
 
-The prior is told a little less noise than there is (TOLD). Cleaned sources come out as near to the
-truth, and fusions nearer: where a gradient is lost, the other source fills its place.
+The prior is given slightly less noise than there is (TOLD). Cleaned sources are as close to the
+truth as without this, and fusions are closer: where a gradient is lost, the other source takes its
+place.
 
-Noise that is too weak to be told from texture is not removed. Then only the noise itself is known,
-and x = y + sigma z. The level found is of noise and texture together; at half the size, white noise
-is halved and texture is not, which tells how much of it is noise.
+Noise that is too weak to be distinguished from texture is not removed. Then only the noise itself
+is known, and x = y + sigma z. The estimated level is that of noise and texture together. At half
+the size, white noise is halved and texture is not, which tells how much of the level is noise.
 
 A source whose noise was removed before the fusion is its own mean E[x | y], and samples are drawn
-around it likewise. If it was enlarged afterwards, LEFT of that noise counts as white noise.
+around it in the same way. If it was enlarged afterwards, LEFT of that noise counts as white noise.
 
-A source that was enlarged k times lacks log2 k octaves of detail. Made smaller, it loses one octave
-after the other, each weaker than the last by a factor f: near 1 where edges are sharp or there is
-grain, small where a picture is smoother than its pixels. So f is found for each place. The missing
-octaves are taken to fall by f^p, f^(p^2), ... with a power p of FADES, since f itself falls.
-Octaves are lost together at an edge, so their deviations add up. A sample gets DETAIL times as much
-noise, distributed within a neighbourhood by the root of how steep each pixel is.
+A source that was enlarged k times lacks log2 k octaves of detail. When it is reduced, it loses one
+octave after the other, each weaker than the one before by a factor f. This factor is near 1 where
+edges are sharp or there is grain, and small where a picture is smoother than its pixels, so f is
+estimated for each place. The missing octaves are assumed to fall by f^p, f^(p^2), ... with the
+power p = FADES, since f itself falls. Octaves are lost together at an edge, so their deviations add
+up. A sample gets noise with DETAIL times this deviation, distributed within a neighbourhood by the
+square root of the gradient at each pixel.
 """
 
 from __future__ import annotations
@@ -60,21 +62,21 @@ from ddfm.progress import stage
 
 __all__ = ["LOST", "TOLD", "Observed", "denoised", "observe", "with_independent_noise"]
 
-SHARE = 0.5  # of the noise, where the one step ends
-WIDER = 2.1
-TOLD = 0.95  # of the noise, so that less detail is taken for noise
+SHARE = 0.5  # sigma_1 / sigma: share of the noise at the end of the single step
+WIDER = 2.1  # factor that restores the deviation lost by the long step
+TOLD = 0.95  # share of the noise level that the prior is given, so that less detail is removed
 # From benchmarks/calibration.py, on the pairs that settings are chosen on.
 LOST, DETAIL = 0.5, 1.35
 LOST_OF = {"medical": 0.7}
-AROUND = 2.0  # pixels, over which the deviation of samples is averaged
-STRUCTURE = 1.0  # pixels, over which what is lost is smooth
-LEFT = 0.35  # of the noise that was removed before an enlargement
-FADES = 1.4  # p, by which the factor between octaves changes
-FADES_OF = {"medical": 2.0}  # which are smoother than their pixels
+AROUND = 2.0  # pixels over which d is averaged
+STRUCTURE = 1.0  # pixels over which the lost structure is smooth
+LEFT = 0.35  # share of the noise removed before an enlargement that counts as white afterwards
+FADES = 1.4  # p, the power by which f changes from octave to octave
+FADES_OF = {"medical": 2.0}  # medical images are smoother than their pixels
 PASSES = 4  # of back-projection
-ROUGHER = 4.0  # energy of texture at half the size, relative to the full one
-LEAST = 0.5 / 255  # of detail, to tell how it falls
-NEAR = 3.0  # pixels before the enlargement, over which f is found
+ROUGHER = 4.0  # energy of texture at half the size, relative to that at the full size
+LEAST = 0.5 / 255  # lower bound of detail in quotients
+NEAR = 3.0  # pixels before the enlargement over which f is averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +84,14 @@ class Observed:
     """One source, luminance (1, 1, H, W) in [-1, 1].
 
     Attributes:
-        seen: the source with its noise.
-        mean: without it, by the prior; None if the noise was left.
-        level: standard deviation of the noise found.
-        clipped: deviation of noise that was clipped at black and white; 0 if nothing is to mend.
-        noise: deviation of the noise that is this source's alone, which samples are drawn with.
-        lacks: deviation of the detail that is missing after an enlargement, pixel by pixel.
-        lost: LOST, or that of the task.
+        seen: the source with its noise, y.
+        mean: E[x | y], by the prior; None if the noise was not removed.
+        level: standard deviation of the estimated noise.
+        clipped: deviation of noise that was clipped at black and white and biased the mean; 0 if
+            there is nothing to correct.
+        noise: deviation of the noise that belongs to this source alone, used for samples.
+        lacks: deviation, pixel by pixel, of the detail missing after an enlargement.
+        lost: LOST for the task.
     """
 
     seen: Tensor
@@ -105,14 +108,14 @@ class Observed:
         return _unclipped(self.seen if self.mean is None else self.mean, self.clipped)
 
     def drawn(self, prior: Prior, noise: Noise) -> Tensor:
-        """Samples of the clean image, (N, 1, H, W), one for each stream of noise."""
+        """Samples of the clean image, (N, 1, H, W), one for each stream of `noise`."""
         count = len(noise.generators)
         seen = self.seen.expand(count, -1, -1, -1)
         x = _unclipped(self._drawn(seen, prior, noise), self.clipped)
         return x if self.lacks is None else x + self.lacks * noise(seen)
 
     def _drawn(self, seen: Tensor, prior: Prior, noise: Noise) -> Tensor:
-        """Samples, without clipping and missing detail."""
+        """Samples, before clipping is corrected and missing detail is added."""
         if self.mean is None:
             return seen + self.noise * noise(seen)
         sigma, r = SHARE * self.level, SHARE**2
@@ -130,23 +133,23 @@ def observe(
     size: tuple[int, int],
     clean: float,
     clipped: float | None,
-    said: bool = False,
+    specified: bool = False,
 ) -> Observed:
-    """Estimates the noise of a source, and has the prior remove it if it is `clean` or more.
+    """Estimates the noise of a source; if it is `clean` or more, the prior removes it.
 
-    Texture of the same strength is left.
+    Texture of the same strength is kept.
 
     Args:
         size: height and width without padding, within which noise is estimated.
-        clipped: the noise that was clipped, if it is known to differ from what is left.
-        said: whether the caller told how much noise there is, none or what was removed before; then
-            whatever else looks like noise is left.
+        clipped: deviation of the noise that was clipped, if known to differ from that of `seen`.
+        specified: whether the caller specified the noise (none, or what was removed before); then
+            nothing else is removed, even if it looks like noise.
     """
     height, width = size
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if not said and is_noise(inside, level, clean):
+    if not specified and is_noise(inside, level, clean):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:
@@ -162,16 +165,17 @@ def with_independent_noise(
     removed: Sequence[float] | None = None,
     task: str = "",
 ) -> list[Observed]:
-    """The sources with the noise that is each one's own, ready to draw samples from.
+    """The sources, each with the deviation of its own noise, ready to draw samples from.
 
-    A source's own noise is also in its difference from every other one. Whatever is weaker there
-    is no noise, but something that both show. No source is more exact than its steps of grey.
+    A source's own noise is also in its difference from any other source. If the level there is
+    lower, the rest is not noise, but something that both show. No source is more exact than the
+    step between two of its grey levels.
 
     Args:
-        steps: between two levels of each source.
-        scales: how many times each was enlarged; None for not at all.
-        removed: deviation of the noise that was removed from each before, and some detail with it.
-        task: medical pictures have other amounts of missing detail.
+        steps: the step between two levels of each source.
+        scales: factor by which each source was enlarged; None if none was.
+        removed: deviation of the noise that was removed from each before, with some detail.
+        task: medical images have other values of LOST and FADES.
     """
     height, width = size
     inside = [source.seen[..., :height, :width] for source in sources]
@@ -194,19 +198,19 @@ def with_independent_noise(
 
 
 def denoised(prior: Prior, x: Tensor, sigma: float) -> Tensor:
-    """Luminance without its noise, by the prior."""
+    """Luminance x without noise of deviation sigma, by the prior."""
     return luminance(denoise(prior, x.expand(-1, prior.channels, -1, -1), sigma))
 
 
 def _beside_texture(x: Tensor, level: float) -> float:
-    """The part of a noise level that is white, and therefore halved at half the size."""
+    """The part of a noise level that is due to white noise, which is halved at half the size."""
     half = noise_level(F.avg_pool2d(x, 2))
     white = (ROUGHER * level**2 - half**2) / (ROUGHER - 1 / 4)
     return min(level, math.sqrt(max(white, 0.0)))
 
 
 def _lacks(x: Tensor, scale: float, fades: float) -> Tensor:
-    """The deviation of the detail that is missing in an enlarged picture, pixel by pixel."""
+    """Deviation of the detail that is missing in an enlarged picture, pixel by pixel."""
     coarse, half, quarter = (_smaller(x, scale * times) for times in (1, 2, 4))
     last, before = (
         smooth(_lost(*pair).square_(), near)
@@ -234,7 +238,7 @@ def _enlarged(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _lost(small: Tensor, large: Tensor) -> Tensor:
-    """The detail of a picture that is not in the smaller one, enlarged by back-projection."""
+    """The detail of `large` that is not in `small`, which is enlarged by back-projection."""
     enlarged = torch.zeros_like(large)
     for _ in range(PASSES):
         rest = small - F.interpolate(enlarged, small.shape[-2:], mode="area")
@@ -243,5 +247,5 @@ def _lost(small: Tensor, large: Tensor) -> Tensor:
 
 
 def _unclipped(x: Tensor, sigma: float) -> Tensor:
-    """`unclipped`, where noise was clipped."""
+    """`unclipped`, if any noise was clipped."""
     return unclipped(x, sigma) if sigma > 0 else x

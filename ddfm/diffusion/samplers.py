@@ -1,19 +1,19 @@
-r"""Samplers: loops over noise levels. They know alpha and sigma, and call a denoiser.
+r"""Samplers: loops over falling noise levels that call a denoiser at each.
 
-A denoiser is any callable (x_t, t) -> x_0; whether it is a prior, or a prior rectified by a
-likelihood, does not matter here. With x_t = alpha_t x_0 + sigma_t eps, and s the level after t:
+A denoiser is any callable (x_t, t) -> x_0, a prior alone or a prior guided by a likelihood. With
+x_t = alpha_t x_0 + sigma_t eps, and s the timestep after t:
 
-DDIM (Song et al. 2021, eq. 12 and 16), with eps as x_t and x_0 imply it:
+DDIM (Song et al. 2021, eq. 12 and 16), where eps follows from x_t and x_0:
     x_s = alpha_s x_0 + sqrt(sigma_s^2 - tau^2) eps + tau z,
     tau = eta sigma_s / sigma_t sqrt(1 - alpha_t^2 / alpha_s^2),    z ~ N(0, 1)
-DDPM (Ho et al. 2020): its ancestral step, drawn from q(x_s | x_t, x_0), is the case eta = 1.
+DDPM (Ho et al. 2020): the ancestral step, drawn from q(x_s | x_t, x_0), is the case eta = 1.
 DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), lambda = log(alpha / sigma):
     h = lambda_s - lambda_t,    r = h_before / h
     D = (1 + 1 / 2r) x_0 - 1 / 2r x_0_before
     x_s = sigma_s / sigma_t x_t - alpha_s (exp(-h) - 1) D
 
-After the last of the timesteps comes the clean image, alpha = 1 and sigma = 0, where each of the
-three returns x_0. Timesteps fall; they may begin anywhere. A warm start at t0 is
+The last timestep is followed by the clean image, alpha = 1 and sigma = 0, where each of the three
+returns x_0. Timesteps fall, and may begin at any level. A warm start at t0 is
 `ddim(denoiser, noised(guess, t0, ...), timesteps(t0 + 1, steps), ...)`.
 """
 
@@ -38,7 +38,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a callback is given for each step; x0_prior is x0 before it was rectified, if it was."""
+    """What a callback receives for each step; x0_prior is x0 before the likelihood, if any."""
 
     index: int
     steps: int
@@ -49,9 +49,9 @@ class Step:
 
 
 class Noise:
-    """White noise, one stream per image, each with its own seed.
+    """White noise, with one stream and one seed per image.
 
-    It is drawn in float32 on the CPU, so that an image gets the same numbers alone, in any batch
+    It is drawn in float32 on the CPU, so that an image gets the same numbers alone, in any batch,
     and on any device.
     """
 
@@ -68,7 +68,7 @@ class Noise:
 
 
 def noised(x0: Tensor, t: int, alphas_bar: Tensor, noise: Tensor) -> Tensor:
-    """x_t of a clean image: where a warm start begins."""
+    """x_t of a clean image x0, with which a warm start begins."""
     alpha, sigma = _level(alphas_bar, t)
     return alpha * x0 + sigma * noise
 
@@ -84,7 +84,7 @@ def ddim(
     noise: Noise | None = None,
     callback: Callable[[Step], object] | None = None,
 ) -> Tensor:
-    """From x at timesteps[0] to a clean image; first order, deterministic where eta = 0.
+    """From x at timesteps[0] to a clean image; first order, deterministic for eta = 0.
 
     Args:
         denoiser: (x_t, t) -> x_0, with t (B,) int64.
@@ -92,8 +92,8 @@ def ddim(
         timesteps: the levels to visit, falling.
         alphas_bar: abar_t of the schedule, float64 on the CPU.
         eta: how much of the noise is fresh at each step, 0 (none) to 1 (ancestral sampling).
-        noise: the source of fresh noise; needed where eta > 0.
-        callback: is called with a `Step` after each denoising.
+        noise: the source of fresh noise, needed for eta > 0.
+        callback: called with a `Step` after each call of the denoiser.
     """
     if eta > 0 and noise is None:
         raise InputError("a stochastic sampler (eta > 0) needs a source of noise")
@@ -104,7 +104,7 @@ def ddim(
         x = alpha_s * x0 + math.sqrt(max(sigma_s**2 - tau**2, 0.0)) * eps
         if tau > 0 and noise is not None:
             x = x + tau * noise(x)
-        del x0, eps  # frees the memory, which matters for large images
+        del x0, eps  # frees memory, which matters for large images
     return x
 
 
@@ -117,7 +117,7 @@ def ddpm(
     noise: Noise,
     callback: Callable[[Step], object] | None = None,
 ) -> Tensor:
-    """Ancestral sampling: DDIM with all of the noise fresh. Arguments as of `ddim`."""
+    """Ancestral sampling: DDIM with eta = 1. The arguments are those of `ddim`."""
     return ddim(denoiser, x, timesteps, alphas_bar, eta=1.0, noise=noise, callback=callback)
 
 
@@ -131,16 +131,17 @@ def dpm_solver(
     noise: Noise | None = None,
     callback: Callable[[Step], object] | None = None,
 ) -> Tensor:
-    """DPM-Solver++ 2M: second order, one denoising a step. Arguments as of `ddim`.
+    """DPM-Solver++ 2M: second order, with one call of the denoiser in each step.
 
-    It is deterministic; `noise` is an argument so that all samplers are called alike.
+    The arguments are those of `ddim`. It is deterministic: `noise` is not used, and is accepted so
+    that all samplers can be called in the same way.
     """
     x0_before, h_before = None, math.nan
     for step, (alpha, sigma), (alpha_s, sigma_s) in _steps(timesteps, alphas_bar):
         x0 = _denoise(denoiser, x, step, timesteps, callback)
         h = _log(alpha_s) - _log(sigma_s) - _log(alpha) + _log(sigma)
         if x0_before is None or math.isinf(h):
-            D = x0  # nothing to extrapolate from, or no finite distance to extrapolate over
+            D = x0  # the first step cannot extrapolate, nor can the last, to infinite lambda
         else:
             D = x0 + h / (2 * h_before) * (x0 - x0_before)
         x = sigma_s / sigma * x - alpha_s * math.expm1(-h) * D
@@ -153,7 +154,7 @@ SAMPLERS = dict(zip(choices.SAMPLERS, _IN_ORDER, strict=True))
 
 
 def find_sampler(sampler: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A sampler by its name, ours or another package's; or the caller's own, as it is."""
+    """A sampler by its name, ours or another package's; a callable is returned as it is."""
     return find_part("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
 
 
@@ -165,7 +166,7 @@ def _level(alphas_bar: Tensor, t: int) -> tuple[float, float]:
 def _steps(
     timesteps: Sequence[int], alphas_bar: Tensor
 ) -> Iterator[tuple[int, tuple[float, float], tuple[float, float]]]:
-    """Index of the step, (alpha, sigma) where it begins, (alpha, sigma) where it ends."""
+    """For each step its index, (alpha, sigma) at its start, and (alpha, sigma) at its end."""
     falling = all(t > s for t, s in pairwise(timesteps))
     if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
         raise InputError(

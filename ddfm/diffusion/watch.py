@@ -1,4 +1,4 @@
-"""What accompanies a running sampler: a progress bar, the caller's callback, snapshots."""
+"""Follows a running sampler: progress bar, the caller's callback, snapshots of each step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One step of the loop, in luminance: (H, W) arrays in [-1, 1], x_t with its noise."""
+    """One step of the loop in luminance: arrays (H, W) in [-1, 1]; x_t includes noise."""
 
     step: int
     t: int
@@ -33,11 +33,11 @@ class Snapshot:
 
 @dataclass
 class Watch:
-    """A sampler's callback, to be entered as a context while the sampler runs.
+    """A callback for samplers; use it as a context manager while the sampler runs.
 
     Attributes:
-        progress: whether there is a bar; None shows one on a terminal, if the work takes a while.
-        callback: is called with every `Step`; returning False ends the run (`Cancelled`).
+        progress: whether to show a bar; None shows one on a terminal, if the work takes a while.
+        callback: called with every `Step`; if it returns False, the run ends with `Cancelled`.
         trajectory: whether snapshots are kept.
     """
 

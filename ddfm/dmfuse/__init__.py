@@ -1,5 +1,6 @@
-"""DMFuse (Qi, Zhang, Wang, CJIF 2024): a small trained head on the frozen prior's features.
+"""DMFuse (Qi, Zhang, Wang, CJIF 2024): a small trained head on the features of the frozen prior.
 
-One pass instead of a sampling loop. `network` is the head, `features` what it reads from the
-prior, `weights` its file, `fuse` how it is used; `ddfm.training.dmfuse` trains it.
+It takes one pass instead of a sampling loop. `network` is the head, `features` computes its input
+from the prior, `weights` reads and writes its file, and `fuse` applies it. `ddfm.training.dmfuse`
+trains it.
 """

@@ -1,9 +1,9 @@
-"""What the head reads: the frozen prior's decoder features of a source, noised to a few timesteps.
+"""The input of the head: the prior's decoder features of each source, noised to a few timesteps.
 
-As published, every source is noised anew for every t. The noise then is one more thing in which
-the features of two sources differ, and the result changes with the seed. Under noise "fixed" all
-sources, timesteps and images see one and the same pattern, repeated every `PERIOD` pixels: the
-head learns to look through it, results depend on no seed, and films do not flicker.
+As published, each source gets new noise at each timestep t. Then the features of two sources differ
+by their noise, too, and the result depends on the seed. With noise "fixed", all sources, timesteps
+and images have the same noise, a pattern that repeats every `PERIOD` pixels: the head learns to
+ignore it, results do not depend on a seed, and films do not flicker.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 NOISES = ("fixed", "random")
-FINEST = 2  # features start at half the image's size: the sources say what is finer
-PERIOD = 128
+FINEST = 2  # features start at half the image's size; finer detail comes from the sources
+PERIOD = 128  # pixels after which the fixed noise repeats
 
 
 def noise_like(x: Tensor, noise: str, seeds: Sequence[int]) -> Tensor:
-    """Standard normal noise for images (B, 1, H, W); `seeds`, one an image, if it is random."""
+    """Standard normal noise for images (B, 1, H, W); random noise takes one seed per image."""
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
     height, width = x.shape[-2:]
@@ -60,8 +60,8 @@ def read_features(
 ) -> list[Tensor]:
     """Decoder features of luminance (B, 1, H, W) in [-1, 1], finest scale first.
 
-    Those of all timesteps, each with its noise, lie side by side in the channels. Maps of the
-    image's own size are left out: most of the time would go into them.
+    The features of all timesteps, each with its noise, are concatenated along the channels. Maps of
+    the image's own size are left out, since they would take most of the time.
     """
     channels = (-1, prior.channels, -1, -1)
     at_each = []
@@ -73,16 +73,16 @@ def read_features(
 
 
 def device_of(prior: Prior) -> torch.device:
-    """Where the weights of a prior's network are; the CPU, if it has none."""
+    """The device of a prior's network; the CPU if it has none."""
     network = getattr(prior, "network", None)
     parameters = network.parameters() if isinstance(network, torch.nn.Module) else iter(())
     return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
 def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
-    """Channels of each scale, finest first, and by how much the finest is coarser than the image.
+    """Channels of each scale, finest first, and the factor from the finest to the image's size.
 
-    An error says so if the prior has no features, or none that the head can use.
+    Raises InputError if the prior has no features, or none that the head can use.
     """
     side = 2 * prior.multiple
     x = torch.zeros(1, 1, side, side, device=device_of(prior))
@@ -94,9 +94,11 @@ def shape_of_features(prior: Prior) -> tuple[tuple[int, ...], int]:
 
 
 def check_timesteps(prior: Prior, timesteps: Iterable[int]) -> tuple[int, ...]:
-    """The timesteps, each once and in order, or an error if the prior does not know one."""
+    """The timesteps, sorted and without repeats; raises InputError if the prior lacks one."""
     chosen = tuple(sorted(set(timesteps)))
     last = len(prior.alphas_bar) - 1
     if not chosen or not 0 <= chosen[0] <= chosen[-1] <= last:
-        raise InputError(f"timesteps of the prior {prior.name} are from 0 to {last}, not {chosen}")
+        raise InputError(
+            f"timesteps of the prior {prior.name} must be from 0 to {last}, not {chosen}"
+        )
     return chosen

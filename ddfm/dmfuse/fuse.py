@@ -1,7 +1,7 @@
-"""DMFuse at work: read the features of both sources, and let the head make one image of them.
+"""Applies DMFuse: computes the features of both sources, from which the head makes one image.
 
-Large images are fused in tiles that overlap, each with its features, and blended as those of a
-prior are.
+Large images are fused in overlapping tiles, each with its own features, which are blended like the
+tiles of a prior.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ddfm.storage.checksum import sha256_of
 
 __all__ = ["OVERLAP", "DMFuse"]
 
-# What the prior and the head see beyond a pixel, as far as it matters: the deepest features reach
-# farther, and attention along the rows and columns of a tile, but both change slowly.
+# Pixels by which tiles overlap: how far around a pixel the result depends noticeably on the image.
+# The deepest features and the attention along rows and columns reach farther, but change slowly.
 OVERLAP = 128
 
 
 class DMFuse:
-    """A prior and a head that was trained on it.
+    """A prior, and a head that was trained on its features.
 
     Args:
-        head: path of the head's weights; None takes those that come with ddfm.
+        head: path of the head's weights; None takes those shipped with ddfm.
     """
 
     def __init__(self, prior: Prior, head: str | os.PathLike[str] | None = None) -> None:
@@ -47,10 +47,10 @@ class DMFuse:
 
     @torch.no_grad()
     def __call__(self, i: Tensor, v: Tensor, *, seed: int = 0, tile: int | None = None) -> Tensor:
-        """Fused luminance of (B, 1, H, W) in [-1, 1]; a little may lie outside.
+        """Fused luminance (B, 1, H, W) from i and v in [-1, 1]; it may slightly exceed this range.
 
         Args:
-            seed: of the noise, where the head was trained with a random one.
+            seed: of the noise, for a head that was trained with random noise.
             tile: side of the tiles; None chooses it by size, 0 never tiles.
         """
         height, width = i.shape[-2:]
@@ -59,7 +59,7 @@ class DMFuse:
         return in_tiles(self._fuse, planes, side, OVERLAP, self.prior.multiple)
 
     def _noises(self, like: Tensor, seed: int) -> list[Tensor]:
-        """One for each source at each timestep."""
+        """Noise for each source at each timestep, (B, 1, H, W) each."""
         count = 0 if self.about.network.plain else 2 * len(self.about.t)
         return [noise_like(like, self.about.noise, [seed + k] * len(like)) for k in range(count)]
 

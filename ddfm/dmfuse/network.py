@@ -1,17 +1,17 @@
-r"""The head of DMFuse: features of both sources in, fused luminance out.
+r"""The head of DMFuse: a network from the features of both sources to the fused luminance.
 
-At every scale s each source x in {i, v} has features F_x of the frozen prior. From them
+At every scale s, each source x in {i, v} has features F_x from the frozen prior. From them,
 
     E_x = scSE(ReLU(conv(F_x)))                                    encoder
-    A_x = softmax over row and column of Q(E_y) K(E_x)^T / sqrt(d)     y the other source
+    A_x = softmax over row and column of Q(E_y) K(E_x)^T / sqrt(d)     y is the other source
     X_x = E_x + gamma A_x V(E_x),   gamma = 0 at first              criss-cross attention
     D_s = ReLU(conv[ReLU(conv(up D_{s+1})), X_i, X_v])             decoder, coarsest s first
 
-The finest features that are read are `patch` times coarser than the image. One more stage then
-unfolds D_0, and sees the sources themselves beside it: fine detail comes from there. As published,
-a 1 x 1 convolution and tanh then give the luminance, which leaves it to the head to learn what a
-sharp edge is. With output "blend" they give a weight w and a correction r, and the luminance is
-w i + (1 - w) v + r: edges are those of the sources.
+The finest features are `patch` times coarser than the image. One more stage unfolds D_0 to the full
+size and joins it with the sources themselves, which provide the fine detail. As published (output
+"tanh"), a 1 x 1 convolution and tanh then give the luminance, and the head has to learn what a
+sharp edge is. With output "blend" the convolution gives a weight w (by a sigmoid) and a correction
+r (by tanh), and the luminance is w i + (1 - w) v + r, with the edges of the sources.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from ddfm.numerics.exporting import exporting
 
 __all__ = ["OUTPUTS", "Head", "HeadConfig", "criss_cross"]
 
-SCORES = 4_000_000  # attention scores that are held at once
-QUERY = 8  # channels of queries and keys
+SCORES = 4_000_000  # most attention scores in memory at once
+QUERY = 8  # channels of queries and keys, d
 OUTPUTS = ("blend", "tanh")
 LAST = 16  # channels of the stage at full resolution
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """All that shapes the head.
+    """The architecture of the head.
 
     Attributes:
-        channels: of the features, finest scale first; each scale has half the size of the last.
-        patch: by how much the finest features are coarser than the image.
+        channels: of the features, finest scale first; each scale is half the size of the one
+            before.
+        patch: the factor from the size of the finest features to that of the image.
         width: channels of each source's encoder; the decoder has twice as many.
         attention: whether the sources attend to each other.
-        plain: whether the features are learned convolutions of the sources, of the same channels
-            and scales, rather than the prior's.
+        plain: whether the features are learned convolutions of the sources, with the same channels
+            and scales, in place of the prior's.
         output: "blend", or "tanh" as published.
     """
 
@@ -68,9 +69,9 @@ class HeadConfig:
 
 
 class Head(nn.Module):
-    """Sources (B, 1, H, W) in [-1, 1] with their features, finest first -> (B, 1, H, W).
+    """Sources (B, 1, H, W) in [-1, 1] and their features, finest first -> luminance (B, 1, H, W).
 
-    With output "blend" a little may lie outside of [-1, 1].
+    With output "blend" the luminance may slightly exceed [-1, 1].
     """
 
     def __init__(self, config: HeadConfig) -> None:
@@ -114,7 +115,7 @@ class Head(nn.Module):
         return v + w.sigmoid() * (i - v) + torch.tanh(r)
 
     def normalise(self, features: Sequence[Tensor]) -> None:
-        """Lets the encoders expect features of these means and deviations, channel by channel."""
+        """Makes the encoders standardise features by the means and deviations of these."""
         encoders = [part for part in self.encoders.modules() if isinstance(part, Encoder)]
         for encoder, f in zip(encoders, [*features, *features], strict=True):
             encoder.mean.copy_(f.mean(dim=(0, 2, 3)).view(1, -1, 1, 1))
@@ -147,7 +148,7 @@ class Encoder(nn.Module):
 
 
 class CrissCross(nn.Module):
-    """Both sources, one after the other along the batch; each is asked by the other."""
+    """Attention with queries from the other source; both are concatenated along the batch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -162,16 +163,16 @@ class CrissCross(nn.Module):
 
 
 def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each pixel's attention over its row and its column, (B, C, H, W).
+    """Attention of each pixel to its row and its column, (B, C, H, W).
 
-    softmax(q . k / sqrt(C)) over the W + H - 1 pixels in question, by plain matrix products. Rows
-    are taken in bands, so that the scores of all pixels are never held at once: memory grows as
-    the image does, and no faster.
+    It is softmax(q . k / sqrt(C)) over these W + H - 1 pixels, by plain matrix products. Rows are
+    processed in bands, so that the scores of all pixels are never in memory at once, and memory
+    grows only in proportion to the image.
     """
     batch, channels, height, width = q.shape
-    # A graph, whose sizes are symbols, takes them all at once.
+    # In an exported graph, sizes are symbols, and all rows are processed at once.
     spans = [slice(None)] if exporting() else _bands(batch, height, width)
-    # By row and by column, (B, H, W, C) and (B, W, H, C); once, not band by band.
+    # By row and by column, (B, H, W, C) and (B, W, H, C), copied once rather than for each band.
     q_rows, k_rows, v_rows = (x.permute(0, 2, 3, 1).contiguous() for x in (q, k, v))
     q_columns, k_columns, v_columns = (x.permute(0, 3, 2, 1).contiguous() for x in (q, k, v))
     itself = torch.eye(height, dtype=torch.bool, device=q.device)
@@ -180,7 +181,7 @@ def criss_cross(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     for rows in spans:
         in_row = (q_rows[:, rows] * scale) @ k_rows[:, rows].mT  # (B, band, W, W)
         in_column = (q_columns[:, :, rows] * scale) @ k_columns.mT  # (B, W, band, H)
-        # A pixel is in its row already, and is not counted twice.
+        # The pixel itself is in its row already, and must not count twice.
         in_column = in_column.masked_fill_(itself[rows], -torch.inf).transpose(1, 2)
         weights = torch.cat([in_row, in_column], dim=-1).softmax(dim=-1)
         of_row, of_column = weights.split([width, height], dim=-1)
@@ -195,7 +196,7 @@ def _bands(batch: int, height: int, width: int) -> list[slice]:
 
 
 class Plain(nn.Module):
-    """What the prior's features are compared with: convolutions of the same channels and scales."""
+    """A baseline for the prior's features: convolutions with the same channels and scales."""
 
     def __init__(self, c: HeadConfig) -> None:
         super().__init__()

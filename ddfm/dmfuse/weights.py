@@ -1,8 +1,9 @@
-"""The head's file: safetensors in half precision, whose metadata say all that is needed to use it.
+"""Reads and writes heads: safetensors in half precision, with metadata on how to use them.
 
-t, noise      what the features are read with
-prior         name and fingerprint of the prior that it was trained on
-network       the head's `HeadConfig`
+t, noise              timesteps and noise of the features
+prior, fingerprint    the prior that the head was trained on
+network               the head's `HeadConfig`
+loss                  the loss that it was trained with
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ KEY = "ddfm-dmfuse"
 
 
 def _whole(most: int) -> Callable[[Any], bool]:
-    """Whether a value is a whole number from 1 to `most`."""
+    """A check whether a value is an int from 1 to `most`."""
     return lambda value: type(value) is int and 1 <= value <= most
 
 
 def _several(check: Callable[[Any], bool], most: int = 16) -> Callable[[Any], bool]:
+    """A check whether a value is a list of 1 to `most` values that pass a check."""
     return lambda value: (
         isinstance(value, list) and 1 <= len(value) <= most and all(map(check, value))
     )
 
 
-# What each of the metadata must be.
+# A check for each entry of the metadata.
 _NETWORK: dict[str, Callable[[Any], bool]] = {
     "channels": _several(_whole(100_000)),
     "patch": _whole(64),
@@ -56,12 +58,12 @@ _ABOUT: dict[str, Callable[[Any], bool]] = {
     "fingerprint": lambda value: value is None or isinstance(value, str),
     "loss": lambda value: isinstance(value, str),
 }
-NOT_INSTALLED = "the weights of DMFuse are not installed; reinstall ddfm, or name some with head"
+NOT_INSTALLED = "the weights of DMFuse are not installed; reinstall ddfm, or set head (--head)"
 
 
 @dataclass(frozen=True)
 class About:
-    """What a head is, beside its weights."""
+    """The metadata of a head."""
 
     network: HeadConfig
     t: tuple[int, ...]
@@ -72,7 +74,7 @@ class About:
 
 
 def shipped_head() -> Path:
-    """The head that comes with ddfm."""
+    """The path of the head shipped with ddfm."""
     path = shipped("dmfuse.safetensors")
     if path is None:
         raise HostError(NOT_INSTALLED)
@@ -80,7 +82,7 @@ def shipped_head() -> Path:
 
 
 def save_head(path: Path, head: Head, about: About) -> None:
-    """Weights and metadata; the file appears whole."""
+    """Writes the weights and metadata of a head, atomically."""
     weights = {k: v.half().contiguous().cpu() for k, v in head.state_dict().items()}
     write_weights(path, weights, {KEY: json.dumps(asdict(about))})
 
@@ -98,11 +100,11 @@ def load_head(path: Path) -> tuple[Head, About]:
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read the head {path}: {error}") from None
     if text is None:
-        raise InputError(f"{path} is no head of DMFuse; train one with ddfm train-dmfuse")
+        raise InputError(f"{path} is not a head of DMFuse; train one with ddfm train-dmfuse")
     about = _about(json_object(text, f"the metadata of {path}"), path)
     try:
         with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about layers too narrow to have any weights
+            warnings.simplefilter("ignore")  # of layers that are too narrow to have any weights
             head = Head(about.network)
         head.load_state_dict(weights, assign=True)
     except (ValueError, RuntimeError) as error:
@@ -114,13 +116,13 @@ def load_head(path: Path) -> tuple[Head, About]:
     return head.eval().requires_grad_(False), about
 
 
-def _about(told: dict[str, Any], path: Path) -> About:
-    """What the metadata say, each of it of the kind that it must be, and nothing else."""
-    network = told.pop("network", None)
-    told.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
+def _about(entries: dict[str, Any], path: Path) -> About:
+    """The metadata, after checking that all entries are known, valid and complete."""
+    network = entries.pop("network", None)
+    entries.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
     if not isinstance(network, dict):
         raise InputError(f"the head {path} does not say what its network is")
-    for values, checks, made in ((network, _NETWORK, HeadConfig), (told, _ABOUT, About)):
+    for values, checks, made in ((network, _NETWORK, HeadConfig), (entries, _ABOUT, About)):
         for key, value in values.items():
             if key not in checks or not checks[key](value):
                 raise InputError(
@@ -130,11 +132,11 @@ def _about(told: dict[str, Any], path: Path) -> About:
         needed = {field.name for field in fields(made) if field.default is MISSING}
         if missing := sorted(needed - values.keys() - {"network"}):
             raise InputError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
-    return About(HeadConfig(**network), **told | {"t": tuple(told["t"])})
+    return About(HeadConfig(**network), **entries | {"t": tuple(entries["t"])})
 
 
 def check_prior(prior: Prior, about: About) -> None:
-    """Refuses a prior that has no features, or others than the head was trained on."""
+    """Refuses a prior without features, or with others than the head was trained on."""
     if about.network.plain:
         if prior.multiple % about.network.multiple:
             raise InputError(f"the prior {prior.name} works on too fine a grid for this head")

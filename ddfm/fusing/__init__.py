@@ -1,1 +1,1 @@
-"""The steps of fusing one group: its sources made ready, the run, and results that are pictures."""
+"""The steps of a fusion: `ready` prepares the sources, `run` fuses, `results` makes pictures."""

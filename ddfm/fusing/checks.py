@@ -1,6 +1,6 @@
-"""What can be refused before any work is done, and settings that depend on the prior.
+"""Checks of settings before any work is done, and settings that depend on the prior.
 
-torch is imported only where it is needed, since plans of folders are checked without it.
+torch is imported only where it is needed, since plans for folders are checked without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["check_attribution", "check_early", "check_number", "possible", "usua
 
 
 def check_early(config: FusionConfig, head: Any) -> None:
-    """Refuses what is wrong, as far as that is known before a prior is loaded."""
+    """Refuses settings that are known to be wrong before a prior is loaded."""
     if config.method == "dmfuse":
         from ddfm.dmfuse.fuse import OVERLAP
         from ddfm.numerics.tone import Tone
@@ -34,11 +34,11 @@ def check_early(config: FusionConfig, head: Any) -> None:
 
     find_sampler(config.resolved(config.usual_task).sampler)
     if head is not None:
-        raise InputError("a head is for method dmfuse; give --method dmfuse with it")
+        raise InputError("head (--head) is for method dmfuse; set method (--method dmfuse), too")
 
 
 def check_number(number: int, config: FusionConfig) -> None:
-    """Refuses more sources than the method and the likelihood take."""
+    """Refuses a number of sources that the method or the likelihood does not take."""
     if config.method == "dmfuse" and number != 2:
         raise InputError(f"dmfuse fuses two images, infrared and visible, not {number}")
     if number != 2 and config.likelihood != "default":  # which takes any number
@@ -56,11 +56,11 @@ def check_attribution(config: FusionConfig) -> None:
     knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
     if config.method == "dmfuse" or knows is Likelihood.attribution:
         name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
-        raise InputError(f"attribution: {name} does not know which source its result is from")
+        raise InputError(f"attribution: {name} does not know which source its result comes from")
 
 
 def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
-    """The configuration for a task, with a prior that has `length` timesteps."""
+    """The resolved configuration for a task, checked for a prior with `length` timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":
         return full
@@ -74,7 +74,7 @@ def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
 
 
 def usual_dtype(config: FusionConfig, device: torch.device) -> torch.dtype:
-    """Fast for a few steps from a first guess; elsewhere float32, as rounding would be visible."""
+    """The fast dtype for a loop with a warm start; else float32, as rounding would be visible."""
     import torch
 
     late = config.resolved(config.usual_task).start is not None

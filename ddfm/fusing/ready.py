@@ -1,4 +1,4 @@
-"""Sources made ready: read, restored where necessary, brought to one size, and aligned."""
+"""Prepares the sources: reads, restores, resizes and aligns them as necessary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pictures = tuple[Picture, ...]  # of one scene, two or more
 
 
 def task_of(pictures: Pictures, config: FusionConfig) -> str:
-    """The task that was asked for, or that these pictures suggest."""
+    """The task that was set, or the one that these pictures suggest."""
     if config.task != "auto":
         return config.task
     if not all(p.is_color for p in pictures):
@@ -41,7 +41,7 @@ def made_ready(
     """The sources, ready to be fused.
 
     Args:
-        resolved: gives the configuration for a task, which may only be known once they are read.
+        resolved: returns the configuration for a task, which may depend on the sources.
     """
     stage("reading the sources")
     if config.align == "once":
@@ -56,8 +56,8 @@ def made_ready(
     of_task = resolved(task_of(came, config))
     pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
     if moves or config.look:
-        stage("aligning" if moves else "looking whether the sources lie on each other")
-    laid = lay(
+        stage("aligning" if moves else "checking whether the sources are aligned")
+    aligned = lay(
         pictures,
         config.align,
         transform=config.found_transform(),
@@ -67,33 +67,33 @@ def made_ready(
     )
     words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
-        words += tuple(_said_of(*one, number))
-    return replace(laid, observed=observed, words=words + laid.words)
+        words += tuple(_warnings_of(*one, number))
+    return replace(aligned, observed=observed, words=words + aligned.words)
 
 
 def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
-    """What somebody should know who named no task, and gave a pair the other way round, or PET."""
+    """A warning if no task is set, and the order suggests a swapped pair, or PET with MRI."""
     if config.task == "auto" and [p.is_color for p in pictures] == [True, False]:
         first, second = (p.name for p in pictures)
         yield (
-            f"{first} is in colour and {second} in grey, but of infrared and visible, infrared "
-            "comes first; for PET or SPECT and MRI say task=medical (--task medical); "
-            "task=ir-visible (--task ir-visible) keeps the order as it is"
+            f"{first} is in colour and {second} is grey, but infrared comes first; for PET or "
+            "SPECT with MRI set task=medical (--task medical); to keep this order, set "
+            "task=ir-visible (--task ir-visible)"
         )
 
 
-def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
+def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
     """Warnings about a source that was restored."""
     if "noise_there" in found:
         yield (
-            f"{picture.name}: noise of {found['noise']:g} levels is said, and "
-            f"{found['noise_there']:g} found; fine texture goes with what is not there"
+            f"{picture.name}: the specified noise is {found['noise']:g} levels, but only "
+            f"{found['noise_there']:g} was found; the rest removes fine texture"
         )
     if "enlarged" in found:
         option = ("--scale-a 1", "--scale-b 1", "--as-is")[min(number, 2)]
         yield (
-            f"{picture.name} was enlarged {found['enlarged']:g} times, and is taken for what it "
-            f"was before; a scale of 1 ({option}) leaves it as it is"
+            f"{picture.name} was enlarged {found['enlarged']:g} times before, and is reduced to "
+            f"its original pixels; a scale of 1 ({option}) leaves it as it is"
         )
 
 
@@ -106,7 +106,7 @@ def _restored(
     *,
     guided: bool,
 ) -> tuple[Pictures, list[dict[str, Any]]]:
-    """The sources, restored, and what was found about each."""
+    """The restored sources, and what was found in each."""
 
     def clean(x: Tensor, level: float) -> Tensor:
         return model.tiled(config.tile, (x.shape[-2], x.shape[-1])).without_noise(x, level)
@@ -123,6 +123,6 @@ def _restored(
 
 
 def _as_fine(size: tuple[int, int], reference: tuple[int, int]) -> tuple[int, int]:
-    """The size for a picture that is aligned to a finer one; otherwise its own."""
+    """The size that brings a picture to the resolution of a finer reference; else its own."""
     scale = max(1.0, max(reference) / max(size))
     return round(scale * size[0]), round(scale * size[1])

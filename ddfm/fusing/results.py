@@ -1,4 +1,4 @@
-"""Results of a run, with the colour, the depth and the metadata of their sources."""
+"""Makes results from a run, with the colour, depth and metadata of their sources."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["results"]
 
 
 def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]:
-    """One for each group.
+    """The results of a run, one for each group.
 
     Args:
-        settings: what all of them were made with.
+        settings: those that all of them were made with.
     """
     config, size = run.config, run.size
     planes = run.fused[:, 0].float().cpu().numpy()
     done = []
-    for k, laid in enumerate(run.groups):
-        pictures = _quiet(laid.pictures, run, k)
+    for k, group in enumerate(run.groups):
+        pictures = _quiet(group.pictures, run, k)
         picture, words = with_metadata(
             in_color(planes[k], pictures, config.color, _shares(run, k)),
             pictures,
@@ -40,15 +40,18 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
             config.metadata_from,
             config.strip,
         )
-        about = dict(settings) | _about(laid, run.observed[k])
+        about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])
-        done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
+        done.append(Fusion(picture, about, snapshots, run.chosen[k], group.words + words, latents))
     return done
 
 
 def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
-    """Gives the shares of the sources in rows of the fused levels, if colours are mixed by them."""
+    """A function for the shares of the sources in the levels, if colours are mixed by them.
+
+    It takes a slice of rows.
+    """
     likelihood = run.likelihood
     if likelihood is None or run.config.task not in MIXED:
         return None
@@ -62,7 +65,7 @@ def _shares(run: Run, k: int) -> Callable[[slice], Tensor | None] | None:
 
 @torch.no_grad()
 def _quiet(pictures: Sequence[Picture], run: Run, k: int) -> tuple[Picture, ...]:
-    """The pictures, those in colour that had noise without the noise of their chroma."""
+    """The pictures; those in colour that had noise are without the noise in their chroma."""
     return tuple(
         with_quiet_colors(p, run.model.without_noise)
         if source.mean is not None and p.is_color
@@ -82,11 +85,15 @@ def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[
     return tuple(done)
 
 
-def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
-    names = [picture.name for picture in laid.pictures]
+def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
+    names = [picture.name for picture in group.pictures]
     noise = [round(source.level, 5) for source in sources]
-    digests = [picture.sha256 for picture in laid.pictures]
-    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
-    about |= {"observed": list(laid.observed)} if any(laid.observed) else {}
-    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
+    digests = [picture.sha256 for picture in group.pictures]
+    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": group.about}
+    observed = [
+        ({"noise": round(255 * source.level / 2, 2)} if source.mean is not None else {}) | found
+        for source, found in zip(sources, group.observed or [{}] * len(sources), strict=True)
+    ]
+    about |= {"observed": observed} if any(observed) else {}
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in group.pictures]
     return about | ({"levels": levels} if any(levels) else {})

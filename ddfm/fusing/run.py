@@ -1,7 +1,9 @@
-"""One run: groups of one size, one number and one task, by the loop or by the trained head.
+"""One run: fuses groups of sources together, by the loop or by the trained head.
 
-luminance of the sources -> a first guess, noised -> the prior's sampling loop, its every
-estimate rectified by the likelihood -> tone -> luminance of the result
+    luminance of the sources -> first guess, noised -> the prior's sampling loop, in which the
+    likelihood rectifies every estimate -> tone -> luminance of the result
+
+All groups of a run have sources of one size and number, and one task.
 """
 
 from __future__ import annotations
@@ -46,18 +48,18 @@ __all__ = ["Model", "Run", "run"]
 
 @dataclass(frozen=True)
 class Model:
-    """What a fusion computes with: a prior, its device, and the head of method dmfuse."""
+    """What a fusion computes with: a prior, its device, and DMFuse if that is the method."""
 
     prior: Prior
     device: torch.device
     dmfuse: DMFuse | None
 
     def tiled(self, tile: int | None, size: tuple[int, int]) -> Model:
-        """The same, with a prior that works in tiles if pictures of this size need it."""
+        """The same model, with a prior that works in tiles if pictures of this size need it."""
         return replace(self, prior=Tiled.if_needed(self.prior, tile, size))
 
     def without_noise(self, x: Tensor, level: float) -> Tensor:
-        """Luminance without its noise, by the prior, on the device of x."""
+        """Luminance without noise of this level, by the prior; on the CPU."""
         return denoised(self.prior, x.to(self.device), level).cpu()
 
 
@@ -69,8 +71,8 @@ class Run:
     observed: list[list[Observed]]
     config: ResolvedConfig
     model: Model
-    likelihood: Likelihood | None  # of DDFM
-    f: Tensor | None  # as the loop left it, (B, 1, H, W) about [-1, 1], with its padding
+    likelihood: Likelihood | None  # None for dmfuse
+    f: Tensor | None  # result of the loop, (B, 1, H, W) in about [-1, 1], with its padding
     fused: Tensor  # luminance, (B, 1, H, W) in [0, 1]
     chosen: list[Chosen]
 
@@ -80,7 +82,7 @@ class Run:
 
     @torch.no_grad()
     def attribution(self) -> Attribution | None:
-        """Which sources the one result of this run is from."""
+        """The attribution of the result, for a run of one group."""
         shares = None if self.likelihood is None else self.likelihood.attribution()
         if shares is None or self.f is None:
             return None
@@ -92,7 +94,7 @@ class Run:
 
     @torch.no_grad()
     def uncertainty(self, count: int) -> Uncertainty:
-        """How sure the one result is: by `count` fusions of samples of its sources."""
+        """The uncertainty of the result, for a run of one group, from `count` samples."""
         config, size, model = self.config, self.size, self.model
         steps = [2 * grey_step(picture.dtype) for picture in self.groups[0].pictures]
         found = self.groups[0].observed or [{}] * len(steps)
@@ -127,15 +129,15 @@ def run(
     watch: Watch,
     guess: np.ndarray | None = None,
 ) -> Run:
-    """Fuses groups together, from luminance to luminance."""
+    """Fuses groups together; `guess` is a first guess of the luminance, (H, W) in [0, 1]."""
     if model.dmfuse is not None and watch.trajectory:
-        raise InputError("dmfuse is one pass: no steps to keep (trajectory, --save-steps)")
+        raise InputError("dmfuse has one pass, and no steps to keep (trajectory, --save-steps)")
     size = groups[0].pictures[0].size
     model = model.tiled(config.tile, size)
     f: Tensor | None = None
     likelihood: Likelihood | None = None
     with watch:
-        observed = [_observed(laid.pictures, config, model) for laid in groups]
+        observed = [_observed(group.pictures, config, model) for group in groups]
         by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
         s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
         stage(f"fusing {size[1]} x {size[0]} pixels")
@@ -160,7 +162,7 @@ def _in_a_loop(
     guess: Tensor | None,
     seeds: list[int],
 ) -> tuple[Tensor, Likelihood]:
-    """Fused luminance in about [-1, 1], by DDFM, and the likelihood in its last state."""
+    """Fused luminance in about [-1, 1] by DDFM, and the likelihood in its final state."""
     # An option that is None keeps its default.
     options = {k: v for k, v in Tone.others(config.options).items() if v is not None}
     options |= {"balance": config.balance} if config.balance else {}
@@ -199,14 +201,14 @@ def _in_one_pass(
 
 
 def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model) -> list[Observed]:
-    """The sources as the likelihood sees them."""
+    """The sources as the likelihood takes them, with their noise removed if there is any."""
     prepared = getattr(find_likelihood(config.likelihood), "prepared", Likelihood.prepared)
     stage("estimating noise")
     observed = []
     known = observation_of_each(config.observations, len(pictures))
-    for picture, said in zip(pictures, known, strict=True):
+    for picture, observation in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        about = picture.size, config.clean, picture.clipped_noise, said.noise is not None
+        about = picture.size, config.clean, picture.clipped_noise, observation.noise is not None
         observed.append(observe(x, model.prior, *about))
     return observed
 
@@ -219,11 +221,11 @@ def _guess(guess: np.ndarray, size: tuple[int, int], model: Model) -> Tensor:
 
 
 def _padded(levels: np.ndarray, model: Model) -> Tensor:
-    """Levels (H, W) in [0, 1] as the prior takes them."""
+    """Levels (H, W) in [0, 1] as a padded plane on the device, as the prior takes them."""
     return padded(plane(levels), model.prior.multiple).to(model.device)
 
 
 def _noise_left(sources: Sequence[Observed], size: tuple[int, int]) -> float:
-    """The most noise that is left in a source after denoising."""
+    """The strongest noise that is left in any source that was denoised; 0 if none was."""
     means = [source.mean for source in sources if source.mean is not None]
     return max((noise_level(within(mean, size)) for mean in means), default=0.0)

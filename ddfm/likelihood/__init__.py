@@ -1,4 +1,4 @@
-"""Likelihoods: proximal steps with memory, one file each."""
+"""The likelihoods, one file each, and how they are made by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 
 def find_likelihood(likelihood: str | Callable[..., Any]) -> Callable[..., Any]:
-    """What makes a likelihood: ours or another package's by its name, or the caller's own."""
+    """The class or function that makes a likelihood, found by name or passed by the caller.
+
+    A name may be one of ours or one that another package provides.
+    """
     if isinstance(likelihood, str):
         return find_part("likelihood", likelihood, LIKELIHOODS)
     return likelihood
@@ -43,7 +46,7 @@ def find_likelihood(likelihood: str | Callable[..., Any]) -> Callable[..., Any]:
 def make_likelihood(
     likelihood: str | Callable[..., Any], sources: Sequence[Tensor], **options: Any
 ) -> Likelihood:
-    """A likelihood for a batch of pairs (or more sources), infrared first."""
+    """A likelihood for a batch of pairs, or of more sources; infrared comes first."""
     check_source_count(len(sources), likelihood)
     make = find_likelihood(likelihood)
     name = _name(likelihood)
@@ -61,7 +64,7 @@ def make_likelihood(
 
 
 def check_source_count(number: int, likelihood: str | Callable[..., Any]) -> None:
-    """Refuses more sources than the likelihood takes."""
+    """Raises InputError if the likelihood does not take this number of sources."""
     make = find_likelihood(likelihood)
     parameters = inspect.signature(make).parameters.values()
     if number != 2 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):

@@ -1,10 +1,10 @@
-"""What a likelihood is: a proximal step with memory.
+"""The interface of all likelihoods: a proximal step that keeps its state.
 
     likelihood(x0, sigma) -> x0
 
 takes the denoised estimate of the fused image, and returns one that agrees better with the
-sources. It is built for one batch of pairs and carries its state (latent weights,
-hyper-parameters, splitting variables), image by image, from step to step.
+sources. A likelihood is made for one batch of pairs. It carries its state (latent weights,
+hyper-parameters, splitting variables) from step to step, separately for each image.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ddfm.numerics.poisson import steepness
 
 __all__ = ["Likelihood", "Shares", "share_of"]
 
-REACH = 1.5  # pixels, over which a change is compared with the image
-LEAST = 1 / 127.5  # a grey level; less counts as nothing
+REACH = 1.5  # pixels; standard deviation of the window in which a change and the image are compared
+LEAST = 1 / 127.5  # one grey level, of levels from -1 to 1; avoids quotients of smaller values
 
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Shares, which sum to one at each pixel: of each source, and last of the prior.
+    """The share of each source, and last that of the prior, at each pixel; they sum to one.
 
     Attributes:
         levels, gradients: (B, K + 1, H, W) each.
@@ -43,10 +43,13 @@ class Shares:
     def with_change(
         self, f: Tensor, change: Tensor, change_of_gradients: Tensor | None = None
     ) -> Shares:
-        """Shares where the prior has made a change (B, 1, H, W), which f includes.
+        """These shares, with a share of the prior that is measured by what it changed.
 
         Args:
-            change_of_gradients: an image with the gradients of the change, if they differ.
+            f: the fused image, which includes the change.
+            change: (B, 1, H, W), what the prior changed.
+            change_of_gradients: an image with the gradients that the prior changed, if these are
+                not the gradients of `change`.
         """
         levels, gradients = share_of(change, f)
         if change_of_gradients is not None:
@@ -55,15 +58,15 @@ class Shares:
 
     @classmethod
     def of_sources(cls, levels: Tensor, gradients: Tensor) -> Shares:
-        """Shares of the sources alone, (B, K, H, W), and none of the prior."""
+        """The shares of the sources, (B, K, H, W), with 0 for the prior."""
         nothing = torch.zeros_like(levels[:, :1])
         return cls(torch.cat([levels, nothing], 1), torch.cat([gradients, nothing], 1))
 
 
 def share_of(change: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-    """How large a change is, relative to the levels of f above black, and to its gradients.
+    """The size of a change, relative to the levels of f above black, and to the gradients of f.
 
-    |c| / (|c| + |f|), of means over a few pixels.
+    Both are |c| / (|c| + |f|), where |c| and |f| are averaged over a few pixels.
     """
     level = smooth(change, REACH).abs()
     of_levels = level / (level + smooth(f + 1, REACH).clamp(min=LEAST))
@@ -77,17 +80,18 @@ def _beside(share: Tensor, others: Tensor) -> Tensor:
 
 
 class Likelihood(ABC):
-    """Base of all likelihoods; `step` is all that one must have.
+    """Base class of all likelihoods; a subclass must define `step` only.
 
     Args:
-        sources: two or more, luminance, (B, 1, H, W) in [-1, 1]. Of two the first is the infrared
-            one (or MRI, ...), i in the paper's letters, and the second the visible one, v.
+        sources: luminance of two or more sources, (B, 1, H, W) in [-1, 1]. Of two, the first is the
+            infrared image (or MRI, ...), i in the paper's letters, and the second is the visible
+            image, v.
 
     Attributes:
-        recipe: the defaults of the loop around it: sampler, steps, start, clean and clip of
+        recipe: defaults for the loop: `sampler`, `steps`, `start`, `clean` and `clip` of
             `ddfm.FusionConfig`.
-        noise: (B,), the standard deviation of the noise left in the sources, 0 where they are
-            clean, for likelihoods that weigh the prior by it.
+        noise: (B,), the standard deviation of the noise left in the sources, 0 for clean ones. A
+            likelihood may weight the prior by it.
     """
 
     recipe: ClassVar[Mapping[str, Any]] = {}
@@ -105,15 +109,15 @@ class Likelihood(ABC):
         self.noise = torch.zeros(self.shape[0])
 
     def __call__(self, x0: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """One step, in the dtype and on the device of x0 (FFTs need at least float32).
+        """One step, on the device of x0 and in its dtype (at least float32, which FFTs need).
 
-        It works on luminance. What it changes there is added to R, G and B of a colour image alike,
-        which leaves the chroma untouched.
+        The step works on luminance. In a colour image, the change is added equally to R, G and B,
+        which keeps the chroma.
 
         Args:
             x0: the estimate to rectify, (B, C, H, W), grey or RGB.
-            sigma: (B,), the noise that the prior removed, sigma_t / alpha_t, for likelihoods that
-                weigh their evidence by it.
+            sigma: (B,), standard deviation of the noise that the prior removed, sigma_t / alpha_t.
+                A likelihood may weight its evidence by it.
         """
         f = self.to_luma(x0)
         if f.shape != self.shape:
@@ -127,15 +131,15 @@ class Likelihood(ABC):
 
     @staticmethod
     def prepared(plane: np.ndarray) -> np.ndarray:
-        """A source's luminance in [0, 1] as the likelihood is to see it."""
+        """The luminance of a source, in [0, 1], in the form that the likelihood needs."""
         return plane
 
     def to_luma(self, x0: Tensor) -> Tensor:
-        """What `step` is given of an image."""
+        """The luminance of an image, as `step` takes it."""
         return luminance(x0)
 
     def from_luma(self, change: Tensor) -> Tensor:
-        """What to add to R, G and B for a change that `step` made."""
+        """What to add to R, G and B for a change of luminance made by `step`."""
         return change
 
     @property
@@ -147,33 +151,33 @@ class Likelihood(ABC):
         return self.sources[1]
 
     def first_guess(self) -> Tensor:
-        """A fused image from the sources alone, from which a warm start begins."""
+        """A fused image from the sources alone, with which a warm start begins."""
         return sum(self.sources[1:], self.sources[0]) / len(self.sources)
 
     def finish(self, f: Tensor) -> Tensor:
-        """Luminance in [0, 1] of the sampler's result, (B, 1, H, W) about [-1, 1]."""
+        """Luminance in [0, 1] from the sampler's result, (B, 1, H, W) in about [-1, 1]."""
         return ((f + 1) / 2).clamp(0, 1)
 
     def needs_prior(self, sigma: Tensor) -> bool:
-        """Whether the prior's estimate at noise sigma (B,) has weight; if not, it is not asked."""
+        """Whether the prior has any weight at noise sigma (B,); if not, it is not evaluated."""
         return True
 
     def shares(self, rows: slice = slice(None)) -> Tensor | None:
-        """The share of each source in the fused levels, (B, K, H, W), in these rows, if known."""
+        """The share of each source in the fused levels, (B, K, H, W), if known; for these rows."""
         return None
 
     def attribution(self) -> Shares | None:
-        """Which sources the last estimate has its levels and gradients from, if known."""
+        """From which sources the last estimate has its levels and gradients, if known."""
         return None
 
     def again(self, *sources: Tensor) -> Tensor | None:
-        """What the last estimate would be with other sources of the same scene, without the prior.
+        """The last estimate for other sources of the same scene, without the prior.
 
-        For a likelihood of one group: (N, 1, H, W), of sources of that shape. None if the loop has
-        to be run again.
+        Only for a likelihood whose batch is one pair (or group) of sources. The sources given here,
+        and the result, are (N, 1, H, W). None if the loop has to be run again.
         """
         return None
 
     @abstractmethod
     def step(self, f: Tensor, sigma: Tensor) -> Tensor:
-        """The step itself, with f and the sources in one dtype."""
+        """The step itself: luminance in, luminance out; f and the sources have one dtype."""

@@ -1,64 +1,81 @@
-r"""The default likelihood: evidence in levels and in gradients, and latent choices between sources.
+r"""The default likelihood: levels and gradients of the sources, weighed as evidence, fused by EM.
 
-The fused image is f, the prior's estimate of it x0, and the labels z_k say, at each pixel, which of
-the K sources its gradients are from. The log-posterior is
+Two things are unknown: the fused image f, and the labels z, where z_k is the probability, at each
+pixel, that the gradients of f are those of source s_k, one of K. EM raises the log-posterior
 
-    log p(f, z) = - sum a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
-                        + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2                   (1)
+    log p(f, z) = - sum [ a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
+                          + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2 ]               (1)
 
-The labels are probabilities, sum_k z_k = 1; S smooths over a pixel; the last term keeps f between
-black and white. Each pass of EM climbs (1), first to its maximum in z, then upwards in f:
+where sum_k z_k = 1 at each pixel, the outer sum is over pixels, and (x)_+ = max(x, 0). The terms
+favour, in this order,
+
+- levels of f near u, which is chosen from the sources (weight a);
+- levels near x0, the prior's estimate of f (weight rho);
+- gradients near g_k, where source k is the one that the labels select (weight W); S smooths the
+  labels over a pixel;
+- labels near pi_k, their probabilities before f is known (temperature t);
+- levels between black (-1) and white (1).
+
+One pass of EM maximises (1) over z, and then raises it by a new f:
 
     E:  z_k  proportional to  pi_k exp(-S (W |grad f - g_k|^2) / t)                           (2)
     M:  (a + rho + grad' W grad) f = a u + rho x0 + grad' W sum_k (S z)_k g_k                 (3)
 
-Where f is beyond black or white, (3) has STIFF on both sides. It is solved by a few conjugate
-gradients from the last f, with a shorter step where the full one would not climb.
+Where f is beyond black or white, the last term of (1) adds STIFF to the factor of f in (3), and
+STIFF times the limit (1 or -1) to the right side. A few conjugate gradients solve (3), starting
+from the last f; if the full step would lower (1), a shorter one is made.
 
-Everything else is computed once, from the sources s_k:
+The rest depends on the sources alone and is computed once:
 
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k))                           (4)
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
     g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
     pi_k = (1 - c) softmax_k(p log e_k - phi (u - s_k)_+^2 + full [s_k is white] + ODDS b_k)
-                + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt b_k)_+^2)),   c = sum_k c_k         (6)
+                + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt h_k)_+^2)),   c = sum_k c_k         (6)
     V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
 
-with the energies e_k = S |grad s_k|^2 and b_k = S |B grad s_k|^2, B being a blur of two pixels.
+B is a blur by two pixels. e_k = S |grad s_k|^2 and h_k = S |B grad s_k|^2 are the energies of the
+gradients of source k, in full and without what is finer than B. b_k is the caller's preference, see
+below. a = alpha, kappa, faint, p, phi, full, edge and learn are parameters of `EvidenceLikelihood`.
 
-Levels (4). R smooths widely, but within contours of the sources, so that a region takes its level
-from one of them; where the sources show one thing in two ways, R is narrow.
+Levels (4). r_k is the share of source k in the level of a pixel. R smooths the saliency widely but
+stops at edges of the sources, so that a whole region takes its level from one source. Where the
+sources show the same thing in different ways (medical images, focus stacks), R is a narrow Gaussian
+instead. For the saliency "sharp", R is replaced by its logarithm.
 
-Gradients (5). A label brings the faint texture of the other sources along (m); q <= 1 keeps d_k no
-stronger than the strongest source.
+Gradients (5). m_j is near 1 where the gradients of s_j are faint: d_k includes the faint texture of
+the other sources. q <= 1 limits it to the strength of the strongest source.
 
-Labels (6). Gradients are expected to be from the source that has more of them (p), and not from one
-that is darker than the level chosen (phi). Medical images show one thing in different brightness:
-their phi is 0, and only where a source is white to the full, and may be brighter than it can show,
-are gradients of the others not expected (full).
+Labels (6). A gradient is expected from the source with the most of it (p), and less from a source
+that is darker than the chosen level u (phi). Medical images may show the same thing in opposite
+brightness, so phi is 0 for them. There, a source that is saturated at white may be brighter than it
+can show, and the gradients of the others are not expected at that place (full).
 
-Weights (7). Strong edges, where gradients of several sources make no image, give way, which shows
-least there. Misfits are judged by the contrast that is there (t).
+Weights (7). At strong edges, W is small: the gradients of several sources do not fit together in
+one image, and the error shows least at an edge. The temperature t measures misfits against the
+contrast at that place.
 
 Targets. T_k is the probability that a pixel belongs to a target of source k
-(`ddfm.likelihood.targets`). Blurred by B, the gradients of a target are its source's, whichever
-source has the finer detail; an outline that is itself finer than B is its source's, too (c_k). On
-its targets, s_k in d_k is replaced by max(s_k, min(median s_k, max_j s_j)): where another source is
-brighter, contrast counts from the middle of its own source, or else a cold sky would cast black
-shadows on a bright one. On targets of the first source a is 0 and W is 1: only contrast counts, and
-what surrounds the target gives way.
+(`ddfm.likelihood.targets`). The coarse gradients of a target, blurred by B, are always those of its
+source in (5), whichever source has the finer detail. So is an outline that is finer than B: c_k in
+(6) is the probability of one. On the targets of source k, s_k in d_k is replaced by
+max(s_k, min(median s_k, max_j s_j)): where another source is brighter, contrast is measured from
+the median of s_k, since a cold sky would otherwise cast black shadows on a bright one. On targets
+of the first source, a is 0 and W is 1: only contrast counts, and the surroundings adapt to it.
 
-The prior. rho = lam noise^2 / sigma^2, for the noise that was found in the sources. It is 0 for
-clean sources, whose prior need not be asked, and is taken as 0 below LEAST, at the first steps of
-the loop: the prior's estimate is blurred there, and fusions of sources with noise of 15 and 25
-levels come as near to those of the clean ones without it.
+The prior. rho = lam noise^2 / sigma^2, where noise is the standard deviation of the noise left in
+the sources, and sigma that of the noise which the prior removed from f. If the sources are clean,
+rho is 0 and the prior need not be evaluated. Below LEAST, in the first steps of the loop, rho is
+set to 0: x0 is blurred there, and for sources with noise of 15 and 25 grey levels, the fusions
+without it come as close to those of the clean sources.
 
-The caller's preference. b is REACH balance |balance| for the second of two sources, and as much
-below 0 for the first: finest around 0. Targets are kept whatever is preferred.
+The caller's preference. b_k is REACH balance |balance| for the second of two sources, and minus
+that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
-(4) is computed in `levels`, (5) to (7) and the labels in `gradients`, beside this file. Of a large
-picture, only what the M-step needs everywhere is kept, a plane each: u, W, a, and the expected
-gradient. g_k, pi_k and z_k, one for each source, are made anew in every pass, some rows at a time.
+`levels`, beside this file, computes (4); `gradients` computes (2) and (5) to (7). For a large
+picture, only the planes that the M-step needs as a whole are kept: u, W, a and the expected
+gradient, sum_k (S z)_k g_k. The planes of each source (g_k, pi_k, z_k) are recomputed in every
+pass, a band of rows at a time.
 """
 
 from __future__ import annotations
@@ -79,31 +96,31 @@ from ddfm.numerics.poisson import PoissonSolver, adjoint, grad
 
 __all__ = ["EvidenceLikelihood"]
 
-STIFF = 0.3
-REACH = 0.4  # of a preference, as saliency, of levels from -1 to 1
-LEAST = 0.1  # of rho
-PASSES = 3  # of the conjugate gradients, which go on from the last f
+STIFF = 0.3  # weight of the penalty on levels beyond black and white
+REACH = 0.4  # saliency that a full preference adds, in levels from -1 to 1
+LEAST = 0.1  # a smaller rho is set to 0
+PASSES = 3  # conjugate gradient steps in each M-step
 
 
 class EvidenceLikelihood(Likelihood):
-    """Evidence in levels and gradients of any number of sources, a target's source first.
+    """Fuses two or more sources by the evidence of their levels and gradients.
 
     Args:
-        sources: luminance (B, 1, H, W) in [-1, 1] each, two or more.
-        saliency: what makes a source give a region its level: "stands out" from its median (and is
-            bright, see `beta`), is well "exposed", or is "sharp".
-        alpha: a, the weight of levels against gradients.
-        width: reach of R, as a fraction of the shorter side.
-        kappa: how sharply regions choose their level.
-        beta: preference for brightness.
-        p: how strongly gradients are taken from the source that has more of them.
+        sources: luminance, (B, 1, H, W) in [-1, 1] each, the one whose targets matter most first.
+        saliency: which source gives a region its level: the one that "stands out" most from its own
+            median (and is bright, see `beta`), that is best "exposed", or most "sharp".
+        alpha: a, the weight of levels relative to gradients.
+        width: range of R, as a fraction of the shorter side.
+        kappa: how sharply a region chooses one source for its level.
+        beta: preference for brightness in the saliency "stands out".
+        p: how strongly gradients are taken from the source that has the most of them.
         phi: how strongly the texture of a source is rejected where it is darker than u.
         full: how strongly the texture of the others is rejected where a source is white.
-        learn: how far the labels follow the misfit of f.
+        learn: how closely the labels follow the misfit of f.
         faint: size of gradients that are kept from all sources.
-        edge: size of gradients that bound regions, and that give way to others.
-        theta: how many deviations a target stands out by; 0 for sources without targets.
-        lam: weight of the prior; at 0 it is never asked.
+        edge: size of gradients that bound regions, and from which W falls.
+        theta: how many standard deviations a target stands out by; 0 looks for no targets.
+        lam: weight of the prior; at 0 it is never evaluated.
         balance: which of two sources is preferred, from -1 (the first) to 1 (the second).
     """
 
@@ -139,19 +156,19 @@ class EvidenceLikelihood(Likelihood):
         self._choosing = Choosing(saliency, width, kappa, beta, edge, preference)
         self._weighing = Weighing(alpha, p, phi, full, learn, faint, edge, preference)
         self.f: Tensor | None = None
-        self._before: Tensor | None = None  # the f of the last E-step
+        self._before: Tensor | None = None  # the f that the last E-step started from
         self._last: tuple[Tensor, Tensor] | None = None  # x0 and rho of the last M-step
         self._read_as: tuple[torch.device, torch.dtype] | None = None
         self._solve = PoissonSolver()
 
     def first_guess(self) -> Tensor:
-        """What the sources say without any prior, the labels being pi."""
+        """The fused image without the prior, with pi as the labels."""
         self._read_sources()
         towards = self._gradients_at(None)
         f = self._solved_evenly(towards)
         f = self._m_step(towards, f, f, torch.zeros_like(self.u[..., :1, :1]))
         if self.f is None:
-            self.f = f  # which the first step goes on from
+            self.f = f  # the first step starts from it
         return f
 
     def needs_prior(self, sigma: Tensor) -> bool:
@@ -169,19 +186,19 @@ class EvidenceLikelihood(Likelihood):
         if sigma is not None and self.needs_prior(sigma):
             rho = self._rho(sigma).to(x0).view_as(rho)
             self._last = x0, rho
-        # The E-step is at the last f, not at x0, which is blurred at high noise levels and would
-        # give all gradients to the flatter source.
+        # The E-step uses the last f, not x0: at high noise levels x0 is blurred, and all gradients
+        # would be assigned to the flatter source.
         self._before = f
         self.f = self._m_step(self._gradients_at(f), f, x0, rho)
         return self.f
 
     @property
     def z(self) -> Tensor | None:
-        """The labels (B, K, H, W) that the last step expected."""
+        """The labels (B, K, H, W) of the last E-step."""
         return None if self._before is None else self.evidence().labels(self._before)
 
     def objective(self, f: Tensor, z: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        """The log-posterior (1) per image, rho being (B, 1, 1, 1)."""
+        """The log-posterior (1) of each image; rho is (B, 1, 1, 1)."""
         evidence = self.evidence()
         misfit = (smooth(z, GRAIN) * evidence.misfits(f)).sum(dim=1, keepdim=True)
         unlike = (z * (z.clamp(min=1e-30) / evidence.pi).log()).sum(1, keepdim=True)
@@ -194,9 +211,10 @@ class EvidenceLikelihood(Likelihood):
         return band.within(self.levels.responsibilities(band))
 
     def attribution(self) -> Shares | None:
-        """Levels by r, except on targets, which are of the first source; gradients by the labels.
+        """The shares of levels are r, and those of gradients follow from the labels.
 
-        The share of the prior is what the last M-step changes because of it.
+        On targets of the first source, all of the level is ascribed to it. The share of the prior
+        is measured by what it changes in the last M-step.
         """
         if self.f is None or (z := self.z) is None:
             return None
@@ -213,9 +231,10 @@ class EvidenceLikelihood(Likelihood):
         return sources.with_change(self.f, self.f - without)
 
     def again(self, *sources: Tensor) -> Tensor | None:
-        """One pass with other sources, but with the same regions and targets.
+        """One pass with other sources, but the same regions and targets.
 
-        It starts from the last f, plus what the sources change in a solution with even weights.
+        It starts from the last f, plus the difference that the sources make to the solution of (3)
+        with W = 1.
         """
         if self.f is None:
             return None
@@ -227,7 +246,7 @@ class EvidenceLikelihood(Likelihood):
         return other.step(other.f, None)
 
     def evidence(self, band: Band = WHOLE) -> Gradients:
-        """(5) to (7), in the wide rows of a band."""
+        """The terms (5) to (7), for the wide rows of a band."""
         self._read_sources()
         if self._all_of_it is not None:
             return self._all_of_it
@@ -239,7 +258,7 @@ class EvidenceLikelihood(Likelihood):
         return [band.around(s) for s in self.sources], band.around(self.u), T
 
     def _read_sources(self) -> None:
-        """Computes (4) to (7), once for each device and dtype of the sources."""
+        """Computes (4) to (7); again only if the device or dtype of the sources has changed."""
         like = self.sources[0]
         if self._read_as == (like.device, like.dtype):
             return
@@ -251,7 +270,7 @@ class EvidenceLikelihood(Likelihood):
         self._weigh()
 
     def _weigh(self) -> None:
-        """Computes u, W and a of the whole picture, once levels and targets are known."""
+        """Computes u, W and a for the whole picture, from the known regions and targets."""
         count = len(self.sources)
         self.u = self.levels.of(self.sources)
         self._bands = bands(self.u, AROUND, count)
@@ -267,11 +286,11 @@ class EvidenceLikelihood(Likelihood):
             self.W[..., band.rows, :], self.a[..., band.rows, :] = band.within(W), band.within(a)
 
     def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
-        """Solves (3) as if W were 1, and black and white were no limits."""
+        """Solves (3) with W = 1, without the prior, and without limits at black and white."""
         return self._solve(self.alpha, adjoint(*towards).add_(self.alpha * self.u))
 
     def _gradients_at(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The gradient expected of f: by the E-step at f, or by pi where there is no f yet."""
+        """The expected gradient of f: with the labels of the E-step at f, or with pi without f."""
 
         def expected(band: Band) -> tuple[Tensor, Tensor]:
             evidence = self.evidence(band)
@@ -290,7 +309,7 @@ class EvidenceLikelihood(Likelihood):
         return right, below
 
     def _m_step(self, towards: tuple[Tensor, Tensor], f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:
-        """Solves (3) from f on, towards these gradients."""
+        """Solves (3) for the expected gradient `towards`, starting from f."""
         right, below = towards
 
         def held(band: Band) -> Tensor:
@@ -304,7 +323,7 @@ class EvidenceLikelihood(Likelihood):
             return side
 
         def lost(length: float) -> Tensor:
-            """The part of -(1) that depends on f, after this length of the way."""
+            """The part of -(1) that depends on f, at f + length * way."""
 
             def of(band: Band) -> Tensor:
                 there = band.around(f) + length * band.around(way)
@@ -319,7 +338,8 @@ class EvidenceLikelihood(Likelihood):
         way = self._solve.weighted(
             in_bands(held, f, 0), self.W, in_bands(right_side, f, 1), f, PASSES
         ).sub_(f)
-        # Levels may have gone beyond black and white on the way, which (3) does not know.
+        # (3) uses the range of the f it started from. If levels left that range on the way, the
+        # full step may lower (1).
         before = lost(0.0)
         best = torch.zeros_like(before)
         for length in (0.25, 0.5, 1.0):
@@ -327,7 +347,7 @@ class EvidenceLikelihood(Likelihood):
         return way.mul_(best).add_(f)
 
     def _of_levels(self, f: Tensor, x0: Tensor, rho: Tensor, band: Band) -> Tensor:
-        """The terms of -(1) in levels, f being the wide rows of a band."""
+        """The terms of -(1) in the levels; f holds the wide rows of a band."""
         beyond = (f.abs() - 1).clamp(min=0)
         a, u = band.around(self.a), band.around(self.u)
         return a * (f - u) ** 2 + rho * (f - band.around(x0)) ** 2 + STIFF * beyond**2

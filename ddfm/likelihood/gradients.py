@@ -1,6 +1,6 @@
-"""Gradients of the sources, and the labels between them: (5) to (7) of `ddfm.likelihood.evidence`.
+"""Gradients of the sources, their labels and weights: (5) to (7) of `ddfm.likelihood.evidence`.
 
-Also the E-step (2), and the gradient that the labels let expect of f.
+The E-step (2) is here, too, and the gradient of f that is expected given the labels.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from ddfm.numerics.poisson import grad
 
 __all__ = ["AROUND", "GRAIN", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
 
-TINY = 4e-7  # gradients of a third of a grey level: keeps quotients finite where all is flat
-GRAIN = 0.86  # of S, pixels
-CONTRAST = 2.0  # of B, pixels
-WHITE = 0.9  # where levels begin to count as white to the full, which they do at 1
-ODDS = 6.0  # of a preference, in the logarithm of odds
-# How many pixels away the expected gradient of a pixel depends on.
+TINY = 4e-7  # energy of a twelfth of a grey level; keeps quotients finite in flat areas
+GRAIN = 0.86  # standard deviation of S, pixels
+CONTRAST = 2.0  # standard deviation of B, pixels
+WHITE = 0.9  # level at which a source begins to count as white; at 1 it does so fully
+ODDS = 6.0  # what a preference b of 1 adds to log pi
+# The expected gradient of a pixel depends on sources up to this many pixels away.
 AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)
 
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """Evidence of the gradients, in a picture or some rows of it.
+    """The evidence of the gradients, for a picture or some rows of it.
 
     Attributes:
         right, below: g_k, (B, K, H, W) each.
-        pi: pi_k, (B, K, H, W), the prior of the labels.
+        pi: pi_k, (B, K, H, W), the prior probability of the labels.
         W, a: weights of gradients and of levels, (B, 1, H, W) each.
         t: the temperature of the labels, likewise.
     """
@@ -54,7 +54,7 @@ class Gradients:
         return self.W * ((right - self.right) ** 2 + (below - self.below) ** 2)
 
     def expected(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient that labels let expect of f, sum_k (S z)_k g_k."""
+        """The expected gradient of f given the labels, sum_k (S z)_k g_k."""
         z = smooth(z, GRAIN)
         right = (z * self.right).sum(dim=1, keepdim=True)
         return right, (z * self.below).sum(dim=1, keepdim=True)
@@ -62,10 +62,10 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Weighing:
-    """How the gradients of sources are weighed; the numbers are those of `EvidenceLikelihood`.
+    """Weighs the gradients of sources; its parameters are those of `EvidenceLikelihood`.
 
     Attributes:
-        preference: b of the second of two sources, and -b of the first.
+        preference: b_k of the second of two sources; that of the first is minus this.
     """
 
     alpha: float
@@ -83,9 +83,9 @@ class Weighing:
         """The evidence of sources (B, 1, H, W).
 
         Args:
-            u: the level chosen, (B, 1, H, W).
-            T: their targets, (B, K, H, W), if any.
-            middles: their medians, which are needed where there are targets.
+            u: the chosen level, (B, 1, H, W).
+            T: probability of the targets of each source, (B, K, H, W), or None without targets.
+            middles: the medians of the sources, needed only with targets.
         """
         s = torch.cat(list(sources), dim=1)
         right, below, energy = _with_energy(s)
@@ -100,7 +100,7 @@ class Weighing:
         return Gradients(right, below, pi, W, a, W * strongest / self.learn)
 
     def weights(self, sources: Sequence[Tensor], T: Tensor | None) -> tuple[Tensor, Tensor]:
-        """W and a alone."""
+        """W and a, without the rest of the evidence."""
         energies = torch.cat([energy_of(s) for s in sources], dim=1)
         return self._weights(energies.amax(dim=1, keepdim=True), T)
 
@@ -123,12 +123,12 @@ class Weighing:
         if T is not None:
             _share_contrast(right, T)
             _share_contrast(below, T)
-            right[..., -1] = 0  # no step leads out of the picture
+            right[..., -1] = 0  # there is no gradient across the border
             below[..., -1, :] = 0
         return right, below
 
     def _weights(self, strongest: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor]:
-        """W of (7), and a."""
+        """W of (7), and a, both as changed by targets of the first source."""
         W = self._mildness(strongest)
         a = torch.full_like(W, self.alpha)
         if T is None:
@@ -148,11 +148,11 @@ class Weighing:
         return pi / pi.sum(dim=1, keepdim=True)
 
     def _mildness(self, energy: Tensor) -> Tensor:
-        """(1 + energy / edge^2)^(-1/2) of (7)."""
+        """V of (7), (1 + energy / edge^2)^(-1/2)."""
         return (1 + energy / self.edge**2).rsqrt()
 
     def _faintness(self, size: Tensor) -> Tensor:
-        """m of (5)."""
+        """m of (5), for gradients of this size."""
         return self.faint / (self.faint + size)
 
 
@@ -162,7 +162,7 @@ def energy_of(s: Tensor) -> Tensor:
 
 
 def preferring(logs: Tensor, b: float) -> Tensor:
-    """Logarithms (B, K, H, W), plus b for the second of two sources, minus b for the first."""
+    """Adds -b to the first of two sources and b to the second; where b is 0, K may be any."""
     return logs + logs.new_tensor([-b, b]).view(1, 2, 1, 1) if b else logs
 
 
@@ -172,13 +172,13 @@ def _with_energy(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _energy_beyond(right: Tensor, below: Tensor, energy: Tensor) -> Tensor:
-    """(sqrt e_k - sqrt b_k)_+^2 of (6): the energy of what is finer than B."""
+    """(sqrt e_k - sqrt h_k)_+^2 of (6): the energy of what is finer than B."""
     wide = smooth(right, CONTRAST).square_().add_(smooth(below, CONTRAST).square_())
     return (energy.sqrt() - smooth(wide, GRAIN).sqrt_()).clamp_(min=0).square_()
 
 
 def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -> None:
-    """Replaces the gradients of s_k on its targets by those of max(s_k, ...), see (5), in place."""
+    """On targets, replaces s_k in d_k of (5) by max(s_k, min(median s_k, max_j s_j)); in place."""
     most = torch.minimum(middles, s.amax(dim=1, keepdim=True))
     lifted = grad(torch.maximum(s, most))
     right.lerp_(lifted[0], T)
@@ -186,12 +186,13 @@ def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -
 
 
 def _with_others(part: Tensor, m: Tensor) -> Tensor:
-    """The gradient of each source, plus the faint ones of the others."""
+    """The gradients of each source along one axis, plus the faint ones of the others."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
 
 
 def _share_contrast(part: Tensor, T: Tensor) -> None:
     """Turns d_k into g_k of (5), along one axis, in place."""
-    wide = F.pad(smooth(part[:, 1:] - part[:, :1], CONTRAST), (0, 0, 0, 0, 1, 0))  # less B d_1
+    # B d_k - B d_1, which is 0 for the first source: B d_1 cancels in (5).
+    wide = F.pad(smooth(part[:, 1:] - part[:, :1], CONTRAST), (0, 0, 0, 0, 1, 0))
     part += (T * wide).sum(dim=1, keepdim=True) - T.sum(dim=1, keepdim=True) * wide

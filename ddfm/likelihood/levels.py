@@ -1,4 +1,4 @@
-"""Which source has the level, region by region: (4) of `ddfm.likelihood.evidence`."""
+"""Which source gives each region its level: (4) of `ddfm.likelihood.evidence`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ddfm.numerics.regions import GRID, from_grid, on_grid, smoothed_on_grid
 __all__ = ["Choosing", "Levels", "middles_of"]
 
 SALIENCIES = ("stands out", "exposed", "sharp")
-AROUND = 1 + reach_of(GRAIN)  # rows that a saliency looks at, at most
+AROUND = 1 + reach_of(GRAIN)  # most rows above and below a pixel that its saliency depends on
 
 
 @dataclass(frozen=True)
 class Choosing:
-    """How levels are chosen; the numbers are those of `EvidenceLikelihood`.
+    """How levels are chosen; the parameters are those of `EvidenceLikelihood`.
 
     Attributes:
-        preference: b of the second of two sources, and -b of the first.
+        preference: b_k of the second of two sources; that of the first is minus this.
     """
 
     saliency: str
@@ -54,22 +54,22 @@ class Choosing:
 class Levels:
     """The responsibilities r of sources (B, 1, H, W), and the level u that follows from them.
 
-    What depends on the whole picture is computed once, the rest for the rows that are asked for.
+    What depends on the whole picture is computed once; the rest is computed for a band of rows.
 
     Args:
-        middles: medians of the sources, needed for the saliency "stands out".
+        middles: medians of the sources, needed only for the saliency "stands out".
     """
 
     def __init__(self, sources: Sequence[Tensor], middles: Sequence[Tensor], how: Choosing) -> None:
         self.how = how
         self._sources, self._middles = sources, middles
         self._shape = sources[0].shape
-        # The width of R in pixels, where it is too small for the grid.
+        # The width of R in pixels, for an R that is too narrow for the coarse grid.
         self._narrow = max(how.width * min(self._shape[-2:]), 0.3)
         self._regions = self._on_grid() if how.width * GRID >= 1 else None
 
     def of(self, sources: Sequence[Tensor]) -> Tensor:
-        """u, of sources (B, 1, H, W)."""
+        """u for sources (B, 1, H, W), which may differ from those that r was found from."""
 
         def level(band: Band) -> Tensor:
             s = torch.cat([band.around(s) for s in sources], dim=1)
@@ -79,18 +79,18 @@ class Levels:
 
     @property
     def reach(self) -> int:
-        """How many rows away a pixel depends on, apart from the whole picture."""
+        """How many rows away r of a pixel depends on the sources; 0 if the grid has all of it."""
         return 0 if self._regions is not None else reach_of(self._narrow) + AROUND
 
     def responsibilities(self, band: Band = WHOLE) -> Tensor:
-        """r (B, K, H, W), in the wide rows of a band."""
+        """r (B, K, H, W), for the wide rows of a band."""
         R = self.regions(band)
         if self.how.saliency == "sharp":
             R = R.clamp(min=TINY).log()
         return shares_of(preferring(self.how.kappa * R, self.how.kappa * self.how.preference))
 
     def regions(self, band: Band = WHOLE) -> Tensor:
-        """R(saliency_k), likewise."""
+        """R(saliency_k), (B, K, H, W), for the wide rows of a band."""
         if self._regions is not None:
             return from_grid(self._regions, self._shape, band)
         salient = self._salient(band.around(s) for s in self._sources)

@@ -1,32 +1,32 @@
-r"""The EM likelihood as DDFM derives it (Zhao et al., ICCV 2023, arXiv 2303.06840, section 3.2).
+r"""The EM likelihood of the DDFM paper (Zhao et al., ICCV 2023, arXiv 2303.06840, section 3.2).
 
-Sources i and v, fused image f, and y = i - v, x = f - v. (The equation numbers are this file's.)
+Sources i and v, fused image f, y = i - v, x = f - v. Equations are numbered for this file.
 
 Formulation, section 3.2.1. The fusion loss and its two Laplace distributions:
     min_f |f - i|_1 + phi |f - v|_1  =  min_x |y - x|_1 + phi |x|_1                          (1)
-as Gaussians of exponential variance, by proposition 1:
+as Gaussians whose variances are exponentially distributed, by proposition 1:
     y | x, m ~ N(x, m),  m ~ Exp(gamma),        x | n ~ N(0, n),  n ~ Exp(rho)               (2)
 and with the penalty on the gradient, the log-likelihood
     l(x) = - sum (y - x)^2 / 2m - sum x^2 / 2n - psi/2 |grad x|^2                            (3)
 
 E-step, section 3.2.2 (proposition 2), per pixel:
     E[1/m] = sqrt(2 / gamma) / |y - x|,         E[1/n] = sqrt(2 / rho) / |x|                 (4)
-and gamma, rho as the means over the image of
+and then gamma and rho, as the means over the image of
     E[m] = 1 / E[1/m] + gamma / 2,              E[n] = 1 / E[1/n] + rho / 2                  (5)
 
 M-step: half-quadratic splitting with k = x, u = grad k,
     min  E[1/m] (y - x)^2 + E[1/n] x^2 + psi |u|^2 + eta/2 (|u - grad k|^2 + |k - x|^2)      (6)
-one block after the other:
+one variable after the other:
     k = ifft[(fft(x) + conj(fft(grad)) fft(u)) / (1 + |fft(grad)|^2)]                        (7)
     u = eta / (2 psi + eta) grad k                                                           (8)
     x = (2 E[1/m] y + eta k) / (2 E[1/m] + 2 E[1/n] + eta)                                   (9)
     f = x + v                                                                                (10)
 
-Where the paper is silent we chose:
-- |r| in (4) is sqrt(r^2 + eps^2), so that no weight is infinite. (4) is then the exact E-step for
-  that smoothed modulus, and EM still climbs, see `objective`.
-- gamma and rho start at 1 and are one number per image; (5) uses them as they were in (4).
-- u starts as (8) of the first estimate, and is carried from step to step; k need not be.
+The paper does not specify the following; our choices are:
+- |r| in (4) is sqrt(r^2 + eps^2), so that all weights are finite. (4) is then the exact E-step for
+  this smoothed modulus, and each pass of EM still raises `objective`.
+- gamma and rho are one number per image and start at 1; (5) uses their values from (4).
+- u starts as (8) of the first estimate and is kept from step to step; k need not be.
 - Each diffusion step makes one pass of (4) to (10).
 """
 
@@ -44,14 +44,14 @@ __all__ = ["PaperLikelihood"]
 
 
 class PaperLikelihood(Likelihood):
-    """One EM pass a step, equations (4) to (10).
+    """One pass of EM, equations (4) to (10), in each step.
 
     Args:
         i: infrared source, (B, 1, H, W) in [-1, 1].
         v: visible source, likewise.
         psi: weight of the gradient penalty.
-        eta: weight that holds the splitting variables k and u together with x.
-        eps: below it differences of grey levels count as none.
+        eta: weight that ties the splitting variables k and u to x.
+        eps: differences of levels well below it count as zero.
     """
 
     def __init__(
@@ -80,9 +80,10 @@ class PaperLikelihood(Likelihood):
         return x + self.v  # (10)
 
     def attribution(self) -> Shares | None:
-        """The weights of i, v and k in (9); of k, which is the prior's estimate without noise.
+        """The weights of i, v and k in (9), the last as the share of the prior.
 
-        f is a mean of the three, and so are its gradients where weights change slowly.
+        f is a weighted mean of the three (k is the prior's estimate, smoothed), and so are its
+        gradients where the weights change slowly.
         """
         if self._weights is None:
             return None
@@ -92,7 +93,7 @@ class PaperLikelihood(Likelihood):
         return Shares(shares, shares)
 
     def _e_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """E[1/m] and E[1/n]; renews gamma and rho."""
+        """E[1/m] and E[1/n]; updates gamma and rho."""
         m = (2 / self._like(self.gamma, x)).sqrt() / self._modulus(y - x)  # (4)
         n = (2 / self._like(self.rho, x)).sqrt() / self._modulus(x)
         self.gamma = per_image_mean(1 / m + self.gamma / 2)  # (5)
@@ -107,10 +108,10 @@ class PaperLikelihood(Likelihood):
         return (2 * m * y + eta * self.k) / (2 * m + 2 * n + eta)  # (9)
 
     def objective(self, f: Tensor) -> Tensor:
-        """What EM climbs, per image: the log-likelihood of f with m and n integrated out.
+        """What EM raises, for each image: the log-likelihood of f with m and n integrated out.
 
-        Two (smoothed) Laplace log-densities, and half of the penalties of (6) at k, u, gamma and
-        rho as they stand after the last step.
+        It is the sum of two (smoothed) Laplace log-densities, minus half of the penalties of (6),
+        with k, u, gamma and rho as they are after the last step.
         """
         if self.k is None or self.u is None:
             raise InputError("the objective is taken after a step: it needs the k and u of one")
@@ -136,6 +137,6 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _laplace(modulus: Tensor, variance: Tensor) -> Tensor:
-    """Log-density of the Laplace variable that (2) makes of Exp(variance)."""
+    """Log-density of a Laplace variable: by (2), a Gaussian whose variance is Exp(variance)."""
     scale = torch.sqrt(variance / 2)
     return -_sum(modulus / scale + torch.log(2 * scale))

@@ -1,6 +1,6 @@
-r"""The likelihood step of the DDFM authors' released program, which differs from their paper.
+r"""The likelihood step of the program that the DDFM authors released; it differs from their paper.
 
-With the program's I and V, X = F - V and Y = I - V, one pass a step is
+With I and V as in the program, X = F - V and Y = I - V, each step makes one pass of
 
     D = sqrt(2 / tau_b / (X^2 + 1e-6)),    C = sqrt(2 / tau_a / (Y - X + 1e-6)^2),    D <= 2C
     tau_b = mean(1 / (D + 1e-10) + tau_b / 2),    tau_a likewise with C
@@ -9,14 +9,14 @@ With the program's I and V, X = F - V and Y = I - V, one pass a step is
     X = (2 C Y + rho (Y - H)) / (2 C + 2 D + rho)
     F = I - X
 
-In the paper's letters (see paper.py) C is E[1/m] and D is E[1/n], tau_a and tau_b are gamma and
-rho, lamb is psi, rho is eta, H is k, and (F1, F2) is u. What differs from the paper:
+In the paper's letters (see paper.py), C is E[1/m], D is E[1/n], tau_a and tau_b are gamma and rho,
+lamb is psi, rho is eta, H is k, and (F1, F2) is u. The differences from the paper:
 
-- I is the visible image and V the infrared one: the program reads them from each other's folders.
+- I is the visible image and V the infrared one: the program swaps their folders.
 - F is in studio-range luma, (16 + 219 Y) / 255 of Y in [-1, 1]; I and V are not.
 - D is capped at twice C.
 - The splitting is k = y - x, not k = x.
-- The differences are H[j] - H[j+1], of the opposite sign to k1, and not periodic.
+- The differences are H[j] - H[j+1], with the opposite sign of k1, and are not periodic.
 - F = I - X, not X + V.
 """
 
@@ -33,17 +33,17 @@ from ddfm.numerics.fourier import GradientSolver
 
 __all__ = ["ReferenceLikelihood"]
 
-LUMA_GAIN, LUMA_OFFSET = 219 / 255, 16 / 255  # of studio range
+LUMA_GAIN, LUMA_OFFSET = 219 / 255, 16 / 255  # studio range: black is 16, white is 235 of 255
 
 
 class ReferenceLikelihood(Likelihood):
-    """The step as the program makes it, to compare results with it.
+    """The step exactly as in the program, to compare results with it.
 
     Args:
-        i: infrared source, (B, 1, H, W) in [-1, 1]; it plays the program's V.
-        v: visible source, likewise; it plays the program's I.
+        i: infrared source, (B, 1, H, W) in [-1, 1]; V of the program.
+        v: visible source, likewise; I of the program.
         lamb: weight of the gradient penalty.
-        rho: weight of the splitting.
+        rho: weight that ties the splitting variables together.
     """
 
     def __init__(self, i: Tensor, v: Tensor, *, lamb: float = 0.5, rho: float = 0.001) -> None:
@@ -57,7 +57,7 @@ class ReferenceLikelihood(Likelihood):
 
     @staticmethod
     def prepared(plane: np.ndarray) -> np.ndarray:
-        """Rounded to 256 grey levels: the program reads pictures of 8 bits."""
+        """Rounded to 256 grey levels, since the program reads 8-bit images."""
         return np.rint(plane * 255) / 255
 
     def to_luma(self, x0: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ReferenceLikelihood(Likelihood):
         return change / LUMA_GAIN
 
     def finish(self, f: Tensor) -> Tensor:
-        """Stretched to its own minimum and maximum."""
+        """Stretched so that the darkest pixel is 0 and the brightest is 1."""
         low, high = f.amin((1, 2, 3), keepdim=True), f.amax((1, 2, 3), keepdim=True)
         span = high - low
         return (f - low) / torch.where(span == 0, 1, span)
@@ -83,10 +83,10 @@ class ReferenceLikelihood(Likelihood):
         return I - X
 
     def _weights(self, X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
-        """C and D; renews tau_a and tau_b."""
+        """C and D; updates tau_a and tau_b."""
         tau_a = torch.as_tensor(self.tau_a).to(X)
         tau_b = torch.as_tensor(self.tau_b).to(X)
-        # The least modulus keeps C finite where the program would make NaN, and changes no other.
+        # The clamp keeps C finite where the program would return NaN; it changes no other value.
         C = torch.sqrt(2 / tau_a) / (Y - X + 1e-6).abs().clamp(min=1e-12)
         D = torch.minimum(torch.sqrt(2 / tau_b / (X**2 + 1e-6)), 2 * C)
         self.tau_a = per_image_mean(1 / (C + 1e-10) + tau_a / 2)
@@ -95,7 +95,7 @@ class ReferenceLikelihood(Likelihood):
 
 
 def _differences(H: Tensor) -> Tensor:
-    """H[j] - H[j+1] along rows and columns; the last of each stays H itself."""
+    """H[j] - H[j+1] along rows and columns; the last value of each is H itself."""
     along, across = H.clone(), H.clone()
     along[..., :, :-1] -= H[..., :, 1:]
     across[..., :-1, :] -= H[..., 1:, :]

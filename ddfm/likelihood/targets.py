@@ -1,19 +1,21 @@
-"""Targets: what one source shows far brighter than its surround, its picture, and the others do.
+"""Targets: what one source shows far brighter than its surroundings, and the others do not.
 
-A pixel of source k stands out from its surround, on each of four sides, and from the mean of the
-picture. By the least of these, in standard deviations of the source, it stands out by
+A pixel x of a target is brighter than its surroundings on all four sides, and than the mean of the
+image. In standard deviations of source k, it stands out by
 
     o_k(x) = (smooth_1(s_k)(x) - max(mean s_k, min_r max_d smooth_w(s_k)(x + r d))) / std s_k,
 
-where d is left, right, above and below, r is a sixteenth, an eighth and a quarter of the shorter
-side, and w = 2 r / 3. The edge of something warm and large, such as a roof or trees before a cold
-sky, stands out from one side only, and is no target. The pixel is a target of k with probability
+where the direction d is left, right, up or down, the distance r is a sixteenth, an eighth or a
+quarter of the shorter side, and w = 2 r / 3. The edge of something warm and large, such as a roof
+or trees in front of a cold sky, stands out on one side only and is no target. The pixel is a target
+of source k with the probability
 
     T_k = exp(SHARP o_k) / (exp(SHARP theta) + sum_j exp(SHARP o_j)),
 
-so at theta deviations a target is as likely as none. No pixel is a target of two sources: a lamp is
-not given to a warm wall. What lies within `MARGIN` of a target is its outline and belongs to it; to
-a target of the first source before others.
+so that with one source standing out by theta, a target is as probable as none. The sum over all
+sources keeps a pixel from being a target of two sources: a lamp in front of a warm wall belongs to
+the lamp's source alone. Pixels within `MARGIN` of a target are its outline and belong to it; where
+outlines meet, those of the first source come first.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ from ddfm.numerics.poisson import PoissonSolver
 
 __all__ = ["find_targets"]
 
-SHARP = 8.0
-AWAY = (16, 8, 4)  # the shorter side by these: how far what is around may be
-MARGIN = 3  # pixels
-REACH = MARGIN + reach_of(MARGIN / 2)  # of a target
-LEAST = 0.02  # standard deviation, so that noise in an even picture makes no targets
+SHARP = 8.0  # how sharply T changes from 0 to 1 around theta
+AWAY = (16, 8, 4)  # the shorter side divided by these: distances r of the surroundings
+MARGIN = 3  # pixels; width of a target's outline
+REACH = MARGIN + reach_of(MARGIN / 2)  # pixels away from a target that T is still affected
+LEAST = 0.02  # lower bound of std s_k, so that noise in an even image makes no targets
 
 
 def find_targets(sources: Sequence[Tensor], theta: float, solver: PoissonSolver) -> Tensor:
-    """T (B, K, H, W); 1 minus their sum is the probability of no target."""
+    """T (B, K, H, W); 1 minus the sum over K is the probability of no target."""
     o = torch.cat([_outstanding(one, solver) for one in sources], dim=1)
     return in_bands(lambda band: _targets(band.around(o), theta), o, REACH)
 
@@ -67,7 +69,7 @@ def _outstanding(s: Tensor, solver: PoissonSolver) -> Tensor:
 
 
 def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
-    """The brightest of the four sides, each smoothed and this far away."""
+    """The brightest of the four sides at a distance of `away` pixels, each side smoothed."""
     wide = solver.blur(s, 2 * away / 3)
     most = _moved(wide, away, -1)
     for by, dim in ((-away, -1), (away, -2), (-away, -2)):
@@ -76,6 +78,6 @@ def _most_around(s: Tensor, away: int, solver: PoissonSolver) -> Tensor:
 
 
 def _moved(x: Tensor, by: int, dim: int) -> Tensor:
-    """x as seen this many pixels further on; its border continues beyond the picture."""
+    """x shifted by this many pixels; the border is repeated beyond the picture."""
     places = torch.arange(x.shape[dim], device=x.device) + by
     return x.index_select(dim, places.clamp(min=0).clamp(max=x.shape[dim] - 1))

@@ -1,1 +1,1 @@
-"""Mathematics that knows nothing of fusion: solvers, filters, tone curves, noise levels."""
+"""Mathematics that is independent of fusion: solvers, filters, tone curves, noise levels."""

@@ -1,8 +1,8 @@
-"""Large pictures some rows at a time, so that intermediate results need little memory.
+"""Processes large pictures in bands of rows, so that intermediate results need little memory.
 
-A band is some rows of a picture, together with as many rows on both sides as an operation reaches;
-of its result, only the band's own rows are kept. A picture that is small enough is one band, and so
-is any picture while a graph is exported.
+A band has rows of its own, and as many rows on both sides as an operation reaches; of the result,
+only the band's own rows are kept. A small picture is a single band, and so is any picture while a
+graph is exported.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ddfm.numerics.exporting import exporting
 
 __all__ = ["WHOLE", "Band", "band_of", "bands", "in_bands", "sum_in_bands"]
 
-AT_ONCE = 4_000_000  # values of a tensor
-FEWEST = 64  # rows; with fewer, most of the work would be on the rows around them
+AT_ONCE = 4_000_000  # most values that are processed at once
+FEWEST = 64  # least rows of a band; with fewer, most of the work would be on the rows around them
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Band:
     """Some rows of a picture.
 
     Attributes:
-        rows: its own rows, in the picture.
-        wide: these and those on both sides, in the picture.
-        inner: its own rows, within the wide ones.
+        rows: its own rows, as a slice of the picture's rows.
+        wide: these and the rows on both sides, likewise.
+        inner: its own rows, as a slice of the wide ones.
     """
 
     rows: slice
@@ -44,7 +44,7 @@ class Band:
         return x if x.shape[-2] == 1 else x[..., self.rows, :]
 
     def within(self, x: Tensor) -> Tensor:
-        """Its own rows of a result that has the wide ones."""
+        """Its own rows of a result that was computed for the wide rows."""
         return x if self is WHOLE else x[..., self.inner, :]
 
 
@@ -52,11 +52,11 @@ WHOLE = Band(slice(None), slice(None), slice(None))
 
 
 def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
-    """The bands of pictures (B, C, H, W).
+    """The bands that pictures of the shape of `like`, (B, C, H, W), are processed in.
 
     Args:
-        reach: how many rows away a pixel of the result depends on others.
-        planes: how many tensors of that size are in memory at a time.
+        reach: a pixel of the result depends on pixels at most this many rows away.
+        planes: how many tensors of that shape are in memory at the same time.
     """
     if exporting() or like.numel() * planes <= AT_ONCE:
         return [WHOLE]
@@ -67,7 +67,7 @@ def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
 
 
 def band_of(rows: slice, height: int, reach: int) -> Band:
-    """The band that has these rows, of a picture of that height."""
+    """The band with these rows of its own, for a picture of this height."""
     if rows == slice(None):
         return WHOLE
     above = max(rows.start - reach, 0)
@@ -78,7 +78,7 @@ def band_of(rows: slice, height: int, reach: int) -> Band:
 def in_bands(
     function: Callable[[Band], Tensor], like: Tensor, reach: int, planes: int = 1
 ) -> Tensor:
-    """A function applied band by band, (B, C, H, W) as `like` is; arguments as of `bands`."""
+    """The result of a function applied band by band; it has the shape of `like`, see `bands`."""
     all_of_it = bands(like, reach, planes)
     if len(all_of_it) == 1:
         return function(WHOLE)
@@ -89,9 +89,10 @@ def in_bands(
 
 
 def sum_in_bands(function: Callable[[Band], Tensor], like: Tensor, reach: int = 0) -> Tensor:
-    """The sum over each image of a function that is applied band by band, (B, 1, 1, 1).
+    """The sum, over each image, of a function that is applied band by band, (B, 1, 1, 1).
 
-    Row by row, as in `per_image_sum`: the same bits for any bands and any number of threads.
+    As in `per_image_sum`, it is computed row by row: the result has the same bits for any bands and
+    any number of threads.
     """
     rows = [band.within(function(band)).sum(-1, keepdim=True) for band in bands(like, reach)]
     return torch.cat(rows, dim=-2).sum(-2, keepdim=True).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Where and how precisely to compute: devices and dtypes by name."""
+"""Devices and dtypes by name: where to compute, and how precisely."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["check_dtype", "fast_dtype", "find_device", "find_dtype", "found_without_torch"]
 
 DTYPES = ("float32", "bfloat16", "float16")
-# What Linux shows where there may be a GPU: NVIDIA's, those in its boards, AMD's, that of Windows.
+# Files in /dev that suggest a GPU: of NVIDIA, of NVIDIA's embedded boards, of AMD, of WSL.
 GPUS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
 
 
 def check_dtype(name: str) -> str:
-    """The name itself, or an error that says which there are; torch is not imported."""
+    """Returns the name of a dtype, or raises an error that lists all; torch is not imported."""
     if name not in ("auto", *DTYPES):
         raise unknown("dtype", name, ["auto", *DTYPES])
     return name
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
-    """A device that works here; "auto" takes CUDA or Apple's GPU where there is one."""
+    """A device that works on this machine; "auto" takes CUDA or Apple's GPU if there is one."""
     import torch
 
     if not isinstance(name, str | torch.device):
-        raise InputError(f"a device is named, as cpu is, or auto, not {short(name)}")
+        raise InputError(f"a device is a name such as cpu, or auto, not {short(name)}")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -44,24 +44,24 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def find_dtype(name: str | torch.dtype = "auto", usual: torch.dtype | None = None) -> torch.dtype:
-    """The dtype of a network; "auto" is the usual one, float32 if none is given."""
+    """The dtype of a network; "auto" is `usual`, or float32 without it."""
     import torch
 
     if not isinstance(name, str | torch.dtype):
-        raise InputError(f"a dtype is named, as float32 is, or auto, not {short(name)}")
+        raise InputError(f"a dtype is a name such as float32, or auto, not {short(name)}")
     name = check_dtype(str(name).removeprefix("torch."))
     return (usual or torch.float32) if name == "auto" else getattr(torch, name)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it, else float32.
+    """bfloat16 on a CPU with instructions for it, else float32, which is then faster.
 
-    What the processor says of itself decides, and no measurement: the same machine always gives
-    the same pixels. Without such instructions bfloat16 is slower than float32.
+    The features that the CPU reports decide, not a measurement, so that the same machine always
+    produces the same pixels.
     """
     import torch
 
-    # `found_without_torch` knows the same by other names.
+    # `found_without_torch` checks the same features by other names.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch 2.4 and later have them
     if device.type == "cpu" and any(getattr(torch.cpu, test, bool)() for test in tests):
         return torch.bfloat16
@@ -69,9 +69,9 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def found_without_torch(device: str, dtype: str) -> tuple[str, str] | None:
-    """Dtype and device of a short loop on a CPU by their names, or None where only torch can tell.
+    """The names of the dtype and the device for a short loop, or None where only torch can tell.
 
-    Those that `find_device` and `fast_dtype` find, as the system says them.
+    They are those that `find_device` and `fast_dtype` would find, as far as the system shows them.
     """
     if sys.platform != "linux" or device not in ("auto", "cpu"):
         return None

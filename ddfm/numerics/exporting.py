@@ -1,7 +1,7 @@
-"""Operations that are computed in another way while `ddfm export` traces them into a graph.
+"""Operations that are computed differently while `ddfm export` traces them into a graph.
 
-A graph is for images of every size, so sizes are symbols, and no loop can run over them; and ONNX
-has no complex numbers, so FFTs become matrix products. Results are the same, up to rounding.
+A graph is for images of any size: sizes are symbols, over which no Python loop can run. ONNX has no
+complex numbers, so FFTs become matrix products. The results are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["exporting", "median", "modulo", "repeated"]
 
 
 def exporting() -> bool:
-    """Whether torch.export is tracing; PyTorch before 2.6 cannot tell, and cannot export."""
+    """Whether torch.export is tracing; PyTorch before 2.6 cannot tell, but cannot export either."""
     asked = getattr(torch.compiler, "is_exporting", None)
     return bool(asked and asked())
 
 
 def modulo(x: Tensor, n: int) -> Tensor:
-    """x % n of whole numbers; ONNX wants both to be tensors."""
+    """x % n for integers; ONNX requires both to be tensors."""
     return torch.remainder(x, torch.full_like(x, n))
 
 
 def median(x: Tensor) -> Tensor:
-    """The median along the last dimension, which is kept; of two middle values the lower one."""
+    """The median along the last dimension, which is kept; the lower one of two middle values."""
     if not exporting():
         return x.median(dim=-1, keepdim=True).values
     middle = (x.shape[-1] - 1) // 2
@@ -36,7 +36,7 @@ def median(x: Tensor) -> Tensor:
 def repeated(
     step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], times: int
 ) -> tuple[Tensor, ...]:
-    """The state after this many steps; in a graph, a loop and not as many copies."""
+    """The state after `times` steps; a graph gets a loop rather than a copy of each step."""
     if not exporting():
         for _ in range(times):
             state = step(*state)
@@ -44,7 +44,7 @@ def repeated(
     from torch._higher_order_ops import while_loop
 
     def one(count: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        return count + 1, *step(*(x.clone() for x in state))  # a step may work in place
+        return count + 1, *step(*(x.clone() for x in state))  # since a step may work in place
 
     count = torch.zeros((), dtype=torch.int64)
     state = tuple(x.clone(memory_format=torch.contiguous_format) for x in state)

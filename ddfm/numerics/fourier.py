@@ -1,9 +1,9 @@
-r"""The quadratic part of the M-step: image gradients with periodic borders, inverted by one FFT.
+r"""The quadratic problem of the paper's M-step, with periodic borders, solved by one FFT.
 
     (grad k)_1 = k[., j+1] - k[., j],    (grad k)_2 = k[i+1, .] - k[i, .]
 
-In the Fourier domain these are products with exp(i omega) - 1, which is the transfer function that
-MATLAB's psf2otf gives to [1, -1].
+In the Fourier domain, these differences are products with exp(i omega) - 1, the transfer function
+that MATLAB's psf2otf returns for [1, -1].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["GradientSolver", "adjoint", "grad"]
 
 
 def grad(k: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 2, H, W), along the rows and along the columns."""
+    """Differences along rows and along columns, (B, 1, H, W) -> (B, 2, H, W)."""
     return torch.cat([k.roll(-1, -1) - k, k.roll(-1, -2) - k], dim=1)
 
 
@@ -26,14 +26,14 @@ def adjoint(u: Tensor) -> Tensor:
 
 
 class GradientSolver:
-    """argmin_k |k - x|^2 + |grad k - u|^2, the denominator of its solution kept per size."""
+    """Solves argmin_k |k - x|^2 + |grad k - u|^2; keeps the denominator for the last size."""
 
     def __init__(self) -> None:
         self._denominator: Tensor | None = None
 
     def __call__(self, x: Tensor, u: Tensor) -> Tensor:
-        # (1 + grad' grad) k = x + grad' u. The right side is summed up in the image, where grad' u
-        # costs two differences; in the Fourier domain it would cost two transforms.
+        # (1 + grad' grad) k = x + grad' u. The right side is computed in the image, where grad' u
+        # takes two differences; in the Fourier domain it would take two more transforms.
         waves = torch.fft.rfft2(x + adjoint(u)) / self._denominator_for(x)
         return torch.fft.irfft2(waves, s=x.shape[-2:])
 

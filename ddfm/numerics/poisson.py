@@ -1,12 +1,12 @@
-r"""The quadratic part of an M-step with free borders: a screened Poisson equation, by cosines.
+r"""The quadratic problem of the default M-step, with free borders: a screened Poisson equation.
 
-    argmin_f a |f - b|^2 + |grad f - g|^2    with    (a + grad' grad) f = a b + grad' g
+    argmin_f a |f - b|^2 + |grad f - g|^2    is solved by    (a + grad' grad) f = a b + grad' g
 
-Differences across the border are zero. Then the cosines of the DCT-II are the eigenvectors of
-grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side.
+Differences across the border are zero. The cosines of the DCT-II are then the eigenvectors of
+grad' grad, with the eigenvalues 2 - 2 cos(pi k / N) along each side, so that a DCT solves it.
 
-With weights W of the gradients, grad' W grad has no such eigenvectors. A few conjugate gradients
-solve the equation then, preconditioned by the one with the mean weight.
+With weights W of the gradients, grad' W grad has other eigenvectors. Then a few conjugate gradient
+steps solve the equation, preconditioned by the equation with the mean weight.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ddfm.numerics.filters import per_image_mean, smooth
 
 __all__ = ["PoissonSolver", "adjoint", "dct", "grad", "idct", "in_cosines", "steepness"]
 
-NOTHING = 1e-30  # keeps quotients finite where there is nothing left to solve
+NOTHING = 1e-30  # keeps quotients finite where the residual is zero
 
 
 def grad(f: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences to the right and to the neighbour below; zero at the last column and row."""
+    """Differences to the neighbours on the right and below; 0 at the last column and row."""
     right = torch.zeros_like(f)
     below = torch.zeros_like(f)
     right[..., :, :-1] = f[..., :, 1:] - f[..., :, :-1]
@@ -36,13 +36,13 @@ def grad(f: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def steepness(x: Tensor, reach: float) -> Tensor:
-    """The root mean square of gradients under a Gaussian with the deviation `reach`."""
+    """The root mean square of gradients, in a Gaussian window with the deviation `reach`."""
     right, below = grad(x)
     return smooth(right**2 + below**2, reach).sqrt()
 
 
 def adjoint(right: Tensor, below: Tensor) -> Tensor:
-    """The transpose of `grad`, of fields that are zero where `grad` is."""
+    """The transpose of `grad`, for fields that are 0 at the last column and row."""
     f = (right + below).neg_()
     f[..., :, 1:] += right[..., :, :-1]
     f[..., 1:, :] += below[..., :-1, :]
@@ -52,8 +52,8 @@ def adjoint(right: Tensor, below: Tensor) -> Tensor:
 def dct(x: Tensor) -> Tensor:
     """DCT-II along the last axis, by one FFT of the same length (Makhoul 1980).
 
-    Products are of real numbers, since complex ones are rounded in another way at the end of each
-    thread's share.
+    The products are real, since complex ones are rounded differently at the end of each thread's
+    share.
     """
     folded = torch.fft.fft(torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1))
     cosine, sine = _turn(x.shape[-1], x)
@@ -74,14 +74,14 @@ def idct(y: Tensor) -> Tensor:
 
 
 def in_cosines(x: Tensor, response: Tensor, *, spent: bool = False) -> Tensor:
-    """x (..., H, W), filtered: each of its cosines times a response, (H, W) or one per image.
+    """x (..., H, W), with each of its DCT coefficients times a response, (H, W) or one per image.
 
     Args:
-        spent: whether x is not needed any more, so that its memory may be used.
+        spent: whether x is no longer needed, and its memory may be reused.
     """
     if exporting():
         return _in_matrices(x, response)
-    if x.device.type == "cpu":  # where SciPy needs a third of the time and of the memory
+    if x.device.type == "cpu":  # SciPy takes a third of the time and memory there
         waves = dctn(x.numpy(), axes=(-2, -1), overwrite_x=spent)
         waves = torch.from_numpy(waves).mul_(response).numpy()
         return torch.from_numpy(idctn(waves, axes=(-2, -1), overwrite_x=True))
@@ -90,7 +90,7 @@ def in_cosines(x: Tensor, response: Tensor, *, spent: bool = False) -> Tensor:
 
 
 def _in_matrices(x: Tensor, response: Tensor) -> Tensor:
-    """The same for graphs, where a transform is a product with its matrix."""
+    """`in_cosines` for exported graphs, where a transform is a product with its matrix."""
     rows, columns = (_cosines(n, x) for n in x.shape[-2:])
     return rows.mT @ ((rows @ x @ columns.mT) * response) @ columns
 
@@ -98,27 +98,30 @@ def _in_matrices(x: Tensor, response: Tensor) -> Tensor:
 def _cosines(n: int, like: Tensor) -> Tensor:
     """The orthonormal DCT-II as a matrix (n, n)."""
     k = torch.arange(n, device=like.device)
-    turns = modulo(k[:, None] * (2 * k + 1), 4 * n)  # whole numbers, so that angles are exact
+    turns = modulo(k[:, None] * (2 * k + 1), 4 * n)  # integers, so that angles are exact
     waves = torch.cos(torch.pi / 2 * turns.to(torch.float64) / n)
     return (waves * ((2 - (k == 0).to(torch.float64)) / n).sqrt()[:, None]).to(like.dtype)
 
 
 class PoissonSolver:
-    """Solves the equations above; keeps the eigenvalues along each side for one size."""
+    """Solves the equations above; keeps the eigenvalues along each side for the last size."""
 
     def __init__(self) -> None:
         self._lines = torch.empty(0), torch.empty(0)
 
     def __call__(self, a: Tensor | float, right_side: Tensor) -> Tensor:
-        """f of (a + grad' grad) f = right_side, a one number or one per image (B, 1, 1, 1)."""
+        """Solves (a + grad' grad) f = right_side; a is a number, or one per image (B, 1, 1, 1)."""
         return in_cosines(right_side, (a + self._eigenvalues_for(right_side)).reciprocal_())
 
     def weighted(
         self, a: Tensor | float, weight: Tensor, right_side: Tensor, f: Tensor, passes: int
     ) -> Tensor:
-        """f of (a + grad' weight grad) f = right_side, from a first f on, image by image.
+        """Solves (a + grad' weight grad) f = right_side for each image, starting from f.
 
-        a is one number, one per image, or one per pixel; the preconditioner has its mean.
+        a is a number, one per image, or one per pixel; the preconditioner uses its mean.
+
+        Args:
+            passes: how many conjugate gradient steps are made.
         """
         mean = per_image_mean(weight)
         if not isinstance(a, Tensor):
@@ -128,7 +131,7 @@ class PoissonSolver:
         def step(f: Tensor, rest: Tensor, way: Tensor, before: Tensor) -> tuple[Tensor, ...]:
             towards = in_cosines(rest / mean, inverse, spent=True)
             gain = _product(rest, towards)
-            way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # at first there is none
+            way = towards.add_(way.mul_(gain / before.clamp(min=NOTHING)))  # 0 at first
             applied = _applied(a, weight, way)
             length = gain / _product(way, applied).clamp(min=NOTHING)
             return _moved(f, length, way), rest.sub_(applied.mul_(length)), way, gain
@@ -138,13 +141,13 @@ class PoissonSolver:
         return repeated(step, first, passes)[0]
 
     def blur(self, x: Tensor, sigma: float) -> Tensor:
-        """Gaussian smoothing of any width, with mirrored borders: heat flow for sigma^2 / 2."""
+        """Gaussian smoothing of any width, with mirrored borders: diffusion for sigma^2 / 2."""
         return in_cosines(x, self._eigenvalues_for(x).mul_(-(sigma**2) / 2).exp_())
 
     def _eigenvalues_for(self, x: Tensor) -> Tensor:
-        """(H, W), made for each call: those of a large image would take too much memory."""
+        """Eigenvalues (H, W), computed at each call: storing them would take too much memory."""
         h, w = x.shape[-2:]
-        if [line.shape[0] for line in self._lines] != [h, w]:  # len() would be of one size only
+        if [line.shape[0] for line in self._lines] != [h, w]:  # len() would fix the size
             self._lines = _line(h), _line(w)
         down, across = self._lines
 
@@ -178,11 +181,12 @@ def _applied(a: Tensor, weight: Tensor, f: Tensor) -> Tensor:
 
 
 def _line(n: int) -> Tensor:
+    """The eigenvalues along a side of n pixels."""
     return 2 - 2 * torch.cos(torch.pi * torch.arange(n, dtype=torch.float64) / n)
 
 
 def _turn(n: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the angles that turn an FFT into a DCT."""
+    """Cosine and sine of the angles by which the FFT of `dct` is rotated."""
     angle = math.pi / (2 * n) * torch.arange(n, dtype=torch.float64)
     cosine, sine = angle.cos(), angle.sin()
     return cosine.to(like.dtype).to(like.device), sine.to(like.dtype).to(like.device)

@@ -1,10 +1,10 @@
-"""Smoothing over regions, which stops at the edges of the sources.
+"""Smooths a map within regions: the smoothing of x stops at the edges of the sources s_k.
 
     argmin_y  |x - y|^2 + w^2 |V^(1/2) grad y|^2,    V = 1 / (1 + max_k |grad s_k|^2 / contour^2)
 
-This is weighted least squares (Farbman et al. 2008), an equation like that of the M-step, and
-solved like it. A coarse grid is enough, since the result decides about levels, of which the M-step
-takes the low frequencies only.
+This is weighted least squares (Farbman et al. 2008), and leads to an equation like that of the
+M-step, which is solved in the same way. It is computed on a coarse grid. That is enough, since the
+result determines levels, and the M-step uses only their low frequencies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ddfm.numerics.poisson import PoissonSolver, grad
 
 __all__ = ["from_grid", "on_grid", "smoothed_on_grid"]
 
-GRID = 120  # about so many points along the shorter side
-POINTS = 60_000  # of the grid, at most
-PASSES = 80  # of the conjugate gradients; at the default contour errors are below a hundredth
+GRID = 120  # points of the grid along the shorter side, approximately
+POINTS = 60_000  # most points of the grid
+PASSES = 80  # conjugate gradient steps; errors are below a hundredth at the default contour
 
 
 def on_grid(x: Tensor) -> Tensor:
@@ -33,12 +33,12 @@ def on_grid(x: Tensor) -> Tensor:
 
 
 def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -> Tensor:
-    """x, smoothed; x, the sources and the result are on the grid, (B, K, h, w).
+    """y, the smoothed x; x, the sources and the result are on the grid, (B, K, h, w).
 
     Args:
-        sources: images whose edges stop the smoothing.
+        sources: s_k, whose edges stop the smoothing.
         width: w, as a fraction of the shorter side.
-        contour: size of an edge, from one point of the grid to the next, that halves V.
+        contour: difference between neighbouring points of the grid at which V is 1/2.
     """
     right, below = grad(sources)
     V = 1 / (1 + (right**2 + below**2).amax(1, keepdim=True) / contour**2)
@@ -48,7 +48,7 @@ def smoothed_on_grid(x: Tensor, sources: Tensor, width: float, contour: float) -
 
 
 def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
-    """y (B, K, h, w), interpolated from the grid, in a band of a picture of that shape."""
+    """y (B, K, h, w), interpolated from the grid to a band of a picture of this shape."""
     if exporting():
         return F.interpolate(y, size=shape[-2:], mode="bilinear")
     columns, rows = (torch.arange(n) for n in (shape[-1], shape[-2]))
@@ -57,9 +57,9 @@ def from_grid(y: Tensor, shape: torch.Size, band: Band) -> Tensor:
 
 
 def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
-    """y at these of `size` pixels, by linear interpolation along a dimension.
+    """y at these places, of `size` pixels, by linear interpolation along one dimension.
 
-    PyTorch's own interpolation rounds in another way for the last pixels of each thread.
+    PyTorch's interpolation rounds differently for the last pixels of each thread.
     """
     points = y.shape[dim]
     at = ((places + 0.5) * (points / size) - 0.5).clamp(min=0)
@@ -72,7 +72,7 @@ def _between(y: Tensor, places: Tensor, size: int, dim: int) -> Tensor:
 
 
 def _step(height: int, width: int) -> int:
-    """How many pixels the points of the grid lie apart, by operations that a graph can have."""
+    """Distance between points of the grid in pixels, by operations that can be exported."""
     shorter = torch.sym_min(height, width)
     # shorter / GRID, rounded to the nearest, halves to even
     by_side = (shorter + GRID // 2 - 1 + shorter // GRID % 2) // GRID
@@ -81,7 +81,7 @@ def _step(height: int, width: int) -> int:
 
 
 def _coarse(x: Tensor, size: list[int]) -> Tensor:
-    """x on the grid, the mean of the pixels around each point."""
+    """x on the grid: the mean of the pixels around each point."""
     if not exporting():
         return F.interpolate(x, size=size, mode="area")
     rows, columns = (_means(n, m, x) for n, m in zip(x.shape[-2:], size, strict=True))
@@ -89,7 +89,7 @@ def _coarse(x: Tensor, size: list[int]) -> Tensor:
 
 
 def _means(n: int, m: int, like: Tensor) -> Tensor:
-    """The mean of n pixels around each of m points, as a matrix (m, n)."""
+    """The matrix (m, n) that averages n pixels around each of m points."""
     point = torch.arange(m, device=like.device)[:, None]
     pixel = torch.arange(n, device=like.device)
     of = torch.full_like(point, m)

@@ -1,8 +1,8 @@
-"""Tone: spreads grey levels over the range, as a step of its own after the fusion.
+"""Tone: spreads the grey levels over the range, in a separate step after the fusion.
 
-One curve spreads the levels of an image, and another folds back what is beyond white. A curve is
-given by its values at two or more levels, evenly spaced from black to white. It is straight between
-them, and continues straight beyond black and white.
+A first curve spreads the levels of an image; a second one folds levels beyond white back into the
+range. The first is given by its values at two or more levels, evenly spaced from black to white. It
+is linear between them, and extrapolated linearly beyond black and white.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ddfm.numerics.filters import per_image_mean
 
 __all__ = ["Tone", "along", "fold", "good_curve", "knots", "toned"]
 
-KNEE = 0.05  # width of the curve that folds levels back below white
+KNEE = 0.05  # width below white that levels beyond white are folded back into
 
 
 @dataclass(frozen=True)
 class Tone:
-    """The step after a fusion.
+    """The settings of the tone step, which is applied by calling it.
 
     Attributes:
         spread: standard deviation that levels should have; 0 changes nothing.
         gains: the least and the greatest gain.
-        curve: one for all images of a series; None finds one for each image.
+        curve: one curve for all images of a series; None finds one for each image.
     """
 
     spread: float = 0.0
@@ -38,7 +38,7 @@ class Tone:
 
     @classmethod
     def among(cls, options: Mapping[str, Any]) -> Tone:
-        """The tone among the options of a fusion."""
+        """The tone from those options of a fusion that belong to it."""
         names = [field.name for field in fields(cls)]
         return cls(**{k: v for k, v in options.items() if k in names and v is not None})
 
@@ -49,7 +49,7 @@ class Tone:
         return {k: v for k, v in options.items() if k not in names}
 
     def with_curve_of(self, chosen: Mapping[str, Any]) -> Tone:
-        """The same tone with the curve that an image chose, for other images of the scene."""
+        """The same tone with the curve found for one image, for other images of the scene."""
         return self if self.curve is not None else replace(self, curve=chosen.get("curve"))
 
     def __call__(self, fused: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
@@ -60,7 +60,7 @@ class Tone:
         return fused, [{"curve": tuple(curve)} for curve in own.tolist()]
 
     def applied(self, fused: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The same, with the curves as a tensor, or None if nothing is to be spread."""
+        """The spread luminance, and the curves as a tensor, or None if nothing is spread."""
         if not self.spread and self.curve is None:
             return fused, None
         own = good_curve(2 * fused - 1, self.spread, self.gains)
@@ -73,7 +73,7 @@ class Tone:
 
 
 def knots(count: int, like: Tensor) -> Tensor:
-    """Evenly spaced levels from black to white: also the curve that changes nothing."""
+    """Evenly spaced levels from black to white; as a curve, the identity."""
     return torch.linspace(-1, 1, count, dtype=like.dtype, device=like.device)
 
 
@@ -87,33 +87,33 @@ def along(curve: Tensor, u: Tensor) -> Tensor:
 
 
 def good_curve(u: Tensor, spread: float, gains: tuple[float, float]) -> Tensor:
-    """The straight curve (B, 2) that spreads the levels u of each image, and keeps them in range.
+    """The linear curve (B, 2) that spreads the levels u of each image within the range.
 
-    A gain gives them the standard deviation `spread`, as far as `gains` and the range allow. The
-    darkest stay where they are, unless the brightest would go beyond white.
+    Its gain brings their standard deviation to `spread`, as far as `gains` and the range allow. The
+    darkest levels stay where they are, unless the brightest would exceed white.
     """
-    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # of a large image, some pixels are enough
+    step = 1 + torch.sym_max(*u.shape[-2:]) // 1024  # a subset is enough for a large image
     part = u[..., ::step, ::step]
     low, high = part.flatten(1).quantile(u.new_tensor([0.01, 0.99]), dim=1)[..., None]
     deviation = per_image_mean((part - per_image_mean(part)) ** 2).sqrt().view(-1, 1)
     gain = (spread / deviation.clamp(min=1e-3)).clamp(*gains)
     gain = torch.minimum(gain, 2 / (high - low).clamp(min=1e-3)).clamp(min=1)
-    # Without gain there is no offset either, unless levels are beyond white.
+    # Without a gain there is no offset either, unless levels are beyond white.
     return gain * knots(2, u) + torch.minimum((1 - gain) * low, 1 - gain * high)
 
 
 def toned(f: Tensor, curve: Tensor) -> Tensor:
-    """f (B, 1, H, W) mapped by the curve of each image, to the last bit if that changes nothing."""
+    """f (B, 1, H, W) mapped by the curve of each image; exactly f if the curve is the identity."""
     moves = (curve - knots(curve.shape[-1], curve)).abs().amax(dim=1) > 1e-6
     return torch.where(moves.view(-1, 1, 1, 1), fold(along(curve, f), KNEE), f)
 
 
 def fold(f: Tensor, knee: float) -> Tensor:
-    """Brings levels beyond white smoothly back: the identity up to 1 - knee, and below 1 beyond.
+    """Folds levels beyond white smoothly back: f up to 1 - knee, and less than 1 above.
 
-    The curve is 1 - knee exp(-(f - 1 + knee) / knee), with slope 1 where it begins. It is the same
-    for every image, so frames do not flicker. Levels beyond black are clipped, so that a background
-    that is black in all sources stays black.
+    Above 1 - knee, the curve is 1 - knee exp(-(f - 1 + knee) / knee), which begins with slope 1. It
+    is the same for all images, so frames do not flicker. Levels beyond black are clipped, so that a
+    background that is black in all sources stays black.
     """
     over = (f - (1 - knee)).clamp(min=0)
     return (f - over + knee * (1 - torch.exp(-over / knee))).clamp(min=-1)

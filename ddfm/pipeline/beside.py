@@ -49,12 +49,11 @@ class Beside:
         for kind in self.views:
             check_view(kind, self.colormap)
 
-    def check(self, output: Path, number: int, *, moves: bool) -> None:
+    def check(self, output: Path, *, moves: bool) -> None:
         """Raise, before any work is done, if an output cannot be written or would not exist.
 
         Args:
             output: the file of the result.
-            number: how many sources there are.
             moves: whether the sources are aligned.
         """
         for path in self.views_of(output):
@@ -64,8 +63,6 @@ class Beside:
                 raise InputError(
                     "a transform can be saved (--save-transform) only if --align finds one"
                 )
-            if number > 2:
-                raise InputError("a transform can be saved (--save-transform) only for two sources")
             check_writable(self.transform)
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
@@ -115,11 +112,11 @@ class Beside:
             write_image(path, look.pixels, look)
 
     def _write_alignment(self, fusion: Fusion, pictures: Sequence[Picture]) -> None:
-        """Writes the transform of a pair, and the image of the alignment of all sources."""
+        """Writes the transforms of the sources, and the image of their alignment."""
         if self.transform is None and self.sheet is None:
             return
         from ddfm.registration.sheet import alignment_sheet
-        from ddfm.registration.transform import Transform
+        from ddfm.registration.transform import Transform, save_transforms
 
         about = fusion.settings["alignment"]
         used = []
@@ -128,8 +125,10 @@ class Beside:
             as_it_lies = Transform.framed(transform.moving, transform.fixed)
             used.append(transform if found["applied"] else as_it_lies)
         if self.transform is not None:
-            transform = used[0]
-            transform.save(self.transform)
+            of_each: list[Transform | None] = [None] * len(pictures)
+            for found, transform in zip(about, used, strict=True):
+                of_each[found["source"]] = transform
+            save_transforms(used[0] if len(used) == 1 else of_each, self.transform)
         if self.sheet is not None:
             moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)

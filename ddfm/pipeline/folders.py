@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
+from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.writing import check_output, output_suffix
+from ddfm.pipeline.beside import Beside
+from ddfm.pipeline.folder_maps import SinkWithMaps, check_map_folders, map_folders, map_sinks
 from ddfm.pipeline.runner import (
     Engine,
-    FolderSink,
     Item,
     Made,
     Work,
@@ -36,6 +38,7 @@ from ddfm.pipeline.runner import (
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
+from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard, is_manifest
@@ -66,6 +69,10 @@ def fuse_folders(
     verify: bool = False,
     shard: Shard | None = None,
     save_transform: str | os.PathLike[str] | None = None,
+    uncertainty: str | os.PathLike[str] | None = None,
+    attribution: str | os.PathLike[str] | None = None,
+    samples: int = 16,
+    sheets: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     callback: Callable[[Outcome], object] | None = None,
     engine: Engine | None = None,
@@ -87,6 +94,11 @@ def fuse_folders(
             their sizes and modification times are compared.
         shard: the part of the pairs that this process fuses while others fuse the rest.
         save_transform: where to write the transform that all pairs share (align="once").
+        uncertainty, attribution: folders for maps of how far each pixel may be off, and of which
+            source it comes from: one file per pair, with the name of its result, as numbers if
+            that is a .tif, else as an image.
+        samples: the number of results that the uncertainty is computed from.
+        sheets: a folder for images that show the alignment of each pair, likewise.
         progress: whether to show a progress bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the calling thread; if it returns False, the run
             ends (`ddfm.Cancelled`), and the next run continues from there.
@@ -103,7 +115,15 @@ def fuse_folders(
         pairing = _pairs(folders, pattern)
     fuser = fuser or Unloaded({})
     fuser.check_number(max(2, len(folders)))
-    how = _How(suffix, dry_run, verify, shard, save_transform, progress, callback, engine)
+    std, shares, shown = (
+        None if f is None else Path(f) for f in (uncertainty, attribution, sheets)
+    )
+    count = 0 if std is None else samples
+    beside = Beside(sheet=shown, uncertainty=std, attribution=shares, samples=count)
+    check_map_folders(beside, Path(out), folders)
+    if shares is not None:
+        check_attribution(fuser.config)
+    how = _How(suffix, dry_run, verify, shard, save_transform, beside, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
 
@@ -171,6 +191,7 @@ class _How:
     verify: bool
     shard: Shard | None
     save_transform: str | os.PathLike[str] | None
+    beside: Beside
     progress: bool | None
     callback: Callable[[Outcome], object] | None
     engine: Engine | None
@@ -182,6 +203,7 @@ class _PairWork(Work):
 
     fuser: Fuser
     opening: Opening
+    beside: Beside
 
     def settings(self, task: str) -> Entry:
         """Everything a result of this task depends on except its sources."""
@@ -196,13 +218,20 @@ class _PairWork(Work):
 
     def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
         # Its warnings are in the summary.
-        (fusion,) = self.fuser.stream([loaded], progress=False)
+        beside = self.beside
+        shares = beside.attribution is not None
+        (fusion,) = self.fuser.stream(
+            [loaded], progress=False, samples=beside.samples, attribution=shares
+        )
         fusion = replace(fusion, opening=self.opening.plain())
         settings = self.settings(fusion.settings["task"])
         known = (*settings, "sources", "sha256")  # in the manifest anyway
         found = {k: v for k, v in fusion.settings.items() if k not in known}
         fusion = replace(fusion, sources=())  # frees memory; they are not written
-        return Made(fusion, {"settings": settings, **found}, fusion.words, fusion.kept)
+        by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
+        kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
+        result = fusion, loaded if beside.sheet is not None else ()
+        return Made(result, {"settings": settings, **found}, fusion.words, fusion.kept, kinds)
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:
@@ -258,11 +287,12 @@ def _fuse_all(
         for name in {Path(name).suffix: name for name in new}.values():
             check_output(out / name)  # one file of each format
         settings = _possible_settings(fuser, opening) or []
-        sink = FolderSink(manifest, settings, _save, how.verify)
-        work = _PairWork(fuser, opening)
-        summary = run(
-            items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
-        )
+        with map_sinks(how.beside, settings, how.shard, how.verify, items) as sinks:
+            sink = SinkWithMaps(manifest, settings, _save, how.verify, beside=sinks)
+            work = _PairWork(fuser, opening, how.beside)
+            summary = run(
+                items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
+            )
     return _in_order(summary, pairing)
 
 
@@ -271,17 +301,19 @@ def _done_before(
 ) -> Summary | None:
     """The summary of a finished folder; None if work is left, or a fuser is needed to tell."""
     begin = time.monotonic()
-    begun = out.is_dir() and any(map(is_manifest, os.listdir(out)))
+    folders = [out, *map_folders(how.beside).values()]
+    begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)
     if not begun or how.verify or how.callback is not None or fuser.config.align == "once":
         return None
     settings = _possible_settings(fuser, opening)
     if settings is None:
         return None
     with Manifest(out, how.shard) as manifest:
-        sink = FolderSink(manifest, settings, _save)
-        if any(sink.known(item) is None for item in items):
-            return None
-        skipped = [Outcome(sink.path(item), "skipped") for item in items]
+        with map_sinks(how.beside, settings, how.shard, False, items) as sinks:
+            sink = SinkWithMaps(manifest, settings, _save, beside=sinks)
+            if any(sink.known(item) is None for item in items):
+                return None
+            skipped = [Outcome(sink.path(item), "skipped") for item in items]
     return Summary(skipped, time.monotonic() - begin)
 
 
@@ -290,7 +322,8 @@ def _in_order(summary: Summary, pairing: Pairing) -> Summary:
     return replace(summary, outcomes=outcomes, pairing=pairing)
 
 
-def _save(fusion: Fusion, path: Path) -> None:
+def _save(result: tuple[Fusion, tuple[Picture, ...]], path: Path) -> None:
+    fusion, _ = result
     fusion.save(path)
 
 

@@ -82,12 +82,14 @@ class Made:
         entry: what the manifest records of it: at least its settings.
         words: warnings about its sources, for the summary.
         kept: names of metadata it keeps that identify persons or places, for the summary.
+        corrected: what was corrected in its sources without being asked for, for the summary.
     """
 
     result: Any
     entry: Entry
     words: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -280,7 +282,8 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
         made = wait()
         if made is None:
             return Outcome(output, "skipped")
-        return Outcome(output, "fused", words=made.words, kept=made.kept)
+        words, kept, corrected = made.words, made.kept, made.corrected
+        return Outcome(output, "fused", words=words, kept=kept, corrected=corrected)
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class Outcome:
     words: tuple[str, ...] = ()  # warnings about its sources
     kept: tuple[str, ...] = ()  # names of metadata about persons and places
     unwritten: bool = False  # whether it failed because it could not be written
+    corrected: tuple[str, ...] = ()  # what was corrected in its sources, such as noise
 
     def __str__(self) -> str:
         said = self.error or "; ".join(self.words)
@@ -61,6 +63,7 @@ class Summary:
                 "output": str(one.output),
                 "status": one.status,
                 **({"error": one.error} if one.error else {}),
+                **({"corrected": list(one.corrected)} if one.corrected else {}),
             }
             for one in self.outcomes
         ]
@@ -78,6 +81,10 @@ class Summary:
         lines += self.pairing.leftovers()
         if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
             lines.append(kept_word(kept))
+        if corrected := Counter(each for outcome in self.outcomes for each in outcome.corrected):
+            counted = [f"{kind} in {count}" for kind, count in corrected.most_common()]
+            fused = len(self.of("fused"))
+            lines.append(f"corrected in the sources of {fused} fused: {', '.join(counted)}")
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
         what = ", ".join(counts + self.pairing.counts()) or "nothing to do"

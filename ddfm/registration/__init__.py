@@ -1,4 +1,4 @@
-"""Registration: how one picture maps onto another, found from what both sensors see alike.
+"""Registration: finds how one picture maps onto another, from structure that both sensors see.
 
-`ddfm.registration.align` finds it, `ddfm.registration.transform` holds it.
+`ddfm.registration.align` finds the transform; `ddfm.registration.transform` is its class.
 """

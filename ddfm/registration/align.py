@@ -1,11 +1,13 @@
-"""Whether two pictures are aligned, and the transform that aligns them.
+"""Decides whether two pictures are aligned, and finds the transform that aligns them.
 
-    small copies -> correlation over shifts, turns and sizes -> the best few, fitted by tiles for
-    each model -> the likeliest, fitted finer -> do tiles agree on it, and on nothing near it? how
-    far may its corners be off? -> the smallest model that explains the tiles
+    small copies: correlation over all shifts, for a grid of turns and sizes
+    -> the best few guesses: each model is fitted to tiles
+    -> the best fit of each model: fitted again at finer sizes
+    -> which fits are sure: tiles agree on it and on nothing near it, and its corners are certain
+    -> the smallest of the sure models that explains the tiles
 
-`check` is the same with a coarser grid, on smaller copies and up to turns and sizes, and ends where
-a pair surely lies well; `align` is all of it.
+`align` does all of this. `check` uses a coarser grid, smaller copies, and models up to similarity,
+and ends early if the pair is certainly aligned already.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ from ddfm.registration.transform import FLOW, MODELS, Transform
 
 __all__ = ["Alignment", "align", "check", "tolerance"]
 
-LARGEST = 1024  # pixels of the longer side that are looked at
-FAR_MARGIN = 0.36  # how far frames may be apart that cover a part only
-TURNING = MODELS[2:]  # what needs a grid of turns and sizes
-LEVELS = ((128, 16), (256, 24), (512, 32))  # pixels of the longer side, and of a tile
-WIDTHS = (2.0, 1.0, 0.5)  # of the smoothing of a tile's surface, in pixels
-FINALISTS = 2  # of the guesses, by their coarse fits
-APART = 2.0  # pixels of the smallest copies that finalists differ by
-WIDE = (4.0, *WIDTHS)  # where much may be off yet
-LEAVE, LEAVE_SHARE = 2.5, 0.005  # pixels, or that share of the longer side, that a pair may be off
-SURE_STAND = 6.0  # see `Alignment.stand`; pictures of two scenes reach 5
-LEAST_TILES = 6  # of which fewer may agree by chance
-LEAST_SIDE = 64  # pixels of the fixed picture; in a smaller one tiles are near to each other
-DOUBTED = 3.0  # `deviations` by which what has more freedom casts doubt on what has less
-UNTOLD = 0.02  # of the longer side: where corners may be wrong by more, a model is not told at all
-PERSPECTIVE = 0.6  # of the uncertainty of others: its corners err by more before tiles show it
+LARGEST = 1024  # pixels; larger pictures are reduced to this longer side first
+FAR_MARGIN = 0.36  # how far frames may be apart if one shows only a part, see `search.MARGIN`
+TURNING = MODELS[2:]  # the models that need a grid of turns and sizes
+LEVELS = ((128, 16), (256, 24), (512, 32))  # longer side of each copy, and of its tiles, in pixels
+WIDTHS = (2.0, 1.0, 0.5)  # smoothing of the tiles' surfaces from fit to fit, in pixels
+FINALISTS = 2  # how many guesses are fitted further, the best by their coarse fits
+APART = 2.0  # pixels of the smallest copy by which finalists must differ
+WIDE = (4.0, *WIDTHS)  # `WIDTHS` for a guess that may be far off
+LEAVE, LEAVE_SHARE = 2.5, 0.005  # tolerance: pixels, or a share of the longer side if more
+SURE_STAND = 6.0  # least `Alignment.stand` of a sure fit; pictures of different scenes reach 5
+LEAST_TILES = 6  # least number of tiles of a sure fit; fewer may agree by chance
+LEAST_SIDE = 64  # least side in pixels for a sure fit; tiles of a smaller picture are too close
+DOUBTED = 3.0  # least `deviations` by which a better larger model casts doubt on a smaller one
+UNTOLD = 0.02  # share of the longer side; with a larger spread, a model is not determined at all
+PERSPECTIVE = 0.6  # spread allowed for a homography, relative to others, as it is underestimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,9 @@ class Alignment:
     Attributes:
         transform: from the moving picture to the fixed one.
         sure: whether it can be trusted. If not, leave the pair as it is.
-        stand: by how many deviations tiles are liker as they lie than a few pixels away.
-        spread: pixels of the fixed picture by which the corners may be wrong, if tiles are right.
+        stand: by how many deviations the tiles' likeness is higher here than a few pixels away.
+        spread: standard deviation of the corners, in pixels of the fixed picture, if the tiles err
+            independently.
     """
 
     transform: Transform
@@ -61,17 +64,17 @@ class Alignment:
 
     @property
     def is_off(self) -> bool:
-        """Whether the pair as it is is certainly off by more than is tolerated."""
+        """Whether the untouched pair is certainly misaligned by more than the tolerance."""
         return self.sure and self.transform.moves > tolerance(self.transform)
 
 
 def tolerance(transform: Transform) -> float:
-    """By how many pixels of the fixed picture a pair may be off without a warning."""
+    """By how many pixels of the fixed picture a pair may be misaligned without a warning."""
     return max(LEAVE, max(transform.fixed) * LEAVE_SHARE)
 
 
 def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignment:
-    """Whether two pictures are aligned: a quick check by shift, turn and size."""
+    """Checks quickly whether two pictures are aligned, by shift, turn and size."""
     a, b, full = _planes(fixed, moving)
     work = _Work(a, Pyramid(b), QUICK)
     return _as_it_lies(work, full) or _found(work, "auto", full)
@@ -80,17 +83,18 @@ def check(fixed: Picture | np.ndarray, moving: Picture | np.ndarray) -> Alignmen
 def align(
     fixed: Picture | np.ndarray, moving: Picture | np.ndarray, model: str = "auto"
 ) -> Alignment:
-    """The transform of a model, or the smallest that explains the pair.
+    """The transform that aligns a pair.
 
     Args:
-        fixed, moving: pictures, or grey levels (H, W). They may differ in size, and in field.
-        model: "auto", one of `MODELS`, or "flow": a smooth field on top of what "auto" finds.
+        fixed, moving: pictures, or grey levels (H, W). Sizes and fields of view may differ.
+        model: one of `MODELS`; "auto" for the smallest that explains the pair; or "flow" for a
+            smooth field on top of what "auto" finds.
     """
     if model not in ("auto", *MODELS, FLOW):
         raise unknown("way to align", model, ("auto", *MODELS, FLOW))
     a, b, full = _planes(fixed, moving)
     if model == FLOW:
-        # What the field explains leaves the corners of all else uncertain.
+        # The displacements that the field will explain make other models' corners uncertain.
         work = _Work(a, Pyramid(b), replace(WHOLE, spread=QUICK.spread, doubts=False))
         result = _with_field(work, _found(work, "auto", full))
     else:
@@ -98,34 +102,34 @@ def align(
     is_chosen = model == "auto" or (model == FLOW and result.transform.field is None)
     if is_chosen and result.sure and not result.is_off:
         t = result.transform
-        # To interpolate would cost more than so little is worth.
+        # Interpolation would do more harm than so small a misalignment.
         return replace(result, transform=Transform.framed(t.moving, t.fixed))
     return result
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """What is searched over all shifts."""
+    """Sizes and turns; for each combination, all shifts are searched."""
 
     scales: np.ndarray
     turns: np.ndarray  # degrees
-    margin: float = MARGIN
+    margin: float = MARGIN  # how far the frames may be apart, see `Search`
 
 
 @dataclass(frozen=True)
 class _Effort:
-    """How much is looked at."""
+    """How thoroughly to search."""
 
-    grids: tuple[_Grid, ...]  # each is searched if nothing sure was found before
+    grids: tuple[_Grid, ...]  # the next one is searched only if nothing sure was found before
     guesses: int
     levels: tuple[tuple[int, int], ...]
     models: tuple[str, ...]
-    spread: float  # of the longer side that the corners of what is sure may be uncertain
+    spread: float  # greatest spread of a sure fit, as a share of the longer side
     doubts: bool  # whether a larger model can cast doubt on a smaller one
 
 
 def _steps(ratio: float, first: int, last: int) -> np.ndarray:
-    """Sizes from one power of a ratio to another."""
+    """The powers of a ratio, with exponents from `first` to `last`."""
     return np.exp(np.arange(first, last + 1) * np.log(ratio))
 
 
@@ -154,13 +158,13 @@ QUICK = _Effort(
 
 
 class _Work:
-    """A pair at the sizes that it is looked at."""
+    """A pair at all sizes that are used."""
 
     def __init__(self, a: torch.Tensor, b: Pyramid, effort: _Effort) -> None:
         self.a, self.b, self.effort = a, b, effort
         self.levels = [Level(a, b, *level) for level in effort.levels]
         self.longest = max(a.shape)
-        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix  # as they lie
+        self.framed = Transform.framed(b.size, (a.shape[0], a.shape[1])).matrix  # untouched
 
     def fits(self, models: Sequence[str], grid: _Grid) -> dict[str, Fit]:
         """The best fit of each model, from the best guesses of a grid."""
@@ -174,7 +178,7 @@ class _Work:
             found["shift"] = self._finer(guesses, "shift")
         larger = [model for model in models if model in TURNING]
         guesses = []
-        if larger:  # most pairs lie nearly well, however little they show
+        if larger:  # most pairs are nearly aligned, even if their content shows it poorly
             few = self.effort.guesses - 1
             guesses = [self.framed, *search.guesses(grid.scales, grid.turns, few)]
         starts = [coarse.fit(guess, "similarity", WIDE) for guess in guesses]
@@ -187,13 +191,13 @@ class _Work:
         return found
 
     def is_sure(self, fit: Fit, model: str) -> bool:
-        """Whether tiles agree on it, and on nothing near it."""
+        """Whether tiles agree on this fit, and on nothing near it."""
         spread = self.effort.spread * (PERSPECTIVE if model == "homography" else 1)
         enough = len(fit.likeness) >= LEAST_TILES and min(self.a.shape) >= LEAST_SIDE
         return enough and fit.stand > SURE_STAND and fit.spread < spread * self.longest
 
     def _finer(self, matrices: list[np.ndarray], model: str) -> Fit:
-        """The likeliest of some matrices, fitted on the finer levels."""
+        """The best of some matrices, fitted at the finer levels."""
         fit = max((self.levels[1].fit(matrix, model, WIDE) for matrix in matrices), key=_score)
         for level in self.levels[2:]:
             fit = level.fit(fit.matrix, model, WIDTHS[1:])
@@ -205,7 +209,10 @@ def _score(fit: Fit) -> float:
 
 
 def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Alignment | None:
-    """The pair as it is, if it is aligned well: then nothing further off is as similar."""
+    """The untouched pair, if a fit near it is sure and within tolerance; else None.
+
+    Then nothing farther away can be as similar, and the search is over.
+    """
     level = work.levels[-1]
     near = level.fit(work.framed, "similarity", WIDTHS)
     found = full(near.matrix, "similarity")
@@ -216,7 +223,7 @@ def _as_it_lies(work: _Work, full: Callable[[np.ndarray, str], Transform]) -> Al
 
 
 def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]) -> Alignment:
-    """What the grids lead to, one after the other, until something is sure."""
+    """The result of searching the grids, one after the other, until a result is sure."""
     first, *others = work.effort.grids
     models = work.effort.models if model == "auto" else (model,)
     found = _judged(work, work.fits(models, first), full)
@@ -230,7 +237,7 @@ def _found(work: _Work, model: str, full: Callable[[np.ndarray, str], Transform]
 
 
 def _with_field(work: _Work, found: Alignment) -> Alignment:
-    """What was found, and a field on top of it, if that is sure and moves anything far enough."""
+    """What was found, with a field on top of it if it is sure and moves any point far enough."""
     if not found.sure:
         return found
     t, size = found.transform, (work.a.shape[0], work.a.shape[1])
@@ -248,7 +255,7 @@ def _with_field(work: _Work, found: Alignment) -> Alignment:
 def _judged(
     work: _Work, fits: dict[str, Fit], full: Callable[[np.ndarray, str], Transform]
 ) -> Alignment:
-    """The smallest sure model that explains the pair; if none is sure, the likeliest."""
+    """The smallest sure model that explains the pair; if none is sure, that with most `stand`."""
     sure = [model for model, fit in fits.items() if work.is_sure(fit, model)]
     if sure:
         chosen = _smallest({model: fits[model] for model in sure})
@@ -268,9 +275,9 @@ def _is_doubted(
     fits: dict[str, Fit],
     full: Callable[[np.ndarray, str], Transform],
 ) -> bool:
-    """Whether a larger model would lay the pair elsewhere, and is better, sure or not.
+    """Whether a larger model places the pair elsewhere, and fits better, even if it is not sure.
 
-    One that tiles cannot tell at all need not be better: it is enough that it is no worse.
+    For a model that the tiles do not determine at all, any improvement is enough.
     """
     chosen = found.transform.model
     for model in list(fits)[list(fits).index(chosen) + 1 :]:
@@ -282,7 +289,7 @@ def _is_doubted(
 
 
 def _smallest(fits: dict[str, Fit]) -> str:
-    """The smallest model that no larger one is clearly better than, tile by tile."""
+    """The smallest model such that no larger one is clearly better, tile by tile."""
     chosen, *larger = fits
     for model in larger:
         if _better(fits[model], fits[chosen]):
@@ -299,7 +306,7 @@ def _better(one: Fit, other: Fit, by: float = BELIEVED) -> bool:
 def _planes(
     fixed: Picture | np.ndarray, moving: Picture | np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor, Callable[[np.ndarray, str], Transform]]:
-    """Grey levels of both, no larger than is looked at; and what makes a transform full size."""
+    """Grey levels of both, reduced to `LARGEST`, and a function that scales a transform back."""
     planes = [_grey(picture) for picture in (fixed, moving)]
     small = [resized(plane, LARGEST) for plane in planes]
     (size, of), (used, by) = ([(p.shape[0], p.shape[1]) for p in some] for some in (planes, small))

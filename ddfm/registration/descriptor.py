@@ -1,8 +1,8 @@
-"""What a small network says about each pixel's surroundings, alike for two sensors.
+"""A small network that describes the surroundings of each pixel in the same way for all sensors.
 
-It was trained (`ddfm.training.descriptor`) so that what it says of two pictures of one scene is
-like where both show one thing, and unlike a few pixels away. Most of it works at half the size,
-which is quicker and sees further.
+It was trained (`ddfm.training.descriptor`) so that its descriptions of two pictures are similar
+where both show the same thing, and differ a few pixels away. Most of it works at half the size,
+which is faster and covers a larger area.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ddfm.storage.shipped import shipped
 __all__ = ["CHANNELS", "WEIGHTS", "Descriptor", "describe"]
 
 WEIGHTS = "descriptor.safetensors"
-CHANNELS = 12  # numbers a pixel
+CHANNELS = 12  # numbers that describe a pixel
 WIDTH, INNER = 16, 32  # channels at full and at half size
-WINDOW = 9  # pixels, twice, of the surroundings that levels are measured against
-AROUND = 10  # pixels that a description depends on, at most
-FLOOR = 0.05  # of the picture's usual contrast, where there is less
+WINDOW = 9  # side in pixels of a box filter, applied twice, for the mean of the surroundings
+AROUND = 10  # pixels on each side that a description depends on, at most
+FLOOR = 0.05  # least local variance in the normalisation, relative to that of the picture
 
 
 class Descriptor(nn.Module):
@@ -43,24 +43,24 @@ class Descriptor(nn.Module):
     def forward(self, levels: Tensor) -> Tensor:
         h, w = levels.shape[-2:]
         even = F.pad(_against_surroundings(levels), (0, w % 2, 0, h % 2), mode="replicate")
-        # The channels of a pixel side by side, from the first layer on: three times quicker.
+        # Channels last in memory, from the first layer on: three times faster.
         even = even.reshape(len(even), *even.shape[-2:], 1).permute(0, 3, 1, 2)
         fine = self.fine(even).relu_()
         x = self.down(F.avg_pool2d(fine, 2)).relu_()
         x = self.wide(x).relu_()
         x = (x + self.wider(x)).relu_()
         x = F.interpolate(self.back(x), scale_factor=2, mode="bilinear")
-        said: Tensor = self.last((fine + x).relu_())
-        return said[..., :h, :w]
+        descriptions: Tensor = self.last((fine + x).relu_())
+        return descriptions[..., :h, :w]
 
 
 def describe(image: Tensor) -> Tensor:
-    """(CHANNELS, H, W) of grey levels (H, W), by the weights that come with ddfm."""
-    # Continued, or the network would see an edge along the border of every picture.
+    """Descriptions (CHANNELS, H, W) of grey levels (H, W), by the weights shipped with ddfm."""
+    # Padded, since the network would otherwise see an edge along the border of every picture.
     wide = F.pad(image[None, None], (AROUND,) * 4, mode="replicate")
     with torch.no_grad():
-        said: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
-    return said.contiguous()
+        descriptions: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
+    return descriptions.contiguous()
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +76,7 @@ def _shipped() -> Descriptor:
 
 
 def _against_surroundings(levels: Tensor) -> Tensor:
-    """Levels less those around, by the contrast there: shade and bright spots count alike."""
+    """Levels relative to the local mean and contrast, so that brightness does not matter."""
     x = (levels - levels.mean((2, 3), keepdim=True)).numpy()
     usual = (x**2).mean((2, 3), keepdims=True)
     x = x - _mean_around(x)

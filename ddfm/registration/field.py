@@ -1,7 +1,8 @@
-"""A smooth field of displacements over a picture: a cubic B-spline through a few control points.
+"""Smooth fields of displacements over a picture: cubic B-splines with a few control points.
 
-A field is an array (rows, columns, 2): pixels to the right and down at control points that are
-spread evenly over the picture, one row and one column of them outside of each border.
+A field is an array (rows, columns, 2) with the displacements of its control points, in pixels to
+the right and down. The points are spread evenly over the picture, with one row or column of them
+beyond each border.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from ddfm.errors import InputError
 __all__ = ["basis", "checked_field", "displacements", "least_area", "spread_out"]
 
 FEWEST, MOST = 4, 100  # control points along a side
-FARTHEST = 10  # times the longer side; what is beyond was not found
-FINE = 512  # pixels along a side show every fold of these
+FARTHEST = 10  # greatest displacement, in units of the longer side
+FINE = 512  # pixels along a side that suffice to detect any fold
 
 
 def basis(at: np.ndarray, side: int, points: int) -> np.ndarray:
-    """Weights (N, points) of the control points along a side, at places (N) in pixels.
+    """Weights (N, points) of the control points along a side, at positions (N) in pixels.
 
-    Beyond the picture they are as at its border.
+    Beyond the picture they are those at its border.
     """
     along = np.clip((at + 0.5) / side, 0, 1) * (points - 3) + 1
     distance = np.abs(along[:, None] - np.arange(points))
@@ -31,7 +32,7 @@ def basis(at: np.ndarray, side: int, points: int) -> np.ndarray:
 
 
 def displacements(field: np.ndarray, size: tuple[int, int], points: np.ndarray) -> np.ndarray:
-    """What points (N, 2) of a picture of a size are moved by."""
+    """The displacements of points (N, 2) of a picture of this size."""
     down = basis(points[:, 1], size[0], field.shape[0])
     across = basis(points[:, 0], size[1], field.shape[1])
     moved: np.ndarray = np.einsum("nr,nc,rcd->nd", down, across, field, optimize=True)
@@ -39,7 +40,7 @@ def displacements(field: np.ndarray, size: tuple[int, int], points: np.ndarray) 
 
 
 def spread_out(field: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
-    """What every pixel of some rows, or of all, is moved by: (H, W, 2)."""
+    """The displacements (H, W, 2) of every pixel, or of the pixels of some rows."""
     down = basis(np.arange(size[0])[rows], size[0], field.shape[0])
     across = basis(np.arange(size[1]), size[1], field.shape[1])
     moved: np.ndarray = np.einsum("yr,rcd,xc->yxd", down, field, across, optimize=True)
@@ -47,7 +48,7 @@ def spread_out(field: np.ndarray, size: tuple[int, int], rows: slice = slice(Non
 
 
 def least_area(field: np.ndarray, size: tuple[int, int]) -> float:
-    """The least that a pixel's area becomes; where it is below 0, the picture is folded."""
+    """The smallest area that any pixel is mapped to; below 0, the field folds the picture."""
     rows, columns = (max(2, min(side, FINE)) for side in size)
     moved = spread_out(field * [columns / size[1], rows / size[0]], (rows, columns))
     down, across = np.gradient(moved, axis=(0, 1))
@@ -56,7 +57,7 @@ def least_area(field: np.ndarray, size: tuple[int, int]) -> float:
 
 
 def checked_field(field: Any, size: tuple[int, int]) -> np.ndarray:
-    """The field as an array; raises unless it is one, and folds nothing."""
+    """The field as an array; raises InputError if it is not a field, or folds the picture."""
     field = np.array(field, np.float64)
     shape = field.shape
     if field.ndim != 3 or shape[2] != 2 or not all(FEWEST <= n <= MOST for n in shape[:2]):

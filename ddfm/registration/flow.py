@@ -1,12 +1,14 @@
-"""What no matrix explains: a smooth field of displacements, for parallax and for soft tissue.
+"""Fits a smooth field of displacements where no matrix is enough: for parallax and soft tissue.
 
-Every tile has its surface S_t of likeness over small shifts, under a transform that is sure; then
-control points c of a cubic B-spline (`ddfm.registration.field`) are fitted to all of them:
+Under a sure transform, each tile t has a surface S_t, its likeness at every small shift (see
+`ddfm.registration.refine`). The control points c of a cubic B-spline (`ddfm.registration.field`)
+are fitted to all of them:
 
     maximise   sum_t S_t(B_t c) - bend |second differences of c|^2 - still |c|^2
 
-first to smoothed surfaces, then to ever sharper ones. To see whether that is more than chance, each
-half of the tiles, as on a checkerboard, is laid by a field that was fitted to the other half.
+first to smoothed surfaces, then to less and less smoothed ones. Cross-validation tells a field from
+chance: the tiles are split like a checkerboard, and each half is moved by a field fitted to the
+other half.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from ddfm.registration.refine import BELIEVED, Level, Surfaces, climbed, deviati
 
 __all__ = ["flow"]
 
-SPACING = 64  # pixels between control points, of the level
-BEND, STILL = 0.0003, 0.0001  # of likeness, a tile, for a square pixel
-WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the smoothing of surfaces
-LEAST_AREA = 0.3  # of what a pixel covers
-SHRINK = 0.8  # of a field that would leave less
+SPACING = 64  # pixels of the level between control points
+BEND, STILL = 0.0003, 0.0001  # bend and still, in likeness per tile and square pixel
+WIDTHS = (4.0, 2.0, 1.0, 0.5)  # smoothing of the surfaces from fit to fit, in pixels
+LEAST_AREA = 0.3  # least area that a pixel may be mapped to
+SHRINK = 0.8  # factor by which a field is reduced until it keeps that area
 
 
 def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
-    """Control points in pixels of the fixed picture; None where no field is clearly better."""
+    """A field in pixels of the fixed picture, or None if no field is clearly better than none."""
     surfaces = level.surfaces(matrix)
     if not len(surfaces):
         return None
@@ -36,7 +38,7 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     down = basis(level.centres[:, 1], sides[0], grid[0])
     across = basis(level.centres[:, 0], sides[1], grid[1])
     weights = (down[:, :, None] * across[:, None, :]).reshape(len(surfaces), -1)
-    each = len(surfaces) / weights.shape[1]  # tiles of a control point
+    each = len(surfaces) / weights.shape[1]  # tiles per control point
     prior = each * (BEND * _bending(*grid) + STILL * np.eye(weights.shape[1]))
     smooth = [
         Surfaces(ndimage.gaussian_filter(surfaces, (0, width, width), mode="nearest"))
@@ -44,9 +46,9 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     ]
     half = np.indices(level.tiles).sum(0).ravel() % 2 == 0
     gain = np.zeros(len(surfaces))
-    for told in (half, ~half):
-        points = _fitted(smooth, weights * told[:, None], prior)
-        gain[~told] = _gain(smooth[-1], weights @ points)[~told]
+    for used in (half, ~half):
+        points = _fitted(smooth, weights * used[:, None], prior)
+        gain[~used] = _gain(smooth[-1], weights @ points)[~used]
     if not deviations(gain) > BELIEVED:
         return None
     field = _fitted(smooth, weights, prior).reshape(*grid, 2)
@@ -56,7 +58,7 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
 
 
 def _fitted(smooth: list[Surfaces], weights: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Control points (N, 2) for the tiles that have weights."""
+    """Control points (N, 2), fitted to the tiles whose weights are not 0."""
     nothing = np.zeros_like(weights)
     across, down = np.hstack([weights, nothing]), np.hstack([nothing, weights])
     p = np.zeros(across.shape[1])
@@ -67,13 +69,13 @@ def _fitted(smooth: list[Surfaces], weights: np.ndarray, prior: np.ndarray) -> n
 
 
 def _gain(spline: Surfaces, moved: np.ndarray) -> np.ndarray:
-    """How much liker each tile is where it is moved to (N, 2)."""
+    """By how much the likeness of each tile grows when it is moved by `moved` (N, 2)."""
     still = np.zeros(len(moved))
     return spline(*moved.T)[0] - spline(still, still)[0]
 
 
 def _bending(rows: int, columns: int) -> np.ndarray:
-    """c' _bending c is the sum of squared second differences on a grid."""
+    """The matrix M for which c' M c is the sum of squared second differences on a grid."""
     terms = [
         np.kron(np.eye(rows), _differences(columns, 2)),
         np.kron(_differences(rows, 2), np.eye(columns)),

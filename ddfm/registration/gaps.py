@@ -1,7 +1,7 @@
-"""Gaps of a picture: beyond its frame, in margins, and where there are no data.
+"""Fills the gaps of a picture: beyond its frame, in margins, and where data are missing.
 
-There `filled` continues it by the gradients of another picture and a smooth offset: then neither
-has the stronger gradient, and no rim shows where the frame ends.
+`filled` continues the picture there by another one plus a smooth offset. Then both have the same
+gradients in the gap, and no rim is visible where the frame ends.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ddfm.imaging.sources import grey
 
 __all__ = ["bridged", "filled", "gaussian_mean", "says", "with_gaps_filled"]
 
-CLOSE = 4.0  # pixels beyond a frame within which the offset at its border holds
-FINE = 16.0  # pixels that a mean is wide; of wider ones every second will do, and so on
+CLOSE = 4.0  # pixels beyond the frame over which the offset at its border decays
+FINE = 16.0  # pixels; wider Gaussian means are computed at a reduced size
 
 
 def says(picture: Picture) -> np.ndarray:
@@ -29,10 +29,10 @@ def says(picture: Picture) -> np.ndarray:
 
 
 def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Picture, ...]:
-    """The picture with gradients of another one in its gaps, at its own levels.
+    """The pictures, with gaps filled by the gradients of another picture, at their own levels.
 
-    That is the reference; where it is silent too, or is the one with the gap, the mean of all that
-    are not. What is silent in all pictures is left as it is.
+    The other picture is the reference. Where that has a gap, or is itself the one to be filled, it
+    is the mean of all pictures that are valid. Where no other picture is valid, nothing changes.
     """
     if all(picture.mask is None for picture in pictures):
         return tuple(pictures)
@@ -54,19 +54,22 @@ def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Pictu
 
 
 def bridged(picture: Picture) -> Picture:
-    """The picture with smooth levels in its gaps, so that no edge is there to be aligned by."""
+    """The picture with smooth levels in its gaps, so that no edge there affects the alignment."""
     if picture.mask is None:
         return picture
     return filled(picture, picture.mask, np.zeros(picture.size, np.float32))
 
 
 def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
-    """The picture, continued outside of its frame by another one, (H, W) or of its own channels.
+    """The picture, continued outside of its frame by another one plus an offset.
 
-    That is given the offset between both at the border of the frame, so that nothing jumps there
-    that does not in the other one; a few pixels further out a smooth mean of it, and ever more the
-    mean of all: a membrane between the frame and infinity. Beside levels alone, colour ends with
-    the frame.
+    At the border of the frame, the offset is the difference between both pictures there, so that no
+    new step appears. A few pixels outside it is a smooth mean of these differences, and farther
+    away it approaches their overall mean, like a membrane.
+
+    Args:
+        inside: the frame, (H, W).
+        other: the other picture, (H, W) or (H, W, C). If it is grey, colour ends with the frame.
     """
     if inside.all() or not inside.any():
         return picture
@@ -81,7 +84,7 @@ def filled(picture: Picture, inside: np.ndarray, other: np.ndarray) -> Picture:
 
 
 def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """A smooth continuation of what is known inside, by Gaussian means of growing width."""
+    """The difference, continued smoothly beyond `inside` by Gaussian means of growing width."""
     known = ndimage.binary_erosion(inside, iterations=2, border_value=1)
     known = known if known.any() else inside
     mean = float(difference[known].mean())
@@ -91,14 +94,14 @@ def _membrane(difference: np.ndarray, inside: np.ndarray) -> np.ndarray:
     while sigma < max(inside.shape):
         weight = gaussian_mean(known.astype(np.float64), sigma)
         part = gaussian_mean(np.where(known, difference, 0.0), sigma)
-        share = sigma**-3.0  # what is near counts before what is far
+        share = sigma**-3.0  # near pixels take precedence over far ones
         value, total = value + share * part, total + share * weight
         sigma *= 2
     return value / total
 
 
 def gaussian_mean(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian mean, taken at a smaller size where it is wide: ten times faster in all."""
+    """A Gaussian mean; wide ones are computed at a smaller size, which is ten times faster."""
     step = max(1, int(sigma / FINE))
     height, width = plane.shape
     whole = np.pad(plane, ((0, -height % step), (0, -width % step)), mode="edge")

@@ -1,7 +1,7 @@
 """Aligns the sources of one fusion to one of them, or warns if they are misaligned.
 
-What a moved picture does not reach is a gap, as margins and frames are; gaps are bridged before
-anything is looked at, and filled when all pictures lie where they should.
+Parts that a moved picture does not cover are gaps, like margins and frames. Gaps are bridged before
+pictures are compared, and filled once all pictures are aligned.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ddfm.registration.warp import common_box, cropped, warped
 
 __all__ = ["Registered", "common_of", "lay"]
 
-SAMPLE = 20  # pairs that say what is common to a camera's
-SMALLEST = 16  # pixels of a side that must be left in common
+SAMPLE = 20  # number of pairs from which the common transform of a camera is found
+SMALLEST = 16  # least side in pixels of the part that all sources have in common
 
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """Pictures of one size.
+    """Pictures of one size, aligned or left as they were.
 
     Attributes:
-        about: for each source but the reference, what was found and done; ready for JSON.
-        observed: what was found of each source by itself, and undone; likewise.
-        words: warnings, a line each.
+        about: what was found and done for each source except the reference; ready for JSON.
+        words: warnings, one line each.
+        observed: what was found in each source by itself, and undone; ready for JSON.
     """
 
     pictures: tuple[Picture, ...]
@@ -43,30 +43,36 @@ def lay(
     pictures: Sequence[Picture],
     how: str = "none",
     *,
-    transform: Transform | None = None,
+    transform: Transform | Sequence[Transform | None] | None = None,
     reference: int = 1,
     crop: bool = False,
     look: bool = True,
 ) -> Registered:
-    """All pictures on the grid of one of them.
+    """Brings all pictures onto the grid of one of them.
 
     Args:
-        how: "none" leaves them as they are, and warns of what is surely off; "auto", or a model.
-        transform: from the one that is moved to the reference, which then is not searched.
+        how: "none" leaves them as they are, with a warning if one is certainly misaligned; "auto"
+            or a model aligns them.
+        transform: the transform to the reference, for a pair, if it is known; for more pictures,
+            one for each, and None for the reference.
         reference: the index of the picture that stays.
-        crop: whether to keep what all of them see, and no more.
-        look: whether pictures that are to be left as they are, are looked at.
+        crop: whether to keep only the part that all pictures show.
+        look: whether pictures that are not aligned are checked for misalignment.
     """
     fixed = pictures[reference]
-    if transform is not None and len(pictures) != 2:
-        raise InputError("a transform is of a pair; sources of three or more are aligned each")
+    if isinstance(transform, Transform) and len(pictures) != 2:
+        raise InputError(
+            "the transform (--transform) is for two sources; three or more need one for each, as "
+            "--save-transform writes them"
+        )
+    of_each = transform if isinstance(transform, Sequence) else [transform] * len(pictures)
     seen, done, about, words = bridged(fixed), [], [], []
-    for k, picture in enumerate(pictures):
-        if k != reference and (transform is not None or how != "none" or look):
+    for k, (picture, given) in enumerate(zip(pictures, of_each, strict=True)):
+        if k != reference and (given is not None or how != "none" or look):
             whole = bridged(picture)
-            found = _found(seen, whole, how, transform)
-            applied = transform is not None or (how != "none" and found.sure)
-            words += _words(found, picture, fixed, how, transform)
+            found = _found(seen, whole, how, given)
+            applied = given is not None or (how != "none" and found.sure)
+            words += _words(found, picture, fixed, how, given)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:
@@ -77,7 +83,7 @@ def lay(
     if crop:
         box = common_box([says(picture) for picture in done])
         if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
-            raise InputError("what all sources see is too little to be fused")
+            raise InputError("the part that all sources show is too small to be fused")
         done = [cropped(picture, box) for picture in done]
     return Registered(with_gaps_filled(done, reference), about, tuple(words))
 
@@ -85,18 +91,18 @@ def lay(
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
     """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
-        raise InputError("a field (align=flow) is of one pair; one transform for all has none")
+        raise InputError("a field (align=flow) is for one pair; a transform for all has none")
     found = []
     for pictures in groups:
         if len(pictures) != 2:
-            raise InputError("one transform for all (align=once) is found for pairs")
+            raise InputError("one transform for all (align=once) can only be found for pairs")
         result = align(pictures[reference], pictures[1 - reference], model)
         if result.sure:
             found.append(result.transform)
     if not found:
         raise InputError(
-            "no pair was aligned surely, so no transform is common to them; "
-            "give one (--transform), or leave them as they are (--align none)"
+            "no pair could be aligned with certainty, so no common transform was found; "
+            "give one (--transform), or leave the pairs as they are (--align none)"
         )
     return common_transform(found)
 
@@ -110,7 +116,7 @@ def _found(fixed: Picture, moving: Picture, how: str, transform: Transform | Non
 
 
 def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Picture) -> Picture:
-    """The picture on the grid of the fixed one; `whole` is what is interpolated, without gaps."""
+    """The picture on the grid of the fixed one; `whole` is the picture with its gaps bridged."""
     moved, inside = warped(whole, transform)
     if moved is whole:
         return picture
@@ -144,20 +150,22 @@ def _words(
             return []
         left = "stays as it is"
         if moving.size != fixed.size:
-            left = "is drawn to its frame, which is right only if both end at the same borders"
-        # Where two models disagree, one that is known to hold may be sure by itself.
-        other = "; a model that is named (--align affine) may be sure" if how == "auto" else ""
-        return [f"{moving.name} could not be laid on {fixed.name} surely, and {left}{other}"]
+            left = "is resized to its frame, which is right only if both have the same borders"
+        # If two models disagree, one that the user knows to hold may be sure by itself.
+        other = "; a given model (--align affine) may be certain" if how == "auto" else ""
+        return [
+            f"{moving.name} could not be aligned to {fixed.name} with certainty, and {left}{other}"
+        ]
     if not found.is_off:
         return []
     return [
-        f"{moving.name} seems to lie off {fixed.name}: it fits if {_motion(found.transform)}; "
-        "align='auto' (--align auto) mends it where that is sure"
+        f"{moving.name} seems to be misaligned: it fits {fixed.name} if "
+        f"{_motion(found.transform)}; align='auto' (--align auto) corrects this where it is certain"
     ]
 
 
 def _motion(transform: Transform) -> str:
-    """What a transform does, in words."""
+    """What a transform does to a picture, in words."""
     x, y = transform.offset
     degrees, size = transform.turn_and_size
     to = f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}"

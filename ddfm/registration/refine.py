@@ -1,12 +1,13 @@
-r"""The exact fit: a field of tiles, each with its likeness at every small shift, and one motion.
+r"""The exact fit of a transform: one motion is fitted to the likeness surfaces of all tiles.
 
-For each tile t of the fixed image, S_t(d) is how like its descriptions are to those of the
-moving image, warped so far, at a shift d. A motion u(x; p) is fitted to all of them at once:
+The fixed image is divided into tiles. The surface of a tile t is its likeness S_t(d): how similar
+its descriptions are to those of the moving image, as warped so far, at every small shift d. One
+motion u(x; p) is fitted to all surfaces at once:
 
     maximise   sum_t S_t(u(x_t; p)) - p' prior p
 
-Since every tile keeps its whole surface, one that is flat, or that has its peak elsewhere, does no
-harm, and no peaks need to be voted on. p are shift, size, turn | stretch, shear | perspective.
+The parameters p are shift (2), size, turn | stretch, shear | perspective (2). Since whole surfaces
+are used, rather than their peaks, a tile that is flat or has its peak elsewhere does no harm.
 """
 
 from __future__ import annotations
@@ -40,28 +41,31 @@ Pair = tuple[np.ndarray, np.ndarray]
 Three = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 DEGREES = {"none": 0, "shift": 2, "similarity": 4, "affine": 6, "homography": 8}
-PRIOR = 0.03  # of stretch, shear and perspective, a tile and square pixel at the longer border
-BORDER = 3  # pixels next to a frame's edge, whose patches know nothing of what lies beyond
-REACH, NEAR = 8, 3  # pixels that a tile may be off; that are near what is found
-FURTHER = np.ones((2 * REACH + 1,) * 2, bool)  # of a surface, what is compared with what is near
+# Diagonal of the prior for stretch, shear and perspective, whose parameters are the displacement in
+# pixels at the border of the longer side.
+PRIOR = 0.03
+BORDER = 3  # pixels next to a frame's edge that are excluded, since they depend on what is beyond
+REACH, NEAR = 8, 3  # greatest shift of a surface; shifts up to which count as near its middle
+FURTHER = np.ones((2 * REACH + 1,) * 2, bool)  # the part of a surface that is not near its middle
 FURTHER[REACH - NEAR : REACH + NEAR + 1, REACH - NEAR : REACH + NEAR + 1] = False
-FALL = 0.02  # of likeness, for every square pixel that a tile is off by more than its reach
-STEPS, HALVINGS = 12, 5  # of Newton's way to the maximum
-FARTHEST = 2.0  # pixels that a step may move a tile by
-FLAT = 1e-3  # slope, a tile, that is level
+FALL = 0.02  # by how much likeness falls for each squared pixel beyond the reach of a surface
+STEPS, HALVINGS = 12, 5  # most Newton steps, and most halvings of each
+FARTHEST = 2.0  # most pixels that a step may move a tile by
+FLAT = 1e-3  # slope per tile below which the maximum is reached
 TINY = 1e-12
-LEAST_ENERGY = 1e-3  # of a tile, where others have hundreds: what is even is like nothing
-BELIEVED = 3.5  # `deviations` by which tiles must be liker under what has more freedom
-NOTHING = 1e-4  # of likeness, which rounding may make of what is even
-LEAST_SEEN = 0.08  # of the fixed image; less is no basis for a fit
+LEAST_ENERGY = 1e-3  # added energy that keeps flat tiles unlike all; textured ones have hundreds
+BELIEVED = 3.5  # least `deviations` by which a larger model must be better to be preferred
+NOTHING = 1e-4  # likeness that rounding may produce in flat tiles
+LEAST_SEEN = 0.08  # least share of the fixed image that must be covered for a fit
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A transform of the moving image, and how like each tile is under it.
+    """A transform of the moving image, and the likeness of each tile under it.
 
-    `spread` is the deviation of the corners, in pixels of the fixed image; 0 if nothing was fitted.
-    `stand` is by how many deviations tiles are liker than a few pixels away.
+    `spread` is the standard deviation of the corners, in pixels of the fixed image; 0 if the model
+    has no parameters. `stand` is by how many deviations the likeness of the tiles is higher than a
+    few pixels away.
     """
 
     matrix: np.ndarray
@@ -71,15 +75,15 @@ class Fit:
 
     @property
     def score(self) -> float:
-        """By how many of its own deviations the tiles' mean likeness is above 0.
+        """By how many of its own deviations the mean likeness of the tiles is above 0.
 
-        So a motion that most tiles agree on goes before one that few tiles are very like under.
+        So a motion that most tiles agree on is better than one under which a few are very similar.
         """
         return deviations(self.likeness) if self.likeness.size else -1.0
 
 
 class Level:
-    """Both images at one size, and the fits that are made there."""
+    """Both images at one size, for fits at this size."""
 
     def __init__(self, fixed: torch.Tensor, moving: Pyramid, longest: int, tile: int) -> None:
         image = resized(fixed, longest)
@@ -87,13 +91,13 @@ class Level:
         self.moving, self.fixed = moving, (fixed.shape[0], fixed.shape[1])
         self.tiles = max(2, round(self.height / tile)), max(2, round(self.width / tile))
         self.tile = -(-self.height // self.tiles[0]), -(-self.width // self.tiles[1])
-        self.full = Transform.framed(size, self.fixed).matrix  # these pixels to the fixed image's
+        self.full = Transform.framed(size, self.fixed).matrix  # from this size to the full one
         self.seen = torch.zeros(size)
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
-        said = centred(describe(image), self.seen)
-        self.tiled = tiled(said, self.tiles, self.tile, 0)
+        descriptions = centred(describe(image), self.seen)
+        self.tiled = tiled(descriptions, self.tiles, self.tile, 0)
         self.waves = waves_of(self.tiled, REACH)
-        self.seen_under: dict[bytes, np.ndarray] = {}  # surfaces, by matrix
+        self.seen_under: dict[bytes, np.ndarray] = {}  # surfaces by matrix
         self.side = max(size) / 2
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         y, x = np.mgrid[: self.tiles[0], : self.tiles[1]] + 0.5
@@ -106,7 +110,7 @@ class Level:
         """The best motion of a model on top of a matrix.
 
         Args:
-            widths: of the smoothing of surfaces, in pixels of this size, from first to last.
+            widths: smoothing of the surfaces, in pixels of this size, for one fit after the other.
         """
         surfaces = self.surfaces(matrix)
         if not len(surfaces):
@@ -126,9 +130,9 @@ class Level:
     def _spread(
         self, slopes: Pair, across: np.ndarray, down: np.ndarray, curve: np.ndarray
     ) -> float:
-        """Deviation of the corners in pixels of the fixed image, if tiles err by themselves.
+        """Deviation of the corners in pixels of the fixed image, if tiles err independently.
 
-        It is what a sandwich of the tiles' own slopes between the curvature of all says.
+        It is a sandwich estimate: the tiles' own slopes between inverses of the total curvature.
         """
         if not len(curve):
             return 0.0
@@ -141,7 +145,7 @@ class Level:
         return float(np.sqrt((moved**2).sum() / 4)) * self.full[0, 0]
 
     def _moved(self, matrix: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """The matrix, and after it the motion that undoes p."""
+        """The matrix, followed by the inverse of the motion p."""
         p = np.r_[p, np.zeros(8 - len(p))] / self.side
         step = np.eye(3) + np.array(
             [[p[2] + p[4], p[5] - p[3], p[0]], [p[3] + p[5], p[2] - p[4], p[1]], [p[6], p[7], 0]]
@@ -151,9 +155,9 @@ class Level:
         return moved / moved[2, 2]
 
     def surfaces(self, matrix: np.ndarray) -> np.ndarray:
-        """Likeness (tile, dy, dx): near 1 where fixed and moving image have one structure.
+        """Likeness (tile, dy, dx), near 1 where both images have the same structure.
 
-        They are kept, for several fits begin where others did.
+        It is cached, since several fits start from the same matrix.
         """
         under = np.ascontiguousarray(matrix).tobytes()
         if under not in self.seen_under:
@@ -184,14 +188,14 @@ def tiled(planes: torch.Tensor, tiles: Size, tile: Size, reach: int) -> torch.Te
 def likeness(
     fixed: torch.Tensor, moving: torch.Tensor, reach: int, waves: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Surfaces (rows, columns, dy, dx) of tiles of both, as `tiled` gives them.
+    """Surfaces (rows, columns, dy, dx) from the tiles of both images, as returned by `tiled`.
 
-    `waves` is `waves_of(fixed, reach)`, if that is known.
+    `waves` is `waves_of(fixed, reach)`, if it was computed before.
     """
     y, x = fixed.shape[-2:]
     here = moving[..., reach : reach + y, reach : reach + x]
     energy = (fixed.square().sum((0, 3, 4)) * here.square().sum((0, 3, 4)) + TINY).sqrt()
-    # Over tiles of little structure, where likeness means little, the usual one is the unit.
+    # The mean energy enters the unit, so that likeness stays low in tiles with little structure.
     unit = (energy * energy.mean()).sqrt() + 0.1 * energy.mean() + LEAST_ENERGY
     waves = waves_of(fixed, reach) if waves is None else waves
     n, sides = 2 * reach + 1, _sides((y, x), reach)
@@ -200,7 +204,7 @@ def likeness(
 
 
 def waves_of(tiles: torch.Tensor, reach: int) -> torch.Tensor:
-    """The transform of tiles, wide enough for shifts up to a reach."""
+    """The Fourier transform of tiles, padded for shifts up to `reach`."""
     return torch.fft.rfft2(tiles, _sides(tiles.shape[-2:], reach))
 
 
@@ -209,18 +213,18 @@ def _sides(tile: Sequence[int], reach: int) -> list[int]:
 
 
 def deviations(values: np.ndarray) -> float:
-    """By how many deviations of it the mean differs from 0."""
+    """The mean of the values in units of its standard error."""
     return float(values.mean() / (values.std() + NOTHING) * np.sqrt(len(values)))
 
 
 def centred(planes: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Planes (C, H, W) less their mean, and 0 where nothing is seen."""
+    """Planes (C, H, W) minus their mean, and 0 where nothing is seen."""
     mean = torch.einsum("chw,hw->c", planes, seen) / seen.sum().clamp(min=1)
     return (planes - mean[:, None, None]).mul_(seen)
 
 
 def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
-    """What each parameter moves every place by: to the right, and down."""
+    """The displacement of each place per unit of each parameter, to the right and down."""
     x, y = places.T
     one, zero = np.ones_like(x), np.zeros_like(x)
     motions = [(one, zero), (zero, one), (x, y), (-y, x), (x, -y), (y, x)]
@@ -232,14 +236,14 @@ def _motions(places: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
 def climbed(
     spline: Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
 ) -> np.ndarray:
-    """The p at the nearest maximum: Newton's steps, shortened where they would not climb."""
+    """The p at the nearest maximum, by Newton steps that are shortened where they do not climb."""
     if not len(p):
         return p
     value, slope, curve = _objective(spline, across, down, prior, p)
     for _ in range(STEPS):
         if np.abs(slope).max() < FLAT * np.abs(across).sum(0).max():
             break
-        # Along directions that curve the wrong way it goes uphill all the same.
+        # Taking |curvature| makes the step go uphill even where the objective is convex.
         sizes, ways = np.linalg.eigh(curve)
         step = ways @ (
             (ways.T @ slope) / np.maximum(np.abs(sizes), 1e-3 * np.abs(sizes).max() + TINY)
@@ -261,7 +265,7 @@ def climbed(
 def _objective(
     spline: Surfaces, across: np.ndarray, down: np.ndarray, prior: np.ndarray, p: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """What is maximised, its slope, and its curvature with the sign reversed."""
+    """The objective, its slope, and its negative curvature."""
     values, (by_x, by_y), (xx, xy, yy) = spline.curved(across @ p, down @ p)
     slope = across.T @ by_x + down.T @ by_y - 2 * prior @ p
     mixed = (across.T * xy) @ down
@@ -270,7 +274,7 @@ def _objective(
 
 
 class Surfaces:
-    """Cubic splines through a stack of surfaces, at one point of each."""
+    """Cubic splines through a stack of surfaces, each evaluated at one point."""
 
     def __init__(self, surfaces: np.ndarray) -> None:
         spline = ndimage.spline_filter1d(surfaces, 3, 1, mode="nearest")
@@ -279,7 +283,7 @@ class Surfaces:
         self.stack = np.arange(len(surfaces))[:, None, None]
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values at shifts (x, y), and their slopes along both; beyond the border they fall."""
+        """Values at shifts (x, y), and their slopes along x and y; beyond the border they fall."""
         values, slopes, _ = self.curved(x, y)
         return values, *slopes
 
@@ -292,7 +296,7 @@ class Surfaces:
         points, weights, slopes, bends = _cubic(inner + self.reach)
         points = np.clip(points, 0, 2 * self.reach)
         near = self.spline[self.stack, points[1][:, :, None], points[0][:, None, :]]
-        # Along x first: the value, the slope and the bend of every row.
+        # Along x first: the value, the slope and the second derivative of every row.
         along = near @ np.stack([weights[0], slopes[0], bends[0]], 2)
         value, by_x, xx = along.transpose(2, 0, 1)
         values = (value * weights[1]).sum(1) - FALL * (out**2).sum(0)
@@ -305,7 +309,7 @@ class Surfaces:
 
 
 def _cubic(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The four nearest points, and the cubic B-spline's weights, slopes and bends there."""
+    """The four nearest points, and the B-spline's weights, first and second derivatives there."""
     first = np.floor(at).astype(int)
     t = at - first
     weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]

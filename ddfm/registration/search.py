@@ -1,4 +1,4 @@
-"""The first guess: correlation of orientations over all shifts, for a grid of turns and sizes."""
+"""First guesses: orientations are correlated over all shifts, for a grid of turns and sizes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ddfm.registration.transform import Transform
 __all__ = ["MARGIN", "Search"]
 
 LONGEST = 128  # pixels of the longer side while searching
-SIGMA = 1.0  # of the smoothing before gradients, in these pixels
-MARGIN = 0.16  # how far the frames may be apart, as a share of the longer side
-LEAST_OVERLAP = 0.45  # of the smaller frame
-BORDER = 2  # pixels next to a frame's edge have gradients that no scene has
-FAR = 6.0  # small pixels that guesses differ by
-NOWHERE = -9.0  # the correlation of shifts that are out of the question
+SIGMA = 1.0  # smoothing before gradients are taken, in pixels of the small copies
+MARGIN = 0.16  # greatest shift between the frames, as a share of the longer side
+LEAST_OVERLAP = 0.45  # least overlap, as a share of the smaller frame
+BORDER = 2  # pixels next to a frame's edge that are excluded: their gradients are not the scene's
+FAR = 6.0  # pixels of the small copies by which guesses must differ
+NOWHERE = -9.0  # correlation assigned to shifts that are ruled out
 
 
 class Search:
@@ -28,7 +28,7 @@ class Search:
         small = resized(fixed, LONGEST)
         self.height, self.width = size = (small.shape[0], small.shape[1])
         self.fixed, self.moving = (fixed.shape[0], fixed.shape[1]), moving
-        self.full = Transform.framed(size, self.fixed).matrix  # small to fixed
+        self.full = Transform.framed(size, self.fixed).matrix  # small copy to fixed image
         self.pad = round(margin * max(size))
         self.grid = tuple(fft.next_fast_len(side + 2 * self.pad) for side in size)
         seen = np.zeros(size, np.float32)
@@ -41,9 +41,10 @@ class Search:
         self.seen = np.conj(fft.rfft2(seen, self.grid))
 
     def correlation(self, matrix: np.ndarray) -> np.ndarray:
-        """For every shift up to (n, n) small pixels each way, after a matrix to the fixed image.
+        """The correlation of both images at every shift up to n small pixels in each direction.
 
-        Entry [y, x] is for a moving image that lies y - n further up and x - n further left.
+        Entry [y, x] is for the moving image, mapped by the matrix to the fixed one, and then moved
+        up by y - n and left by x - n small pixels.
         """
         to_grid = np.linalg.inv(self.full) @ matrix
         to_grid = np.array([[1, 0, self.pad], [0, 1, self.pad], [0, 0, 1.0]]) @ to_grid
@@ -67,14 +68,14 @@ class Search:
         return likeness[:n, :n]
 
     def shifted(self, matrix: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-        """The matrix, moved to an entry of its correlations."""
+        """The matrix, followed by the shift of an entry of its correlations."""
         y, x = at
         move = np.array([[1, 0, self.pad - x], [0, 1, self.pad - y], [0, 0, 1.0]])
         moved: np.ndarray = self.full @ move @ np.linalg.inv(self.full) @ matrix
         return moved
 
     def centred(self, scale: float, degrees: float) -> np.ndarray:
-        """The moving image as large as the fixed one, scaled and turned about its centre."""
+        """The matrix that fits the moving image into the fixed one, then scales and turns it."""
         framed = Transform.framed(self.moving.size, self.fixed).matrix
         size = np.sqrt(np.linalg.det(framed[:2, :2])) * scale
         angle = np.deg2rad(degrees)
@@ -85,7 +86,7 @@ class Search:
         return matrix
 
     def guesses(self, scales: np.ndarray, turns: np.ndarray, count: int) -> list[np.ndarray]:
-        """The matrices of the best few of a grid, that differ by more than a few small pixels."""
+        """The matrices of the best few guesses of a grid that differ enough from each other."""
         found = []
         for scale in scales:
             for degrees in turns:
@@ -100,7 +101,7 @@ class Search:
         return self.distinct([guess for _, guess in found], count, FAR)
 
     def distinct(self, matrices: list[np.ndarray], count: int, far: float) -> list[np.ndarray]:
-        """The first few that are all some small pixels apart."""
+        """The first `count` matrices that are more than `far` small pixels apart."""
         kept: list[np.ndarray] = []
         for matrix in matrices:
             if len(kept) < count and all(self.apart(matrix, other) > far for other in kept):
@@ -108,11 +109,11 @@ class Search:
         return kept
 
     def apart(self, one: np.ndarray, other: np.ndarray) -> float:
-        """How far two matrices take the corners of the moving image apart, in small pixels."""
+        """Mean distance, in small pixels, between the moving image's corners under two matrices."""
         a, b = (Transform(m, self.moving.size, self.fixed) for m in (one, other))
         return a.distance(b) * max(self.height, self.width) / max(self.fixed)
 
 
 def _mean(z: np.ndarray, seen: np.ndarray) -> complex:
-    """Of what is seen; nothing is, of a picture that is all border."""
+    """The mean of z over what is seen; 0 if nothing is seen."""
     return complex(z[seen > 0].mean()) if seen.any() else 0j

@@ -1,4 +1,4 @@
-"""A look at an alignment: both pictures in a checkerboard, and edges of one on the other."""
+"""Draws an alignment: both pictures in a checkerboard, and edges of one on the other."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ddfm.registration.warp import warped
 
 __all__ = ["alignment_sheet"]
 
-SQUARES = 12  # along the longer side
-STRONGEST = 92  # percent of pixels that are no edge
+SQUARES = 12  # squares of the checkerboard along the longer side
+STRONGEST = 92  # percentage of pixels that are not drawn as edges
 GAP = 4  # pixels between the views
-RIM = 4  # pixels within a frame where its end is no edge of the scene
+RIM = 4  # pixels inside a frame's border in which no edges are drawn
 
 
 def alignment_sheet(
     path: str | os.PathLike[str], fixed: Picture, moved: Sequence[tuple[Picture, Transform]]
 ) -> None:
-    """Writes four views of each picture that is moved, beneath one another.
+    """Writes four views of each moved picture, one picture below the other.
 
-    On top is the checkerboard, below it the edges; left before, and right after.
+    The checkerboard is on top and the edges are below it; before on the left, after on the right.
     """
     base = _stretched(grey(fixed))
     rows: list[list[np.ndarray]] = []
@@ -61,7 +61,7 @@ def _checkered(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _drawn(base: np.ndarray, plane: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The strongest edges of a plane, in red on the grey of the other one."""
+    """The strongest edges of `plane`, in red on the grey of `base`."""
     within = ndimage.binary_erosion(inside, iterations=RIM, border_value=1)
     slope = ndimage.gaussian_gradient_magnitude(plane, 1.0) * within
     edges = slope > max(float(np.percentile(slope, STRONGEST)), 1e-3)

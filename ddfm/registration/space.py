@@ -1,13 +1,14 @@
-r"""Where a volume lies in the patient's space of another one: by mutual information in 3-D.
+r"""Aligns two volumes in the patient's space, by mutual information in 3-D.
 
-Scanners say where their voxels lie, and a patient who moved, or came back another day, makes that
-wrong. What is sought is a motion of the fixed volume's space (millimetres, RAS) into that of the
-moving one, so that the levels of both know most of one another:
+The header of a volume says where its voxels are, but this is wrong if the patient moved between two
+scans, or came back another day. The correction is a motion from the space of the fixed volume
+(millimetres, RAS) to that of the moving one, such that the levels of both depend on each other as
+much as possible:
 
     maximise   (H(fixed) + H(moving)) / H(fixed, moving)
 
-over points of a coarse grid first, and of finer ones then. The entropies are of a joint histogram
-with linear bins, so that the gradient is exact.
+first over the points of a coarse grid, and then of finer ones. The entropies are those of a joint
+histogram, in which each value is shared linearly between two bins, so that the gradient is exact.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ __all__ = [
 
 SPACE_MODELS = ("none", "rigid", "affine")
 GRIDS = (8.0, 4.0, 2.0)  # millimetres between points, from first to last
-POINTS = 60_000  # of the fixed volume that are looked at, at most
-BINS = 32
-TURNS = (-12.0, 0.0, 12.0)  # degrees about each axis that the search begins from
-STARTS = 4  # of these, those that are followed
-ARM = 80.0  # millimetres: a turn by 1 / ARM moves what is that far away as a shift by 1 mm does
-FEWEST = 1000  # points of the coarsest grid; fewer say nothing for sure
-LEAST_SEEN = 0.25  # of the points that must lie within the moving volume
-SURE_SCORE = 1.05  # 1 is nothing in common
-AGREE = 4.0  # millimetres that two starts may end apart and still be one answer
+POINTS = 60_000  # most points of the fixed volume that are used
+BINS = 32  # of the histogram, for each volume
+TURNS = (-12.0, 0.0, 12.0)  # degrees about each axis from which the search starts
+STARTS = 4  # how many of these starts are followed, the best ones
+ARM = 80.0  # millimetres; at this distance, a turn by 1 / ARM moves a point by 1 mm
+FEWEST = 1000  # least points of the coarsest grid; with fewer, nothing is certain
+LEAST_SEEN = 0.25  # least share of the points that must be within the moving volume
+SURE_SCORE = 1.05  # least score of a sure result; 1 is for independent volumes
+AGREE = 4.0  # millimetres that the results of two starts may differ by and still agree
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +51,8 @@ class SpaceAlignment:
 
     Attributes:
         matrix: (4, 4), from the fixed volume's space to the moving one's, in millimetres (RAS).
-        sure: whether several starts ended there, and the levels know of one another.
-        off: by how many millimetres, in the mean over the fixed volume's corners, headers are off.
+        sure: whether several starts ended there, and the levels depend on each other.
+        off: error of the headers in millimetres, averaged over the corners of the fixed volume.
         score: normalised mutual information, from 1 to 2.
     """
 
@@ -61,7 +62,7 @@ class SpaceAlignment:
     score: float
 
     def placed(self, affine: np.ndarray) -> np.ndarray:
-        """The affine of the moving volume as it should have been: nothing is interpolated."""
+        """The corrected affine of the moving volume; nothing is interpolated."""
         placed: np.ndarray = np.linalg.inv(self.matrix) @ affine
         return placed
 
@@ -75,11 +76,11 @@ def align_space(
     *,
     finest: float = GRIDS[-1],
 ) -> SpaceAlignment:
-    """The motion between two grey volumes (I, J, K), from what their affines say on.
+    """The motion between two grey volumes (I, J, K), searched from where their affines place them.
 
     Args:
-        model: "rigid", or "affine" for what also differs in size.
-        finest: millimetres between the points that are looked at last.
+        model: "rigid", or "affine" for volumes that also differ in size.
+        finest: millimetres between the points of the last grid.
     """
     if model not in SPACE_MODELS[1:]:
         raise unknown("way to align volumes", model, SPACE_MODELS)
@@ -91,7 +92,7 @@ def align_space(
     starts = sorted(_starts(first), key=first.loss)[:STARTS]
     ends = sorted((_climbed(first, start, 6) for start in starts), key=first.loss)
     p = ends[0]
-    # The second answer may have come from a start of its own, and then it is a witness.
+    # `ends` includes the result itself: at least one other start must agree with it.
     agree = (
         sum(apart(first.corners, first.matrix(p), first.matrix(end)) < AGREE for end in ends) > 1
     )
@@ -107,14 +108,14 @@ def align_space(
 
 
 def corners_of(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """Where (8, 3) the outermost voxels of a volume lie, in millimetres."""
+    """The positions (8, 3) of the corner voxels of a volume, in millimetres."""
     ends = np.array(list(product(*((0, n - 1) for n in shape))), np.float64)
     corners: np.ndarray = ends @ affine[:3, :3].T + affine[:3, 3]
     return corners
 
 
 def apart(corners: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """How far two motions take corners apart, in mean millimetres."""
+    """The mean distance between corners under two motions, in millimetres."""
     ends = np.c_[corners, np.ones(len(corners))]
     return float(np.linalg.norm((ends @ (one - other).T)[:, :3], axis=1).mean())
 
@@ -144,11 +145,11 @@ class _Level:
         self.points = torch.from_numpy(np.c_[points, np.ones(len(points))]).float()
         self.fixed = torch.from_numpy(_binned(values)).float()
         smooth, steps = _smoothed(moving, moving_affine, grid)
-        # Only every so many voxels are kept, so that those looked at lie near in memory.
+        # Only voxels of the grid are kept, so that they are close together in memory.
         smooth = smooth[tuple(slice(None, None, step) for step in steps)]
         self.moving = torch.from_numpy(_binned(smooth)).float()[None, None]
         to_index = np.diag([*(1 / np.array(steps)), 1.0]) @ np.linalg.inv(moving_affine)
-        # Indices as grid_sample has them: from -1 to 1, and those of the last axis first.
+        # Indices in the convention of grid_sample: from -1 to 1, with the last axis first.
         half = (np.array(self.moving.shape[2:]) - 1) / 2
         scale = np.eye(4)
         scale[:3, :3], scale[:3, 3] = np.diag(1 / np.maximum(half, 0.5)), -1.0
@@ -158,7 +159,7 @@ class _Level:
         self.enough = min(LEAST_SEEN * len(self.fixed), max(float(overlap) / 3, 1.0))
 
     def matrix(self, p: np.ndarray) -> np.ndarray:
-        """The motion of 12 parameters: shift, turn, stretch, shear, all of about a millimetre."""
+        """The motion for 12 parameters: shift, turn, stretch, shear, all scaled to millimetres."""
         found: np.ndarray = self._matrix(torch.from_numpy(p).double()).numpy()
         return found
 
@@ -168,7 +169,7 @@ class _Level:
             return float(self._loss(self._matrix(torch.from_numpy(p).double())))
 
     def slope(self, p: np.ndarray) -> tuple[float, np.ndarray]:
-        """The loss, and how it grows with each parameter."""
+        """The loss and its gradient."""
         x = torch.from_numpy(p).double().requires_grad_()
         loss = self._loss(self._matrix(x))
         (gradient,) = torch.autograd.grad(loss, x)
@@ -208,7 +209,7 @@ class _Level:
 
 
 def _bins(values: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two bins next to each value, and its share in them."""
+    """The two bins next to each value, and its share in each."""
     low = values.detach().floor().clamp(0, BINS - 2)
     part = values - low
     return (low.long(), 1 - part), (low.long() + 1, part)
@@ -219,7 +220,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 
 def _binned(values: np.ndarray) -> np.ndarray:
-    """Levels from 0 to the last bin, between percentiles: a metal clip must not take all bins."""
+    """Levels from 0 to BINS - 1, between percentiles: a metal clip must not take all bins."""
     low, high = np.percentile(values, (0.5, 99.5))
     scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (BINS - 1)
     return scaled
@@ -228,9 +229,9 @@ def _binned(values: np.ndarray) -> np.ndarray:
 def _smoothed(
     values: np.ndarray, affine: np.ndarray, grid: float
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """A volume without what is finer than a grid, and by how many voxels that one goes on."""
+    """A volume smoothed for a grid, and the step of this grid in voxels along each axis."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    # No further than the volume goes: a single slice has one voxel across.
+    # A step is no longer than the volume: a single slice has one voxel across.
     sides = zip(spacing, values.shape, strict=True)
     steps = tuple(int(np.clip(round(grid / side), 1, count)) for side, count in sides)
     sigma = [0.4 * step if step > 1 else 0.0 for step in steps]
@@ -241,7 +242,7 @@ def _smoothed(
 
 
 def _starts(level: _Level) -> list[np.ndarray]:
-    """As the headers say, and turned about each axis; also with the middles of matter together."""
+    """Starts with the headers' position or with aligned centres of mass, each turned in 27 ways."""
     shifts = [np.zeros(3), _middle_shift(level)]
     starts = []
     for shift in shifts:
@@ -253,7 +254,7 @@ def _starts(level: _Level) -> list[np.ndarray]:
 
 
 def _middle_shift(level: _Level) -> np.ndarray:
-    """From the fixed volume's centre of matter to the moving one's, in millimetres."""
+    """The shift from the fixed volume's centre of mass to the moving one's, in millimetres."""
     weight = level.fixed[:, None]
     of_fixed = (level.points[:, :3] * weight).sum(0) / weight.sum().clamp(min=1e-6)
     plane = level.moving[0, 0]
@@ -270,7 +271,7 @@ def _middle_shift(level: _Level) -> np.ndarray:
 
 
 def _climbed(level: _Level, start: np.ndarray, degrees: int) -> np.ndarray:
-    """The parameters that a climb from a start ends at; those beyond `degrees` are kept."""
+    """The parameters at the nearest maximum; only the first `degrees` are varied."""
 
     def of_some(q: np.ndarray) -> tuple[float, np.ndarray]:
         loss, gradient = level.slope(np.r_[q, start[degrees:]])

@@ -1,8 +1,8 @@
-"""Files of motions between volumes: our own JSON, and those of ITK, which 3D Slicer and ANTs share.
+"""Reads and writes motions between volumes: our JSON, and ITK's files (3D Slicer, ANTs).
 
-In all of them a motion takes points of the fixed volume to those of the moving one, as resampling
-asks. In memory and in JSON points are (right, anterior, superior), in ITK's files (left, posterior,
-superior).
+In all of them, a motion maps points of the fixed volume to points of the moving one, as resampling
+requires. Points are (right, anterior, superior) in memory and in JSON, and (left, posterior,
+superior) in ITK's files.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ITK = "#Insight Transform File"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE = ("AffineTransform", "MatrixOffsetTransformBase")
 RIGID = ("Euler3DTransform", "VersorRigid3DTransform")
-LARGEST_MAT = 4096  # bytes; ANTs' have two hundred
+LARGEST_MAT = 4096  # bytes; files of ANTs have about two hundred
 
 
 def check_space_output(path: str | os.PathLike[str]) -> None:
-    """Raise what `write_space_transform` would raise about a path, before the work is done."""
+    """Raises the errors of `write_space_transform` about a path before any work is done."""
     if Path(path).suffix.lower() not in WRITTEN:
         raise InputError(f"a transform of volumes is written as .json or .tfm, not as {path}")
     check_writable(Path(path))
@@ -61,9 +61,9 @@ def write_space_transform(path: str | os.PathLike[str], matrix: np.ndarray) -> N
 
 
 def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
-    """The motion (4, 4) that a file holds: ours, or an affine or rigid one of ITK's.
+    """The motion (4, 4) in a file of ours, or an affine or rigid one in a file of ITK.
 
-    .tfm and .txt are ITK's text, .mat is ANTs' `0GenericAffine.mat`.
+    .tfm and .txt are ITK's text format, .mat is ANTs' `0GenericAffine.mat`.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in READ:
@@ -78,24 +78,24 @@ def read_space_transform(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def checked_motion(matrix: object, name: str = "the transform") -> np.ndarray:
-    """A motion as an array, or an error: 4 x 4 finite numbers that have an inverse."""
+    """A motion as an array; raises InputError unless it is a finite, invertible 4 x 4 matrix."""
     try:
         found = np.asarray(matrix).astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         found = np.zeros(0)
     good = found.shape == (4, 4) and np.isfinite(found).all()
     if not good or not np.allclose(found[3], [0, 0, 0, 1]) or abs(np.linalg.det(found)) < 1e-6:
-        raise InputError(f"{name} is no motion of volumes: 4 x 4 numbers that have an inverse")
+        raise InputError(f"{name} is not a motion of volumes, a 4 x 4 matrix with an inverse")
     return found
 
 
 def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.ndarray:
-    """What ITK means by the parameters of a transform, about the centre among the fixed ones."""
+    """The matrix of an ITK transform from its parameters; `fixed` holds the centre of rotation."""
     family = kind.partition("_")[0]
     if not kind.endswith("_3_3") or family not in AFFINE + RIGID:
         raise InputError(
-            f"{name} holds a transform of the kind {kind or 'unknown'}; affine and rigid ones of "
-            "three dimensions are read"
+            f"{name} holds a transform of the kind {kind or 'unknown'}; only affine and rigid ones "
+            "in three dimensions can be read"
         )
     if len(numbers) != (12 if family in AFFINE else 6) or len(fixed) < 3:
         raise InputError(f"{name} is damaged: {kind} with {len(numbers)} parameters")
@@ -117,21 +117,21 @@ def _linear(kind: str, numbers: np.ndarray, fixed: np.ndarray, name: str) -> np.
 
 
 def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
-    """Kind, parameters and fixed parameters of ITK's text."""
+    """Kind, parameters and fixed parameters from ITK's text format."""
     text = read_text(path)
     if not text.startswith(ITK):
-        raise InputError(f"{path} is not a transform of ITK's: it does not begin with {ITK}")
-    said: dict[str, list[str]] = {}
+        raise InputError(f"{path} is not a transform of ITK: it does not begin with {ITK}")
+    entries: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#"):
-            said.setdefault(name.strip(), []).append(value.strip())
-    kinds = said.get("Transform", [])
+            entries.setdefault(name.strip(), []).append(value.strip())
+    kinds = entries.get("Transform", [])
     if len(kinds) != 1:
-        raise InputError(f"{path} holds {len(kinds)} transforms, and one is needed; join them")
+        raise InputError(f"{path} holds {len(kinds)} transforms; combine them into one")
     try:
         parameters, fixed = (
-            np.array(said[name][0].split(), np.float64)
+            np.array(entries[name][0].split(), np.float64)
             for name in ("Parameters", "FixedParameters")
         )
     except (KeyError, ValueError):
@@ -140,7 +140,7 @@ def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]
 
 
 def _of_mat(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]:
-    """The same of MATLAB's fourth format, in which each array has a head of five whole numbers."""
+    """The same from MATLAB's format 4, in which each array has a header of five integers."""
     path = existing_file(path)
     damaged = InputError(f"{path} is not a transform that ANTs wrote")
     if path.stat().st_size > LARGEST_MAT:

@@ -1,8 +1,9 @@
-"""What two sensors see alike: where things end and which way, not how bright they are.
+"""Structure that two sensors see alike: edges and their direction, rather than brightness.
 
-`orientation` is the gradient's angle doubled, z = (gx + i gy)^2 / (|g|^2 + mean |g|^2), so that a
-step up is a step down, and contrast may be inverted. One complex number a pixel, which one FFT
-correlates: for searching. Fits use `ddfm.registration.descriptor`, which is more exact.
+`orientation` doubles the angle of the gradient, z = (gx + i gy)^2 / (|g|^2 + mean |g|^2), so that
+steps up and down are the same, and contrast may be inverted. It is one complex number per pixel,
+which a single FFT correlates, and serves the search. Fits use the more exact
+`ddfm.registration.descriptor`. `Pyramid` provides the small copies of an image.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["Pyramid", "orientation", "resized", "shrunk"]
 
 
 def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
-    """z (H, W), complex, of an image (H, W), after smoothing by `sigma`."""
+    """z (H, W), complex, for an image (H, W) that is first smoothed by `sigma`."""
     x = F.pad(smooth(image[None, None], sigma), (1, 1, 1, 1), mode="replicate")[0, 0]
     across, down = (x[1:-1, 2:] - x[1:-1, :-2]) / 2, (x[2:, 1:-1] - x[:-2, 1:-1]) / 2
     g = torch.complex(across, down)
@@ -32,7 +33,7 @@ def orientation(image: Tensor, seen: Tensor, sigma: float = 1.0) -> np.ndarray:
 
 
 def resized(image: Tensor, longest: int) -> Tensor:
-    """An image (H, W) whose longer side has that many pixels, or as it is if that is fewer."""
+    """An image (H, W), reduced to this longer side, or unchanged if it is not larger."""
     h, w = image.shape
     f = longest / max(h, w)
     if f >= 1:
@@ -42,14 +43,14 @@ def resized(image: Tensor, longest: int) -> Tensor:
 
 
 def shrunk(inside: Tensor, border: int, beyond: float) -> Tensor:
-    """Where (H, W) a frame reaches, less a border; `beyond` says whether it goes on outside."""
+    """The mask of a frame without a border; `beyond` is the value of the mask outside the image."""
     size = 2 * border + 1
     least = ndimage.minimum_filter(inside.numpy(), size, mode="constant", cval=beyond)
     return torch.from_numpy(least)
 
 
 class Pyramid:
-    """An image and its halves, quarters, ..., so that a small copy is quickly warped."""
+    """An image at full, half, quarter size and so on, so that small copies are warped quickly."""
 
     def __init__(self, image: Tensor) -> None:
         self.size = (image.shape[0], image.shape[1])
@@ -58,7 +59,7 @@ class Pyramid:
             self.images.append(resized(self.images[-1], (max(self.images[-1].shape) + 1) // 2))
 
     def warped(self, matrix: np.ndarray, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The image through a matrix from its full size, and where it reaches: both (H, W)."""
+        """The image, mapped by a matrix from its full size, and a mask of what it covers."""
         step = np.sqrt(abs(np.linalg.det(np.linalg.inv(matrix)[:2, :2])))
         level = int(np.clip(np.floor(np.log2(max(step, 1) * 1.2)), 0, len(self.images) - 1))
         image = self.images[level]

@@ -1,8 +1,8 @@
-"""Where a point of one picture lies in another one: an object to save, invert, chain and apply.
+"""The transform from one picture to another: an object to save, invert, chain and apply.
 
-Points are (x, y) in pixels, whole numbers at the centres of pixels. A transform knows the sizes of
-both pictures, so that what was found on one pair holds for others of that camera, whatever their
-sizes: see `Transform.at`.
+Points are (x, y) in pixels; the centres of pixels are whole numbers. A transform knows the sizes of
+both pictures, so that it also applies to other pairs of the same cameras, in any size: see
+`Transform.at`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,26 @@ from ddfm.registration.field import checked_field, displacements
 from ddfm.storage.files import write_json
 from ddfm.storage.inputs import json_object, read_text
 
-__all__ = ["ALIGN", "FLOW", "MODELS", "Size", "Transform", "common_transform", "fitted"]
+__all__ = [
+    "ALIGN",
+    "FLOW",
+    "MODELS",
+    "Size",
+    "Transform",
+    "common_transform",
+    "fitted",
+    "load_transforms",
+    "save_transforms",
+]
 
-# By what each adds to the one before: place; turn and size; stretch and shear; perspective.
+# Each model adds to the one before: position; turn and size; stretch and shear; perspective.
 MODELS = ("none", "shift", "similarity", "affine", "homography")
-FLOW = "flow"  # one of them, and a field on top of it
-ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # what one can ask for
-ROUNDS = 20  # until a point is found that a field takes to a place
-LONGEST = 10**7  # pixels of a side: no picture has more
+FLOW = "flow"  # one of these models, with a field on top of it
+ALIGN = ("none", "auto", "once", *MODELS[1:], FLOW)  # values of the setting `align`
+ROUNDS = 20  # iterations of the inversion of a field
+LONGEST = 10**7  # greatest side of a picture in pixels that a file may specify
 FORMAT = "ddfm transform 1"
+FORMAT_OF_SEVERAL = "ddfm transforms 1"
 
 Size = tuple[int, int]  # height, width
 
@@ -37,13 +48,14 @@ class Transform:
     """From the moving picture to the fixed one.
 
     Attributes:
-        matrix: (3, 3), of homogeneous points: fixed ~ matrix @ (x, y, 1) of the moving picture.
-        moving: size of the picture that is moved.
-        fixed: size of the picture that it is laid on.
-        model: the smallest of `MODELS` that it belongs to, "none" being `Transform.framed`; "flow",
-            if there is a field.
-        field: of displacements of the fixed picture (`ddfm.registration.field`): what the matrix
-            takes to x + field(x) lies at x. It is of one pair, and has no inverse.
+        matrix: (3, 3), for homogeneous points: fixed ~ matrix @ (x, y, 1) of the moving picture.
+        moving: size of the picture that is moved, (height, width).
+        fixed: size of the picture that it is aligned to.
+        model: the smallest of `MODELS` that it belongs to, where "none" is `Transform.framed`;
+            "flow" if there is a field.
+        field: displacements of the fixed picture (`ddfm.registration.field`): a point that the
+            matrix maps to x + field(x) belongs at x. A field is valid for one pair, and cannot be
+            inverted.
     """
 
     matrix: np.ndarray
@@ -60,25 +72,25 @@ class Transform:
             object.__setattr__(self, "field", checked_field(self.field, self.fixed))
         matrix = np.array(self.matrix, np.float64)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            raise InputError("a transform is a matrix of 3 x 3 finite numbers")
+            raise InputError("a transform must be a matrix of 3 x 3 finite numbers")
         if not _in_front(matrix, self.moving) or abs(np.linalg.det(matrix)) < 1e-12:
             raise InputError("a transform must map the whole picture, and have an inverse")
         object.__setattr__(self, "matrix", matrix / matrix[2, 2])
 
     @classmethod
     def framed(cls, moving: Size, fixed: Size) -> Transform:
-        """Both show the same field, border to border: no more than a change of size."""
+        """The transform of pictures with the same field of view: a change of size and no more."""
         return cls(_scaling(moving, fixed), moving, fixed, "none")
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) of the moving picture lie in the fixed one."""
         ahead = np.c_[points, np.ones(len(points))] @ self.matrix.T
-        laid: np.ndarray = ahead[:, :2] / ahead[:, 2:]
+        mapped: np.ndarray = ahead[:, :2] / ahead[:, 2:]
         if self.field is None:
-            return laid
-        moved = laid
+            return mapped
+        moved = mapped
         for _ in range(ROUNDS):
-            moved = laid - displacements(self.field, self.fixed, moved)
+            moved = mapped - displacements(self.field, self.fixed, moved)
         return moved
 
     def inverse(self) -> Transform:
@@ -87,10 +99,10 @@ class Transform:
         return Transform(np.linalg.inv(self.matrix), self.fixed, self.moving, self.model)
 
     def then(self, other: Transform) -> Transform:
-        """The transform that does this one first, and the other one after it."""
+        """The transform that applies this one first, and then the other one."""
         if self.fixed != other.moving:
             raise InputError(
-                f"a transform to pictures of {_words(self.fixed)} pixels is not followed by one "
+                f"a transform to pictures of {_words(self.fixed)} pixels cannot be followed by one "
                 f"from {_words(other.moving)}"
             )
         self._check_no_field()
@@ -99,7 +111,7 @@ class Transform:
         return Transform(other.matrix @ self.matrix, self.moving, other.fixed, model)
 
     def at(self, moving: Size, fixed: Size) -> Transform:
-        """The same between pictures of the same fields in other sizes."""
+        """The same transform for pictures with the same fields of view in other sizes."""
         if (moving, fixed) == (self.moving, self.fixed):
             return self
         matrix = _scaling(self.fixed, fixed) @ self.matrix @ _scaling(moving, self.moving)
@@ -109,12 +121,12 @@ class Transform:
         return Transform(matrix, moving, fixed, self.model, field)
 
     def distance(self, other: Transform) -> float:
-        """How far apart two transforms take the corners of the moving picture, in mean pixels."""
+        """Mean distance in pixels between the moving picture's corners under two transforms."""
         return float(np.linalg.norm(self._corners() - other._corners(), axis=1).mean())
 
     @property
     def moves(self) -> float:
-        """By how many pixels, in the mean over the picture, this is more than a change of size."""
+        """By how many pixels, on average, points are moved in addition to a change of size."""
         y, x = np.mgrid[:5, :5].reshape(2, -1) / 4
         points = np.c_[x * (self.moving[1] - 1), y * (self.moving[0] - 1)]
         framed = Transform.framed(self.moving, self.fixed)
@@ -122,7 +134,7 @@ class Transform:
 
     @property
     def offset(self) -> tuple[float, float]:
-        """By how many pixels to the right and down the centre lies off."""
+        """By how many pixels to the right and down the centre is moved."""
         height, width = self.moving
         centre = np.array([[(width - 1) / 2, (height - 1) / 2]])
         x, y = (self(centre) - Transform.framed(self.moving, self.fixed)(centre))[0]
@@ -130,7 +142,7 @@ class Transform:
 
     @property
     def turn_and_size(self) -> tuple[float, float]:
-        """By how many degrees, clockwise, and by what factor this is more than a change of size."""
+        """The clockwise turn in degrees, and the factor of size on top of `Transform.framed`."""
         m = (self.matrix @ np.linalg.inv(Transform.framed(self.moving, self.fixed).matrix))[:2, :2]
         degrees = np.rad2deg(np.arctan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]))
         return float(degrees), float(np.sqrt(abs(np.linalg.det(m))))
@@ -148,7 +160,7 @@ class Transform:
 
     @classmethod
     def from_dict(cls, entry: Any, name: str = "the transform") -> Transform:
-        """What `to_dict` gave."""
+        """The transform from a dictionary made by `to_dict`."""
         try:
             if not isinstance(entry, Mapping) or entry["format"] != FORMAT:
                 raise ValueError
@@ -162,12 +174,12 @@ class Transform:
         return cls(matrix, moving, fixed, str(entry.get("model", "homography")), field)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes JSON; the file appears whole."""
+        """Writes the transform as JSON, atomically."""
         write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Transform:
-        """What `save` wrote."""
+        """Reads a transform that `save` wrote."""
         return cls.from_dict(json_object(read_text(path), str(path)), str(path))
 
     def _corners(self) -> np.ndarray:
@@ -175,16 +187,42 @@ class Transform:
 
     def _check_no_field(self) -> None:
         if self.field is not None:
-            raise InputError("a transform with a field is not inverted, and not joined to another")
+            raise InputError("a transform with a field can be neither inverted nor chained")
+
+
+def load_transforms(path: str | os.PathLike[str]) -> Transform | list[Transform | None]:
+    """The transform of a pair, or those of several sources, as `save_transforms` wrote them."""
+    entry = json_object(read_text(path), str(path))
+    if entry.get("format") != FORMAT_OF_SEVERAL:
+        return Transform.from_dict(entry, str(path))
+    each = entry.get("transforms")
+    if not isinstance(each, list):
+        raise InputError(f"{path} is not a transform that ddfm wrote")
+    return [None if one is None else Transform.from_dict(one, str(path)) for one in each]
+
+
+def save_transforms(
+    transforms: Transform | Sequence[Transform | None], path: str | os.PathLike[str]
+) -> None:
+    """Writes the transform of a pair, or one for each of several sources, as JSON.
+
+    None is of the source that the others are aligned to.
+    """
+    if isinstance(transforms, Transform):
+        transforms.save(path)
+        return
+    each = [None if one is None else one.to_dict() for one in transforms]
+    write_json(path, {"format": FORMAT_OF_SEVERAL, "transforms": each})
 
 
 def common_transform(transforms: Sequence[Transform]) -> Transform:
-    """What most of these agree on: the median of where each takes every corner.
+    """The transform that most of these agree on, by the median position of each corner.
 
-    They are of one camera, and of its first picture's sizes. A few that are wrong change nothing.
+    They must belong to one pair of cameras. The result has the sizes of the first; a few wrong
+    transforms do not matter.
     """
     if not transforms:
-        raise InputError("no pair was aligned surely, so there is nothing common to find")
+        raise InputError("no pair could be aligned with certainty, so there is no common transform")
     first = transforms[0]
     moved = [t.at(first.moving, first.fixed)._corners() for t in transforms]
     model = max((t.model for t in transforms), key=MODELS.index)
@@ -196,12 +234,12 @@ def common_transform(transforms: Sequence[Transform]) -> Transform:
 def fitted(
     points: np.ndarray, moved: np.ndarray, moving: Size, fixed: Size, model: str
 ) -> Transform:
-    """The transform of a model that takes points (N, 2) nearest to where they moved."""
+    """The transform of a model that maps points (N, 2) as close as possible to `moved` (N, 2)."""
     framed = Transform.framed(moving, fixed)
     x, y = framed(points).T
     one, zero = np.ones_like(x), np.zeros_like(x)
     u, v = moved[:, 0], moved[:, 1]
-    # In each row the coefficients of what is sought, and on the right what they are to give.
+    # Each row holds the coefficients of the unknowns in one linear equation for u or v.
     if model in ("none", "shift"):
         shift = (moved - framed(points)).mean(0) if model == "shift" else np.zeros(2)
         matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1.0]])
@@ -213,7 +251,7 @@ def fitted(
         rows = np.c_[x, y, one]
         matrix = np.r_[np.linalg.lstsq(rows, np.c_[u, v], rcond=None)[0].T, [[0, 0, 1.0]]]
     else:
-        side = float(max(fixed))  # numbers of one size are solved best
+        side = float(max(fixed))  # scaling makes the system well-conditioned
         x, y, u, v = x / side, y / side, u / side, v / side
         rows = np.r_[
             np.c_[x, y, one, zero, zero, zero, -u * x, -u * y],
@@ -231,13 +269,13 @@ def _corners(size: Size) -> np.ndarray:
 
 
 def _scaling(of: Size, to: Size) -> np.ndarray:
-    """From pixels of one size to those of another, border on border."""
+    """The matrix from pixels of one size to those of another, with the same borders."""
     down, across = to[0] / of[0], to[1] / of[1]
     return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1.0]])
 
 
 def _in_front(matrix: np.ndarray, size: Size) -> bool:
-    """Whether no point of the picture goes through infinity."""
+    """Whether no point of the picture is mapped to infinity or beyond."""
     depth = np.c_[_corners(size), np.ones(4)] @ matrix[2]
     return bool((depth * np.sign(matrix[2, 2]) > 1e-9).all())
 

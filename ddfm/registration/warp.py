@@ -1,6 +1,6 @@
-"""A picture on the grid of another one, and the truth about where it does not reach.
+"""Resamples a picture on the grid of another one, with a mask of what it covers.
 
-What lies outside of a picture's frame is not known; `ddfm.registration.gaps` is about that.
+`ddfm.registration.gaps` fills what is outside of the picture's frame.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ddfm.registration.transform import Size, Transform
 
 __all__ = ["common_box", "cropped", "warped", "warped_plane"]
 
-BAND = 2**18  # pixels that are worked on at a time, so that memory does not grow
-EDGE = 2e-4  # pixels, twice: a border pixel belongs to a picture to its outer edge
+BAND = 2**18  # pixels that are processed at a time, to limit memory
+EDGE = 2e-4  # tolerance, in half pixels, for points on the outer edge of border pixels
 
 
 def warped(picture: Picture, transform: Transform) -> tuple[Picture, np.ndarray]:
-    """The picture on the grid of the fixed one, and where (H, W) its frame reaches."""
+    """The picture on the grid of the fixed one, and a mask (H, W) of what its frame covers."""
     transform = transform.at(picture.size, transform.fixed)
     everywhere = np.ones(transform.fixed, bool)
     if transform.moves < 1e-6 and picture.size == transform.fixed:
@@ -47,16 +47,16 @@ def warped_plane(
     mode: str = "bilinear",
     field: np.ndarray | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Planes (C, h, w) on a grid of size `fixed`, and where (H, W) they reach.
+    """Planes (C, h, w) on a grid of size `fixed`, and a mask (H, W) of what they cover.
 
-    A field displaces what the matrix laid. Where planes become smaller they are smoothed first, so
-    that no pattern appears.
+    A field displaces points after the matrix. If planes become smaller, they are smoothed first to
+    prevent aliasing.
     """
     h, w = planes.shape[-2:]
     back = np.linalg.inv(matrix)
     centre = np.array([(fixed[1] - 1) / 2, (fixed[0] - 1) / 2, 1.0])
     depth = back[2] @ centre
-    # Steps in the moving picture for one of the fixed one, at its centre: the Jacobian there.
+    # The Jacobian at the centre: steps in the moving picture for one pixel of the fixed one.
     jacobian = (back[:2, :2] - np.outer(back[:2] @ centre / depth, back[2, :2])) / depth
     sigma = np.clip((np.linalg.norm(jacobian, axis=1) - 1) / 2, 0, max(h, w) / 4)
     if sigma.max() > 0.05:
@@ -81,7 +81,7 @@ def warped_plane(
 def _places(
     back: np.ndarray, part: slice, fixed: Size, field: np.ndarray | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the pixels of some rows of the fixed picture lie in the moving one, from its middle."""
+    """Positions in the moving picture, from its middle, of the pixels of some fixed rows."""
     y = torch.arange(part.start, part.stop).double()[:, None]
     x = torch.arange(fixed[1]).double()[None, :]
     if field is not None:
@@ -95,12 +95,12 @@ def _places(
 
 
 def common_box(insides: list[np.ndarray]) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of the largest upright rectangle that all masks (H, W) have."""
+    """Top, bottom, left and right of the largest upright rectangle within all masks (H, W)."""
     seen = np.logical_and.reduce(insides)
     height, best, box = np.zeros(seen.shape[1], int), 0, (0, 0, 0, 0)
     for row, line in enumerate(seen):
         height = np.where(line, height + 1, 0)
-        # Of columns that are equally high, the first and the end.
+        # Starts of runs of columns with equal height, and the end.
         starts = np.r_[0, np.flatnonzero(np.diff(height)) + 1, len(height)].tolist()
         bars = np.r_[height, 0][starts].tolist()
         stack: list[tuple[int, int]] = []  # (left, height) of growing height, as in a histogram

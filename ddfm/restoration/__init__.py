@@ -1,5 +1,5 @@
-"""Sources as they are: what happened to each on its way into a file is found out, and undone.
+"""Restoration of sources: noise, blur, compression and low resolution are estimated and undone.
 
-`observation` says what is known of a source, y = A x + n. `restore` is the door: pictures as they
-came in, clean pictures of one size out.
+A source is an observation y = A x + n of the scene x. `observation` holds what the caller knows of
+A and n. `restore` is the entry point: it turns degraded sources into clean ones.
 """

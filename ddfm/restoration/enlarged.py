@@ -1,9 +1,10 @@
-"""A picture that was enlarged before: into how many pixels, from how many, and those it was from.
+"""Detects that a picture was enlarged before, and recovers the coarse picture it was made from.
 
-Pixels between those of a coarse picture are means of them, more of them the farther they lie from
-any. So the size of differences from pixel to pixel goes up and down along a side, as often as that
-side had pixels (Gallagher 2005): the strongest waves are looked at. It is sure only where the
-coarse picture is found that becomes this one, pixel by pixel, by one of the usual ways to enlarge.
+Interpolation averages the coarse pixels, the more so the farther a pixel is from the nearest of
+them. So the size of the differences between neighbouring pixels varies periodically along a side,
+with as many periods as the coarse side had pixels (Gallagher 2005). The strongest frequencies give
+candidates for the coarse size. A candidate is accepted only if a coarse picture is found that one
+of the usual ways to enlarge turns into this picture, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ __all__ = ["find_coarse", "taken_back"]
 
 Size = tuple[int, int]
 
-LINES = 256  # at most so many are looked at
-SMALLEST = 64  # pixels of a side, of which waves can be told
-MOST = 6  # times; the least is 2, below which there is nothing to be gained
-WAVES = 3  # of a side, the strongest, that are looked at; there are overtones
-STRONG = 36.0  # times the power that waves usually have
-WIDE = 15  # pixels, about which a difference is large or small
-ALIKE = 1.03  # times that both sides were enlarged may differ by so much
-EXACT = 0.45 / 255  # deviation of what is left: what rounding leaves, and little more
-SHARE = 0.15  # of the differences of neighbours: of a smooth picture anything can be made
-PASSES = 12
-TINY = 1e-5
-BLOCK = 8  # pixels of a block of JPEG, which makes waves of its own
+LINES = 256  # most rows (and columns) that are examined
+SMALLEST = 64  # pixels; periods cannot be detected in a picture with a shorter side
+MOST = 6  # greatest enlargement detected; the least is 2, below which there is nothing to gain
+WAVES = 3  # number of the strongest frequencies tried for each side; some are overtones
+STRONG = 36.0  # least power of a frequency, relative to the median
+WIDE = 15  # pixels; width of the moving mean that differences are compared with
+ALIKE = 1.03  # most ratio between the enlargements of both sides
+EXACT = 0.45 / 255  # most deviation of the residual: little more than rounding leaves
+SHARE = 0.15  # the same, relative to differences of neighbours: a smooth picture fits any size
+PASSES = 12  # of the iteration in `taken_back`
+TINY = 1e-5  # keeps logarithms and quotients finite
+BLOCK = 8  # pixels of a JPEG block; blocks have frequencies of their own
 
 
 def _by(mode: str, antialias: bool = False) -> Callable[[Tensor, Size], Tensor]:
     return lambda y, size: F.interpolate(y, size, mode=mode, antialias=antialias)
 
 
-# Both kernels of bicubic enlargement: that of OpenCV, and, with `antialias`, that of Pillow.
+# Both kernels for bicubic enlargement: OpenCV's, and, with `antialias`, Pillow's.
 WAYS = _by("bilinear"), _by("bicubic"), _by("bicubic", antialias=True)
 
 
 def find_coarse(plane: np.ndarray) -> Size | None:
-    """The size of the picture that (H, W) levels from 0 to 1 were enlarged from, if they were."""
+    """The size of the picture that (H, W) levels in [0, 1] were enlarged from, if detected."""
     if min(plane.shape) < SMALLEST:
         return None
     heights, widths = _waves(plane.T), _waves(plane)
@@ -63,7 +64,10 @@ def find_coarse(plane: np.ndarray) -> Size | None:
 
 
 def taken_back(x: Tensor, coarse: Size) -> tuple[Tensor, float]:
-    """What (1, 1, H, W) was enlarged from, and the deviation of what that does not explain."""
+    """The picture of size `coarse` that x (1, 1, H, W) was enlarged from, by back-projection.
+
+    Also returns the deviation of the residual, x minus the enlarged picture.
+    """
     size = (x.shape[-2], x.shape[-1])
     average = AreaAverage(size, coarse)
     means = average.forward(x)
@@ -78,7 +82,7 @@ def taken_back(x: Tensor, coarse: Size) -> tuple[Tensor, float]:
 
 
 def _waves(plane: np.ndarray) -> list[int]:
-    """How many pixels there may have been along a row."""
+    """Candidates for the number of pixels along a row before the enlargement."""
     w = plane.shape[1]
     rows = plane[:: -(-len(plane) // LINES)]
     strength = np.zeros(w // 2 + 1)
@@ -89,7 +93,7 @@ def _waves(plane: np.ndarray) -> list[int]:
         power = np.abs(np.fft.rfft(size * np.hanning(len(size)), w)) ** 2
         strength = np.maximum(strength, power / max(np.median(power[w // MOST :]), TINY))
     if max(_around(strength, w / BLOCK), _around(strength, 3 * w / BLOCK)) > STRONG:
-        return []  # of JPEG
+        return []  # the frequencies are those of JPEG blocks
     tops = strength == ndimage.maximum_filter1d(strength, 5)
     tops[: -(-w // MOST)] = False
     found = np.flatnonzero(tops & (strength > STRONG))

@@ -1,7 +1,7 @@
-"""The frame of a picture that was put into a larger one: a flat rim around straight sides.
+"""Finds the frame of a picture that is surrounded by a flat rim, with straight edges between both.
 
-A thermal picture laid on a photograph of wider view ends somewhere, and what is around it is one
-level. That is no scene: there the other source decides alone.
+A thermal image that was placed on the wider field of view of a photograph is padded with a single
+level. This rim shows nothing of the scene, and the other source alone decides there.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ from scipy import ndimage
 
 __all__ = ["find_frame"]
 
-FLAT = 1.5 / 255  # what levels of a rim may differ by
-LEAST = 0.02  # share of the picture that a rim must have to be one, and a frame
-CORNERS = 6, 8  # of a quadrilateral whose dark corners are not seen; that the border cuts
-CUT = 0.02  # share of its area that a frame may lose when it is given so few corners
-SMALLEST = 32  # pixels of a side: corners of less are found by chance
-LOOK = 160  # pixels of each side that are looked at first
-FULL = 0.9  # share of the frame that differs from the rim; the dark parts of a scene do not
+FLAT = 1.5 / 255  # most that levels of the rim may differ by
+LEAST = 0.02  # least share of the picture for the rim, and for the frame
+# Most corners of a frame. It is a quadrilateral, but dark corners look cut off, and so do those
+# beyond the border of the picture; the second number is for frames that reach the border.
+CORNERS = 6, 8
+CUT = 0.02  # share of its area that a frame may lose when it is reduced to these corners
+SMALLEST = 32  # pixels; in a picture with a shorter side, corners would be found by chance
+LOOK = 160  # pixels of each side that are examined first
+FULL = 0.9  # least share of the frame that differs from the rim; dark parts of the scene may not
 
 
 def find_frame(plane: np.ndarray) -> np.ndarray | None:
-    """Where (H, W) the picture is, if it ends within its borders in straight lines.
+    """A mask (H, W) of the frame, if a frame with straight edges is found.
 
-    Of a frame that does not lie along rows and columns, the outermost pixels may be blends with the
-    rim, and are left out.
+    If the frame is not parallel to rows and columns, its outermost pixels may be blended with the
+    rim and are excluded.
     """
     if min(plane.shape) < SMALLEST:
         return None
     coarse = plane[:: -(-len(plane) // LOOK), :: -(-plane.shape[1] // LOOK)]
-    if _frame(coarse) is None:  # most pictures have none, and this is soon found
+    if _frame(coarse) is None:  # a quick test, since most pictures have no frame
         return None
     frame = _frame(plane)
     if frame is None or _is_upright(frame):
@@ -52,7 +54,7 @@ def _frame(plane: np.ndarray) -> np.ndarray | None:
     corners = np.concatenate(
         [np.column_stack([x + dx, y + dy]) for dx in (-0.5, 0.5) for dy in (-0.5, 0.5)]
     )
-    # A frame that reaches the border has its corners there.
+    # Where a frame reaches the border, it may have corners there.
     inside = np.argwhere(~rim & _border(rim.shape))[:, ::-1]
     corners = np.concatenate([corners, *(inside + s for s in ([-0.5, -0.5], [0.5, 0.5]))])
     try:
@@ -68,7 +70,10 @@ def _frame(plane: np.ndarray) -> np.ndarray | None:
 
 
 def _rim(plane: np.ndarray) -> np.ndarray:
-    """What hangs together with the border, at its flattest level."""
+    """The pixels at the level of the rim that are connected to the border.
+
+    This level is the median of the border if the border is flat, else its darkest level.
+    """
     edge = np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
     level = np.median(edge) if np.ptp(edge) < FLAT else edge.min()
     flat = np.abs(plane - level) <= FLAT
@@ -96,7 +101,7 @@ def _area(polygon: np.ndarray) -> float:
 
 
 def _simplified(polygon: np.ndarray, corners: int) -> np.ndarray:
-    """With few corners: those go first that take the least area with them."""
+    """The polygon with at most `corners` corners; those that cost least area are removed first."""
     points = list(polygon)
     while len(points) > corners:
         before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
@@ -107,7 +112,7 @@ def _simplified(polygon: np.ndarray, corners: int) -> np.ndarray:
 
 
 def _filled(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels whose centres lie within a convex polygon."""
+    """A mask of the pixels whose centres are inside a convex polygon."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     sides = list(pairwise(np.concatenate([polygon, polygon[:1]])))
     turn = np.sign(sum(p[0] * q[1] - p[1] * q[0] for p, q in sides))

@@ -1,9 +1,9 @@
-"""JPEG's quantisation: each coefficient of each block of a source is known to lie in an interval.
+"""Detects JPEG compression, and undoes it as far as its quantisation allows.
 
-What was compressed lies within half a step of what is in the file, coefficient by coefficient. Any
-estimate of it can be held to that. Two that err in different ways are put together: the mean of
-what the file becomes when it is compressed again with its blocks laid elsewhere, in each of the 64
-ways (Nosratinia 2001), and what a denoiser makes of it, asked twice.
+Each coefficient of each block was within half a quantisation step of the value in the file, and any
+estimate of the original can be constrained to that interval. The estimate used here is the mean of
+two that err in different ways: the mean over the file compressed again with its blocks shifted, in
+each of the 64 ways (Nosratinia 2001), and the result of a denoiser that is applied twice.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from torch import Tensor
 
 __all__ = ["find_quality", "held_to_file", "quantisation", "without_blocks"]
 
-BLOCK = 8
-SIDE = 32  # blocks along each side that are looked at
-LOOKED_AT = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # coefficients
-COARSEST, FINEST = 5, 60  # qualities; finer ones leave nothing to be seen
-FEWEST = 100  # coefficients that are not zero
-SURE = 0.6
-BETWEEN, FEW = (1.5, 10.0), 0.1  # share of coefficients that are neither nothing nor a step
-STRENGTHS = 0.17, 0.1  # of what a denoiser is told, in steps for what is smooth in a block
-NARROW = 0.6  # of half a step: what was compressed is seldom at the end of its interval
+BLOCK = 8  # pixels along a side of a block
+SIDE = 32  # most blocks along each side that are examined
+LOOKED_AT = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))  # the coefficients that are examined
+COARSEST, FINEST = 5, 60  # qualities that are looked for; better ones leave no visible artefacts
+FEWEST = 100  # least number of coefficients that are not zero
+SURE = 0.6  # least mean of cos(2 pi c / step) for a quality to be accepted
+# A picture is no JPEG if more than a share FEW of its finest coefficients is in the range BETWEEN:
+# neither rounding errors nor whole quantisation steps.
+BETWEEN, FEW = (1.5, 10.0), 0.1
+STRENGTHS = 0.17, 0.1  # noise given to the denoiser each time, in steps of the coarse coefficients
+NARROW = 0.6  # share of the interval that is used: originals are seldom near its ends
 # Steps for luminance at quality 50, ITU-T T.81, table K.1.
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -42,20 +44,20 @@ LUMINANCE = (
 
 
 def find_quality(plane: np.ndarray) -> int | None:
-    """With which quality a plane (H, W) of levels from 0 to 1 was compressed, if that shows.
+    """The JPEG quality that a plane (H, W) of levels in [0, 1] was compressed with, if detectable.
 
-    Then the coefficients of its blocks lie at multiples of the steps, but for the rounding to whole
-    levels, and those of no other table do: the mean of cos(2 pi c / step) is near one, and not near
-    zero. So it is no more where a picture was cropped, turned or resized after it was compressed.
+    The coefficients c of its blocks are then multiples of the quantisation steps, apart from
+    rounding to whole levels: the mean of cos(2 pi c / step) is near 1 for the right table, and near
+    0 for any other. This no longer holds if the picture was cropped, rotated or resized afterwards.
     """
     h, w = (min(n // BLOCK, SIDE) * BLOCK for n in plane.shape)
     if not h * w:
         return None
     blocks = plane[:h, :w].reshape(h // BLOCK, BLOCK, w // BLOCK, BLOCK).swapaxes(1, 2)
     waves = 255 * dctn(blocks, axes=(2, 3), norm="ortho")
-    fine = np.abs(waves[..., BLOCK // 2 :, BLOCK // 2 :])  # with steps of 40 and more
+    fine = np.abs(waves[..., BLOCK // 2 :, BLOCK // 2 :])  # their steps are 40 or more
     if ((fine > BETWEEN[0]) & (fine < BETWEEN[1])).mean() > FEW:
-        return None  # most pictures end here
+        return None  # most pictures are ruled out here
     best, quality = SURE, None
     for q in range(COARSEST, FINEST + 1):
         steps = quantisation(q)
@@ -70,13 +72,13 @@ def find_quality(plane: np.ndarray) -> int | None:
 
 
 def quantisation(quality: int) -> np.ndarray:
-    """(8, 8) steps of levels of 255, as the usual encoder has them for a quality of 1 to 100."""
+    """The (8, 8) quantisation steps of the usual encoder, in levels of 255; quality is 1 to 100."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((np.array(LUMINANCE) * scale + 50) // 100, 1, 255)
 
 
 def without_blocks(y: Tensor, quality: int, denoise: Callable[[Tensor, float], Tensor]) -> Tensor:
-    """What y (1, 1, H, W) in [-1, 1] is likely to have been before it was compressed."""
+    """An estimate of y (1, 1, H, W), in [-1, 1], before it was compressed."""
     smooth = 2 / 255 * float(quantisation(quality)[:3, :3].mean())
     first, second = (share * smooth for share in STRENGTHS)
     x = denoise(held_to_file(denoise(y, first), y, quality), second)
@@ -84,7 +86,7 @@ def without_blocks(y: Tensor, quality: int, denoise: Callable[[Tensor, float], T
 
 
 def _compressed_elsewhere(y: Tensor, quality: int) -> Tensor:
-    """The mean over all places where blocks may lie."""
+    """The mean of y compressed again with its blocks at each of the 64 positions."""
     h, w = y.shape[-2:]
     places = [np.pad(np.arange(n), BLOCK, mode="symmetric") for n in (h, w)]
     rows, columns = (torch.from_numpy(each).to(y.device) for each in places)
@@ -99,7 +101,7 @@ def _compressed_elsewhere(y: Tensor, quality: int) -> Tensor:
 
 
 def held_to_file(x: Tensor, y: Tensor, quality: int, share: float = 1.0) -> Tensor:
-    """x (1, 1, H, W) in [-1, 1], its coefficients within a share of half a step of those of y."""
+    """x (1, 1, H, W) in [-1, 1], with coefficients within `share` of half a step of those of y."""
     h, w = y.shape[-2:]
     half = share * torch.from_numpy(quantisation(quality)).to(y) / 255
     there, own = _coefficients(y), _coefficients(x)
@@ -108,11 +110,11 @@ def held_to_file(x: Tensor, y: Tensor, quality: int, share: float = 1.0) -> Tens
 
 
 def _coefficients(x: Tensor) -> Tensor:
-    """(rows, columns, 8, 8), orthonormal."""
+    """The orthonormal DCT coefficients of all blocks, (rows, columns, 8, 8)."""
     h, w = x.shape[-2:]
     wide = F.pad(x, (0, -w % BLOCK, 0, -h % BLOCK), mode="replicate")[0, 0]
     cosines = _cosines(x)
-    rows = cosines @ wide.reshape(-1, BLOCK, wide.shape[1])  # of each row of blocks
+    rows = cosines @ wide.reshape(-1, BLOCK, wide.shape[1])  # one entry per row of blocks
     waves = rows.reshape(rows.shape[0], BLOCK, -1, BLOCK) @ cosines.T
     return waves.transpose(1, 2)
 
@@ -125,5 +127,5 @@ def _from_coefficients(waves: Tensor, h: int, w: int) -> Tensor:
 
 
 def _cosines(like: Tensor) -> Tensor:
-    """The orthonormal DCT-II of a block as a matrix."""
+    """The orthonormal DCT-II along one side of a block, as a matrix."""
     return torch.from_numpy(dct(np.eye(BLOCK), axis=0, norm="ortho")).to(like)

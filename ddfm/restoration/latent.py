@@ -3,12 +3,12 @@ r"""The clean picture x behind an observation y = A x + n, by reweighted least s
     argmin_x  |m (A x - y)|^2 + lam sum_p (grad x)_p' T_p (grad x)_p,
     T = (J(x) + g J(v) + eps^2)^(-q),    J(x) = G (grad x) (grad x)'
 
-J is the structure tensor, G smooths over a pixel. T makes differences cheap across an edge and
-dear along it, so that edges come out sharp and smooth at once; with q = 1/2 this is the
-structure-tensor total variation of Lefkimmiatis et al. (2015), and a larger q prefers fewer and
-stronger edges. Where a guide v has edges, those of x that go the same way are cheaper; nothing else
-is taken from it. T is found anew from the last x a few times, and each time conjugate gradients go
-on from there.
+m is a mask, J the structure tensor, and G smooths over a pixel. T makes differences across an edge
+cheap and those along it expensive, so that edges are sharp, and smooth along their length. With
+q = 1/2 this is the structure-tensor total variation of Lefkimmiatis et al. (2015); a larger q
+prefers fewer and stronger edges. Where the guide v has edges, parallel edges of x are cheaper;
+nothing else is taken from the guide. T is recomputed from the last x a few times; each time,
+conjugate gradients continue from that x.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ddfm.restoration.operators import Operator
 
 __all__ = ["ROUNDS", "conjugate_gradients", "least_squares", "tensor_power"]
 
-EPS = 0.015  # gradients below it, of levels from -1 to 1, are no edges
-GRAIN = 1.3  # of G, pixels
-GUIDED = 0.4  # g: how much edges of a guide count
+EPS = 0.015  # smaller gradients, of levels from -1 to 1, are no edges
+GRAIN = 1.3  # standard deviation of G, pixels
+GUIDED = 0.4  # g: weight of the guide's edges
 Q = 0.7
-ROUNDS, PASSES = 8, 15
+ROUNDS, PASSES = 8, 15  # how often T is computed, and conjugate gradient steps for each T
 
 Field = tuple[Tensor, Tensor, Tensor]  # a symmetric 2 x 2 matrix at every pixel: xx, xy, yy
 
@@ -42,13 +42,14 @@ def least_squares(
     mask: Tensor | float = 1.0,
     rounds: int = ROUNDS,
 ) -> Tensor:
-    """x, from a first x on.
+    """The minimiser x, starting from the given x.
 
     Args:
-        y, x: levels from -1 to 1, (1, 1, H, W).
-        guide: registered with x, of its size.
-        mask: 1 where y says something, and 0 where it does not.
-        rounds: how many times T is found.
+        operator: A.
+        y, x: levels in [-1, 1], (1, 1, H, W).
+        guide: v, registered with x and of its size.
+        mask: m, 1 where y is valid, and 0 where it is not.
+        rounds: how many times T is computed.
     """
     of_guide = None if guide is None else _structure(guide)
     right_side = operator.adjoint(mask * y)
@@ -66,7 +67,7 @@ def least_squares(
 def conjugate_gradients(
     applied: Callable[[Tensor], Tensor], right_side: Tensor, x: Tensor, passes: int
 ) -> Tensor:
-    """x of applied(x) = right_side, `applied` symmetric and positive, from a first x on."""
+    """Solves applied(x) = right_side, starting from x; `applied` is symmetric and positive."""
     x, rest = x.clone(), right_side - applied(x)
     way, norm = rest.clone(), rest.square().sum()
     for _ in range(passes):
@@ -82,7 +83,7 @@ def conjugate_gradients(
 
 
 def tensor_power(matrix: Field, power: float) -> Field:
-    """A power of positive 2 x 2 matrices, by their eigenvalues m + d and m - d."""
+    """A power of positive 2 x 2 matrices, from their eigenvalues m + d and m - d."""
     xx, xy, yy = matrix
     m, half = (xx + yy) / 2, (xx - yy) / 2
     d = (half**2 + xy**2).sqrt().clamp(min=1e-12)
@@ -97,7 +98,7 @@ def _structure(x: Tensor) -> Field:
 
 
 def _weights(x: Tensor, of_guide: Field | None) -> Field:
-    """T."""
+    """T for this x, and for the structure tensor of the guide."""
     xx, xy, yy = _structure(x)
     if of_guide is not None:
         xx, xy, yy = (j + GUIDED * v for j, v in zip((xx, xy, yy), of_guide, strict=True))
@@ -105,7 +106,7 @@ def _weights(x: Tensor, of_guide: Field | None) -> Field:
 
 
 def _weighted(weights: Field, right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
-    """T grad x; no difference leads beyond the border."""
+    """T grad x, without differences across the border."""
     xx, xy, yy = weights
     across, down = xx * right + xy * below, xy * right + yy * below
     across[..., :, -1] = 0

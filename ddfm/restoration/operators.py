@@ -1,6 +1,7 @@
-"""What happens to a picture on its way into a file, y = A x + n, as small linear operators.
+"""The linear operators A of an observation y = A x + n: averaging over pixels, and blurs.
 
-Each is a frozen object with `forward` and `adjoint`, <A x, y> = <x, A' y>, on planes (B, 1, H, W).
+Each is a frozen object with `forward`, A x, and `adjoint`, A' y, on planes (B, 1, H, W); they
+satisfy <A x, y> = <x, A' y>.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class AreaAverage:
-    """The mean of what each coarse pixel covers, for any two sizes of one field of view."""
+    """The mean over the area of each coarse pixel, for any two sizes of one field of view."""
 
     fine: Size
     coarse: Size
 
     @classmethod
     def halving(cls, size: Size) -> AreaAverage:
-        """To half the size, or half a pixel more."""
+        """The operator that halves the size; odd sides are rounded up."""
         return cls(size, (-(-size[0] // 2), -(-size[1] // 2)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class GaussianBlur:
 
 @dataclass(frozen=True)
 class KernelBlur:
-    """Blur by a kernel of odd sides that sums to one, with mirrored borders."""
+    """Blur by a kernel with odd sides and a sum of one, with mirrored borders."""
 
     kernel: tuple[tuple[float, ...], ...]
 
@@ -107,7 +108,7 @@ class KernelBlur:
 
 @dataclass(frozen=True)
 class Chain:
-    """One after the other, the first that is named first."""
+    """Several operators, applied one after the other in the order of `parts`."""
 
     parts: tuple[Operator, ...] = ()
 
@@ -123,7 +124,7 @@ class Chain:
 
 
 def motion_kernel(length: float, angle: float) -> tuple[tuple[float, ...], ...]:
-    """A line of so many pixels, `angle` degrees up from the row, as a kernel for `KernelBlur`."""
+    """A line of `length` pixels, `angle` degrees up from the row, as a kernel for `KernelBlur`."""
     reach = math.ceil(length / 2)
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     points = max(2, math.ceil(16 * length))
@@ -136,13 +137,13 @@ def motion_kernel(length: float, angle: float) -> tuple[tuple[float, ...], ...]:
 
 
 def as_kernel(values: np.ndarray | Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
-    """Numbers as a kernel: their sum one."""
+    """These values as a kernel, divided by their sum."""
     array = np.asarray(values, float)
     return tuple(tuple(map(float, row)) for row in array / array.sum())
 
 
 def _overlaps(n: int, m: int) -> np.ndarray:
-    """(m, n): the share that each of n fine pixels has in the mean of each of m coarse ones."""
+    """(m, n): the weight of each of n fine pixels in the mean over each of m coarse pixels."""
     ends = np.arange(m + 1) * (n / m)
     low = np.maximum(ends[:-1, None], np.arange(n))
     high = np.minimum(ends[1:, None], np.arange(1, n + 1))
@@ -150,7 +151,7 @@ def _overlaps(n: int, m: int) -> np.ndarray:
 
 
 def _taps(matrix: np.ndarray) -> tuple[Tensor, Tensor]:
-    """A matrix with few neighbours in each row, as (places, weights) of shape (taps, rows)."""
+    """A matrix with few adjacent entries in each row, as (places, weights), (taps, rows) each."""
     first = (matrix > 0).argmax(axis=1)
     count = int((matrix > 0).sum(axis=1).max())
     places = np.minimum(first + np.arange(count)[:, None], matrix.shape[1] - 1)

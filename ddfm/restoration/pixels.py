@@ -1,4 +1,4 @@
-"""Dead and hot pixels of a sensor: single ones, far from all that is around them."""
+"""Dead and hot pixels of a sensor: single pixels that differ strongly from all their neighbours."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from scipy import ndimage
 
 __all__ = ["find_dead", "mended"]
 
-FAR = 0.15  # of levels from 0 to 1, beyond the lightest and the darkest neighbour
-TIMES = 3.0  # and so many times the range of the neighbours
-SMALLEST = 8  # pixels of a side
-MANY = 4  # a single one may be a lamp, or a star
+FAR = 0.15  # least difference from the lightest or darkest neighbour, of levels from 0 to 1
+TIMES = 3.0  # the same, relative to the range of the neighbours; both limits must be exceeded
+SMALLEST = 8  # pixels; pictures with a shorter side are not searched
+MANY = 4  # least number of dead pixels in a picture: a single one may be a lamp or a star
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
 def find_dead(plane: np.ndarray) -> np.ndarray:
-    """Where (H, W) pixels stand out from the eight around them, as nothing behind a lens does."""
+    """A mask (H, W) of pixels that differ from their eight neighbours by more than optics allow."""
     dead = np.zeros(plane.shape, bool)
     if min(plane.shape) < SMALLEST:
         return dead
@@ -33,5 +33,5 @@ def find_dead(plane: np.ndarray) -> np.ndarray:
 
 
 def mended(plane: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """The plane with the median of their neighbours in place of dead pixels."""
+    """The plane with each dead pixel replaced by the median of its neighbours."""
     return np.where(dead, ndimage.median_filter(plane, footprint=AROUND), plane)

@@ -1,12 +1,12 @@
-"""Pictures as they came in, made clean pictures of the sizes that are asked for: the door.
+"""Turns degraded sources into clean pictures of the requested sizes: the entry point of the room.
 
-    JPEG -> dead pixels -> stripes -> noise, at the source's own resolution, where all of it
-    happened -> blur and resolution, by least squares
+    JPEG -> dead pixels -> stripes -> noise, all at the source's own resolution, where they arose
+    -> blur and resolution, by least squares
 
-What is said in an `Observation` is believed; what is left open is found out, and where nothing is
-found a picture is left as it is, the very object. The prior is asked at the source's resolution,
-and only for noise and for JPEG. What changes in luminance is added to R, G and B alike; of noise,
-chroma is rid by itself.
+What an `Observation` specifies is used as it is; the rest is estimated. A picture in which nothing
+is found is returned unchanged, as the same object. The prior is evaluated at the source's
+resolution, and only to remove noise and JPEG artefacts. Changes in luminance are added equally to
+R, G and B; noise in the chroma is removed separately.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.picture import LUMA, Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey, resized
-from ddfm.numerics.noise_level import is_noise, noise_level
+from ddfm.numerics.noise_level import is_noise, noise_level, refined_level
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
@@ -54,22 +54,22 @@ from ddfm.restoration.shared_noise import (
 )
 from ddfm.restoration.stripes import find_stripes
 
-__all__ = ["restored", "with_luminance", "with_quiet_colors"]
+__all__ = ["found_in", "restored", "with_luminance", "with_quiet_colors"]
 
 Size = tuple[int, int]
-Denoise = Callable[[Tensor, float], Tensor]  # (1, 1, H, W) in [-1, 1], and its noise
-Found = dict[str, Any]  # what was found of a source, or was said and undone; ready for JSON
+Denoise = Callable[[Tensor, float], Tensor]  # of (1, 1, H, W) in [-1, 1], and its noise level
+Found = dict[str, Any]  # what was found in a source, or specified, and undone; ready for JSON
 
-SEEN = 0.02  # share of a picture that is transparent, or is not, if that is to mean something
-LEAST = 1 / 255  # noise that chroma is rid of, of levels from -1 to 1
-AIR = 0.25  # times `clean`, the least noise that air tells of
-SHARED = 2.0  # times `clean`, the least noise that neighbours share
-UNLIKELY = 3.0  # times the noise that is there: somebody who says so is told
+SEEN = 0.02  # least share of transparent (and of opaque) pixels for alpha to count as a mask
+LEAST = 1 / 255  # least noise level that is assumed in chroma, of levels from -1 to 1
+AIR = 0.25  # least noise estimated from air, in units of `clean`
+SHARED = 2.0  # least noise shared by neighbours, in units of `clean`
+UNLIKELY = 3.0  # factor between the specified and the estimated noise that causes a warning
 LARGEST_KERNEL = 99  # pixels of a side
-LAM = 2e-5  # weight of edges beside what is known
-PER_NOISE = 0.045  # and for each unit of noise that a deblurring would strengthen
-LARGE = 2_000_000  # pixels, beyond which a picture is enlarged to half its size first
-FEW_ROUNDS = 2  # of `least_squares`, after that
+LAM = 2e-5  # lam of `least_squares`
+PER_NOISE = 0.045  # what deblurring adds to it for each unit of noise, which it would amplify
+LARGE = 2_000_000  # pixels; a larger result is computed at half the size first
+FEW_ROUNDS = 2  # rounds of `least_squares` after that
 
 
 def restored(
@@ -82,41 +82,83 @@ def restored(
     guided: bool = True,
     frames: bool = True,
 ) -> tuple[tuple[Picture, ...], list[Found]]:
-    """Clean pictures of these sizes, and what was found of each.
+    """Clean pictures of these sizes, and what was found in each.
 
     Args:
-        observations: an `Observation`, a dictionary, or None for each; fewer than pictures will do.
-        clean: the least noise that is removed where nobody said how much there is.
-        guided: whether pictures lie on each other, so that edges of one tell of those of another.
-        frames: whether they are looked for where nobody said so. A body in air looks like one.
+        observations: an `Observation`, a dictionary, or None for each picture; the last may be
+            missing.
+        denoise: removes white noise of a given level.
+        clean: the least noise that is removed where none is specified.
+        guided: whether the pictures are registered, so that edges of one may guide another.
+        frames: whether frames are detected where none is specified. A body in air looks like one.
     """
-    said = observation_of_each(observations, len(pictures))
-    said = [replace(one, frame=frames) if one.frame is None else one for one in said]
-    done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
-    for k, picture in enumerate(pictures):
-        done[k] = _without_blocks(picture, said[k], denoise, found[k])
-        done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
-        if said[k].noise is None and coarse[k] == picture.size:
-            file = _plane(picture if "jpeg" in found[k] else done[k])
-            of_file = file, "jpeg" in found[k]
-            said[k] = replace(said[k], noise=_law(_plane(done[k]), *of_file, clean))
-    # Those that are sharp come first, and are guides of the others.
+    given = _filled_up(observations, len(pictures), frames)
+    done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
+    # Sharp pictures come first, since they guide the others.
     order = sorted(
-        range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
+        range(len(done)), key=lambda k: given[k].blur is not None or coarse[k] != sizes[k]
     )
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
-        of_k = said[k], sizes[k], coarse[k]
+        of_k = given[k], sizes[k], coarse[k]
         done[k] = _sharp(done[k], *of_k, denoise, clean, guides, found[k])
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
 
 
-def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
-    """A picture with noise without that of its chroma, which is the same for every luminance.
+def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
+    """What would be detected and corrected in one picture, as far as it shows without the others.
 
-    Chroma is fine enough at half the size, as most files have it. There a denoiser sees more of the
-    scene and half of the noise: it comes out better by 2 dB, for a quarter of the time.
+    Args:
+        denoise, clean, frames: as for `restored`.
+    """
+    given = _filled_up([], 1, frames)
+    (done,), (coarse,), (found,) = _looked_into([picture], given, [picture.size], denoise, clean)
+    y, law = _plane(done), given[0].noise
+    level = noise_level(y)
+    if coarse != picture.size:
+        _without_noise(taken_back(y, coarse)[0], given[0], denoise, clean, found)
+    elif law is not None:
+        found["noise"] = list(law) if isinstance(law, tuple) else law
+    elif is_noise(y, level, clean):
+        found["noise"] = round(255 * level / 2, 2)
+    return found
+
+
+def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
+    """An observation for each picture, with the default for frames where none is specified."""
+    given = observation_of_each(observations, number)
+    return [replace(one, frame=frames) if one.frame is None else one for one in given]
+
+
+def _looked_into(
+    pictures: Sequence[Picture],
+    given: list[Observation],
+    sizes: Sequence[Size],
+    denoise: Denoise,
+    clean: float,
+) -> tuple[list[Picture], list[Size], list[Found]]:
+    """Removes JPEG blocks and defects of the sensors.
+
+    Returns the pictures, their sizes before any enlargement, and what was found. `given` receives
+    the law of noise that is not white.
+    """
+    done, found = list(pictures), [Found() for _ in pictures]
+    coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]
+    for k, picture in enumerate(pictures):
+        done[k] = _without_blocks(picture, given[k], denoise, found[k])
+        done[k] = _of_the_sensor(done[k], given[k], _beside(done, k), found[k])
+        if given[k].noise is None and coarse[k] == picture.size:
+            file = _plane(picture if "jpeg" in found[k] else done[k])
+            of_file = file, "jpeg" in found[k]
+            given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
+    return done, coarse, found
+
+
+def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
+    """A noisy picture without the noise in its chroma; the luminance is kept.
+
+    Chroma is denoised at half the size, at which most files store it anyway. There, a denoiser sees
+    more of the scene and half of the noise: the result is better by 2 dB, in a quarter of the time.
     """
     plane = grey(picture)
     size = picture.size
@@ -139,8 +181,10 @@ def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
-def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found: Found) -> Picture:
-    quality = said.jpeg
+def _without_blocks(
+    picture: Picture, given: Observation, denoise: Denoise, found: Found
+) -> Picture:
+    quality = given.jpeg
     if quality is None:
         quality = find_quality(grey(picture)) if picture.dtype == np.uint8 else None
     if not quality:
@@ -151,7 +195,7 @@ def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found
 
 
 def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
-    """Where nothing is to be seen, if that is a part of the picture that is worth a word."""
+    """A mask of transparent pixels, if neither they nor the others are negligibly few."""
     if alpha is None:
         return None
     clear = alpha == 0
@@ -159,7 +203,7 @@ def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
 
 
 def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
-    """A picture that is to be filled by others where it is transparent, and then is so no more."""
+    """Picture k; if it had transparent parts, it is opaque where another picture can fill them."""
     picture = pictures[k]
     if "transparent" not in found or picture.alpha is None or picture.mask is None:
         return picture
@@ -170,30 +214,30 @@ def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
 
 
 def _of_the_sensor(
-    picture: Picture, said: Observation, guide: np.ndarray | None, found: Found
+    picture: Picture, given: Observation, guide: np.ndarray | None, found: Found
 ) -> Picture:
-    """Without rim, dead pixels and stripes."""
+    """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
     plane = before = grey(picture)
     mask = picture.mask
-    if said.mask is not None:
-        mask = grey(read_image(said.mask)) > 0.5
+    if given.mask is not None:
+        mask = grey(read_image(given.mask)) > 0.5
         if mask.shape != picture.size:
-            raise InputError(f"the mask {said.mask} has not the size of {picture.name}")
+            raise InputError(f"the mask {given.mask} does not have the size of {picture.name}")
         if not mask.any():
-            raise InputError(f"the mask {said.mask} is black, and leaves nothing of {picture.name}")
-    elif mask is None and picture.alpha is None and said.frame:
+            raise InputError(f"the mask {given.mask} is black and leaves nothing of {picture.name}")
+    elif mask is None and picture.alpha is None and given.frame:
         mask = find_frame(plane)
         if mask is not None:
             found["frame"] = round(float(mask.mean()), 3)
     if (clear := _transparent(picture.alpha)) is not None:
         mask = ~clear if mask is None else mask & ~clear
         found["transparent"] = round(float(clear.mean()), 3)
-    if said.dead or (said.dead is None and not picture.is_color):
+    if given.dead or (given.dead is None and not picture.is_color):
         dead = find_dead(plane)
-        if int(dead.sum()) >= (1 if said.dead else MANY):
+        if int(dead.sum()) >= (1 if given.dead else MANY):
             plane = mended(plane, dead)
             found["dead"] = int(dead.sum())
-    plane = _without_stripes(plane, said.stripes, guide, mask, found)
+    plane = _without_stripes(plane, given.stripes, guide, mask, found)
     if mask is not picture.mask:
         picture = replace(picture, mask=mask)
     return picture if plane is before else with_luminance(picture, plane)
@@ -201,20 +245,20 @@ def _of_the_sensor(
 
 def _without_stripes(
     plane: np.ndarray,
-    said: str,
+    given: str,
     guide: np.ndarray | None,
     mask: np.ndarray | None,
     found: Found,
 ) -> np.ndarray:
-    """Rows are the columns of the transposed picture."""
+    """The plane without stripes along columns and rows; rows are columns of its transpose."""
     strengths: dict[str, float] = {}
     for way in ("columns", "rows"):
-        if said not in ("auto", way):
+        if given not in ("auto", way):
             continue
         turned = _turned(plane, way)
         beside, known = (None if p is None else _turned(p, way) for p in (guide, mask))
         stripes = find_stripes(turned, beside, known)
-        if stripes.sure or (said == way and stripes.sigma > 0):
+        if stripes.sure or (given == way and stripes.sigma > 0):
             even = np.clip(turned - stripes.offsets, 0, 1).astype(np.float32)
             plane = _turned(even if known is None else np.where(known, even, turned), way)
             strengths[way] = round(255 * stripes.sigma, 2)
@@ -228,16 +272,16 @@ def _turned(plane: np.ndarray, way: str) -> np.ndarray:
 
 
 def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
-    """Another picture of the same size."""
+    """Another picture of the same size as picture k, in grey, if there is one."""
     others = (p for j, p in enumerate(pictures) if j != k and p.size == pictures[k].size)
     other = next(others, None)
     return None if other is None else grey(other)
 
 
-def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Size:
-    """How many pixels the source really has."""
-    if said.scale is not None:
-        h, w = (max(1, round(n / said.scale)) for n in size)
+def _coarse(picture: Picture, given: Observation, size: Size, found: Found) -> Size:
+    """The size at which the source has all its detail, smaller than its own if it was enlarged."""
+    if given.scale is not None:
+        h, w = (max(1, round(n / given.scale)) for n in size)
         return min(h, picture.size[0]), min(w, picture.size[1])
     if picture.dtype != np.uint8 or picture.mask is not None:
         return picture.size
@@ -250,7 +294,7 @@ def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Si
 
 def _sharp(
     picture: Picture,
-    said: Observation,
+    given: Observation,
     size: Size,
     coarse: Size,
     denoise: Denoise,
@@ -258,57 +302,65 @@ def _sharp(
     guides: Sequence[Picture],
     found: Found,
 ) -> Picture:
-    """Of this size, without noise and blur."""
+    """The picture at this size, without noise and blur."""
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
-    asked = said.blur is not None or bool(said.noise)
+    asked = given.blur is not None or bool(given.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)
-    y = _without_noise(y, said, denoise, clean, found)
+    y = _without_noise(y, given, denoise, clean, found)
     if "noise" in found and picture.is_color:
-        picture = with_quiet_colors(picture, _of_chroma(said.noise, denoise))
+        picture = with_quiet_colors(picture, _of_chroma(given.noise, denoise))
     wide = picture if picture.size == size else resized(picture, size)
-    if coarse != size or said.blur is not None:
-        # What looks like faint noise in a coarse source is its texture.
-        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
+    if coarse != size or given.blur is not None:
+        # What looks like faint noise in a source that is only coarse is texture, and counts as 0.
+        lam = LAM + (0.0 if given.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
-        y = _solved(y, said, size, lam, guide, mask)
+        y = _solved(y, given, size, lam, guide, mask)
     if smaller:
         found["scale"] = round(max(n / m for n, m in zip(size, coarse, strict=True)), 3)
-    if said.blur is not None:
-        found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
+    if given.blur is not None:
+        found["blur"] = list(given.blur) if isinstance(given.blur, tuple) else given.blur
     return with_luminance(wide, levels_of(y)[0, 0].numpy())
 
 
 def _solved(
-    y: Tensor, said: Observation, size: Size, lam: float, guide: Tensor | None, mask: Tensor | float
+    y: Tensor,
+    given: Observation,
+    size: Size,
+    lam: float,
+    guide: Tensor | None,
+    mask: Tensor | float,
 ) -> Tensor:
-    """The picture of this size behind y; a large one goes on from that of half its size."""
+    """The picture of this size that y was observed from; a large one starts from half its size."""
     coarse = (y.shape[-2], y.shape[-1])
     half = AreaAverage.halving(size).coarse
     first, rounds = y, ROUNDS
     if size[0] * size[1] > LARGE and all(n <= m / 2 for n, m in zip(coarse, half, strict=True)):
         smaller = None if guide is None else F.interpolate(guide, half, mode="area")
-        first, rounds = _solved(y, said, half, lam, smaller, mask), FEW_ROUNDS
+        first, rounds = _solved(y, given, half, lam, smaller, mask), FEW_ROUNDS
     first = F.interpolate(first, size, mode="bicubic", antialias=True)
-    operator = Chain(_parts(said, size, coarse))
+    operator = Chain(_parts(given, size, coarse))
     return least_squares(operator, y, first, lam, guide=guide, mask=mask, rounds=rounds)
 
 
 def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseLaw | None:
-    """Of noise that is other than white, or that only air, or the file, tells from texture.
+    """The noise of y, if it is not white, or if only air or the file distinguishes it from texture.
 
-    What a JPEG left of it is seen in the file, before its blocks are removed.
+    Args:
+        file: the source before its JPEG artefacts were removed; after that, what the compression
+            left of the noise is no longer visible.
+        is_jpeg: whether the file was detected or specified to be a JPEG.
     """
     level = noise_level(y)
     white = is_noise(y, level, clean)
     in_air = find_in_air(y, AIR * clean)
     if in_air is not None and (isinstance(in_air, tuple) or not white):
         deviation = 2 / 255 * deviation_of(in_air, 0)
-        if deviation <= UNLIKELY * level:  # else it is in air alone
+        if deviation <= UNLIKELY * level:  # otherwise it is only in the air
             return in_air
     if white and (photons := find_photons(y)) is not None:
         return photons
@@ -317,16 +369,16 @@ def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseL
 
 
 def _without_noise(
-    y: Tensor, said: Observation, denoise: Denoise, clean: float, found: Found
+    y: Tensor, given: Observation, denoise: Denoise, clean: float, found: Found
 ) -> Tensor:
-    if isinstance(said.noise, tuple):
-        found["noise"] = list(said.noise)
-        if said.noise[0] != "shared":
-            return without_noise(y, law_of(said.noise), denoise)
-        deviation, width = of_shared(said.noise)
+    if isinstance(given.noise, tuple):
+        found["noise"] = list(given.noise)
+        if given.noise[0] != "shared":
+            return without_noise(y, law_of(given.noise), denoise)
+        deviation, width = of_shared(given.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
-    level = noise_level(y) if said.noise is None else 2 * said.noise / 255
-    if said.noise or is_noise(y, level, clean):
+    level = _level(y, denoise, clean) if given.noise is None else 2 * given.noise / 255
+    if level > 0:
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
             found["noise_there"] = round(255 * noise_level(y) / 2, 2)
@@ -334,8 +386,20 @@ def _without_noise(
     return y
 
 
+def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
+    """The level of white noise in a coarse source, 0 if it is less than `clean`.
+
+    A coarse source has texture nearly everywhere, so the prior has to separate it from the noise.
+    """
+    level = noise_level(y)
+    if not is_noise(y, level, clean):
+        return 0.0
+    level = refined_level(y, level, denoise)
+    return level if level >= clean else 0.0
+
+
 def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
-    """Whether far less noise is there, as far as that can be told: small pictures tell nothing."""
+    """Whether y has far less noise than this level; False where this cannot be decided."""
     there = noise_level(y)
     if "jpeg" in found or there == 0 or level <= UNLIKELY * there:
         return False
@@ -343,7 +407,7 @@ def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
 
 
 def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
-    """What chroma is rid of its noise by, at half the size: that is as wide as in luminance."""
+    """The denoiser for chroma at half the size, where shared noise is half as wide in pixels."""
     if not isinstance(noise, tuple) or noise[0] != "shared":
         return denoise
     width = of_shared(noise)[1] / 2
@@ -354,27 +418,27 @@ def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
     return quiet
 
 
-def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
-    """A: what the lens and the pixels do. A blur is in pixels of the source."""
+def _parts(given: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
+    """The factors of A: averaging over pixels, then the blur, which is in pixels of the source."""
     parts: list[Operator] = []
     if coarse != fine:
         parts.append(AreaAverage(fine, coarse))
-    if isinstance(said.blur, str):
-        parts.append(KernelBlur(as_kernel(_kernel_in(said.blur))))
-    elif isinstance(said.blur, tuple):
-        parts.append(KernelBlur(motion_kernel(*said.blur)))
-    elif said.blur is not None:
-        parts.append(GaussianBlur(said.blur))
+    if isinstance(given.blur, str):
+        parts.append(KernelBlur(as_kernel(_kernel_in(given.blur))))
+    elif isinstance(given.blur, tuple):
+        parts.append(KernelBlur(motion_kernel(*given.blur)))
+    elif given.blur is not None:
+        parts.append(GaussianBlur(given.blur))
     return tuple(parts)
 
 
 def _kernel_in(path: str) -> np.ndarray:
-    """What a point becomes, as a picture has it, with a middle pixel on each side."""
+    """The blur kernel in a picture file, padded to odd sides."""
     kernel = grey(read_image(path))
     if max(kernel.shape) > LARGEST_KERNEL or not kernel.any():  # a photograph would take hours
         raise InputError(
-            f"{path} is not what a point becomes by a blur: a picture of at most {LARGEST_KERNEL} "
-            "pixels a side, and not all black"
+            f"{path} is not the kernel of a blur: give a picture of at most {LARGEST_KERNEL} "
+            "pixels a side that is not all black"
         )
     return np.pad(kernel, [(0, 1 - n % 2) for n in kernel.shape])
 

@@ -1,14 +1,15 @@
-r"""Noise that neighbours share: found by how it fades with size, made white, removed, taken back.
+r"""Estimates and removes noise that is correlated between neighbouring pixels ("shared" noise).
 
-Noise that was blurred on its way into a file (by a demosaicing, an enlargement, a camera that
-smooths) is taken for white noise n behind a Gaussian, y = x + G n. Means of 2, 4 and 8 pixels a
-side have known shares of it, which depend on how wide G is. So two of them tell the width and the
-deviation, and the pixels themselves and the third have to agree. Texture is as strong at one size
-as at the next, and stronger in one place than in another; neither is so with noise.
+Noise that was blurred before it was stored (by demosaicing, enlargement, or a camera that smooths)
+is modelled as white noise n, blurred by a Gaussian G: y = x + G n. Averages over 2, 4 and 8 pixels
+a side keep known shares of such noise, which depend on the width of G. The levels at 2 and 4 give
+the width and the deviation; those of the pixels themselves and at 8 must agree with them. Texture
+is about as strong at one size as at the next, and varies from place to place; noise does neither.
 
-G^-1 y has white noise, and a scene that is sharper. A denoiser is told the level, and G takes back
-what it leaves. Where G is wide there is nothing to divide in the finest detail: then this is done
-at half the size, where G is half as wide, and a call at a low level finds the rest.
+To remove it, G is inverted: G^-1 y has white noise and a sharper scene. A denoiser removes white
+noise of the known level, and G is applied to its result. Where G is wide, the finest detail has no
+noise left that could be divided by G. Then all this is done at half the size, where G is half as
+wide, and a second call of the denoiser, at a low level, removes the rest.
 """
 
 from __future__ import annotations
@@ -29,23 +30,25 @@ from ddfm.restoration.operators import AreaAverage
 
 __all__ = ["deviation_in", "find_shared", "of_shared", "without_shared_noise"]
 
-LEVEL = 2 / 255  # of grey, of levels from -1 to 1
-USUAL_WIDTH = 0.8  # pixels; of demosaicing by linear interpolation it is 0.6
-MOST = 25 * LEVEL  # more is grass, or gravel
-NARROW, WIDE, STEP = 0.3, 1.6, 0.05  # pixels; below, noise is white
-SIZES = 4  # pixels, and means of 2, 4 and 8 of them along a side
-SMALLEST, FEWEST = 80, 12  # pixels of a side; blocks of the coarsest size
-CALM, BUSY, ALIKE = 0.02, 0.25, 1.38  # shares of the blocks, and what their levels may differ by
-PEAKS = 3.1  # of means of 2; leaves seen from above have 3.2 to 4
-SHARP = 0.8 * LEVEL  # of a scene and of rounding, where a picture has next to no fine noise
-FINE, COARSE = 1.6, 1.3  # times what is expected, that pixels and the coarsest means may have
-DIVISIBLE = 0.9  # pixels of width; there a sixth of the noise's deviation is left at the finest
-ENDS = 0.75  # of what is expected of it in pixels; where there is less, it ends before the finest
-NEARLY_WHITE, IN_JPEG = 0.5, 0.6  # pixels of width, at most: in any file, in a known JPEG
-LEFT_OUT = 0.85  # of white noise, what a JPEG leaves at the finest, at most
-COMPRESSED = 1.7, 0.75, 1.6, 3.3  # in place of `ALIKE`, 1, `COARSE` and `PEAKS`, after a JPEG
-FAINT = 0.05  # of the strongest noise, to which the finest is held when it is divided
-REST = 0.3  # of the deviation, told where half the size was cleaned before
+# "Width" is the standard deviation of G in pixels; "levels" are what `noise_level` finds.
+LEVEL = 2 / 255  # one grey level, of levels from -1 to 1
+USUAL_WIDTH = 0.8  # width where none is specified; demosaicing by linear interpolation has 0.6
+MOST = 25 * LEVEL  # greatest deviation; anything stronger is texture, such as grass or gravel
+NARROW, WIDE, STEP = 0.3, 1.6, 0.05  # least width (below, noise is white), greatest, and step
+SIZES = 4  # pixels themselves, and averages over 2, 4 and 8 of them along a side
+SMALLEST, FEWEST = 80, 12  # least side in pixels; least number of blocks at each size
+# Quantiles of the blocks whose levels are compared, and the greatest ratio of these levels.
+CALM, BUSY, ALIKE = 0.02, 0.25, 1.38
+PEAKS = 3.1  # most of `peaks` in averages over 2; leaves seen from above have 3.2 to 4
+SHARP = 0.8 * LEVEL  # level of the scene and of rounding in pixels without fine noise
+FINE, COARSE = 1.6, 1.3  # most level in pixels, and in averages over 8, relative to the expected
+DIVISIBLE = 0.9  # greatest width that is inverted; pixels then show an eighth of the deviation
+ENDS = 0.75  # least level in pixels for that, relative to the expected; else fine noise is missing
+NEARLY_WHITE, IN_JPEG = 0.5, 0.6  # greatest width of nearly white noise: in any file, in a JPEG
+LEFT_OUT = 0.85  # most that a JPEG leaves of the level of white noise in pixels
+COMPRESSED = 1.7, 0.75, 1.6, 3.3  # after a JPEG: `ALIKE`, share of `least`, `COARSE`, `PEAKS`
+FAINT = 0.05  # lower limit of the divisor where G is inverted
+REST = 0.3  # level of the second call of the denoiser, relative to the deviation
 
 WAVES = (np.arange(2048) + 0.5) / 4096  # cycles a pixel, along one side
 
@@ -53,14 +56,15 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 
 def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | NoiseLaw | None:
-    """The law of noise that neighbours share in y (1, 1, H, W) in [-1, 1], if there is such noise.
+    """The law of noise that neighbours share in y (1, 1, H, W), in [-1, 1], if there is such noise.
 
-    White noise of which a JPEG has left out the finest part is white: its deviation, in levels of
-    255, from before.
+    White noise whose finest part was removed by JPEG still counts as white: then the result is its
+    deviation before the compression, in levels of 255.
 
     Args:
-        least: deviation, below which it is left; three quarters of it after a JPEG.
-        is_jpeg: whether y is known to be a JPEG; a fine one, or one with noise, does not show it.
+        least: deviation below which None is returned; three quarters of it apply after a JPEG.
+        is_jpeg: whether y is known to be a JPEG; one of high quality, or with noise, may not be
+            recognised as such.
     """
     if min(y.shape[-2:]) < SMALLEST:
         return None
@@ -71,7 +75,7 @@ def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | Noise
         if k < SIZES - 1:
             uneven = max(uneven, busy / max(calm, 1e-9))
         if number < FEWEST or uneven > COMPRESSED[0]:
-            return None  # most pictures end here
+            return None  # most pictures are ruled out here
         levels.append(level)
     width = _width(levels[1] / levels[0])
     finest, *shares = _shares(width)
@@ -90,23 +94,23 @@ def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | Noise
         return None
     if peaks(F.avg_pool2d(y, 2)) > most_peaks:
         return None
-    said = float(f"{deviation / LEVEL:.3g}")
-    return said if compressed else ("shared", said, round(width, 2))
+    rounded = float(f"{deviation / LEVEL:.3g}")
+    return rounded if compressed else ("shared", rounded, round(width, 2))
 
 
-def of_shared(said: NoiseLaw) -> tuple[float, float]:
-    """Deviation, of levels from -1 to 1, and width, of what an `Observation` says."""
-    _, deviation, *width = said
+def of_shared(law: NoiseLaw) -> tuple[float, float]:
+    """Deviation (of levels from -1 to 1) and width of shared noise, as in an `Observation`."""
+    _, deviation, *width = law
     return deviation * LEVEL, width[0] if width else USUAL_WIDTH
 
 
 def deviation_in(y: Tensor, width: float) -> float:
-    """Of shared noise of a known width in (1, 1, H, W)."""
+    """The deviation of shared noise of a known width in y (1, 1, H, W)."""
     return noise_level(F.avg_pool2d(y, 2)) / float(_shares(width)[1])
 
 
 def without_shared_noise(y: Tensor, deviation: float, width: float, denoise: Denoise) -> Tensor:
-    """y (1, 1, H, W) in [-1, 1] without noise of this deviation, behind a Gaussian so wide."""
+    """y (1, 1, H, W) in [-1, 1] without shared noise of this deviation and width."""
     white = deviation / _power(width)
     if width < DIVISIBLE and noise_level(y) > ENDS * deviation * _shares(width)[0]:
         return _divided(y, white, width, denoise)
@@ -114,7 +118,11 @@ def without_shared_noise(y: Tensor, deviation: float, width: float, denoise: Den
 
 
 def _halved(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
-    """Without what is left of it in means of two by two pixels, or in means of those."""
+    """y without the noise that is left at half the size, or at a quarter if G is still too wide.
+
+    Args:
+        white: deviation of n.
+    """
     size = y.shape[-2], y.shape[-1]
     half = AreaAverage.halving(size).forward(y)
     further = _divided if width < 2 * DIVISIBLE else _halved
@@ -123,37 +131,39 @@ def _halved(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
 
 
 def _divided(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
+    """G applied to the denoised G^-1 y; `white` is the deviation of n."""
     response = _response((y.shape[-2], y.shape[-1]), width).to(y)
     divisor = (response.square() + FAINT**2).sqrt().clamp(max=1)
     return in_cosines(denoise(in_cosines(y, 1 / divisor), white), divisor)
 
 
 def _response(size: tuple[int, int], width: float) -> Tensor:
-    """Of the Gaussian, at the frequencies (H, W) of cosines."""
+    """The response of G at the frequencies (H, W) of cosines."""
     lines = [torch.arange(n, dtype=torch.float64) / (2 * n) for n in size]
     rows, columns = (torch.exp(-2 * (math.pi * width * f) ** 2) for f in lines)
     return rows[:, None] * columns
 
 
 def _width(ratio: float) -> float:
-    """Of the Gaussian that leaves means of four pixels so much of the noise of means of two."""
+    """The width of G for a ratio of the levels in averages over 4 and over 2 pixels a side."""
     widths = np.arange(0, WIDE + STEP, STEP)
     return float(np.interp(ratio, [_shares(w)[2] / _shares(w)[1] for w in widths], widths))
 
 
 @lru_cache(maxsize=256)
 def _shares(width: float) -> np.ndarray:
-    """What `noise_level` finds in pixels and in means of 2, 4 and 8, of noise of deviation one."""
+    """What `noise_level` finds in pixels and averages over 2, 4 and 8, for a deviation of one."""
     sides = 2.0 ** np.arange(SIZES)[:, None]
     means = np.sinc(sides * WAVES) / np.sinc(WAVES)
     bent = 2 - 2 * np.cos(2 * np.pi * sides * WAVES)
-    # Along one side; the other one is like it, so that is squared, and 6^2 is of both.
+    # The mean along one axis; the other axis has the same, so it is the root of the variance over
+    # both. `noise_level` divides by 6.
     along = np.square(_blur(width) * means * bent).mean(axis=1)
     return np.asarray(along / 6 / _power(width))
 
 
 def _power(width: float) -> float:
-    """The deviation that is left of white noise of deviation one."""
+    """The deviation that G leaves of white noise of deviation one."""
     return float(np.square(_blur(width)).mean())
 
 

@@ -1,14 +1,16 @@
-r"""Stripes of a sensor: every column has an offset of its own, y_ij = x_ij + c_j.
+r"""Finds the stripes of a sensor, where every column has an offset of its own, y_ij = x_ij + c_j.
 
-The median over a column of the differences to the next one, d_j, is c_{j+1} - c_j and an error:
-a scene has few edges that run along a whole column. Offsets that are independent, of one variance
-C, leave -C as the covariance of neighbouring d_j, which scenes do not: so C is known, and whether
-there are stripes at all. White noise of deviation s makes medians over n rows differ, too, as if
-C were pi s^2 / 2 n; stripes have more. The offsets that are most probable then are
+Let d_j be the median, over all rows, of the differences between columns j + 1 and j. It estimates
+c_{j+1} - c_j, since few edges of a scene run along a whole column. Independent offsets of variance
+C make the covariance of neighbouring d_j equal to -C, which scenes do not. This gives C, and tells
+whether there are stripes at all. White noise of deviation s has a similar effect: it makes medians
+over n rows differ as if C were pi s^2 / (2 n), and stripes must have more. The most probable
+offsets are then
 
     argmin_c |D c - d|^2 / E + |c|^2 / C,    E = var d - 2 C
 
-a quadratic that cosines solve. Rows are columns of the transposed picture.
+where D takes differences of neighbours. A DCT solves this quadratic problem. For stripes along
+rows, use the transposed picture.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from ddfm.numerics.noise_level import noise_level
 
 __all__ = ["Stripes", "find_stripes"]
 
-ROWS = 128  # at most so many are looked at
-STRONG = 0.7 / 255  # deviation of offsets, of levels from 0 to 1, that is worth a correction
-ALTERNATE = (0.25, 0.62)  # -cov(d_j, d_j+1) / var d: 1/2 of stripes, more of interlaced fields
-CALM = 0.7  # share of each column, where the guide has the least edges, that is read
-BEYOND = 3.0  # times C of white noise alone, at least
-FEWEST = 16  # columns that can be told from a scene
-OUTLIER = 5.0  # median deviations: beyond that a difference is an edge of the scene
+ROWS = 128  # most rows that are examined to decide whether there are stripes
+STRONG = 0.7 / 255  # least deviation of offsets worth a correction, of levels from 0 to 1
+# Range of -cov(d_j, d_j+1) / var d for stripes: they have 1/2, interlaced fields have more.
+ALTERNATE = (0.25, 0.62)
+CALM = 0.7  # share of each column that is used, where the guide has the weakest edges
+BEYOND = 3.0  # least C, relative to that of white noise alone
+FEWEST = 16  # least number of columns, of rows, and of known differences in a column
+OUTLIER = 5.0  # limit of |d_j| in units of its median: anything larger is an edge of the scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class Stripes:
     Attributes:
         offsets: (W,), to be subtracted.
         sigma: their standard deviation.
-        sure: whether they are stripes, and no chance.
+        sure: whether these are stripes for certain, rather than chance.
     """
 
     offsets: np.ndarray
@@ -54,8 +57,8 @@ def find_stripes(
     """The offsets of the columns of (H, W).
 
     Args:
-        guide: another picture of the scene; where it has edges, nothing is read off.
-        mask: where the plane says something, (H, W).
+        guide: another picture of the scene; places where it has strong edges are not used.
+        mask: where the plane is valid, (H, W).
     """
     h, w = plane.shape
     none = Stripes(np.zeros(w), 0.0, False)
@@ -82,7 +85,7 @@ def find_stripes(
 
 
 def _differences(plane: np.ndarray, guide: np.ndarray | None = None) -> np.ndarray:
-    """d_j, without what is of the scene; 0 where nothing is known."""
+    """d_j, without the influence of the scene as far as possible; 0 where too little is known."""
     steps = np.diff(plane, axis=1)
     if guide is not None:
         edges = np.abs(np.diff(guide, axis=1))
@@ -98,7 +101,7 @@ def _differences(plane: np.ndarray, guide: np.ndarray | None = None) -> np.ndarr
 
 
 def _of_noise(plane: np.ndarray, rows: int) -> float:
-    """C of the white noise in a plane, of medians over so many rows."""
+    """The value that white noise in the plane would give C, by medians over `rows` rows."""
     s = noise_level(torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None])
     return math.pi * s**2 / (2 * rows)
 

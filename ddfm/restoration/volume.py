@@ -1,14 +1,14 @@
-r"""A volume at its own resolution, made what it may have been on a finer grid.
+r"""Undoes the resolution of a scanner: estimates a coarse volume, such as a PET, on a finer grid.
 
-A voxel of a PET is a mean over what the scanner's point spread function sees around it, y = S G x:
-G a Gaussian of so many millimetres on the fine grid, S the values between its voxels where those of
-the PET lie. x minimises
+A voxel of a PET is a mean, weighted by the scanner's point spread function: y = S G x. G is a
+Gaussian blur on the fine grid, whose width is given in millimetres; S interpolates at the positions
+of the PET's voxels. x minimises
 
     |S G x - y|^2 + lam sum_p w_p |(grad x)_p|^2,    w = (J(x) + g J(v) + eps^2)^(-1/2)
 
-J being the energy of the gradient, smoothed over a voxel, and v the volume whose grid it is, whose
-edges make those of x cheaper where they are; no level of v is in x. Weights are found anew from the
-last x a few times, as in `latent`.
+where J is the energy of the gradient, smoothed over a voxel, and v is the guide, the volume that
+the fine grid belongs to. Edges of x are cheaper where v has edges; levels of v have no influence.
+As in `latent`, the weights w are recomputed from the last x a few times.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from ddfm.volumes.volume import Volume
 
 __all__ = ["Sampled", "sharpened"]
 
-FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian, in its standard deviations
-LAM = 2e-4
-PER_NOISE = 0.03  # as in `restore`
-ROUNDS, PASSES = 4, 10
-LOOKED_AT = 9  # planes, for noise
+FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian with sigma = 1
+LAM = 2e-4  # lam without noise
+PER_NOISE = 0.03  # what is added to it for each unit of noise
+ROUNDS, PASSES = 4, 10  # how often w is computed, and conjugate gradient steps each time
+LOOKED_AT = 9  # number of planes in which noise is estimated
 
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """What a scanner sees of a fine grid: means by a Gaussian at the voxels of a coarse one.
+    """The operator S G: Gaussian means of a fine grid, at the voxels of a coarse one.
 
     Attributes:
-        fine, coarse: shapes.
-        to_fine: (4, 4), from indices of the coarse grid to those of the fine one.
-        sigma: of the Gaussian, along each index of the fine grid.
+        fine, coarse: shapes of the grids.
+        to_fine: (4, 4), maps indices of the coarse grid to those of the fine one.
+        sigma: standard deviation of G along each axis of the fine grid, in its voxels.
     """
 
     fine: tuple[int, ...]
@@ -62,25 +62,25 @@ class Sampled:
 
     @property
     def inside(self) -> np.ndarray:
-        """Which voxels of the coarse grid lie within the fine one, of a flat array."""
+        """Which voxels of the coarse grid lie within the fine one, as a flat array."""
         last = np.array(self.fine)[:, None] - 1
         within = (self._places >= 0) & (self._places <= last)
         return np.asarray(within.all(axis=0))
 
     def _blurred(self, x: np.ndarray) -> np.ndarray:
-        # Mirrored borders make it its own transpose.
+        # With mirrored borders, the blur is its own transpose.
         return ndimage.gaussian_filter(x, self.sigma, mode="reflect", output=np.float32)
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """(3, N): where voxels of the coarse grid lie."""
+        """(3, N): positions of the coarse voxels, as indices of the fine grid."""
         indices = np.indices(self.coarse, np.float32).reshape(3, -1)
         places = self.to_fine[:3, :3].astype(np.float32) @ indices
         return places + self.to_fine[:3, 3:].astype(np.float32)
 
     @cached_property
     def _between(self) -> sparse.csr_matrix:
-        """Trilinear interpolation where these voxels are inside."""
+        """S: trilinear interpolation at the coarse voxels that lie inside the fine grid."""
         places = self._places[:, self.inside]
         first = np.clip(
             np.floor(places).astype(int), 0, np.maximum(np.array(self.fine) - 2, 0)[:, None]
@@ -98,12 +98,13 @@ class Sampled:
 
 
 def sharpened(volume: Volume, grid: Volume, fwhm: float, guide: np.ndarray) -> Volume:
-    """The volume on a grid that is finer, by what a scanner of that resolution has seen of it.
+    """The volume on a finer grid, with the resolution of the scanner undone.
 
     Args:
-        volume: of one value, from 0 to 1, 0 where it does not reach.
-        fwhm: full width at half maximum of the point spread function, in millimetres; what a voxel
-            covers comes to it.
+        volume: grey, from 0 to 1, and 0 outside of its field of view.
+        grid: the volume that has the finer grid.
+        fwhm: full width at half maximum of the point spread function, in millimetres, without the
+            extent of a voxel, which is taken into account separately.
         guide: levels from 0 to 1 on the grid.
     """
     if volume.is_color:
@@ -119,13 +120,13 @@ def sharpened(volume: Volume, grid: Volume, fwhm: float, guide: np.ndarray) -> V
     x = _least_squares(seen, known, torch.from_numpy(2 * first.values - 1), lam,
                        torch.from_numpy(2 * guide.astype(np.float32) - 1))  # fmt: skip
     values = ((x.numpy() + 1) / 2).clip(0, 1)
-    values[first.values == 0] = 0  # black, or not seen
+    values[first.values == 0] = 0  # black, or outside of the field of view
     return Volume(values, grid.affine, volume.name, volume.modality)
 
 
 def _sigma(volume: Volume, grid: Volume, fwhm: float) -> np.ndarray:
-    """Of scanner and voxels together, along each index of the grid, in its voxels."""
-    sides = volume.affine[:3, :3]  # of a voxel, one in each column
+    """Sigma of scanner and voxel together along each axis of the grid, in voxels of the grid."""
+    sides = volume.affine[:3, :3]  # each column is a side of a voxel
     along = (grid.affine[:3, :3] / grid.spacing).T @ sides
     variance = (fwhm / FWHM) ** 2 + (along**2).sum(axis=1) / 12
     return np.sqrt(variance) / grid.spacing
@@ -150,7 +151,7 @@ def _least_squares(seen: Sampled, y: Tensor, x: Tensor, lam: float, guide: Tenso
 
 
 def _energy(x: Tensor) -> Tensor:
-    """Of the gradient, smoothed over a voxel."""
+    """J: the energy of the gradient, smoothed over a voxel."""
     energy = torch.zeros_like(x)
     for dim in range(3):
         energy.narrow(dim, 0, x.shape[dim] - 1).add_(x.diff(dim=dim).square())

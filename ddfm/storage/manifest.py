@@ -16,7 +16,6 @@ of each file is valid, and writes to its own. `Manifest.merge` merges them into 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -204,10 +203,12 @@ class Manifest:
         else:  # cut off later, it stays as a line of its own
             self._file.seek(length - 1)
             lines = lines if self._file.read(1) == b"\n" else b"\n" + lines
-        written = self._file.write(lines)
-        if written != len(lines):  # the disk is full
+        try:
+            while lines:  # a disk or a limit that leaves room for a part of them refuses the rest
+                lines = lines[self._file.write(lines) :]
+        except OSError:
             self._file.truncate(length)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise
         os.fsync(self._file.fileno())
         end = self._file.seek(0, os.SEEK_END)
         for entry, line in zip(reversed(entries), reversed(each), strict=True):

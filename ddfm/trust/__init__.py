@@ -1,1 +1,1 @@
-"""How sure a result is, and where it is from."""
+"""How uncertain a result is, and which sources it comes from."""

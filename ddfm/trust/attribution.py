@@ -1,4 +1,4 @@
-"""Where a result has its levels and its gradients from, pixel by pixel."""
+"""Attribution: which sources a result has its levels and gradients from, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ddfm.trust.pictures import DEEP, drawn_attribution
 
 __all__ = ["PRIOR", "Attribution", "attributed", "names_of_planes"]
 
-PRIOR = "the prior"  # among the names of the sources
+PRIOR = "the prior"  # its name in the list of sources
 
-REACH = 1.5  # pixels, over which a result is compared with its sources
-BEYOND = 8 / 127.5  # 8 grey levels: what a result may be beyond its sources without a mark
-STEEPER = 4 / 127.5  # per pixel
-LEFT = 0.2  # of noise, where it is smoothed over REACH; 3 deviations are allowed for
+REACH = 1.5  # pixels; smoothing before a result is compared with its sources
+BEYOND = 8 / 127.5  # 8 grey levels by which a result may exceed its sources without being marked
+STEEPER = 4 / 127.5  # 4 grey levels per pixel by which its edges may be stronger
+LEFT = 0.2  # share of the noise that smoothing by REACH leaves; 3 of its deviations are tolerated
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """Shares of a result's levels and gradients, which sum to one at each pixel.
+    """The shares of the sources in a result's levels and gradients; they sum to one at each pixel.
 
     Attributes:
-        names: of the sources, and of the prior, in the order of the shares.
-        levels: (K + 1, H, W), of each source and last of the prior.
-        gradients: likewise.
-        unsupported: (H, W), where the result is brighter or darker than every source, or has a
-            stronger edge than any: its model has made that, and no source shows it so.
+        names: of the sources, and last of the prior, in the order of the shares.
+        levels: (K + 1, H, W), shares of each source and last of the prior in the levels.
+        gradients: the same for the gradients.
+        unsupported: (H, W), where the result is brighter or darker than all sources, or has a
+            stronger edge than any: the model has made this, and no source shows it.
         luminance: of the result, (H, W) in [0, 1].
     """
 
@@ -51,9 +51,9 @@ class Attribution:
 
     @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a picture; as .tif the shares in floating point, a page each, their names on it.
+        """Writes a picture, or, as .tif, the shares in floating point, one page with a name each.
 
-        First the levels, then the gradients, last what is unsupported (1, and 0 elsewhere).
+        The levels are first, then the gradients, and last what is unsupported (1, and 0 elsewhere).
         """
         if Path(path).suffix.lower() in DEEP:
             write_planes(path, self.planes())
@@ -61,16 +61,16 @@ class Attribution:
             write_drawing(path, self.drawn())
 
     def drawn(self) -> Image.Image:
-        """As a picture with a legend."""
+        """The shares as a picture with a legend."""
         return drawn_attribution(
             self.levels, self.gradients, self.unsupported, self.luminance, self.names[:-1]
         )
 
     def among(self, says: Sequence[np.ndarray | None]) -> Attribution:
-        """The same, where a source has no share outside of its frame: who says something has it.
+        """The same attribution, but where a source is not valid, its share goes to the others.
 
         Args:
-            says: of each source where it says something, (H, W); None is everywhere.
+            says: a mask for each source of where it is valid, (H, W); None is everywhere.
         """
         if all(one is None for one in says):
             return self
@@ -81,14 +81,14 @@ class Attribution:
         )
 
     def planes(self) -> list[tuple[str, np.ndarray]]:
-        """As numbers: what each plane is of, and the plane, (H, W) float32."""
+        """The shares as named planes, (H, W) float32."""
         stacked = [*self.levels, *self.gradients, self.unsupported]
         names = names_of_planes(self.names)
         return [(n, p.astype(np.float32)) for n, p in zip(names, stacked, strict=True)]
 
 
 def names_of_planes(names: Sequence[str]) -> list[str]:
-    """In words, of the sources and of the prior, as `Attribution.planes` orders them."""
+    """The names of the planes in `Attribution.planes`, from those of the sources and the prior."""
     shares = [f"{kind} of {name}" for kind in ("levels", "gradients") for name in names]
     return [*shares, "unsupported"]
 
@@ -100,10 +100,12 @@ def attributed(
     luminance: np.ndarray,
     names: Sequence[str],
 ) -> Attribution:
-    """Of one result: the likelihood's shares, and what the prior did to the sources before.
+    """The attribution of one result.
 
     Args:
-        f: what the likelihood made of them, (1, 1, H, W) in [-1, 1].
+        shares: those of the likelihood; what the prior changed in the sources before is added.
+        f: the result of the likelihood, (1, 1, H, W) in [-1, 1].
+        luminance: of the final result, (H, W) in [0, 1].
     """
     height, width = luminance.shape
     change = torch.cat([source.likely - source.seen for source in sources], dim=1)
@@ -121,9 +123,10 @@ def attributed(
 
 
 def _among(shares: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Shares (K + 1, H, W); those of sources where these are not known go to the others there.
+    """Shares (K + 1, H, W), where those of sources that are not valid go to the valid ones.
 
-    As these have theirs, or, if they have none, to equal parts. Where none is known, as they are.
+    They are distributed in proportion to the shares of these, or equally if these have none. Where
+    no source is valid, nothing changes.
     """
     count = known.sum(axis=0)
     kept = np.where(known | (count == 0), shares[:-1], 0)
@@ -134,6 +137,7 @@ def _among(shares: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _unsupported(f: Tensor, sources: Sequence[Observed]) -> Tensor:
+    """Where f exceeds the levels or gradients of all sources, by more than noise explains."""
     seen = torch.cat([source.seen for source in sources], dim=1)
     noise = 3 * LEFT * max(source.level for source in sources)
     s, mean = smooth(seen, REACH), smooth(f, REACH)

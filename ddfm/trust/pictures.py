@@ -1,4 +1,4 @@
-"""Pictures of how sure a result is, and of where it is from, to look at."""
+"""Draws the uncertainty and the attribution of a result."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty", "top_for"]
 
 DEEP = (".tif", ".tiff")  # suffixes of files that hold numbers, not colours
 CALM = "ice"
-TOPS = (1, 2, 5, 10, 20, 50, 100, 200)  # of a scale, so that pictures can be compared
-# Hues of sources, told apart by those who see no red or no green, too; the prior's is the last.
+TOPS = (1, 2, 5, 10, 20, 50, 100, 200)  # ends of scales; few, so that pictures can be compared
+# Hues of the sources, which people with red-green colour blindness can distinguish, too.
 HUES = np.array(
     [
         (0.95, 0.66, 0.36),
@@ -28,25 +28,25 @@ HUES = np.array(
     ]
 )
 PRIOR = np.array((0.80, 0.40, 0.66))
-PALE = 0.82  # grey of what is from nowhere
-INKED = (0.10, 0.06, 0.08)  # of a mark
-HATCH = 5  # pixels between the lines of a mark
-GRAIN = 1.5  # pixels: of so few samples, deviations of single pixels are grain
+PALE = 0.82  # grey of places without details
+INKED = (0.10, 0.06, 0.08)  # colour of the hatching
+HATCH = 5  # pixels between the lines of the hatching
+GRAIN = 1.5  # pixels of smoothing: with few samples, the deviations of single pixels are noisy
 
 
 def top_for(std: np.ndarray) -> int:
-    """Of a scale that deviations (H, W), in grey levels of 255, fit on."""
+    """The end of the smallest scale that deviations (H, W), in grey levels of 255, fit on."""
     most = float(np.percentile(_smoothed(std), 99.5))
     return next((top for top in TOPS if most <= top), 255)
 
 
 def drawn_uncertainty(std: np.ndarray, top: int | None = None) -> Image.Image:
-    """Standard deviations in grey levels of 255, (H, W), with a scale and a line that says so.
+    """Draws standard deviations (H, W), in grey levels of 255, with a title and a scale.
 
     They are smoothed over a few pixels.
 
     Args:
-        top: of the scale; None is what they fit on.
+        top: end of the scale; None chooses the smallest one that they fit on.
     """
     top = top_for(std) if top is None else top
     std = _smoothed(std)
@@ -66,13 +66,13 @@ def drawn_attribution(
     luminance: np.ndarray,
     names: Sequence[str],
 ) -> Image.Image:
-    """Levels on the left, details on the right, in the hues of those they came from.
+    """Draws levels on the left and details on the right, in the hues of their sources.
 
-    The picture itself shows through; details are the paler, the fewer there are.
+    The result itself shines through. Details are paler where there are few.
 
     Args:
-        levels, gradients: shares (K + 1, H, W), the last one the prior's.
-        unsupported: (H, W), what is marked.
+        levels, gradients: shares (K + 1, H, W), the last one that of the prior.
+        unsupported: (H, W), where to draw hatching.
         luminance: of the result, (H, W) in [0, 1].
         names: of the K sources.
     """
@@ -104,7 +104,7 @@ def _hatched(panel: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
-    """Panels of one height in a row, a line above each."""
+    """Panels of one height in a row, with a title above each."""
     height = panels[0].shape[0]
     line = line_height(min(panel.shape[1] for panel in panels))
     width = sum(panel.shape[1] + GAP for panel in panels) - GAP
@@ -119,7 +119,7 @@ def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
 
 
 def _with_legend(sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """Below, a line each: who has which hue; and what the marks say, that may be there."""
+    """The sheet with a legend below: a line for each hue, and one for the hatching."""
     line = line_height(sheet.width // 2)
     words = [(name, tuple(round(255 * c) for c in hue)) for name, hue in legend]
     count = len(words) + 1
@@ -134,6 +134,6 @@ def _with_legend(sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]]) -
     box = np.full((line - 5, line - 4, 3), round(255 * PALE), np.uint8)
     box = _hatched(box, np.ones(box.shape[:2], bool))
     whole.paste(Image.fromarray(box), (4, top + 2))
-    text = shortened("no source shows it so", sheet.width - 2 * line, line)
+    text = shortened("no source shows this", sheet.width - 2 * line, line)
     draw.text((line + 10, top + 1), text, fill=INK, font=font_of(line))
     return whole

@@ -1,9 +1,9 @@
-"""Other results that the sources leave possible.
+"""Draws samples of the posterior: other results that are possible given the noisy sources.
 
-The fusion says what follows from the sources; what the sources have been is not known, for they
-have noise. So a sample of the posterior is the fusion of a sample of each source. That contains
-what noise leaves open, and what the prior makes of it. It does not contain the choice of the model:
-which source a region has its level from, and what counts as a target, stay as they were found.
+The fused image follows from the clean sources, but these are not known, since the sources are
+noisy. A sample of the posterior is the fusion of one sample of each source. This covers the
+uncertainty that noise causes, and what the prior makes of it. It does not cover the choices of the
+model: from which source a region has its level, and what counts as a target, do not vary.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ddfm.priors.prior import Prior
 __all__ = ["MOST", "check_samples", "posterior_samples"]
 
 LEAST, MOST = 2, 1024
-# Pixels at once: processors are the slower, the more lies beyond their caches.
+# Pixels that are processed at once; CPUs are slower if these exceed their caches.
 AT_ONCE = {"cpu": 1 << 18, "other": 1 << 23}
 
 
 def check_samples(count: int) -> int:
-    """The count itself, 0 for none."""
+    """Returns the count, 0 for none; raises InputError if it is out of range."""
     count = whole_number("samples", count)
     if count and not LEAST <= count <= MOST:
         raise InputError(f"samples must be 0 for none, or from {LEAST} to {MOST}, not {count}")
@@ -42,11 +42,11 @@ def posterior_samples(
     count: int,
     seed: int,
 ) -> np.ndarray:
-    """(count, H, W), each of its own noise: the same alone and in any batch.
+    """Samples (count, H, W), each with its own noise, which does not depend on the batch.
 
     Args:
-        fuse: of sources (N, 1, H, W) and N seeds, luminance (N, 1, H, W) in [0, 1].
-        seed: of the result itself, which no sample has.
+        fuse: makes luminance (N, 1, H, W) in [0, 1] from sources (N, 1, H, W) each, and N seeds.
+        seed: that of the result itself; samples have the seeds after it.
     """
     like = sources[0].seen
     kind = "cpu" if like.device.type == "cpu" else "other"

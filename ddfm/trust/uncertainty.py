@@ -1,4 +1,4 @@
-"""How far a result may be off, pixel by pixel."""
+"""The uncertainty of a result, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Uncertainty:
 
     Attributes:
         result: (H, W), the luminance of the result.
-        samples: (N, H, W), other results that are equally likely.
+        samples: (N, H, W), alternative results that are equally likely.
     """
 
     result: np.ndarray = field(repr=False)
@@ -33,26 +33,27 @@ class Uncertainty:
 
     @cached_property
     def std(self) -> np.ndarray:
-        """(H, W), the standard deviation."""
+        """The standard deviation of the samples, (H, W)."""
         return self.samples.std(axis=0, ddof=1)
 
     @by_annotation
     def quantile(self, share: float) -> np.ndarray:
-        """(H, W), the level below which a share of the samples lies."""
+        """The level below which a share of the samples lies, (H, W)."""
         if not 0 <= share <= 1:
-            raise InputError(f"the share of a quantile is from 0 to 1, not {share}")
+            raise InputError(f"the share of a quantile must be from 0 to 1, not {share}")
         return np.quantile(self.samples, share, axis=0).astype(np.float32)
 
     @by_annotation
     def interval(self, share: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest level, (H, W) each, that a share of pixels lies within.
+        """The lower and upper limits, (H, W) each, that a share of the pixels lies within.
 
-        The result, more or less Student's quantile of so few samples times their deviation.
+        They are the result plus and minus the deviation of the samples times the quantile of
+        Student's t distribution for their number.
         """
         from scipy.special import stdtrit
 
         if not 0 < share < 1:
-            raise InputError(f"the share of an interval is between 0 and 1, not {share}")
+            raise InputError(f"the share of an interval must be between 0 and 1, not {share}")
         n = len(self.samples)
         reach = float(stdtrit(n - 1, (1 + share) / 2)) * np.sqrt(1 + 1 / n) * self.std
         return (self.result - reach).clip(0, 1), (self.result + reach).clip(0, 1)
@@ -61,8 +62,8 @@ class Uncertainty:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the standard deviation: a picture with a scale, or, as .tif, numbers.
 
-        The TIFF has three pages in floating point, of levels from 0 to 1: the deviation, and the
-        least and the greatest level of the 90 % interval. The picture has grey levels of 255.
+        The picture is in grey levels of 255. The TIFF has three pages in floating point, in levels
+        from 0 to 1: the deviation, and the lower and upper limits of the 90 % interval.
         """
         if Path(path).suffix.lower() in DEEP:
             low, high = self.interval()

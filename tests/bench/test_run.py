@@ -243,6 +243,13 @@ def test_a_file_without_a_partner_is_reported_and_no_failure(pairs, tmp_path):
     assert limited.exit_code == 0 and "alone" not in limited.stderr  # it was not looked for
 
 
+def test_a_file_that_is_no_image_by_its_suffix_is_reported_and_no_failure(pairs, tmp_path):
+    (pairs / "ir" / "notes.txt").write_text("taken at night")
+    result = bench(pairs, "--out", tmp_path / "out", *QUICK)
+    assert result.exit_code == 0
+    assert "notes.txt is left out: not an image by its suffix" in result.stderr
+
+
 def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path):
     for file in (pairs / "vi").iterdir():
         Image.open(file).resize((40, 44)).save(file)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
-from ddfm.registration.transform import Transform
+from ddfm.registration.transform import Transform, load_transforms
 from ddfm.storage.manifest import NAME
 from places import EXAMPLES
 
@@ -60,7 +60,7 @@ def test_what_is_not_sure_is_saved_as_it_was_left(pair, tmp_path):
     rig = tmp_path / "rig.json"
     how = ["--align", "auto", "--save-transform", rig]
     result = ddfm_run("fuse", *files, "-o", tmp_path / "f.png", *how, *FAST)
-    assert result.exit_code == 0 and "surely, and stays as it is; a model" in result.stderr
+    assert result.exit_code == 0 and "and stays as it is; a given model" in result.stderr
     assert np.array_equal(Transform.load(rig).matrix, np.eye(3))
 
 
@@ -98,8 +98,34 @@ def test_three_sources_are_laid_on_any_of_them_and_looked_at(pair, tmp_path):
     assert np.allclose(found[1]["offset"], (7, -10), atol=1)
     assert np.asarray(Image.open(tmp_path / "f.png")).shape[:2] == (height, width)
     assert np.asarray(Image.open(sheet)).shape[0] > 4 * height
-    many = [*three, "--align", "shift", "--save-transform", tmp_path / "t.json"]
-    refused(ddfm_run(*many), "two sources")
+
+
+def test_transforms_of_three_sources_are_saved_and_used_again(pair, tmp_path):
+    infrared, visible = pair
+    other, rig = tmp_path / "other.png", tmp_path / "rig.json"
+    Image.fromarray(np.asarray(Image.open(infrared))[10:-10, 7:-7]).save(other)
+    fast = ("--prior", "gaussian", "--steps", "1", "--device", "cpu")
+    three = ["fuse", visible, other, infrared, *fast]
+    how = ("--align", "similarity", "--align-to", "3", "--save-transform", rig)
+    assert ddfm_run(*three, "-o", tmp_path / "f.png", *how).exit_code == 0
+    first, second, fixed = load_transforms(rig)
+    assert fixed is None and np.allclose(second.offset, (0, 0), atol=1)
+    assert np.allclose(first.offset, (14, -20), atol=1.5)
+    again = ddfm_run(*three, "-o", tmp_path / "g.png", "--transform", rig)
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
+    like = ddfm_run(*three, "-o", tmp_path / "h.png", "--like", tmp_path / "g.png")
+    assert like.exit_code == 0, like.output
+    assert (tmp_path / "h.png").read_bytes() == (tmp_path / "g.png").read_bytes()
+    refused(ddfm_run("fuse", *pair, "-o", "f.png", "--transform", rig), "of 3 sources, not 2")
+    elsewhere = ("--transform", rig, "--align-to", "a")
+    refused(ddfm_run(*three, "-o", "f.png", *elsewhere), "are to source 3")
+    of_pair = tmp_path / "pair.json"
+    first.save(of_pair)
+    refused(ddfm_run(*three, "-o", "f.png", "--transform", of_pair), "need one for each")
+    for wrong in ({"transforms": 3}, {"transforms": [None, None]}, {"transforms": [None, 4]}):
+        rig.write_text(json.dumps({"format": "ddfm transforms 1", **wrong}))
+        assert ddfm_run(*three, "-o", "f.png", "--transform", rig).exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from command_line import FAST, ddfm_run, refused
 from ddfm import read_image
 from ddfm.imaging.metadata.xmp import packet
 from flir_files import flir_jpeg, kelvin_to_raw
+from places import EXAMPLES
 
 
 @pytest.fixture
@@ -47,10 +48,30 @@ def test_info_says_what_made_a_picture(tmp_path, pair):
 
 def test_info_says_that_there_is_nothing(pair):
     said = ddfm_run("info", pair[1])
-    assert (said.exit_code, said.stdout) == (
-        0, f"{pair[1]}: holds no record of how ddfm made it\n"
-    )  # fmt: skip
-    assert ddfm_run("info", pair[1], "--json").stdout == "null\n"
+    first, *others = said.stdout.splitlines()
+    assert first == f"{pair[1]}: holds no record of how ddfm made it"
+    assert said.exit_code == 0 and "  picture   30 x 24 pixels, colour, 8 bits" in others
+    looked = json.loads(ddfm_run("info", pair[1], "--json").stdout)
+    assert "settings" not in looked and looked["width"] == 30
+
+
+def test_info_tells_what_a_fusion_would_do_to_a_picture(tmp_path, pair):
+    """What it corrects is what a fusion finds, and prints."""
+    said = ddfm_run("info", pair[0]).stdout.splitlines()
+    counts = np.asarray(Image.open(pair[0]))
+    assert f"  values    {counts.min()} to {counts.max()}" in said
+    assert any("become black and white; --range-a full keeps" in line for line in said)
+    noisy, beside = tmp_path / "noisy.png", EXAMPLES / "olinda_visible.png"
+    with Image.open(EXAMPLES / "olinda_infrared.png") as image:
+        levels = np.asarray(image.convert("L")).astype(float)
+    levels += np.random.default_rng(0).normal(0, 12, levels.shape)
+    Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).save(noisy)
+    fast = ("--prior", "gaussian", "--device", "cpu")
+    fused = ddfm_run("fuse", noisy, beside, "-o", tmp_path / "f.png", *fast)
+    (corrects,) = [x for x in ddfm_run("info", noisy).stdout.splitlines() if "corrects" in x]
+    assert "noise of 1" in corrects
+    assert fused.stderr == f"{noisy}: {corrects.removeprefix('  corrects  ')}\n"
+    assert "  corrects  nothing" in ddfm_run("info", beside).stdout.splitlines()
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
@@ -182,7 +203,7 @@ def test_persons_are_named_in_one_line_and_can_be_stripped(tmp_path, pair):
     assert b"Ann Example" in out.read_bytes()
     said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full", "--strip")
     assert said.output == "" and b"Ann Example" not in out.read_bytes()
-    assert ddfm_run("info", out, "--json").stdout == "null\n"
+    assert "settings" not in json.loads(ddfm_run("info", out, "--json").stdout)
 
 
 def test_a_folder_names_them_once(tmp_path, pair):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -67,6 +68,36 @@ def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
         assert [one["noise"] for one in settings["observed"]] == [law, ["rician", 10]]
 
 
+def test_what_was_corrected_is_printed_with_what_keeps_it(tmp_path):
+    """Stripes and noise of a source, by `fuse` and by `info`; of a clean pair there is nothing."""
+    visible, clean = EXAMPLES / "olinda_visible.png", EXAMPLES / "olinda_infrared.png"
+    rng, noisy = np.random.default_rng(0), tmp_path / "noisy.png"
+    with Image.open(clean) as image:
+        levels = np.asarray(image.convert("L")).astype(float)
+    levels += rng.normal(0, 12, levels.shape) + rng.normal(0, 5, levels.shape[1])
+    Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).save(noisy)
+
+    def said(source, *options):
+        result = ddfm_run("fuse", source, visible, "-o", tmp_path / "f.png", *FAST, *options)
+        assert (result.exit_code, result.stdout) == (0, "")
+        return result.stderr
+
+    line = said(noisy)
+    stripes, noise = line.removeprefix(f"{noisy}: ").removesuffix("\n").split("; ")
+    assert re.fullmatch(
+        r"stripes \(columns of [345](\.\d+)? grey levels\) removed \(--stripes-a none keeps it\)",
+        stripes,
+    )
+    assert re.fullmatch(r"noise of 1\d(\.\d+)? grey levels removed \(--noise-a 0 keeps it\)", noise)
+    told = ddfm_run("info", tmp_path / "f.png").stdout
+    assert f"  corrected  noisy.png: {stripes}; {noise}" in told
+    assert said(noisy, "--quiet") == ""
+    assert said(noisy, "--noise-a", 12, "--stripes-a", "columns") == ""  # not by itself
+    assert said(noisy, "--noise-a", 0, "--stripes-a", "none") == ""
+    assert said(clean) == ""
+    assert "  corrected  " not in ddfm_run("info", tmp_path / "f.png").stdout
+
+
 def test_a_kernel_and_a_mask_are_files(small, tmp_path):
     a, b, size = small
     kernel, mask = tmp_path / "kernel.png", tmp_path / "mask.png"
@@ -79,7 +110,7 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
     for level, side in ((255, 100), (0, 3)):  # a photograph, as a rule, and nothing
         Image.new("L", (side, 3), level).save(kernel)
         wrong = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, "--blur-a", kernel)
-        refused(wrong, "kernel.png is not what a point becomes")
+        refused(wrong, "kernel.png is not the kernel of a blur")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +122,7 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
         (("--stripes-a", "some"), "unknown stripes"),
         (("--noise-a", "much"), "noise must be a number"),
         (("--noise-b", "rician,-3"), "noise rician must be"),
-        (("--noise-b", "shared,3,1,1"), "noise shared is given its deviation and"),
+        (("--noise-b", "shared,3,1,1"), "noise shared takes its deviation and"),
     ],
 )
 def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 
@@ -11,7 +12,10 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
+from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
+from ddfm.imaging.picture import orient
 from ddfm.imaging.reading import pages_in, read_image
 from ddfm.imaging.writing import write_image
 from image_files import FILES, as_array, message, pattern, run, write
@@ -137,6 +141,24 @@ def test_orientation_is_applied(tmp_path, suffix, orientation):
     assert np.array_equal(as_array(read_image(path)), upright)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_jpeg_2000_is_applied_to_picture_and_coordinates(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored, path = pattern(np.uint8, 4, 24, 16), tmp_path / "a.jp2"
+    opened, place = io.BytesIO(), np.diag([2.0, -2.0, 1.0, 1.0])
+    place[:2, 3] = 500, 900
+    Image.fromarray(stored).save(opened, "JPEG2000", irreversible=False)
+    add_boxes(opened, exif.tobytes(), None, Geo({}, np.empty((0, 6)), place, None))
+    path.write_bytes(opened.getvalue())
+    picture = read_image(path)
+    assert np.array_equal(as_array(picture), orient(stored, orientation))
+    found = picture.metadata.geo.matrix
+    y, x = (int(n) for n in np.argwhere((as_array(picture) == stored[3, 5]).all(-1))[0])
+    corners = [found @ (x + dx, y + dy, 0, 1) for dx, dy in ((0, 0), (1, 1))]
+    np.testing.assert_allclose(np.mean(corners, axis=0)[:2], (500 + 2 * 5.5, 900 - 2 * 3.5))
+
+
 def test_orientation_of_16_bit_tiff(tmp_path):
     array = pattern(np.uint16, 3)
     tag = (274, "H", 1, 6, True)  # the first row is the right side
@@ -198,7 +220,7 @@ def test_bits_palettes_and_faxes_in_tiff(tmp_path):
         (np.zeros((8, 8, 5)), "5 channels"),
         (np.zeros((3, 40, 50)), "channels come last"),
         (np.zeros((3, 4), complex), "complex128"),
-        (np.array([["a"]]), "not an image's"),
+        (np.array([["a"]]), "an image cannot have values of type"),
         (np.full((2, 2), 1e300), "too large"),
         (torch.zeros(2, 3, 4, 5), "one image at a time"),
         (torch.zeros(7, 4, 5), "channels come first"),
@@ -264,7 +286,7 @@ def set_tag(data: bytearray, tag: int, value: int) -> None:
 
 
 def test_a_strip_that_inflates_beyond_its_place_is_cut_short(tmp_path):
-    """Sixty million zeros deflate to 60 kB; only the page's own 99 bytes are taken of them."""
+    """Sixty million zeros deflate to 60 kB; only the 99 bytes of the page are unpacked."""
     array = pattern(np.uint8, 1)
     tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata=None)
     data = bytearray((tmp_path / "a.tif").read_bytes())

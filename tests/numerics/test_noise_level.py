@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddfm.numerics.noise_level import noise_level, quiet_levels
+from ddfm.numerics.noise_level import noise_level, quiet_levels, refined_level
 
 
 def white(sigma: float, size: tuple[int, int], seed: int) -> torch.Tensor:
@@ -29,3 +29,30 @@ def test_it_does_not_depend_on_the_share_of_blocks_that_is_looked_at():
 def test_small_pictures_tell_it_roughly():
     found = [noise_level(white(0.1, (64, 64), seed)) for seed in range(40)]
     assert np.mean(found) == pytest.approx(0.1, rel=0.02) and np.std(found) < 0.006
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2])
+def test_a_denoiser_that_can_tell_texture_refines_the_level(sigma):
+    """The conditional mean of a Gaussian field is the Wiener filter."""
+    size = (128, 128)
+    down, across = (torch.fft.fftfreq(n) for n in size)
+    spectrum = 0.001 / (down[:, None] ** 2 + across**2 + 1e-3) ** 1.5
+
+    def filtered(image, gain):
+        return torch.fft.ifft2(torch.fft.fft2(image) * gain).real
+
+    def wiener(image, level):
+        return filtered(image, spectrum / (spectrum + level**2))
+
+    texture = filtered(white(1.0, size, seed=1), spectrum.sqrt())
+    noisy = texture + white(sigma, size, seed=2)
+    level = noise_level(noisy)
+    assert level > 1.08 * sigma
+    refined = refined_level(noisy, level, wiener)
+    assert abs(refined - sigma) < 0.5 * (level - sigma)
+
+
+def test_a_denoiser_that_returns_black_makes_all_of_it_noise():
+    noisy = white(0.1, (82, 82), seed=3)
+    refined = refined_level(noisy, 0.12, lambda image, level: torch.zeros_like(image))
+    assert refined == pytest.approx(float(noisy[..., 1:-1, 1:-1].square().mean().sqrt()), rel=0.02)

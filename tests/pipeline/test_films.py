@@ -221,7 +221,7 @@ def test_what_is_said_of_every_frame_is_said_once(tmp_path, fuser):
             Image.fromarray(noisy(scene(), k)).resize(size).save(path)
     with pytest.warns(DdfmWarning) as caught:
         list(fuse_frames(frames, fuser.with_config(resize="b")))
-    (said,) = [str(one.message) for one in caught if "drawn out by 1.5" in str(one.message)]
+    (said,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
     assert "ir_0.png: 16 x 24 pixels become 16 x 16" in said
 
 
@@ -249,7 +249,7 @@ def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
     """Not the rendering, and hot things are not cut off at what is hot in their own frame."""
     pytest.importorskip("flyr")
     pairs = []
-    for k, hottest in enumerate((20, 60)):
+    for k, hottest in enumerate((20, 60, 20)):
         degrees = scene(0, 10, 20)
         degrees[:10, :10] = hottest
         raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)

@@ -48,9 +48,9 @@ def test_it_is_saved_and_holds_for_other_sizes(tmp_path):
 
 
 def test_what_has_no_inverse_says_so():
-    with pytest.raises(DdfmError, match="not inverted"):
+    with pytest.raises(DdfmError, match="neither inverted"):
         with_field().inverse()
-    with pytest.raises(DdfmError, match="not joined"):
+    with pytest.raises(DdfmError, match="nor chained"):
         Transform.framed(SIZE, SIZE).then(with_field())
 
 

@@ -87,7 +87,7 @@ def test_a_quarter_of_a_turn_by_angles_and_by_a_versor(tmp_path):
         ("AffineTransform_double_2_2", [1, 0, 0, 1, 0, 0], [0, 0], "three dimensions"),
         ("AffineTransform_double_3_3", [1] * 5, [0, 0, 0], "damaged"),
         ("AffineTransform_double_3_3", [0] * 12, [0, 0, 0], "inverse"),
-        ("AffineTransform_double_3_3", ["nan"] * 12, [0, 0, 0], "no motion"),
+        ("AffineTransform_double_3_3", ["nan"] * 12, [0, 0, 0], "not a motion"),
         ("AffineTransform_double_3_3", ["one"] * 12, [0, 0, 0], "not numbers"),
     ],
 )

@@ -143,6 +143,24 @@ def test_a_line_that_was_cut_off_gives_way_to_the_one_before(tmp_path):
             assert len(manifest.known("x.png")) == 1
 
 
+def test_a_limit_of_the_size_of_files_is_told_from_a_full_disk(tmp_path):
+    """A line of which a part is written is taken back, and the error is the system's own."""
+    resource = pytest.importorskip("resource")
+    with Manifest(tmp_path) as manifest:
+        add(manifest, "a.png", b"a")
+        whole = (tmp_path / NAME).read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 40, limits[1]))
+        try:
+            with pytest.raises(DdfmError, match="File too large"):
+                add(manifest, "b.png", b"b")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (tmp_path / NAME).read_bytes() == whole
+        add(manifest, "b.png", b"b")
+    assert [line["output"] for line in lines(tmp_path)] == ["a.png", "b.png"]
+
+
 def test_what_is_kept_of_a_line_is_where_it_stands(tmp_path):
     """Of a million lines of 1.5 kB each that is what there is room for."""
     entry = {"settings": {"x" * 1000: 1}, "sha256": "0" * 64, "size": 1, "mtime_ns": 1}

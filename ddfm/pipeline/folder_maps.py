@@ -1,0 +1,109 @@
+"""Beside a folder of results, folders with one file per pair: maps of trust, and alignments.
+
+Each has a manifest of its own. A pair is done when its result and all that was asked for are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ddfm.errors import InputError
+from ddfm.pipeline.beside import Beside
+from ddfm.pipeline.runner import FolderSink, Item, Made, check_outputs
+from ddfm.storage.lines import Entry
+from ddfm.storage.manifest import Manifest, Shard
+from ddfm.storage.outputs import check_apart
+
+__all__ = ["SinkWithMaps", "check_map_folders", "map_folders", "map_sinks"]
+
+
+def map_folders(beside: Beside) -> dict[str, Path]:
+    """The folders that are asked for, by what is in them."""
+    named = {name: getattr(beside, name) for name in ("uncertainty", "attribution", "sheet")}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def check_map_folders(beside: Beside, out: Path, sources: Sequence[Any]) -> None:
+    """Raise if one of the folders is that of the results, of sources, or of other maps."""
+    taken = [out.resolve()]
+    for folder in map_folders(beside).values():
+        check_apart(folder, *sources)
+        if folder.resolve() in taken:
+            raise InputError(
+                f"{folder}: results and maps of a pair have one name; name a folder for each"
+            )
+        taken.append(folder.resolve())
+
+
+@contextmanager
+def map_sinks(
+    beside: Beside,
+    settings: Sequence[Mapping[str, Any]],
+    shard: Shard | None,
+    verify: bool,
+    items: Sequence[Item],
+) -> Iterator[list[FolderSink]]:
+    """One for each folder. Files are called as the results are.
+
+    Args:
+        settings: that results may have been made with.
+        items: all that there will be.
+    """
+    with ExitStack() as stack:
+        sinks: list[FolderSink] = []
+        for name, folder in map_folders(beside).items():
+            manifest = stack.enter_context(Manifest(folder, shard))
+            check_outputs(manifest, items)
+            sinks.append(_MapSink(manifest, settings, verify, name, beside.samples))
+        yield sinks
+
+
+class SinkWithMaps(FolderSink):
+    """Results in a folder, and what is beside each of them in others.
+
+    Args:
+        beside: the sinks of these.
+    """
+
+    def __init__(self, *args: Any, beside: Sequence[FolderSink]) -> None:
+        super().__init__(*args)
+        self.beside = beside
+
+    def known(self, item: Item) -> Entry | None:
+        entry = super().known(item)
+        there = entry is not None and all(sink.known(item) is not None for sink in self.beside)
+        return entry if there else None
+
+    def write(self, item: Item, made: Made) -> None:
+        for sink in self.beside:
+            sink.write(item, made)
+        super().write(item, made)
+
+
+class _MapSink(FolderSink):
+    """Settings of its files say what they are, too."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: Sequence[Mapping[str, Any]],
+        verify: bool,
+        name: str,
+        samples: int,
+    ) -> None:
+        self.of = {"map": name} | ({"samples": samples} if name == "uncertainty" else {})
+
+        def save(result: Any, path: Path) -> None:
+            fusion, pictures = result
+            only: dict[str, Any] = {name: path}
+            Beside(**only).write(fusion, pictures, path)
+
+        super().__init__(manifest, [{**some, **self.of} for some in settings], save, verify)
+
+    def write(self, item: Item, made: Made) -> None:
+        settings = made.entry["settings"] | self.of
+        super().write(item, replace(made, entry=made.entry | {"settings": settings}))

@@ -1,0 +1,87 @@
+"""What a picture is that ddfm did not make, and what a fusion would correct in it."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddfm.arguments import by_annotation
+from ddfm.config import FusionConfig
+from ddfm.fusing.run import Model
+from ddfm.imaging.formats.dji import is_dji
+from ddfm.imaging.formats.radiometric import is_radiometric
+from ddfm.imaging.levels import used, with_levels
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_source
+from ddfm.imaging.renderings import in_false_colors
+from ddfm.numerics.device import find_device
+from ddfm.priors import load_prior
+from ddfm.restoration.restore import found_in
+from ddfm.video.formats import is_video
+from ddfm.volumes.files import is_volume
+
+__all__ = ["look_into"]
+
+
+@by_annotation
+def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a picture is, and what would be corrected in it, ready for JSON; None of a volume, ....
+
+    "values" are the least and the greatest value, or, of a radiometric file, those that become
+    black and white, in its "unit". "spread" are those that become black and white where a small
+    part of 16 bits is used. "observed" is as in `Fusion.settings`, as far as one picture tells.
+    """
+    path = Path(path)
+    if path.is_dir() or is_video(path) or is_volume(path):
+        return None
+    picture = read_source(path)
+    height, width = picture.size
+    thermal = ""
+    if is_radiometric(path):
+        thermal = "DJI" if is_dji(path) else "FLIR"
+    elif in_false_colors(picture):
+        thermal = "false colours"
+    return {
+        "picture": str(path),
+        "width": width,
+        "height": height,
+        "dtype": str(picture.dtype),
+        "color": picture.is_color,
+        "alpha": picture.alpha is not None,
+        "values": _values(picture),
+        "unit": picture.unit,
+        "spread": used(picture),
+        "thermal": thermal,
+        "observed": _found(with_levels(picture)),
+    }
+
+
+def _values(picture: Picture) -> tuple[float, float]:
+    if picture.range is not None:  # of floating point, or of a thermal camera
+        return picture.range
+    low, high = float(picture.samples.min()), float(picture.samples.max())
+    if picture.dtype.kind == "f" or picture.samples.dtype.kind == "u":
+        return low, high
+    white = np.iinfo(picture.dtype).max
+    return round(low * white), round(high * white)
+
+
+@torch.no_grad()
+def _found(picture: Picture) -> dict[str, Any]:
+    @cache
+    def model() -> Model:
+        device = find_device()
+        prior = load_prior("default").to(device, torch.float32)
+        return Model(prior, device, None).tiled(None, picture.size)
+
+    def denoise(x: Tensor, level: float) -> Tensor:
+        return model().without_noise(x, level)
+
+    clean = FusionConfig().resolved("ir-visible").clean
+    return found_in(picture, denoise, clean=clean)

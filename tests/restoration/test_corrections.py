@@ -1,0 +1,55 @@
+"""What was corrected, in words."""
+
+from __future__ import annotations
+
+from ddfm.pipeline.summary import Outcome, Summary
+from ddfm.restoration.corrections import corrected, corrections
+
+FOUND = [
+    {"jpeg": 30, "dead": 12, "stripes": {"rows": 2.0}, "noise": 12.34, "scale": 2.0, "blur": 1.0},
+    {"enlarged": 3.0, "frame": 0.71, "noise": ["shared", 8, 0.8]},
+    {"noise": ["poisson", 4.0, 2.0], "frame": 0.5},
+]
+
+
+def test_each_kind_is_named_with_the_option_that_keeps_it():
+    first, second, third = corrections("abc", FOUND)
+    assert first == (
+        "a: JPEG blocks of quality 30 removed (--jpeg-a 0 keeps it); "
+        "12 dead pixels replaced (--as-is keeps it); "
+        "stripes (rows of 2 grey levels) removed (--stripes-a none keeps it); "
+        "noise of 12.3 grey levels removed (--noise-a 0 keeps it)"
+    )
+    assert second == (
+        "b: an earlier enlargement by 3 undone (--scale-b 1 keeps it); "
+        "noise of 8 grey levels, blurred over 0.8 pixels, removed (--noise-b 0 keeps it); "
+        "a flat frame around the picture left out (--as-is keeps it)"
+    )
+    assert third == (
+        "c: noise of photons of 4 grey levels each, and 2 of readout, removed "
+        "(Observation(noise=0) keeps it); "
+        "a flat frame around the picture left out (--as-is keeps it)"
+    )
+
+
+def test_what_was_given_is_no_news():
+    given = [{"noise": 12.0, "jpeg": 30}, {"scale": 3.0}]
+    kinds = [list(one) for one in corrected(FOUND, given)]
+    assert kinds == [["dead", "stripes"], ["noise", "frame"], ["noise", "frame"]]
+    assert corrections("ab", [{}, {"scale": 2.0}]) == []
+
+
+def test_what_a_stranger_wrote_into_a_record_ends_in_words():
+    strange = {"noise": [[]], "stripes": 3, "dead": "x" * 1000, "jpeg": None}
+    (line,) = corrections("a", [strange], given=3)
+    assert corrections("a", [strange], given=[3]) == [line]
+    assert len(line) < 500 and "JPEG blocks of quality None" in line
+
+
+def test_folders_count_what_was_corrected(tmp_path):
+    kinds = ("noise", "stripes"), ("noise",), ()
+    done = [Outcome(tmp_path / f"{k}.png", "fused", corrected=some) for k, some in enumerate(kinds)]
+    lines = str(Summary(done)).splitlines()
+    assert lines[0] == "corrected in the sources of 3 fused: noise in 2, stripes in 1"
+    assert len(lines) == 2
+    assert "corrected" not in str(Summary(done[2:]))
