@@ -1,11 +1,11 @@
-# The service, run by a user without rights.
+# The service, run by an unprivileged user.
 #
-#     docker build -t ddfm .                                # for processors
-#     docker build -t ddfm --build-arg TORCH=cu128 .        # for NVIDIA cards; several gigabytes
+#     docker build -t ddfm .                                # for CPUs
+#     docker build -t ddfm --build-arg TORCH=cu128 .        # for NVIDIA GPUs; several gigabytes
 #     docker run --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 ddfm
 #     docker run --gpus all -p 127.0.0.1:8000:8000 ddfm
 #
-# Whoever reaches the port can use it: there is no password.
+# There is no password: anyone who can reach the port can use the service.
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim
 

@@ -1,9 +1,10 @@
-# make demo   fuse the two example pairs into out/
-# make test   everything that CI checks: style, types, floors, tests
-# make lint   style (ruff) and floors (import-linter)
-# make types  types (mypy)
-# make docs   the site, into site/
-# Each sets up .venv first, if need be; nothing but Python 3.10 or later is expected.
+# make demo   fuses the two example pairs into out/
+# make test   checks everything that CI checks: style, types, floors, tests
+# make lint   checks style (ruff) and floors (import-linter)
+# make types  checks types (mypy)
+# make docs   builds the site into site/
+# make clean  removes .venv and everything that was built
+# Each sets up .venv first if needed; only Python 3.10 or later is required.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,7 +18,7 @@ demo: $(VENV)/.core
 	@$(call fuse,olinda_infrared,olinda_visible,out/olinda.png,)
 	@$(call fuse,brain_t1,brain_pd,out/brain.png,--task medical)
 
-# Several tests at a time, one thread each: most do not gain by more.
+# Several tests run at a time, with one thread each: more threads speed up only a few.
 test: lint types $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
@@ -35,16 +36,16 @@ docs: $(VENV)/.docs
 clean:
 	rm -rf $(VENV) out site build dist *.egg-info
 
-# Fuse $(1) and $(2) into $(3), and say so.
+# Fuses $(1) and $(2) into $(3) with the options $(4), and prints the seconds.
 define fuse
 began=$$(date +%s) && \
 $(BIN)/ddfm fuse $(DATA)/$(1).png $(DATA)/$(2).png -o $(3) $(4) && \
 echo "$(3): $(1) and $(2) fused in $$(($$(date +%s) - began)) s"
 endef
 
-# torch comes first and alone: the other packages then find it there, and leave it as it is.
+# torch is installed first, in this version; the other packages then keep it.
 $(VENV)/.core: setup.cfg setup.py pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("ddfm needs Python 3.10 or later; say where it is: make PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("ddfm needs Python 3.10 or later; specify it: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install torch==2.13.0
 	$(BIN)/python -m pip install -e .

@@ -64,9 +64,10 @@ class Degradation:
 
     def told(self, seen: Sequence[Picture]) -> list[Observation]:
         """All that an `Observation` can tell of it, for each source."""
-        said = [{part.kind: part.amount for part in self.of(k)} for k in range(len(seen))]
+        amounts = [{part.kind: part.amount for part in self.of(k)} for k in range(len(seen))]
         left = map(noise_left, seen)
-        return [Observation(**_told(one, share)) for one, share in zip(said, left, strict=True)]
+        both = zip(amounts, left, strict=True)
+        return [Observation(**_observed(some, share)) for some, share in both]
 
     def _degraded(self, picture: Picture, name: str, k: int) -> Picture:
         if not self.of(k):
@@ -79,10 +80,10 @@ class Degradation:
         return replace(picture, samples=rounded.astype(np.float32))
 
 
-def find_degradation(said: str) -> Degradation:
+def find_degradation(text: str) -> Degradation:
     """The degradation that a text specifies, such as "scale-a=4,noise=10" or "mixed"."""
-    words = MIXED if said == "mixed" else said
-    return Degradation(said, tuple(_part(word.strip()) for word in words.split(",")))
+    words = MIXED if text == "mixed" else text
+    return Degradation(text, tuple(_part(word.strip()) for word in words.split(",")))
 
 
 def inside(size: Size, share: float | None) -> tuple[slice, slice]:
@@ -116,22 +117,22 @@ def noise_left(picture: Picture) -> float:
     return math.hypot(*LUMA) if picture.is_color else 1.0
 
 
-def _told(said: dict[str, float], share: float) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for kind, amount in said.items():
+def _observed(amounts: dict[str, float], share: float) -> dict[str, Any]:
+    observed: dict[str, Any] = {}
+    for kind, amount in amounts.items():
         if kind == "noise":
-            told["noise"] = share * amount
+            observed["noise"] = share * amount
         elif kind == "poisson":
-            told["noise"] = (kind, share**2 * amount)
+            observed["noise"] = (kind, share**2 * amount)
         elif kind == "rician":
-            told["noise"] = (kind, amount)
+            observed["noise"] = (kind, amount)
         elif kind == "stripes":
-            told["stripes"] = "columns" if amount else "auto"
+            observed["stripes"] = "columns" if amount else "auto"
         elif kind in ("dead", "frame"):
-            told[kind] = True
+            observed[kind] = True
         else:
-            told[kind] = int(amount) if kind == "jpeg" else amount
-    return told
+            observed[kind] = int(amount) if kind == "jpeg" else amount
+    return observed
 
 
 def _coarser(x: Pixels, scale: float, rng: np.random.Generator) -> Pixels:

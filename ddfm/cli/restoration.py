@@ -11,7 +11,7 @@ from ddfm.errors import InputError
 
 __all__ = ["observation_options", "observations"]
 
-_SAID: dict[str, tuple[Any, str, str]] = {
+_OF_EACH: dict[str, tuple[Any, str, str]] = {
     "scale": (
         float,
         "FACTOR",
@@ -55,7 +55,7 @@ observation_options = all_of(
         click.option(
             f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
         )
-        for name, (kind, metavar, text) in _SAID.items()
+        for name, (kind, metavar, text) in _OF_EACH.items()
         for source in "AB"
     ),
     click.option(
@@ -74,35 +74,35 @@ def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
     as_is = settings.pop("as_is")
     found = []
     for source in "ab":
-        said = {name: settings.pop(f"{name}_{source}") for name in _SAID}
-        said = {name: value for name, value in said.items() if value is not None}
-        if "blur" in said:
-            said["blur"] = _blur(said["blur"])
-        if "noise" in said:
-            said["noise"] = _noise(said["noise"])
+        given = {name: settings.pop(f"{name}_{source}") for name in _OF_EACH}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "blur" in given:
+            given["blur"] = _blur(given["blur"])
+        if "noise" in given:
+            given["noise"] = _noise(given["noise"])
         if as_is:
-            said = AS_IT_IS.plain() | said
-        found.append(said)
+            given = AS_IT_IS.plain() | given
+        found.append(given)
     if as_is:
         found += [AS_IT_IS.plain()] * (number - len(found))
     return {"observations": found} if any(found) else {}
 
 
-def _noise(said: str) -> float | tuple[Any, ...]:
+def _noise(text: str) -> float | tuple[Any, ...]:
     """A standard deviation, or the name of a noise law with its numbers."""
-    kind, *numbers = said.split(",")
+    kind, *numbers = text.split(",")
     try:
         return (kind, *map(float, numbers)) if numbers else float(kind)
     except ValueError:
         raise InputError(
-            f"noise must be a number, rician,LEVEL, poisson,LEVELS or shared,LEVEL, not {said}"
+            f"noise must be a number, rician,LEVEL, poisson,LEVELS or shared,LEVEL, not {text}"
         ) from None
 
 
-def _blur(said: str) -> float | tuple[float, float] | str:
+def _blur(text: str) -> float | tuple[float, float] | str:
     """The deviation of a Gaussian, length and angle of a motion, or the name of a file."""
     try:
-        numbers = [float(part) for part in said.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        return said
+        return text
     return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]

@@ -176,15 +176,15 @@ def volume(
         _say_how(fusion, outputs.output, time.monotonic() - began)
 
 
-def _motion(said: Any) -> Any:
+def _motion(given: Any) -> Any:
     """The transform from a file, or from a record, whose content is checked."""
     from ddfm.registration.space_files import checked_motion, read_space_transform
 
-    if said is None:
+    if given is None:
         return None
-    if isinstance(said, Path):
-        return read_space_transform(said)
-    return checked_motion(said, "the transform of the record")
+    if isinstance(given, Path):
+        return read_space_transform(given)
+    return checked_motion(given, "the transform of the record")
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,10 @@ class OfVolumes:
         return {"series_a": self.series_a, "series_b": self.series_b, "numbers": self.number}
 
 
-def _millimetres(said: str) -> float:
+def _millimetres(text: str) -> float:
     try:
-        return float(said.removesuffix("mm"))
+        return float(text.removesuffix("mm"))
     except ValueError:
         raise click.UsageError(
-            f"--fwhm-b must be a width in millimetres, such as 5mm, not {said}"
+            f"--fwhm-b must be a width in millimetres, such as 5mm, not {text}"
         ) from None

@@ -1,4 +1,4 @@
-"""ONNX files of what fuses, for programs without Python: browsers, small boards, C++."""
+"""Exports parts of ddfm as ONNX files, for programs without Python: browsers, boards, C++."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""What can be exported, each a module of tensors alone.
+"""The graphs that can be exported, each a module that takes and returns tensors.
 
 name      inputs                             output
-default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], sources being clean
-tone      fused, as `default` makes it       fused luminance in [0, 1], its levels spread
+default   a, b (1, 1, H, W) in [0, 1]        fused luminance in [0, 1], for clean sources
+tone      fused, from `default`              fused luminance in [0, 1], with levels spread
 dmfuse    a, b as above; H, W multiples      fused luminance in [0, 1]
 prior     x (1, C, H, W), t (1,) int64       x0, the clean image expected from x at timestep t
-noise     x (1, 1, H, W) in [0, 1]           standard deviation of the noise in it; 0 of texture
+noise     x (1, 1, H, W) in [0, 1]           standard deviation of its noise; 0 for texture
 color     fused, a, b (1, 3, H, W) in [0, 1] fused luminance (1, 1, H, W) in the colours of a and b
 
 a is infrared (CT, PET, ...), b is visible (MRI, ...). `default` is the default likelihood for a
-task, and `tone` is of the same task. It asks no prior, as `ddfm fuse` asks none where `noise` finds
-less in both sources than the configuration's `clean`. To be equal to it, `a` and `b` are continued
-by reflection to multiples of `pad` before, and the borders cut off again before the tone.
+task, and `tone` is for the same task. `default` calls no prior, as `ddfm fuse` calls none if
+`noise` is less than the `clean` of the configuration for both sources. For the same result, pad
+`a` and `b` by reflection to multiples of `pad`, and crop the borders again before the tone.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ OF_TASKS = ("default", "tone")
 
 @dataclass(frozen=True)
 class Graph:
-    """A module to export, with an example of its inputs by their names.
+    """A module to export, with example inputs by name.
 
     Attributes:
-        multiple: of which heights and widths must be multiples.
-        about: what programs that run it must know, stored in the file.
+        module: the module.
+        inputs: examples of its inputs, by name.
+        output: the name of its output.
+        multiple: heights and widths must be multiples of this.
+        about: metadata for programs that run it, stored in the file.
     """
 
     module: nn.Module
@@ -58,15 +61,18 @@ class Graph:
 
 
 def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
-    """The graph of that name.
+    """The graph of this name.
 
     Args:
-        prior: what `prior` and `dmfuse` are made of.
-        task: of `default` and `tone`; the others know none but the usual one.
+        name: one of `GRAPHS`.
+        prior: the prior for `prior` and `dmfuse`.
+        task: the task for `default` and `tone`; the other graphs have only the usual one.
     """
     one_of("task", task, TASKS)
     if task != TASK and name not in OF_TASKS:
-        raise InputError(f"the graph {name} is of no task; {', '.join(OF_TASKS)} are")
+        raise InputError(
+            f"the graph {name} does not depend on the task; only {', '.join(OF_TASKS)} do"
+        )
     if name not in GRAPHS:
         raise unknown("graph", name, GRAPHS)
     image = torch.linspace(0, 1, 96 * 128).view(1, 1, 96, 128)
@@ -85,13 +91,15 @@ def make_graph(name: str, prior: Prior, task: str = TASK) -> Graph:
     if name == "noise":
         return Graph(NoiseGraph(), {"x": image}, "noise", 1, {})
     if not isinstance(prior, FunctionPrior) or not isinstance(prior.function, nn.Module):
-        raise InputError(f"the prior {prior.name} is no network of PyTorch; it has no graph")
+        raise InputError(
+            f"the prior {prior.name} is not a PyTorch network, so it cannot be exported"
+        )
     inputs = {"x": image.expand(-1, prior.channels, -1, -1), "t": torch.tensor([50])}
     return Graph(PriorGraph(prior), inputs, "x0", prior.multiple, {})
 
 
 class DefaultGraph(nn.Module):
-    """The loop of `ddfm.fuser` where no prior is asked: every step is the likelihood's alone."""
+    """The sampling loop without calls of the prior: only the likelihood acts at each step."""
 
     def __init__(self, task: str = TASK) -> None:
         super().__init__()
@@ -100,7 +108,7 @@ class DefaultGraph(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         options = self.config.options
         sources = [2 * a - 1, 2 * b - 1]
-        # Without weight of the prior nobody has to look whether it is needed.
+        # With weight 0 for the prior, no check is needed whether it is to be called.
         likelihood = make_likelihood("default", sources, **Tone.others(options) | {"lam": 0.0})
         f = likelihood.first_guess()
         for _ in range(int(self.config.steps)):
@@ -109,7 +117,7 @@ class DefaultGraph(nn.Module):
 
 
 class ToneGraph(nn.Module):
-    """The step after the default."""
+    """The step after `default`, which spreads the levels."""
 
     def __init__(self, task: str = TASK) -> None:
         super().__init__()
@@ -120,18 +128,19 @@ class ToneGraph(nn.Module):
 
 
 class DMFuseGraph(nn.Module):
-    """One pass of the shipped head on the prior's features, without tiles."""
+    """One pass of the shipped head on the features of the prior, without tiles."""
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
         told = copy.copy(prior)
-        # As numbers, which a graph holds as they are.
+        # As Python numbers, which become constants of the graph.
         told.alphas_bar = prior.alphas_bar.tolist()  # type: ignore[assignment]
-        self.dmfuse = DMFuse(prior)  # which refuses what its head was not trained on
+        self.dmfuse = DMFuse(prior)  # raises if the head was not trained on this prior
         self.dmfuse.prior = told
         self.head = self.dmfuse.head
         self.tone = Tone.among(FusionConfig(method="dmfuse").resolved(TASK).options)
-        noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])  # drawn before
+        # Draws the noise before the export.
+        noise_like(torch.zeros(1, 1, 1, 1), self.dmfuse.about.noise, [0])
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         fused = levels_of(self.dmfuse(2 * a - 1, 2 * b - 1, tile=0))
@@ -139,7 +148,7 @@ class DMFuseGraph(nn.Module):
 
 
 class PriorGraph(nn.Module):
-    """A prior whose network is a module."""
+    """One call of a prior whose network is a module."""
 
     def __init__(self, prior: FunctionPrior) -> None:
         super().__init__()
@@ -151,7 +160,7 @@ class PriorGraph(nn.Module):
 
 
 class ColorGraph(nn.Module):
-    """The rules of colour of `ddfm.imaging.inherited`: chroma from every source in colour."""
+    """The colour rules of `ddfm.imaging.inherited`: chroma from every source in colour."""
 
     def forward(self, fused: Tensor, a: Tensor, b: Tensor) -> Tensor:
         y = 2 * fused - 1
@@ -161,7 +170,7 @@ class ColorGraph(nn.Module):
 
 
 class NoiseGraph(nn.Module):
-    """What `ddfm fuse` removes as noise if it is `clean` or more, of levels from 0 to 1."""
+    """The noise level, of levels from 0 to 1; `ddfm fuse` removes it if it is at least `clean`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return white_deviation(x)

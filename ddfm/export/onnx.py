@@ -1,4 +1,4 @@
-"""A graph as an ONNX file: standard operators, weights in half precision where nothing is lost."""
+"""Writes graphs as ONNX files: standard operators, half-precision weights if that is lossless."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 __all__ = ["dynamic_shapes", "export_onnx", "exported", "onnx_of"]
 
-LEAST, MOST = 32, 8192  # pixels along a side
-TOLD = 36  # the least that torch is told of: it lays out smaller ones otherwise, and ONNX does not
-SMALL = 1000  # weights, of which half precision saves nothing
+LEAST, MOST = 32, 8192  # shortest and longest side of images, in pixels
+TOLD = 36  # shortest side given to torch, which lays out smaller images in another way than ONNX
+SMALL = 1000  # arrays of fewer weights are not stored in half precision
 
 
 def export_onnx(name: str, path: Path, prior: Any = "default", task: str = TASK) -> None:
-    """Writes the graph of that name, see `ddfm.export.graphs`; the file appears whole."""
+    """Writes the graph of this name (see `ddfm.export.graphs`) to a file."""
     check_writable(path)
     write_bytes(path, exported(name, prior, task))
 
 
 def exported(name: str, prior: Any = "default", task: str = TASK) -> bytes:
-    """The file that `export_onnx` writes."""
+    """The bytes of the file that `export_onnx` writes."""
     _check_installed()
     graph = make_graph(name, load_prior(prior).at("cpu", torch.float32), task)
     return onnx_of(graph, name).SerializeToString()
 
 
 def onnx_of(graph: Graph, name: str) -> ModelProto:
-    """The ONNX model of a graph, for images of every height and width."""
+    """The ONNX model of a graph, for images of any height and width."""
     with torch.no_grad(), _quietly():
         program = torch.export.export(
             graph.module.eval(),
@@ -83,7 +83,7 @@ def _check_installed() -> None:
 
 
 def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
-    """Height and width of all images are the same two numbers; nothing else varies."""
+    """The dynamic shapes: all images have the same height and width; nothing else varies."""
     m = graph.multiple
     least, most = TOLD if m == 1 else -(-LEAST // m), MOST // m
     height, width = (torch.export.Dim(side, min=least, max=most) for side in ("height", "width"))
@@ -92,7 +92,7 @@ def dynamic_shapes(graph: Graph) -> tuple[dict[int, Any], ...]:
 
 
 def _halve(model: ModelProto) -> None:
-    """Keeps weights that are numbers of half precision as such, and has them read as float32."""
+    """Stores weights that half precision represents exactly as such, and casts them to float32."""
     from onnx import TensorProto, helper, numpy_helper
 
     for tensor in model.graph.initializer:
@@ -110,10 +110,10 @@ def _halve(model: ModelProto) -> None:
 
 
 def _sum_in_turn(model: ModelProto) -> None:
-    """Sums over several axes become sums of sums.
+    """Splits sums over several axes into sums of sums.
 
-    Some runtimes, that of browsers among them, add up a whole image number by number, where float32
-    loses digits.
+    Some runtimes, such as that of browsers, add up all pixels of an image one by one, which loses
+    digits in float32.
     """
     from onnx import numpy_helper
 
@@ -147,7 +147,7 @@ def _sum_in_turn(model: ModelProto) -> None:
 
 
 def _forget_unused(graph: GraphProto) -> None:
-    """Takes out numbers that no node asks for, of which runtimes would warn."""
+    """Removes unused numbers, about which runtimes would warn."""
     used = {*_asked_for(graph), *(output.name for output in graph.output)}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
@@ -163,7 +163,7 @@ def _asked_for(graph: GraphProto) -> Iterator[str]:
 
 
 def _forget_origins(graph: GraphProto | FunctionProto) -> None:
-    """Takes out where in whose files every node comes from."""
+    """Removes the notes on which source file each node comes from."""
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
@@ -176,7 +176,7 @@ def _forget_origins(graph: GraphProto | FunctionProto) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Hides messages of the exporter about itself and about libraries that we do not use."""
+    """Hides messages of the exporter about itself and about libraries not used here."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""Fusion of two layers in napari: what `napari.json` tells it of, and nothing that needs it."""
+"""A napari plugin that fuses two layers; `napari.json` declares it. It does not import napari."""

@@ -1,6 +1,7 @@
-"""The widget "Fuse two images": napari makes it of this function, a field for each argument.
+"""The widget "Fuse two images": napari generates it from this function, a field per argument.
 
-(Annotations are values here, which napari reads; its own are text, so that it is not imported.)
+Annotations are evaluated in this file, as napari reads them; those of napari's own types are text,
+so that napari is not imported.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,20 +22,23 @@ def fuse_layers(
     balance: Annotated[float, {"widget_type": "FloatSlider", "min": -1, "max": 1}] = 0.0,
     color: Literal["auto", "a", "b", "grey"] = "auto",
 ) -> "napari.types.LayerDataTuple":
-    """A new layer: both images in one.
+    """Fuse two images into a new layer.
 
     Args:
-        infrared: thermal; or PET, SPECT, CT; or one of two exposures, or distances of focus.
-        visible: or MRI; or the other one.
-        balance: from -1, more of the first, to 1, more of the second.
-        color: whose colours are kept.
+        infrared: infrared; or PET, SPECT or CT; or one of two exposures or of two focus distances.
+        visible: visible; or MRI; or the other exposure or focus distance.
+        task: what the images are; "auto" detects it.
+        method: "ddfm", or "dmfuse", one pass of a network trained for infrared and visible.
+        balance: from -1, more of the first image, to 1, more of the second.
+        color: whose colours are kept: those of all images in colour ("auto"), of the first ("a"),
+            of the second ("b"), or none ("grey").
     """
     from ddfm.fuser import Fuser
 
     pair = [_picture(layer) for layer in (infrared, visible)]
     fusion = Fuser(method=method, task=task, balance=balance, color=color)(*pair)
     image = fusion.image
-    # On the image that has its size; where both have, on the visible one.
+    # Place it on the image of the same size; if both have it, on the visible one.
     like = next(
         (layer for layer in (visible, infrared) if layer.data.shape[:2] == image.shape[:2]), visible
     )
@@ -45,12 +49,12 @@ def fuse_layers(
 
 
 def _picture(layer: Any) -> Any:
-    """The pixels of a layer that is one picture."""
+    """The pixels of a layer that is a single image."""
     if getattr(layer, "multiscale", False):
-        raise InputError(f"{layer.name} is a pyramid; fuse one level of it")
+        raise InputError(f"{layer.name} is a multiscale pyramid; fuse one of its levels")
     if layer.data.ndim != (3 if layer.rgb else 2):
         raise InputError(
-            f"{layer.name} has {layer.data.ndim} axes: stacks are fused by `ddfm volume` and "
-            "`ddfm film`; here, single pictures are"
+            f"{layer.name} has {layer.data.ndim} axes, and only single images can be fused here; "
+            "use `ddfm volume` or `ddfm film` for stacks"
         )
     return layer.data[..., :3] if layer.rgb else layer.data

@@ -1,1 +1,1 @@
-"""A service: POST /fuse with two files or more, and a picture comes back. No file is written."""
+"""An HTTP service: POST /fuse with two or more files answers with the fused image."""

@@ -1,7 +1,7 @@
-"""The application: what comes over the web becomes sources and options, and goes to a `Fuser`.
+"""The application: requests become sources and options for a `Fuser`.
 
-Files are kept in memory, those of the forms too, and the sentences of errors are those of the
-command line. One fusion runs at a time in each worker; the others wait.
+Uploaded files are kept in memory only, and error messages are those of the command line. Each
+worker runs one fusion at a time; other requests wait.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from ddfm.version import __version__
 
 __all__ = ["SETTINGS", "Service", "free_port", "from_environment", "make_app"]
 
-SETTINGS = "DDFM_SERVICE"  # in the environment: how workers are told what they are
+SETTINGS = "DDFM_SERVICE"  # environment variable that passes the settings to workers
 OPTIONS = tuple(each.name for each in fields(FusionConfig))
 FIELDS = ("sources", "options", "format")
 MEDIA = {
@@ -78,9 +78,10 @@ class Service:
     """The settings of a worker.
 
     Attributes:
-        prior, device, dtype: as of `Fuser`.
-        threads: of PyTorch; 0 leaves them as they are.
-        hosts: names that it may be called by; others are web pages that try to reach it.
+        prior, device, dtype: as for `Fuser`.
+        threads: the number of PyTorch threads; 0 leaves it unchanged.
+        hosts: the host names that requests may use; this keeps foreign web pages out.
+        limits: the limits of requests.
     """
 
     prior: str = "default"
@@ -92,7 +93,7 @@ class Service:
 
 
 def from_environment() -> FastAPI:
-    """The application of a worker, which is a process of its own."""
+    """The application of a worker process, with the settings from the environment."""
     told = json.loads(os.environ[SETTINGS])
     told |= {"hosts": tuple(told["hosts"]), "limits": Limits(**told["limits"])}
     service = Service(**told)
@@ -104,31 +105,32 @@ def from_environment() -> FastAPI:
 
 
 def free_port(host: str, port: int) -> int:
-    """That port, if it is free; for 0 any free one."""
+    """The port, if it is free; for 0, any free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family) as probe:
             found: int = probe.getsockname()[1]
             return found
     except OSError as error:
-        raise HostError(f"cannot listen at {host}, port {port}: {one_line(error)}") from None
+        raise HostError(f"cannot listen on {host}, port {port}: {one_line(error)}") from None
 
 
 def make_app(service: Service, prior: Prior | None = None) -> FastAPI:
     """The application.
 
     Args:
-        prior: one that is loaded already; None loads that of the service.
+        service: its settings.
+        prior: a prior that is loaded already; None loads that of the service.
     """
     work = _Work(service, load_prior(service.prior) if prior is None else prior)
-    # Forms have no files on a disk; what is longer was refused before.
+    # Keep uploads in memory, never on disk; longer ones are refused before.
     MultiPartParser.spool_max_size = service.limits.upload + 1
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends it is told
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # the sender gets the error
     app = FastAPI(
         title="ddfm",
         version=__version__,
         summary="Fuses registered images of one scene",
-        docs_url=None,  # FastAPI's own pages are of scripts from another host
+        docs_url=None,  # FastAPI's own pages load scripts from another host
         redoc_url=None,
         lifespan=work.lifespan,
     )
@@ -148,15 +150,16 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         options: Annotated[str, Form(description=f"JSON: any of {', '.join(OPTIONS)}")] = "{}",
         format: Annotated[str, Form(description="png, tif, jpg, webp, bmp or jp2")] = "png",
     ) -> Response:
-        """Fuses the files, and answers with a picture.
+        """Fuses the files, and answers with the fused image.
 
-        Or, if `Accept` is application/json, with settings, warnings and the picture in base64.
+        If `Accept` is application/json, answers with settings, warnings and the image in base64.
         """
         in_form = [name for name in await request.form() if name not in FIELDS]
         _refuse_others([*in_form, *request.query_params])
         suffix = output_suffix(printable(format))
         said = _options(options)
-        chosen = [each for each in sources if each.filename or each.size]  # a form's may be empty
+        # File fields of a form may be empty.
+        chosen = [each for each in sources if each.filename or each.size]
         named = [_Named(await each.read(), each.filename or "") for each in chosen]
         fusion, words = await work.fused(named, said)
         buffer = io.BytesIO()
@@ -171,7 +174,7 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])
 
     async def health() -> dict[str, Any]:
-        """Whether there is room for another request."""
+        """Tells how many requests are taken, and how many may be."""
         limits, taken = work.service.limits, work.taken
         return {"ddfm": __version__, "prior": work.prior.name, "taken": taken, "of": limits.queue}
 
@@ -190,24 +193,24 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 
 
 def _refuse_others(names: list[str]) -> None:
-    """What would be passed over in silence, such as a task beside the options."""
+    """Refuses fields that would otherwise be ignored, such as a task beside the options."""
     if names:
         raise InputError(
-            f"a form has {', '.join(FIELDS)}, and no {short(names[0])}; settings go into options, "
-            'as JSON: {"task": "medical"}'
+            f"the fields of a form are {', '.join(FIELDS)}, not {short(names[0])}; settings go "
+            'into options, as JSON: {"task": "medical"}'
         )
 
 
 _WHY = {
-    400: "What was sent cannot be fused; `error` says why, in one line",
-    408: "It took too long",
-    413: "It is too large",
-    503: "Others are waiting; Retry-After says for how long",
+    400: "The request cannot be fused; `error` says why, in one line",
+    408: "The request took too long",
+    413: "The request is too large",
+    503: "Too many requests are waiting; Retry-After says when to try again",
 }
 
 
 class _Named(io.BytesIO):
-    """Bytes with the name of the file that they came from."""
+    """The bytes of an uploaded file, with its name."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -215,7 +218,7 @@ class _Named(io.BytesIO):
 
 
 class _Counted(Admission):
-    """Admission that the worker can see."""
+    """An `Admission` that its worker knows."""
 
     def __init__(self, app: Any, work: _Work) -> None:
         super().__init__(app, work.service.limits, "/fuse")
@@ -223,7 +226,7 @@ class _Counted(Admission):
 
 
 class _Work:
-    """A prior, and one thread that fuses."""
+    """Holds the prior, and the one thread that fuses."""
 
     def __init__(self, service: Service, prior: Prior) -> None:
         self.service = service
@@ -243,7 +246,7 @@ class _Work:
     async def fused(
         self, sources: list[_Named], options: dict[str, Any]
     ) -> tuple[Fusion, list[str]]:
-        """What the thread makes of them, and warnings; what nobody waits for any more ends soon."""
+        """Fuses in the thread; returns the result and warnings. Fusions out of time end soon."""
         end = time.monotonic() + self.service.limits.seconds
         work = partial(self._fuse, sources, options, end)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -257,7 +260,7 @@ class _Work:
 
         in_time()
         began = time.monotonic()
-        config = FusionConfig(**options)  # before pictures are read
+        config = FusionConfig(**options)  # raises before images are read
         with _enough_memory(), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
@@ -268,7 +271,7 @@ class _Work:
                 dtype=self.service.dtype,
                 **{name: getattr(config, name) for name in options},
             )
-            # dmfuse has no steps, and so nothing that could be called
+            # dmfuse has no steps after which to call back
             callback = None if config.method == "dmfuse" else in_time
             fusion = fuser(*pictures, progress=False, callback=callback)
         if self.admission is not None:
@@ -295,7 +298,7 @@ def _options(text: str) -> dict[str, Any]:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """One line, as the command line would have it."""
+    """Answers with the error in one line, as on the command line."""
     if isinstance(error, HTTPException):
         return refusal(request.scope, error.status_code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):

@@ -1,4 +1,4 @@
-"""The limits of a service: requests at a time, bytes and seconds of each."""
+"""The limits of a service: requests at a time, and the bytes and seconds of each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Admission", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one worker.
+    """The limits of one worker.
 
     Attributes:
-        queue: requests that are taken in at a time, the one that is fused being among them.
+        queue: requests that are accepted at a time, including the one that is being fused.
         upload: bytes of one request, all files together.
-        seconds: of one request, from its first byte to the last of its answer.
+        seconds: time for one request, from its first byte to the last byte of the answer.
     """
 
     queue: int = 16
@@ -35,23 +35,25 @@ class Limits:
         for name in ("queue", "upload"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if min(self.queue, self.upload) < 1 or not 0 < self.seconds < math.inf:
-            raise InputError("queue, upload and seconds of a service are numbers above 0")
+            raise InputError("queue, upload and seconds of a service must be numbers above 0")
 
     def too_slow(self) -> str:
         """The refusal of a request that takes too long."""
-        return f"this took more than {self.seconds:g} seconds, which is all that a request has"
+        return f"the request took longer than the limit of {self.seconds:g} seconds"
 
     def too_large(self) -> str:
         """The refusal of a request that is too large."""
-        return f"a request may have {self.upload / 1e6:,g} MB, all files together, not more"
+        return (
+            f"the request is larger than the limit of {self.upload / 1e6:,g} MB, all files together"
+        )
 
 
 class Admission:
-    """Wraps an application: requests beyond its capacity are told when to try again.
+    """Wraps an application; answers requests beyond its capacity with when to try again.
 
     Attributes:
-        taken: how many places are.
-        pace: seconds that the last fusion took.
+        taken: the number of requests being processed.
+        pace: the seconds that the last fusion took.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, path: str) -> None:
@@ -92,7 +94,7 @@ class Admission:
                 await _answer(scope, 408, self.limits.too_slow())(scope, receive, send)
 
     def _bounded(self, receive: Receive) -> Receive:
-        """Bodies may be longer than they say, or not say it."""
+        """Limits the length of the body, which may be longer than its header states."""
         length = 0
 
         async def bounded() -> Message:
@@ -107,18 +109,18 @@ class Admission:
 
     def _busy(self, scope: Scope) -> Response:
         wait = math.ceil(max(1.0, self.pace * self.limits.queue / 2))
-        words = f"{self.limits.queue} others are waiting already; come again in {wait} seconds"
+        words = f"{self.limits.queue} requests are waiting already; try again in {wait} seconds"
         return _answer(scope, 503, words, {"Retry-After": str(wait)})
 
 
 def _answer(
     scope: Scope, status: int, words: str, headers: dict[str, str] | None = None
 ) -> Response:
-    # What is left of the body is not read, so the connection cannot be used again.
+    # The rest of the body is not read, so the connection cannot be reused.
     return refusal(scope, status, words, {"Connection": "close"} | (headers or {}))
 
 
 def _length(scope: Scope) -> int:
-    """What the header says of the body's length; 0 where it says nothing."""
+    """The length of the body by its header; 0 if it has none."""
     said = dict(scope["headers"]).get(b"content-length", b"0")
     return int(said) if said.isdigit() else 0

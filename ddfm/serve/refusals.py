@@ -1,4 +1,4 @@
-"""Refusals in one line: a page for browsers, which ask for one, else JSON."""
+"""Refusals in one line: as a page if the client asks for HTML, else as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE = """<!doctype html>
 </style>
 <h1>Not fused</h1>
 <p>{}</p>
-<p><a href="/">Choose pictures again</a></p>
+<p><a href="/">Choose other images</a></p>
 </html>
 """
 
@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 def refusal(
     scope: Scope, status: int, words: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The answer to a request that is refused."""
+    """The answer to a refused request."""
     if "text/html" in Headers(scope=scope).get("accept", ""):
         page = _PAGE.format(escape(words))
         return HTMLResponse(page, status, {"Content-Security-Policy": POLICY, **(headers or {})})

@@ -32,7 +32,7 @@ UNKNOWN_MEMORY = 8 * 2**30  # bytes of memory assumed if the system does not tel
 
 def max_pixels() -> float:
     """How many pixels a picture may have."""
-    return 1e6 * (_said(PIXELS) or MEGAPIXELS)
+    return 1e6 * (_in_environment(PIXELS) or MEGAPIXELS)
 
 
 def max_bytes(packed: int | None = None) -> float:
@@ -41,9 +41,9 @@ def max_bytes(packed: int | None = None) -> float:
     Args:
         packed: the size of the file in bytes, if known.
     """
-    said = _said(BYTES)
-    if said is not None:
-        return said
+    given = _in_environment(BYTES)
+    if given is not None:
+        return given
     limit = SHARE * _memory()
     return limit if packed is None else min(limit, max(ALWAYS, RATIO * packed))
 
@@ -90,7 +90,7 @@ def limited(megapixels: float | None) -> Iterator[None]:
             os.environ[PIXELS] = before
 
 
-def _said(variable: str) -> float | None:
+def _in_environment(variable: str) -> float | None:
     text = os.environ.get(variable, "").strip()
     if not text:
         return None

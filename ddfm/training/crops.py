@@ -1,9 +1,9 @@
-"""Crops of registered pairs, and what is computed of them once and kept on disk.
+"""Crops of registered pairs, with features and targets that are computed once and kept on disk.
 
-The prior is frozen and costs as much as the head does, and so does the target, so crops are chosen
-once: mirrored or not, at any scale, and their levels changed as those of cameras differ. Features
-and targets are kept in half precision, a file for each timestep and scale. They are made again
-only where pairs, crops, noise, prior or ddfm have changed.
+The prior is frozen and takes as long as the head, and so does the target. So the crops are chosen
+once, at random scales, mirrored or not, with levels changed as cameras differ. Features and targets
+are kept in half precision, one file per timestep and scale. They are computed again only if pairs,
+crops, noise, prior or ddfm have changed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ddfm.version import __version__
 __all__ = ["Crops", "FeatureCache", "Targets", "choose_crops", "other_levels"]
 
 AT_ONCE = 8  # crops that go through the prior together
-KNOTS = 6  # of the curves that change levels
+KNOTS = 6  # number of knots of the curves that change levels
 
 
 class Crops:
@@ -60,7 +60,7 @@ class Crops:
 def choose_crops(
     pairs: Sequence[Pair], count: int, size: int, seed: int, progress: bool | None = None
 ) -> Crops:
-    """As many crops of each pair as of any other, at random places, half of them mirrored."""
+    """Random crops, equally many of each pair, half of them mirrored."""
     planes = []
     bar = progress_bar(progress, pairs, desc="reading pairs", leave=True)
     for number, pair in enumerate(bar):
@@ -71,7 +71,9 @@ def choose_crops(
         rng = np.random.default_rng([seed, number])
         planes += [_crop(whole, size, rng) for _ in range(share)]
     if not planes:
-        raise InputError(f"no pair has {size} x {size} pixels to train on")
+        raise InputError(
+            f"no pair has at least {size} x {size} pixels, the size of crops to train on"
+        )
     return Crops(torch.stack(planes))
 
 
@@ -81,7 +83,7 @@ def _read(pair: Pair) -> Tensor:
 
 
 def _crop(whole: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    """From a detail to as much as the picture has, seen at `size`, with other levels."""
+    """A square part of any size, from a detail to the whole height, resized, with other levels."""
     most = min(whole.shape[-2:])
     side = round(size * (most / size) ** rng.uniform(-0.3, 1))
     top, left = (int(rng.integers(length - side + 1)) for length in whole.shape[-2:])
@@ -92,11 +94,11 @@ def _crop(whole: Tensor, size: int, rng: np.random.Generator) -> Tensor:
 
 
 def other_levels(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Levels in [0, 1] as another camera, hour or weather would have them, in the same order.
+    """Levels in [0, 1] as another camera, time or weather might give them, in the same order.
 
-    Cold roads before bright ones, nights and bright skies are in few sets of pairs. A power makes
-    all darker or paler; then comes a curve, straight between knots that rise by random steps, and
-    it is followed all the way or a part of it.
+    Few sets of pairs contain cold next to warm roads, nights and bright skies. A power makes the
+    whole image darker or brighter; then a curve is applied, fully or in part, which is linear
+    between knots that rise by random steps.
     """
     steps = rng.exponential(size=KNOTS - 1)
     low, high = 0.4 * rng.random() ** 2, 1 - 0.4 * rng.random() ** 2
@@ -109,7 +111,7 @@ def other_levels(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 class Kept:
-    """What is computed of all crops, read from a folder, or computed into it first."""
+    """Arrays computed from all crops: read from a folder, or computed and written there first."""
 
     def __init__(self, folder: Path, crops: Crops, progress: bool | None = None) -> None:
         self.folder, self.crops, self.progress = folder, crops, progress
@@ -118,18 +120,19 @@ class Kept:
     def arrays(
         self, name: str, of: dict[str, Any], compute: Callable[[int, Tensor], list[Tensor]]
     ) -> list[np.ndarray]:
-        """The arrays of this name, a row a crop.
+        """The arrays of this name, with one row per crop.
 
         Args:
-            of: what else they are made of; where that has changed, so have they.
-            compute: takes the number of the first of some crops and these, (B, 2, size, size).
+            name: the name of their files.
+            of: what else they depend on; if it has changed, they are computed again.
+            compute: takes the index of the first of some crops, and the crops (B, 2, size, size).
         """
         note = self.folder / f"{name}.json"
         of = of | {"crops": self.crops.sha256}
         if _read_note(note).get("of") != of:
             remove(note)
             count = self._compute(name, compute)
-            # Written last: files without a note are not whole.
+            # Written last: files without a note are incomplete.
             write_json(note, {"of": of, "arrays": count})
         files = [self._file(name, k) for k in range(_read_note(note)["arrays"])]
         return [np.load(file, mmap_mode="r") for file in files]
@@ -153,7 +156,7 @@ class Kept:
 
 
 class Targets:
-    """What the head is to make of each crop."""
+    """The target of each crop, which the head learns to produce."""
 
     def __init__(self, folder: Path, crops: Crops, loss: str, progress: bool | None = None) -> None:
         make = target(loss)
@@ -169,7 +172,7 @@ class Targets:
 
 
 class FeatureCache:
-    """Features of crops at any timestep."""
+    """Features of crops at any timestep, kept on disk."""
 
     def __init__(
         self,
@@ -185,7 +188,7 @@ class FeatureCache:
         self._maps: dict[int, list[np.ndarray]] = {}
 
     def batch(self, index: Sequence[int], timesteps: Sequence[int]) -> tuple[list[Tensor], ...]:
-        """Features of both sources of some crops, timesteps side by side, finest scale first."""
+        """Features of both sources of some crops, timesteps concatenated, finest scale first."""
         maps = [self._at(t) for t in timesteps]
         both = []
         for source in (0, 1):
@@ -207,7 +210,7 @@ class FeatureCache:
 
     def _features(self, t: int, first: int, some: Tensor) -> list[Tensor]:
         x = (2 * some - 1).flatten(0, 1)[:, None].to(device_of(self.prior))
-        # A number of its own for each source of each crop, at each t.
+        # Each source of each crop has its own noise at each t.
         numbers = range(2 * first, 2 * first + len(x))
         noise = noise_like(x, self.noise, [_seed(self.seed, t, n) for n in numbers])
         features = read_features(self.prior, x, (t,), (noise,))
@@ -216,7 +219,7 @@ class FeatureCache:
 
 @contextmanager
 def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """An array on disk, to be filled. Behind it lies another, which says whose the file is."""
+    """An array on disk to be filled; after it, the file holds the mark of ddfm."""
     with atomic_path(path) as temporary:
         array = np.lib.format.open_memmap(temporary, "w+", dtype=np.float16, shape=shape)
         yield array
@@ -230,7 +233,7 @@ def _seed(*numbers: int) -> int:
 
 
 def _read_note(note: Path) -> dict[str, Any]:
-    """What features were computed of; nothing where there is no such note."""
+    """The note beside arrays, of what they were computed from; empty if there is none."""
     with suppress(DdfmError):
         return json_object(read_text(note), "")
     return {}

@@ -1,18 +1,18 @@
-r"""Trains the network that describes pictures for alignment, on registered pairs of two sensors.
+r"""Trains the network that describes images for alignment, on registered pairs of two sensors.
 
     python -m ddfm.training.descriptor RoadScene_train/ --out pretrained/descriptor.safetensors
 
-A sample is a part of a pair at one of the sizes that `align` works at. Both sides are spoilt, each
-by itself, as another sensor, another exposure or bad light would; the second one is moved by a few
-pixels, turned and sheared a little. For each tile t the network's descriptions give a surface S_t
-of likeness over small shifts, just as they do in `align`; what is learned is to make the true shift
-d_t likely among all:
+A sample is a part of a pair at one of the sizes that `align` works at. Both sides are degraded
+independently, as by another sensor, another exposure or bad light; the second side is shifted by a
+few pixels, rotated and sheared a little. For each tile t, the network's descriptions give a surface
+S_t of likeness over small shifts, as in `align`; the network learns to make the true shift d_t the
+most likely one:
 
     maximise   log sum_o P(o) prod_t p_t(d_t + o),   p_t = softmax of a S_t
 
-Registered pairs are themselves off by a pixel or so. So all tiles of a sample may be off by one
-common offset o, which is taken as often as P, a Gaussian, says. A picture and itself are off by
-nothing; a quarter of the samples are such, for stacks of one camera.
+Registered pairs are themselves misaligned by about a pixel. So all tiles of a sample may have a
+common offset o, with a Gaussian probability P. In a quarter of the samples both sides are the same
+image, without any offset, for stacks of one camera.
 """
 
 from __future__ import annotations
@@ -42,23 +42,24 @@ from ddfm.storage.files import write_weights
 
 __all__ = ["Samples", "loss", "main", "spoilt"]
 
-WINDOW = (64, 128)  # pixels that a sample shows
-# Pixels of the longer side, tiles of the window, and how often: as in `ddfm.registration.align`.
+WINDOW = (64, 128)  # height and width of a sample, in pixels
+# Longer side of the image in pixels, tiles of the window, and probability: as in
+# `ddfm.registration.align`.
 LEVELS = ((128, (3, 7), 0.4), (256, (2, 5), 0.35), (512, (1, 3), 0.25))
-REACH = 8  # pixels of the surfaces
-SHIFT, SHEAR = 6.0, 0.035  # pixels that sides are off, and share
-TURN = 8.0  # degrees that both are turned by
-TWO_SENSORS = 0.75  # of the samples
-LOOSE = {True: 1.3, False: 0.15}  # pixels at full size that two sensors', or one's, pairs are off
-OFFSETS = 3  # deviations either way that the common offset is looked for
-ASIDE, FIRST = 14, 5  # of so many pairs one is kept aside, and which
-MEASURED = 96  # samples of pairs kept aside
-SHARPNESS = 20.0  # `a` at first
+REACH = 8  # largest shift of the surfaces, in pixels
+SHIFT, SHEAR = 6.0, 0.035  # largest shift of the second side in pixels; deviation of its shear
+TURN = 8.0  # largest rotation of both sides, in degrees
+TWO_SENSORS = 0.75  # share of samples whose sides come from two sensors
+LOOSE = {True: 1.3, False: 0.15}  # common offset of pairs of two sensors, and of one, in pixels
+OFFSETS = 3  # standard deviations within which the common offset is searched
+ASIDE, FIRST = 14, 5  # one of so many pairs is kept aside for measuring, from this index
+MEASURED = 96  # number of samples of pairs kept aside
+SHARPNESS = 20.0  # initial value of `a`
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Parts of two pictures (H, W), where each is seen, and by how much tiles (N, 2) are off."""
+    """Parts of two images (H, W), where each is valid, and the true shifts of tiles (N, 2)."""
 
     sides: tuple[Tensor, Tensor]
     seen: tuple[Tensor, Tensor]
@@ -68,7 +69,7 @@ class Sample:
 
 
 class Samples:
-    """Draws samples from pairs of grey levels."""
+    """Draws random samples from pairs of grey images."""
 
     def __init__(self, pairs: Sequence[Sequence[np.ndarray]], seed: int) -> None:
         self.pairs = [[Pyramid(torch.from_numpy(side)) for side in pair] for pair in pairs]
@@ -99,7 +100,7 @@ class Samples:
         )
 
     def _place(self, size: tuple[int, int], zoom: float) -> np.ndarray:
-        """From a picture to a window on it: anywhere, mirrored or not, turned a little."""
+        """A random map from an image to a window on it, mirrored or not, rotated a little."""
         window, whole = np.array(WINDOW[::-1]), np.array(size[::-1])
         angle = np.deg2rad(self.rng.uniform(-TURN, TURN))
         cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
@@ -115,27 +116,27 @@ class Samples:
 
 
 def _about(linear: np.ndarray, centre: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """A linear map about a centre, which goes to another place."""
+    """A linear map about a centre, which is moved to the place `to`."""
     matrix = np.eye(3)
     matrix[:2] = np.c_[linear, to - linear @ centre]
     return matrix
 
 
 def spoilt(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """As another sensor, another exposure, or bad light would show it."""
+    """The image as another sensor, another exposure, or bad light would show it."""
     x = image.numpy()
     chance = rng.random(8)
     if chance[0] < 0.3:
         x = 1 - x
     if chance[1] < 0.5:
         x = x.clip(0, 1) ** np.exp(rng.uniform(-0.8, 0.8))
-    if chance[2] < 0.2:  # clipped, as where too little or too much light was taken
+    if chance[2] < 0.2:  # clipped, as by under- or overexposure
         low, high = rng.uniform(0, 0.35), rng.uniform(0.65, 1)
         x = (x.clip(low, high) - low) / (high - low)
-    if chance[3] < 0.25:  # lit in parts
+    if chance[3] < 0.25:  # unevenly lit
         lit = rng.uniform(0.2, 1.0, (3, 5))
         x = x * ndimage.zoom(lit, np.array(x.shape) / lit.shape, order=1)
-    if chance[4] < 0.2:  # few pixels
+    if chance[4] < 0.2:  # coarse
         few = F.avg_pool2d(torch.from_numpy(np.float32(x))[None, None], int(rng.integers(2, 5)))
         x = F.interpolate(few, x.shape, mode="bilinear")[0, 0].numpy()
     elif chance[4] < 0.5:
@@ -151,7 +152,7 @@ def spoilt(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def loss(said: Tensor, sample: Sample, sharpness: Tensor) -> Tensor:
-    """How unlikely the truth is, a tile, by descriptions (2, C, H, W) of both sides."""
+    """The negative log-likelihood of the truth, per tile, for descriptions (2, C, H, W)."""
     tiles, (a, b) = sample.tiles, sample.seen
     size = (-(-WINDOW[0] // tiles[0]), -(-WINDOW[1] // tiles[1]))
     fixed = tiled(centred(said[0], a), tiles, size, 0)
@@ -170,7 +171,7 @@ def loss(said: Tensor, sample: Sample, sharpness: Tensor) -> Tensor:
 
 
 class Training:
-    """A network, and what it learns with."""
+    """A network with its optimiser."""
 
     def __init__(self, rate: float) -> None:
         self.network = Descriptor()
@@ -186,7 +187,7 @@ class Training:
         return torch.stack(losses).mean()
 
     def step(self, samples: Sequence[Sample], rate: float) -> float:
-        """One step, at a share of the largest rate."""
+        """One step, at this share of the largest learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.most * rate
         value = self.loss(samples)
@@ -204,8 +205,10 @@ class Training:
 def main() -> int:
     """Trains for some minutes on one thread, and writes the weights each minute."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="with ir/ and vi/, pairs by name")
-    parser.add_argument("--out", type=Path, required=True, help="the weights")
+    parser.add_argument(
+        "folder", type=Path, help="with subfolders ir and vi, whose files are paired by name"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the file for the weights")
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--rate", type=float, default=3e-3)

@@ -1,6 +1,6 @@
-"""Train the head of DMFuse on registered pairs; the prior stays as it is.
+"""Train the head of DMFuse on registered pairs; the prior is not changed.
 
-Features and targets are computed once, and found again where they were kept.
+Features and targets are computed once, and kept for later runs.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the target
 PUBLISHED_TIMESTEPS = (5, 50, 100)
 WEIGHTS = "dmfuse.safetensors"
-ASIDE = 16  # of so many pairs one is kept aside, for the curve and the sheets
-SHOWN = 6  # crops on a sheet
+ASIDE = 16  # one of so many pairs is kept aside, for the learning curve and the sheets
+SHOWN = 6  # number of crops on a sheet
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Settings:
         a_seed(self.seed)
         positive("lr", self.lr)
         if self.size < 32:
-            raise InputError(f"crops have at least 32 pixels to a side, not {self.size}")
+            raise InputError(f"size (--size) must be at least 32 pixels, not {self.size}")
 
 
 def train_dmfuse(
@@ -83,13 +83,17 @@ def train_dmfuse(
     device: str | torch.device = "cpu",
     progress: bool | None = None,
 ) -> Path:
-    """Trains, or goes on training, and returns the path of the weights `out/dmfuse.safetensors`.
+    """Trains, or continues training, and returns the path of the weights `out/dmfuse.safetensors`.
 
     Args:
-        pairs: infrared and visible, registered.
-        prior: whose features the head is to read.
-        init: weights of another head, to start from; None starts from random ones.
-        cache: where the features are kept; None is `out/features`.
+        pairs: registered pairs of infrared and visible images.
+        out: the folder of the run.
+        prior: the prior whose features the head reads.
+        settings: how to train; None is the defaults.
+        init: the weights of another head to start from; None starts from random weights.
+        cache: the folder where features are kept; None is `out/features`.
+        device: where to compute.
+        progress: whether to show progress bars; None shows them on a terminal.
     """
     s = settings or Settings()
     out = Path(out)
@@ -118,7 +122,7 @@ def _network(s: Settings, prior: Prior) -> HeadConfig:
 
 
 def _split(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    """Most are trained on, the others kept aside; of few, all are used for both."""
+    """Most pairs are for training, the others kept aside; a single pair serves both."""
     aside = list(pairs[::ASIDE])
     return {"train": [pair for pair in pairs if pair not in aside] or aside, "aside": aside}
 
@@ -136,7 +140,7 @@ def _data(
 
 
 class Data:
-    """Crops with their targets and features, as a run wants them."""
+    """Crops with their targets and features, in batches for a run."""
 
     def __init__(
         self, crops: Crops, targets: Targets, features: FeatureCache, run: HeadRun
@@ -156,10 +160,10 @@ class Data:
 
 
 class HeadRun(TrainingRun):
-    """A head and its optimiser."""
+    """A training run of a head, with its optimiser."""
 
     colors: ClassVar[dict[str, str]] = {"aside": "#2166ac", "loss": "#666666"}
-    aside: Data  # what is not trained on
+    aside: Data  # pairs that are not trained on
 
     def __init__(
         self, settings: Settings, out: Path, prior: Prior, config: HeadConfig, device: torch.device
@@ -174,7 +178,7 @@ class HeadRun(TrainingRun):
         return {"head": self.head, "optimizer": self.optimizer}
 
     def normalise(self, data: Data) -> None:
-        """Tells the head how large the features are, once, before the first step."""
+        """Measures the scale of the features for the head, once, before the first step."""
         if data.timesteps:
             some = (
                 np.linspace(0, len(data.crops) - 1, min(64, len(data.crops))).astype(int).tolist()
@@ -183,14 +187,14 @@ class HeadRun(TrainingRun):
             self.head.normalise([torch.cat(f) for f in zip(of_i, of_v, strict=True)])
 
     def start_from(self, path: Path) -> None:
-        """Takes the weights of a head that reads the same, and is of the same shape."""
+        """Takes the weights of a head that reads the same features and has the same design."""
         s = self.settings
         head, about = load_head(path)
         check_prior(self.prior, about)
         if (about.network, about.t, about.noise) != (self.head.config, s.t, s.noise):
             raise InputError(
-                f"cannot start from the head {path}: t, noise, attention, plain and output must be "
-                "as it has them"
+                f"cannot start from the head {path}: its t, noise, attention, plain and output "
+                "must be the same"
             )
         self.head.load_state_dict(head.state_dict())
 
@@ -220,7 +224,7 @@ class HeadRun(TrainingRun):
 
     @torch.no_grad()
     def measured(self) -> dict[str, float]:
-        """The mean loss of crops that are not trained on."""
+        """The mean loss on crops that are not trained on."""
         data = self.aside
         values = [
             float(self._loss(*data.at(range(first, min(first + 8, len(data.crops))))))
@@ -230,7 +234,7 @@ class HeadRun(TrainingRun):
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:
-        """Infrared, visible, the target and the result, a column a crop."""
+        """Draws infrared, visible, target and result below each other, with one column per crop."""
         data = self.aside
         index = np.linspace(0, len(data.crops) - 1, SHOWN).astype(int).tolist()
         images, features = data.at(index)

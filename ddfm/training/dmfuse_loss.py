@@ -1,20 +1,20 @@
-r"""What the head is trained for. Images are (B, 1, H, W) in [0, 1].
+r"""The losses that the head is trained with. Images are (B, 1, H, W) in [0, 1].
 
-"distilled": the result f is to be the target u, what the default likelihood makes of the sources,
+"distilled": the result f should equal the target u, the result of the default likelihood,
 
     L = a (1 - SSIM(f, u)) + b |S f - S u|_1 + c |f - u|_1
 
-S being Sobel's kernels, across and down, and |.|_1 a mean. No rule of its own says what is to be
-kept of which source.
+with the Sobel kernels S, horizontal and vertical, and means |.|_1. It has no rule of its own about
+what to keep of which source.
 
-"published": the target is the brighter source, u = max(i, v), which erases a warm person before
-bright smoke or sky, and structure and gradients are the sources' own,
+"published": the target is the brighter source, u = max(i, v), which erases a warm person in front
+of bright smoke or sky; structure and gradients are those of the sources,
 
     L = a (1 - w_i SSIM(f, i) - w_v SSIM(f, v))
       + b |g(f) - max(g(i), g(v))|_1
       + c |f - u|_1,      w_x = mean g(x) / (mean g(i) + mean g(v))
 
-with g(x) = |S_x x| + |S_y x|, the strength of a gradient whatever its direction.
+with g(x) = |S_x x| + |S_y x|, the strength of a gradient in any direction.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Target = Callable[[Tensor, Tensor], Tensor]
 
 
 def target(kind: str) -> Target:
-    """What makes u of i and v, (B, 1, H, W) in [0, 1]."""
+    """The function that computes u from i and v, (B, 1, H, W) in [0, 1]."""
     if kind == "published":
         return torch.maximum
     if kind not in LOSSES:
         raise unknown("loss", kind, LOSSES)
-    # Sources count as they are, noise included: at use, it is removed before the head sees them.
-    # So no prior is ever asked, and any will do.
+    # Sources are fused with their noise: in use, noise is removed before the head sees them. So the
+    # prior is never called, and any prior will do.
     fuser = Fuser("gaussian", task="ir-visible", tone="none", clean=float("inf"), look=False)
 
     def fused(i: Tensor, v: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def target(kind: str) -> Target:
 
 
 def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "distilled") -> Tensor:
-    """L of a batch, its mean."""
+    """The mean loss L of a batch."""
     if kind not in LOSSES:
         raise unknown("loss", kind, LOSSES)
     if kind == "published":
@@ -67,7 +67,7 @@ def loss(f: Tensor, i: Tensor, v: Tensor, u: Tensor, kind: str = "distilled") ->
 
 
 def _like_the_sources(f: Tensor, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """What structure and gradients lack of those of the sources, as published."""
+    """The published terms for structure and for gradients, against the sources."""
     of_f, of_i, of_v = (sobel(x).abs().sum(1, keepdim=True) for x in (f, i, v))
     gradient = (of_f - torch.maximum(of_i, of_v)).abs().mean()
     mean_i, mean_v = (g.mean(dim=(1, 2, 3)) for g in (of_i, of_v))
@@ -77,7 +77,7 @@ def _like_the_sources(f: Tensor, i: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sobel(x: Tensor) -> Tensor:
-    """S_x x and S_y x, (B, 2, H, W), with borders repeated."""
+    """S_x x and S_y x, (B, 2, H, W), with replicated borders."""
     across = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     return F.conv2d(
         F.pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([across, across.T])[:, None]
@@ -87,7 +87,7 @@ def sobel(x: Tensor) -> Tensor:
 def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Structural similarity of each image (B,), for a data range of 1.
 
-    Under a Gaussian window of 11 x 11 with deviation 1.5, where it fits in (Wang et al. 2004).
+    With a Gaussian window of 11 x 11 pixels and deviation 1.5, where it fits (Wang et al. 2004).
     """
     offsets = torch.arange(-5, 6, dtype=x.dtype, device=x.device)
     taps = torch.exp(-(offsets**2) / (2 * 1.5**2))

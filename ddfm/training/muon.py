@@ -1,7 +1,7 @@
 """Muon: momentum whose matrix is replaced by the nearest orthogonal one (Jordan et al. 2024).
 
-Every direction of a weight matrix then learns at the same pace, which for the same number of
-batches goes further than AdamW. Vectors and the outermost layers stay with AdamW.
+Every direction of a weight matrix then learns at the same rate, which gets further than AdamW in
+the same number of batches. Vectors and the outermost layers are left to AdamW.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 __all__ = ["Muon", "orthogonalised"]
 
-STEPS = 5  # of the iteration
+STEPS = 5  # number of Newton-Schulz iterations
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """U V^T of the matrix U S V^T, roughly: a quintic Newton-Schulz iteration drives S to 1."""
-    a, b, c = 3.4445, -4.7750, 2.0315  # steepest at 0; S ends between about 0.7 and 1.2
+    """An approximation of U V^T for the matrix U S V^T, by a quintic Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315  # steep at 0; singular values end between about 0.7 and 1.2
     x = matrix / (matrix.norm() + 1e-7)
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
-    # Each step multiplies x from the left by a polynomial of x x^T, so that all of them together
-    # need only the small square matrices; x itself is multiplied once.
+    # Each step multiplies x from the left by a polynomial of x x^T. So all steps together need only
+    # small square matrices, and x itself is multiplied once.
     gram, product = x @ x.T, None
     for _ in range(STEPS):
         factor = b * gram + c * gram @ gram

@@ -1,6 +1,6 @@
-"""Photographs in memory, and random crops of them: the batch of a step depends on the step alone.
+"""Photographs in memory, and random crops of them, which depend only on the number of the step.
 
-So nothing about the data has to be saved for a run to be resumed exactly where it was killed.
+So a killed run can be continued exactly, without saving any state of the data.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from ddfm.progress import progress_bar
 
 __all__ = ["SCALES", "Photographs", "find_photographs", "read_photograph"]
 
-SCALES = {1.0: 0.35, 0.6: 0.30, 0.35: 0.20, 0.2: 0.15}  # size of a photograph: how often it is used
+# Scale of a photograph: how often it is used.
+SCALES = {1.0: 0.35, 0.6: 0.30, 0.35: 0.20, 0.2: 0.15}
 
 
 def find_photographs(folder: str | Path) -> list[Path]:
-    """All picture files below a folder, sorted. What is hidden is left out, as everywhere."""
+    """All image files below a folder, sorted; hidden files and folders are left out."""
     folder = Path(folder)
     if not folder.is_dir():
         raise StorageError(f"{folder} is not a folder of photographs")
@@ -36,16 +37,16 @@ def find_photographs(folder: str | Path) -> list[Path]:
         and path.is_file()
     )
     if not files:
-        raise InputError(f"no photographs in {folder}, by the suffixes of its files")
+        raise InputError(f"no photographs in {folder}: no file has the suffix of an image")
     return files
 
 
 def read_photograph(path: Path, channels: int = 1) -> Image.Image:
-    """A photograph of any depth in 8 bits: BT.601 luminance, or RGB for 3 channels."""
+    """A photograph of any depth, in 8 bits: BT.601 luminance, or RGB for 3 channels."""
     try:
         image = Image.fromarray(eight_bit(read_image(path))).convert("RGB")
     except DdfmError as error:
-        raise InputError(f"{error}; repair it, or take it out of the folder") from None
+        raise InputError(f"{error}; repair it, or remove it from the folder") from None
     return image.convert("L") if channels == 1 else image
 
 
@@ -63,7 +64,7 @@ class Photographs:
                     level.append(np.asarray(full.resize(size, Image.Resampling.LANCZOS)))
         if not self.levels[0]:
             raise InputError(f"no photograph is at least {smallest} pixels wide and high")
-        # A photograph is drawn as often as it has pixels, so that every crop is as likely.
+        # Photographs are drawn in proportion to their pixels, so that all crops are equally likely.
         self._chances = [
             np.array([a.size for a in level], float) / max(1, sum(a.size for a in level))
             for level in self.levels
@@ -74,7 +75,7 @@ class Photographs:
         self._level_chances = used / used.sum()
 
     def batch(self, count: int, size: int, seed: Iterable[int]) -> Tensor:
-        """(count, 1, size, size), turned, mirrored, and changed in contrast and brightness."""
+        """Crops (count, 1, size, size): rotated, mirrored, changed in contrast and brightness."""
         rng = np.random.default_rng(list(seed))
         crops = np.empty((count, 1, size, size), np.float32)
         for crop in crops:

@@ -1,4 +1,4 @@
-"""What one looks at while a prior is trained: its curve, and samples drawn from it."""
+"""Images to watch a training run: its learning curve, and samples from the prior."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ddfm.progress import progress_bar
 __all__ = ["draw_curve", "sample_sheet"]
 
 COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
-COLUMNS, SIDE, STEPS = 4, 128, 50  # of samples: beside each other, pixels, calls of the network
+COLUMNS, SIDE, STEPS = 4, 128, 50  # samples per row, side in pixels, sampling steps
 
 
 def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[str, str]) -> None:
-    """What was measured over steps, each line scaled to the height of the picture."""
+    """Draws measured values over steps, each line scaled to the height of the image."""
     width, height, margin = 800, 400, 50
     picture = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(picture)
@@ -53,7 +53,7 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[
 def sample_sheet(
     prior: Prior, path: Path, device: torch.device, progress: bool | None = False
 ) -> None:
-    """Unconditional samples in a grid; a bar, for it takes minutes."""
+    """Draws unconditional samples in a grid, with a progress bar, as this takes minutes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((COLUMNS**2, prior.channels, SIDE, SIDE), generator=generator).to(device)
     times = timesteps(len(prior.alphas_bar), STEPS)

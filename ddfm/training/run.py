@@ -1,7 +1,7 @@
-"""What every training run has: steps, a learning rate, a logbook, checkpoints to go on from.
+"""What all training runs share: steps, learning rate, history, and checkpoints to continue from.
 
-All that a step needs follows from its number (crops, noise), so a run that was killed goes on from
-its last checkpoint as if nothing had happened.
+Crops and noise of a step depend only on its number, so a killed run continues from its last
+checkpoint as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ddfm.training.pictures import draw_curve
 __all__ = ["TrainingRun", "prepare"]
 
 HISTORY, CURVE, CHECKPOINT = "history.json", "curve.png", "checkpoint.pt"
-REPORTING = ("report_every", "sample_every", "save_every")  # these may change within a run
+REPORTING = ("report_every", "sample_every", "save_every")  # settings that may change in a run
 
 
 def prepare(out: Path, settings: Any, weights: str) -> None:
-    """Makes the folder of a run, and raises where a file of its would replace another's."""
+    """Makes the folder of a run; raises if it would replace a file that ddfm did not write."""
     make_folder(out)
     drawn = {*range(settings.sample_every, settings.steps, settings.sample_every), settings.steps}
     for name in (HISTORY, CURVE, CHECKPOINT, weights, *map(_samples, sorted(drawn))):
@@ -45,19 +45,19 @@ def _samples(step: int) -> str:
 
 
 class TrainingRun:
-    """The part of a run that does not depend on what is trained.
+    """The part of a training run that does not depend on what is trained.
 
-    Who inherits it says in `train_step` what a step does, in `parts` what has a state to be saved,
-    in `measured` what is measured besides the loss, and in `draw` what is to be looked at;
-    `settings` is a dataclass with seed, steps, warmup, and how often to report, sample and save.
+    Subclasses define `train_step`, a step; `parts`, what has state to be saved; `measured`, what is
+    measured besides the loss; and `draw`, the images for watching the run. `settings` is a
+    dataclass with seed, steps, warmup, and how often to report, sample and save.
     """
 
-    colors: ClassVar[Mapping[str, str]]  # of the lines of the curve, by what was measured
+    colors: ClassVar[Mapping[str, str]]  # colours of the lines of the curve, by what was measured
 
     def __init__(self, settings: Any, out: Path, device: torch.device, **also: str | None) -> None:
-        """`also` is what else must be the same for a run to go on, a fingerprint of the prior."""
+        """`also` is what else must not change in a run, such as the fingerprint of the prior."""
         torch.manual_seed(settings.seed)
-        torch.set_flush_denormal(True)  # gradients near 1e-40 take long for nothing
+        torch.set_flush_denormal(True)  # gradients near 1e-40 are slow and useless
         self.settings, self.out, self.device = settings, out, device
         kept = {k: v for k, v in asdict(settings).items() if k not in REPORTING}
         self.design = json.loads(json.dumps(kept | also))
@@ -67,23 +67,23 @@ class TrainingRun:
         self.losses: list[float] = []
 
     def parts(self) -> dict[str, Any]:
-        """What has a state: networks, optimisers, averages."""
+        """Everything with state to be saved, by name: networks, optimisers, averages."""
         raise NotImplementedError
 
     def measured(self) -> dict[str, float]:
-        """Figures for the logbook."""
+        """Measured values for the history."""
         raise NotImplementedError
 
     def draw(self, path: Path) -> None:
-        """A picture of what the network does by now."""
+        """Draws an image of what the network can do so far."""
         raise NotImplementedError
 
     def train_step(self, data: Any) -> float:
-        """One step on some of the data, in `with self.timed()`; returns its loss."""
+        """Does one step on some of the data, within `self.timed()`; returns its loss."""
         raise NotImplementedError
 
     def train(self, data: Any, progress: bool | None, reports: bool = True) -> None:
-        """All steps that are left. Of several processes only one reports."""
+        """Does all remaining steps. Of several processes, only one reports."""
         steps = self.settings.steps
         bar = progress_bar(progress, desc="training", leave=True, total=steps, initial=self.step)
         while self.step < steps:
@@ -96,7 +96,7 @@ class TrainingRun:
         bar.close()
 
     def rate(self) -> float:
-        """The share of the learning rate at this step: up in a line, down in a cosine."""
+        """The share of the learning rate at this step: a linear warm-up, then a cosine decay."""
         s = self.settings
         warm = min(1.0, (self.step + 1) / max(1, s.warmup))
         return warm * 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
@@ -146,15 +146,15 @@ class TrainingRun:
             torch.save(state, temporary)
 
     def resume(self) -> bool:
-        """Goes on from the checkpoint, if there is one."""
+        """Continues from the checkpoint, if there is one; returns whether there is."""
         if not self._checkpoint.exists():
             return False
         try:
             state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
             design = dict(json.loads(state["design"]))
-        except Exception as error:  # it may be anybody's file
+        except Exception as error:  # the file may hold anything
             raise InputError(
-                f"cannot go on from {self._checkpoint}: it is no checkpoint of this program "
+                f"cannot continue from {self._checkpoint}: it is not a checkpoint of ddfm "
                 f"({one_line(error)}); choose another --out"
             ) from None
         if design != self.design:
@@ -162,7 +162,7 @@ class TrainingRun:
             others = [name for name in names if design.get(name) != self.design.get(name)]
             raise InputError(
                 f"{self._checkpoint} was made with other settings ({', '.join(others)}); choose "
-                "another --out, and with --init the weights of this run to go on from"
+                "another --out, and --init to start from the weights of this run"
             )
         try:
             for name, part in self.parts().items():
@@ -171,6 +171,6 @@ class TrainingRun:
             self.history, self.losses = list(state["history"]), list(state["losses"])
         except Exception as error:
             raise InputError(
-                f"cannot go on from {self._checkpoint}: {one_line(error)}; choose another --out"
+                f"cannot continue from {self._checkpoint}: {one_line(error)}; choose another --out"
             ) from None
         return True

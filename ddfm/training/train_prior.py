@@ -1,10 +1,10 @@
 r"""Train an unconditional prior on a folder of photographs.
 
 The network predicts v = alpha_t eps - sigma_t x_0 from x_t = alpha_t x_0 + sigma_t eps. At first
-it minimises |v - v_net|^2, which is learnt fastest, later the same over its usual value at the
-noise level (ddfm/training/noise_levels.py). In terms of x_0, |v - v_net|^2 is
-|x_0 - x_0,net|^2 / sigma_t^2: unlike the error of eps it still counts where nearly all is noise,
-which is where a picture's layout is decided.
+it minimises |v - v_net|^2, which learns fastest; later it minimises the same divided by its usual
+value at the noise level (ddfm/training/noise_levels.py). In terms of x_0, |v - v_net|^2 is
+|x_0 - x_0,net|^2 / sigma_t^2: unlike the error of eps, it also counts where almost everything is
+noise, which is where the layout of an image is decided.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["SHIPPED", "Settings", "train_prior"]
 
 WEIGHTS = "prior.safetensors"
 
-# The design of the shipped prior: at full resolution, narrow, no attention (any size works alike).
+# The design of the shipped prior: full resolution, narrow, no attention (so any size works).
 SHIPPED = UNetConfig(
     in_channels=1,
     out_channels=1,
@@ -60,14 +60,14 @@ class Settings:
     """How to train. The defaults are those of the shipped prior."""
 
     steps: int = 8000
-    batch: int = 16  # crops of the smallest size; larger ones come in batches of as many pixels
-    crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in turn, a step each
+    batch: int = 16  # crops of the smallest size; batches of larger crops have as many pixels
+    crops: tuple[int, ...] = (64, 96, 64, 128)  # sizes in pixels, used in turn, one per step
     kind: str = "v"
-    low_noise: float = 0.7  # share of timesteps with noise as pictures have it (noise_levels.LOW)
-    balance: float = 0.5  # share of the steps after which every noise level counts alike
+    low_noise: float = 0.7  # share of timesteps with noise as in images (noise_levels.LOW)
+    balance: float = 0.5  # share of the steps after which all noise levels count equally
     optimizer: str = "muon"
-    lr: float = 0.015  # of Muon; AdamW has its own
-    adam_lr: float = 1e-3
+    lr: float = 0.015  # of Muon
+    adam_lr: float = 1e-3  # of AdamW
     warmup: int = 100
     ema: float = 0.999
     seed: int = 0
@@ -83,7 +83,7 @@ class Settings:
         a_seed(self.seed)
         positive("lr", self.lr)
         positive("adam_lr", self.adam_lr)
-        if not 0 <= self.balance <= 1:  # NaN is in no order
+        if not 0 <= self.balance <= 1:  # also refuses NaN
             raise InputError(f"balance must be from 0 to 1, not {self.balance}")
 
 
@@ -97,7 +97,7 @@ def train_prior(
     device: str = "cpu",
     progress: bool | None = None,
 ) -> Path:
-    """Trains, or goes on training, and returns the path of the weights `out/prior.safetensors`."""
+    """Trains, or continues training; returns the path of the weights `out/prior.safetensors`."""
     settings = settings or Settings()
     out = Path(out)
     photographs = find_photographs(folder)
@@ -122,7 +122,7 @@ def train_prior(
 
 
 class PriorRun(TrainingRun):
-    """A network, its average over time, and its optimisers."""
+    """A training run of a network, with its moving average and its optimisers."""
 
     colors = COLORS
 
@@ -139,14 +139,14 @@ class PriorRun(TrainingRun):
         self.alphas_bar = alphas_bar("linear")
         self.levels = NoiseLevels(self.alphas_bar, settings.low_noise)
         self.aside: list[Tensor] = []  # photographs kept aside, to measure denoising on
-        self.progress: bool | None = False  # whether drawing samples has a bar
+        self.progress: bool | None = False  # whether drawing samples shows a progress bar
 
     def parts(self) -> dict[str, Any]:
         optimizers = {f"optimizer {k}": part for k, part in enumerate(self.optimizers)}
         return {"net": self.net, "average": self.average, "levels": self.levels} | optimizers
 
     def start_from(self, init: str | Path | None) -> None:
-        """Takes over the weights that a file has, if there is one."""
+        """Takes the weights in a file, if one is given."""
         if not init:
             return
         from safetensors.torch import load_file
@@ -184,7 +184,7 @@ class PriorRun(TrainingRun):
         return float(errors.mean())
 
     def _errors(self, data: Photographs) -> Tensor:
-        """The error of v of each crop of this step, and the gradients of their weighted mean."""
+        """The error of each crop of this step; adds the gradients of their weighted mean."""
         s = self.settings
         size = s.crops[self.step % len(s.crops)]
         count = max(1, s.batch * min(s.crops) ** 2 // size**2 // self.ranks)
@@ -213,7 +213,7 @@ class PriorRun(TrainingRun):
         torch._foreach_lerp_(mine, new, 1 - decay)
 
     def measured(self) -> dict[str, float]:
-        """Decibels of denoised photographs, by noise level."""
+        """The PSNR of denoised photographs in dB, by noise level."""
         sigmas = (15, 25, 50) if self.aside else ()
         return {
             f"psnr_{sigma}": round(denoising_psnr(self.prior, self.aside, sigma), 3)
@@ -224,7 +224,7 @@ class PriorRun(TrainingRun):
         sample_sheet(self.prior, path, self.device, self.progress)
 
     def write_weights(self) -> None:
-        """The averaged network in half precision, with all that `load_prior` needs to know."""
+        """Writes the averaged network in half precision, with all that `load_prior` needs."""
         s = self.settings
         about = {
             "network": s.network.to_dict(),
@@ -237,7 +237,7 @@ class PriorRun(TrainingRun):
 
 
 def _network(settings: Settings, device: torch.device) -> UNet:
-    """Laid out with the channels last, the faster way for convolutions on CPU and GPU alike."""
+    """A network in memory format channels last, faster for convolutions on CPU and GPU."""
     net = UNet(settings.network).to(device)
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
 
@@ -245,7 +245,7 @@ def _network(settings: Settings, device: torch.device) -> UNet:
 def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the inner convolutions, AdamW for the rest; or AdamW for all."""
     if s.optimizer not in ("muon", "adamw"):
-        raise InputError(f"the optimizer is muon or adamw, not {s.optimizer!r}")
+        raise InputError(f"optimizer must be muon or adamw, not {s.optimizer!r}")
     outer = {id(p) for module in (net.input_blocks[0], net.out) for p in module.parameters()}
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -265,7 +265,7 @@ def _optimizers(net: UNet, s: Settings) -> list[torch.optim.Optimizer]:
 
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[int, int, str]]:
-    """(rank, number of processes, device): one process, or those that torchrun started."""
+    """(rank, number of processes, device) of this process, alone or started by torchrun."""
     ranks = int(os.environ.get("WORLD_SIZE", 1))
     if ranks == 1:
         yield 0, 1, device

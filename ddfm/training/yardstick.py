@@ -1,4 +1,4 @@
-"""How well a prior denoises, beside what a classical method makes of the same noisy pictures."""
+"""Measures how well a prior denoises, compared with a classical method on the same images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ddfm.training.photographs import find_photographs, read_photograph
 __all__ = ["compare", "middle_crops"]
 
 SIGMAS = (15, 25, 50)
-SIDE = 256  # pixels of a photograph that are taken, along each side
-SMALLEST = 16  # pixels; BM3D crashes on 8 x 8
+SIDE = 256  # side of the central crop of a photograph, in pixels
+SMALLEST = 16  # least side in pixels: BM3D crashes on 8 x 8
 
 Denoiser = Callable[[Tensor, float], Tensor]
 
@@ -33,12 +33,14 @@ def compare(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
 ) -> dict[str, list[float]]:
-    """Mean PSNR in dB of the prior, and of the best classical method that is installed.
+    """The mean PSNR in dB of the prior, and of the best installed classical method.
 
     Args:
-        folder: of photographs, of which the middle 256 x 256 pixels are taken.
-        sigmas: strengths of the noise, in grey levels; each list has a value for each.
-        device: where the prior is.
+        prior: the prior.
+        folder: a folder of photographs, of which the central 256 x 256 pixels are used.
+        sigmas: standard deviations of the noise, in grey levels; each list has one value for each.
+        device: the device of the prior.
+        progress: whether to show a progress bar; None shows one on a terminal.
     """
     crops = middle_crops(folder, prior.channels)
     methods: dict[str, Denoiser] = {
@@ -60,7 +62,7 @@ def compare(
 
 
 def middle_crops(folder: str | Path, channels: int) -> list[Tensor]:
-    """The middle of every photograph, (1, C, H, W) in [-1, 1]; smaller ones are taken whole."""
+    """The centre of every photograph, (1, C, H, W) in [-1, 1]; small ones are used whole."""
     return [_middle(path, channels) for path in find_photographs(folder)]
 
 
@@ -73,7 +75,7 @@ def _middle(path: Path, channels: int) -> Tensor:
 
 
 def _classical() -> dict[str, Denoiser]:
-    """The best that is installed, by its name; none where nothing is."""
+    """The best installed classical method, by its name; empty if there is none."""
     try:
         import bm3d
 
@@ -99,7 +101,7 @@ def _classical() -> dict[str, Denoiser]:
 def _on_arrays(
     method: Callable[[np.ndarray, float], np.ndarray], image: Tensor, sigma: float
 ) -> Tensor:
-    """Both work on arrays (H, W) or (H, W, 3), and expect them within [0, 1] or nearly so."""
+    """Applies a method for arrays (H, W) or (H, W, 3) in [0, 1] to an image in [-1, 1]."""
     height, width = image.shape[-2:]
     if min(height, width) < SMALLEST:
         image = padded(image, SMALLEST)

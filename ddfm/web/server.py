@@ -1,4 +1,4 @@
-"""The site, on this machine only."""
+"""Serves the site, on this machine only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ddfm.errors import HostError, one_line
 
 __all__ = ["HEADERS", "site_server"]
 
-# The page asks nobody else for anything, nobody may frame it; the last two give it threads.
+# The page loads nothing from other hosts and cannot be framed; the last two enable threads.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
     "img-src 'self' blob:; worker-src 'self'; object-src 'none'; base-uri 'none'; "
@@ -48,14 +48,14 @@ class _Handler(SimpleHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, address: Any) -> None:
-        """A browser that goes away in the middle of a file is no error."""
+        """Ignores browsers that disconnect in the middle of a file."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, address)
 
 
 def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of that folder; port 0 takes any that is free."""
+    """A server for the folder; port 0 picks a free one."""
     try:
         return _Server(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
     except OSError as error:
-        raise HostError(f"cannot listen at port {port}: {one_line(error)}") from None
+        raise HostError(f"cannot listen on port {port}: {one_line(error)}") from None

@@ -1,7 +1,8 @@
-"""The site: the page, the graphs, and the runtime that the browser runs them with.
+"""Builds the site: the page, the graphs, and the runtime that executes them in the browser.
 
-It is a folder of files, fit for any static host. The page is part of ddfm; the graphs are made by
-`ddfm export`; the runtime is the npm package onnxruntime-web (MIT licence), which the user brings.
+The site is a folder of files that any static host can serve. The page is part of ddfm; the graphs
+are made by `ddfm export`; the runtime is the npm package onnxruntime-web (MIT licence), which the
+user provides.
 """
 
 from __future__ import annotations
@@ -32,18 +33,19 @@ PAGE = (
     "offline.js",
     "icon.svg",
 )
-PIXELS = 4_000_000  # more take more memory than browsers give
-LEAST = 32  # pixels along a side, as the graphs have it
-NO_RUNTIME = "; it is the folder dist of the npm package: npm install onnxruntime-web"
+PIXELS = 4_000_000  # most pixels of an image, given the memory limits of browsers
+LEAST = 32  # shortest side of an image in pixels, as for the graphs
+NO_RUNTIME = "; --runtime is the folder dist of the npm package: npm install onnxruntime-web"
 
 
 def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
-    """Makes the folder, which appears whole.
+    """Builds the site in a new folder, which appears once it is complete.
 
     Args:
+        folder: the folder to make.
         runtime: the folder `dist` of onnxruntime-web.
-        graphs: a folder with what `ddfm export` wrote; None has all of it made, which takes
-            minutes. One of the two methods may be missing there.
+        graphs: a folder with graphs from `ddfm export`, where one of the two methods may be
+            missing; None makes all graphs, which takes minutes.
     """
     if folder.exists():
         raise StorageError(f"cannot write {folder}: it is there already; name a new folder")
@@ -65,9 +67,9 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
 
 
 def check_site(folder: Path) -> None:
-    """Raise unless this is a site."""
+    """Raise unless the folder holds a site."""
     if not (folder / "site.json").is_file() or not (folder / PAGE[0]).is_file():
-        raise InputError(f"{folder} is no site of ddfm; --runtime builds one{NO_RUNTIME}")
+        raise InputError(f"{folder} is not a site of ddfm, which --runtime builds{NO_RUNTIME}")
 
 
 def _found(folder: Path) -> dict[str, bytes]:
@@ -78,7 +80,9 @@ def _found(folder: Path) -> dict[str, bytes]:
         if name not in found:
             raise InputError(f"there is no {name}.onnx in {folder}; ddfm export {name} writes it")
     if not any(name in found for name in METHODS):
-        raise InputError(f"there is no method in {folder}; ddfm export default writes one")
+        raise InputError(
+            f"there is no graph of a method in {folder}; ddfm export default writes one"
+        )
     return found
 
 
@@ -89,7 +93,7 @@ def _made() -> dict[str, bytes]:
 
 
 def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, Any]:
-    """What the page has to know: which graphs there are, and how each takes its pictures."""
+    """What the page has to know: which graphs there are, and the input that each needs."""
     digest = hashlib.sha256()
     for data in contents.values():
         digest.update(data)
@@ -98,7 +102,7 @@ def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, An
         "version": f"ddfm-{digest.hexdigest()[:16]}",
         "files": [*contents, "site.json"],
         "graphs": {
-            name: {"pad": int(said["pad"]), "tone": name == "default"}  # dmfuse has its own
+            name: {"pad": int(said["pad"]), "tone": name == "default"}  # dmfuse includes its tone
             for name, said in told.items()
         },
         "clean": max(float(said["clean"]) for said in told.values()),

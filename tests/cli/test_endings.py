@@ -134,7 +134,7 @@ def test_a_checkpoint_that_is_none(tmp_path, kind):
     before = checkpoint.read_bytes()
     run = ["train-prior", photographs, "--out", checkpoint.parent, "--steps", 1, "--device", "cpu"]
     refused(ddfm_run(*run), "cannot write", "checkpoint.pt: it is there already")
-    refused(ddfm_run(*run, "--overwrite"), "cannot go on from", "checkpoint.pt")
+    refused(ddfm_run(*run, "--overwrite"), "cannot continue from", "checkpoint.pt")
     assert checkpoint.read_bytes() == before
 
 

@@ -302,7 +302,7 @@ def test_training_starts_from_another_head_of_its_kind(pairs, trained, tmp_path)
     assert all(torch.allclose(mine[key], its[key], atol=1e-3) for key in its)
     for other in ({"t": (50,)}, {"noise": "random"}, {"attention": False}, {"output": "tanh"}):
         settings = Settings(**QUICK, steps=1, **other)
-        with pytest.raises(DdfmError, match="cannot start from the head .* must be as it has"):
+        with pytest.raises(DdfmError, match="cannot start from the head .* must be the same"):
             train_dmfuse(pairs, tmp_path / "other", settings=settings, **given)
 
 

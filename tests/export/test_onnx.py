@@ -164,6 +164,11 @@ def test_a_loop_becomes_a_loop():
 def test_graphs_that_there_are_not(tmp_path):
     refused(ddfm_run("export", "defualt"), "did you mean default")
     refused(ddfm_run("export", "tone", "--prior", "gaussian"), "--prior is for dmfuse and prior")
-    refused(ddfm_run("export", "prior", "--prior", "gaussian", "-o", tmp_path / "p.onnx"), "graph")
-    for graph, task, words in (("noise", "medical", "is of no task"), ("tone", "x", "task")):
+    refused(
+        ddfm_run("export", "prior", "--prior", "gaussian", "-o", tmp_path / "p.onnx"), "exported"
+    )
+    for graph, task, words in (
+        ("noise", "medical", "does not depend on the task"),
+        ("tone", "x", "task"),
+    ):
         refused(ddfm_run("export", graph, "--task", task, "-o", tmp_path / "p.onnx"), words)

@@ -75,5 +75,5 @@ def test_the_new_layer_lies_on_the_finer_one():
 
 
 def test_stacks_are_refused_in_one_line():
-    with pytest.raises(DdfmError, match="stack has 3 axes: stacks are fused by `ddfm volume`"):
+    with pytest.raises(DdfmError, match="stack has 3 axes, and only single images"):
         fuse_layers(Layer(picture(0, 5, 32, 40), "stack"), Layer(picture(1, 32, 40), "vis"))

@@ -128,7 +128,7 @@ def test_the_task_is_that_of_the_first_frame(fuser):
 def test_a_warm_start_is_refused_where_it_would_do_nothing(monkeypatch):
     pairs = [(np.full((8, 8), 0.2), np.full((8, 8), 0.6))]
     pure = {"likelihood": "paper", "steps": 1, "device": "cpu"}
-    with pytest.raises(DdfmError, match="warm start .* has one"):
+    with pytest.raises(DdfmError, match="warm start .* needs"):
         next(fuse_frames(pairs, ddfm.Fuser("gaussian", **pure), warm=True))
     assert list(fuse_frames(pairs, ddfm.Fuser("gaussian", start=50, **pure), warm=True))
     monkeypatch.setattr("ddfm.fuser.DMFuse", lambda prior, head: torch.nn.Identity())

@@ -104,7 +104,7 @@ def test_settings_that_stand_beside_the_options_are_refused(client):
     for url, more in (("/fuse", {"task": "medical"}), ("/fuse?task=medical", {})):
         answer = client.post(url, files=pair(), data=more)
         assert answer.status_code == 400
-        assert "no 'task'; settings go into options" in answer.json()["error"]
+        assert "not 'task'; settings go into options" in answer.json()["error"]
 
 
 def test_errors_are_those_of_the_command_line(client, tmp_path):
@@ -255,7 +255,7 @@ def test_people_are_told_in_a_page_and_programs_in_json(prior):
     with TestClient(make_app(service, prior)) as client:
         for data, status, words in (
             (b"no picture", 400, "&lt;b&gt;.png is not an image"),
-            (bytes(2000), 413, "a request may have 0.001 MB"),
+            (bytes(2000), 413, "larger than the limit of 0.001 MB"),
         ):
             files = [("sources", ("<b>.png", data)), ("sources", ("v.png", b""))]
             page = client.post("/fuse", files=files, headers=asks)

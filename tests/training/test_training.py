@@ -79,7 +79,9 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
         assert curve.size == (800, 400) and sheet.size == (512, 512)
     with pytest.raises(DdfmError, match="sources are read from"):  # and from all folders below it
         train_prior(photographs, photographs / "run", QUICK, progress=False)
-    with pytest.raises(DdfmError, match=r"other settings \(steps\); .* with --init the weights"):
+    with pytest.raises(
+        DdfmError, match=r"other settings \(steps\); .* --init to start from the weights"
+    ):
         train_prior(photographs, out, replace(QUICK, steps=7), progress=False)
     (out / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(DdfmError, match="cannot write .*checkpoint.pt"):
@@ -97,7 +99,7 @@ def test_bad_folders_are_refused_in_one_line(tmp_path):
     with pytest.raises(DdfmError, match="no photographs"):
         find_photographs(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(DdfmError, match="broken.png.* take it out of the folder"):
+    with pytest.raises(DdfmError, match="broken.png.* remove it from the folder"):
         Photographs(find_photographs(tmp_path), 16, progress=False)
 
 

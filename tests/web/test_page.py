@@ -83,7 +83,7 @@ def test_headers_let_nothing_out_and_folders_are_not_listed(address):
 
 
 def test_what_is_missing_is_named(tmp_path, graphs, runtime, site):
-    refused(ddfm_run("web", tmp_path / "none"), "is no site of ddfm", "npm install")
+    refused(ddfm_run("web", tmp_path / "none"), "is not a site of ddfm", "npm install")
     refused(ddfm_run("web", tmp_path / "new", "--runtime", tmp_path), "there is no ort.wasm")
     told = ("web", tmp_path / "new", "--runtime", runtime, "--graphs")
     refused(ddfm_run(*told, tmp_path), "ddfm export tone")
@@ -213,11 +213,11 @@ def test_a_damaged_file_ends_in_a_message(page):
     broken = given(picture(1)) | {"name": "broken.png"}
     page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
     page.wait_for_selector("#warning:not([hidden])")
-    assert "broken.png is no picture" in page.inner_text("#warning")
+    assert "broken.png is not an image" in page.inner_text("#warning")
     page.set_input_files("#file-a", given(picture(1)))
     page.set_input_files("#file-b", given(picture(2, (40, 37))))
     page.wait_for_selector("#warning:not([hidden])")
-    assert "of one size" in page.inner_text("#warning")
+    assert "of the same size" in page.inner_text("#warning")
 
 
 def test_it_works_offline_and_everything_has_a_name(page):

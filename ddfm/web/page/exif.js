@@ -1,8 +1,8 @@
-// What a camera wrote beside the pixels (EXIF): out of one file, and into another.
+// Copies what a camera wrote beside the pixels (EXIF) from one file into another.
 
 const TAGS = {orientation: 0x112, exif: 0x8769, width: 0xa002, height: 0xa003};
 
-/** The EXIF of a JPEG, PNG or WebP file, as a TIFF; null where there is none. */
+/** The EXIF of a JPEG, PNG or WebP file, as TIFF data; null if there is none. */
 export function exifOf(bytes) {
   const text = (from, length) => String.fromCharCode(...bytes.subarray(from, from + length));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -30,7 +30,7 @@ export function exifOf(bytes) {
   return null;
 }
 
-/** The same for a picture that stands upright and has this size; without its thumbnail. */
+/** The EXIF changed for an upright image of this size, without a thumbnail. */
 export function exifFor(exif, width, height) {
   const copy = exif.slice(), view = new DataView(copy.buffer);
   const little = copy[0] === 0x49; // "II"
@@ -55,7 +55,7 @@ export function exifFor(exif, width, height) {
   }
 }
 
-/** A PNG with EXIF in it, right behind its header. */
+/** A PNG with EXIF inserted after its header. */
 export function withExif(png, exif) {
   const chunk = new Uint8Array(12 + exif.length), view = new DataView(chunk.buffer);
   view.setUint32(0, exif.length);

@@ -1,4 +1,4 @@
-// Keeps all files of the site, so that the page works without a network.
+// Caches all files of the site, so that the page works without a network.
 const here = new URL('./', self.location).href;
 
 self.addEventListener('install', event => event.waitUntil((async () => {

@@ -1,11 +1,11 @@
-// The page: pictures in, what the worker makes of them out. All pixels stay in this browser.
+// The page: reads two images, and shows what the worker makes of them. All pixels stay here.
 import {exifOf, exifFor, withExif} from './exif.js';
 import {asRGB, grey, mixed, padded, cropped, toImageData} from './pixels.js';
 
 const $ = id => document.getElementById(id);
 const sources = {a: null, b: null}; // {name, width, height, rgb, exif}
 let fused = null; // luminance, {width, height, plane}
-let round = 0; // whatever comes back from an older one is late
+let round = 0; // number of the current fusion; results of earlier ones are ignored
 
 const worker = new Worker('worker.js', {type: 'module'});
 const waiting = new Map();
@@ -35,13 +35,13 @@ async function read(file) {
   try {
     image = await createImageBitmap(file, {colorSpaceConversion: 'none', premultiplyAlpha: 'none'});
   } catch {
-    throw new Error(`${file.name} is no picture that this browser can read, or it is damaged. `
-      + 'PNG, JPEG and WebP are; for TIFF, DICOM and raw files use ddfm on the command line.');
+    throw new Error(`${file.name} is not an image that this browser can read, or is damaged. `
+      + 'Use PNG, JPEG or WebP here; for TIFF, DICOM and raw files, use ddfm on the command line.');
   }
   const {width, height} = image;
   if (width * height > site.pixels) {
-    throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes up to `
-      + `${Math.floor(site.pixels / 1e6)} million. ddfm on the command line takes more.`);
+    throw new Error(`${file.name} has ${width} × ${height} pixels; this page takes at most `
+      + `${Math.floor(site.pixels / 1e6)} million. Use ddfm on the command line for more.`);
   }
   const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
   context.drawImage(image, 0, 0);
@@ -81,18 +81,18 @@ async function fuse() {
   const mine = ++round, {a, b} = sources;
   fused = null;
   $('result').hidden = true;
-  if (!a || !b) return say('Choose the other picture.');
+  if (!a || !b) return say('Choose the other image.');
   if (a.width !== b.width || a.height !== b.height) {
     return fail(`${a.name} has ${a.width} × ${a.height} pixels and ${b.name} `
-      + `${b.width} × ${b.height}; here they must be of one size and lie on each other. `
-      + 'ddfm on the command line takes others (--resize, --align auto).');
+      + `${b.width} × ${b.height}; this page needs registered images of the same size. `
+      + 'Use ddfm on the command line for others (--resize, --align auto).');
   }
   say('Fusing …');
   const {width, height} = a, graph = $('method').value, about = site.graphs[graph];
   try {
     const planes = {a: grey(a), b: grey(b)};
     const small = Math.min(width, height) < site.least;
-    if (small) throw new Error(`Pictures must be ${site.least} pixels wide and high, or more.`);
+    if (small) throw new Error(`Images must be at least ${site.least} pixels wide and high.`);
     const noise = [];
     for (const side of ['a', 'b']) {
       const {data} = await run('noise', {x: {data: planes[side], dims: [1, 1, height, width]}});
@@ -109,13 +109,13 @@ async function fuse() {
     if (mine !== round) return;
     fused = {width, height, plane, below: planes.b};
     await paint();
-    $('result').scrollIntoView({block: 'nearest'}); // on a phone it is below what is seen
+    $('result').scrollIntoView({block: 'nearest'}); // on a phone it is below the visible part
     say(`Fused in ${((performance.now() - began) / 1000).toFixed(1)} s, on this device.`);
     const loud = ['a', 'b'].filter((_, k) => noise[k] >= site.clean).map(s => sources[s].name);
     warn(loud.length ? `${loud.join(' and ')}: noisy. ddfm on the command line removes noise `
       + 'first, which this page does not.' : '');
   } catch (error) {
-    if (mine === round) fail(`This could not be fused: ${error.message}`);
+    if (mine === round) fail(`The images could not be fused: ${error.message}`);
   }
 }
 
@@ -140,7 +140,7 @@ function divide() {
   $('before').style.clipPath = `inset(0 ${100 - $('divide').value}% 0 0)`;
 }
 
-/** The source that the colours are of, or the visible one. */
+/** The source whose colours are kept, or else the visible one. */
 function colorful() {
   const of = $('color').value;
   const seen = ({rgb}) => {
@@ -170,7 +170,7 @@ for (const side of ['a', 'b']) {
   drop.ondrop = event => {
     event.preventDefault();
     drop.classList.remove('over');
-    input.files = event.dataTransfer.files; // whose name it shows
+    input.files = event.dataTransfer.files; // so that the input shows the name
     choose(side, input.files[0]);
   };
 }

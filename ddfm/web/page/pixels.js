@@ -1,8 +1,8 @@
-// Pixels of a canvas as planes of numbers from 0 to 1, and back.
+// Converts the pixels of a canvas to planes of numbers from 0 to 1, and back.
 
 const LUMA = [0.299, 0.587, 0.114]; // ITU-R BT.601
 
-/** R, G and B one after the other, of a canvas, or of one plane of grey. */
+/** Planes of R, G and B, one after the other, from the pixels of a canvas or a grey plane. */
 export function asRGB(image, plane) {
   const count = image ? image.data.length / 4 : plane.length;
   const rgb = new Float32Array(3 * count);
@@ -34,7 +34,7 @@ export function mixed(below, above, strength) {
   return above.map((value, k) => below[k] + strength * (value - below[k]));
 }
 
-/** Continued by reflection to sides that are multiples of `multiple`. */
+/** The plane padded by reflection, so that its sides are multiples of `multiple`. */
 export function padded(plane, width, height, multiple) {
   const wide = Math.ceil(width / multiple) * multiple, high = Math.ceil(height / multiple) * multiple;
   const place = (k, size) => k < size ? k : 2 * (size - 1) - k;

@@ -1,4 +1,4 @@
-// Runs the graphs beside the page, so that it stays awake.
+// Runs the graphs in the background, so that the page stays responsive.
 import * as ort from './ort/ort.wasm.min.mjs';
 
 ort.env.wasm.wasmPaths = new URL('./ort/', import.meta.url).href;
