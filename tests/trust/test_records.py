@@ -86,24 +86,26 @@ def test_a_series_says_it_too(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_a_film_is_made_again_by_what_it_says(tmp_path, films, suffix):
     first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
-    said = ["--seed", 7, "--rate", 5, "--no-temporal-denoising"]
+    said = ["--seed", 7, "--rate", 5, "--no-temporal-denoising", "--range-b", 20, 230]
     assert ddfm_run("film", *films, "-o", first, *FAST, *said, "-q").exit_code == 0
     done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
     assert (done.exit_code, done.stderr) == (0, "")
     assert first.read_bytes() == again.read_bytes()
     record = read_record(first)
     assert list(record.sources) == [(path.name, sha256_of(path)) for path in films]
-    assert record.opening == {"film": {"rate": 5.0, "temporal_denoising": False, "warm": False}}
+    film = {"rate": 5.0, "temporal_denoising": False, "warm": False, "range_b": [20.0, 230.0]}
+    assert record.opening == {"film": film}
 
 
 def test_a_folder_of_frames_is_made_again_by_its_manifest(tmp_path, films):
     first, again = tmp_path / "first", tmp_path / "again"
-    said = [*FAST, "--seed", 7, "--no-temporal-denoising", "-q"]
+    said = [*FAST, "--seed", 7, "--no-temporal-denoising", "--range-a", 20, 230, "-q"]
     assert ddfm_run("film", *films, "-o", first, *said).exit_code == 0
     done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
     assert (done.exit_code, done.stderr) == (0, "")
     frames = sorted(path.name for path in first.glob("*.png"))
     assert len(frames) > 1
+    assert read_record(first).opening["film"]["range_a"] == [20.0, 230.0]
     assert all((first / name).read_bytes() == (again / name).read_bytes() for name in frames)
     assert read_record(first).sources == [(path.name, sha256_of(path)) for path in films]
     other = ddfm_run("film", "--like", first, films[0], films[0], "-o", tmp_path / "o")
