@@ -44,7 +44,7 @@ from ddfm.restoration.shared_noise import find_shared, of_shared, without_shared
 
 Plane = np.ndarray  # (H, W), levels from 0 to 255
 LEAST = 16 / 255  # as in the default recipe, for levels from -1 to 1
-ROW = ("found", "as it came", "found out", "told", "nl means")
+ROW = ("detected", "degraded", "automatic", "told", "nl means")
 LUMA = np.array([0.299, 0.587, 0.114])
 
 

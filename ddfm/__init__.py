@@ -5,11 +5,11 @@
     fusion = ddfm.fuse("infrared.png", "visible.png")
     fusion.save("fused.png")
 
-`fuse` is one call; a `Fuser` loads its prior once and fuses many pairs; `load_prior` makes a prior
-of a name, a file, a model of another library or a function. `fuse_folders` fuses what belongs
-together in two folders or more, `fuse_volumes` whole 3-D volumes, `fuse_sequence` films.
-`read_flir` takes both images out of a radiometric JPEG, `fuse_flir` fuses a folder of such files.
-`ddfm.metrics` is the room of the metrics.
+`fuse` is a single call; a `Fuser` loads its prior once and fuses many pairs. `load_prior` makes a
+prior from a name, a file, a model of another library, or a function. `fuse_folders` fuses matching
+files of two or more folders, `fuse_volumes` 3-D volumes, and `fuse_sequence` films. `read_flir`
+extracts both images from a radiometric JPEG, and `fuse_flir` fuses a folder of such files. The
+metrics are in `ddfm.metrics`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.version import __version__
 
-if TYPE_CHECKING:  # as themselves: so type checkers know that they are for others
+if TYPE_CHECKING:  # "as" themselves, which tells type checkers that they are public
     from ddfm.config import FusionConfig as FusionConfig
     from ddfm.diffusion.samplers import Step as Step
     from ddfm.diffusion.watch import Snapshot as Snapshot
@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # as themselves: so type checkers know that they are for othe
     from ddfm.result import Fusion as Fusion
     from ddfm.storage.ours import overwriting as overwriting
 
-# Where each name lives. Its room is opened on first use: torch alone takes seconds to import.
+# The module of each name, which is imported on first use: torch alone takes seconds.
 _ROOMS = {
     "Cancelled": "ddfm.errors",
     "DdfmError": "ddfm.errors",
@@ -83,7 +83,7 @@ __all__ = ["__version__", *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "metrics":  # a whole room; importing it makes it an attribute
+    if name == "metrics":  # a subpackage; importing it makes it an attribute
         return import_module("ddfm.metrics")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`python -m ddfm` is `ddfm`."""
+"""Runs the command `ddfm`, also as `python -m ddfm`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def run() -> None:
     """The command `ddfm`."""
     _open_standard_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to be tidied up yet
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to clean up yet
     from ddfm.cli import main
 
     main()
 
 
 def _open_standard_streams() -> None:
-    """Where one is closed (`>&-`), the next file that is opened would be taken for it."""
+    """Opens closed standard streams (`>&-`), whose numbers the next files would get otherwise."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""Arguments as the rest of ddfm may rely on them: plain Python, ready for JSON, or an error.
+"""Checks arguments and converts them to plain Python objects, ready for JSON, or raises InputError.
 
 Notebooks pass NumPy's numbers, and forms pass text.
 """
@@ -34,7 +34,7 @@ __all__ = [
 
 LARGEST = 1e6  # far beyond any use, and its square within float32
 WORDS = ("saliency",)  # options that are words
-# Options that are two numbers or more: the most that there may be, and how an error says it.
+# Options that are several numbers: the greatest count, and how an error message calls them.
 SEVERAL = {"gains": (2, "two numbers"), "curve": (math.inf, "two or more numbers")}
 
 
@@ -42,9 +42,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def by_annotation(function: Function) -> Function:
-    """A decorator: the function checks its arguments by their annotations before it begins.
+    """A decorator that checks the arguments of a function by their annotations.
 
-    Checked are bool, int, float, str, paths, two numbers, functions and collections, and each of
+    It checks bool, int, float, str, paths, two numbers, functions and collections, and each of
     these or None. NumPy's numbers become Python's. Other annotations are left to the function.
     """
     signature = inspect.signature(function)
@@ -80,14 +80,14 @@ def text(name: str, value: Any) -> str:
 
 
 def one_of(name: str, value: Any, known: Sequence[str], kind: str | None = None) -> str:
-    """A word that is among those known; `kind` is what they are called, if not by the name."""
+    """A word that must be known; `kind` is what error messages call it, if not `name`."""
     if text(name, value) not in known:
         raise unknown(kind or name, value, known)
     return str(value)
 
 
 def whole_number(name: str, value: Any, bounds: str = "") -> int:
-    """An int, of anything that is one, text included; `bounds` is for the message only."""
+    """An int from any whole number, also as text; `bounds` is for the message only."""
     try:
         number = int(value)
         if isinstance(value, str) or number == value:
@@ -98,14 +98,14 @@ def whole_number(name: str, value: Any, bounds: str = "") -> int:
 
 
 def flag(name: str, value: Any) -> bool:
-    """A bool, of anything that is one."""
+    """A bool from a bool of Python or NumPy, or from 0 or 1."""
     if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise InputError(f"{name} must be True or False, not {short(value)}")
 
 
 def a_path(name: str, value: Any) -> str | os.PathLike[str]:
-    """A path, of what is one."""
+    """A path, as given, if it is one."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if isinstance(path, str) and "\0" not in path:
         return value
@@ -113,7 +113,7 @@ def a_path(name: str, value: Any) -> str | os.PathLike[str]:
 
 
 def a_number(name: str, value: Any) -> float:
-    """A float, of anything that is a number; infinite, too."""
+    """A float from any number, which may be infinite."""
     with suppress(TypeError, ValueError, OverflowError, RuntimeError):
         number = float(value)
         if not isinstance(value, str):
@@ -122,7 +122,7 @@ def a_number(name: str, value: Any) -> float:
 
 
 def a_seed(value: Any) -> int:
-    """An int that all that draws random numbers takes."""
+    """An int that all random number generators accept."""
     bounds = " from 0 to 2^63 - 1"
     seed = whole_number("the seed", value, bounds)
     if not 0 <= seed < 2**63:
@@ -131,7 +131,7 @@ def a_seed(value: Any) -> int:
 
 
 def number(name: str, value: Any, low: float, high: float) -> float:
-    """A number between these, both included."""
+    """A number from `low` to `high`, both included."""
     found = a_number(name, value)
     if low <= found <= high:
         return found
@@ -139,7 +139,7 @@ def number(name: str, value: Any, low: float, high: float) -> float:
 
 
 def two_numbers(name: str, value: Any) -> tuple[float, float]:
-    """LOW and HIGH, say, of anything that is two numbers."""
+    """Two numbers, such as a range, from any sequence of two."""
     several = isinstance(value, list | tuple) or np.ndim(value) == 1
     if several and not isinstance(value, str | bytes) and len(value) == 2:
         return a_number(name, value[0]), a_number(name, value[1])
@@ -157,7 +157,7 @@ def _several(name: str, value: Any) -> Any:
         with suppress(TypeError):
             iter(value)
             return value
-    raise InputError(f"{name} must be several, in a list for instance, not {short(value)}")
+    raise InputError(f"{name} must be a collection, such as a list, not {short(value)}")
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -170,7 +170,7 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 
 def _one_of_ours(kind: str, *others: str) -> Callable[[str, Any], Any]:
-    """An object of one of our classes, which is recognised without importing it."""
+    """A check for an object of one of our classes, without importing the class."""
 
     def check(name: str, value: Any) -> Any:
         acts_alike = kind == "Fuser" and callable(value) and hasattr(value, "check_number")
@@ -182,9 +182,9 @@ def _one_of_ours(kind: str, *others: str) -> Callable[[str, Any], Any]:
 
 
 def _engine(name: str, value: Any) -> Any:
-    """An object of any class that has a method run."""
+    """An object with a method `run`."""
     if isinstance(value, type) or not callable(getattr(value, "run", None)):
-        raise InputError(f"{name} must have a method run, as engines do, not be {short(value)}")
+        raise InputError(f"{name} must be an engine, with a method run, not {short(value)}")
     return value
 
 
@@ -217,7 +217,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def positive(name: str, value: Any, most: float = math.inf) -> float:
-    """A finite number above 0, and up to `most`; NaN, too, is a number to Python."""
+    """A finite number above 0 and up to `most`; NaN is refused."""
     with suppress(TypeError, ValueError, OverflowError):
         number = float(value)
         if 0 < number <= most and number < math.inf and not isinstance(value, str):
@@ -227,7 +227,7 @@ def positive(name: str, value: Any, most: float = math.inf) -> float:
 
 
 def plain_options(options: Any) -> dict[str, Any]:
-    """Names with numbers, with several numbers or words where these belong, or None."""
+    """Options by name: numbers, or several numbers or a word for those that need them, or None."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):

@@ -1,7 +1,7 @@
-"""One configuration: everything a fusion depends on except its sources and its prior.
+"""The configuration: everything a fusion depends on except its sources and its prior.
 
-What the caller leaves open is filled in from the recipe of the likelihood for the task, in
-`FusionConfig.resolved` and nowhere else.
+Settings that the caller leaves open are filled in from the recipe of the likelihood and the task,
+in `FusionConfig.resolved` and nowhere else.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ METHODS = ("ddfm", "dmfuse")
 QUALITIES = ("fast", "default")
 TASKS = ("ir-visible", "medical", "multi-exposure", "multi-focus")
 
-MIXED = TASKS[2:]  # their sources share the colour as they share the levels
+MIXED = TASKS[2:]  # tasks in which colours are mixed by the sources' shares of the levels
 
-PUBLISHED = ("paper", "reference")  # likelihoods
+PUBLISHED = ("paper", "reference")  # likelihoods of the DDFM authors
 TONES = ("auto", "none")
 COLORS = ("auto", "grey", "a", "b")
 RESIZES = ("auto", "error", "a", "b")
@@ -37,19 +37,19 @@ REFERENCES = ("a", "b")
 CROPS = ("none", "common")
 METADATA = ("auto", "a", "b", "none")
 
-Part = Callable[..., Any]  # a likelihood or a sampler of the caller's
+Part = Callable[..., Any]  # the caller's own likelihood or sampler
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """How to fuse. A variant is made by `dataclasses.replace`.
+    """How to fuse. Use `dataclasses.replace` to make a variant.
 
     Attributes:
         method: "ddfm", or "dmfuse": one pass of a small head, trained on this prior's features for
-            infrared and visible, without likelihood, sampler, steps and start.
-        task: "ir-visible", "medical", "multi-exposure" or "multi-focus". "auto": sources that are
-            all in colour are exposures, or, if all are equally bright, pictures of differing focus;
-            all others are infrared and visible.
+            infrared and visible images, without likelihood, sampler, steps and start.
+        task: "ir-visible", "medical", "multi-exposure" or "multi-focus". With "auto", sources that
+            are all in colour are exposures, or, if all are equally bright, a focus stack; all
+            others are infrared and visible.
         likelihood: "default", "paper", "reference", the name of one from another package, or a
             subclass of `ddfm.Likelihood`.
         quality: "default", or "fast": one pass of the default likelihood; the prior is then used
@@ -60,36 +60,37 @@ class FusionConfig:
             guided-diffusion ("ddim13", "4,2").
         start: timestep to which the first guess is noised, and at which the loop begins. None in a
             resolved configuration is the last one, pure noise.
-        clean: the least noise (standard deviation, of levels from -1 to 1) for which a source is
-            denoised by the prior first. Below it, fine texture is too easily mistaken for noise.
+        clean: the least noise (standard deviation, of levels from -1 to 1) for which the prior
+            denoises a source first. Below it, fine texture is too easily mistaken for noise.
         clip: whether the prior's estimate is clipped to [-1, 1] before the likelihood sees it.
         balance: from -1, more of the first source, to 1, more of the second; 0 lets their content
-            decide. For the default likelihood and two sources. Targets are kept in any case.
+            decide. For the default likelihood and two sources. Targets are always kept.
         seed: of the noise. The same seed gives the same pixels, alone or in a batch.
         tone: "auto" spreads the levels of the result, for tasks that profit from it; "none" leaves
             them as they were fused.
         color: whose chroma is kept: "auto" (of every source in colour), "grey", "a", "b".
-        resize: to which size sources of different sizes are brought: that of "a", of "b", or, by
-            "auto", of the finest, if all have one shape; "error" refuses them.
-        observations: what is known of each source, a `ddfm.Observation`, a dictionary, or None;
+        resize: to which size sources of different sizes are brought: that of "a", of "b", or, with
+            "auto", of the finest, if all have the same shape; "error" refuses them.
+        observations: what is known of each source: a `ddfm.Observation`, a dictionary, or None;
             everything else is estimated.
         align: "none" leaves sources as they are, and warns if one is clearly misaligned; "auto"
             aligns them by the simplest model that explains them, where that is certain; "shift",
-            "similarity", "affine" or "homography" by this one. "flow" is "auto" and a smooth field
-            on top of it. "once" is for folders.
-        align_to: the source that stays, "a", "b", or its number, from 1 on. None is the one whose
-            size `resize` asks for, or the middle one; of two, the second.
-        transform: of a pair, if it is known: a `Transform`, or what its `to_dict` returned; of
-            more sources a list with one for each, None for the source that stays.
-        crop: "none" keeps the frame of the source that stays, "common" what all sources see.
+            "similarity", "affine" and "homography" use this model. "flow" is "auto" with a smooth
+            field on top of it. "once" is for folders.
+        align_to: the source that stays: "a", "b", or its number, starting from 1. None is the one
+            whose size `resize` selects, or the middle one; of two, the second.
+        transform: the transform of a pair, if known: a `Transform`, or what its `to_dict` returned;
+            for more sources, a list with one for each, and None for the source that stays.
+        crop: "none" keeps the frame of the source that stays, "common" what all sources show.
         look: whether sources that are not aligned are checked for misalignment.
         metadata_from: whose EXIF, XMP and coordinates the result gets: "auto" (of the source that
             gives the colour, else of the second), "a", "b", or "none".
-        strip: whether a written result has no metadata at all, not even the record of what made it.
+        strip: whether a written result has no metadata at all, not even the record of how it was
+            made.
         tile: side of the network's tiles in pixels; None chooses it by size, 0 never tiles.
         options: further options of the likelihood and of the tone; for dmfuse, of the tone alone.
 
-    Where sampler, steps, start, clean or clip is None, the recipe says.
+    Where `sampler`, `steps`, `start`, `clean` or `clip` is None, the recipe sets it.
     """
 
     method: str = "ddfm"
@@ -160,18 +161,18 @@ class FusionConfig:
         self._check_method()
 
     @classmethod
-    def among(cls, said: Mapping[str, Any]) -> FusionConfig:
-        """The configuration among these keywords; others are left out."""
+    def among(cls, keywords: Mapping[str, Any]) -> FusionConfig:
+        """The configuration from those keywords that belong to it; others are ignored."""
         names = [field.name for field in fields(cls)]
-        return cls(**{name: value for name, value in said.items() if name in names})
+        return cls(**{name: value for name, value in keywords.items() if name in names})
 
     @property
     def usual_task(self) -> str:
-        """The task; of "auto" the most usual."""
+        """The task; for "auto" the most common one."""
         return "ir-visible" if self.task == "auto" else self.task
 
     def resolved(self, task: str) -> ResolvedConfig:
-        """The configuration for one task, its open places filled from the recipe."""
+        """The configuration for one task, with open settings filled in from the recipe."""
         recipe = _recipe(self.likelihood, task)
         if self.quality == "fast":
             recipe |= FAST | {"options": recipe.get("options", {}) | FAST["options"]}
@@ -181,12 +182,12 @@ class FusionConfig:
         if self.tone == "none":
             of_tone = {}
         options = recipe.pop("options", {}) | of_tone | dict(self.options)
-        said = {f.name: getattr(self, f.name) for f in fields(self)}
-        said = {name: value for name, value in said.items() if value is not None}
-        return ResolvedConfig(**(recipe | said | {"task": task, "options": options}))
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        own = {name: value for name, value in own.items() if value is not None}
+        return ResolvedConfig(**(recipe | own | {"task": task, "options": options}))
 
     def plain(self) -> dict[str, Any]:
-        """Ready for JSON, as a manifest has it."""
+        """The settings as a dictionary ready for JSON, as manifests hold it."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["options"] = {
             k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()
@@ -197,7 +198,7 @@ class FusionConfig:
         return values | {k: name_of(values[k]) for k in names if values[k] is not None}
 
     def _check_names(self) -> None:
-        """Refuses unknown likelihoods and samplers, and respacings that cannot be read."""
+        """Refuses unknown likelihoods and samplers, and invalid respacings."""
         _recipe(self.likelihood, "ir-visible")
         if isinstance(self.sampler, str):
             check_sampler(self.sampler)
@@ -206,14 +207,14 @@ class FusionConfig:
 
     @property
     def moves(self) -> bool:
-        """Whether sources are aligned, or stay as they are."""
+        """Whether sources are aligned, rather than left as they are."""
         return self.align != "none" or self.transform is not None
 
     def reference(self, number: int) -> int:
-        """The index, from 0, of the source that the others are aligned to, of so many.
+        """The index, from 0, of the source that the others are aligned to; `number` is their count.
 
-        By default it is the middle one, of two the second: in a series of exposures, or of
-        distances in focus, it is the most similar to all others.
+        By default it is the middle one (of two, the second), which in a series of exposures or of
+        focus distances is most similar to all others.
         """
         if isinstance(self.transform, list):
             return self._fixed_by_transforms(number)
@@ -222,11 +223,11 @@ class FusionConfig:
             return number // 2
         index = REFERENCES.index(chosen) if chosen in REFERENCES else int(chosen) - 1
         if index >= number:
-            raise InputError(f"align_to (--align-to) is {chosen}, and there are {number} sources")
+            raise InputError(f"align_to (--align-to) is {chosen}, but there are {number} sources")
         return index
 
     def found_transform(self) -> Transform | list[Transform | None] | None:
-        """The transform that was given, or those of several sources, if any were."""
+        """The specified transform, or those of each source, if there are any."""
         if isinstance(self.transform, list):
             return [None if one is None else Transform.from_dict(one) for one in self.transform]
         return None if self.transform is None else Transform.from_dict(self.transform)
@@ -247,7 +248,7 @@ class FusionConfig:
         return fixed
 
     def _check_method(self) -> None:
-        """Refuses settings that the method, or the likelihood, does not use."""
+        """Refuses settings that the method or the likelihood does not use."""
         which = self.method if self.method == "dmfuse" else name_of(self.likelihood)
         if self.balance and which in ("dmfuse", *PUBLISHED):
             raise InputError(f"balance (--balance) is for the default likelihood, not for {which}")
@@ -259,12 +260,12 @@ class FusionConfig:
         usual = FusionConfig()
         for name in ("likelihood", "sampler", "steps", "start"):
             if getattr(self, name) != getattr(usual, name):
-                raise InputError(f"{name} is for method ddfm; dmfuse is one pass without a loop")
+                raise InputError(f"{name} is for method ddfm; dmfuse has one pass and no loop")
 
 
 @dataclass(frozen=True)
 class ResolvedConfig(FusionConfig):
-    """A configuration for one task with nothing left open; the defaults are those of the paper.
+    """A configuration for one task, with all settings filled in; defaults are those of the paper.
 
     Method dmfuse ignores sampler, steps and clip.
     """
@@ -275,36 +276,37 @@ class ResolvedConfig(FusionConfig):
     clip: bool = True
 
     def noted(self, prior: str, weights: str | None, dtype: str, device: str) -> dict[str, Any]:
-        """Everything a result depends on except its sources, ready for JSON."""
+        """Everything that a result depends on except its sources, ready for JSON."""
         where = {"dtype": dtype, "device": device}
         return {"ddfm": __version__, "prior": prior, "weights": weights} | self.plain() | where
 
     def _check_method(self) -> None:
-        """What a recipe filled in was not asked for by the caller."""
+        """Accepts all settings: those filled in by a recipe are not the caller's."""
 
 
 def name_of(part: str | Part) -> str:
-    """What a part is called in settings: its name, or where it is defined."""
+    """The name of a part in settings; for a callable, where it is defined."""
     if isinstance(part, str):
         return part
     return f"{part.__module__}.{getattr(part, '__qualname__', type(part).__qualname__)}"
 
 
-# The settings of the loop around each likelihood. A likelihood of another package, or of the
-# caller's, has such a table as its attribute `recipe`.
+# The settings of the loop for each likelihood. Likelihoods of other packages or of the caller have
+# such a dictionary as their attribute `recipe`.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {"steps": 3, "start": 120, "clean": 8 / 255, "clip": False},
     "paper": {},
     "reference": {},
 }
 
-# Quality "fast". There is none above the default: more steps bring nothing, see docs/speed.md.
+# Quality "fast". There is none above the default, since more steps gain nothing: docs/speed.md.
 FAST: dict[str, Any] = {"steps": 1, "options": {"lam": 0.0}}
 
-# What a task changes in the default recipe, which is set for infrared and visible. In the other
-# tasks sources show one thing: none has targets, and none is foreign where it is darker.
+# What each task changes in the default recipe, which is for infrared and visible images. In the
+# other tasks all sources show the same thing: there are no targets, and texture of a darker source
+# is not foreign.
 ALIKE = {"phi": 0.0, "theta": 0.0, "edge": 0.03}
-LOCAL = ALIKE | {"width": 0.008}  # levels pixel by pixel
+LOCAL = ALIKE | {"width": 0.008}  # levels are chosen locally rather than by region
 OF_TASK: dict[str, dict[str, Any]] = {
     "ir-visible": {"tone": {"spread": 0.48, "gains": (1.0, 1.33)}},
     "medical": {
@@ -317,7 +319,7 @@ OF_TASK: dict[str, dict[str, Any]] = {
 
 
 def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
-    """The recipe of a likelihood for a task; a copy."""
+    """A copy of the recipe of a likelihood for a task."""
     if task not in TASKS:
         raise unknown("task", task, [*TASKS, "auto"])
     found: Any = likelihood
@@ -328,7 +330,7 @@ def _recipe(likelihood: str | Part, task: str) -> dict[str, Any]:
 
 
 def _align_to(value: Any) -> str:
-    """The name of a source, or its number."""
+    """Checks the name or the number of a source."""
     if isinstance(value, str) and value in REFERENCES:
         return str(value)
     number = whole_number("align_to", value, ' from 1, or "a" or "b"')
@@ -338,7 +340,7 @@ def _align_to(value: Any) -> str:
 
 
 def _transform(transform: Any) -> Any:
-    """Ready for JSON, of a transform or of what it was written as, or of those of each source."""
+    """Ready for JSON, from a transform, from such a dictionary, or from a list of those."""
     if transform is None:
         return None
     if isinstance(transform, list | tuple):
@@ -353,5 +355,5 @@ def _transform(transform: Any) -> Any:
 
 
 def _part(kind: str, part: Any) -> Any:
-    """A name, or something to call."""
+    """Checks that a part is a name or a callable."""
     return part if callable(part) else text(kind, part)

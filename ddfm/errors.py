@@ -1,11 +1,11 @@
-"""What a user can get wrong ends here: one line that says what, where, and what to do.
+"""Errors and warnings for users: one line that says what is wrong, where, and what to do.
 
-DdfmError              all of them
+DdfmError              the base class of all errors
   Cancelled            a callback returned False
-  InputError           what was given cannot be used (also a ValueError)
-  HostError            it could be used, but not here
+  InputError           the input cannot be used (also a ValueError)
+  HostError            the input may be fine, but cannot be used on this machine
     StorageError       a file or folder cannot be read or written (also an OSError)
-    DownloadError      a file cannot be had from the web (also an OSError)
+    DownloadError      a file cannot be downloaded (also an OSError)
     MissingExtra       an optional library is not installed (also an ImportError)
 """
 
@@ -34,15 +34,16 @@ __all__ = [
     "why_failed",
 ]
 
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, separators of lines
+# Unicode categories: control, format, surrogate, separators of lines and paragraphs.
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class DdfmError(Exception):
-    """An error of the input, not of the program. Its message is one line for the user."""
+    """An error of the input or the machine, not of the program; its message is one line."""
 
 
 class Cancelled(DdfmError):
-    """A callback returned False. What was done until then is whole, and nothing else is there."""
+    """A callback returned False. Results up to then are complete, and no partial ones remain."""
 
 
 class InputError(DdfmError, ValueError):
@@ -50,19 +51,19 @@ class InputError(DdfmError, ValueError):
 
 
 class HostError(DdfmError):
-    """The input may be right; this machine, its disk, network or installation refuses."""
+    """The input may be fine, but this machine, its disk, network or installation refuses it."""
 
 
 class StorageError(HostError, OSError):
-    """A file or folder that cannot be read, or may not be written."""
+    """A file or folder cannot be read, or may not be written."""
 
 
 class DownloadError(HostError, OSError):
-    """A file that the web does not give, or not whole."""
+    """A file cannot be downloaded, or not completely."""
 
 
 class DdfmWarning(UserWarning):
-    """Of the input: the work is done, but perhaps not as the user would wish. One line."""
+    """A warning about the input, of one line: the result may not be what the user expects."""
 
 
 class MissingExtra(HostError, ImportError):
@@ -74,7 +75,7 @@ class MissingExtra(HostError, ImportError):
 
 @contextmanager
 def disk_explained(doing: str) -> Iterator[None]:
-    """What a disk refuses becomes one line, which says what could not be done."""
+    """Turns an OSError into a `StorageError` of one line, "cannot" followed by `doing`."""
     try:
         yield
     except DdfmError:
@@ -84,7 +85,7 @@ def disk_explained(doing: str) -> Iterator[None]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that does not exist, with the nearest ones that do."""
+    """The error for an unknown name, with the most similar known names."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
@@ -92,7 +93,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def why_failed(error: Exception) -> str:
-    """A line for a pair that failed, while others go on; errors of the program are raised."""
+    """The message for a pair that failed while others go on; reraises errors of the program."""
     if isinstance(error, DdfmError) and not isinstance(error, Cancelled):
         return str(error)
     if is_out_of_memory(error):
@@ -101,7 +102,7 @@ def why_failed(error: Exception) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how NumPy, or torch on any device, says that memory has run out."""
+    """Whether NumPy, or torch on any device, has run out of memory."""
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
@@ -111,13 +112,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of any exception on one line of bearable length."""
+    """The text of any exception on one line of limited length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
 
 
 def short(value: object) -> str:
-    """What was given, for a message: of bearable length, whatever it is."""
+    """Any value for use in a message, with limited length."""
     try:
         text = " ".join(repr(value).split())
     except Exception:
@@ -126,9 +127,9 @@ def short(value: object) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Text for a terminal or a file: what would steer a terminal, or is no Unicode, as \x1b.
+    r"""Text that is safe for a terminal or a file: control characters are escaped, as in \x1b.
 
-    File names and the answers of servers may hold anything. Lines stay lines.
+    File names and answers of servers may contain anything. Line breaks are kept.
     """
     return "".join(map(_printable, str(text)))
 
@@ -137,6 +138,6 @@ def _printable(sign: str) -> str:
     if sign in "\n\t" or unicodedata.category(sign) not in _STEERING:
         return sign
     code = ord(sign)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a name that is not UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogate for a byte that is not UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,12 +1,12 @@
-"""Parts that other packages bring: their entry points `ddfm.likelihoods`, `ddfm.samplers`, ...
+"""Parts from other packages, by the entry points `ddfm.likelihoods`, `ddfm.samplers`, ...
 
-A package that has in its metadata
+A package with these lines in its metadata
 
     [project.entry-points."ddfm.likelihoods"]
     poisson = "their_package.poisson:PoissonLikelihood"
 
-makes `likelihood="poisson"` work, in Python and on the command line. Its code is imported when the
-name is asked for, and not before.
+makes `likelihood="poisson"` work, in Python and on the command line. Its code is imported only when
+the name is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["brought", "find_part"]
 
 
 def find_part(kind: str, name: str, ours: Mapping[str, Any]) -> Any:
-    """The part of this kind ("likelihood", "sampler", "prior") and name: ours goes first."""
+    """The part of this kind ("likelihood", "sampler", "prior") and name; ours take precedence."""
     if name in ours:
         return ours[name]
     others = brought(kind)
@@ -35,5 +35,5 @@ def find_part(kind: str, name: str, ours: Mapping[str, Any]) -> Any:
 
 
 def brought(kind: str) -> dict[str, EntryPoint]:
-    """What the installed packages bring of a kind, by name."""
+    """The parts of a kind that installed packages provide, by name."""
     return {entry.name: entry for entry in entry_points(group=f"ddfm.{kind}s")}

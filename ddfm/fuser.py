@@ -1,12 +1,12 @@
-"""Fuse registered images of one scene: the algorithm's story.
+"""Fuses registered images of one scene: `Fuser` and `fuse`, the entry points from Python.
 
-    sources -> luminance -> a first guess, noised -> the prior's sampling loop, its every estimate
-    rectified by the likelihood -> tone -> luminance of the result -> colour, depth and size of the
-    sources
+    sources -> luminance -> first guess, noised -> the prior's sampling loop, in which the
+    likelihood rectifies every estimate -> tone -> luminance of the result -> colour, depth and size
+    of the sources
 
-`Fuser` holds a prior and its settings, and fuses any number of pairs; `fuse` is one call. Method
-"dmfuse" has one pass of a trained head in place of first guess and loop; all else is the same. The
-steps are in `ddfm.fusing`: `ready`, `run` and `results`, in this order.
+A `Fuser` holds a prior and settings, and fuses any number of pairs; `fuse` is a single call. Method
+"dmfuse" replaces the first guess and the loop by one pass of a trained head; all else is the same.
+The steps are in `ddfm.fusing`: `ready`, `run` and `results`, in this order.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def fuse(
     samples: int = 0,
     attribution: bool = False,
 ) -> Fusion:
-    """Fuses registered images, two or more. Keywords are those of `Fuser` and of its call."""
-    said = dict(locals())
-    del said["sources"]
-    of_call = {name: said.pop(name) for name in _OF_CALL}
-    return Fuser(**said)(*sources, **of_call)
+    """Fuses two or more registered images. The keywords are those of `Fuser` and of its call."""
+    keywords = dict(locals())
+    del keywords["sources"]
+    of_call = {name: keywords.pop(name) for name in _OF_CALL}
+    return Fuser(**keywords)(*sources, **of_call)
 
 
 _OF_CALL = ("progress", "callback", "trajectory", "first_guess", "samples", "attribution")
@@ -111,7 +111,7 @@ class Fuser:
         prior: anything `ddfm.load_prior` takes: a name, a path, a model, or a prior. A prior that
             is passed in is never changed; for another device or dtype a copy is made.
         method, task, likelihood, quality, sampler, steps, start, clean, clip: as in
-            `ddfm.FusionConfig`. Likelihood and sampler may be the caller's own.
+            `ddfm.FusionConfig`. `likelihood` and `sampler` may be your own.
         balance, seed, tone, color, resize, observations: likewise.
         align, align_to, transform, crop, look: likewise.
         metadata_from, strip, tile, options: likewise.
@@ -158,7 +158,7 @@ class Fuser:
         head: str | os.PathLike[str] | None = None,
     ) -> None:
         config = FusionConfig.among(locals())
-        check_early(config, head)  # before there is work
+        check_early(config, head)
         self.device = find_device(device)
         self.dtype = find_dtype(dtype, usual=usual_dtype(config, self.device))
         if self.dtype == torch.float16 and self.device.type == "cpu":
@@ -169,12 +169,12 @@ class Fuser:
         self._set(config)
 
     def __repr__(self) -> str:
-        said = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
-        others = "".join(f", {name}={value!r}" for name, value in said.items())
+        changed = {k: v for k, v in self.config.plain().items() if v != _PLAIN[k]}
+        others = "".join(f", {name}={value!r}" for name, value in changed.items())
         return f"Fuser({self.prior.name!r}{others}, device={str(self.device)!r})"
 
     def with_config(self, **changes: Any) -> Fuser:
-        """A fuser with the same prior, where some of the configuration is different."""
+        """A fuser with the same prior and some other settings."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._set(replace(self.config, **changes))
@@ -206,11 +206,11 @@ class Fuser:
                 Refused if the loop starts from pure noise, or if there is no loop.
             progress: whether to show a progress bar; None shows one on a terminal if the work
                 takes a while.
-            callback: is called with every `Step` of the sampler; if it returns False,
+            callback: called with every `Step` of the sampler; if it returns False,
                 `ddfm.Cancelled` is raised.
             trajectory: whether the result keeps a snapshot of every step.
-            samples: from how many alternative results, equally likely given the noise of the
-                sources, the `uncertainty` of the result is computed; 16 are enough, 0 is none.
+            samples: number of alternative results, equally likely given the noise of the sources,
+                from which the `uncertainty` of the result is computed; 16 are enough, 0 is none.
             attribution: whether the result tells which source its levels and gradients come from.
         """
         check_samples(samples)
@@ -218,26 +218,26 @@ class Fuser:
             check_attribution(self.config)
         if first_guess is not None and not self.has_warm_start:
             raise InputError(
-                "first_guess (--warm) is for a loop with a warm start: for likelihood default, or "
-                "any with a start"
+                "first_guess (--warm) needs a loop with a warm start: the default likelihood, or a "
+                "start (--start)"
             )
-        laid = self.registered(sources)
+        group = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
-        for word in laid.words:
+        for word in group.words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
-        task = task_of(laid.pictures, self.config)
-        (fusion,) = self._fuse([laid], task, watch, first_guess, samples, attribution)
-        words = fusion.words[len(laid.words) :]
+        task = task_of(group.pictures, self.config)
+        (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
+        words = fusion.words[len(group.words) :]
         for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
         return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:
-        """The sources as they are fused: read, of one size, and aligned where that is asked for."""
+        """The sources as they are fused: read, of one size, and aligned if the settings say so."""
         return made_ready(sources, self.config, self.resolved, self._model)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
-        """All results of `stream`, whose keywords it takes."""
+        """The results of `stream` as a list; takes the keywords of `stream`."""
         return list(self.stream(groups, **how))
 
     @by_annotation
@@ -255,11 +255,12 @@ class Fuser:
         """Fuses pairs, or larger groups, one after the other, each as it would be fused alone.
 
         Args:
-            groups: the sources of each result. They are read when their turn comes, so that no
-                more than `together` of them, and of the results, are in memory at a time.
+            groups: the sources of each result. They are read when it is their turn, so that at most
+                `together` of them, and of the results, are in memory at a time.
             together: how many consecutive groups of one size go through the network at once. More
-                than 1 is faster on a GPU, whose kernels then differ in the last digits of a float.
-            samples, attribution: as for a single fusion; `together` is 1 then.
+                than 1 is faster on a GPU, but its results may differ in the last digits of a float.
+            progress, callback, trajectory: as in a call of the fuser.
+            samples, attribution: likewise; with either, `together` is 1.
         """
         check_samples(samples)
         if attribution:
@@ -272,31 +273,31 @@ class Fuser:
                 yield from self._fuse(some, task, watch, None, samples, attribution)
 
     def save_transform(self, path: str | os.PathLike[str]) -> None:
-        """Writes the transform by which every pair is aligned."""
+        """Writes the common transform by which every pair is aligned."""
         transform = self.config.found_transform()
         if transform is None:
-            raise InputError("this fuser has no transform of its own to be saved")
+            raise InputError("this fuser has no common transform to save")
         save_transforms(transform, path)
 
-    def _kind(self, laid: Registered) -> tuple[str, int, tuple[int, int]]:
+    def _kind(self, group: Registered) -> tuple[str, int, tuple[int, int]]:
         """What groups must share to go through the network together."""
-        return task_of(laid.pictures, self.config), len(laid.pictures), laid.pictures[0].size
+        return task_of(group.pictures, self.config), len(group.pictures), group.pictures[0].size
 
     def check_number(self, number: int) -> None:
-        """Refuses more sources than are fused at a time."""
+        """Raises InputError if the method or likelihood does not take this number of sources."""
         check_number(number, self.config)
 
     @property
     def has_warm_start(self) -> bool:
-        """Whether the loop starts from a first guess, which can then be given."""
+        """Whether the loop starts from a first guess, which the caller may then provide."""
         return self.resolved(self.config.usual_task).start is not None
 
     @by_annotation
     def with_shared_estimates(self, groups: Iterable[Sequence[Any]]) -> Fuser:
-        """A fuser for a series of images, slices or frames that must all be fused alike.
+        """A fuser for a series of images, slices or frames that must all be fused in the same way.
 
-        What is otherwise estimated for each image, the curve of the tone, is fixed at the median
-        of its values for these sources. What the caller has set remains.
+        The curve of the tone, which is otherwise estimated for each image, is fixed at the median
+        of its values for these sources. Settings of the caller take precedence.
         """
         chosen = [self._chosen(self.registered(sources)) for sources in groups]
         names = chosen[0] if chosen else ()
@@ -304,14 +305,14 @@ class Fuser:
         return self.with_config(options=medians | dict(self.config.options))
 
     def resolved(self, task: str) -> ResolvedConfig:
-        """The configuration for a task, nothing left open, and possible with this prior."""
+        """The configuration for a task, with all settings filled in and checked for this prior."""
         if task not in self._resolved:
             self._resolved[task] = possible(self.config, task, len(self.prior.alphas_bar))
         return self._resolved[task]
 
     @by_annotation
     def settings(self, task: str) -> dict[str, Any]:
-        """All that a result depends on beside its sources, ready for JSON."""
+        """Everything that a result depends on except its sources, ready for JSON."""
         dtype = str(self.dtype).removeprefix("torch.")
         noted = self.resolved(task).noted(self.prior.name, self.weights, dtype, self.device.type)
         if self.dmfuse is not None:
@@ -328,7 +329,7 @@ class Fuser:
         samples: int = 0,
         attribution: bool = False,
     ) -> list[Fusion]:
-        """Groups of one size, one number and one task, together; of maps there is one group."""
+        """Fuses groups of one size, number and task together; with maps, there is one group."""
         done = self._run(groups, task, watch, guess)
         fusions = results(done, watch, self.settings(task))
         if samples:
@@ -347,16 +348,16 @@ class Fuser:
     def _model(self) -> Model:
         return Model(self.prior, self.device, self.dmfuse)
 
-    def _chosen(self, laid: Registered) -> Chosen:
-        """The options that would be set for these sources alone."""
-        task = task_of(laid.pictures, self.config)
+    def _chosen(self, group: Registered) -> Chosen:
+        """The options that would be estimated for these sources alone."""
+        task = task_of(group.pictures, self.config)
         if self.dmfuse is None and not Tone.among(self.resolved(task).options).spread:
             return {}
-        return self._fuse([laid], task, Watch(False))[0].chosen
+        return self._fuse([group], task, Watch(False))[0].chosen
 
 
 def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
-    """A file is loaded straight to the device; an object of the caller's is left as it is."""
+    """The prior on the device; an object of the caller is copied if need be, and never changed."""
     stage("loading the prior")
     if isinstance(prior, str | Path):
         return load_prior(prior).to(device, dtype)
@@ -364,9 +365,10 @@ def _loaded(prior: Any, device: torch.device, dtype: torch.dtype) -> Prior:
 
 
 def _chunks(groups: Iterable[Registered], size: int) -> Iterator[list[Registered]]:
+    """Consecutive groups in lists of at most `size`."""
     some: list[Registered] = []
-    for laid in groups:
-        some.append(laid)
+    for group in groups:
+        some.append(group)
         if len(some) >= size:
             yield some
             some = []

@@ -1,6 +1,6 @@
 """Reports progress: the current stage, by the logger "ddfm", and progress bars.
 
-A bar is for terminals: in a pipe there is none, unless the caller asks for one.
+Bars are shown on a terminal only, unless the caller requests one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def stage(text: str) -> None:
 
 
 def part_done(number: int, of: int) -> None:
-    """Reports that one more part is done, such as a tile of a picture."""
+    """Reports that part `number` of `of`, such as a tile of a picture, is done."""
     listener = _of_parts.get()
     if listener is not None:
         listener(number, of)
@@ -49,7 +49,7 @@ def part_done(number: int, of: int) -> None:
 
 @contextmanager
 def counting_parts(listener: Callable[[int, int], None]) -> Iterator[None]:
-    """Within this the listener hears of parts that are done."""
+    """Within this context, the listener is called for each part that is done."""
     token = _of_parts.set(listener)
     try:
         yield
@@ -58,10 +58,10 @@ def counting_parts(listener: Callable[[int, int], None]) -> Iterator[None]:
 
 
 def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[Any]:
-    """A bar of tqdm, whose arguments follow; it is gone when it is done.
+    """A bar of tqdm, which takes the other arguments; it disappears when it is done.
 
     Args:
-        progress: whether it shows; None for a terminal only.
+        progress: whether to show it; None shows it on a terminal only.
     """
     kwargs = {"leave": False, "disable": None if progress is None else not progress} | kwargs
     return _bar()(*args, **kwargs)
@@ -69,7 +69,7 @@ def progress_bar(progress: bool | None, /, *args: Any, **kwargs: Any) -> tqdm[An
 
 @cache
 def _bar() -> type[tqdm[Any]]:
-    """Bars of one process: tqdm's own lock is a semaphore, which a signal leaves behind."""
+    """tqdm with a lock for one process: its own is a semaphore that a signal would leave behind."""
     from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def _bar() -> type[tqdm[Any]]:
 
 
 def lines_where_no_bar_is(progress: bool | None, **of_bar: Any) -> tqdm[Any]:
-    """Like `progress_bar`, but without a terminal it prints a line for each thing done."""
+    """Like `progress_bar`, but without a terminal it prints a line each time the bar moves."""
     if progress is not None or (sys.stderr is not None and sys.stderr.isatty()):
         return progress_bar(progress, **of_bar)
     form = "ddfm: {desc}{n_fmt} of {total_fmt}, {elapsed}"
@@ -103,6 +103,6 @@ class _Lines(io.TextIOBase):
 
 
 def bar_is_shown() -> bool:
-    """Whether there is a bar on the terminal now."""
+    """Whether a bar is shown on the terminal at the moment."""
     bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
     return any(not bar.disable and time.time() >= bar.start_t + bar.delay for bar in list(bars))

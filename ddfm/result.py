@@ -1,4 +1,4 @@
-"""The result of a fusion: the image, the settings that made it, and the steps on the way."""
+"""The result of a fusion: the image, the settings that made it, and the intermediate steps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Chosen", "Fusion", "check_steps"]
 
 Chosen = dict[str, float | tuple[float, ...]]  # options that were estimated from an image
 
-# Of the sources, or found in them; all else of the settings was said, or follows from that.
+# Entries of the settings that describe the sources; all others follow from what the caller set.
 ABOUT = ("sources", "sha256", "source_noise", "alignment", "observed", "levels")
 SOURCE = re.compile(r"source-\d+\.(png|tif)")
 STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
@@ -38,21 +38,21 @@ STEP = re.compile(r"step-\d{3,}-t\d{3,}-(prior|rectified)\.png")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fusion:
-    """A fused image, and what made it.
+    """A fused image, and how it was made.
 
     Attributes:
         picture: the result in floating point, with the depth, range, colour profile and alpha that
             it takes over from its sources.
         settings: everything the result depends on, ready for JSON.
-        trajectory: a `Snapshot` for every step, if it was asked for.
-        words: warnings, a line each, such as that the sources are misaligned.
-        chosen: options estimated from the image, the curve of its tone; see
+        trajectory: a `Snapshot` for every step, if requested.
+        words: warnings, one line each, such as that the sources are misaligned.
+        chosen: options estimated from the image: the curve of its tone; see
             `Fuser.with_shared_estimates`.
         sources: what was fused: the sources without noise, blur and other defects; clean sources
-            as they came.
-        uncertainty: how far it may be off, if samples were asked for.
-        attribution: where its levels and gradients come from, if that was asked for.
-        opening: how the sources were read, as far as the caller said so, ready for JSON; see
+            are unchanged.
+        uncertainty: how far the result may be off, if samples were requested.
+        attribution: where its levels and gradients come from, if requested.
+        opening: how the sources were read, as far as the caller specified it, ready for JSON; see
             `ddfm.imaging.opening`.
     """
 
@@ -82,7 +82,7 @@ class Fusion:
 
     @property
     def record(self) -> Record:
-        """What made it, as it is kept in the file."""
+        """How the result was made, as stored in its file."""
         settings = {k: v for k, v in self.settings.items() if k not in ABOUT}
         sources = zip(self.settings["sources"], self.settings["sha256"], strict=True)
         observed = self.settings.get("observed", ())
@@ -90,49 +90,49 @@ class Fusion:
 
     @by_annotation
     def save(self, path: str | os.PathLike[str] | BinaryIO, *, format: str | None = None) -> None:
-        """Writes the image.
+        """Writes the image, with the metadata of a source and a record of how it was made.
 
-        It has the metadata of a source, and a record of what made it, unless they were stripped.
+        With the setting `strip`, both are left out.
 
         Args:
-            path: a path, whose suffix says the format, and where the file appears whole or not at
-                all; or an object with a method `write`, open for bytes.
-            format: for such an object, such as "png".
+            path: a path, whose suffix gives the format (the file is written atomically), or an
+                object with a method `write`, open for bytes.
+            format: the format for such an object, for example "png".
         """
         if not hasattr(path, "write"):
             if format is not None:
-                raise InputError("format is for open files; the suffix of a path says it")
+                raise InputError("format is for open files; the suffix of a path gives its format")
             write_image(a_path("path", path), *self._image())
         elif format is None:
-            raise InputError('what an open file is written as must be said: format="png"')
+            raise InputError('the format of an open file must be given, as in format="png"')
         else:
             path.write(image_bytes(f"image{output_suffix(format)}", *self._image()))
 
     def _image(self) -> tuple[np.ndarray, Picture, np.ndarray | None, Record | None]:
-        # A `Fusion` that was built by hand has no sources to record.
+        # A `Fusion` that was constructed by hand has no sources to record.
         known = "sources" in self.settings and not self.settings.get("strip")
         record = self.record if known else None
         return self.picture.pixels, self.picture, self.picture.alpha, record
 
     @by_annotation
     def save_sources(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the sources as they were fused, `source-1.png` and so on, at their own depth.
+        """Writes the sources as they were fused, as `source-1.png` and so on, at their own depth.
 
-        Those of floating point become TIFF.
+        Sources in floating point are written as TIFF.
         """
         folder = Path(folder)
         check_sources(folder)
         make_folder(folder)
         for k, picture in enumerate(self.sources, 1):
             suffix = "tif" if picture.dtype.kind == "f" else "png"
-            bare = replace(picture, metadata=NOTHING)  # results have them
+            bare = replace(picture, metadata=NOTHING)  # it belongs to results only
             write_image(folder / f"source-{k}.{suffix}", bare.pixels, bare, bare.alpha)
 
     @by_annotation
     def save_steps(self, folder: str | os.PathLike[str]) -> None:
         """Writes x_0 of every step, before and after the likelihood, as 8-bit PNG.
 
-        The steps of another fusion that lie there are removed, and nothing else.
+        Steps of an earlier fusion in this folder are removed first; other files are kept.
         """
         folder = Path(folder)
         check_steps(folder)
@@ -146,7 +146,7 @@ class Fusion:
                 write_image(path, pixels, Picture(pixels[..., None]))
 
     def _repr_png_(self) -> bytes:
-        """How a notebook shows it: 8 bits are enough for a look."""
+        """The image as a notebook shows it, in 8 bits."""
         shown = replace(self.picture, dtype=np.dtype(np.uint8), range=None)
         buffer = io.BytesIO()
         Image.fromarray(to_array(shown.pixels, shown, shown.alpha)).save(buffer, "PNG")
@@ -154,25 +154,25 @@ class Fusion:
 
 
 def check_sources(folder: str | os.PathLike[str]) -> None:
-    """Raise what `Fusion.save_sources` would raise about this folder, before the work is done."""
+    """Raises the errors of `Fusion.save_sources` about this folder before any work is done."""
     _check_folder(Path(folder), SOURCE)
 
 
 def check_steps(
     folder: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
 ) -> None:
-    """Raise what `Fusion.save_steps` would raise about this folder, before the work is done.
+    """Raises the errors of `Fusion.save_steps` about this folder before any work is done.
 
     Args:
-        output: where the result itself goes to; it would be taken for a step, if called like one.
+        output: the path of the result itself, which must not have the name of a step.
     """
     if output is not None and STEP.fullmatch(Path(output).name):
-        raise InputError(f"cannot write {output}: only steps are called so; name another output")
+        raise InputError(f"cannot write {output}: this name is for steps; choose another output")
     _check_folder(Path(folder), STEP)
 
 
 def _check_folder(folder: Path, names: re.Pattern[str]) -> None:
-    """Raise unless files can be made there, and those that are called so are ours."""
+    """Raises unless files can be written there, and existing files with such names are ours."""
     file = folder / "file"
     there = next((path for path in file.parents if path.exists()), Path())
     if not there.is_dir():

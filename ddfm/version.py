@@ -1,3 +1,3 @@
-"""The version, where every module can ask for it."""
+"""The version, in a module that any other can import."""
 
 __version__ = "0.14.0"

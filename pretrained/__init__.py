@@ -1,1 +1,1 @@
-"""The weights that come with ddfm, and their model cards."""
+"""The weights that are shipped with ddfm, and their model cards."""

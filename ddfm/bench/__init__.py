@@ -1,9 +1,9 @@
-"""Benchmarks: folders of pairs in; a table of results, a summary and one page to look at out.
+"""Benchmarks: compares methods on folders of pairs, and writes tables, plots and a report.
 
-`datasets` finds the pairs, and `methods` says what fuses them, `baselines` among others; `pairs`
-fuses and measures; `degraded` does so of sources that `degrade` has spoilt, and that `first`
-restores as others would; and `run` fills the tables of `results`, from which `tables`, `report` and
-`sheets` write what they are called.
+`datasets` finds the pairs, and `methods` defines what fuses them, such as `baselines`. `pairs`
+fuses and measures; `degraded` does the same for sources that `degrade` has degraded, after
+classical restoration by `first`. `run` collects everything in `results`, from which `tables`,
+`report`, `plots` and `sheets` write the outputs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Cheap baselines, on planes of luminance (H, W).
+"""Simple baselines, on planes of luminance (H, W).
 
 - average and maximum, pixel by pixel;
-- laplacian-pyramid: the largest coefficient of each level, the mean of the last
+- laplacian-pyramid: the largest coefficient of each level, the mean of the coarsest
   (Burt and Adelson, The Laplacian pyramid as a compact image code, IEEE Trans. Commun. 31, 1983);
-- guided-filter: base and detail layers under weights of saliency, smoothed along the edges of
+- guided-filter: base and detail layers, weighted by saliency that is smoothed along the edges of
   each source (Li, Kang and Hu, Image fusion with guided filtering, IEEE TIP 22, 2013).
 """
 
@@ -25,7 +25,7 @@ def average(*sources: Array) -> Array:
 
 
 def maximum(*sources: Array) -> Array:
-    """The brightest, pixel by pixel."""
+    """The maximum, pixel by pixel."""
     return np.max(sources, axis=0)
 
 
@@ -65,7 +65,7 @@ def _enlarged(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _guided(guide: Array, x: Array, radius: int, epsilon: float) -> Array:
-    """x, smoothed but for the edges of the guide (He, Sun and Tang, TPAMI 35, 2013)."""
+    """x, smoothed except across edges of the guide (He, Sun and Tang, TPAMI 35, 2013)."""
 
     def mean(image: Array) -> Array:
         return uniform_filter(image, 2 * radius + 1)

@@ -1,9 +1,9 @@
-"""Whether one method is better than another, or was lucky with its pairs.
+"""Tests whether one method is better than another, or only by chance.
 
 Two methods are compared pair by pair, with Wilcoxon's signed-rank test (Wilcoxon, Individual
-comparisons by ranking methods, Biometrics Bulletin 1, 1945). Many tests find something by chance
-alone, so the p-values of one metric on one set are corrected together (Holm, A simple sequentially
-rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979).
+comparisons by ranking methods, Biometrics Bulletin 1, 1945). As many tests find differences by
+chance alone, the p-values of one metric on one set are corrected together (Holm, A simple
+sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["Comparison", "compare", "holm"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods in one metric on one set.
+    """A comparison of two methods in one metric on one set.
 
     Attributes:
-        pairs: that both have fused, and for which the metric is a number.
-        difference: the median over pairs of the value of `a` less that of `b`.
-        p: how probable a difference at least so clear is between methods of one kind.
+        pairs: the number of pairs that both have fused with a finite value of the metric.
+        difference: the median over pairs of the value of `a` minus that of `b`.
+        p: the probability of a difference at least this clear between equally good methods.
         corrected: the same after Holm's correction.
     """
 
@@ -45,14 +45,14 @@ class Comparison:
 
     @property
     def better(self) -> str:
-        """The method with the better median, or nothing where it is the same."""
+        """The method that is better in the median, or "" if both are equal."""
         if not self.difference:
             return ""
         return self.a if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else self.b
 
 
 def compare(result: Bench) -> list[Comparison]:
-    """Every two methods, in every metric, on every set."""
+    """Compare every two methods, in every metric, on every set."""
     found = []
     for dataset in result.datasets:
         for metric in known_metrics(task=dataset.task):
@@ -64,7 +64,7 @@ def compare(result: Bench) -> list[Comparison]:
 def holm(values: Sequence[float]) -> list[float]:
     """Holm's correction of p-values.
 
-    The k-th smallest of n times n - k + 1, and never less than one before it.
+    The k-th smallest of n is multiplied by n - k + 1, and is never less than the one before it.
     """
     corrected, least = [0.0] * len(values), 0.0
     for k, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
@@ -74,7 +74,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def _compared(result: Bench, dataset: Dataset, metric: str) -> list[Comparison]:
-    """The methods two by two, p-values corrected together."""
+    """Every two methods in one metric on one set, with p-values corrected together."""
     values = {
         method.name: {
             row.pair.name: row.metrics[metric]

@@ -1,4 +1,4 @@
-"""Which pairs a folder holds, or larger scenes, and of which kind, by its subfolders' names."""
+"""Finds the pairs (or groups of more images) in a folder, and their task by subfolder names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["KINDS", "Dataset", "find_dataset"]
 IR, VISIBLE = ("ir", "infrared", "thermal"), ("vi", "vis", "visible", "rgb")
 MRI = ("mri", "mr")
 
-# Names of the first and of the second subfolder, and the task that follows from them.
+# Names of the first and of the second subfolder, and the task of such pairs.
 KINDS = (
     (IR, VISIBLE, "ir-visible"),
     (("ct",), MRI, "medical"),
@@ -30,10 +30,12 @@ class Dataset:
     """The pairs of a folder.
 
     Attributes:
-        name: of the folder.
-        subfolders: the names of the first source, the second, and more if there are.
-        problems: one line for every file that is in no pair, by its name; of a whole set only,
-            not of its first pairs.
+        name: the name of the folder.
+        task: the task for all pairs, or "auto".
+        subfolders: the names of the subfolders with first sources, second sources, ...
+        pairs: the pairs to fuse.
+        problems: a line for every file that is in no pair, by its name; empty if only some pairs
+            of the set were asked for.
     """
 
     name: str
@@ -50,30 +52,33 @@ def find_dataset(
     limit: int | None = None,
     only: Sequence[str] | None = None,
 ) -> Dataset:
-    """The pairs of a folder: files of one name in two subfolders, or in each of several.
+    """The pairs of a folder: files with the same name in two or more subfolders.
 
     Args:
+        folder: the folder that holds the subfolders.
         subfolders: their names, if they are not among `KINDS`.
-        task: as `Fuser` has it; "auto" follows from the names where they tell.
-        limit: how many pairs to keep.
-        only: names of pairs to keep; those that are of other sets are no mistake.
+        task: as for `Fuser`; "auto" derives it from the names of the subfolders, if known.
+        limit: the most pairs to keep; None keeps all.
+        only: names of pairs to keep; names of pairs of other sets are ignored.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise StorageError(f"there is no folder {folder}")
     names = _subfolders(folder) if subfolders is None else tuple(subfolders)
-    ends = names[0], names[-1]  # over, normal, under are exposures too
+    ends = names[0], names[-1]  # over, normal, under are exposures, too
     found = next((kind for *words, kind in KINDS if _fits(ends, words)), "auto")
     pairing = find_pairs(*(folder / name for name in names))
     missing = "has no partner" if len(names) == 2 else "has no partner in every other folder"
     problems = {f"{p.parent.name}/{p.name}": f"{p} {missing}" for p in pairing.unpaired}
     for name, files in pairing.ambiguous.items():
-        problems[name] = f"several files are called so: {', '.join(map(str, files))}"
+        problems[name] = f"several files have this name: {', '.join(map(str, files))}"
     for path, why in pairing.others.items():
         problems[f"{path.parent.name}/{path.name}"] = f"{path} is left out: {why}"
     if not pairing.pairs:
         others = " and ".join(str(folder / name) for name in names[1:])
-        raise InputError(f"no image of {folder / names[0]} has a partner of its name in {others}")
+        raise InputError(
+            f"no image of {folder / names[0]} has a partner of the same name in {others}"
+        )
     return Dataset(
         folder.resolve().name,
         found if task == "auto" else task,
@@ -97,7 +102,7 @@ def _subfolders(folder: Path) -> tuple[str, str]:
     known = ", ".join(f"{first[0]} + {second[0]}" for first, second, _ in KINDS)
     raise InputError(
         f"{folder}: cannot tell which two of its subfolders ({', '.join(names) or 'none'}) hold "
-        f"the pairs; known are {known}; name others with --subfolders A,B"
+        f"the pairs; known names are {known}; specify others with --subfolders A,B"
     )
 
 

@@ -1,7 +1,7 @@
-"""What is done to sources to see what is undone: seeded, by the pair's name, rounded to 8 bits.
+"""Degrades sources, to test their restoration; seeded by the name of the pair, rounded to 8 bits.
 
-A degradation is said in words: KIND=AMOUNT of all sources, KIND-a=AMOUNT of the first one, and
-several in turn with commas between: "scale-a=4,noise-a=10".
+A degradation is given as text: KIND=AMOUNT for all sources, KIND-a=AMOUNT for the first one, and
+several in turn separated by commas: "scale-a=4,noise-a=10".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIXED = "scale-a=4,stripes-a=4,noise=10"
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that happens: its kind, how much, and to which source; None is to all."""
+    """One step of a degradation: its kind, its amount, and its source; None is all sources."""
 
     kind: str
     amount: float
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Degradation:
-    """What happens to sources, in turn, and what it is called."""
+    """A degradation of sources, in several steps, and its name."""
 
     name: str
     parts: tuple[Part, ...]
@@ -55,15 +55,15 @@ class Degradation:
         return tuple(self._degraded(p, name, k) for k, p in enumerate(pictures))
 
     def of(self, k: int) -> tuple[Part, ...]:
-        """What happens to one source."""
+        """The steps that apply to source k."""
         return tuple(part for part in self.parts if part.of(k))
 
     def amount(self, k: int, kind: str) -> float | None:
-        """How much of one thing happens to a source; None is nothing."""
+        """The amount of one kind for source k; None if it does not occur."""
         return next((part.amount for part in self.of(k) if part.kind == kind), None)
 
     def told(self, seen: Sequence[Picture]) -> list[Observation]:
-        """All that an `Observation` can say of it."""
+        """All that an `Observation` can tell of it, for each source."""
         said = [{part.kind: part.amount for part in self.of(k)} for k in range(len(seen))]
         left = map(noise_left, seen)
         return [Observation(**_told(one, share)) for one, share in zip(said, left, strict=True)]
@@ -80,13 +80,13 @@ class Degradation:
 
 
 def find_degradation(said: str) -> Degradation:
-    """Of the words that say it."""
+    """The degradation that a text specifies, such as "scale-a=4,noise=10" or "mixed"."""
     words = MIXED if said == "mixed" else said
     return Degradation(said, tuple(_part(word.strip()) for word in words.split(",")))
 
 
 def inside(size: Size, share: float | None) -> tuple[slice, slice]:
-    """Rows and columns of a frame in the middle that has this share of a picture."""
+    """Rows and columns of a central frame with this share of the area of a picture."""
     rim = 0.0 if share is None else (1 - math.sqrt(share)) / 2
     top, left = (round(rim * n) for n in size)
     return slice(top, size[0] - top), slice(left, size[1] - left)
@@ -98,7 +98,7 @@ def _part(word: str) -> Part:
     if kind not in KINDS:
         raise unknown("degradation (--degrade)", kind, [*KINDS, "mixed"])
     if len(source) > 1 or source not in ascii_lowercase:
-        raise InputError(f"--degrade {word}: {kind}-a is of the first source, {kind} of all")
+        raise InputError(f"--degrade {word}: {kind}-a is for the first source, {kind} for all")
     try:
         number = a_number(kind, float(amount))
     except ValueError:
@@ -106,13 +106,13 @@ def _part(word: str) -> Part:
     low, high = LIMITS.get(kind, (0.0, 255.0))
     if not low <= number <= high:
         raise InputError(
-            f"--degrade {word}: {kind} is a number from {low:g} to {high:g}, as in {kind}-a=4"
+            f"--degrade {word}: {kind} must be a number from {low:g} to {high:g}, as in {kind}-a=4"
         )
     return Part(kind, number, ascii_lowercase.index(source) if source else None)
 
 
 def noise_left(picture: Picture) -> float:
-    """The share of noise in R, G and B, each with its own, that is left in luminance."""
+    """The share of independent noise in R, G and B that is left in luminance."""
     return math.hypot(*LUMA) if picture.is_color else 1.0
 
 
@@ -187,15 +187,15 @@ def _framed(x: Pixels, share: float, rng: np.random.Generator) -> Pixels:
 
 
 KINDS: dict[str, Callable[[Pixels, float, np.random.Generator], Pixels]] = {
-    "noise": _noisy,  # deviation, in grey levels
-    "rician": _magnitude,  # deviation of both parts
-    "poisson": _photons,  # levels of one photon
-    "scale": _coarser,  # pixels to one, along each side
-    "blur": _blurred,  # deviation of a Gaussian, in pixels
-    "stripes": _striped,  # deviation of the columns' offsets
+    "noise": _noisy,  # standard deviation, in grey levels
+    "rician": _magnitude,  # standard deviation of both parts, in grey levels
+    "poisson": _photons,  # grey levels of one photon
+    "scale": _coarser,  # pixels that become one, along each side
+    "blur": _blurred,  # standard deviation of a Gaussian, in pixels
+    "stripes": _striped,  # standard deviation of the offsets of columns, in grey levels
     "dead": _with_dead,  # share of the pixels
-    "frame": _framed,  # share of the picture that is left
-    "jpeg": _compressed,  # quality
+    "frame": _framed,  # share of the area that is left
+    "jpeg": _compressed,  # quality, 1 to 100
 }
 LIMITS = {
     "scale": (1.0, 64.0),

@@ -1,11 +1,11 @@
-"""What methods make of degraded sources, and how near that is to what they make of clean ones.
+"""Fuses degraded sources, and measures how close the results are to those of clean sources.
 
-    DIR/degraded/WHAT/METHOD/SET/PAIR.png             sources as they are, nothing said
-    DIR/degraded/WHAT/METHOD, told/SET/PAIR.png       with all said that is known of them
+    DIR/degraded/WHAT/METHOD/SET/PAIR.png             without further information
+    DIR/degraded/WHAT/METHOD, told/SET/PAIR.png       with the degradation specified
     DIR/degraded/WHAT/BICUBIC, METHOD/SET/PAIR.png    restored by a classical method first
 
-Measured are PSNR and SSIM (of range 255) of the result against the fusion of the clean pair, whose
-curve of the tone is kept, and of each source, as it was fused, against the clean one.
+Measures are PSNR and SSIM (with data range 255) of the result against the fusion of the clean pair,
+with the same tone curve, and of each source, as it was fused, against the clean source.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Clean", "DegradedWork", "row_name", "ways"]
 
-AS_SEEN, TOLD = "", "told"
-BESIDE = 3  # pixels from a frame to lines that it is compared with
+AS_SEEN, TOLD = "", "told"  # without, and with information about the degradation
+BESIDE = 3  # distance in pixels of the lines beside a frame that it is compared with
 
 
 def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:
-    """What is done before, or said, in each row of a method."""
+    """The rows of a method: without information, with it, and after classical restoration."""
     if method.kind != "ddfm":
         return [AS_SEEN]
     if not baselines:
         return [AS_SEEN, TOLD]
-    from ddfm.bench.first import classical  # and with it torch
+    from ddfm.bench.first import classical  # imports torch
 
     return [AS_SEEN, TOLD, *classical(what)]
 
 
 def row_name(method: str, way: str) -> str:
-    """What a row, and its folder, is called."""
+    """The name of a row, and of its folder."""
     if way == AS_SEEN:
         return method
     return f"{method}, {way}" if way == TOLD else f"{way}, {method}"
@@ -60,13 +60,13 @@ def row_name(method: str, way: str) -> str:
 
 @dataclass(frozen=True)
 class Clean:
-    """The fusions of clean pairs by one method: files and their digests, and curves by name."""
+    """The fusions of clean pairs by one method: files with digests, and tone curves, by pair."""
 
     files: dict[str, tuple[Path, str]]
     curves: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def curve(self, fuser: Fuser, pictures: Pictures, name: str) -> dict[str, Any]:
-        """The tone of a clean pair, as options; found when it is needed."""
+        """The tone curve of a clean pair, as options; computed on demand."""
         if name not in self.curves:
             self.curves[name] = dict(fuser(*pictures, progress=False).chosen)
         return self.curves[name]
@@ -74,7 +74,7 @@ class Clean:
 
 @dataclass(frozen=True)
 class DegradedWork(Work):
-    """What one method does with each pair after one degradation, in one way."""
+    """How one method fuses each pair after one degradation, in one way (see `ways`)."""
 
     method: Fuse
     settings: Entry
@@ -145,13 +145,13 @@ class DegradedWork(Work):
 
 
 def _rim(plane: np.ndarray, frame: tuple[slice, slice]) -> float:
-    """How much more levels jump along the borders of a frame than they do beside them."""
+    """How much larger the steps across the border of a frame are than those beside it."""
     on, before, after = (_jumps(plane, frame, shift) for shift in (0, -BESIDE, BESIDE))
     return on - (before + after) / 2
 
 
 def _jumps(plane: np.ndarray, frame: tuple[slice, slice], shift: int) -> float:
-    """Across four lines, so many pixels within the frame, or outside of it."""
+    """The mean step across four lines, moved by `shift` pixels from the sides of the frame."""
     rows, columns = frame
     x = plane.astype(float)
     across = [x[rows, k] - x[rows, k - 1] for k in (columns.start + shift, columns.stop - shift)]

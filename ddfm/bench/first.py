@@ -1,4 +1,4 @@
-"""Classical methods by which a degraded source may be restored before it is fused."""
+"""Classical methods that restore a degraded source before it is fused, for comparison."""
 
 from __future__ import annotations
 
@@ -27,9 +27,15 @@ Plane = np.ndarray  # (H, W), levels from 0 to 255
 
 @dataclass(frozen=True)
 class Source:
-    """A degraded source: what happened to it, the size it had, and a picture beside it.
+    """A degraded source.
 
-    `share` of the noise in its channels is left in luminance.
+    Attributes:
+        y: its luminance.
+        size: the size before the degradation.
+        what: the degradation.
+        k: the index of the source.
+        beside: the luminance of another source, of this size.
+        share: the share of the noise in its channels that is left in luminance.
     """
 
     y: Plane
@@ -44,7 +50,7 @@ class Source:
 
     @property
     def noise(self) -> float:
-        """Deviation of the noise, in levels of 255."""
+        """The standard deviation of the noise in luminance, in levels of 255."""
         photons = (self.amount("poisson") or 0.0) * float(self.y.mean())
         return self.share * (self.amount("noise") or self.amount("rician") or photons**0.5)
 
@@ -53,7 +59,7 @@ Method = Callable[[Source], Plane]
 
 
 def classical(what: Degradation) -> list[str]:
-    """The methods that there are for one of the things that happen."""
+    """The names of the methods that undo one of the steps of a degradation."""
     kinds = {part.kind for part in what.parts}
     return [name for name, (of, _) in METHODS.items() if kinds & set(of)]
 
@@ -61,7 +67,7 @@ def classical(what: Degradation) -> list[str]:
 def restored_by(
     name: str, what: Degradation, seen: tuple[Picture, ...], sizes: list[tuple[int, int]]
 ) -> tuple[Picture, ...]:
-    """All degraded sources by one method, those of another size bicubically where it is not its."""
+    """All sources restored by one method; those it is not for are only enlarged bicubically."""
     of, method = METHODS[name]
     done = []
     for k, (picture, size) in enumerate(zip(seen, sizes, strict=True)):
@@ -85,7 +91,7 @@ def _bicubic(source: Source) -> Plane:
 
 
 def _back_projection(source: Source) -> Plane:
-    """Irani and Peleg 1991: what the average of the estimate leaves of y, enlarged and added."""
+    """Irani and Peleg 1991: adds the enlarged difference between y and the averaged estimate."""
     low = _tensor(source.y)
     average = AreaAverage(source.size, source.y.shape)
     x = _enlarged(low, source.size)
@@ -95,7 +101,7 @@ def _back_projection(source: Source) -> Plane:
 
 
 def _variation(grain: float) -> Method:
-    """Total variation, of pixels or, with a grain, of their surroundings (sTV)."""
+    """Total variation of pixels, or, with a grain, of their neighbourhoods (sTV)."""
 
     def solved(source: Source) -> Plane:
         y, blur = source.y, source.amount("blur")
@@ -105,7 +111,7 @@ def _variation(grain: float) -> Method:
         parts += [] if blur is None else [GaussianBlur(blur)]
         operator, low = Chain(tuple(parts)), _tensor(y)
         x = _enlarged(low, source.size)
-        # Found by trying: of noise alone, of the deviation; of a blur, a twenty-fifth of that.
+        # Determined by experiment: proportional to the noise, and 0.04 times that for a blur.
         lam = 2 / 255 * source.noise * (1.0 if blur is None else 0.04) * y.size / x.numel()
         lam = max(lam, 3e-4)
         for _ in range(6):
@@ -125,7 +131,7 @@ def _variation(grain: float) -> Method:
 
 
 def _wiener(source: Source) -> Plane:
-    """Wiener's filter, with the noise found and a spectrum that falls as that of pictures."""
+    """The Wiener filter, with estimated noise and a spectrum that falls like that of pictures."""
     blur = source.amount("blur") or 0.0
     wide = np.pad(source.y, 32, mode="symmetric")
     fy, fx = np.meshgrid(*(np.fft.fftfreq(n) for n in wide.shape), indexing="ij")
@@ -137,7 +143,7 @@ def _wiener(source: Source) -> Plane:
 
 
 def _row_median(source: Source) -> Plane:
-    """Medians of columns, without what is smooth of them."""
+    """Subtracts the medians of columns, except for their smooth part."""
     medians = np.median(source.y, axis=0)
     return source.y - (medians - ndimage.median_filter(medians, 15, mode="reflect"))
 
@@ -147,7 +153,7 @@ def _median(source: Source) -> Plane:
 
 
 def _copied(source: Source) -> Plane:
-    """The other source around the frame."""
+    """Fills the surroundings of the frame with the other source."""
     within = inside(source.size, source.amount("frame"))
     x = source.beside.copy()
     x[within] = _as_wide(source.y, source.size)[within]
@@ -167,7 +173,7 @@ def _has_bm3d() -> bool:
 
 
 def _as_wide(plane: Plane, size: tuple[int, int]) -> Plane:
-    """Bicubically, if it is not of this size."""
+    """The plane at this size, enlarged bicubically if needed."""
     return plane if plane.shape == size else _plane(_enlarged(_tensor(plane), size))
 
 

@@ -1,4 +1,4 @@
-"""What fuses: settings of `Fuser`, cheap baselines, and results that others have made."""
+"""The methods to compare: settings of `Fuser`, simple baselines, and results made elsewhere."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = [
     "warm_up",
 ]
 
-Fuse = Callable[..., Picture]  # of two pictures, or more
+Fuse = Callable[..., Picture]  # takes two or more pictures
 
 KEYWORDS = ("prior", "device", "dtype", "head", *(each.name for each in fields(FusionConfig)))
 
 
 @dataclass(frozen=True)
 class ByFuser:
-    """What a `Fuser` makes of pictures; it is loaded once there is something to fuse."""
+    """Fuses pictures with a `Fuser`, which is loaded when it is first needed."""
 
     load: Callable[[], Fuser]
 
@@ -52,7 +52,7 @@ class ByFuser:
 
 
 def warm_up(fuse: Fuse) -> None:
-    """Loads all that it fuses with, that the seconds of the first pair are like those of others."""
+    """Loads everything needed, so that the first pair takes no longer than the others."""
     if isinstance(fuse, ByFuser):
         fuse.load()
     else:
@@ -61,26 +61,28 @@ def warm_up(fuse: Fuse) -> None:
 
 @dataclass
 class Method:
-    """Something that has a row in the table.
+    """A method, with a row in the tables.
 
     Attributes:
+        name: the name of the row.
         kind: "ddfm", "baseline" or "folder".
-        make: for a task and a number of sources, what fuses them, and with which settings.
-        folder: where the results lie that others have made.
+        make: returns, for a task and a number of sources, what fuses them, and the settings.
+        folder: the folder with results made elsewhere.
+        settings: the settings that were used, by set.
     """
 
     name: str
     kind: str
     make: Callable[[str, int], tuple[Fuse, dict[str, Any]]] | None = None
     folder: Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)  # by set, as they were used
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
-        """All files that others have made."""
+        """All files of results made elsewhere."""
         return [p for p in self.folder.rglob("*") if p.is_file()] if self.folder else []
 
     def result(self, dataset: str, name: str) -> Path:
-        """The file in which another method's result of a pair is."""
+        """The file of a result made elsewhere, by its set and pair."""
         if self.folder is None:
             raise InputError(f"{self.name} has no folder of results")
         inside = self.folder / dataset
@@ -88,19 +90,19 @@ class Method:
         for path in image_files(folder):
             if path.stem == name:
                 return path
-        raise InputError(f"{folder} holds no result called {name}")
+        raise InputError(f"{folder} holds no result named {name}")
 
 
 def configured(name: str, settings: dict[str, Any]) -> Method:
-    """`Fuser` with these keywords. A task given there goes before that of the set."""
+    """`Fuser` with these keywords; a task among them overrides that of the set."""
     for key in settings:
         if key not in KEYWORDS:
             raise unknown(f"setting (configuration {name})", key, KEYWORDS)
-    given: dict[str, Any] = {"look": False} | dict(settings)  # sets are taken as they are
+    given: dict[str, Any] = {"look": False} | dict(settings)  # misalignment is not checked
 
     @cache
     def prior() -> Any:
-        """Where every fuser wants it, so that none of them needs a copy."""
+        """The prior, loaded once on its device, so that fusers share it."""
         from ddfm.priors import load_prior
 
         where = {"device": given.get("device", "auto"), "dtype": given.get("dtype", "auto")}
@@ -124,19 +126,19 @@ def read_configs(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a TOML file: keywords of `Fuser` by the name of the configuration."""
     tables = toml_table(path)
     if not tables or not all(isinstance(table, dict) for table in tables.values()):
-        raise InputError(f"{path}: give a table per configuration, such as [fast] steps = 3")
+        raise InputError(f"{path}: give one table per configuration, such as [fast] steps = 3")
     return tables
 
 
 def from_folder(name: str, folder: Path) -> Method:
-    """Results of another method: FOLDER/SET/PAIR.png, or FOLDER/PAIR.png."""
+    """A method made elsewhere, with results FOLDER/SET/PAIR.png or FOLDER/PAIR.png."""
     if not folder.is_dir():
         raise StorageError(f"there is no folder {folder} with the results of {name}")
     return Method(name, "folder", folder=folder)
 
 
 def baseline(name: str) -> Method:
-    """A baseline by its name in `BASELINES`: on luminance, with colour as all results have it."""
+    """A baseline of `BASELINES`, on luminance; colour is added as in all results."""
     if name not in BASELINES:
         raise unknown("baseline", name, BASELINES)
 

@@ -1,4 +1,4 @@
-"""The pairs of a set, fused by one method, and what is measured of them, kept in a manifest."""
+"""Fuses the pairs of a set by one method, and keeps what is measured in a manifest."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ Pictures = tuple[Picture, ...]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured of a result, and all that its values depend on beside the pictures."""
+    """Measures a result; `how` is everything the values depend on besides the pictures."""
 
     how: Entry
     values: Callable[[Path, Pictures], dict[str, float]]
 
     def entry(self, file: Path, sources: Pictures) -> Entry:
-        """For the manifest."""
+        """The measured values, for the manifest."""
         return {"measured": self.how} | as_metrics(self.values(file, sources))
 
 
 def as_metrics(values: dict[str, float]) -> Entry:
-    """For a manifest. JSON has no infinite PSNR, and no share of no targets."""
+    """Metrics for a manifest. JSON has neither an infinite PSNR nor NaN, so these become text."""
     finite = {name: v if math.isfinite(v) else str(v) for name, v in values.items()}
     return {"metrics": finite}
 
 
 def metrics_of(entry: Entry) -> dict[str, float]:
-    """As `as_metrics` has put them into a manifest."""
+    """The metrics in an entry that `as_metrics` made."""
     return {name: float(value) for name, value in entry["metrics"].items()}
 
 
 def against_sources(task: str, ssim_range: float) -> Measure:
-    """All metrics of a fusion, by its sources."""
+    """A `Measure` of all metrics of a fusion against its sources."""
 
     def values(file: Path, sources: Pictures) -> dict[str, float]:
         greys = [as_grey(picture) for picture in (read_image(file), *sources)]
@@ -66,11 +66,12 @@ def against_sources(task: str, ssim_range: float) -> Measure:
 
 @dataclass(frozen=True)
 class PairWork(Work):
-    """What one method does with each pair.
+    """How one method fuses each pair.
 
     Attributes:
-        settings: all that its results depend on beside the sources.
-        measure: of a result.
+        method: what fuses.
+        settings: everything its results depend on besides the sources.
+        measure: what is measured of a result.
     """
 
     method: Fuse
@@ -93,12 +94,12 @@ class PairWork(Work):
     def save(self, made: tuple[Picture, Pictures], path: Path) -> Entry:
         fused, sources = made
         write_image(path, fused.pixels, replace(fused, range=None), None)
-        with suppress(DdfmError):  # what cannot be measured is a result all the same
+        with suppress(DdfmError):  # a result that cannot be measured is still a result
             return self.measure.entry(path, sources)
         return {}
 
     def found(self, item: Item, manifest: Manifest) -> Entry:
-        """The line of a result, which is measured again if it was measured differently."""
+        """The entry of a result, which is measured again if it was measured differently."""
         entry, how = manifest.entries[item.output], self.measure.how
         if entry.get("measured") != as_json(how) or not _is_whole(entry.get("metrics")):
             values = self.measure.entry(manifest.folder / item.output, self.sources(item))
@@ -107,16 +108,16 @@ class PairWork(Work):
 
 
 class MeasuredWork(Work, Protocol):
-    """A work whose results are measured as they are saved."""
+    """A work whose results are measured when they are saved."""
 
     def noted(self, pairs: Sequence[Pair]) -> list[Entry]:
-        """What the manifest may say of settings."""
+        """The settings that existing results of these pairs may have."""
 
     def save(self, made: Any, path: Path) -> Entry:
-        """Writes a result; what is returned is noted."""
+        """Writes a result; returns what to add to its entry."""
 
     def found(self, item: Item, manifest: Manifest) -> Entry:
-        """The line of a result that is there."""
+        """The entry of an existing result."""
 
 
 def fuse_pairs(
@@ -127,16 +128,16 @@ def fuse_pairs(
     bar: tqdm[Any],
     shard: Shard | None,
 ) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Fuses pairs. Returns their lines in the manifest, and why others failed.
+    """Fuses pairs. Returns their entries in the manifest, and the reasons why others failed.
 
-    Metrics are in the lines; what was measured before in the same way is not measured again.
+    The entries hold the metrics; what was measured before in the same way is not measured again.
     """
     entries, failed = {}, {}
     items = [Item(f"{p.name}.png", [KnownFile(file) for file in p.files], p) for p in pairs]
     with Manifest(folder, shard) as manifest:
         check_outputs(manifest, items)
         sink = FolderSink(manifest, work.noted(pairs), work.save, verify)
-        # Seconds are those of the method alone.
+        # One thing at a time, so that seconds are those of the method alone.
         summary = run(items, work, sink, stop=False, bar=bar, engine=InTurn())
         for item, outcome in zip(items, summary.outcomes, strict=True):
             name = item.given.name
@@ -150,7 +151,7 @@ def fuse_pairs(
 
 
 def _is_whole(metrics: Any) -> bool:
-    """Whether these are metrics; a manifest may be damaged."""
+    """Whether these are valid metrics; a manifest may be damaged."""
     return isinstance(metrics, dict) and all(
         isinstance(v, (float, int, str)) for v in metrics.values()
     )

@@ -1,4 +1,4 @@
-"""Plots of a benchmark as SVG: how the pairs of a set are spread, for each metric and for time."""
+"""Plots of a benchmark as SVG: the distribution over pairs of each metric and of the seconds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ddfm.storage.noted import write_noted
 __all__ = ["plot_names", "plots", "write_plots"]
 
 COLORS = ("#0b6bcb", "#d1480f", "#2e7d32", "#7b3fa0", "#a8811a", "#c2185b", "#00838f", "#5d4037")
-LEFT, WIDTH, TOP, LINE, BOTTOM = 120, 360, 22, 16, 16  # pixels
-LONGEST = 18  # characters of a method's name
+LEFT, WIDTH, TOP, LINE, BOTTOM = 120, 360, 22, 16, 16  # layout, in pixels
+LONGEST = 18  # characters shown of the name of a method
 
 
 class Spread(NamedTuple):
-    """What one method reached in one metric: by pair, and on the whole."""
+    """The values of one method in one metric: by pair, and their mean."""
 
     pairs: dict[str, float]
     mean: float
@@ -35,7 +35,7 @@ def write_plots(result: Bench, folder: Path) -> None:
 
 
 def plot_names(dataset: Dataset) -> list[str]:
-    """The files that there may be for a set."""
+    """The names of all files that may be written for a set."""
     return [f"{name}.svg" for name in _shown(dataset)]
 
 
@@ -44,7 +44,7 @@ def _shown(dataset: Dataset) -> list[str]:
 
 
 def plots(dataset: Dataset, result: Bench) -> dict[str, str]:
-    """By the names of the metrics; those without any value are left out."""
+    """The plots of a set as SVG, by metric; metrics without any value are left out."""
     rows = {method.name: result.of(method, dataset) for method in result.methods}
     drawn = {}
     for name in _shown(dataset):
@@ -65,7 +65,7 @@ def _spread(name: str, rows: list[Row]) -> Spread:
 
 
 def _plot(title: str, spreads: Mapping[str, Spread]) -> str:
-    """A dot per pair and a bar at the mean, a line per method."""
+    """One line per method, with a dot per pair and a bar at the mean."""
     every = [value for spread in spreads.values() for value in spread.pairs.values()]
     low, high = min(every), max(every)
     span = (high - low) or 1.0

@@ -1,4 +1,4 @@
-"""One page with everything in it: pictures, tables, plots, settings. No server, no other file."""
+"""The report: one page with images, tables, plots and settings, which needs no other file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from ddfm.version import __version__
 
 __all__ = ["write_report"]
 
-CHANCE = 0.05
-WEBP_QUALITY = 92  # full size, and a page of all sets that a browser still opens
+CHANCE = 0.05  # corrected p-values below it are reported
+WEBP_QUALITY = 92  # at full size, a page of all sets still opens in a browser
 
 
 def write_report(result: Bench, path: Path) -> None:
-    """Writes the page."""
+    """Writes the report."""
     summary, comparisons = summarise(result), compare(result)
     parts = [_failures(result), _viewer(result)]
     for dataset in result.datasets:
@@ -48,24 +48,25 @@ def write_report(result: Bench, path: Path) -> None:
     parts.append(_settings(result))
     filled = {"body": "\n".join(parts), "pictures": _script(_pictures(result))}
     template = resources.files("ddfm.bench").joinpath("report.html").read_text("utf-8")
-    # In one pass, so that no name of a pair is taken for a place of the template.
+    # In one pass, so that no name of a pair is taken for a placeholder.
     page = re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], template)
     write_noted(path, page)
 
 
 def _table(dataset: Dataset, summary: dict[str, dict[str, Any]], result: Bench) -> str:
-    """Means over pairs, the best of those measured here in bold; below them what is published."""
+    """Means over pairs, the best measured ones in bold; below them, published values."""
     table = means(dataset, summary)
     return (
-        f"<p>{_text(dataset.task)}; means over pairs, of targets and lights over all of them. "
-        f"SSIM with data range {result.ssim_range:g}. Bold: the best, underlined: the second best. "
-        "A click on a head sorts; published rows (in italics) are of the full test set, as printed."
-        f"</p>{_sortable(table, published(dataset))}"
+        f"<p>Task: {_text(dataset.task)}. Values are means over pairs; those of targets and lights "
+        "are over all targets and lights of the set. SSIM has data range "
+        f"{result.ssim_range:g}. Bold is the best value, underlined the second best. Click a "
+        "column head to sort. Published rows (in italics) are quoted from papers, for the full "
+        f"test set.</p>{_sortable(table, published(dataset))}"
     )
 
 
 def _sortable(table: Table, printed: Sequence[dict[str, Any]] = ()) -> str:
-    """A table, below whose rows stand those that are `quoted` from what was printed."""
+    """A table as HTML; its `quoted` rows, whose names are in `printed`, come last."""
     heads = "".join(f"<th>{_text(c.name)} {c.arrow}</th>" for c in table.columns)
     lines = [f"<tr><th>{_text(name)}</th>" for name, _ in table.rows]
     lines += [
@@ -86,12 +87,12 @@ def _sortable(table: Table, printed: Sequence[dict[str, Any]] = ()) -> str:
 
 
 def _differences(dataset: Dataset, comparisons: Sequence[Comparison]) -> str:
-    """Which differences are more than chance."""
+    """The differences between methods that are statistically significant."""
     clear: dict[str, list[str]] = defaultdict(list)
     for c in comparisons:
         if c.dataset == dataset.name and c.corrected < CHANCE and c.better:
             other = c.b if c.better == c.a else c.a
-            clear[c.metric].append(f"{c.better} before {other} (p {c.corrected:.2g})")
+            clear[c.metric].append(f"{c.better} better than {other} (p = {c.corrected:.2g})")
     if not clear:
         return ""
     lines = "".join(
@@ -99,34 +100,35 @@ def _differences(dataset: Dataset, comparisons: Sequence[Comparison]) -> str:
         for metric, some in clear.items()
     )
     return (
-        "<details><summary>Differences that are more than chance</summary><p>Pair by pair, "
-        f"Wilcoxon's signed-rank test, p below {CHANCE} after Holm's correction for all pairs of "
-        f"methods. All of them are in comparisons.csv.</p><table class=clear>{lines}</table>"
+        "<details><summary>Significant differences</summary><p>Wilcoxon's signed-rank test, pair "
+        f"by pair; p is below {CHANCE} after Holm's correction for all pairs of methods. All "
+        f"comparisons are in comparisons.csv.</p><table class=clear>{lines}</table>"
         "</details>"
     )
 
 
 def _degraded(table: Table) -> str:
-    """How near the fusion of degraded sources comes to that of clean ones."""
+    """How close fusions of degraded sources are to those of clean ones."""
     return (
-        f"<h3>{_text(table.caption)}</h3><p>Of the fusion, against that of clean sources by the "
-        "same method, with the curve of its tone; a and b: of the sources as they were fused, "
-        "against clean ones (SSIM with data range 255). told: with all said that was done.</p>"
+        f"<h3>{_text(table.caption)}</h3><p>PSNR and SSIM compare the fusion with that of clean "
+        "sources by the same method, with the same tone curve; those of a and b compare the "
+        "sources, as they were fused, with the clean ones (SSIM has data range 255). In rows with "
+        "“told”, the degradation was specified.</p>"
         f"{_sortable(table)}"
     )
 
 
 def _plots(dataset: Dataset, result: Bench) -> str:
-    """How the pairs are spread."""
+    """The distributions over pairs."""
     return (
-        "<details open><summary>Distributions: a dot per pair, a bar at the mean</summary>"
+        "<details open><summary>Distributions: one dot per pair, a bar at the mean</summary>"
         f"<div class=plots>{''.join(plots(dataset, result).values())}</div></details>"
     )
 
 
 def _viewer(result: Bench) -> str:
     return (
-        "<h2>Pictures</h2><div id=viewer>"
+        "<h2>Images</h2><div id=viewer>"
         "<p><label>pair <select id=pair></select></label> "
         "<label>left <select id=left></select></label> "
         "<label>right <select id=right></select></label> "
@@ -134,8 +136,8 @@ def _viewer(result: Bench) -> str:
         "</select></label></p>"
         "<div class=wide><div id=stage><img id=under alt=right><img id=over alt=left>"
         "<div id=edge></div></div></div>"
-        "<p class=hint>Move over the picture to wipe between left and right. Below: all of this "
-        "pair; a click puts one on the right.</p><div id=strip></div></div>"
+        "<p class=hint>Move the pointer over the image to wipe between left and right. Below are "
+        "all images of this pair; click one to show it on the right.</p><div id=strip></div></div>"
         if result.rows
         else ""
     )
@@ -180,8 +182,8 @@ def _settings(result: Bench) -> str:
     )
     return (
         f"<h2>Settings</h2>{blocks}<h2>Versions</h2><table>{lines}</table>"
-        "<p class=hint>Pictures on this page are WebP of high quality at full size; the files "
-        "measured lie in the folder <code>fused</code> beside it.</p>"
+        "<p class=hint>Images on this page are high-quality WebP at full size; the measured files "
+        "are in the folder <code>fused</code> beside it.</p>"
     )
 
 
@@ -193,7 +195,7 @@ def _failures(result: Bench) -> str:
         for failure in result.failures
     )
     return (
-        f"<h2>Failed, or in no pair: {len(result.failures)}</h2>"
+        f"<h2>Failed, or without a partner: {len(result.failures)}</h2>"
         "<table class=failed><thead><tr><th>method</th>"
         f"<th>set</th><th>pair</th><th>reason</th></tr></thead><tbody>{lines}</tbody></table>"
     )
@@ -211,5 +213,5 @@ def _text(value: object) -> str:
 
 
 def _script(value: object) -> str:
-    """JSON that no name in it can break out of."""
+    """JSON for a script element, which no name in it can close."""
     return json.dumps(value).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""What a benchmark has found, and its summary: read by whatever writes tables, pages and sheets."""
+"""The results of a benchmark and their summary, from which tables, page and sheets are written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Bench", "Row", "summarise"]
 
 @dataclass(frozen=True)
 class Row:
-    """A pair as one method fused it; `degraded` has its values by what was done, and the way."""
+    """A pair fused by one method; `degraded` holds values by degradation and way."""
 
     method: str
     dataset: str
@@ -32,26 +32,26 @@ class Row:
 
 @dataclass
 class Bench:
-    """All results, and what failed: (method, set, pair, reason).
+    """All results, and failures as (method, set, pair, reason).
 
-    Files that are in no pair are there too, with an empty name for the method.
+    Failures include files that are in no pair, with an empty name of the method.
     """
 
     datasets: list[Dataset]
     methods: list[Method]
     ssim_range: float
     degradations: tuple[Degradation, ...]
-    classical: bool = False  # whether degraded sources are fused after classical methods, too
+    classical: bool = False  # whether degraded sources are also fused after classical restoration
     rows: list[Row] = field(default_factory=list)
     failures: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether every pair could be fused and measured. Files in no pair are no pair."""
+        """Whether every pair was fused and measured. Files in no pair do not count."""
         return not any(method for method, *_ in self.failures)
 
     def of(self, method: Method, dataset: Dataset) -> list[Row]:
-        """What one method made of one set."""
+        """The rows of one method on one set."""
         return [r for r in self.rows if (r.method, r.dataset) == (method.name, dataset.name)]
 
     def resize_of(self, dataset: str) -> str:
@@ -63,7 +63,7 @@ class Bench:
 def summarise(result: Bench) -> dict[str, dict[str, Any]]:
     """{method: {set: {"pairs": n, "seconds_per_pair": s, "metrics": {name: mean}}}}.
 
-    None where JSON has no number for it.
+    Values that JSON cannot hold are None.
     """
     summary: dict[str, dict[str, Any]] = {m.name: {} for m in result.methods}
     for method in result.methods:
@@ -89,7 +89,7 @@ def _entry(dataset: Dataset, rows: Sequence[Row], all_of: Sequence[Degradation])
 
 
 def _ways(of_pairs: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float | None]]:
-    """Means over pairs of what came out in each way."""
+    """The means over pairs, for each way."""
     names = dict.fromkeys(way for ways in of_pairs for way in ways)
     return {
         way: {"pairs": len(some)} | for_json(pooled(some))

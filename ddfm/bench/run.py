@@ -1,11 +1,10 @@
-"""Fuses and measures with every method on every pair of every set; skips what is done.
+"""Fuses and measures every pair of every set with every method; skips what is done.
 
     DIR/fused/METHOD/SET/PAIR.png            results, with a manifest of settings and metrics
     DIR/degraded/WHAT/METHOD/SET/PAIR.png    results of degraded sources, see `degraded`
     DIR/report.html, sheets/, plots/, and the tables of `ddfm.bench.tables`
 
-Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 unless told
-otherwise.
+Metrics are those of 8-bit grey images, means are over pairs, and SSIM has data range 2 by default.
 """
 
 from __future__ import annotations
@@ -62,21 +61,25 @@ def bench(
     """Runs all methods on all sets, and writes tables, report, plots and contact sheets into `out`.
 
     Args:
-        degrade: what is done to sources to see what is undone.
-        classical: whether degraded sources are fused after classical methods, too.
-        columns: the metrics of the tables for papers.
-        shard: the part of the pairs that this process fuses and measures, while others do theirs;
-            the report is written by a run without, which finds all done.
-        verify: whether what was done before is known by what is in the files, where their sizes and
-            the times of their last change would do.
-        progress: a bar; None shows one on a terminal.
-        lines: whether, where there is no terminal, each pair that is done is a line.
+        datasets: the sets of pairs.
+        methods: the methods to compare.
+        out: the folder for everything that is written.
+        ssim_range: the data range of SSIM.
+        degrade: degradations of the sources, after which they are fused as well.
+        classical: whether degraded sources are also fused after classical restoration.
+        columns: the metrics of the tables for papers; None is those usual in papers.
+        verify: whether to compare the contents of files, not just sizes and times, to recognise
+            finished work.
+        shard: the part of the pairs that this process fuses and measures while others do the rest;
+            a run without it then finds everything done, and writes the report.
+        progress: whether to show a progress bar; None shows one on a terminal.
+        lines: whether to print a line for each finished pair where there is no terminal.
     """
     columns = columns and known_metrics(columns)
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    whats = tuple({what.name: what for what in degrade}.values())  # each once
+    whats = tuple({what.name: what for what in degrade}.values())  # without repetitions
     if shard is not None:
         datasets = [_part(dataset, shard) for dataset in datasets]
         methods = [method for method in methods if method.make is not None]
@@ -106,7 +109,7 @@ def _part(dataset: Dataset, shard: Shard) -> Dataset:
 
 
 def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
-    """What fuses, by method and set; made before all work, so that a wrong setting costs none."""
+    """What fuses, by method and set; made first, so that wrong settings fail before any work."""
     made: dict[tuple[str, str], Fuse] = {}
     for method in result.methods:
         for dataset in result.datasets:
@@ -120,7 +123,7 @@ def _made(result: Bench) -> dict[tuple[str, str], Fuse]:
 
 @dataclass(frozen=True)
 class _Run:
-    """A benchmark as it is run: what is found goes into `result`, what is fused below `out`."""
+    """Runs a benchmark: values go into `result`, fused images into folders below `out`."""
 
     result: Bench
     out: Path
@@ -130,12 +133,12 @@ class _Run:
 
     @property
     def total(self) -> int:
-        """How many pairs are fused, or measured, in all."""
+        """How many fusions and measurements there are in all, for the progress bar."""
         pairs = sum(len(dataset.pairs) for dataset in self.result.datasets)
         return pairs * sum(1 + len(self._rows(method)) for method in self.result.methods)
 
     def check_outputs(self) -> None:
-        """Raise if a file of the run would replace a source, or a file that ddfm did not write."""
+        """Raise if an output would replace a source, or a file that ddfm did not write."""
         make_folder(self.out)
         for name in (*TABLES, REPORT):
             check_noted(self.out / name)
@@ -152,7 +155,7 @@ class _Run:
                         check_no_source(folder / f"{pair.name}.png")
 
     def all_sets(self, bar: tqdm[Any]) -> None:
-        """All methods on all sets."""
+        """Runs all methods on all sets."""
         for method in self.result.methods:
             for dataset in self.result.datasets:
                 bar.set_description(printable(f"{method.name}, {dataset.name}"))
@@ -163,7 +166,7 @@ class _Run:
                     self._fuse_set(method, dataset, fuse, bar)
 
     def _fuse_set(self, method: Method, dataset: Dataset, fuse: Fuse, bar: tqdm[Any]) -> None:
-        """One method on one set: clean sources, then degraded ones of the pairs that worked."""
+        """Runs one method on one set: clean sources, then, if they succeed, degraded ones."""
         settings = self._settings(method, dataset)
         work = PairWork(fuse, settings, against_sources(dataset.task, self.result.ssim_range))
         folder = self._clean_folder(method, dataset)
@@ -188,7 +191,7 @@ class _Run:
                 self.result.rows.append(Row(*row, metrics_of(entry), degraded[pair.name]))
 
     def _measure_others(self, method: Method, dataset: Dataset, bar: tqdm[Any]) -> None:
-        """Measures the results of another method on a set."""
+        """Measures results made elsewhere on a set."""
         resize = self._settings(method, dataset)["resize"]
         measure = against_sources(dataset.task, self.result.ssim_range)
         for pair in dataset.pairs:
@@ -202,12 +205,12 @@ class _Run:
             bar.update()
 
     def _settings(self, method: Method, dataset: Dataset) -> Entry:
-        """A baseline, or another method, takes sources of the size that those beside it take."""
+        """The settings of a method; if it has none, sources are resized as for the others."""
         resize = {"resize": self.result.resize_of(dataset.name)}
         return resize | method.settings.get(dataset.name, {})
 
     def _rows(self, method: Method) -> list[tuple[Degradation, str]]:
-        """Each degradation, and what is done before, or said."""
+        """Each degradation with each way to fuse after it (see `ways`)."""
         if method.make is None:
             return []
         classical = self.result.classical
@@ -223,16 +226,19 @@ class _Run:
 
 
 def _values(entry: Entry, folder: Path) -> dict[str, float]:
-    """What a manifest has of a degraded pair, with its seconds."""
+    """The metrics and seconds of a degraded pair, from its entry."""
     try:
         return metrics_of(entry) | {"seconds": entry["seconds"]}
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{folder}: remove it, its manifest is damaged") from None
+        raise InputError(f"{folder}: its manifest is damaged; remove this folder") from None
 
 
 def _check_names(kind: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two of one name: {kind} {name}; rename one")
+            raise InputError(f"two {kind}s have the same name, {name}; rename one")
         if not name or name in (".", "..") or "/" in name or "\\" in name:
-            raise InputError(f"{kind} {name!r}: a name becomes a folder, so it has no slashes")
+            raise InputError(
+                f"{kind} {name!r}: the name is used for a folder, so it must not be empty or have "
+                "slashes"
+            )

@@ -1,7 +1,8 @@
-"""Contact sheets: the best and the worst pairs of each set, to look at where a mean tells nothing.
+"""Contact sheets of the best and the worst pairs of each set, since means hide single failures.
 
-Pairs are ranked by Qabf, VIF and SSIM, which compare a result with its sources; EN and SD say more
-of the scene than of its fusion. The ranks are averaged, for the three do not share a scale.
+Pairs are ranked by Qabf, VIF and SSIM, which compare a result with its sources; EN and SD depend
+more on the scene than on its fusion. The ranks are averaged, since the three metrics have different
+scales.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from ddfm.storage.files import make_folder
 __all__ = ["ranked", "write_sheets"]
 
 RANKED_BY = ("Qabf", "VIF", "SSIM")
-EACH = 3  # pairs from either end
-HEIGHT, CAPTION, GAP = 240, 18, 4
+EACH = 3  # number of best, and of worst, pairs
+HEIGHT, CAPTION, GAP = 240, 18, 4  # of a row of images, in pixels
 
 
 def write_sheets(result: Bench, folder: Path) -> None:
@@ -39,7 +40,7 @@ def write_sheets(result: Bench, folder: Path) -> None:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """From best to worst."""
+    """The rows from best to worst."""
     values = np.array([[row.metrics[name] for name in RANKED_BY] for row in rows])
     ranks = values.argsort(axis=0).argsort(axis=0).mean(axis=1)
     return [rows[k] for k in np.argsort(-ranks, kind="stable")]
@@ -59,7 +60,7 @@ def _sheet(rows: Sequence[Row], resize: str) -> Image.Image:
 
 
 def _strip(title: str, row: Row, resize: str) -> Image.Image:
-    """Sources and result of a pair, below its name and its figures."""
+    """The sources and the result of a pair, with its name and metrics above."""
     pictures = (*read_sources(row.pair.files, resize), read_image(row.file))
     panels = [_panel(Image.fromarray(eight_bit(picture))) for picture in pictures]
     width = sum(panel.width + GAP for panel in panels)

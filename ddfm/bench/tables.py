@@ -1,11 +1,11 @@
 """The tables of a benchmark as files.
 
 results.csv          a row for each pair and method
-degraded.csv         the same of degraded sources
+degraded.csv         the same for degraded sources
 means.csv            a row for each method and set
-tables.md, .tex      the same, a table for each set, of some columns, and for each degradation
-comparisons.csv      every two methods, in each metric and set, tested pair by pair
-failures.csv         what could not be done
+tables.md, .tex      the same with fewer columns, a table for each set and each degradation
+comparisons.csv      every two methods compared pair by pair, in each metric and set
+failures.csv         pairs that failed, and files without a partner
 summary.json         the means with all digits
 """
 
@@ -35,11 +35,13 @@ SECONDS = Column("s / pair", -1)
 
 
 def write_tables(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
-    """Writes all of them into `out`.
+    """Writes all tables into the folder `out`.
 
     Args:
-        columns: the metrics of tables.md and tables.tex; else those that papers have, and those
-            of the set's task.
+        result: the benchmark.
+        out: an existing folder.
+        columns: the metrics of tables.md and tables.tex; None is those usual in papers, and those
+            of the task of the set.
     """
     summary = summarise(result)
     tables = [means(d, summary, columns or metrics_of_papers(d.task)) for d in result.datasets]
@@ -58,7 +60,7 @@ def write_tables(result: Bench, out: Path, columns: Sequence[str] | None) -> Non
 def means(
     dataset: Dataset, summary: dict[str, dict[str, Any]], columns: Sequence[str] | None = None
 ) -> Table:
-    """A row for each method; below them those that are published. All metrics, or those named."""
+    """The means on a set: a row for each method, then published ones; all metrics or `columns`."""
     entries = {m: sets[dataset.name] for m, sets in summary.items() if dataset.name in sets}
     names = known_metrics(task=dataset.task) if columns is None else columns
     rows = [
@@ -92,7 +94,7 @@ def after_degradation(dataset: Dataset, summary: dict[str, dict[str, Any]]) -> l
 
 
 def published(dataset: Dataset) -> list[dict[str, Any]]:
-    """What papers have printed of this set, each row with its source."""
+    """The rows that papers have published for this set, each with its source."""
     text = resources.files("ddfm.bench").joinpath("published.json").read_text("utf-8")
     return [row for row in json.loads(text)["rows"] if dataset.name in row["sets"]]
 

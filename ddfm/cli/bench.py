@@ -90,7 +90,7 @@ __all__ = ["bench", "folder_names"]
     "boxes",
     type=click.Path(path_type=Path),
     metavar="BOXES.csv",
-    help="Also score how many of these boxes each --detector finds, in all results and in each "
+    help="Also score how well each --detector finds these boxes, in all results and in each "
     "source.",
 )
 @click.option(

@@ -85,7 +85,7 @@ range_options = all_of(
         "fifth of it, the part in use.  [default: auto]",
     ),
     click.option(
-        "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="The same for B."
+        "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="As --range-a, for B."
     ),
 )
 celsius_option = click.option(

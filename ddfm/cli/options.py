@@ -91,7 +91,7 @@ json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the outcome on standard output, as JSON.",
+    help="Print what was done, and how, as JSON on standard output.",
 )
 
 

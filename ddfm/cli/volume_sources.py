@@ -17,7 +17,7 @@ volume_options = all_of(
         help="The slices to fuse: axial, coronal, sagittal, or the index, 0 to 2, of the axis "
         "across them.  [default: those of the best resolution]",
     ),
-    click.option("--window-a", metavar="WINDOW", help="The same for A, as --window-b."),
+    click.option("--window-a", metavar="WINDOW", help="As --window-b, for A."),
     click.option(
         "--window-b",
         metavar="WINDOW",
@@ -35,7 +35,7 @@ volume_options = all_of(
         help="The percentiles, of values above the background, that become black and white where "
         "there is no window.",
     ),
-    click.option("--colormap-a", metavar="MAP", help="The same for A, as --colormap-b."),
+    click.option("--colormap-a", metavar="MAP", help="As --colormap-b, for A."),
     click.option(
         "--colormap-b",
         metavar="MAP",
@@ -53,15 +53,15 @@ volume_options = all_of(
         "--window-c",
         multiple=True,
         metavar="WINDOW",
-        help="The same for C; given again, for the volumes after it.",
+        help="As --window-b, for C; given again, for the volumes after it.",
     ),
     click.option(
         "--colormap-c",
         multiple=True,
         metavar="MAP",
-        help="The same for C; given again, for the volumes after it.",
+        help="As --colormap-b, for C; given again, for the volumes after it.",
     ),
-    click.option("--series-a", type=int, metavar="NUMBER", help="The same for A, as --series-b."),
+    click.option("--series-a", type=int, metavar="NUMBER", help="As --series-b, for A."),
     click.option(
         "--series-b",
         type=int,

@@ -133,7 +133,7 @@ def observe(
     size: tuple[int, int],
     clean: float,
     clipped: float | None,
-    said: bool = False,
+    specified: bool = False,
 ) -> Observed:
     """Estimates the noise of a source; if it is `clean` or more, the prior removes it.
 
@@ -142,14 +142,14 @@ def observe(
     Args:
         size: height and width without padding, within which noise is estimated.
         clipped: deviation of the noise that was clipped, if known to differ from that of `seen`.
-        said: whether the caller specified the noise (none, or what was removed before); then
+        specified: whether the caller specified the noise (none, or what was removed before); then
             nothing else is removed, even if it looks like noise.
     """
     height, width = size
     inside = seen[..., :height, :width]
     level = noise_level(inside)
     mean = None
-    if not said and is_noise(inside, level, clean):
+    if not specified and is_noise(inside, level, clean):
         stage("removing noise")
         mean = denoised(prior, seen, TOLD * level)
     if clipped is None:

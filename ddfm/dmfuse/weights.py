@@ -116,13 +116,13 @@ def load_head(path: Path) -> tuple[Head, About]:
     return head.eval().requires_grad_(False), about
 
 
-def _about(told: dict[str, Any], path: Path) -> About:
+def _about(entries: dict[str, Any], path: Path) -> About:
     """The metadata, after checking that all entries are known, valid and complete."""
-    network = told.pop("network", None)
-    told.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
+    network = entries.pop("network", None)
+    entries.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
     if not isinstance(network, dict):
         raise InputError(f"the head {path} does not say what its network is")
-    for values, checks, made in ((network, _NETWORK, HeadConfig), (told, _ABOUT, About)):
+    for values, checks, made in ((network, _NETWORK, HeadConfig), (entries, _ABOUT, About)):
         for key, value in values.items():
             if key not in checks or not checks[key](value):
                 raise InputError(
@@ -132,7 +132,7 @@ def _about(told: dict[str, Any], path: Path) -> About:
         needed = {field.name for field in fields(made) if field.default is MISSING}
         if missing := sorted(needed - values.keys() - {"network"}):
             raise InputError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
-    return About(HeadConfig(**network), **told | {"t": tuple(told["t"])})
+    return About(HeadConfig(**network), **entries | {"t": tuple(entries["t"])})
 
 
 def check_prior(prior: Prior, about: About) -> None:

@@ -57,7 +57,7 @@ def made_ready(
     pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
     if moves or config.look:
         stage("aligning" if moves else "checking whether the sources are aligned")
-    laid = lay(
+    aligned = lay(
         pictures,
         config.align,
         transform=config.found_transform(),
@@ -67,8 +67,8 @@ def made_ready(
     )
     words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
-        words += tuple(_said_of(*one, number))
-    return replace(laid, observed=observed, words=words + laid.words)
+        words += tuple(_warnings_of(*one, number))
+    return replace(aligned, observed=observed, words=words + aligned.words)
 
 
 def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
         )
 
 
-def _said_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
+def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:
     """Warnings about a source that was restored."""
     if "noise_there" in found:
         yield (

@@ -31,8 +31,8 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
     config, size = run.config, run.size
     planes = run.fused[:, 0].float().cpu().numpy()
     done = []
-    for k, laid in enumerate(run.groups):
-        pictures = _quiet(laid.pictures, run, k)
+    for k, group in enumerate(run.groups):
+        pictures = _quiet(group.pictures, run, k)
         picture, words = with_metadata(
             in_color(planes[k], pictures, config.color, _shares(run, k)),
             pictures,
@@ -40,10 +40,10 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
             config.metadata_from,
             config.strip,
         )
-        about = dict(settings) | _about(laid, run.observed[k])
+        about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])
-        done.append(Fusion(picture, about, snapshots, run.chosen[k], laid.words + words, latents))
+        done.append(Fusion(picture, about, snapshots, run.chosen[k], group.words + words, latents))
     return done
 
 
@@ -85,15 +85,15 @@ def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[
     return tuple(done)
 
 
-def _about(laid: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
-    names = [picture.name for picture in laid.pictures]
+def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:
+    names = [picture.name for picture in group.pictures]
     noise = [round(source.level, 5) for source in sources]
-    digests = [picture.sha256 for picture in laid.pictures]
-    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": laid.about}
+    digests = [picture.sha256 for picture in group.pictures]
+    about = {"sources": names, "sha256": digests, "source_noise": noise, "alignment": group.about}
     observed = [
         ({"noise": round(255 * source.level / 2, 2)} if source.mean is not None else {}) | found
-        for source, found in zip(sources, laid.observed or [{}] * len(sources), strict=True)
+        for source, found in zip(sources, group.observed or [{}] * len(sources), strict=True)
     ]
     about |= {"observed": observed} if any(observed) else {}
-    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in laid.pictures]
+    levels = [list(p.range) if p.range and p.dtype.kind == "u" else None for p in group.pictures]
     return about | ({"levels": levels} if any(levels) else {})

@@ -137,7 +137,7 @@ def run(
     f: Tensor | None = None
     likelihood: Likelihood | None = None
     with watch:
-        observed = [_observed(laid.pictures, config, model) for laid in groups]
+        observed = [_observed(group.pictures, config, model) for group in groups]
         by_source = zip(*([x.likely for x in sources] for sources in observed), strict=True)
         s = [torch.cat(of_all) if len(of_all) > 1 else of_all[0] for of_all in by_source]
         stage(f"fusing {size[1]} x {size[0]} pixels")
@@ -206,9 +206,9 @@ def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model)
     stage("estimating noise")
     observed = []
     known = observation_of_each(config.observations, len(pictures))
-    for picture, said in zip(pictures, known, strict=True):
+    for picture, observation in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        about = picture.size, config.clean, picture.clipped_noise, said.noise is not None
+        about = picture.size, config.clean, picture.clipped_noise, observation.noise is not None
         observed.append(observe(x, model.prior, *about))
     return observed
 

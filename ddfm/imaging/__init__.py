@@ -1,1 +1,1 @@
-"""Images as users have them: files, colours, tiles."""
+"""Images as users have them: reading, writing, colour, formats and metadata."""

@@ -1,7 +1,7 @@
-"""Luminance and chroma by ITU-R BT.601, and what fusion does with chroma.
+"""Luminance and chroma by ITU-R BT.601, and how the chroma of several sources is fused.
 
 All tensors are images (B, C, H, W) or single planes that broadcast with one another. R, G and B
-are in [-1, 1], and with full range so are Y, Cb and Cr:
+are in [-1, 1], and so are Y, Cb and Cr, at full range:
 
     Y = 0.299 R + 0.587 G + 0.114 B,    Cb = (B - Y) / 1.772,    Cr = (R - Y) / 1.402.
 
@@ -26,48 +26,49 @@ __all__ = [
     "ycbcr_to_rgb",
 ]
 
-PALE = 0.003  # chroma of half a level of 255
-MOST = 2.0  # times the chroma: more would show the noise of what was dark
+PALE = 0.003  # saturation added to every source's where shares count: about half an 8-bit level
+MOST = 2.0  # largest factor on chroma: a larger one would show the noise of dark areas
 _KR, _KG, _KB = LUMA
 _CB_SPAN, _CR_SPAN = 2 * (1 - _KB), 2 * (1 - _KR)
 
 
 def luminance(x: Tensor) -> Tensor:
-    """(B, 1, H, W) of an RGB or grey image: Y of RGB, and grey as it is."""
+    """Luminance (B, 1, H, W) of an image: Y of RGB; a grey image is returned unchanged."""
     if x.shape[1] == 1:
         return x
     return torch.einsum("bchw,c->bhw", x, x.new_tensor(LUMA)).unsqueeze(1)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) of R, G, B to Y, Cb, Cr at full range."""
+    """Convert R, G, B (B, 3, H, W) to Y, Cb, Cr at full range."""
     r, g, b = rgb.unbind(1)
     y = _KR * r + _KG * g + _KB * b
     return torch.stack([y, (b - y) / _CB_SPAN, (r - y) / _CR_SPAN], 1)
 
 
 def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
-    """(B, 3, H, W) of Y, Cb, Cr at full range to R, G, B, which may leave [-1, 1]."""
+    """Convert Y, Cb, Cr (B, 3, H, W) at full range to R, G, B, which may leave [-1, 1]."""
     y, cb, cr = ycbcr.unbind(1)
     return torch.stack([y + offset for offset in _offsets_from_grey(cb, cr)], 1)
 
 
 def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tensor:
-    """One chroma for several colour sources: at each pixel their mean, weighted by saturation.
+    """Fuse the chroma of several colour sources: their mean at each pixel, weighted by saturation.
 
     Args:
         chromas: Cb and Cr of each source, (B, 2, H, W), zero at grey.
-        shares: of the sources in the fused levels, (B, K, H, W); None is the same for all.
+        shares: share of each source in the fused levels, (B, K, H, W); None if all count alike.
 
     Source k has weight sqrt(Cb_k^2 + Cr_k^2). So a grey source leaves the other's colour
-    alone, equals are averaged, and where all are grey the result is grey. Both planes share the
-    weight, which keeps the result between the colours that it is made of. Beside shares, a grey
-    source counts `PALE`, so that it is not coloured by the noise of what was too dark to see.
+    unchanged, equally saturated sources are averaged, and where all are grey the result is grey.
+    Cb and Cr have the same weight, which keeps the result between the colours it is mixed from.
+    With shares, the weight is the share times (saturation + `PALE`), so that a grey source does
+    not take on the colour noise of a source that is too dark to show anything.
     """
     stack = torch.stack(list(chromas))
-    weight = stack.square().sum(dim=2, keepdim=True).sqrt()  # quicker than a norm
+    weight = stack.square().sum(dim=2, keepdim=True).sqrt()  # faster than torch.linalg.norm
     if shares is None:
-        # Far below a level of 16 bits; keeps the quotient finite where all is grey.
+        # Far below a 16-bit level; keeps the quotient finite where all sources are grey.
         weight = weight + 1e-6
     else:
         weight = shares.transpose(0, 1).unsqueeze(2) * (weight + PALE) + 1e-6
@@ -75,20 +76,20 @@ def fuse_chroma(chromas: Sequence[Tensor], shares: Tensor | None = None) -> Tens
 
 
 def as_vivid(chroma: Tensor, own: Tensor, y: Tensor) -> Tensor:
-    """Chroma (B, 2, H, W) of a source of luminance `own`, for the luminance y.
+    """Scale the chroma (B, 2, H, W) of a source from its own luminance to the luminance y.
 
-    What is shown brighter than in its source needs more chroma to be as vivid, and what is darker
-    less: the same share of the distance from black, up to `MOST` times of what it was.
+    A pixel that becomes brighter needs more chroma to look as vivid as in its source, a darker one
+    less: chroma stays in proportion to the distance from black. The factor is at most `MOST`.
     """
     return chroma * ((y + 1) / (own + 1).clamp(min=1e-3)).clamp(max=MOST)
 
 
 def limit_chroma(y: Tensor, cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor]:
-    """Cb and Cr, drawn towards grey where needed, so that with Y they give RGB within [-1, 1].
+    """Reduce Cb and Cr where needed, so that together with Y they give RGB within [-1, 1].
 
-    Both are scaled by the largest s in [0, 1] for which Y + s (R - Y) and its like for G and B
-    stay in range. Luminance and hue remain; only saturation gives way. Y itself is expected
-    within [-1, 1], and is taken as clipped to it.
+    Both are scaled by the largest s in [0, 1] for which Y + s (R - Y), and likewise for G and B,
+    stays in range. Luminance and hue are unchanged; only saturation is reduced. Y is clipped to
+    [-1, 1] first.
     """
     y = y.clamp(-1, 1)
     scale = torch.ones_like(y + cb + cr)

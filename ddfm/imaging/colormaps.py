@@ -1,6 +1,6 @@
 """False colours: maps from levels to colours whose luminance rises with the level.
 
-So a fusion of luminances fuses what the colours stand for, and the colour goes with it.
+So when luminances are fused, the levels behind the colours are fused, and the colours match them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ddfm.errors import unknown
 
 __all__ = ["COLORMAPS", "colored"]
 
-# Colours at equal distances from 0 to 1, in between linear; luminance rises from black to white.
+# Colours at equally spaced levels from 0 to 1, linear in between; luminance rises throughout.
 _ANCHORS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "hot": ((0, 0, 0), (0.33, 0, 0), (0.67, 0, 0), (1, 0, 0), (1, 0.33, 0), (1, 0.67, 0))
     + ((1, 1, 0), (1, 1, 0.5), (1, 1, 1)),
@@ -27,7 +27,7 @@ COLORMAPS = tuple(_ANCHORS)
 
 
 def colored(values: np.ndarray, colormap: str) -> np.ndarray:
-    """Values from 0 to 1 in the colours of a map, (..., 3), float32."""
+    """Colours, (..., 3) as float32, of values from 0 to 1 in a colour map."""
     if colormap not in _ANCHORS:
         raise unknown("colour map", colormap, COLORMAPS)
     anchors = np.array(_ANCHORS[colormap], np.float32)

@@ -1,8 +1,8 @@
 """What a result inherits from its sources: colour, depth and range, and the metadata of one.
 
-The rules of colour: luminance is fused. The chroma comes from whichever source has any; weighted by
-saturation at each pixel, where several are in colour; from none where all are grey. Chroma that the
-fused luminance leaves no room for is drawn towards grey.
+Only luminance is fused. Chroma comes from the source that is in colour; if several are, it is their
+mean at each pixel, weighted by saturation; if none is, the result is grey. Chroma that does not fit
+the fused luminance within the range of RGB is reduced.
 """
 
 from __future__ import annotations
@@ -34,14 +34,15 @@ def in_color(
     color: str = "auto",
     shares: Callable[[slice], torch.Tensor | None] | None = None,
 ) -> Picture:
-    """Fused luminance (H, W) in [0, 1] with the chroma of the pictures, a picture like them.
+    """Give fused luminance (H, W) in [0, 1] the chroma of the pictures.
 
-    It is of the deepest depth among them, with the profile and the alpha of whoever gave colour.
+    The result has the greatest depth among them, and the profile and alpha of the picture that
+    the colour is from.
 
     Args:
-        color: whose chroma is kept: "auto", "a", "b", or none at all, "grey".
-        shares: of all pictures in some rows of the fused levels (K, h, W), where their colours are
-            mixed so.
+        color: whose chroma is kept: "a", "b", "auto" (all that have any) or "grey" (none).
+        shares: gives the shares of all pictures in the fused levels, (K, h, W), for a slice of
+            rows; used as weights of the colours if all pictures are in colour.
     """
     chosen = {"grey": (), "a": pictures[:1], "b": pictures[1:2]}.get(color, pictures)
     colored = [p for p in chosen if p.is_color]
@@ -59,7 +60,7 @@ def in_color(
 def _colored(
     fused: np.ndarray, colored: Sequence[np.ndarray], shares: torch.Tensor | None
 ) -> np.ndarray:
-    """Luminance (H, W) with the chroma of pixels (H, W, 3), mixed by shares (K, H, W)."""
+    """RGB of a luminance (H, W) with the chroma of pixels (H, W, 3), mixed by shares (K, H, W)."""
     y = 2 * as_tensor(fused[..., None]) - 1
     planes = [rgb_to_ycbcr(2 * as_tensor(part) - 1).split([1, 2], 1) for part in colored]
     chromas = [c if shares is None else as_vivid(c, own, y) for own, c in planes]
@@ -70,13 +71,13 @@ def _colored(
 
 
 def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
-    """Depth, range, profile and alpha of a result that has the colour of `models`."""
+    """A picture with the depth, range, profile and alpha of a result coloured like `models`."""
     ranges = [p.range for p in pictures if p.range and p.dtype.kind == "f"]
     return replace(
         models[0],
         dtype=max((p.dtype for p in pictures), key=lambda dtype: dtype.itemsize),
-        # Counts beside degrees have no scale in common, nor have either beside grey levels; but
-        # two sources of [-1, 1], or of 0 to 255 as floats, expect a result of that range.
+        # Counts, degrees and grey levels have no common scale; but if all sources are floats with
+        # a range, such as [-1, 1] or 0 to 255, the user expects a result in that range.
         range=(min(r[0] for r in ranges), max(r[1] for r in ranges))
         if len(ranges) == len(pictures)
         else None,
@@ -90,7 +91,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
 
 
 def _any_mask(pictures: Sequence[Picture]) -> np.ndarray | None:
-    """Where any of them is valid."""
+    """True where any picture is valid; None if one of them is valid everywhere."""
     masks = [p.mask for p in pictures if p.mask is not None]
     return np.logical_or.reduce(masks) if len(masks) == len(pictures) else None
 
@@ -106,13 +107,13 @@ def with_metadata(
 
     Args:
         color: as for `in_color`.
-        metadata_from: whose they are: "a", "b", "none", or "auto", whoever gives the colour; where
-            nobody does, the second.
-        strip: whether to leave out all there is, with the profile of colour.
+        metadata_from: which source they are from: "a", "b", "none" or "auto", the source that gives
+            the colour, or the second if all are grey.
+        strip: whether to leave out all metadata, including the colour profile.
     """
     if strip:
         profiled = fused.icc is not None and not _is_srgb(fused.icc)
-        word = "the colour profile is stripped, and colours will be taken for those of sRGB"
+        word = "the colour profile is stripped, so the colours will be shown as sRGB"
         return replace(fused, icc=None), (word,) if profiled else ()
     source = _whose(pictures, color, metadata_from)
     if source is None:
@@ -131,5 +132,5 @@ def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Pictu
 
 
 def _is_srgb(icc: bytes) -> bool:
-    """Whether the profile is called so, in either of the ways that profiles write names in."""
+    """Whether the profile names sRGB, in ASCII or in UTF-16."""
     return b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc

@@ -1,8 +1,8 @@
-"""Which values of a picture are black and white, if not the ends of its depth.
+"""Which values of a picture become black and white, where these are not the limits of its depth.
 
-A thermal camera of 14 bits, a satellite of 12, or centi-Kelvin in a file of 16 bits use a small
-part of its range, and are black to the eye. What uses less than a fifth of it is spread over all of
-it, so that black and white are the values at which `SHARE` of its pixels are darker or brighter.
+14 bits of a thermal camera, 12 of a satellite or centi-Kelvin use a small part of the range of a
+16-bit file, and look black. A picture that uses less than a fifth of the range is stretched, so
+that `SHARE` percent of its pixels are darker than black, and as many brighter than white.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from ddfm.imaging.picture import Picture
 
 __all__ = ["Levels", "check_levels", "spread", "used", "with_levels"]
 
-LITTLE = 0.2  # of the range
-SHARE = 0.1  # percent
+LITTLE = 0.2  # a picture that uses less than this part of its range is stretched
+SHARE = 0.1  # percentage of pixels that clip at black, and at white
 
 Levels = tuple[float, float]
 
 
 def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Picture:
-    """The picture with these values at black and white.
+    """The picture with the given values at black and white.
 
     Args:
-        levels: LOW, HIGH in the values of the file; "full", the whole range of its depth (or, of
-            floating point, its own least and greatest); "auto", by content, see above.
+        levels: LOW, HIGH in the values of the file; "full", the whole range of its depth (of
+            floating-point values, their own minimum and maximum); "auto", by content, as
+            described above.
     """
     if levels is None or (isinstance(levels, str) and levels == "auto"):
         return _by_content(picture)
@@ -39,18 +40,20 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
 
 
 def check_levels(levels: Any) -> Levels:
-    """LOW and HIGH as numbers."""
+    """LOW and HIGH as numbers; raises unless they are finite and LOW is below HIGH."""
     try:
         low, high = map(float, levels)
     except (TypeError, ValueError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"a range is LOW, then a HIGH above it, full or auto, not {short(levels)}")
+        raise InputError(
+            f"a range must be two numbers, LOW < HIGH, or full or auto, not {short(levels)}"
+        )
     return low, high
 
 
 def spread(picture: Picture, levels: Levels) -> Picture:
-    """The picture with other values at black and white; what lies beyond them is clipped."""
+    """The picture with the given values at black and white; values beyond them are clipped."""
     low, high = picture.range or _of_depth(picture)
     if (low, high) == levels:
         return replace(picture, range=levels)
@@ -60,9 +63,9 @@ def spread(picture: Picture, levels: Levels) -> Picture:
 
 
 def used(picture: Picture) -> Levels | None:
-    """The values that a picture of 16 bits lies between, if these are less than a fifth of all.
+    """The limits of a 16-bit picture's values, if they span less than a fifth of its range.
 
-    None if they are more, or all equal, or if the levels are given.
+    None if they span more, if all values are equal, or if the picture has a range already.
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None

@@ -1,4 +1,4 @@
-"""How the files of one scene are read, as far as the caller says so."""
+"""The options for reading the files of one scene, and reading them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ __all__ = ["Opening"]
 
 @dataclass(frozen=True)
 class Opening:
-    """How files are read. What is not given is found out from each file.
+    """How files are read. What is not specified is decided for each file by its content.
 
     Attributes:
-        ranges: what is black and white in the first source, the second, ..., as `read_image`
-            takes it; of a radiometric file, in degrees. None leaves it open.
-        celsius, percentiles: what is black and white in radiometric files; see `read_flir`.
-        longest: to how many pixels at most the longest side is reduced, for a quick look.
-        page: which picture, from 0, of files that hold several.
-        grid, align: of a radiometric file that comes alone, and is a pair by itself.
+        ranges: the values at black and white in the first source, the second, ..., as the `levels`
+            of `read_image`; for a radiometric file, in its own unit. None decides by content.
+        celsius, percentiles: the values at black and white in radiometric files; see `read_flir`.
+        longest: the most pixels that the longest side may have; larger pictures are reduced, for a
+            quick look.
+        page: which picture to read, from 0, of files that hold several.
+        grid, align: for a single radiometric file that holds both images; see `read_flir`.
     """
 
     ranges: tuple[str | Levels | None, ...] = ()
@@ -54,17 +55,17 @@ class Opening:
             if levels is not None and levels not in ("full", "auto"):
                 check_levels(levels)
         for name in ("celsius", "percentiles"):
-            said = getattr(self, name)
-            if said is not None and not (name == "celsius" and is_camera(said)):
-                object.__setattr__(self, name, two_numbers(name, said))
+            given = getattr(self, name)
+            if given is not None and not (name == "celsius" and is_camera(given)):
+                object.__setattr__(self, name, two_numbers(name, given))
         if self.longest is not None and whole_number("longest", self.longest) < 1:
             raise InputError(f"longest must be a number of pixels, not {self.longest}")
         if self.page is not None and whole_number("page", self.page) < 0:
-            raise InputError(f"page must be a number from 0 on, not {self.page}")
+            raise InputError(f"page must be 0 or a larger number, not {self.page}")
         check_reading(**self._of_a_pair())
 
     def plain(self) -> dict[str, Any]:
-        """What was said, ready for JSON."""
+        """The options that differ from the defaults, ready for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {"ranges": (None,) * len(self.ranges), "align": True}
         return {k: v for k, v in values.items() if v != usual.get(k)}
@@ -72,9 +73,9 @@ class Opening:
     def pictures(
         self, files: Sequence[str | os.PathLike[str] | bytes | BinaryIO]
     ) -> tuple[Picture, ...]:
-        """The pictures of one scene, of paths, bytes or open files.
+        """Read the pictures of one scene from paths, bytes or open files.
 
-        A radiometric file alone holds two.
+        A single file must be a radiometric one that holds both images.
         """
         with ExitStack() as stack:
             paths, names = [], {}
@@ -105,7 +106,7 @@ class Opening:
             read_source(
                 file,
                 levels=levels,
-                page=self.page if count > 1 else None,  # a photograph beside them is but one
+                page=self.page if count > 1 else None,  # a photograph among them has a single page
                 name=called.get(str(file)),
                 **self._of_degrees(),
             )
@@ -114,16 +115,16 @@ class Opening:
         measured = any(picture.unit for picture in pictures)
         if (self.celsius is not None or self.percentiles is not None) and not measured:
             raise InputError(
-                f"{names}: no radiometric file, which celsius and percentiles (--celsius, "
-                "--percentiles) are for; ranges (--range-a, --range-b) are for any image"
+                f"{names}: none is a radiometric file, which celsius and percentiles (--celsius, "
+                "--percentiles) need; use ranges (--range-a, --range-b), which suit any image"
             )
         return pictures
 
     def _refuse_alone(self, file: str | os.PathLike[str]) -> None:
         if Path(file).is_file() and is_dji(file):
             raise InputError(
-                f"{file} holds what the thermal sensor of a DJI saw, and no photograph; pass the "
-                "one that was taken with it as a second image (its name ends in _V, _W or _Z)"
+                f"{file} holds a thermal image of a DJI camera but no photograph; pass the one "
+                "that was taken with it as a second image (its name ends in _V, _W or _Z)"
             )
 
     def _of_degrees(self) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""Pairs the files of two folders, or more, by their names alone. Nothing is guessed.
+"""Pairs the files of two or more folders by their names alone. Nothing is guessed.
 
-1. Equal stems are a pair: `0001.jpg` and `0001.png`.
-2. Of the rest, a word that names the kind of image is left out at the beginning or the end of the
-   stem, where `_`, `-`, `.` or a space sets it off: `x_ir.png` and `x_vis.png`, `PET-07.png` and
-   `MRI-07.png` are pairs, `x` and `07`.
-3. A pattern replaces both rules. It has one name for each folder, with a colon between; `{}`
-   stands for what the names of a pair share, `*` for anything: `{}_thermal.png:{}_rgb.jpg`,
+1. Files with equal stems are a pair: `0001.jpg` and `0001.png`.
+2. In the stems of the rest, a word for the kind of image is ignored at the beginning or the end, if
+   `_`, `-`, `.` or a space separates it: `x_ir.png` and `x_vis.png` are a pair named `x`,
+   `PET-07.png` and `MRI-07.png` one named `07`.
+3. A pattern replaces both rules. It has one name for each folder, separated by colons; `{}` stands
+   for what the names of a pair share, `*` for anything: `{}_thermal.png:{}_rgb.jpg`,
    `A{}.*:B{}.*`.
 
-A pair has a file from each folder, be they two or more, and the name that its files share; the
-result is called by it. Where one name fits several files of a folder, they are listed as
-ambiguous; a file without a partner, as unpaired.
+A pair has one file from each folder, and is named by what the names of its files share; so is its
+result. If several files of one folder have the same name in this sense, they are listed as
+ambiguous; files without a partner are listed as unpaired.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ddfm.imaging.unreadable import elsewhere, is_dicom
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
 
-# What a camera, a scanner or a data set calls its kind of image.
+# Words by which cameras, scanners and data sets mark the kind of image in a file's name.
 WORDS = (
     "ir infrared lwir mwir swir nir thermal temp flir fir "
     "vis vi visible rgb color colour photo visual gray grey "
@@ -41,7 +41,7 @@ _WORD = "|".join(sorted(WORDS, key=len, reverse=True))
 _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
 
-SHOWN = 3  # files that were left out for one reason
+SHOWN = 3  # how many of the files left out for one reason are listed by name
 
 Key = Callable[[Path], "str | None"]
 
@@ -50,7 +50,7 @@ Key = Callable[[Path], "str | None"]
 class Pair:
     """The files of one scene, and what their names have in common.
 
-    Two as a rule; more, where there are more folders; one, where a file holds both images.
+    Usually two files; more if there are more folders; one if it holds both images.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Pairing:
 
     Attributes:
         pairs: sorted by name.
-        ambiguous: files that share a name with several others, by that name.
+        ambiguous: by name, the files that share it, where a folder has several of them.
         unpaired: files without a partner.
-        others: files that are no images that can be read, and why not.
+        others: files that cannot be read as images, and why not.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Pairing:
         return "\n".join([*lines, ", ".join([counted(len(self.pairs), "pair"), *self.counts()])])
 
     def counts(self) -> list[str]:
-        """How many files are in no pair, and why."""
+        """Phrases that tell how many files are in no pair, and why."""
         counts = [counted(len(self.ambiguous), "ambiguous name")] if self.ambiguous else []
         if self.unpaired:
             counts.append(counted(len(self.unpaired), "file") + " without a partner")
@@ -100,7 +100,7 @@ class Pairing:
         return lines + self._left_out()
 
     def _left_out(self) -> list[str]:
-        """A line for each reason."""
+        """A line for each reason for which files were left out."""
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for path, why in self.others.items():
             groups[why].append(str(path))
@@ -115,20 +115,20 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
     """The pairs among the images of two or more folders, by the rules of this module.
 
     Args:
-        folders: in the order of the sources. With a pattern they may be one and the same.
-        pattern: a name for each, such as "{}_thermal.png:{}_rgb.jpg".
+        folders: in the order of the sources. With a pattern, they may be the same folder.
+        pattern: a name for each folder, such as "{}_thermal.png:{}_rgb.jpg".
     """
     paths = [Path(folder) for folder in folders]
     if pattern is not None:
         keys = _keys_of(pattern, len(paths))
-        # A pattern names its files, and what else lies in the folder is none of its business.
+        # A pattern specifies its files, so other files in the folder are not reported.
         files = [[p for p in _files(path) if key(p)] for path, key in zip(paths, keys, strict=True)]
         return _each_once(_match(files, keys)[0], pattern)
     for path in paths:
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise InputError(
-                f"{path} is {'both' if len(paths) == 2 else 'two of the'} folders; a pattern such "
-                "as '{}_ir.png:{}_vis.png' tells first and second images of one folder apart"
+                f"{path} is {'both' if len(paths) == 2 else 'two of the'} folders; give a pattern, "
+                "such as '{}_ir.png:{}_vis.png', that tells the images of one folder apart"
             )
     by_stem, rest = _match([image_files(path) for path in paths], [_stem] * len(paths))
     taken = {pair.name for pair in by_stem.pairs}
@@ -142,7 +142,10 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
 
 
 def _each_once(pairing: Pairing, pattern: str) -> Pairing:
-    """A file that fits two names of the pattern, `x_rgb.png` a mere `{}.png`, is listed once."""
+    """List each file once, even if it fits two names of the pattern.
+
+    For example, `x_rgb.png` fits both names of `{}_rgb.png:{}.png`.
+    """
     for pair in pairing.pairs:
         if len(set(map(_place, pair.files))) < len(pair.files):
             raise InputError(
@@ -156,12 +159,12 @@ def _each_once(pairing: Pairing, pattern: str) -> Pairing:
 
 
 def _place(path: Path) -> Path:
-    """The same for every path to one file; a link counts as a file of its own."""
+    """The file's canonical path: the same for every path to it; a link is a file of its own."""
     return path.parent.resolve() / path.name
 
 
 def both_in_one(files: Iterable[Path]) -> Pairing:
-    """Pairs of files that hold both images each, called by their stems."""
+    """Pairs made of one file each, which holds both images; named by the files' stems."""
     groups = _grouped(files, _stem)
     pairs = [Pair(name, tuple(some)) for name, some in sorted(groups.items()) if len(some) == 1]
     return Pairing(pairs, {name: some for name, some in groups.items() if len(some) > 1})
@@ -173,19 +176,19 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
-    """The files of a folder that are no images by their suffix, and what they are instead."""
+    """The files of a folder that are not images by their suffix, and what each is instead."""
     found = (path for path in _files(Path(folder)) if not is_image(path))
     return {path: elsewhere(path.name) or _no_image(path) for path in found}
 
 
 def _no_image(path: Path) -> str:
     if path.suffix.lower() in TABLES:
-        return "a table is read where it is named, as a source or by a --pattern"
+        return "tables are read only if named, as a source or by a --pattern"
     return elsewhere("a.dcm") if is_dicom(path) else "not an image by its suffix"
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files but hidden ones, which systems and unfinished runs leave."""
+    """All files except hidden ones, which the system or unfinished runs leave behind."""
     with disk_explained(f"read the folder {folder}"):
         if not folder.is_dir():
             raise StorageError(f"there is no folder {folder}")
@@ -196,7 +199,7 @@ def _files(folder: Path) -> list[Path]:
 def _match(
     folders: Iterable[Iterable[Path]], keys: Iterable[Key], taken: Iterable[str] = ()
 ) -> tuple[Pairing, list[list[Path]]]:
-    """Pairs of equal keys, and of each folder the files whose key is not in all of them."""
+    """Pair files with equal keys; also return each folder's files whose key another one lacks."""
     groups = [_grouped(files, key) for files, key in zip(folders, keys, strict=True)]
     met = set.intersection(*(set(group) for group in groups))
     pairs, ambiguous = [], {}
@@ -230,13 +233,13 @@ def _bare_stem(path: Path) -> str:
 
 
 def _keys_of(pattern: str, count: int) -> list[Key]:
-    """What a pattern makes of file names: the text at its {}, or None where it does not fit."""
+    """A function for each name of a pattern: the text at its {}, or None if a file does not fit."""
     parts = pattern.split(":")
     if len(parts) != count or any(part.count("{}") != 1 for part in parts):
         number = {2: "two", 3: "three"}.get(count, str(count))
         raise InputError(
-            f"cannot read the pattern {pattern!r}: it is {number} names with a colon between, one "
-            "{} in each, such as '{}_thermal.png:{}_rgb.jpg'"
+            f"cannot read the pattern {pattern!r}: it must be {number} names separated by colons, "
+            "with one {} in each, such as '{}_thermal.png:{}_rgb.jpg'"
         )
     return [_key_of(part) for part in parts]
 

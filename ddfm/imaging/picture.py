@@ -1,13 +1,13 @@
-"""A picture inside the library, and the way from and back to arrays of any depth.
+"""A picture inside the library, and its conversion from and to arrays of any depth.
 
-Rules of depth, for arrays, tensors and files alike:
+The rules are the same for arrays, tensors and files:
 
-- uint8 and uint16 span their whole range: 0 is black, 255 or 65535 is white. bool is uint8.
-- Floating-point values within [0, 1] are taken as they are. Any others (degrees, counts,
-  [-1, 1]) are scaled by their own minimum and maximum, which `Picture.range` remembers; results
-  are put back to that range. Other integer types (int16, int32, ...) are taken in this way too.
-- Where a picture has NaN, a masked array its mask, or a GeoTIFF its value for no data, it says
-  nothing: `Picture.mask` remembers it, and these places have no part in the scaling.
+- uint8 and uint16 span their whole range: 0 is black, 255 or 65535 is white. bool becomes uint8.
+- Floating-point values within [0, 1] are used unchanged. Any others (degrees, counts, [-1, 1]) are
+  scaled by their own minimum and maximum, which are kept in `Picture.range`; results are scaled
+  back to that range. Other integer types (int16, int32, ...) are treated likewise.
+- Pixels that are NaN, masked in a masked array, or equal to the nodata value of a GeoTIFF are
+  invalid: `Picture.mask` is False there, and they are left out of the scaling.
 - Three channels that are equal everywhere are grey, and are kept as one channel.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
     "to_array",
 ]
 
-LUMA = (0.299, 0.587, 0.114)  # of R, G and B in luminance, by ITU-R BT.601
+LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B in luminance, by ITU-R BT.601
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +41,20 @@ class Picture:
     """An image: its samples, and what is needed to write a result like it.
 
     Attributes:
-        samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1], or, as
-            long as nothing was changed, the original 8 or 16 bits, which take less memory.
+        samples: of shape (H, W, 1) for grey and (H, W, 3) for colour: float32 in [0, 1] or, as
+            long as they are unchanged, the original 8 or 16 bits, which take less memory.
         alpha: float32 opacity in [0, 1], of shape (H, W), or None.
         dtype: the original depth: uint8, uint16 or float32.
-        icc: the original colour profile. Pixels are as stored, not converted by it.
-        name: its name in messages.
+        icc: the original colour profile. It is not applied to the pixels.
+        name: the picture's name in messages.
         range: the source's values at 0 and 1, if these are not 0 and the white of its depth.
-            Results of floating point return to it; those of 8 and 16 bits use their whole depth.
-        unit: of the values in `range`: "°C" for temperatures, or empty.
-        clipped_noise: standard deviation, of levels from -1 to 1, of the noise that was clipped at
-            black and white before it was averaged; None if nothing was averaged.
-        mask: True where it is valid, of shape (H, W); None is everywhere.
-        metadata: the EXIF, XMP and place on earth that a result takes over.
-        sha256: of the file that it comes from; None if there was no file.
+            Floating-point results are scaled to it; those of 8 and 16 bits use their whole depth.
+        unit: the unit of the values in `range`, such as "°C", or empty.
+        clipped_noise: standard deviation, for levels from -1 to 1, of noise that was clipped at
+            black and white before frames were averaged; None if nothing was averaged.
+        mask: True where pixels are valid, of shape (H, W); None if they are valid everywhere.
+        metadata: the EXIF, XMP and geographic position that a result takes over.
+        sha256: checksum of the file that it is from; None if there was no file.
     """
 
     samples: np.ndarray
@@ -85,7 +85,7 @@ class Picture:
 
     @property
     def pixels(self) -> np.ndarray:
-        """The samples as float32 in [0, 1]; made anew each time where they are not kept so."""
+        """The samples as float32 in [0, 1]; if stored as 8 or 16 bits, converted at each call."""
         return self.rows(slice(None))
 
     def rows(self, rows: slice) -> np.ndarray:
@@ -95,7 +95,7 @@ class Picture:
 
     @property
     def is_color(self) -> bool:
-        """Whether the channels differ anywhere; three equal ones count as grey."""
+        """Whether it has three channels; channels that are equal everywhere were made one."""
         return self.samples.shape[2] == 3
 
     @property
@@ -111,10 +111,10 @@ def from_array(
     icc: bytes | None = None,
     nodata: float | None = None,
 ) -> Picture:
-    """A picture of an array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha.
+    """A picture from an array (H, W) or (H, W, C), C = 1 to 4; of 2 and 4, the last is alpha.
 
     Args:
-        nodata: the value that stands for none.
+        nodata: the value that marks pixels without data.
     """
     gaps = _gaps(array, nodata)
     array = np.asarray(array)
@@ -142,7 +142,7 @@ def from_array(
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
-    """Where (H, W) the array has no data, if that is a part of it."""
+    """True where the array has no data, (H, W); None if it has data everywhere or nowhere."""
     values = np.asarray(array)
     if values.dtype.kind not in "buif" or values.ndim not in (2, 3):
         return None
@@ -154,22 +154,22 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
     if values.dtype.kind == "f":
         gaps |= np.isnan(channels).any(axis=2)
     if nodata is not None:
-        with np.errstate(over="ignore"):  # one that such samples cannot have
+        with np.errstate(over="ignore"):  # nodata may be beyond the range of the samples' type
             gaps |= (channels == nodata).all(axis=2)
     return gaps if gaps.any() and not gaps.all() else None
 
 
 def refuse_mask(array: object, name: str) -> None:
-    """Raise for a masked array: NumPy silently drops the mask, and hidden values would show."""
+    """Raise for a masked array: NumPy would drop the mask silently and expose masked values."""
     if isinstance(array, np.ma.MaskedArray):
-        raise InputError(f"{name} is a masked array; say what is behind the mask: array.filled(0)")
+        raise InputError(f"{name} is a masked array; fill what is masked first: array.filled(0)")
 
 
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
-    """Samples in [0, 1] as an array of the depth and range of `like`.
+    """Convert samples in [0, 1] to an array of the depth and range of `like`.
 
-    Integers are rounded to the nearest. The result is (H, W) for grey, (H, W, 3) for colour,
-    with alpha (in [0, 1]) appended as a last channel if it is given.
+    Integers are rounded to the nearest. The result is (H, W) for grey and (H, W, 3) for colour,
+    with alpha (in [0, 1]) appended as the last channel if given.
     """
     pixels = np.asarray(pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -190,14 +190,14 @@ def eight_bit(picture: Picture) -> np.ndarray:
 
 
 def grey_step(dtype: np.dtype) -> float:
-    """The step between two levels of a picture of that depth, on a scale from 0 to 1."""
+    """The step between two levels of a depth, on a scale from 0 to 1; 0 for floating point."""
     return 1 / float(np.iinfo(dtype).max) if dtype.kind == "u" else 0.0
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:
-    """An array turned upright, as an EXIF or TIFF orientation of 1 to 8 asks."""
+    """An array turned upright according to an EXIF or TIFF orientation, 1 to 8."""
     if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)  # stored on its side: columns are rows
+        array = array.swapaxes(0, 1)  # stored on its side: rows and columns are exchanged
     if orientation in (2, 3, 6, 7):
         array = array[:, ::-1]
     if orientation in (3, 4, 7, 8):
@@ -206,9 +206,9 @@ def orient(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def inks_to_rgb(inks: np.ndarray) -> np.ndarray:
-    """CMYK of shape (H, W, 4) as the light that the inks let through: R = (1 - C)(1 - K), ...
+    """Convert CMYK (H, W, 4) to RGB: R = (1 - C)(1 - K), ..., as viewers without a profile do.
 
-    That is what a screen shows of them without a colour profile.
+    Inks are stored with 0 for none; the result has the depth of the inks.
     """
     top = np.iinfo(inks.dtype).max
     clear = top - inks.astype(np.float64)
@@ -217,7 +217,7 @@ def inks_to_rgb(inks: np.ndarray) -> np.ndarray:
 
 def _check(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in "uif":
-        raise InputError(f"{name}: values of type {array.dtype} are not an image's")
+        raise InputError(f"{name}: an image cannot have values of type {array.dtype}")
     if array.ndim not in (2, 3):
         raise InputError(
             f"{name}: an image has shape (H, W) or (H, W, channels), not {array.shape}; "
@@ -226,7 +226,7 @@ def _check(array: np.ndarray, name: str) -> None:
     if array.ndim == 3 and not 1 <= array.shape[2] <= 4:
         hint = "; in NumPy arrays the channels come last" if array.shape[0] in (1, 3, 4) else ""
         raise InputError(
-            f"{name}: {array.shape[2]} channels (shape {array.shape}), but 1 to 4 make an image"
+            f"{name}: {array.shape[2]} channels (shape {array.shape}), but an image has 1 to 4"
             + hint
         )
     if array.size == 0:
@@ -244,7 +244,7 @@ def _equal_channels(color: np.ndarray) -> bool:
 
 
 def _fraction(values: np.ndarray) -> np.ndarray:
-    # float32 tells 65536 levels apart with room to spare, so 16 bits survive the way and back.
+    # float32 resolves more than 65536 levels, so 16-bit samples survive the round trip unchanged.
     fraction = values.astype(np.float32)
     fraction /= np.float32(np.iinfo(values.dtype).max)
     return fraction
@@ -283,6 +283,6 @@ def _at_depth(
 
 
 def _bands(array: np.ndarray) -> Iterator[slice]:
-    """The rows of a picture in bands, so that arithmetic in float64 takes little memory."""
+    """Slices of rows in bands, so that arithmetic in float64 takes little memory."""
     tall = max(1, 2**20 * len(array) // array.size)
     return (slice(top, top + tall) for top in range(0, len(array), tall))

@@ -1,6 +1,6 @@
-"""Keeps warnings of decoders about damaged files from the terminal.
+"""Keeps decoders' warnings about damaged files off the terminal.
 
-Pillow's own limit of pixels, about which it warns as well, gives way to that of `storage.budget`.
+Pillow's own limit on pixels is lifted as well, since `storage.budget` has one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image, _imaging
 
 __all__ = ["quiet", "silence_libtiff"]
 
-# Without a handler of its own, a library's logger falls back to standard error.
+# Without a handler of its own, a library's logger writes to standard error.
 for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
-# It writes to standard error by itself, of what is odd in a header.
+# nibabel's logger has a handler that writes to standard error about anything odd in a header.
 logging.getLogger("nibabel.global").addFilter(lambda _: _inside == 0)
 
 _lock = threading.Lock()
@@ -33,11 +33,11 @@ _saved_limit: int | None = None
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the warnings of decoders.
+    """Suppress the warnings of decoders.
 
     The warning filters belong to the whole process, as Pillow's limit does, so threads that decode
-    at the same time share one change of them: the first one in makes it and the last one out takes
-    it back.
+    at the same time share one change of them: the first to enter makes it, and the last to leave
+    undoes it.
     """
     global _inside, _saved, _saved_limit
     with _lock:
@@ -60,10 +60,10 @@ def quiet() -> Iterator[None]:
 
 @cache
 def silence_libtiff() -> None:
-    """Have the libtiff inside Pillow report errors to Pillow alone, which raises them.
+    """Make the libtiff inside Pillow report errors to Pillow only, which raises them.
 
-    It would also write them to standard error, past Python. Where Pillow does not let us at it,
-    as on Windows, nothing happens.
+    By default it also writes them to standard error, bypassing Python. Does nothing where the
+    library cannot be reached through Pillow, as on Windows.
     """
     with suppress(AttributeError, OSError, TypeError):
         handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler

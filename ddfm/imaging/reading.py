@@ -1,9 +1,9 @@
 """Reads image files at their own depth, with their colour profile, alpha and orientation.
 
-PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM, at 8 and 16 bits; AVIF, HEIC and
-JPEG XL, at 8; and TIFF, PFM, NPY and CSV as floating point; see `ddfm.imaging.picture` for what
-becomes of values of any range. Colour beyond 8 bits in JPEG 2000 is refused, since Pillow would
-drop its lower bits.
+PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM are read at 8 and 16 bits; AVIF,
+HEIC and JPEG XL at 8; TIFF, PFM, NPY and CSV as floating point, too. `ddfm.imaging.picture` tells
+how values of any range are scaled. JPEG 2000 colour of more than 8 bits is refused, since Pillow
+would drop its lower bits.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from ddfm.storage.inputs import BoundedFile, existing_file
 
 __all__ = ["SUFFIXES", "is_image", "pages_in", "read_image", "read_source"]
 
-# Of the images in a folder; tables of text may be anything, and are to be named.
+# Suffixes of images in a folder. Without CSV and TSV, which may be anything and must be named.
 SUFFIXES = frozenset(
     ".png .jpg .jpeg .tif .tiff .webp .bmp .jp2 .j2k .gif .pgm .ppm .pfm .npy .fff".split()
 )
 
 _FIRST = (
-    "{} holds {} pictures, and the first is taken; page (--page, ddfm.read_image) says another, "
-    "from 0"
+    "{} holds {} pictures, and the first is used; page (--page, ddfm.read_image) selects another, "
+    "counted from 0"
 )
 
 
@@ -68,7 +68,7 @@ def is_image(path: Path) -> bool:
 def read_image(
     source: Any, *, page: int | None = None, name: str | None = None, levels: Any = None
 ) -> Picture:
-    """The picture that a file, a PIL image, a NumPy array or a tensor holds. None is modified.
+    """Read the picture in a file, a PIL image, a NumPy array or a tensor. The source is unchanged.
 
     Args:
         source: a path, bytes, or a file that is open for reading; a PIL image; an array of shape
@@ -76,9 +76,9 @@ def read_image(
             alpha), 3 (RGB) or 4 (RGBA).
         page: which page of a TIFF file, or picture of a GIF or WebP, counted from 0; None is the
             first, with a warning if there are more.
-        name: its name in messages; by default its path or kind.
-        levels: the values that are black and white: (LOW, HIGH), "full", or "auto", see
-            `ddfm.imaging.levels`. None leaves them open; a fusion then takes "auto".
+        name: the picture's name in messages; by default its path or kind.
+        levels: the values that become black and white: (LOW, HIGH), "full" or "auto"; see
+            `ddfm.imaging.levels`. With None they are left open, and a fusion uses "auto".
     """
     if levels is not None:
         return with_levels(read_image(source, page=page, name=name), levels)
@@ -100,7 +100,7 @@ def read_image(
     if torch is not None and isinstance(source, torch.Tensor):
         return _from_tensor(source, name or "tensor")
     raise InputError(
-        f"{name or 'image'}: cannot take an image from {type(source).__name__}; "
+        f"{name or 'image'}: cannot read an image from {type(source).__name__}; "
         "pass a path, bytes, an open file, a PIL image, a NumPy array or a tensor"
     )
 
@@ -114,14 +114,14 @@ def read_source(
     percentiles: tuple[float, float] = PERCENTILES,
     name: str | None = None,
 ) -> Picture:
-    """A file as it is fused: of a radiometric one, what its sensor measured, not its rendering.
+    """Read a file to be fused; of a radiometric one, what the sensor measured, not its rendering.
 
-    In that there is a logo, and numbers.
+    The rendering often has a logo and numbers in it.
 
     Args:
         path: the file.
-        levels, page, name: as `read_image` takes them; of a radiometric file, in its own values.
-        celsius, percentiles: of a radiometric file, as `read_flir` takes them.
+        levels, page, name: as for `read_image`; in a radiometric file, `levels` are in its values.
+        celsius, percentiles: for a radiometric file, as for `read_flir`.
     """
     if not is_radiometric(path):
         return read_image(path, levels=levels, page=page, name=name)
@@ -131,7 +131,7 @@ def read_source(
 
 
 def pages_in(path: str | os.PathLike[str], name: str | None = None) -> int:
-    """How many pictures a file (TIFF, GIF, WebP) holds, smaller copies not counted."""
+    """How many pictures a file (TIFF, GIF, WebP) holds, not counting smaller copies and masks."""
     path = existing_file(path)
     with explained(name or str(path)):
         return _pages_in(path, _head(path))
@@ -228,8 +228,8 @@ def _from_tensor(tensor: Any, name: str) -> Picture:
     if array.ndim == 3:
         if not 1 <= array.shape[0] <= 4:
             raise InputError(
-                f"{name}: {array.shape[0]} channels (shape {array.shape}), but 1 to 4 make an "
-                "image; in tensors the channels come first"
+                f"{name}: {array.shape[0]} channels (shape {array.shape}), but an image has 1 to "
+                "4; in tensors the channels come first"
             )
         array = np.moveaxis(array, 0, 2)
     return from_array(array, name)

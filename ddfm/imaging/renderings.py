@@ -1,9 +1,9 @@
-"""Tells renderings of temperatures in false colours from photographs.
+"""Detects renderings of temperatures in false colours, and tells them from photographs.
 
-A thermal camera gives pictures in the colours of a palette, often with a logo
-and numbers in it. Its colours say nothing of the scene, and beside a photograph two pictures in
-colour would be taken for exposures. What tells it: colours are strong, and go by the brightness,
-since both go by the temperature; and they are not those of the photograph.
+A thermal camera saves pictures in the colours of a palette, often with a logo and numbers in them.
+These colours are not those of the scene, and two pictures in colour would be taken for exposures
+of it. A rendering is recognised by strong colours that depend on brightness, since temperature
+determines both, and that differ from those of the photograph.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from ddfm.imaging.picture import LUMA, Picture
 
 __all__ = ["explained_by", "in_false_colors", "without_false_colors"]
 
-STRONG = 0.18  # deviation of chroma; of 106 photographs none had more than 0.14
-EXPLAINED = 0.6  # share of the variance of chroma that brightness explains
-ALIKE = 0.5  # correlation of the chroma of two pictures of one scene
-BINS, LOOK, FIELDS = 32, 160, 24  # of brightness; pixels a side; fields a side
+STRONG = 0.18  # least deviation of a rendering's chroma; of 106 photographs none had over 0.14
+EXPLAINED = 0.6  # least share of the variance of a rendering's chroma that brightness explains
+ALIKE = 0.5  # correlation of chroma above which two pictures show the same colours
+BINS, LOOK, FIELDS = 32, 160, 24  # bins of brightness; most pixels a side; points a side
 
 
 def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
-    """The pictures; one in false colours beside photographs only is made grey, with a warning."""
+    """The pictures, with a single one in false colours among photographs made grey, and a warning.
+
+    All are returned unchanged if one of them is grey, or if the colours of two agree.
+    """
     pictures = tuple(pictures)
     if len(pictures) < 2 or not all(p.is_color for p in pictures):
         return pictures
@@ -38,8 +41,8 @@ def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
     if any(_alike(rendering, p) for p in pictures if p is not rendering):
         return pictures
     warnings.warn(
-        f"{rendering.name} seems to be temperatures in false colours, and is fused in grey; the "
-        "camera's radiometric file, or white-hot grey without a logo, makes a better picture",
+        f"{rendering.name} seems to be temperatures in false colours, and is fused as grey; the "
+        "camera's radiometric file, or white-hot grey without a logo, gives a better result",
         DdfmWarning,
         stacklevel=3,
     )
@@ -48,7 +51,7 @@ def without_false_colors(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
 
 
 def in_false_colors(picture: Picture) -> bool:
-    """Whether a picture has the strong colours of a palette, which go by its brightness."""
+    """Whether a picture has strong colours that depend on its brightness, as a palette gives."""
     if not picture.is_color:
         return False
     step = -(-max(picture.size) // LOOK)
@@ -61,9 +64,10 @@ def in_false_colors(picture: Picture) -> bool:
 
 
 def explained_by(levels: np.ndarray, values: np.ndarray, count: int) -> float:
-    """The share of the variance of values (N, C) that so many bins of the levels (N) explain.
+    """The part of the sum of squares of values (N, C) that the levels (N) explain.
 
-    The values have none.
+    The levels are divided into `count` bins of about equal size, and each value is compared with
+    the mean of its bin. The values must have mean 0; divide by their sum of squares for a share.
     """
     bins = np.digitize(levels, np.quantile(levels, np.linspace(0, 1, count + 1)[1:-1]))
     sizes = np.maximum(np.bincount(bins, minlength=count), 1)
@@ -71,7 +75,7 @@ def explained_by(levels: np.ndarray, values: np.ndarray, count: int) -> float:
 
 
 def _alike(one: Picture, other: Picture) -> bool:
-    """Whether colours of both go together, as in exposures of one scene."""
+    """Whether the colours of both pictures correlate, as in exposures of one scene."""
     a, b = (_luma_and_chroma(_fields(p))[1] for p in (one, other))
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     together = float((a * b).sum())
@@ -79,12 +83,12 @@ def _alike(one: Picture, other: Picture) -> bool:
 
 
 def _fields(picture: Picture) -> np.ndarray:
-    """Colours of some points, spread evenly, (N, 3)."""
+    """Colours (N, 3) of points that are spread evenly over a picture."""
     rows, columns = (np.linspace(0, n - 1, FIELDS).round().astype(int) for n in picture.size)
     return picture.pixels[np.ix_(rows, columns)].reshape(-1, 3)
 
 
 def _luma_and_chroma(colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of (N, 3): brightness (N), and blue and red beyond it (N, 2)."""
+    """Brightness (N), and blue and red less brightness (N, 2), of colours (N, 3)."""
     luma = colors @ np.asarray(LUMA, np.float32)
     return luma, np.stack([colors[:, 2] - luma, colors[:, 0] - luma], axis=1)

@@ -1,6 +1,6 @@
-"""Reads the pictures of one scene, brings them to one size if asked, and gives luminance.
+"""Reads the pictures of one scene, resizes them to a common size, and computes luminance.
 
-They are read without torch, which takes longer to import than most of them to read.
+Reading does without torch, which takes longer to import than most pictures take to read.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ __all__ = [
 
 Size = tuple[int, int]
 
-FIELDS = 8  # along each side, by which levels of pictures are compared
-COARSER = 1.25  # times the pixels on each side: those of a camera with another sensor
-STRETCHED = 1.05  # times, to one side: by then the border is off by a fortieth of the picture
-EQUAL = 0.02  # of the range: focus changes the levels of fields by less, exposure by more
+FIELDS = 8  # blocks along each side in which the mean levels of pictures are compared
+COARSER = 1.25  # least ratio of sides at which a picture is from a coarser sensor, not cropped
+STRETCHED = 1.05  # change of aspect ratio that is warned of: borders move by 1/40 of the picture
+EQUAL = 0.02  # of the range: focus changes the means of blocks by less, exposure by more
 
 
 def read_sources(
     sources: Sequence[Any], resize: str = "auto", *, alike: bool = True
 ) -> tuple[Picture, ...]:
-    """Pictures of one size, from whatever `read_image` takes.
+    """Pictures of one size, from anything that `read_image` accepts.
 
     Args:
-        resize: what to do where sizes differ, as of `common_size`; they are resized bicubically.
-        alike: whether they are to be of one size; if not, they are left as they come.
+        resize: what to do if sizes differ, as for `common_size`; they are resized bicubically.
+        alike: whether to bring them to one size; if not, their sizes are left unchanged.
     """
     if not isinstance(sources, list | tuple):
-        raise InputError(f"what is fused is a tuple of images, not {short(sources)}")
+        raise InputError(f"the images to fuse must be a list or tuple, not {short(sources)}")
     if len(sources) < 2:
         several = len(sources) == 1 and isinstance(sources[0], list | tuple)
-        hint = "; of a list, fuse(*images)" if several else ""
+        hint = "; for a list of images, call fuse(*images)" if several else ""
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
@@ -68,11 +68,11 @@ def read_sources(
 
 
 def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
-    """The size that pictures are fused at.
+    """The size at which pictures are fused.
 
     Args:
-        resize: "a" and "b" are that of the first and of the second; "auto" is that of the finest,
-            where all are of one shape; "error" refuses pictures that differ.
+        resize: "a" or "b", the size of the first or of the second; "auto", that of the finest, if
+            all have the same aspect ratio; "error" refuses pictures of different sizes.
     """
     if resize in ("a", "b"):
         return pictures["ab".index(resize)].size
@@ -84,33 +84,33 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
             (h, w), (h2, w2) = first.size, second.size
             raise InputError(
                 f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
-                "more of the scene than the other, align=auto (--align auto) finds how one lies on "
-                "the other; if both end at the same borders, resize=a (--resize a) brings all to "
-                "the size of the first, b to that of the second"
+                "more of the scene than the other, align=auto (--align auto) aligns them; if both "
+                "end at the same borders, resize=a (--resize a) resizes all to the first, b to "
+                "the second"
                 + ("" if h * h2 != w * w2 else "; if one lies on its side, turn it first")
             )
     return finest.size
 
 
 def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:
-    """A warning for each picture whose shape changes when it is brought to this size."""
+    """A warning for each picture whose aspect ratio changes when it is resized to this size."""
     words = []
     for picture in pictures:
         (h, w), (tall, wide) = picture.size, size
         factor = (wide / w) / (tall / h)
         if max(factor, 1 / factor) > STRETCHED:
             words.append(
-                f"{picture.name}: {w} x {h} pixels become {wide} x {tall}, which are of another "
-                f"shape, so that it is drawn out by {max(factor, 1 / factor):.2f} to one side; if "
-                "it shows another part of the scene, align=auto (--align auto) finds which"
+                f"{picture.name}: {w} x {h} pixels become {wide} x {tall}, another aspect ratio, "
+                f"so the picture is stretched by {max(factor, 1 / factor):.2f} along one side; if "
+                "it shows another part of the scene, use align=auto (--align auto) instead"
             )
     return tuple(words)
 
 
 def _is_coarser(size: Size, finest: Size) -> bool:
-    """Whether it has the shape of the finest, up to rounding by a pixel, and is much smaller.
+    """Whether a size has the aspect ratio of the finest, up to one pixel, and is much smaller.
 
-    Sizes that are nearly the same are rather those of pictures that were cut.
+    If sizes differ only a little, one of the pictures was probably cropped.
     """
     (h, w), (tall, wide) = size, finest
     one_shape = abs(h - w * tall / wide) <= 1 or abs(w - h * wide / tall) <= 1
@@ -118,7 +118,7 @@ def _is_coarser(size: Size, finest: Size) -> bool:
 
 
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
-    """A picture with its gaps filled from the others, so that it does not count there."""
+    """The pictures, with gaps filled by the mean luminance of the others, which has no effect."""
     if all(p.mask is None for p in pictures):
         return pictures
     planes = np.stack([grey(p) for p in pictures])
@@ -134,7 +134,7 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
 
 
 def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
-    """Pictures reduced by one factor, so that no side is longer than so many pixels."""
+    """Pictures reduced by a common factor, so that no side has more than `longest` pixels."""
     factor = longest / max(max(picture.size) for picture in pictures)
     if factor >= 1:
         return tuple(pictures)
@@ -153,10 +153,7 @@ def grey(picture: Picture) -> np.ndarray:
 
 
 def equally_bright(pictures: Sequence[Picture]) -> bool:
-    """Whether pictures have the same levels, details aside.
-
-    Then they differ in focus, and not in exposure.
-    """
+    """Whether pictures have the same levels apart from detail: a matter of focus, not exposure."""
     import torch
     import torch.nn.functional as F
 
@@ -166,11 +163,11 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
 
 
 def read_any(source: Any, name: str, **how: Any) -> Picture:
-    """What a file says in a fusion, as of `read_source`, or whatever else `read_image` takes.
+    """Read a file with `read_source`, or anything else with `read_image`.
 
     Args:
-        name: what to call it in messages, if it has no name of its own.
-        how: files are read, as `read_source` takes it.
+        name: its name in messages, if it has none of its own.
+        how: keywords of `read_source`, for files.
     """
     if has_no_path(source):
         name = name_of(source, name)
@@ -183,7 +180,7 @@ def read_any(source: Any, name: str, **how: Any) -> Picture:
 
 
 def resized(picture: Picture, size: Size) -> Picture:
-    """Bicubic; what becomes smaller is smoothed first, so that no pattern appears."""
+    """The picture resized bicubically, with antialiasing if it is reduced."""
     import torch.nn.functional as F
 
     def weighed(array: np.ndarray) -> np.ndarray:
@@ -205,16 +202,17 @@ def resized(picture: Picture, size: Size) -> Picture:
 
 
 def _whole(mask: np.ndarray) -> np.ndarray:
-    """Where a mask that was resized is true all over the pixel, up to rounding.
+    """True where a resized mask is true over the whole pixel, up to rounding.
 
-    Of one that became smaller, beyond 1 the kernel took away what lies outside: a bright rim.
+    Values above 1 do not count either: in a reduced picture the negative lobes of the kernel lie
+    outside the mask there, which would leave a bright rim.
     """
     return np.abs(mask - 1) < 0.01
 
 
 def as_tensor(array: np.ndarray) -> torch.Tensor:
     """(H, W, C) -> (1, C, H, W), float32."""
-    if min(array.strides) < 0:  # a row of one pixel may have been turned round
+    if min(array.strides) < 0:  # torch refuses these; a flipped array may have them
         array = array.copy()
     import torch
 

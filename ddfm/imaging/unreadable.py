@@ -1,4 +1,4 @@
-"""Decoders of damaged files raise anything; inside `explained` it becomes one line."""
+"""Turns whatever decoders raise about a file into an error of one line that tells what to do."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["VOLUMES", "elsewhere", "explained", "is_dicom"]
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
-# What people have, and how it becomes something that can be read.
+# Kinds of file that are not read here, and how to convert them.
 _ELSEWHERE = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
-    (".irg",): "is InfiRay's; export it as TIFF or CSV of temperatures with InfiRay's own program",
+    (".irg",): "is an InfiRay file; export temperatures as TIFF or CSV with InfiRay's own program",
     _RAW: "is a camera's raw file; develop it to TIFF first",
 }
 
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Any error of a decoder becomes one line about the file."""
+    """Turn any error of a decoder into one line about the file."""
     try:
         with quiet():
             yield
@@ -46,7 +46,7 @@ def explained(name: str) -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM's by its content, which mostly has no suffix."""
+    """Whether a file is DICOM by its content; many DICOM files have no suffix."""
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -55,9 +55,9 @@ def is_dicom(path: Path) -> bool:
 
 
 def elsewhere(name: str) -> str:
-    """What to do with a picture of a kind that is not read here; None for other files."""
+    """What to do with a picture of a kind that is not read here; empty for other files."""
     if name.lower().endswith(VOLUMES):
-        return "is not a picture; volumes and DICOM series are for the command `ddfm volume`"
+        return "is not a picture; use the command `ddfm volume` for volumes and DICOM series"
     for suffixes, way in _ELSEWHERE.items():
         if name.lower().endswith(suffixes):
             return way

@@ -1,6 +1,6 @@
-"""Pictures to look at: a fusion beside its sources, before and after, temperatures laid over it.
+"""Pictures to look at: a fusion beside its sources, before and after, or in false colours.
 
-Each view is an array (H, W, 3) of uint8. Nothing in it is measured on.
+Each view is an array (H, W, 3) of uint8, for display only, not for measurements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
-TICKS = 5  # numbers on a scale
+TICKS = 5  # numbers beside a scale bar
 _WEIGHTS = np.asarray(LUMA, np.float32)
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
@@ -45,7 +45,7 @@ def view(
     """A view of a fusion by its name in `VIEWS`.
 
     Args:
-        colormap: of an overlay.
+        colormap: the colour map of an overlay.
     """
     check_view(kind, colormap)
     if kind == "side-by-side":
@@ -56,7 +56,7 @@ def view(
 
 
 def check_view(kind: str, colormap: str = "iron") -> None:
-    """Refuses unknown views and colour maps."""
+    """Raise for an unknown view or colour map."""
     if kind not in VIEWS:
         raise unknown("view", kind, VIEWS)
     if colormap not in COLORMAPS:
@@ -64,12 +64,12 @@ def check_view(kind: str, colormap: str = "iron") -> None:
 
 
 def path_of(output: Path, kind: str) -> Path:
-    """Where a view of a result lies: beside it, `fused.overlay.png`."""
+    """Path of a view, beside its result: `fused.overlay.png` for `fused.png`."""
     return output.with_name(f"{output.stem}.{kind}.png")
 
 
 def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
-    """The sources and their fusion in a row, their names above."""
+    """The sources and their fusion in a row, with their names above."""
     names = [Path(source.name).name for source in sources] + ["fused"]
     panels = [_rgb(picture) for picture in (*sources, fused)]
     _check_sizes(panels)
@@ -85,7 +85,7 @@ def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
 
 
 def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
-    """The source that gives the colour, or else the last, on the left; the fusion on the right."""
+    """Left half: the source in colour, or the last if all are grey; right half: the fusion."""
     before = next((source for source in sources if source.is_color), sources[-1])
     left, right = _rgb(before), _rgb(fused)
     _check_sizes([left, right])
@@ -96,10 +96,10 @@ def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
 
 
 def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndarray:
-    """The fusion in the false colours of the thermal image, and beside it what they stand for.
+    """The fusion in false colours of the thermal image, with a scale bar beside it.
 
-    Half of the luminance is the map's and half the fusion's, so that both can be read. The scale
-    is in degrees where the image is; else it has the image's own numbers (counts), or percent.
+    Luminance is the mean of the colour map's and the fusion's, so that both can be read. The scale
+    is in degrees if the image is, otherwise in the image's own values (counts) or percent.
     """
     level = eight_bit(thermal).astype(np.float32) / 255
     level = level @ _WEIGHTS if level.ndim == 3 else level
@@ -114,7 +114,7 @@ def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndar
 
 
 def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
-    """Colours of that luminance and the same hue, as uint8; paler where there is no room."""
+    """Colours of the same hue with the given luminance, as uint8; paler if out of range."""
     own = colors @ _WEIGHTS
     chroma = colors - own[..., None]
     room = np.where(chroma > 0, 1 - luminance[..., None], luminance[..., None])
@@ -125,7 +125,7 @@ def _with_luminance(colors: np.ndarray, luminance: np.ndarray) -> np.ndarray:
 def scale_bar(
     height: int, limits: tuple[float, float], colormap: str | None, unit: str = ""
 ) -> np.ndarray:
-    """A bar from the least level, below, to the greatest, with numbers; grey without a map."""
+    """A vertical bar from the lowest level to the highest, with numbers; grey without a map."""
     line = line_height(4 * height // 3)
     low, high = limits
     numbers = [low + (high - low) * k / (TICKS - 1) for k in range(TICKS)]
@@ -158,17 +158,17 @@ def _check_sizes(panels: Sequence[np.ndarray]) -> None:
 
 
 def line_height(width: int) -> int:
-    """The height of a line of text that suits pictures of this width."""
+    """Height of a line of text, in pixels, that suits pictures of this width."""
     return max(14, min(48, width // 24))
 
 
 def font_of(line: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Letters that fit into a line of this height."""
+    """A font that fits into a line of this height."""
     return ImageFont.load_default(size=line * 0.7)
 
 
 def shortened(name: str, width: int, line: int) -> str:
-    """A name that fits above a picture."""
+    """The name, cut if needed so that it fits above a picture of this width."""
     font = font_of(line)
     if font.getlength(name) <= width - 8:
         return name

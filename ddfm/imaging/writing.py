@@ -1,11 +1,11 @@
-"""Writes image files, by suffix, at the depth of the source if the format has it.
+"""Writes image files in the format of their suffix.
 
-Else at the deepest that it does carry: PNG 8 and 16 bits; TIFF 8, 16 and floating point, in the
-source's range; JPEG 2000 16 bits for grey, else 8; JPEG, WebP and BMP 8. WebP and JPEG 2000 are
-lossless, JPEG is of quality 95 with full chroma. Alpha is kept by all but JPEG and BMP, a colour
-profile by all but BMP and .j2k, provided that the profile is for as many channels as are written.
-EXIF, XMP and a record of what made the picture are kept by all but BMP and .j2k,
-coordinates by TIFF and .jp2. All but BMP say that ddfm wrote them (see `ddfm.storage.ours`).
+The depth is that of the source if the format has it, otherwise the greatest that it has: PNG 8 and
+16 bits; TIFF 8, 16 and floating point, in the source's range; JPEG 2000 8 bits, and 16 for grey;
+JPEG, WebP and BMP 8. WebP and JPEG 2000 are lossless; JPEG has quality 95 and full chroma. Alpha is
+kept by all but JPEG and BMP; a colour profile by all but BMP and .j2k, if it is for the number of
+channels written; EXIF, XMP and the record of how the picture was made by all but BMP and .j2k;
+coordinates by TIFF and .jp2. All but BMP are marked as written by ddfm (see `ddfm.storage.ours`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
     "write_planes",
 ]
 
-_MOST_IN_JPEG = 65_502  # bytes of a packet
+_MOST_IN_JPEG = 65_502  # bytes of an XMP packet that fit into a segment of a JPEG
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> None:
-    """Raise what `write_image` would raise about this path, before the work is done.
+    """Raise what `write_image` would raise about this path, before any work is done.
 
     Args:
-        size: height and width of the image, if they are known.
+        size: height and width of the image, if known.
     """
     path = Path(path)
     _format_of(path, size)
@@ -91,7 +91,7 @@ def check_output(path: str | os.PathLike[str], size: tuple[int, int] | None = No
 
 
 def output_suffix(text: str) -> str:
-    """The suffix of a format that can be written, ".tif" of "tif", or an error."""
+    """The suffix with its dot, ".tif" for "tif"; raises if its format cannot be written."""
     suffix = text if text.startswith(".") else f".{text}"
     if suffix.lower() not in _WRITABLE:
         raise unknown("output suffix", suffix, _WRITABLE)
@@ -106,14 +106,14 @@ def write_image(
     alpha: np.ndarray | None = None,
     record: Record | None = None,
 ) -> None:
-    """Write samples in [0, 1] as the suffix says, at the depth of `like`.
+    """Write samples in [0, 1] in the format of the suffix, at the depth of `like`.
 
     Args:
         path: the file to write, which appears whole or not at all.
         pixels: of shape (H, W), (H, W, 1) or (H, W, 3).
         like: the picture whose depth, range, colour profile and metadata the file takes over.
         alpha: opacity in [0, 1], of shape (H, W), for formats that have it.
-        record: of what made the picture, which is stored in the file.
+        record: how the picture was made, which is stored in the file.
     """
     path = Path(path)
     if pixels.ndim not in (2, 3):
@@ -129,7 +129,7 @@ def image_bytes(
     alpha: np.ndarray | None = None,
     record: Record | None = None,
 ) -> bytes:
-    """The file that `write_image` would write there."""
+    """The content of the file that `write_image` would write."""
     path = Path(path)
     form = _format_of(path, pixels.shape[:2])
     alpha = alpha if form.alpha else None
@@ -144,7 +144,7 @@ def image_bytes(
 
 
 def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
-    """Write a drawing: a curve, a sheet, samples."""
+    """Write a drawing, such as a plot or a contact sheet."""
     path = Path(path)
     check_output(path, (drawing.height, drawing.width))
     write_bytes(path, _encode(path, np.asarray(drawing), _format_of(path).name))
@@ -160,7 +160,7 @@ def write_planes(path: str | os.PathLike[str], planes: Sequence[tuple[str, np.nd
 
 
 def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
-    """The format that the suffix says, if an image of such a size may be in it."""
+    """The format of the suffix; raises if it is unknown or too small for an image of this size."""
     suffix = path.suffix.lower()
     if suffix not in _WRITABLE:
         if not suffix:
@@ -168,13 +168,15 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
                 raise InputError(
                     f"cannot write {path}: it is a folder; name a file in it: {path / 'fused.png'}"
                 )
-            raise InputError(f"cannot write {path}: its suffix says the format; try {path}.png")
+            raise InputError(f"cannot write {path}: a suffix must give the format; try {path}.png")
         if path.name.lower().endswith(VOLUMES):
             raise InputError(f"cannot write {path}: volumes are for the command `ddfm volume`")
         raise unknown("output suffix", suffix, _WRITABLE)
     form = _WRITABLE[suffix]
     if size is not None and max(size) > form.side:
-        raise InputError(f"cannot write {path}: {form.name} ends at {form.side} pixels a side")
+        raise InputError(
+            f"cannot write {path}: {form.name} images have at most {form.side} pixels a side"
+        )
     return form
 
 
@@ -182,12 +184,12 @@ def _depth(form: _Format, like: Picture, *, grey: bool, alpha: np.ndarray | None
     """The depth of the source, or the deepest that the format has for such channels."""
     depths = form.depths
     if form.name == _JPEG2000.name and (not grey or alpha is not None):
-        depths = (np.uint8,)  # Pillow writes 16 bits there for plain grey only
+        depths = (np.uint8,)  # Pillow writes 16-bit JPEG 2000 only for grey without alpha
     return like.dtype if like.dtype.type in depths else np.dtype(depths[-1])
 
 
 def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
-    """The profile, if it is valid and for this number of channels."""
+    """The profile, if it is valid and for this number of channels; otherwise None."""
     if icc is None or len(icc) < 128 or icc[36:40] != b"acsp":
         return None
     grey = array.ndim == 2 or array.shape[2] == 2
@@ -195,16 +197,16 @@ def _fitting_profile(icc: bytes | None, array: np.ndarray) -> bytes | None:
 
 
 def _with_gaps(array: np.ndarray, like: Picture) -> np.ndarray:
-    """An array that has the value of no data where the picture has nothing to say, and only there.
+    """Set pixels without data to the nodata value, and make sure that no other has it.
 
-    What has this value by chance is moved to the next one.
+    Pixels that have this value by chance are moved to the next one.
     """
     geo = like.metadata.geo
     nodata = None if geo is None else geo.nodata_for(array.dtype)
     if nodata is None:
         return array
     channels = array.reshape(*array.shape[:2], -1)
-    colors = channels[..., : 3 if channels.shape[2] > 2 else 1]  # and no alpha
+    colors = channels[..., : 3 if channels.shape[2] > 2 else 1]  # without alpha
     value = array.dtype.type(nodata)
     top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else np.inf
     step = 1 if array.dtype.kind == "u" else np.spacing(abs(value))
@@ -222,7 +224,7 @@ def _encode(
     metadata: Metadata = NOTHING,
     record: Record | None = None,
 ) -> bytes:
-    """The file in memory: some encoders loop or crash when the disk under them fills up."""
+    """The content of the file. Encoded in memory: some encoders hang or crash on a full disk."""
     file = BytesIO()
     size = array.shape[:2]
     xmp = _packet(form, metadata, record)
@@ -247,19 +249,19 @@ def _encode(
 
 
 def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | None:
-    """An XMP packet, if there is anything to write, with as much as it has room for."""
+    """An XMP packet with as much as fits; None if there is nothing to write, or nothing fits."""
     text = None if record is None else record.text
     for along, made in ((metadata.xmp, text), (None, text), (None, None)):
         if along is None and made is None:
             break
-        said = packet(along, made)
-        if form != "JPEG" or len(said) <= _MOST_IN_JPEG:
-            return said
+        whole = packet(along, made)
+        if form != "JPEG" or len(whole) <= _MOST_IN_JPEG:
+            return whole
     return None
 
 
 def _marked(form: str, exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
-    """The arguments by which Pillow writes metadata, and our mark, if the format has a place."""
+    """Pillow's arguments for writing metadata and ddfm's mark, as far as the format has them."""
     if form == "PNG":
         note = PngInfo()
         note.add_text("Software", MARK)

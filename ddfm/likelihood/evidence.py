@@ -6,13 +6,14 @@ pixel, that the gradients of f are those of source s_k, one of K. EM raises the 
     log p(f, z) = - sum [ a |f - u|^2 + rho |f - x0|^2 + W sum_k (S z)_k |grad f - g_k|^2
                           + t sum_k z_k log(z_k / pi_k) + STIFF (|f| - 1)_+^2 ]               (1)
 
-where sum_k z_k = 1 at each pixel, and the outer sum is over pixels. Term by term, f should have
+where sum_k z_k = 1 at each pixel, the outer sum is over pixels, and (x)_+ = max(x, 0). The terms
+favour, in this order,
 
-- the levels u, chosen from the sources, with the weight a;
-- the levels of x0, the prior's estimate of f, with the weight rho;
-- the gradients g_k of the source that the labels select, with the weight W. S smooths the labels
-  over a pixel;
-- labels close to pi_k, what is expected of them before f is known, at the temperature t;
+- levels of f near u, which is chosen from the sources (weight a);
+- levels near x0, the prior's estimate of f (weight rho);
+- gradients near g_k, where source k is the one that the labels select (weight W); S smooths the
+  labels over a pixel;
+- labels near pi_k, their probabilities before f is known (temperature t);
 - levels between black (-1) and white (1).
 
 One pass of EM maximises (1) over z, and then raises it by a new f:
@@ -33,16 +34,17 @@ The rest depends on the sources alone and is computed once:
                 + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt h_k)_+^2)),   c = sum_k c_k         (6)
     V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
 
-B is a blur by two pixels; e_k = S |grad s_k|^2 and h_k = S |B grad s_k|^2 are the energies of the
-gradients of source k, in full and without what is finer than B.
+B is a blur by two pixels. e_k = S |grad s_k|^2 and h_k = S |B grad s_k|^2 are the energies of the
+gradients of source k, in full and without what is finer than B. b_k is the caller's preference, see
+below. a = alpha, kappa, faint, p, phi, full, edge and learn are parameters of `EvidenceLikelihood`.
 
 Levels (4). r_k is the share of source k in the level of a pixel. R smooths the saliency widely but
 stops at edges of the sources, so that a whole region takes its level from one source. Where the
 sources show the same thing in different ways (medical images, focus stacks), R is a narrow Gaussian
 instead. For the saliency "sharp", R is replaced by its logarithm.
 
-Gradients (5). m adds the faint texture of the other sources to that of source k. q <= 1 limits the
-result to the strength of the strongest source.
+Gradients (5). m_j is near 1 where the gradients of s_j are faint: d_k includes the faint texture of
+the other sources. q <= 1 limits it to the strength of the strongest source.
 
 Labels (6). A gradient is expected from the source with the most of it (p), and less from a source
 that is darker than the chosen level u (phi). Medical images may show the same thing in opposite
@@ -68,7 +70,7 @@ set to 0: x0 is blurred there, and for sources with noise of 15 and 25 grey leve
 without it come as close to those of the clean sources.
 
 The caller's preference. b_k is REACH balance |balance| for the second of two sources, and minus
-that for the first; the square makes it fine around 0. Targets are kept at any balance.
+that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
 `levels`, beside this file, computes (4); `gradients` computes (2) and (5) to (7). For a large
 picture, only the planes that the M-step needs as a whole are kept: u, W, a and the expected

@@ -65,7 +65,7 @@ class Weighing:
     """Weighs the gradients of sources; its parameters are those of `EvidenceLikelihood`.
 
     Attributes:
-        preference: b_k of the second of two sources; for the first it is -b_k.
+        preference: b_k of the second of two sources; that of the first is minus this.
     """
 
     alpha: float

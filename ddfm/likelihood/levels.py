@@ -27,7 +27,7 @@ class Choosing:
     """How levels are chosen; the parameters are those of `EvidenceLikelihood`.
 
     Attributes:
-        preference: b_k of the second of two sources; for the first it is -b_k.
+        preference: b_k of the second of two sources; that of the first is minus this.
     """
 
     saliency: str

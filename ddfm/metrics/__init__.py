@@ -1,12 +1,12 @@
-"""Fusion metrics: numbers that say something about a fused image F and its sources.
+"""Fusion metrics: numbers that rate a fused image F, by itself or against its sources.
 
-Each metric is a function `metric(fused, *sources)`; `evaluate` gives all of them at once and works
-out what they share only once. Images are files, PIL images, what ddfm has fused, or arrays of 0 to
-255 (uint8 or float, grey or colour; uint16 up to 65535); colour is measured in grey, as the field
-does. Where a metric is a sum or a mean over the sources, any number of them will do.
+Each metric is a function `metric(fused, *sources)`; `evaluate` computes all of them, and what they
+share only once. Images are files, PIL images, results of ddfm, or arrays from 0 to 255 (uint8 or
+float, grey or colour; uint16 up to 65535). Colour is measured in grey, as usual in the field.
+Metrics that are a sum or mean over the sources accept any number of them.
 
-The values agree with the field's usual evaluator where it has the metric, peculiarities
-included; each docstring says which. docs/metrics.md tells what each number rewards and how it can
+If the field's usual evaluator has a metric, the values agree with it, including its peculiarities;
+the docstrings tell which these are. docs/metrics.md tells what each metric rewards and how it can
 be fooled.
 """
 
@@ -107,7 +107,7 @@ METRICS: dict[str, Callable[..., float]] = {
     "lights_lost": lights_lost,
 }
 OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
-# What makes sense for one kind of sources only: asked for by its name, or by the task's.
+# Metrics that suit only one kind of sources: computed if they or their task are asked for.
 OF_TASK: dict[str, tuple[str, ...]] = {
     "auto": (),
     "ir-visible": (
@@ -122,7 +122,7 @@ OF_TASK: dict[str, tuple[str, ...]] = {
     "multi-exposure": ("MEF-SSIM",),
     "multi-focus": (),
 }
-IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")  # in the tables of this field
+IN_PAPERS = ("EN", "SD", "MI", "VIF", "Qabf", "SSIM")  # usual in the field's tables
 OF_TWO_SOURCES = frozenset({"SCD", *OF_TASK["ir-visible"]})
 
 
@@ -134,16 +134,21 @@ def evaluate(
     metrics: Iterable[str] | None = None,
     task: str | None = None,
 ) -> dict[str, float]:
-    """The metrics of a fused image in the order of `METRICS`: all that fit, or those named.
+    """The metrics of a fused image, by name, in the order of `METRICS`.
 
-    Metrics of `OF_TASK` are included if `task` is theirs, as `Fuser` names tasks; for "ir-visible"
-    the infrared image comes first. "SSIM" has the data range `ssim_range`, 2 as in published
-    tables; both common ranges also have names of their own. Metrics defined for two sources, such
-    as SCD, are left out for more.
+    Args:
+        fused: the fused image.
+        sources: at least two; for the task "ir-visible", the infrared image first.
+        ssim_range: the data range of "SSIM"; 2 as in published tables. Both common ranges also
+            have names of their own.
+        metrics: the names of those to compute; None for all that fit.
+        task: as `Fuser` names it; adds the metrics of that task (`OF_TASK`).
+
+    Metrics defined for two sources, such as SCD, are left out if there are more.
     """
     names = known_metrics(metrics, task)
     if len(sources) < 2:
-        raise InputError("a fused image has at least two sources; give them after it")
+        raise InputError("a fused image has at least two sources; give them after the fused image")
     f, greys = pair_up(fused, *sources)
     if len(greys) > 2:
         of_two = [name for name in names if name in OF_TWO_SOURCES]
@@ -155,9 +160,9 @@ def evaluate(
 
 @by_annotation
 def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -> list[str]:
-    """These metrics as `METRICS` has them, or all that fit the task.
+    """The given names of metrics as spelt in `METRICS`, or those of all that fit the task.
 
-    A share of things comes after their number, whether or not that was named.
+    For a share of targets or lights, their number is included, too, and comes first.
     """
     if task is not None and task not in OF_TASK:
         raise unknown("task", task, OF_TASK)
@@ -169,14 +174,14 @@ def known_metrics(names: Iterable[str] | None = None, task: str | None = None) -
 
 
 def metrics_of_papers(task: str | None = None, number: int = 2) -> list[str]:
-    """What a table for a paper has: the usual metrics, and the task's, for so many sources."""
+    """The metrics of a table for a paper: the usual ones and the task's, for `number` sources."""
     wanted = {*IN_PAPERS, *OF_TASK.get(task or "auto", ())}
     left_out = OF_TWO_SOURCES if number > 2 else frozenset()
     return [name for name in known_metrics(task=task) if name in wanted - left_out]
 
 
 def _known(name: str) -> str:
-    """The metric's name as `METRICS` has it, whatever its case."""
+    """The metric's name as spelt in `METRICS`; upper and lower case do not matter."""
     for known in METRICS:
         if known.lower() == name.lower():
             return known

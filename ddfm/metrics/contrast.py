@@ -1,18 +1,18 @@
-"""Metrics of things that stand out: what people fuse infrared and visible images for.
+"""Metrics of bright things, which are the reason to fuse infrared and visible images.
 
-A thing is a connected patch of a source, from `SMALLEST` pixels to `LARGEST` of the picture, that
-lies above the source's mean by `DEVIATIONS` standard deviations (both after a blur of one pixel).
-Its contrast is its mean level less that of the ring around it, which leaves out whatever else is
-as bright. What the fused image keeps of a thing is its contrast there, between the same pixels, as
-a share of its contrast in the source: 1 for all of it, 0 for nothing, and less than 0 where bright
-has become dark.
+A thing is a connected patch of a source, from `SMALLEST` pixels to the share `LARGEST` of the
+picture, that is brighter than the source's mean by `DEVIATIONS` standard deviations (all after a
+blur of one pixel). Its contrast is its mean level less that of the ring around it, which leaves out
+other pixels as bright. What the fused image keeps of a thing is the contrast there, between the
+same pixels, as a share of the contrast in the source: 1 if all is kept, 0 if none, and negative if
+bright has become dark.
 
 - Targets are the things of the infrared image.
-- Lights are the things of the visible image that are brighter there than in the infrared one.
+- Lights are the things of the visible image that are brighter there than in the infrared image.
 
-Pictures have few of them or none, so a set of pictures is measured over things, not over pictures:
-each share comes with the number of things that it is of (`COUNTED_BY`), and `ddfm.metrics.pooling`
-weighs by it. The share of a picture that has none is not a number.
+Since pictures have few things or none, means over a set of pictures are taken over things, not
+pictures: each share comes with the number of its things (`COUNTED_BY`), by which
+`ddfm.metrics.pooling` weights it. For a picture without things, the share is NaN.
 """
 
 from __future__ import annotations
@@ -36,45 +36,45 @@ __all__ = [
     "targets_lost",
 ]
 
-BLUR = 1.0  # pixels
-DEVIATIONS = 2.0
-SMALLEST = 25  # pixels
-LARGEST = 0.02  # of the picture
-GAP, RING = 1, 5  # pixels: what is left out around a thing, for it fades there, and the ring beyond
-LOST = 0.2  # a smaller share of the contrast is as good as nothing
+BLUR = 1.0  # sigma in pixels
+DEVIATIONS = 2.0  # standard deviations above the mean
+SMALLEST = 25  # pixels of the smallest thing
+LARGEST = 0.02  # share of the picture that the largest thing covers
+GAP, RING = 1, 5  # pixels: width of the margin where a thing fades, and of the ring around it
+LOST = 0.2  # a thing that keeps a smaller share of its contrast is lost
 
-# Which metric says of how many things another one is the mean.
+# For each mean over things, the metric that gives their number.
 COUNTED_BY = {
     "targets_kept": "targets",
     "targets_lost": "targets",
     "lights_kept": "lights",
     "lights_lost": "lights",
 }
-COUNTS = frozenset(COUNTED_BY.values())  # neither many nor few is better
+COUNTS = frozenset(COUNTED_BY.values())  # numbers of things, of which none is better than another
 
 
 class Thing(NamedTuple):
-    """The part of the picture that it lies in, and within that its pixels and the ring's."""
+    """A thing: a part of the picture around it, and within that its pixels and its ring's."""
 
     part: tuple[slice, ...]
     inside: Array
     ring: Array
 
     def contrast(self, pixels: Array) -> float:
-        """How far it lies above its ring in an image."""
+        """Its mean level less that of its ring, in an image."""
         near = pixels[self.part]
         return float(near[self.inside].mean() - near[self.ring].mean())
 
 
 def targets(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> float:
-    """The number of targets, whatever became of them."""
+    """The number of targets, kept or not."""
     return float(_targets(fused, infrared, visible).size)
 
 
 def targets_kept(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> float:
-    """How much of the targets' contrast in the infrared image the fused image keeps, on average.
+    """The share of the targets' contrast in the infrared image that the fused image keeps.
 
-    Not bounded: twice the contrast counts as 2, and an inverted target below 0.
+    A mean over targets. Not bounded: twice the contrast counts as 2, an inverted target below 0.
     """
     return _mean(_targets(fused, infrared, visible))
 
@@ -85,12 +85,12 @@ def targets_lost(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> f
 
 
 def lights(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> float:
-    """The number of lights, whatever became of them."""
+    """The number of lights, kept or not."""
     return float(_lights(fused, infrared, visible).size)
 
 
 def lights_kept(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> float:
-    """How much of the lights' contrast in the visible image the fused image keeps, on average."""
+    """The share of the lights' contrast in the visible image that is kept, a mean over lights."""
     return _mean(_lights(fused, infrared, visible))
 
 
@@ -100,19 +100,19 @@ def lights_lost(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> fl
 
 
 def _targets(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> Array:
-    """What is kept of each target."""
+    """The share of contrast that is kept, for each target."""
     f, (ir, _) = pair_up(fused, infrared, visible)
     return f.shared(_kept, ir, None)
 
 
 def _lights(fused: ImageLike, infrared: ImageLike, visible: ImageLike) -> Array:
-    """What is kept of each light."""
+    """The share of contrast that is kept, for each light."""
     f, (ir, vis) = pair_up(fused, infrared, visible)
     return f.shared(_kept, vis, ir)
 
 
 def _kept(f: Grey, source: Grey, darker: Grey | None) -> Array:
-    """What is kept of each thing of a source; of those that are darker in another, if given."""
+    """The share that is kept of each thing; if `darker` is given, only of those darker there."""
     shares = []
     for thing in source.shared(_things):
         inside = thing.part, thing.inside

@@ -1,8 +1,9 @@
-"""Metrics of edges, from Sobel gradients: how much of them arrives in F, and how much is new.
+"""Metrics of edges, from Sobel gradients: how well F keeps the sources' edges, and what it adds.
 
-At each pixel an image X has an edge of strength g_X and angle a_X. How well F keeps the edge of a
+At each pixel, an image X has an edge of strength g_X and angle a_X. How well F keeps the edge of a
 source S is a product of two sigmoids: one of the ratio of the strengths, the smaller over the
-larger, and one of the agreement of the angles. Edges are lines, not arrows: half a turn is none.
+larger, and one of the agreement of the angles. Edges have no direction: a turn by 180 degrees does
+not change an angle.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ class Edges(NamedTuple):
 def qabf(fused: ImageLike, *sources: ImageLike) -> float:
     """Edge preservation, 0 to 1: sum_k sum(g_k Q_k) / sum_k sum(g_k).
 
-    Q_k = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (A - 0.8))), G the ratio of
-    strengths (where they are equal the evaluator takes the strength itself, which saturates the
-    sigmoid; so does this), A = 1 - |a_k - a_F| / (pi / 2) with angles of (-pi/2, pi/2]; beyond the
-    border the images are black. Sources without any edge: 0. Source: Xydeas and Petrovic,
-    Objective image fusion performance measure, Electron. Lett. 36, 2000, with the evaluator's
-    constants.
+    Q_k = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (A - 0.8))). G is the ratio of
+    the strengths; if they are equal, it is the strength itself, as in the field's evaluator, which
+    saturates the sigmoid. A = 1 - |a_k - a_F| / (pi / 2), with angles in (-pi/2, pi/2]. Beyond the
+    border, images are black. If the sources have no edges, the value is 0. Source: Xydeas and
+    Petrovic, Objective image fusion performance measure, Electron. Lett. 36, 2000, with the
+    evaluator's constants.
     """
     f, greys = pair_up(fused, *sources)
     ef = f.shared(_edges_on_black)
@@ -60,11 +61,11 @@ def qabf(fused: ImageLike, *sources: ImageLike) -> float:
 def nabf(fused: ImageLike, *sources: ImageLike) -> float:
     """Fusion artefacts, 0 is best: sum over N of sum_k (1 - Q_k) w_k / sum_k sum(w_k).
 
-    N are the pixels where F's edge is stronger than that of every source; the weights are w =
-    g^1.5 where g >= 2, else 0.001; Q_k = sqrt(0.9999 / (1 + exp(-19 (G - 0.5))) * 0.9995 /
-    (1 + exp(-22 (A - 0.5)))) with A = | |a_k - a_F| - pi/2 | / (pi / 2); Sobel sums are divided by
-    8 and images mirrored at the border. Sources: Petrovic and Xydeas, Objective image fusion
-    performance characterisation, ICCV 2005; in the form of Shreyamsha Kumar, Multifocus and
+    N are the pixels where F's edge is stronger than that of every source. The weights are w_k =
+    g_k^1.5 where g_k >= 2, and 0.001 elsewhere. Q_k = sqrt(0.9999 / (1 + exp(-19 (G - 0.5))) *
+    0.9995 / (1 + exp(-22 (A - 0.5)))) with A = | |a_k - a_F| - pi/2 | / (pi / 2). Sobel sums are
+    divided by 8, and images mirrored at the border. Sources: Petrovic and Xydeas, Objective image
+    fusion performance characterisation, ICCV 2005; in the form of Shreyamsha Kumar, Multifocus and
     multispectral image fusion based on pixel significance using discrete cosine harmonic wavelet
     transform, SIViP 7, 2013.
     """
@@ -98,7 +99,7 @@ def _mirrored_edges(g: Grey) -> Edges:
 
 
 def _edges_on_black(g: Grey) -> Edges:
-    """Edges of the image surrounded by black: these differ from the mirrored at the border only."""
+    """Edges of the image surrounded by black, which differ from the mirrored only at the border."""
     edges = Edges(*(x.copy() for x in g.shared(_mirrored_edges)))
     padded = np.pad(g.pixels, 1)
     for border, around in (
@@ -114,10 +115,10 @@ def _edges_on_black(g: Grey) -> Edges:
 def _edges(padded: Array) -> Edges:
     x, y = sobel(padded)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Rows count downwards, angles upwards.
+        # y counts downwards, angles upwards.
         angle = y / -x
     np.arctan(angle, out=angle)
-    # Straight up and straight down are one angle, and where there is no edge any will do.
+    # Straight up and straight down are the same angle; where there is no edge, it does not matter.
     angle[x == 0] = np.pi / 2
     x *= x
     y *= y
@@ -126,7 +127,7 @@ def _edges(padded: Array) -> Edges:
 
 
 def _ratio(g: Array, h: Array) -> Array:
-    """The smaller over the larger, 0 where both are 0."""
+    """The smaller over the larger; 0 where both are 0."""
     ratio = np.minimum(g, h)
     ratio /= np.maximum(g, h) + TINY
     return ratio

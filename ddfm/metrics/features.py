@@ -1,26 +1,26 @@
-"""Feature mutual information: how much the fused image's small windows tell of the sources'.
+"""Feature mutual information: how much small windows of the fused image tell about the sources'.
 
-In each 3x3 window the feature values, less their minimum and divided by their sum, are taken for
-the probabilities of the nine positions: p in the source, q in the fused image, with cumulative
-sums P and Q and entropies H. The joint distribution is not known, so FMI takes a mixture
+In each 3x3 window, the feature values less their minimum are divided by their sum and taken as the
+probabilities of the nine positions: p in the source, q in the fused image, with cumulative sums P
+and Q and entropies H. The joint distribution is unknown, so FMI assumes a mixture
 
     J = theta M + (1 - theta) p q^T,    theta = corr(p, q) / corr_M,
 
-of independence and of the most dependent distribution M with these marginals, min(P_i, Q_j) as a
-cumulative sum (Frechet's bound), where corr_M is the correlation of the positions under M. If
-corr(p, q) is negative, M is the most opposed one: the same with the positions of q reversed.
+of independence and the most dependent distribution M with these marginals. M has the cumulative
+sums min(P_i, Q_j) (Frechet's bound), and corr_M is the correlation of the positions under M. If
+corr(p, q) is negative, the positions of q are reversed, which gives the most opposed M.
 The window's value is 2 (H(p) + H(q) - H(J)) / (H(p) + H(q)).
 
-M has at most 17 of its 81 entries above zero: the overlaps of the intervals [P_i-1, P_i] and
-[Q_j-1, Q_j]. So the information needs only these, because elsewhere J is (1 - theta) p_i q_j:
+At most 17 of the 81 entries of M are above zero: the overlaps of the intervals [P_i-1, P_i] and
+[Q_j-1, Q_j]. Only these need to be computed, since elsewhere J is (1 - theta) p_i q_j:
 
     H(p) + H(q) - H(J) = sum_ij J log(J / (p_i q_j))
         = (1 - theta) log |1 - theta| (1 - sum over M > 0 of p_i q_j)
           + sum over M > 0 of p_i q_j r log |r|,    r = 1 - theta + theta M / (p_i q_j).
 
-The overlaps come from merging the two sorted sequences P and Q, for many windows at a time. All
-this is done in single precision, with P and Q as 30-bit fractions: a window is off by some 1e-7,
-and the mean of many windows by 1e-8.
+The overlaps come from merging the sorted sequences P and Q, for many windows at a time. The
+computation is in single precision, with P and Q as 30-bit fractions: the error is about 1e-7 for a
+window, and 1e-8 for the mean of many.
 """
 
 from __future__ import annotations
@@ -38,37 +38,37 @@ __all__ = ["fmi"]
 
 SIDE = 3
 CELLS = SIDE * SIDE
-INNER = CELLS - 1  # cumulative sums short of the last, which is 1
-# Windows that are worked on at a time: enough to outweigh the calls, few enough for the cache.
+INNER = CELLS - 1  # cumulative sums without the last, which is 1
+# Windows computed at a time: enough to outweigh the cost of calls, few enough for the cache.
 CHUNK = 6000
 ONE = np.int32(2**30)
 TINY = np.float32(1e-30)
-SMALLEST = 1e-9  # covariance: less is rounding
+SMALLEST = 1e-9  # a smaller covariance is due to rounding
 
 POSITIONS = np.arange(CELLS, dtype=np.float32)
 MOMENTS = np.stack([POSITIONS, POSITIONS**2])
 CUMULATIVE = np.tril(np.ones((INNER, CELLS), np.float32))
-# The sum of x_j - x_i over all pairs of a rising sequence is its product with these weights.
+# The product of these weights with a rising sequence is the sum of x_j - x_i over all pairs.
 PAIR_WEIGHTS = 2.0 * np.arange(2 * INNER) - (2 * INNER - 1)
 
 
 class Windows(NamedTuple):
-    """What is known of n windows of one image."""
+    """Properties of n windows of one image, each (n,) unless noted."""
 
     centred: Array  # (9, n) probabilities less 1/9
     sums: Array  # (8, n) cumulative probabilities, in units of 1 / ONE, below ONE
     entropy: Array
-    offset: Array  # of the middle position from the mean
-    gain: Array  # deviation of the position over the root of the sum of centred squared
-    spread: Array  # sum of the differences of all pairs of cumulative sums
+    offset: Array  # the middle position less the mean position
+    gain: Array  # standard deviation of the position over the norm of `centred`
+    spread: Array  # sum of the differences between all pairs of cumulative sums
 
 
 @by_annotation
 def fmi(fused: ImageLike, *sources: ImageLike, feature: str = "pixel") -> float:
     """Feature mutual information, 0 to 1, the mean over windows and sources (see the module).
 
-    `feature` is "pixel" or "gradient" (the horizontal central difference). Windows that are equal
-    count as 1. Sources: Haghighat, Aghagolzadeh and Seyedarabi, A non-reference image fusion
+    `feature` is "pixel" or "gradient" (the horizontal central difference). Identical windows count
+    as 1. Sources: Haghighat, Aghagolzadeh and Seyedarabi, A non-reference image fusion
     metric based on mutual information of image features, Comput. Electr. Eng. 37, 2011; the
     windows are those of Haghighat and Razian, Fast-FMI, AICT 2014.
     """
@@ -100,7 +100,7 @@ FEATURES = {"pixel": _pixels, "gradient": _gradient}
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
-    """Rows of the image, cut so that each strip holds about CHUNK windows and none is lost."""
+    """Overlapping strips of rows with about CHUNK windows each, which cover all windows."""
     step = max(1, CHUNK // width)
     for top in range(0, height - SIDE + 1, step):
         yield slice(top, min(top + step, height - SIDE + 1) + SIDE - 1)
@@ -124,7 +124,7 @@ def _windows(image: Array) -> Windows:
     if flat.any():
         p[:, flat], total[flat] = 1, CELLS
 
-    # Grey levels and their sums are exact in single precision, so divide last.
+    # Dividing last keeps grey levels and their sums exact in single precision.
     mean, square = (MOMENTS @ p) / total.astype(np.float64)
     sums = CUMULATIVE @ p
     sums *= np.float32(ONE) / total
@@ -149,8 +149,8 @@ def _normalised_information(p: Windows, q: Windows) -> Array:
     merged = _merge(p.sums, _reverse(q.sums, product < 0))
 
     # The covariance of the positions under M is sum_ij min(P_i, Q_j) - P_i Q_j (Hoeffding). The
-    # minimum of two numbers is half of their sum less half of their distance, and what is left of
-    # the sums of P and Q has no more than the offsets in it.
+    # minimum of two numbers is half their sum less half their distance, so only the distances and
+    # the offsets remain.
     distance = PAIR_WEIGHTS @ merged / float(ONE) - p.spread - q.spread
     covariance = INNER**2 / 4 - distance / 2 - p.offset * q.offset * np.copysign(1.0, product)
     theta = np.abs(product) * p.gain * q.gain / np.maximum(covariance, SMALLEST)
@@ -158,7 +158,7 @@ def _normalised_information(p: Windows, q: Windows) -> Array:
 
 
 def _reverse(sums: Array, where: Array) -> Array:
-    """The cumulative sums of the positions counted backwards, in the windows chosen."""
+    """The cumulative sums, with the positions in reverse order in the windows of `where`."""
     change = (ONE - 1) - sums[::-1]
     change -= sums
     change *= where.astype(np.int32)
@@ -167,9 +167,9 @@ def _reverse(sums: Array, where: Array) -> Array:
 
 
 def _merge(p_sums: Array, q_sums: Array) -> Array:
-    """Both sequences in one rising one (16, n), where the last bit is 1 in what is from q.
+    """Merge both sequences into a rising one, (16, n); the last bit marks numbers from q.
 
-    A bitonic merge: exchanges at distances 8, 4, 2 and 1 sort a rising sequence that is followed
+    This is a bitonic merge: exchanges at distances 8, 4, 2 and 1 sort a rising sequence followed
     by a falling one.
     """
     n = p_sums.shape[1]
@@ -204,14 +204,14 @@ def _information(merged: Array, theta: Array) -> Array:
 
 
 def _enclosing(merged: Array) -> Array:
-    """For each of the 17 overlaps, the lengths of p's and q's interval that it lies in."""
+    """For each of the 17 overlaps, the lengths of the intervals of p and q that contain it."""
     count, n = merged.shape
     of_q = -(merged & 1)  # all bits set or none
     of_p = ~of_q
     start, stop = np.empty((2, count + 1, 2, n), np.int32)
     start[0], stop[-1] = 0, ONE
-    # What is of the other sequence must not count: 0 in the search for the last end before, all
-    # bits set, which is the largest unsigned number, in the search for the first end after.
+    # Numbers from the other sequence must not count. In the search for the last end before, they
+    # are 0; in the search for the first end after, all bits are set, the largest unsigned number.
     for k, (own, foreign) in enumerate([(of_p, of_q), (of_q, of_p)]):
         np.bitwise_and(merged, own, out=start[1:, k])
         np.bitwise_or(merged, foreign, out=stop[:-1, k])
@@ -225,7 +225,7 @@ def _enclosing(merged: Array) -> Array:
 
 
 def _times_log(x: Array) -> Array:
-    """x log |x|, which is 0 at 0."""
+    """x log |x|, and 0 at 0."""
     out = np.abs(x)
     out += TINY
     np.log(out, out=out)

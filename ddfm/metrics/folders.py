@@ -1,4 +1,4 @@
-"""The metrics of a folder of fused images, pair by pair, and their means."""
+"""The metrics of a folder of fused images, for each pair, and their means."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["FolderMetrics", "evaluate_folders"]
 
 @dataclass
 class FolderMetrics:
-    """What was measured.
+    """The metrics of a folder.
 
     Attributes:
-        pairs: the metrics of each pair, by its name.
-        problems: a line for every pair that could not be measured.
-        leftovers: a line for every source that is in no pair.
+        pairs: the metrics of each pair, by the pair's name.
+        problems: a line for each pair that could not be measured.
+        leftovers: a line for each source that is in no pair.
     """
 
     pairs: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -31,18 +31,18 @@ class FolderMetrics:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Of each metric, over the pairs, or over the things that it is of."""
+        """The mean of each metric over pairs; of shares of targets and lights, over these."""
         return pooled(self.pairs.values())
 
     def lines(self) -> tuple[list[str], list[list[Any]]]:
-        """The heads and the lines of a CSV file: a line for each pair."""
+        """The headings of a CSV file, and a line for each pair."""
         names = self._names()
         return ["pair", *names], [
             [pair, *(values[name] for name in names)] for pair, values in self.pairs.items()
         ]
 
     def table(self, with_mean: bool = True) -> Table:
-        """A row for each pair, and their mean."""
+        """A table with a row for each pair, and one for their mean."""
         rows = [*self.pairs.items(), *([("mean", self.mean)] if with_mean else [])]
         columns = [column(name) for name in self._names()]
         return Table("Metrics of fused images", "pair", columns, rows, ranked=False)
@@ -59,21 +59,24 @@ def evaluate_folders(
     metrics: Iterable[str] | None = None,
     task: str | None = None,
 ) -> FolderMetrics:
-    """Metrics of the images in `fused`, which are called as the pairs in the folders of sources.
+    """Metrics of the images in `fused`, whose stems are the names of pairs in the source folders.
 
     Args:
-        sources: two folders, or more where a scene has more than two images.
+        fused: the folder of fused images.
+        sources: two folders, or more if a scene has more than two images.
+        pattern: as for `ddfm.imaging.pairing.find_pairs`.
+        ssim_range, metrics, task: as for `evaluate`.
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
-        raise InputError("a folder of results has two folders of sources, or more")
+        raise InputError("a folder of results needs two or more folders of sources")
     results = {path.stem: path for path in image_files(fused)}
     pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
     for pair in pairing.pairs:
         try:
             if pair.name not in results:
-                raise InputError(f"{fused} holds no result called {pair.name}")
+                raise InputError(f"{fused} holds no result named {pair.name}")
             measured.pairs[pair.name] = evaluate(
                 results[pair.name], *pair.files, ssim_range=ssim_range, metrics=names, task=task
             )

@@ -1,12 +1,12 @@
-"""What a metric sees: one grey image on the 0..255 scale, and what others have worked out of it.
+"""The input of metrics: grey images on the 0..255 scale, with intermediate results kept for reuse.
 
-The field measures 8-bit grey images. A picture of any depth is brought to 256 levels from its black
-to its white, as ddfm fuses it; arrays are taken to be on the scale already. Colour becomes grey as
+The field measures 8-bit grey images. A picture of any depth is converted to 256 levels from its
+black to its white, as ddfm fuses it; arrays must be on this scale already. Colour becomes grey as
 in OpenCV, round(0.299 R + 0.587 G + 0.114 B), and transparency is dropped.
 
 Several metrics need the same gradients, local means or histograms. `Grey.shared` keeps them with
-the image, so that evaluating all metrics works each of them out once, and a single metric called
-on plain arrays works out just what it needs.
+the image, so that each is computed only once for all metrics, and a single metric computes only
+what it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 class HasPicture(Protocol):
-    """Such as a `Fusion`."""
+    """An object with a picture, such as a `Fusion`."""
 
     @property
     def picture(self) -> Picture: ...
@@ -46,14 +46,14 @@ Made = TypeVar("Made")
 
 
 class Grey:
-    """A grey image (`pixels`, float64) that remembers the intermediates made from it."""
+    """A grey image (`pixels`, float64) that keeps intermediate results computed from it."""
 
     def __init__(self, pixels: Array) -> None:
         self.pixels = pixels
         self._made: dict[tuple[Any, ...], Any] = {}
 
     def shared(self, make: Callable[..., Made], *arguments: Any) -> Made:
-        """`make(self, *arguments)`, worked out on the first call only."""
+        """`make(self, *arguments)`, computed only at the first call."""
         key = (make, *arguments)
         if key not in self._made:
             self._made[key] = make(self, *arguments)
@@ -62,10 +62,10 @@ class Grey:
 
 @by_annotation
 def as_grey(image: ImageLike, name: str = "image") -> Grey:
-    """A `Grey` from a file, a PIL image, a `Picture`, a `Fusion`, or an array on the scale."""
+    """A `Grey` from a file, a PIL image, a `Picture`, a `Fusion`, or an array from 0 to 255."""
     if isinstance(image, Grey):
         return image
-    image = getattr(image, "picture", image)  # of a Fusion
+    image = getattr(image, "picture", image)  # a Fusion has one
     if isinstance(image, (str, os.PathLike)):
         name = os.fspath(image)
     if isinstance(image, (str, os.PathLike, Picture)) or hasattr(image, "getbands"):
@@ -73,15 +73,15 @@ def as_grey(image: ImageLike, name: str = "image") -> Grey:
     refuse_mask(image, name)
     try:
         pixels = np.asarray(image)
-    except (TypeError, ValueError, RuntimeError):  # of a tensor that has no plain numbers
-        raise InputError(f"{name} is no array of numbers: {short(image)}") from None
+    except (TypeError, ValueError, RuntimeError):  # raised for a tensor without plain numbers
+        raise InputError(f"{name} is not an array of numbers: {short(image)}") from None
     return Grey(_check_scale(_flatten_colour(pixels, name), name))
 
 
 def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     """The fused image and its sources as `Grey`, all of one size."""
     if not sources:
-        raise InputError("this metric compares with the sources: give at least one")
+        raise InputError("this metric compares with sources; give at least one")
     f = as_grey(fused, "fused")
     greys = [as_grey(_as_fused(source), f"source {k}") for k, source in enumerate(sources, 1)]
     for k, source in enumerate(greys, 1):
@@ -90,13 +90,13 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
             raise InputError(
                 f"source {k} is {sizes[0]} pixels and the fused image {sizes[1]}: "
                 "metrics need registered images of one size (ddfm fuse --save-sources DIR writes "
-                "the sources so)"
+                "such sources)"
             )
     return f, greys
 
 
 def _as_fused(source: ImageLike) -> ImageLike:
-    """A file as a fusion has it: temperatures, not their rendering; 16 bits spread by content."""
+    """A file as it is read for fusion: temperatures, not their rendering; levels by content."""
     if isinstance(source, (str, os.PathLike)):
         return with_levels(read_source(source))
     return source
@@ -121,7 +121,7 @@ def _flatten_colour(pixels: Array, name: str) -> Array:
 def _check_scale(pixels: Array, name: str) -> Array:
     low, high = pixels.min(), pixels.max()
     if not np.isfinite(low + high):
-        raise InputError(f"{name}: has pixels that are not numbers")
+        raise InputError(f"{name}: some pixels are NaN or infinite")
     if low < -0.5 or high > 255.5:
         raise InputError(
             f"{name}: values from {low:g} to {high:g}; metrics are defined on the 0..255 scale"

@@ -1,7 +1,7 @@
-"""Metrics from histograms of grey levels: how much F tells, and how much of it about the sources.
+"""Metrics from histograms of grey levels: the information in F, and in common with the sources.
 
-H is Shannon's entropy of the 256 grey levels, H(X, Y) that of their joint histogram, and
-I(X, Y) = H(X) + H(Y) - H(X, Y) the mutual information.
+H(X) is Shannon's entropy of the histogram of 256 grey levels, H(X, Y) that of the joint histogram,
+and I(X, Y) = H(X) + H(Y) - H(X, Y) the mutual information.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def mi(fused: ImageLike, *sources: ImageLike) -> float:
     """Mutual information in nats, the sum over the sources of I(F, S_k).
 
     Source: Qu, Zhang and Yan, Information measure for performance of image fusion, Electron.
-    Lett. 38, 2002. Tables in bits are larger by 1 / ln 2.
+    Lett. 38, 2002. Values in bits are larger by the factor 1 / ln 2.
     """
     f, greys = pair_up(fused, *sources)
     return sum(f.shared(_mutual_information, s) for s in greys)

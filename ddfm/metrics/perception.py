@@ -1,8 +1,8 @@
-"""Metrics modelled on the eye: contrast that is seen (QCB), error that is seen (QCV).
+"""Metrics modelled on human vision: perceived contrast (QCB) and perceived error (QCV).
 
-Both stretch each image to 0..255 first, and then filter it with a contrast sensitivity function
-of the frequency. With the viewing distances of the usual programs, the frequency of the Fourier
-coefficient (u, v) is r = sqrt(u^2 + v^2) / 15 for QCB and / 4 for QCV.
+Both first stretch each image to 0..255, and then filter it by the eye's contrast sensitivity as a
+function of frequency. For the viewing distances of the usual programs, the frequency of the Fourier
+coefficient (u, v) is r = sqrt(u^2 + v^2) / 15 for QCB, and sqrt(u^2 + v^2) / 4 for QCV.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ TINY = 1e-300
 def qcb(fused: ImageLike, *sources: ImageLike) -> float:
     """Preservation of perceived contrast, 0 to 1: mean(sum_k l_k min(c_k, c_F) / max(c_k, c_F)).
 
-    The images pass exp(-(r / 15.387)^2) - 0.7622 exp(-(r / 1.3456)^2). Local contrast is C =
-    |G2 * I / G4 * I - 1| with Gaussians of sigma 2 and 4, masked contrast c = C^3 / (C^2 + 1e-4),
-    and the saliency of a source l_k = c_k^2 / sum_j c_j^2. Where nothing has contrast, nothing is
-    lost: 1. Source: Chen and Blum, A new automated quality assessment algorithm for image fusion,
-    Image Vis. Comput. 27, 2009.
+    The images are filtered by exp(-(r / 15.387)^2) - 0.7622 exp(-(r / 1.3456)^2). Local contrast
+    is C = |(G2 * I) / (G4 * I) - 1|, with Gaussians of sigma 2 and 4; masked contrast is c = C^3 /
+    (C^2 + 1e-4); and the saliency of a source is l_k = c_k^2 / sum_j c_j^2. Where no image has
+    contrast, the value is 1, since nothing is lost. Source: Chen and Blum, A new automated quality
+    assessment algorithm for image fusion, Image Vis. Comput. 27, 2009.
     """
     f, greys = pair_up(fused, *sources)
     fused_contrast, *contrasts = map(_masked_contrast, (f, *greys))
@@ -54,11 +54,11 @@ def qcb(fused: ImageLike, *sources: ImageLike) -> float:
 def qcv(fused: ImageLike, *sources: ImageLike) -> float:
     """Perceived error in salient regions, 0 is best: sum_kb L_kb D_kb / sum_kb L_kb.
 
-    Over blocks b of 16x16: saliency L_kb = sum g_k^5 with Sobel strength g_k, and error D_kb the
-    mean square of S_k - F after the contrast sensitivity 2.6 (0.0192 + 0.144 r)
-    exp(-(0.144 r)^1.1). Beyond the border images are black. Source: Chen and Varshney, A
-    human perception inspired quality metric for image fusion based on regional information, Inf.
-    Fusion 8, 2007.
+    For each block b of 16x16 pixels, the saliency L_kb is the sum of g_k^5, with the Sobel strength
+    g_k, and the error D_kb is the mean square of S_k - F after filtering by the contrast
+    sensitivity 2.6 (0.0192 + 0.144 r) exp(-(0.144 r)^1.1). Beyond the border, images are black.
+    Source: Chen and Varshney, A human perception inspired quality metric for image fusion based on
+    regional information, Inf. Fusion 8, 2007.
     """
     f, greys = pair_up(fused, *sources)
     response = _mannos_sakrison(*f.pixels.shape)
@@ -74,7 +74,7 @@ def qcv(fused: ImageLike, *sources: ImageLike) -> float:
 
 def _stretched(g: Grey) -> Array:
     low, high = g.pixels.min(), g.pixels.max()
-    # A constant image stays as it is.
+    # A constant image is not stretched.
     return np.rint((g.pixels - low) * (255 / (high - low))) if high > low else g.pixels
 
 
@@ -87,13 +87,13 @@ def _filtered(spectrum: Array, response: Array, shape: tuple[int, ...]) -> Array
 
 
 def _frequency(height: int, width: int) -> Array:
-    """The length of (u, v), laid out as by rfft2."""
+    """The length of (u, v), in the layout of rfft2."""
     v = fft.fftfreq(height, 1 / height)[:, None]
     return np.sqrt(v**2 + fft.rfftfreq(width, 1 / width) ** 2)
 
 
 def _truncated_gaussian(sigma: float) -> Array:
-    """A Gaussian over 31 pixels; what is cut off is not made up for, as in the usual program."""
+    """A Gaussian over 31 pixels, not normalised after truncation, as in the usual program."""
     return np.exp(-(np.arange(-15, 16) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
 
 
@@ -116,7 +116,7 @@ def _masked_contrast(g: Grey) -> Array:
     for rows in bands(contrast):
         c, far = contrast[rows], wide[rows]
         c -= far
-        # Where even the wide mean is 0, as in a black image, there is no contrast.
+        # Where even the wide mean is 0, as in a black image, contrast is 0; this avoids 0 / 0.
         far += far == 0
         c /= far
         squared = c * c
@@ -139,7 +139,7 @@ def _block_saliency(g: Grey) -> Array:
 
 
 def _block_sums(image: Array) -> Array:
-    """Sums over blocks, the image continued with zeros to whole ones."""
+    """Sums over blocks of the image, padded with zeros to whole blocks."""
     h, w = image.shape
     padded = np.pad(image, ((0, -h % BLOCK), (0, -w % BLOCK)))
     rows = np.add.reduceat(padded, np.arange(0, h, BLOCK), axis=0)

@@ -1,4 +1,4 @@
-"""The metrics of many pictures in one row: means over pictures, or over what they hold."""
+"""Means of metrics over many pictures, or over the targets and lights in them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["for_json", "pooled"]
 
 @by_annotation
 def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Of each metric its mean over the pictures that have it.
+    """The mean of each metric over the pictures that have it.
 
-    A share of things (`COUNTED_BY`) is a mean over all things: that of a picture weighs as many
-    times as there are things in it. The numbers of things are added up.
+    Shares of things (`COUNTED_BY`) become means over all things: a picture's share is weighted by
+    the number of things in it. Numbers of things are summed.
     """
     each = list(pictures)
     for values in each:
@@ -26,7 +26,7 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
             isinstance(name, str) and isinstance(value, Real) for name, value in values.items()
         ):
             raise InputError(
-                f"the metrics of a picture are names with numbers, not {short(values)}"
+                f"the metrics of a picture must be names with numbers, not {short(values)}"
             )
     row = {}
     for name in dict.fromkeys(name for values in each for name in values):
@@ -40,5 +40,5 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def for_json(values: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no number for an infinite PSNR, nor for the mean of nothing."""
+    """The values with None for infinity (of PSNR) and NaN (means of nothing), which JSON lacks."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -1,6 +1,6 @@
-"""Metrics from plain sums over pixels: spread, sharpness, error and correlation.
+"""Metrics from sums over pixels: spread, sharpness, error and correlation.
 
-F is the fused image, S_k are the sources, mean() runs over all pixels.
+F is the fused image, S_k are the sources, and mean() is over all pixels.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def mse(fused: ImageLike, *sources: ImageLike) -> float:
 
 @by_annotation
 def psnr(fused: ImageLike, *sources: ImageLike, peak: float | None = None) -> float:
-    """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / MSE), infinite without error.
+    """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / MSE), infinite if MSE is 0.
 
-    The field's evaluator takes the largest value of F for the peak, which is the default here;
-    `peak=255` is the textbook's.
+    By default the peak is the largest value of F, as in the field's evaluator; textbooks use
+    `peak=255`.
     """
     f, greys = pair_up(fused, *sources)
     error = mse(f, *greys)
@@ -74,7 +74,7 @@ def psnr(fused: ImageLike, *sources: ImageLike, peak: float | None = None) -> fl
 def cc(fused: ImageLike, *sources: ImageLike) -> float:
     """Correlation coefficient, the mean over the sources of corr(F, S_k).
 
-    A constant image correlates with nothing: 0.
+    If an image is constant, its correlation is 0.
     """
     f, greys = pair_up(fused, *sources)
     return float(np.mean([_correlation(f.shared(_deviation), s.shared(_deviation)) for s in greys]))
@@ -83,8 +83,8 @@ def cc(fused: ImageLike, *sources: ImageLike) -> float:
 def scd(fused: ImageLike, first: ImageLike, second: ImageLike) -> float:
     """Sum of the correlations of differences: corr(F - B, A) + corr(F - A, B), from -2 to 2.
 
-    What is left of F after one source is taken away should be the other one. Defined for two
-    sources. Source: Aslantas and Bendes, A new image quality metric for image fusion: the sum of
+    F less one source should resemble the other one. Defined for two sources.
+    Source: Aslantas and Bendes, A new image quality metric for image fusion: the sum of
     the correlations of differences, AEU 69, 2015.
     """
     f, (a, b) = pair_up(fused, first, second)
@@ -102,7 +102,7 @@ def _deviation(g: Grey) -> Array:
 
 
 def _correlation(x: Array, y: Array) -> float:
-    """The correlation of two images whose means are zero."""
+    """The correlation of two images whose means are zero; 0 if one of them is constant."""
     scale = math.sqrt(float(np.vdot(x, x)) * float(np.vdot(y, y)))
-    # Rounding leaves a trace of a constant image; below this nothing can be said of it.
+    # Rounding errors leave a constant image slightly above zero.
     return float(np.vdot(x, y)) / scale if scale > 1e-9 * x.size else 0.0

@@ -1,7 +1,7 @@
 """Metrics of local structure: SSIM, its multi-scale form, and visual information fidelity.
 
-Each compares a source s with the fused image f through local means mu, variances sigma^2 and
-covariances sigma_sf in a small window, and the sources' values are added up.
+Each compares a source s with the fused image f by local means mu, variances sigma^2 and covariances
+sigma_sf in a small window, and sums the values over the sources.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ddfm.metrics.grey import Array, Grey, ImageLike, pair_up
 __all__ = ["SCALE_WEIGHTS", "check_size", "halve", "ms_ssim", "ssim", "vif"]
 
 FLAT = np.full(7, 1 / 7)
-SAMPLE = FLAT.size**2 / (FLAT.size**2 - 1)  # from the mean square to the sample variance
+SAMPLE = FLAT.size**2 / (FLAT.size**2 - 1)  # ratio of sample variance to mean square
 ROUND = gaussian(11, 1.5)
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 VIF_WINDOWS = tuple(gaussian(side, side / 5) for side in (17, 9, 5, 3))
-VIF_SMALLEST = 41  # pixels, for the last window to fit
-VIF_NOISE = 2.0
+VIF_SMALLEST = 41  # least side in pixels for which the windows of all scales fit
+VIF_NOISE = 2.0  # variance of the eye's noise, n
 TINY = 1e-10
 
 
@@ -40,11 +40,11 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
     """Structural similarity, the sum over the sources of mean(SSIM(S_k, F)).
 
     SSIM = (2 mu_s mu_f + c1) (2 sigma_sf + c2) / ((mu_s^2 + mu_f^2 + c1) (sigma_s^2 + sigma_f^2
-    + c2)) with c1 = (0.01 R)^2, c2 = (0.03 R)^2, R = `data_range`, over flat windows of 7x7 with
-    sample covariances, borders left out. R = 255 is right for 8-bit images; the tables of the
-    fusion literature have R = 2, because the evaluator hands float images to a library that then
-    assumes -1 to 1. Source: Wang et al., Image quality assessment: from error visibility to
-    structural similarity, IEEE TIP 13, 2004.
+    + c2)) with c1 = (0.01 R)^2, c2 = (0.03 R)^2 and R = `data_range`, in flat windows of 7x7 with
+    sample covariances, without borders. R = 255 is right for 8-bit images; the tables of the
+    fusion literature have R = 2, because the evaluator passes float images to a library that then
+    assumes a range of -1 to 1. Source: Wang et al., Image quality assessment: from error visibility
+    to structural similarity, IEEE TIP 13, 2004.
     """
     data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
@@ -56,11 +56,11 @@ def ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> fl
 def ms_ssim(fused: ImageLike, *sources: ImageLike, data_range: float = 255.0) -> float:
     """Multi-scale structural similarity, the sum over the sources of prod_j cs_j^w_j * ssim_5^w_5.
 
-    cs is SSIM without its factor of means, averaged over the image at each of five scales (means
-    of 2x2 pixels), under a Gaussian of 11x11 with sigma 1.5. Images too small for all five scales
-    get as many as fit, with weights scaled to the same sum. A negative mean counts as 0. Source:
-    Wang, Simoncelli and Bovik, Multi-scale structural similarity for image quality assessment,
-    Asilomar 2003.
+    cs is SSIM without its factor of means, averaged over the image, in a Gaussian window of 11x11
+    with sigma 1.5. There are five scales, each of means of 2x2 pixels of the one before. Smaller
+    images have as many scales as fit, with weights rescaled to the same sum. A negative mean counts
+    as 0. Source: Wang, Simoncelli and Bovik, Multi-scale structural similarity for image quality
+    assessment, Asilomar 2003.
     """
     data_range = positive("data_range", data_range)
     f, greys = pair_up(fused, *sources)
@@ -73,11 +73,11 @@ def vif(fused: ImageLike, *sources: ImageLike) -> float:
     """Visual information fidelity in the pixel domain, the sum over the sources of VIF(S_k, F).
 
     VIF = sum log(1 + g^2 sigma_s^2 / (sigma_v^2 + n)) / sum log(1 + sigma_s^2 / n) over all pixels
-    of four scales, with gain g = max(sigma_sf, 0) / sigma_s^2, residual sigma_v^2 = sigma_f^2 -
-    g sigma_sf and the eye's noise n = 2. Gaussian windows of 17, 9, 5 and 3 pixels, sigma a fifth
-    of that. A constant source has no information to lose: 1. Source: Sheikh and Bovik, Image
-    information and visual quality, IEEE TIP 15, 2006; the field's evaluator sums it over the
-    sources and calls it VIF or VIFF.
+    of four scales, with the gain g = max(sigma_sf, 0) / sigma_s^2, the residual sigma_v^2 =
+    sigma_f^2 - g sigma_sf and the eye's noise n = 2. Windows are Gaussians of 17, 9, 5 and 3
+    pixels, with sigma a fifth of that. For a constant source, which has no information to lose, VIF
+    is 1. Source: Sheikh and Bovik, Image information and visual quality, IEEE TIP 15, 2006; the
+    field's evaluator sums it over the sources and calls it VIF or VIFF.
     """
     f, greys = pair_up(fused, *sources)
     check_size(f, VIF_SMALLEST, "VIF")
@@ -91,7 +91,7 @@ def check_size(g: Grey, smallest: int, name: str) -> None:
         height, width = g.pixels.shape
         raise InputError(
             f"{name} needs images of at least {smallest}x{smallest} pixels, not {width}x{height}; "
-            "for smaller ones choose among the others (metrics=[...], --metrics)"
+            "for smaller ones, choose other metrics (metrics=[...], --metrics)"
         )
 
 
@@ -122,7 +122,7 @@ def _flat_covariance(f: Grey, s: Grey) -> Array:
 
 def _ssim_of_two(f: Grey, s: Grey, data_range: float) -> float:
     c1, c2 = _constants(data_range)
-    # Sample variances are larger by SAMPLE; that the constant is smaller by it comes to the same.
+    # Sample variances are larger by the factor SAMPLE; dividing the constant by it is equivalent.
     return _mean_similarity(
         s.shared(_flat_local), f.shared(_flat_local), f.shared(_flat_covariance, s), c1, c2 / SAMPLE
     )
@@ -145,7 +145,7 @@ def _constants(data_range: float) -> tuple[float, float]:
 
 
 def _mean_similarity(s: Local, f: Local, covariance: Array, c1: float | None, c2: float) -> float:
-    """The mean of SSIM over the image; without its factor of means if c1 is None."""
+    """The mean of SSIM over the image, without its factor of means if c1 is None."""
     total = 0.0
     for rows in bands(covariance):
         similarity = 2 * covariance[rows]
@@ -155,7 +155,7 @@ def _mean_similarity(s: Local, f: Local, covariance: Array, c1: float | None, c2
         similarity /= variances
         if c1 is not None:
             mean_s, mean_f = s.mean[rows], f.mean[rows]
-            # 2 a b + c over a^2 + b^2 + c is 1 less (a - b)^2 over the same.
+            # (2 a b + c) / (a^2 + b^2 + c) = 1 - (a - b)^2 / (a^2 + b^2 + c)
             squares = mean_s * mean_s
             squares += mean_f * mean_f
             squares += c1
@@ -198,9 +198,9 @@ def _vif_pyramid(g: Grey) -> list[Local]:
 
 
 def _vif_of_two(source: list[Local], fused: list[Local]) -> float:
-    """The sum over pixels of log((sigma_f^2 + n) / (sigma_v^2 + n)), over that of the source.
+    """VIF of a source, with log((sigma_f^2 + n) / (sigma_v^2 + n)) summed in the numerator.
 
-    The numerator is the formula's, since g^2 sigma_s^2 + sigma_v^2 = sigma_f^2.
+    That equals the numerator in `vif`, since g^2 sigma_s^2 + sigma_v^2 = sigma_f^2.
     """
     kept = there = 0.0
     for s, f, weights in zip(source, fused, VIF_WINDOWS, strict=True):
@@ -213,5 +213,5 @@ def _vif_of_two(source: list[Local], fused: list[Local]) -> float:
             np.negative(explained, out=explained)
             kept -= float(np.log1p(explained, out=explained).sum())
             there += float(np.log1p(s.variance[rows] / VIF_NOISE).sum())
-    # Rounding leaves a trace of variance in a constant image.
+    # Rounding errors leave a little variance in a constant image.
     return kept / there if there > TINY * source[0].image.size else 1.0

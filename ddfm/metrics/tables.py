@@ -1,7 +1,7 @@
-"""Tables of metrics as text: CSV, Markdown, LaTeX. Arrows say where better values lie.
+"""Tables of metrics as CSV, Markdown or LaTeX. Arrows tell whether more or less is better.
 
-Of several methods the best value of a column is bold, and the second best is in italics (Markdown)
-or underlined (LaTeX); values that look the same share their place.
+Among several methods, the best value of a column is bold, and the second best is in italics
+(Markdown) or underlined (LaTeX). Values that are equal as printed share their rank.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ __all__ = [
 ]
 
 LOWER_IS_BETTER = frozenset({"MSE", "Nabf", "QCV", "targets_lost", "lights_lost"})
-DIGITS = 4  # of the largest value of a column, of which at most one less behind the point
-PRINTED = 2  # digits behind the point in papers
+DIGITS = 4  # digits of the largest value of a column; at most one less after the decimal point
+PRINTED = 2  # digits after the decimal point in papers
 
 Values = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading; `better` is 1 where more is better, -1 where less is, 0 where neither."""
+    """A column: its heading, and whether more (1), less (-1) or neither (0) is better."""
 
     name: str
     better: int = 0
 
     @property
     def arrow(self) -> str:
-        """Up, down, or nothing."""
+        """An arrow up or down, or nothing."""
         return {1: "↑", -1: "↓", 0: ""}[self.better]
 
 
@@ -54,12 +54,15 @@ def column(metric: str) -> Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values by the names of the columns; what is missing, None or no number stays empty.
+    """A table of metrics. Values that are missing, None or NaN are left empty.
 
     Attributes:
-        corner: the heading of the rows' names.
-        quoted: rows that others have printed, below the first ones and out of the ranking.
-        ranked: whether rows are rivals.
+        caption: the caption.
+        corner: the heading of the column of names.
+        columns: the columns of values.
+        rows: name and values of each row; the values by the columns' names.
+        quoted: rows from publications, shown below the others and not ranked.
+        ranked: whether to mark the best values of a column.
     """
 
     caption: str
@@ -70,7 +73,7 @@ class Table:
     ranked: bool = True
 
     def shown(self, column: Column) -> list[str]:
-        """The column as it is printed, first of `rows`, then of `quoted`."""
+        """The values of a column as text, first of `rows`, then of `quoted`."""
         rows = [(DIGITS - 1, row) for _, row in self.rows]
         rows += [(PRINTED, row) for _, row in self.quoted]
         values = [row.get(column.name) for _, row in rows]
@@ -85,7 +88,7 @@ class Table:
         ]
 
     def places(self, column: Column) -> list[int]:
-        """1 for the best of `rows`, 2 for the second best, 0 for all others."""
+        """The rank of each of `rows` in a column: 1 for the best, 2 for the second, 0 otherwise."""
         shown = self.shown(column)[: len(self.rows)]
         values = {float(text) for text in shown if text}
         if not self.ranked or not column.better or len(values) < 2:
@@ -95,7 +98,7 @@ class Table:
 
 
 def as_csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """CSV. What is None or no number is empty, and no text is taken for a formula."""
+    """CSV, with None and NaN left empty, and texts marked that programs would take for formulas."""
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerows([_in_csv(cell) for cell in line] for line in (head, *lines))
@@ -103,7 +106,7 @@ def as_csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown below its caption."""
+    """A table in GitHub's Markdown, below its caption."""
     marks = {0: "{}", 1: "**{}**", 2: "*{}*"}
     head = [table.corner, *(f"{c.name} {c.arrow}".strip() for c in table.columns)]
     lines = _cells(table, marks, _markdown)
@@ -113,12 +116,12 @@ def as_markdown(table: Table) -> str:
 
 
 def as_grid(cells: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown with these texts, of which the first line is the head."""
+    """A Markdown table of these texts; the first line is the head."""
     return _grid([list(map(_markdown, line)) for line in cells])
 
 
 def as_latex(table: Table) -> str:
-    """A table environment that needs no package."""
+    """A LaTeX table environment that needs no packages."""
     marks = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
     arrows = {1: r"~$\uparrow$", -1: r"~$\downarrow$", 0: ""}
     head = [_latex(table.corner), *(_latex(c.name) + arrows[c.better] for c in table.columns)]
@@ -136,7 +139,7 @@ def as_latex(table: Table) -> str:
 
 
 def _cells(table: Table, marks: Mapping[int, str], escaped: Any) -> list[list[str]]:
-    """A line for each row: its name, and its values with their marks."""
+    """The cells of each row: its name, and its values with marks for the best."""
     lines = [[escaped(name)] for name, _ in (*table.rows, *table.quoted)]
     for c in table.columns:
         places = table.places(c) + [0] * len(table.quoted)
@@ -152,7 +155,7 @@ def _grid(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _in_csv(cell: Any) -> Any:
-    """Text that begins like a formula stands after an apostrophe."""
+    """A cell for CSV; text that begins like a formula is preceded by an apostrophe."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell

@@ -55,7 +55,7 @@ def bands(like: Tensor, reach: int, planes: int = 1) -> list[Band]:
     """The bands that pictures of the shape of `like`, (B, C, H, W), are processed in.
 
     Args:
-        reach: a pixel of the result depends on pixels at most so many rows away.
+        reach: a pixel of the result depends on pixels at most this many rows away.
         planes: how many tensors of that shape are in memory at the same time.
     """
     if exporting() or like.numel() * planes <= AT_ONCE:

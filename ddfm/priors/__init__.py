@@ -15,7 +15,7 @@ _FILES = {"Prior": "ddfm.priors.prior", "load_prior": "ddfm.priors.load"}
 
 
 def __getattr__(name: str) -> Any:
-    """Opened on first use: the catalogue of priors can be read without torch."""
+    """Import on first use, so that the catalogue of priors can be read without torch."""
     if name not in _FILES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_FILES[name]), name)

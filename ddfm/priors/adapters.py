@@ -1,10 +1,10 @@
-"""Models of other libraries as priors.
+"""Makes priors of models from other libraries.
 
-diffusers: a pipeline, or a UNet2DModel with its scheduler, or a model folder on disk.
-guided-diffusion and improved-diffusion: a model with its GaussianDiffusion (or SpacedDiffusion).
-Anything else that can be called as eps(x_t, t), x0(x_t, t) or v(x_t, t), with its schedule.
+- diffusers: a pipeline, a UNet2DModel with its scheduler, or a model folder on disk.
+- guided-diffusion and improved-diffusion: a model with its GaussianDiffusion or SpacedDiffusion.
+- Anything else that can be called as eps(x_t, t), x0(x_t, t) or v(x_t, t), with its schedule.
 
-None of these libraries is imported to recognise its objects.
+Objects of these libraries are recognised without importing the libraries.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ __all__ = [
 ]
 
 DIFFUSERS_KINDS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-ENCODERS = ("vae", "vqvae", "text_encoder")  # of pipelines that diffuse something else than pixels
-# The largest value of a setting, and how many there may be where it is a list.
+ENCODERS = ("vae", "vqvae", "text_encoder")  # parts of pipelines that do not work on pixels
+# The largest value of a setting, and its most values if it is a list (0: it must not be one).
 SIZES = {
     "layers_per_block": (64, 0),
     "block_out_channels": (100_000, 16),
@@ -65,21 +65,26 @@ GUIDED_KINDS = {"EPSILON": "eps", "START_X": "x0"}
 
 
 def is_diffusers(x: Any) -> bool:
-    """Whether it is an object of diffusers, which need not be installed."""
+    """Whether `x` is an object of diffusers, which need not be installed."""
     return any(kind.__module__.split(".")[0] == "diffusers" for kind in type(x).__mro__)
 
 
 def is_gaussian_diffusion(x: Any) -> bool:
-    """Whether it is the diffusion of guided-diffusion, or of a program made from it."""
+    """Whether `x` is the diffusion process of guided-diffusion or of a program derived from it."""
     return hasattr(x, "alphas_cumprod") and hasattr(x, "model_mean_type")
 
 
 def from_callable(
     function: Callable[[Tensor, Tensor], Tensor], *, name: str | None = None, **config: Any
 ) -> FunctionPrior:
-    """A prior from any callable (x_t, t); kind, schedule and T (or betas), channels are given.
+    """A prior from any callable (x_t, t).
 
-    `multiple` is what height and width must be multiples of (1 unless said).
+    Args:
+        function: the callable.
+        name: the prior's name; by default the callable's own.
+        config: kind, schedule and T (or betas or alphas_bar), channels, and optionally `multiple`,
+            of which height and width must be multiples (default 1). A `UNet` takes no channels or
+            multiple.
     """
     own_name = getattr(function, "__name__", type(function).__name__)
     where = name or own_name
@@ -100,10 +105,10 @@ def from_callable(
 def from_guided_diffusion(
     model: Any, diffusion: Any, *, name: str | None = None, kind: str | None = None
 ) -> FunctionPrior:
-    """A model of guided-diffusion or improved-diffusion with its process.
+    """A prior from a model of guided-diffusion or improved-diffusion with its process.
 
-    A UNetModel becomes our U-Net on the same weights. The prior's timesteps are those of the
-    process: of a respaced one those that it visits, and the model is told the original ones.
+    A UNetModel becomes ddfm's `UNet` with the same weights. The prior's timesteps are those that
+    the process visits; if it is respaced, the model is called with the original ones.
     """
     mean_type = getattr(diffusion.model_mean_type, "name", str(diffusion.model_mean_type))
     if mean_type not in GUIDED_KINDS:
@@ -131,7 +136,7 @@ def from_guided_diffusion(
 
 
 def _at_rest(prior: FunctionPrior, model: Any) -> FunctionPrior:
-    """No dropout, and the dtype that the model's weights have."""
+    """Turn off the model's dropout, and set the prior's dtype to that of the weights."""
     if isinstance(model, nn.Module):
         model.eval()
         prior.dtype = next((weight.dtype for weight in model.parameters()), None)
@@ -139,7 +144,10 @@ def _at_rest(prior: FunctionPrior, model: Any) -> FunctionPrior:
 
 
 def _times_of(diffusion: Any, T: int) -> Tensor | None:
-    """What the model is told at the process's steps, whole where it can be; None for 0 .. T-1."""
+    """The times that the model is called with at each step; None if these are 0 .. T-1.
+
+    They are integers if possible.
+    """
     steps = torch.as_tensor(getattr(diffusion, "timestep_map", range(T)), dtype=torch.float64)
     if getattr(diffusion, "rescale_timesteps", False):
         steps = steps * (1000 / getattr(diffusion, "original_num_steps", T))
@@ -153,7 +161,7 @@ def _our_unet(model: nn.Module, where: str) -> UNet:
         "num_heads": model.num_heads,
         "num_head_channels": getattr(model, "num_head_channels", -1),
         "num_heads_upsample": model.num_heads_upsample,
-        # improved-diffusion has a QKVAttention too, of the legacy order; it knows no heads.
+        # improved-diffusion's QKVAttention has the legacy order; it has no attribute n_heads.
         "use_new_attention_order": any(
             type(part).__name__ == "QKVAttention" and hasattr(part, "n_heads")
             for part in model.modules()
@@ -167,7 +175,7 @@ def _our_unet(model: nn.Module, where: str) -> UNet:
 def from_diffusers(
     x: Any, scheduler: Any = None, *, name: str | None = None, kind: str | None = None
 ) -> FunctionPrior:
-    """A diffusers pipeline, or its UNet2DModel with its scheduler."""
+    """A prior from a diffusers pipeline, or from a UNet2DModel with its scheduler."""
     unet = getattr(x, "unet", x)
     scheduler = scheduler if scheduler is not None else getattr(x, "scheduler", None)
     where = name or type(x).__name__
@@ -177,7 +185,7 @@ def from_diffusers(
         raise InputError(f"{where} has a {type(unet).__name__}; a prior needs a UNet2DModel")
     if scheduler is None:
         raise InputError(
-            f"{where} comes without its noise schedule; ddfm.load_prior takes a scheduler"
+            f"{where} comes without its noise schedule; pass its scheduler to ddfm.load_prior"
         )
     _refuse_conditioning(unet.config, where)
     alphas_bar, own_kind = _schedule_of(scheduler, where)
@@ -195,9 +203,10 @@ def from_diffusers(
 
 
 def _tile_of(unet: nn.Module) -> int | None:
-    """The tile of a network with attention, whose work grows with the square of the pixels.
+    """The side of tiles for a network with attention; None if it has none.
 
-    Twice the side that it was trained on is as far as such a network is of use.
+    The cost of attention grows with the square of the number of pixels, and such networks are of
+    little use beyond twice the side that they were trained on.
     """
     size: Any = unet.config.sample_size  # type: ignore[union-attr]
     attends = any(type(part).__name__ == "Attention" for part in unet.modules())
@@ -209,34 +218,35 @@ def _tile_of(unet: nn.Module) -> int | None:
 def from_folder(
     folder: str | Path, scheduler: Any = None, *, name: str | None = None, kind: str | None = None
 ) -> FunctionPrior:
-    """A diffusers model that lies in a folder, as `save_pretrained` writes it. No network needed.
+    """A prior from the folder of a diffusers model, as `save_pretrained` writes it.
 
-    The network is in unet/ or in the folder itself, the scheduler in scheduler/ or beside it.
+    The U-Net is in unet/ or in the folder itself, the scheduler in scheduler/ or in the folder.
+    Nothing is downloaded.
     """
     folder = Path(folder)
     index = _config(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     unet = folder / "unet" if (folder / "unet" / "config.json").is_file() else folder
     if not (unet / "config.json").is_file():
-        raise InputError(f"{folder} is no diffusers model: it has neither config.json nor unet/")
+        raise InputError(f"{folder} is not a diffusers model: it has neither config.json nor unet/")
     config = _config(unet / "config.json")
     if (network := config.get("_class_name")) != "UNet2DModel":
         raise InputError(f"{folder} holds a {short(network)[1:-1]}; a prior needs a UNet2DModel")
     if any(part in index for part in ENCODERS):
         raise InputError(f"the pipeline in {folder} does not work on pixels; a prior must")
     weights = _weights_in(unet)
-    # Refuses what is damaged, or would run a program.
+    # Read first, since this refuses files that are damaged or could run a program.
     numbers = sum(tensor.numel() for tensor in read_state_dict(weights).values())
     try:
         import diffusers
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
     try:
-        with _held_tongue():
+        with _quiet_diffusers():
             scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
             model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
         raise
-    except Exception as error:  # whatever a library makes of settings that do not fit
+    except Exception as error:  # diffusers may raise anything if settings do not fit
         raise InputError(f"cannot load the model in {folder}: {one_line(error)}") from None
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
@@ -244,8 +254,8 @@ def from_folder(
 
 
 @contextmanager
-def _held_tongue() -> Iterator[None]:
-    """Silences diffusers, which prints settings that it does not know."""
+def _quiet_diffusers() -> Iterator[None]:
+    """Silence diffusers, which logs settings that it does not know."""
     logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -258,7 +268,7 @@ def _held_tongue() -> Iterator[None]:
 def _model_in(
     folder: Path, config: dict[str, Any], weights: Path, numbers: int, diffusers: Any
 ) -> Any:
-    """The network of a folder, if it is not larger than its weights."""
+    """The network in a folder; raises if its settings ask for more weights than there are."""
     with torch.device("meta"):
         plan = diffusers.UNet2DModel.from_config(config)
     needed = sum(weight.numel() for weight in plan.parameters())
@@ -277,7 +287,7 @@ def _model_in(
 
 
 def _weights_in(folder: Path) -> Path:
-    """The file of weights: full precision before half, safetensors before pickles."""
+    """The file of weights: full precision rather than half, then safetensors rather than pickle."""
     for name in ("model.safetensors", "model.bin", "model.fp16.safetensors", "model.fp16.bin"):
         if (file := folder / f"diffusion_pytorch_{name}").is_file():
             return file
@@ -297,7 +307,7 @@ def _scheduler_in(folder: Path, diffusers: Any) -> Any:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """The settings in a file of diffusers, those that decide about sizes within reason."""
+    """The settings in a JSON file of diffusers; raises if a size in them is absurd."""
     config = json_object(read_text(file), str(file))
     for key, (most, longest) in SIZES.items():
         value = config.get(key)
@@ -312,12 +322,14 @@ def _schedule_of(scheduler: Any, where: str) -> tuple[Tensor, str]:
     alphas_bar = getattr(scheduler, "alphas_cumprod", None)
     if alphas_bar is None:
         raise InputError(
-            f"the scheduler {type(scheduler).__name__} of {where} is none of discrete timesteps; "
+            f"the scheduler {type(scheduler).__name__} of {where} has no discrete timesteps; "
             "use a DDPMScheduler or DDIMScheduler"
         )
     prediction = scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(prediction, str) or prediction not in DIFFUSERS_KINDS:
-        raise InputError(f"the scheduler of {where} predicts {short(prediction)}, no prior does")
+        raise InputError(
+            f"the scheduler of {where} predicts {short(prediction)}, which no prior can use"
+        )
     return torch.as_tensor(alphas_bar).double().cpu(), DIFFUSERS_KINDS[prediction]
 
 
@@ -330,7 +342,7 @@ def _refuse_conditioning(config: Any, where: str) -> None:
 
 
 class _DiffusersNetwork(nn.Module):
-    """The tensor out of what a UNet2DModel answers."""
+    """A UNet2DModel that returns a plain tensor."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()

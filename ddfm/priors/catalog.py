@@ -1,9 +1,9 @@
-"""Priors by name: where they lie on this disk, how they get there, and their description.
+"""Priors by name: their files in the cache, how to download and check them, their description.
 
 `get` downloads the files of an entry into the cache, `check` verifies the files there. If no
-checksum is published the catalogue has none: `get` then asks for one, or for trust in the server,
-and notes the checksum of the downloaded file (NAME.sha256, for `sha256sum -c`), so that `check`
-sees later damage.
+checksum is published, the catalogue has none. Then `get` requires one, or trust in the server, and
+writes the checksum of the downloaded file (NAME.sha256, for `sha256sum -c`), so that `check`
+detects later damage.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ NOT_INSTALLED = (
 
 
 def cache_dir() -> Path:
-    """$DDFM_CACHE, else ddfm in $XDG_CACHE_HOME, else ~/.cache/ddfm."""
+    """The cache folder: $DDFM_CACHE, or else $XDG_CACHE_HOME/ddfm, or else ~/.cache/ddfm."""
     if own := os.environ.get("DDFM_CACHE"):
         return with_home(own)
     return with_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddfm"
 
 
 def path_of(name: str) -> Path | None:
-    """Where the weights of a prior lie (a file, or the folder of a diffusers model).
+    """Path of a prior's weights: a file, or the folder of a diffusers model.
 
-    None if they are not there, or not all of them, or if the prior has none.
+    None if the prior has no weights, or if any of its files is missing.
     """
     entry = find(name)
     if entry.name == "default":
@@ -65,12 +65,13 @@ def path_of(name: str) -> Path | None:
 def get(
     name: str, url: str | None = None, *, sha256: str | None = None, trust: bool = False
 ) -> Path:
-    """Downloads what is missing or damaged of a prior, and returns where it lies.
+    """Download the missing or damaged files of a prior, and return the path of its weights.
 
     Args:
-        url: a mirror: the address of the file itself, or of the folder of several.
-        sha256: of the weights, if none is published.
-        trust: whether to take weights without any checksum.
+        name: the prior's name in the catalogue.
+        url: a mirror: the address of the file, or of the folder if there are several.
+        sha256: checksum of the weights, if none is published.
+        trust: whether to accept weights without any checksum.
     """
     entry = find(name)
     if not entry.files:
@@ -87,15 +88,15 @@ def get(
             continue
         if digest is None and not trust and not _is_settings(file):
             raise InputError(
-                f"nobody has published a checksum of {file.name}; give one that you know with "
-                f"--sha256, or take what the server sends: ddfm priors get {entry.name} --trust"
+                f"no checksum of {file.name} has been published; give one that you know with "
+                f"--sha256, or trust the server: ddfm priors get {entry.name} --trust"
             )
         address = file.url
         if url is not None:
             address = f"{url.rstrip('/')}/{file.name}" if entry.folder else url
         least = _least(entry, file)
         check_ours(_receipt(place))
-        # A receipt says that what is damaged came from here; nothing says so of other files.
+        # Only a file with a receipt was downloaded here, and may be replaced.
         ours = (sha256_of(place),) if place.is_file() and _noted(place) else ()
         download(address, place, sha256=digest, size=file.size, least=least, known=ours)
         write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
@@ -105,7 +106,7 @@ def get(
 
 
 def check(name: str) -> str:
-    """A line that says that the files of a prior are intact; DdfmError if they are not."""
+    """A line that tells that the files of a prior are intact; raises DdfmError if they are not."""
     entry = find(name)
     if not entry.files:
         path = _shipped(entry)
@@ -115,27 +116,27 @@ def check(name: str) -> str:
     path = path_of(name)
     if path is None:
         raise HostError(
-            f"the prior {entry.name} is not in {cache_dir()}; `ddfm priors get {entry.name}` "
-            "brings it"
+            f"the prior {entry.name} is not in {cache_dir()}; download it with "
+            f"`ddfm priors get {entry.name}`"
         )
     against = set()
     for file in entry.files:
         place = _place(entry, file)
         verify(place, file.sha256 or _noted(place), file.size, least=_least(entry, file))
         if file.sha256 is None:
-            verify(place, None, None)  # is it what its name says?
+            verify(place, None, None)  # checks that its content fits its suffix
         against.add(_checksum_kind(place, file))
     weakest = min(against, key=("complete", "noted", "published").index)
     says = {
         "published": "matches the published checksum",
-        "noted": "is as it was downloaded, on trust (no published checksum)",
-        "complete": "is complete as far as can be seen (no published checksum)",
+        "noted": "is unchanged since its download, on trust (no published checksum)",
+        "complete": "is complete as far as one can tell (no published checksum)",
     }
     return f"{entry.name}: {path} {says[weakest]}"
 
 
 def table() -> list[dict[str, Any]]:
-    """What `listing` says, with a name for each column."""
+    """The content of `listing`, a dict for each prior."""
     return [
         {
             "name": entry.name,
@@ -149,7 +150,7 @@ def table() -> list[dict[str, Any]]:
 
 
 def listing() -> str:
-    """All priors, one a line: name, channels, size, where it is, what it is."""
+    """All priors, one per line: name, channels, size, status and description."""
     rows: list[tuple[str, ...]] = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
     rows += [tuple(str(value) for value in row.values()) for row in table()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -160,7 +161,7 @@ def listing() -> str:
 
 
 def describe(name: str) -> str:
-    """Everything that the catalogue knows of one prior."""
+    """All that the catalogue tells about a prior, as lines of text."""
     entry = find(name)
     rows = [
         ("description", entry.description),
@@ -186,7 +187,7 @@ def describe(name: str) -> str:
 
 
 def _shipped(entry: Entry) -> Path | None:
-    """The weights of a prior that is part of ddfm, if it has any."""
+    """Path of the weights of a prior that is part of ddfm; None if it has no weights."""
     path = path_of(entry.name)
     if entry.name == "default" and path is None:
         raise HostError(NOT_INSTALLED)
@@ -224,7 +225,7 @@ def _is_settings(file: File) -> bool:
 
 
 def _least(entry: Entry, file: File) -> int:
-    """Bytes that a file must have: two a parameter, as half precision has."""
+    """The least bytes that a file can have: for weights, two per parameter (half precision)."""
     return 1 if _is_settings(file) else 2 * (entry.parameters or 0)
 
 
@@ -235,7 +236,7 @@ def _checksum_kind(place: Path, file: File) -> str:
 
 
 def _size(entry: Entry) -> str:
-    """Exact if it is published, else what the parameters make at four bytes each."""
+    """The published size, or else an estimate: four bytes per parameter."""
     if entry.files and all(file.size for file in entry.files):
         return gigabytes(sum(file.size or 0 for file in entry.files))
     if entry.parameters:
@@ -253,7 +254,7 @@ def _status(entry: Entry) -> str:
 
 
 def check_prior(text: str) -> None:
-    """Refuses what is neither the name of a prior nor a path; torch is not imported."""
+    """Raise if `text` is neither the name of a prior nor an existing path. Needs no torch."""
     from ddfm.priors import hub
 
     if hub.is_of_hub(text):

@@ -1,10 +1,10 @@
-"""Files of weights: read without running anything of theirs, and made into priors.
+"""Reads files of weights safely, and makes priors of them.
 
-`.safetensors` hold tensors and nothing else. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, which
-could run any program; PyTorch's restricted reader takes tensors and plain containers from them,
-and whatever asks for more is refused. Settings that weights do not tell (see `settings`) stand in a
-JSON file beside them (weights.pt.json), or in the metadata of a safetensors file (a JSON text
-under "ddfm"). Arguments overrule the file beside, which overrules the metadata.
+`.safetensors` files hold only tensors. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, which could
+run any program; PyTorch's restricted reader reads tensors and plain containers from them, and files
+that ask for more are refused. Settings that the weights do not tell (see `settings`) are in a JSON
+file beside them (weights.pt.json), or in the metadata of a safetensors file (JSON under "ddfm").
+Arguments take precedence over the JSON file, which takes precedence over the metadata.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from ddfm.storage.inputs import BoundedFile, existing_file, json_object, read_te
 
 __all__ = ["load_checkpoint", "read_settings", "read_state_dict", "save_checkpoint"]
 
-MARK = "time_embed.0.weight"  # every network that we know has it
-LEGACY_PICKLES = 5  # before the numbers, in files from before PyTorch 1.6
-# Where training programs keep the weights; averages before what they are averages of.
+MARK = "time_embed.0.weight"  # a key that all supported networks have
+LEGACY_PICKLES = 5  # pickles that precede the numbers in files from before PyTorch 1.6
+# Keys under which training programs keep weights; running averages come first.
 WRAPPERS = (
     *("ema", "ema_state_dict", "model_ema", "ema_model", "params_ema"),
     *("state_dict", "model_state_dict", "model", "net", "network", "unet", "params", "module"),
 )
 
-# What weights are made of. PyTorch would allow a little more, such as a bytearray of any size.
+# What pickles of weights may import. PyTorch allows more, such as a bytearray of any size.
 HARMLESS = re.compile(
     r"collections\.(OrderedDict|Counter)|builtins\.set|__builtin__\.set|_codecs\.encode"
     r"|torch\.(Size|device|[a-z_]+[0-9]*|[A-Za-z0-9]+Storage)|torch\.storage\.\w+Storage"
@@ -65,7 +65,7 @@ def load_checkpoint(
     name: str | None = None,
     **config: Any,
 ) -> UNetPrior:
-    """The prior in a file. `config` are settings that the file does not tell, or tells wrongly."""
+    """The prior in a file. `config` has settings that the file lacks or that replace its own."""
     path = Path(path)
     where = str(path)
     state = read_state_dict(path)
@@ -79,7 +79,7 @@ def load_checkpoint(
     missing = missing_network(settings) + missing_diffusion(settings)
     if settings.get("T", 1000) != 1000 and "rescale_timesteps" not in settings:
         missing.append("rescale_timesteps")
-    refuse_missing(missing, where, f"say it as an argument or in {path.name}.json")
+    refuse_missing(missing, where, f"give it as an argument or in {path.name}.json")
     network = build(state, settings, where, device, dtype)
     alphas_bar = alphas_bar_of(settings)
     extras = {key: value for key, value in settings.items() if key not in SETTINGS}
@@ -105,7 +105,7 @@ def load_checkpoint(
 def save_checkpoint(
     path: str | Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> None:
-    """Weights with their settings in one safetensors file, for `load_checkpoint` to read."""
+    """Write weights with their settings to a safetensors file that `load_checkpoint` reads."""
     settings = normalised(settings, str(path))
     refuse_missing(missing_diffusion(settings), "a prior without them", "give its settings")
     plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in settings.items()}
@@ -114,7 +114,7 @@ def save_checkpoint(
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What the metadata of a file and the JSON file beside it say; {} where there is neither."""
+    """The settings in a file's metadata and in the JSON file beside it; {} if there are none."""
     settings: dict[str, Any] = {}
     if path.suffix == ".safetensors":
         text = _metadata(path).get("ddfm")
@@ -129,10 +129,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file under the names that the network gives them, on the CPU.
+    """The tensors in a file under their names in the network, on the CPU.
 
-    Wrappers ({"state_dict": ...}) and prefixes ("module.") fall away; of weights and their running
-    average the average is taken.
+    Wrappers ({"state_dict": ...}) and prefixes ("module.") are removed. If a file has both weights
+    and their running average, the average is returned.
     """
     path = Path(path)
     if not path.exists():
@@ -147,7 +147,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
         if (kind := _unfit(tensor)) is not None:
             raise InputError(f"{path} was refused: {key} is {kind}, and weights are plain numbers")
-    # Views of one number can pose as a tensor of any size. Copied, they would fill the memory.
+    # A tensor of any size may be a view of a single number, and copying it would fill memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
         raise InputError(f"{path} is damaged: it claims more numbers than it holds")
     return tensors
@@ -155,7 +155,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _hint(path: Path) -> str:
     entry = of_file(path)
-    return f" (`ddfm priors get {entry.name}` brings it)" if entry else ""
+    return f" (`ddfm priors get {entry.name}` downloads it)" if entry else ""
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -181,7 +181,7 @@ def _metadata(path: Path) -> dict[str, str]:
 def _pickle(path: Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # an archive of several disks, says its damaged end
+    except zipfile.BadZipFile:  # raised if the damaged end tells of an archive on several disks
         raise InputError(f"{path} is not a checkpoint, or is damaged") from None
     if zipped:
         _refuse_bomb(path)
@@ -191,7 +191,7 @@ def _pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Mapped weights are read from the disk when, and only if, they are used.
+            # With mmap, weights are read from the disk only when they are used.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:
         asked = re.search(r"(?i)unsupported (?:global|class):? (?:global )?([\w.]+)", str(error))
@@ -203,14 +203,14 @@ def _pickle(path: Path) -> Any:
 def _refusal(path: Path, name: str) -> DdfmError:
     return InputError(
         f"{path} was refused: it asks for {name}, and weights must not run programs; "
-        "save its state dict alone, best as .safetensors"
+        "save only its state dict, preferably as .safetensors"
     )
 
 
 def _asked_for(path: Path, zipped: bool) -> list[str]:
-    """What the pickles of a file import, by name. They are looked through, and nothing is done.
+    """Names of what the pickles in a file import. The pickles are scanned, not executed.
 
-    Of a damaged one it is what comes before the damage; PyTorch gets no further either.
+    In a damaged file the scan ends at the damage, where PyTorch's reading ends, too.
     """
     names: list[str] = []
     with warnings.catch_warnings(), suppress(Exception):
@@ -234,7 +234,7 @@ def _imports(pickle: bytes | BoundedFile) -> Iterator[str]:
 
 
 def _unfit(tensor: Tensor) -> str | None:
-    """What a tensor is that cannot be a weight; None if it can."""
+    """Why a tensor cannot be a weight; None if it can."""
     if tensor.layout != torch.strided:
         return "sparse"
     if tensor.is_quantized:
@@ -245,7 +245,7 @@ def _unfit(tensor: Tensor) -> str | None:
 
 
 def _refuse_bomb(path: Path) -> None:
-    """PyTorch stores without compression: what unpacks to more than the file is no checkpoint."""
+    """Raise if an archive unpacks to more than its size, since PyTorch does not compress."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -256,7 +256,7 @@ def _refuse_bomb(path: Path) -> None:
 
 
 def _find(content: Any, depth: int = 4, seen: set[int] | None = None) -> Mapping[str, Any] | None:
-    """The first mapping, from outside in, that holds a network. None is looked into twice."""
+    """The first mapping, from outside in, that holds a network. No mapping is searched twice."""
     seen = set() if seen is None else seen
     if not isinstance(content, Mapping) or depth == 0 or id(content) in seen:
         return None

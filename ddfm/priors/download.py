@@ -1,9 +1,9 @@
-"""A file from the web: whole and checked under its final name, or not there at all.
+"""Downloads a file, which gets its final name only when it is complete and checked.
 
-While it comes it is called NAME.part, and NAME.part.json remembers which version of the file that
-is (see `ddfm.storage.part`). After an interruption the next attempt, in this run or a later one,
-goes on where the last one ended (HTTP Range), unless the file on the server has changed in between:
-then it starts anew.
+During the download it is called NAME.part, and NAME.part.json tells which version of the file it is
+(see `ddfm.storage.part`). After an interruption the next attempt, in this run or a later one,
+resumes where the last one ended (HTTP Range), or starts again if the file on the server has
+changed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from ddfm.version import __version__
 
 __all__ = ["download", "gigabytes", "read_json"]
 
-ATTEMPTS = 5  # in a row that bring no new byte
-BACKOFF = 1.0  # seconds of rest after the first of them; doubles with each
-TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
-CHUNK = 1 << 20
-MOST_JSON = 10_000_000  # bytes of an answer
-MARKS = ("etag", "modified")
+ATTEMPTS = 5  # consecutive attempts without progress before giving up
+BACKOFF = 1.0  # seconds to wait after the first of them; doubles after each
+TIMEOUT = 30.0  # seconds without data after which a connection counts as broken
+CHUNK = 1 << 20  # bytes read at a time
+MOST_JSON = 10_000_000  # most bytes of a JSON answer
+MARKS = ("etag", "modified")  # what tells versions of a file apart
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """To other addresses of the web, and never from an encrypted one to one that is not."""
+    """Follows redirects only to web addresses, and never from https to http."""
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -53,11 +53,11 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Interrupted(Exception):
-    """Something that may go away by itself."""
+    """A failure after which another attempt may succeed."""
 
 
 class _Changed(_Interrupted):
-    """The file on the server is not the one whose part is here."""
+    """The file on the server is another version than the part on this disk."""
 
     def __init__(self) -> None:
         super().__init__("the file changed on the server")
@@ -72,9 +72,14 @@ def download(
     least: int = 0,
     known: Collection[str] = (),
 ) -> None:
-    """Brings `url` to `target`; an error leaves at most a .part file from which to go on.
+    """Download `url` to `target`; after an error, only a .part file to resume from may be left.
 
-    What comes must be as `verify` has it. What it replaces is ours, or its sha256 is `known`.
+    Args:
+        url: the address.
+        target: the file to write. An existing one is replaced only if ddfm wrote it, or if its
+            sha256 is in `known`.
+        sha256, size, least: what the file is checked against; see `verify`.
+        known: checksums of files that may be replaced.
     """
     _check_address(url)
     check_ours(target, known)
@@ -86,14 +91,14 @@ def download(
                 break
             except DdfmError:
                 part.discard()
-                # Pieces may be of two versions. Once more, from the start.
+                # A resumed part may have mixed two versions, so try once more from the start.
                 if not (in_pieces and again):
                     raise
         part.finish(known)
 
 
 def read_json(url: str) -> dict[str, Any]:
-    """A small JSON object from the web."""
+    """Download a small JSON object."""
     _check_address(url)
     try:
         with _opened(url) as response:
@@ -101,7 +106,7 @@ def read_json(url: str) -> dict[str, Any]:
     except DdfmError:
         raise
     except (_Interrupted, OSError, HTTPException) as error:
-        raise DownloadError(f"cannot ask {url}: {one_line(error)}") from None
+        raise DownloadError(f"cannot read {url}: {one_line(error)}") from None
     if len(data) > MOST_JSON:
         raise DownloadError(f"{url} answers with more than {gigabytes(MOST_JSON)}")
     return json_object(data.decode(errors="replace"), url)
@@ -113,7 +118,7 @@ def _check_address(url: str) -> None:
 
 
 def gigabytes(size: int) -> str:
-    """A size for people: 2.2 GB, 35 MB, 1 kB."""
+    """A readable size: 2.2 GB, 35 MB, 1.0 kB."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             number = size / factor
@@ -122,7 +127,7 @@ def gigabytes(size: int) -> str:
 
 
 def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
-    """Attempts until the file is complete; True if pieces of several connections make it up."""
+    """Make attempts until the file is complete; True if it was resumed at least once."""
     failures, furthest = 0, part.length
     while True:
         try:
@@ -135,15 +140,15 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
             failures += 1
             if failures >= ATTEMPTS:
                 kept = part.length
-                hint = f"; run it again to go on after {gigabytes(kept)}" if kept else ""
+                hint = f"; run it again to resume after {gigabytes(kept)}" if kept else ""
                 raise DownloadError(f"cannot download {url}: {error}{hint}") from None
             time.sleep(BACKOFF * 2 ** (failures - 1))
 
 
 def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
-    """One connection. True if it went on from an earlier one."""
+    """Download in one connection; True if it resumed an earlier one."""
     known = _known(part, url) or {}
-    # Without a checksum and without a mark of the version nothing would tell two versions apart.
+    # Without a checksum, ETag or date, two versions of the file could not be told apart.
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
         return True
@@ -180,14 +185,14 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
 
 @contextmanager
 def _opened(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """What a server answers."""
+    """The response to a request; errors that may pass are raised as `_Interrupted`."""
     try:
         opener = urllib.request.build_opener(_SafeRedirects)
-        said = {"User-Agent": f"ddfm/{__version__}", **(headers or {})}
-        response = opener.open(urllib.request.Request(url, headers=said), timeout=TIMEOUT)
+        all_headers = {"User-Agent": f"ddfm/{__version__}", **(headers or {})}
+        response = opener.open(urllib.request.Request(url, headers=all_headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the part is longer than the file has become
+        if error.code == 416:  # the part is longer than the file on the server
             raise _Changed from None
         answer = f"the server answered {error.code} {error.reason}"
         if error.code in TRY_AGAIN:
@@ -205,7 +210,7 @@ def _opened(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]
 
 
 def _version_of(response: Any, url: str) -> dict[str, Any]:
-    """What tells this version of the file from another, `length` being that of the whole file."""
+    """What identifies a version of the file; `length` is that of the whole file."""
     length = response.headers.get("Content-Length")
     if response.status == 206:
         length = response.headers.get("Content-Range", "").rpartition("/")[2]
@@ -218,7 +223,7 @@ def _version_of(response: Any, url: str) -> dict[str, Any]:
 
 
 def _goes_on(response: Any, start: int, known: dict[str, Any], offered: dict[str, Any]) -> bool:
-    """Whether the answer is the rest of the file whose beginning we have."""
+    """Whether the response is the rest of the file that the part belongs to."""
     begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
     return begins and all(
         not (known[mark] and offered[mark]) or known[mark] == offered[mark]
@@ -253,7 +258,7 @@ def _copy(response: Any, part: Part, start: int, total: int | None) -> None:
             done += len(chunk)
             bar.update(len(chunk))
             if total is not None and done > total:
-                break  # an endless answer; the check of the size tells
+                break  # too long; checking the size reports it
     if total is not None and done < total:
         raise _Interrupted(f"the connection ended after {done} of {total} bytes")
 
@@ -263,13 +268,13 @@ def _check_room(part: Part, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(
-            f"no room in {folder}: {gigabytes(needed)} are needed, {gigabytes(free)} free; "
+            f"no room in {folder}: {gigabytes(needed)} needed, {gigabytes(free)} free; "
             "set DDFM_CACHE to a folder on another disk"
         )
 
 
 def _known(part: Part, url: str) -> dict[str, Any]:
-    """Of which version of the file the part is; nothing if it is not of this address."""
+    """The version of the file that the part is of; {} if unknown or from another address."""
     known = part.version or {}
     whole = all(isinstance(known.get(mark), str) for mark in MARKS)
     whole = whole and isinstance(known.get("length", 0), int | type(None))

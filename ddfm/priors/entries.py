@@ -1,4 +1,4 @@
-"""The priors that have a name, with source, licence and checksum."""
+"""The catalogue of named priors, with source, licence and checksum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ddfm.errors import unknown
 
 __all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "known", "of_file"]
 
-# The flags with which OpenAI trained its unconditional networks of guided-diffusion.
+# Settings of OpenAI's unconditional networks for guided-diffusion that their weights do not tell.
 ADM: dict[str, Any] = {
     "kind": "eps",
     "schedule": "linear",
@@ -22,7 +22,7 @@ ADM: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class File:
-    """One file of an entry. `sha256` and `size` are None where they are not published."""
+    """A file of an entry. `sha256` and `size` are None if they are not published."""
 
     name: str
     url: str
@@ -32,7 +32,7 @@ class File:
 
 @dataclass(frozen=True)
 class Entry:
-    """A prior that has a name. Without files it is part of ddfm."""
+    """A named prior. One without files is part of ddfm."""
 
     name: str
     description: str
@@ -40,9 +40,9 @@ class Entry:
     licence: str
     source: str = ""
     files: tuple[File, ...] = ()
-    folder: bool = False  # a diffusers folder, whose path is loaded, rather than a single file
+    folder: bool = False  # whether it is the folder of a diffusers model, not a single file
     parameters: int | None = None
-    config: dict[str, Any] = field(default_factory=dict)  # what the weights do not tell
+    config: dict[str, Any] = field(default_factory=dict)  # settings that the weights do not tell
     aliases: tuple[str, ...] = ()
 
 
@@ -68,7 +68,7 @@ def _openai(
     config: dict[str, Any] = ADM,
     **weights: Any,
 ) -> Entry:
-    """A single file of guided-diffusion (jul-2021) or improved-diffusion (march-2021)."""
+    """An entry with one file of guided-diffusion (jul-2021) or improved-diffusion (march-2021)."""
     return Entry(
         name=name,
         description=description,
@@ -83,7 +83,7 @@ def _openai(
 
 
 def _diffusers(name: str, description: str, parameters: int = 113_673_219, **weights: Any) -> Entry:
-    """A model of the Hugging Face hub whose files lie side by side in one folder."""
+    """An entry for a model on the Hugging Face Hub whose files are all in one folder."""
     base = f"https://huggingface.co/google/{name}/resolve/main"
     return Entry(
         name=name,
@@ -174,7 +174,7 @@ ENTRIES = {entry.name: entry for entry in _ALL}
 
 
 def find(name: str) -> Entry:
-    """The entry of a name, or an error."""
+    """The entry of a name or alias; raises if there is none."""
     entry = known(name)
     if entry is None:
         raise unknown("prior", name, ENTRIES)
@@ -182,11 +182,11 @@ def find(name: str) -> Entry:
 
 
 def known(name: str) -> Entry | None:
-    """The entry of a name or alias (the file's own name, or the hub's)."""
+    """The entry of a name or alias (the file's stem, or the name on the hub); None if unknown."""
     return next((e for e in ENTRIES.values() if name in (e.name, *e.aliases)), None)
 
 
 def of_file(path: Path) -> Entry | None:
-    """The entry whose single file has the name of `path`, wherever it lies."""
+    """The entry whose only file has the name of `path`, in any folder; None if there is none."""
     single = (entry for entry in ENTRIES.values() if not entry.folder)
     return next((e for e in single if path.name in (file.name for file in e.files)), None)

@@ -1,14 +1,14 @@
 r"""The exact denoiser of a stationary Gaussian field: a prior without weights.
 
 In the Fourier domain (orthonormal, periodic borders) the waves of such a field are independent,
-x_0(k) ~ N(0, S(k)), and so is everything that diffusion does to them. For x_t = alpha x_0 +
-sigma eps the posterior mean is Wiener's filter,
+x_0(k) ~ N(0, S(k)), and diffusion keeps them so. For x_t = alpha x_0 + sigma eps, the posterior
+mean is the Wiener filter,
 
     E[x_0(k) | x_t(k)] = alpha S(k) / (alpha^2 S(k) + sigma^2) x_t(k),
 
-and the probability-flow ODE takes x_t(k) along sqrt(alpha^2 S(k) + sigma^2). Samplers can hence be
-measured against the truth, and pictures can be fused where no trained prior is at hand: the power
-of natural images falls as 1 / f^2.
+and along the probability-flow ODE, x_t(k) is proportional to sqrt(alpha^2 S(k) + sigma^2). So
+samplers can be compared with exact results, and images can be fused without a trained prior: the
+power of natural images falls as 1 / f^2.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ __all__ = ["GaussianPrior"]
 
 
 class GaussianPrior(Prior):
-    """Denoiser of a Gaussian field of mean `mean`, for images of any size; channels independent.
+    """Denoiser of a Gaussian field with independent channels, for images of any size.
 
     Args:
-        spectrum: S(f), the power of a wave of f cycles per pixel (a tensor in, a tensor out). By
-            default S falls as 1 / f^2 down to the longest wave of the image.
-        std: the standard deviation of a pixel under the default spectrum.
+        spectrum: S(f), the power of a wave of f cycles per pixel (takes and returns a tensor). By
+            default, S is proportional to 1 / f^2 for all waves of the image but the constant.
+        channels: 1 or 3.
+        mean: the mean of the field.
+        std: the standard deviation of a pixel with the default spectrum.
+        alphas_bar: the noise schedule; by default linear with 1000 timesteps.
+        name: the prior's name.
     """
 
     @by_annotation
@@ -71,7 +75,7 @@ class GaussianPrior(Prior):
         return self._powers[h, w]
 
     def _one_over_f2(self, f: Tensor) -> Tensor:
-        # The constant wave has f = 0; half of the longest wave's frequency stands in for it.
+        # The constant wave has f = 0; it is given half the frequency of the longest wave instead.
         power = 1 / f.clamp(min=0.5 / max(f.shape)) ** 2
         return power * (self.std**2 / power.mean())
 
@@ -91,7 +95,7 @@ class GaussianPrior(Prior):
 
 
 def _checked(power: Any, f: Tensor) -> Tensor:
-    """What a spectrum of the caller's gives for the frequencies f."""
+    """The power that the caller's spectrum gave for frequencies f, checked."""
     power = torch.as_tensor(power, dtype=f.dtype)
     if power.shape != f.shape or not bool((power.isfinite() & (power >= 0)).all()):
         raise InputError(

@@ -1,9 +1,9 @@
-"""Priors of the Hugging Face Hub, or of a server that answers as it does: hf://OWNER/NAME.
+"""Priors from the Hugging Face Hub, or from a compatible server: hf://OWNER/NAME.
 
-Tensors (safetensors) and settings (JSON) are fetched, never a pickle, which could run a program,
-and never code. The server says which commit a revision is, and the sha256 of the weights in it; the
-files then lie in the cache under that commit, and a prior that is named with its commit,
-hf://OWNER/NAME@COMMIT, asks nobody once it is there. $HF_ENDPOINT names another server.
+Only tensors (safetensors) and settings (JSON) are downloaded, never code or pickles, which could
+run a program. The server tells the commit of a revision and the sha256 of its weights. The files
+are cached under the commit; once there, hf://OWNER/NAME@COMMIT needs no connection.
+$HF_ENDPOINT names another server.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _OF_DIFFUSERS = re.compile(
     r"(unet/)?(config\.json|diffusion_pytorch_model\.safetensors|scheduler_config\.json)"
     r"|scheduler/scheduler_config\.json|model_index\.json"
 )
-LISTING = "ddfm-files.json"  # of a commit, beside its files
+LISTING = "ddfm-files.json"  # the list of a commit's files, kept beside them
 
 
 @dataclass(frozen=True)
 class Place:
-    """A repository of a hub, at a revision."""
+    """A repository on a hub, at a revision."""
 
     owner: str
     name: str
@@ -54,22 +54,22 @@ class Place:
 
 
 def is_of_hub(text: object) -> bool:
-    """Whether a prior is named as one of a hub."""
+    """Whether `text` names a prior on a hub."""
     return isinstance(text, str) and text.startswith(SCHEME)
 
 
 def place_of(text: str) -> Place:
-    """What a name stands for, or an error."""
+    """The repository and revision that a name stands for; raises if it is malformed."""
     match = _NAME.fullmatch(text)
     if match is None or ".." in text:
         raise InputError(
-            f"a prior of a hub is hf://OWNER/NAME or hf://OWNER/NAME@REVISION, not {text!r}"
+            f"a prior on a hub is hf://OWNER/NAME or hf://OWNER/NAME@REVISION, not {text!r}"
         )
     return Place(match[1], match[2], match[3] or "main")
 
 
 def fetch(text: str) -> Path:
-    """What is missing of a prior is downloaded; then its file, or its folder (of diffusers)."""
+    """Download the missing files of a prior; return its file, or its folder if from diffusers."""
     place = place_of(text)
     listing = _known(place)
     if listing is None:
@@ -93,7 +93,7 @@ def _endpoint() -> str:
 
 
 def _known(place: Place) -> dict[str, Any] | None:
-    """The files of a commit, if they were here before."""
+    """The listing of a commit's files, if they are in the cache."""
     file = place.folder / place.revision / LISTING
     if not _COMMIT.fullmatch(place.revision) or not file.is_file():
         return None
@@ -101,7 +101,7 @@ def _known(place: Place) -> dict[str, Any] | None:
 
 
 def _asked(place: Place) -> dict[str, Any]:
-    """The files of a prior, as the server lists them."""
+    """The listing of a prior's files, from the server."""
     revision = urllib.parse.quote(place.revision, safe="")
     url = f"{_endpoint()}/api/models/{place.repository}/revision/{revision}?blobs=true"
     answer = read_json(url)
@@ -113,7 +113,7 @@ def _asked(place: Place) -> dict[str, Any]:
     if not any(str(name).endswith(".safetensors") for name in wanted):
         raise InputError(
             f"{SCHEME}{place.repository} has no {OWN}, nor a diffusers model with its weights as "
-            "safetensors; other files are not fetched, since they could run a program"
+            "safetensors; other files are not downloaded, since they could run a program"
         )
     files = {}
     for name in wanted:
@@ -124,16 +124,16 @@ def _asked(place: Place) -> dict[str, Any]:
 
 
 def _checked(listing: dict[str, Any], where: str) -> dict[str, Any]:
-    """A list of files that may be fetched, each of a known size, weights of a known sha256."""
+    """The listing; raises unless its files are a prior's, with sizes, and sha256 of weights."""
     files = listing.get("files")
     if not _COMMIT.fullmatch(str(listing.get("commit"))) or not isinstance(files, dict):
-        raise InputError(f"{where} is no list of the files of a prior")
+        raise InputError(f"{where} is not a list of the files of a prior")
     for name, about in files.items():
         if name != OWN and not _OF_DIFFUSERS.fullmatch(name):
-            raise InputError(f"{where} lists {name}, which is not of a prior")
+            raise InputError(f"{where} lists {name}, which is not part of a prior")
         size, digest = about.get("size"), about.get("sha256")
         if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}|None", str(digest)):
-            raise DownloadError(f"{where} does not say how large {name} is, and its sha256")
+            raise DownloadError(f"{where} gives no valid size and sha256 of {name}")
         if digest is None and name.endswith(".safetensors"):
-            raise DownloadError(f"{where} publishes no sha256 of {name}; it is not fetched")
+            raise DownloadError(f"{where} publishes no sha256 of {name}; it is not downloaded")
     return listing

@@ -1,9 +1,9 @@
-"""From the shapes of a state dict to the network that has them.
+"""Infers a network from the shapes in its state dict, and builds it.
 
 The layout is that of guided-diffusion and improved-diffusion: `input_blocks` go down level by
-level, `output_blocks` come up again, each level with num_res_blocks + 1 of the latter. What a
-block holds is seen from its keys: `in_layers` (a residual block), `qkv` (attention), `op` (a
-convolution that halves), `conv` (one that follows a doubling).
+level, `output_blocks` up again, with num_res_blocks + 1 of them per level. The keys of a block tell
+what it holds: `in_layers` (a residual block), `qkv` (attention), `op` (a strided convolution),
+`conv` (a convolution after upsampling).
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _ADM_256 = {
     "resblock_updown": True,
 }
 _ADM_512 = _ADM_256 | {"channel_mult": (0.5, 1, 1, 2, 2, 4, 4), "attention": (16, 32, 64)}
-# Networks so large that nobody but OpenAI has trained them, or whoever started from theirs.
+# Networks so large that any of this shape is OpenAI's, or fine-tuned from it.
 KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
 
 
 def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The given settings and those that the shapes tell, which must not contradict each other.
+    """The given settings together with those that shapes tell; raises if they contradict.
 
-    Of networks that are known by their shapes this includes what shapes do not tell.
+    For a network that is recognised by its shapes, these include settings that shapes do not tell.
     """
     _refuse_others(state, where)
     shape = _from_shapes(state, settings, where)
@@ -61,7 +61,7 @@ def _refuse_contradiction(
     levels = len(shape["channel_mult"])
 
     def meaning(key: str, value: Any) -> Any:
-        """Values that make the same network mean the same."""
+        """A form of the value that is equal for values that give the same network."""
         if key == "channel_mult":
             return [int(mult * shape["model_channels"]) for mult in value]
         if key == "attention":
@@ -81,13 +81,13 @@ def _refuse_contradiction(
 
 
 def missing_network(settings: Mapping[str, Any]) -> list[str]:
-    """The settings of the network that neither shapes nor anybody told."""
+    """The settings of the network that neither the shapes nor the caller told."""
     if not settings["attention"] and not settings["mid_attention"]:
         return []
     by_count = settings.get("num_head_channels", -1) == -1
     missing = ["num_heads"] if by_count and "num_heads" not in settings else []
     in_decoder = settings.get("num_heads_upsample", -1)
-    # With one head both orders are the same.
+    # With a single head, both orders are the same.
     one_head = by_count and settings.get("num_heads") == 1 and in_decoder in (-1, 1)
     if not one_head and "use_new_attention_order" not in settings:
         missing.append("use_new_attention_order")
@@ -101,10 +101,10 @@ def build(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> UNet:
-    """The network with these weights, in evaluation mode; the one line for what does not fit.
+    """The network with these weights, in evaluation mode; raises if the weights do not fit.
 
-    It is laid out without memory, then takes over the tensors of `state`: nothing is initialised
-    only to be thrown away, and weights that have the right dtype are not copied.
+    It is created on the meta device and then takes over the tensors of `state`: no weights are
+    initialised in vain, and those with the right dtype are not copied.
     """
     network = {key: value for key, value in settings.items() if key in NETWORK}
     network.setdefault("num_head_channels", -1)
@@ -129,7 +129,7 @@ def build(
             )
     for key in state:
         if key not in expected:
-            raise InputError(f"{where} is for another network: nothing there takes {key}")
+            raise InputError(f"{where} is for another network: this one has no {key}")
     weights = {key: state[key].detach().to(device=device, dtype=dtype) for key in expected}
     unet.load_state_dict(weights, assign=True)
     return unet.eval().requires_grad_(False)
@@ -161,18 +161,18 @@ def _refuse_others(state: State, where: str) -> None:
     if "time_embed.0.weight" not in state:
         first = next(iter(state), "nothing")
         raise InputError(
-            f"{where} holds no network of guided-diffusion: it has no time_embed.0.weight among "
-            f"its {len(state)} tensors, the first of which is {first}"
+            f"{where} holds no guided-diffusion network: none of its {len(state)} tensors is "
+            f"time_embed.0.weight, and the first is {first}"
         )
     if not any(key.startswith("output_blocks.") for key in state):
-        raise InputError(f"{where} has no output_blocks: a classifier, not a prior")
+        raise InputError(f"{where} has no output_blocks: it is a classifier, not a prior")
 
 
 def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The settings that the shapes of a state dict tell."""
+    """The settings that can be told from the shapes in a state dict."""
 
     def has(pattern: str) -> set[int]:
-        """The numbers of the blocks that have a key like this."""
+        """The numbers of the blocks that have a key matching the pattern."""
         found = (re.fullmatch(pattern, key) for key in state)
         return {int(match[1]) for match in found if match}
 
@@ -183,8 +183,8 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
     by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
     by_convolution = has(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
     if up != set(range(len(up))) or max(down) + 1 != len(up):
-        raise InputError(f"{where} is not complete: blocks of its way down or up are missing")
-    by_mean = up - down  # halving by the mean of four pixels leaves no weights
+        raise InputError(f"{where} is not complete: some input_blocks or output_blocks are missing")
+    by_mean = up - down  # blocks that average four pixels have no weights
     levels = 1 + len(by_block or by_convolution or by_mean)
     if len(up) % levels or len(up) < 2 * levels:
         raise InputError(f"{where} is not complete: {len(up)} output_blocks for {levels} levels")
@@ -213,17 +213,17 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
 
 
 def _channels(state: State, settings: Mapping[str, Any], where: str) -> tuple[int, int]:
-    """How many channels, those of a patch together, the network takes, and answers with."""
+    """How many channels the network takes and returns, counting all pixels of a patch."""
     pixels = settings.get("patch", 1) ** 2
     taken = _shape(state, "input_blocks.0.0.weight", 4, where)[1]
     answered = _shape(state, "out.2.weight", 4, where)[0]
     if taken not in (pixels, 3 * pixels):
         raise InputError(
             f"{where} takes {taken} channels where a prior has 1 or 3"
-            + (f" in patches of {settings['patch']}" if pixels > 1 else "; or say its patch size")
+            + (f" in patches of {settings['patch']}" if pixels > 1 else "; or give its patch size")
         )
     if answered not in (taken, 2 * taken):
-        raise InputError(f"{where} answers {taken} channels with {answered}: not a denoiser")
+        raise InputError(f"{where} takes {taken} channels and returns {answered}: not a denoiser")
     return taken, answered
 
 
@@ -236,7 +236,7 @@ def _shape(state: State, key: str, ndim: int, where: str) -> torch.Size:
 
 
 def _ratio(channels: int, width: int) -> float:
-    """The multiplier with int(multiplier * width) == channels, whole where it can be."""
+    """The multiplier for which int(multiplier * width) == channels; an integer if possible."""
     if channels % width == 0:
         return channels // width
     mult = channels / width

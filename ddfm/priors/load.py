@@ -1,4 +1,4 @@
-"""One door for every prior: a name, a file, a folder, an object of another library, a function."""
+"""Loads a prior from a name, a file, a folder, an object of another library, or a function."""
 
 from __future__ import annotations
 
@@ -37,18 +37,21 @@ def load_prior(
     """The prior that `x` stands for.
 
     Args:
-        x: a name of the catalogue (`ddfm priors list`; downloaded on first use), the path of a
-            checkpoint (.safetensors, .pt, .pth, .bin), the folder of `save_pretrained` or of a
-            diffusers model, either of them on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
-            UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a pair of a
-            model and either of them, any callable (x_t, t), or a prior.
+        x: a name in the catalogue (`ddfm priors list`; downloaded on first use), the path of a
+            checkpoint (.safetensors, .pt, .pth, .bin), a folder written by `save_pretrained` or of
+            a diffusers model, either of these on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
+            UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a tuple of a
+            model and either of these, any callable (x_t, t), or a prior.
         kind: what the network predicts, "eps", "x0" or "v", if `x` does not tell.
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
-            as torch objects; files default to the CPU and float32. A model in memory is moved.
+            as torch objects; for files, the default is the CPU and float32. A model in memory is
+            moved, not copied.
         name: the name of the prior in results.
-        config: whatever else `x` does not tell: schedule ("linear", "cosine") and T, or betas;
-            num_heads or num_head_channels and use_new_attention_order of a checkpoint; channels
-            (1 or 3) and multiple of a callable. An error names what is missing.
+        scheduler: the diffusers scheduler of a UNet2DModel.
+        diffusion: the GaussianDiffusion of a model of guided-diffusion.
+        config: other settings that `x` does not tell: schedule ("linear", "cosine") and T, or
+            betas; num_heads or num_head_channels and use_new_attention_order for a checkpoint;
+            channels (1 or 3) and multiple for a callable. An error names what is missing.
     """
     device = find_device(device) if isinstance(device, str) else device
     dtype = find_dtype(dtype) if isinstance(dtype, str) else dtype
@@ -63,7 +66,7 @@ def load_prior(
     if isinstance(x, str | Path):
         prior = _from_text(x, device, dtype, name, scheduler, config)
     elif isinstance(x, Prior):
-        _refuse(config, "a prior that is one already")
+        _refuse(config, "a prior object")
         prior = x
     elif diffusion is not None:
         prior = adapters.from_guided_diffusion(
@@ -76,7 +79,7 @@ def load_prior(
     elif callable(x):
         prior = adapters.from_callable(x, name=name, **config)
     else:
-        raise InputError(f"no prior can be made of a {type(x).__name__}; see help(ddfm.load_prior)")
+        raise InputError(f"cannot make a prior of a {type(x).__name__}; see help(ddfm.load_prior)")
     return prior if device is None and dtype is None else prior.to(device, dtype)
 
 
@@ -103,7 +106,7 @@ def _from_text(
         _refuse(config, "a diffusers folder")
         return prior
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        # A function of another package, without arguments, that returns what `load_prior` takes.
+        # An entry point of another package: a function that returns something to load.
         make = find_part("prior", str(x), dict.fromkeys(ENTRIES))
         return load_prior(make(), device=device, dtype=dtype, name=name or str(x), **config)
     return load_checkpoint(
@@ -121,4 +124,4 @@ def _gaussian(config: dict[str, Any]) -> GaussianPrior:
 
 def _refuse(config: dict[str, Any], what: str) -> None:
     if config:
-        raise InputError(f"{what} takes no {next(iter(config))}: it says so itself")
+        raise InputError(f"{what} takes no {next(iter(config))}: it has its own settings")

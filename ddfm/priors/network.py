@@ -1,4 +1,4 @@
-"""A U-Net with its schedule is a prior."""
+"""Makes a prior of a U-Net and its noise schedule."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["OwnTimes", "UNetPrior"]
 
 
 class OwnTimes(nn.Module):
-    """A network that is told `times[t]` instead of t.
+    """A network that is called with `times[t]` instead of t.
 
-    For networks that count in thousandths of T, and for processes that visit a part of the
-    timesteps that the network knows. The times are no buffer: `to(dtype)` must not round them.
+    For networks that expect t * 1000 / T, and for processes that visit only some of the network's
+    timesteps. The times are not a buffer, so that `to(dtype)` does not round them.
     """
 
     def __init__(self, network: Callable[[Tensor, Tensor], Tensor], times: Tensor) -> None:
@@ -39,9 +39,12 @@ class OwnTimes(nn.Module):
 
 
 class UNetPrior(FunctionPrior):
-    """Our U-Net as a prior; `times` (T,), float32, where it is told other timesteps than 0 .. T-1.
+    """A `UNet` as a prior, with the decoder's last maps at every scale as features.
 
-    It has features: the decoder's last maps at every scale.
+    Args:
+        network: the network.
+        alphas_bar, kind, name, info: as for `FunctionPrior`.
+        times: (T,), what the network is called with if not 0 .. T-1.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class UNetPrior(FunctionPrior):
             told is None or not torch.equal(told.float(), self.function.times.cpu())
         ):
             raise InputError(
-                f"the prior {self.name} visits a part of its timesteps; save the whole"
+                f"the prior {self.name} visits only a part of its timesteps; save the whole prior"
             )
         path = Path(folder) / "model.safetensors"
         make_folder(path.parent)

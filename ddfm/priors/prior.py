@@ -1,8 +1,8 @@
-r"""A prior is a denoiser that owns its schedule; the rest of ddfm knows no more about it.
+r"""A prior is a denoiser with its noise schedule; the rest of ddfm knows no more about it.
 
     prior(x_t, t) = E[x_0 | x_t],    x_t = alpha_t x_0 + sigma_t eps
 
-Networks predict x_0 in one of three ways, which `x0_from` brings together:
+Networks predict one of three things, which `x0_from` converts to x_0:
 
     "eps"   eps                          x_0 = (x_t - sigma_t eps) / alpha_t
     "x0"    x_0                          x_0
@@ -34,11 +34,11 @@ class Prior(ABC):
 
     Attributes:
         channels: C, 1 for luminance or 3 for RGB.
-        multiple: H and W of what it is given must be multiples of this.
+        multiple: H and W of its input must be multiples of this.
         alphas_bar: abar_t, one per timestep, shape (T,), float64, always on the CPU.
         name: its name in results and messages.
-        info: what else is known of it (licence, source, configuration), ready for JSON.
-        tile: the default side of the tiles of large images; None is the usual one.
+        info: other facts about it (licence, source, configuration), ready for JSON.
+        tile: the side of tiles for large images, by default; None for the usual one.
     """
 
     tile: int | None = None
@@ -72,28 +72,28 @@ class Prior(ABC):
 
     @abstractmethod
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """x_0 as expected from x_t; t (B,) holds one int64 timestep (0 .. T-1) per image.
+        """E[x_0 | x_t]; t (B,) holds one int64 timestep (0 .. T-1) per image.
 
-        It comes in the dtype and on the device of x_t, and is not clipped.
+        The result has the dtype and device of x_t, and is not clipped.
         """
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Prior:
-        """Moves it to a device, makes it compute in a dtype, and returns the prior itself."""
+        """Move the prior to a device, make it compute in a dtype, and return it."""
         return self
 
     def at(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> Prior:
-        """Like `to`, but on a copy, so that this prior stays as it is.
+        """Like `to`, but on a copy, so that this prior is unchanged.
 
-        The prior itself if nothing changes, so that large networks are not held twice.
+        If `to` would change nothing, the prior itself is returned, to save memory.
         """
         return self if self._is_at(device, dtype) else self._copy().to(device, dtype)
 
     def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
-        """Whether `to` would change nothing; False for subclasses that cannot tell."""
+        """Whether `to` would change nothing; False if a subclass cannot tell."""
         return type(self).to is Prior.to
 
     def _copy(self) -> Prior:
@@ -101,28 +101,28 @@ class Prior(ABC):
 
     @property
     def fingerprint(self) -> str | None:
-        """The sha256 of its weights, so that new ones under an old name are noticed.
+        """The sha256 of the weights, so that new weights under an old name are noticed.
 
-        Of their file if they come from one, else of the numbers; None if it is not known.
+        That of their file if they are from one, otherwise of the numbers; None if unknown.
         """
         return self.info.get("sha256")
 
     def features(self, x_t: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
-        """Inner activations of the network, for methods that build on them.
+        """Inner activations of the network, finest scale first, for methods that build on them.
 
-        Finest scale first; scales finer than 1 / `finest` of the image are left out.
+        Scales finer than 1 / `finest` of the image are left out.
         """
         raise InputError(f"the prior {self.name} has no inner features; use a U-Net prior")
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `model.safetensors` into a folder, for `load_prior` here, or from a hub."""
+        """Write `model.safetensors` into a folder that `load_prior` reads, also from a hub."""
         raise InputError(f"the prior {self.name} has no weights in a form that ddfm writes")
 
 
 def x0_from(
     prediction: Tensor, kind: str, x_t: Tensor, alpha: Tensor | float, sigma: Tensor | float
 ) -> Tensor:
-    """x_0 from what a network of this kind predicts at x_t = alpha x_0 + sigma eps."""
+    """x_0 from the prediction of a network of this kind at x_t = alpha x_0 + sigma eps."""
     if kind == "x0":
         return prediction
     if kind == "eps":
@@ -133,10 +133,10 @@ def x0_from(
 
 
 class FunctionPrior(Prior):
-    """Any callable eps(x_t, t), x0(x_t, t) or v(x_t, t), a network for instance, with its schedule.
+    """A prior from a callable eps(x_t, t), x0(x_t, t) or v(x_t, t), such as a network.
 
-    Where it answers with twice the channels (a network that learned its variance as well) the
-    first half, the mean, is taken.
+    If the callable returns twice the channels (a network that also learned its variance), the
+    first half, the mean, is used.
     """
 
     def __init__(
@@ -165,8 +165,8 @@ class FunctionPrior(Prior):
             prediction = prediction[:, : self.channels]
         if prediction.shape != x_t.shape:
             raise InputError(
-                f"the prior {self.name} answers {tuple(x_t.shape)} with {tuple(prediction.shape)}; "
-                "it must keep the shape, or double the channels"
+                f"the prior {self.name} takes {tuple(x_t.shape)} and returns "
+                f"{tuple(prediction.shape)}; it must keep the shape, or double the channels"
             )
         alpha, sigma = alpha_sigma(self.alphas_bar, t, x_t)
         return x0_from(prediction.to(x_t.dtype), self.kind, x_t, alpha, sigma)
@@ -199,7 +199,7 @@ class FunctionPrior(Prior):
         )
 
     def _copy(self) -> FunctionPrior:
-        """Of the weights, if there are any; whatever else is called has nothing that `to` moves."""
+        """A copy with its own weights; a callable that is not a module is shared."""
         shared = {} if isinstance(self.function, nn.Module) else {id(self.function): self.function}
         return copy.deepcopy(self, shared)
 
@@ -208,6 +208,6 @@ def _sha256_of_weights(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, weight in network.state_dict().items():
         digest.update(name.encode())
-        if isinstance(weight, Tensor):  # modules may keep other things there too
+        if isinstance(weight, Tensor):  # state dicts may hold other objects, too
             digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

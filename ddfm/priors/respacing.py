@@ -1,4 +1,4 @@
-"""Which timesteps a loop visits. Whole numbers only; nothing heavy is imported."""
+"""Which timesteps a loop visits. In pure Python, so that importing it is fast."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ __all__ = ["counts_of", "timesteps"]
 def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
     """Which of T timesteps to visit, from the noisiest to the cleanest.
 
-    By the rules of guided-diffusion's `timestep_respacing`:
+    `respacing` follows the rules of guided-diffusion's `timestep_respacing`:
 
-    100, "100"      so many steps, evenly spaced over 0 .. T-1, both ends kept, rounded;
-    "10,15,20"      T in equal sections, from the clean end to the noisy one, so many steps in each;
-    "ddim50"        an integer stride from 0 that gives exactly so many steps;
+    100, "100"      100 steps, evenly spaced from 0 to T-1 inclusive, and rounded;
+    "10,15,20"      equal sections of T, from the clean end to the noisy one, with 10, 15 and 20
+                    steps;
+    "ddim50"        the smallest integer stride from 0 that gives exactly 50 steps;
     None            every step.
 
-    One departure: a single step is T-1, the end that sampling starts from (theirs is 0).
-    For a warm start at t0 ask for `timesteps(t0 + 1, steps)`.
+    One difference: a single step is T-1, where sampling starts, instead of 0.
+    For a warm start at t0, call `timesteps(t0 + 1, steps)`.
     """
     if T < 1:
         raise InputError(f"there must be at least 1 timestep, not T = {T}")
@@ -40,7 +41,7 @@ def timesteps(T: int, respacing: int | str | None = None) -> list[int]:
 
 
 def counts_of(respacing: int | str) -> list[int]:
-    """The counts in a respacing, or the error of one that cannot be read."""
+    """The counts in a respacing; raises if it cannot be read."""
     text = str(respacing).strip()
     parts = [text[4:]] if text.startswith("ddim") else text.split(",")
     return [_count(part, text) for part in parts]
@@ -53,8 +54,8 @@ def _count(part: str, text: str) -> int:
         count = 0
     if count < 1:
         raise InputError(
-            f"cannot read steps {short(text)}: use a count from 1 on (100), "
-            "counts of sections (10,15,20) or ddimN (ddim50)"
+            f"cannot read steps {short(text)}: use a count of at least 1 (100), "
+            "counts for sections (10,15,20) or ddimN (ddim50)"
         )
     return count
 
@@ -62,10 +63,10 @@ def _count(part: str, text: str) -> int:
 def _spread(length: int, count: int, text: str) -> list[int]:
     if count > length:
         raise InputError(
-            f"steps {short(text)} ask for {count} steps where the schedule has {length}"
+            f"steps {short(text)} ask for {count} steps, but the schedule has {length} there"
         )
     stride = (length - 1) / (count - 1) if count > 1 else 1.0
-    # Summed up, not multiplied: at ties the rounding then falls as it does in guided-diffusion.
+    # Summed, not multiplied, so that ties are rounded as in guided-diffusion.
     steps, position = [], 0.0
     for _ in range(count):
         steps.append(round(position))

@@ -1,12 +1,12 @@
-r"""Noise levels: what a diffusion model calls its timesteps.
+r"""Noise schedules: how much noise there is at each timestep of a diffusion model.
 
-A clean image x_0 at timestep t (0 .. T-1, the larger the noisier) is
+At timestep t (0 .. T-1, noisier for larger t), a clean image x_0 becomes
 
     x_t = alpha_t x_0 + sigma_t eps,    alpha_t^2 = abar_t,    sigma_t^2 = 1 - abar_t,
 
-with abar_t = prod_{s <= t} (1 - beta_s). A schedule is the tensor `alphas_bar` of abar_t in
-float64, on the CPU. (1 - abar_t loses its digits in float32, and some devices have no float64, so
-roots are taken first and only then given to the image's dtype and device.)
+with abar_t = prod_{s <= t} (1 - beta_s). A schedule is the tensor `alphas_bar` of abar_t, in
+float64 on the CPU. (1 - abar_t loses digits in float32, and some devices have no float64. So roots
+are computed first, and only then converted to the image's dtype and device.)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def linear_betas(T: int = 1000) -> Tensor:
-    """Ho et al. 2020: 1e-4 to 0.02 for T = 1000, scaled so that other T end at the same noise."""
+    """Ho et al. 2020: 1e-4 to 0.02 for T = 1000, scaled so that any T ends at the same noise."""
     return torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64)
 
 
@@ -63,15 +63,15 @@ def alphas_bar_of_betas(betas: Tensor) -> Tensor:
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """One value per image, shape (B,), ready to multiply `like` (B, C, H, W)."""
+    """One value per image, shape (B,), reshaped to multiply `like` (B, C, H, W)."""
     return values.to(like.dtype).to(like.device).view(-1, 1, 1, 1)
 
 
 def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha_t and sigma_t of each image, t of shape (B,), ready to multiply `like`.
+    """alpha_t and sigma_t of each image, t of shape (B,), reshaped to multiply `like`.
 
-    The whole table travels and is indexed where t lies: an indexing on the CPU would make an
-    accelerator wait for t.
+    The whole table is moved to the device of t and indexed there: indexing on the CPU would make
+    an accelerator wait for t.
     """
     alphas = alphas_bar.sqrt().to(like.dtype).to(t.device)
     sigmas = (1 - alphas_bar).sqrt().to(like.dtype).to(t.device)
@@ -79,8 +79,8 @@ def alpha_sigma(alphas_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Te
 
 
 def t_of_sigma(alphas_bar: Tensor, sigma: float) -> int:
-    """The timestep whose sigma_t / alpha_t (noise beside an unscaled image) is nearest to sigma."""
+    """The timestep whose sigma_t / alpha_t (noise on an unscaled image) is nearest to sigma."""
     if not 0 <= sigma < math.inf:
-        raise InputError(f"a noise level must be a finite number from 0 on, not {sigma}")
+        raise InputError(f"a noise level must be a finite number, 0 or more, not {sigma}")
     ratio = ((1 - alphas_bar) / alphas_bar).sqrt()
     return int((ratio - sigma).abs().argmin())

@@ -1,12 +1,12 @@
-"""What a network's weights do not tell, and the words in which people tell it.
+"""The settings of a prior that its network's weights do not tell: their names, types and checks.
 
-A prior is more than its weights: `kind` of prediction, the noise schedule (`schedule` and `T`, or
-`betas`, or `alphas_bar`), `rescale_timesteps` (whether the network is told t * 1000 / T, as
-improved-diffusion does), and what of the architecture leaves no trace in the weights' shapes
-(`num_heads`, `num_head_channels`, `use_new_attention_order`, `patch`, `norm_groups`). These
-settings come from a JSON file beside the weights, from their metadata, or as arguments. The names
-are those of guided-diffusion's flags where it has one; its `noise_schedule`, `diffusion_steps` and
-`predict_xstart` are understood as well.
+They are the `kind` of prediction, the noise schedule (`schedule` and `T`, or `betas`, or
+`alphas_bar`), `rescale_timesteps` (whether the network is called with t * 1000 / T, as in
+improved-diffusion), and the parts of the architecture that the shapes of the weights do not show
+(`num_heads`, `num_head_channels`, `use_new_attention_order`, `patch`, `norm_groups`). They are
+given in a JSON file beside the weights, in the weights' metadata, or as arguments. Names are those
+of guided-diffusion's flags if there is one; its `noise_schedule`, `diffusion_steps` and
+`predict_xstart` are accepted as well.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ DIFFUSION = {
     "alphas_bar": "vector",
 }
 SETTINGS = NETWORK | DIFFUSION
-# Whole numbers and multipliers of a network lie between these: a million levels are no network.
-LEAST = {"num_head_channels": -1, "num_heads_upsample": -1}  # -1: as the number of heads says
+# Bounds on integers and multipliers, beyond which there is no sensible network. LEAST is 1 if not
+# listed, MOST is LARGEST.
+LEAST = {"num_head_channels": -1, "num_heads_upsample": -1}  # -1: use num_heads instead
 MOST = {"num_res_blocks": 64, "patch": 64, "T": 1_000_000}
 LARGEST = 100_000
 OTHER_NAMES = {
@@ -64,10 +65,13 @@ OTHER_NAMES = {
 def normalised(
     given: Mapping[str, Any], where: str, only: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """Settings under our names and with values of the right type.
+    """Settings under ddfm's names, with values of the right type.
 
-    A network's settings may lie one level deeper, under "network", "unet" or "config". Other keys
-    (a licence, a description) stay as they are, unless `only` says which there may be.
+    Args:
+        given: the settings; those of the network may be nested under "network", "unet" or
+            "config". Other keys (a licence, a description) are kept unchanged.
+        where: the source of the settings, for messages.
+        only: the keys that are allowed; None allows all.
     """
     flat: dict[str, Any] = {}
     for key, value in given.items():
@@ -84,7 +88,7 @@ def normalised(
         if only is not None and key not in only:
             raise unknown("setting", key, only)
         if key in SETTINGS and (value is None or (isinstance(value, str) and not value)):
-            continue  # how guided-diffusion's flags say "by default"
+            continue  # in guided-diffusion's flags, this means the default
         settings[key] = _typed(key, value, where) if key in SETTINGS else value
     if settings.get("kind", "eps") not in KINDS:
         raise unknown("prediction kind", str(settings["kind"]), KINDS)
@@ -121,9 +125,10 @@ def _typed(key: str, value: Any, where: str) -> Any:
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of several sources, the later ones over the earlier ones.
+    """Settings from several sources; later ones replace earlier ones.
 
-    A head count replaces the head width of an earlier layer: between the two the width wins.
+    A number of heads also replaces the channels per head of an earlier source, which would
+    otherwise take precedence in the network.
     """
     settings: dict[str, Any] = {}
     for layer in layers:
@@ -134,7 +139,7 @@ def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def alphas_bar_of(settings: Mapping[str, Any]) -> Tensor:
-    """abar_t of settings that name a schedule, give betas, or give abar_t itself."""
+    """abar_t from settings that give it directly, or give betas, or name a schedule."""
     if "alphas_bar" in settings:
         return settings["alphas_bar"]
     if "betas" in settings:
@@ -143,7 +148,7 @@ def alphas_bar_of(settings: Mapping[str, Any]) -> Tensor:
 
 
 def network_times(settings: Mapping[str, Any], T: int) -> Tensor | None:
-    """What a network is told instead of 0 .. T-1, shape (T,); None where nothing else."""
+    """The times that a network is called with instead of 0 .. T-1, shape (T,); None if the same."""
     if not settings.get("rescale_timesteps") or T == 1000:
         return None
     return torch.arange(T, dtype=torch.float64) * (1000 / T)
@@ -158,7 +163,7 @@ def missing_diffusion(settings: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
-    """The error that names every setting that is missing, and gives an example of each."""
+    """Raise if settings are missing, with their names and an example of each."""
     examples = {
         "kind": "kind='eps'",
         "schedule": "schedule='linear'",
@@ -170,5 +175,5 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     }
     missing = list(missing)
     if missing:
-        said = ", ".join(examples.get(key, key) for key in missing)
-        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {said}")
+        shown = ", ".join(examples.get(key, key) for key in missing)
+        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {shown}")

@@ -1,7 +1,7 @@
-"""Large images in overlapping tiles: a prior that never sees more than a tile at a time.
+"""Denoises large images in overlapping tiles, so that the prior never sees more than one at a time.
 
-Tiles overlap, and are blended with weights that rise linearly from each tile's border, at every
-step of the sampler. So the estimate of a step is continuous across tiles, and no seam can form.
+At every step of the sampler, tiles are blended with weights that rise linearly from each tile's
+border. So the estimate of a step is continuous across tiles, and no seam can form.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Tiled(Prior):
 
     @staticmethod
     def if_needed(prior: Prior, tile: int | None, size: tuple[int, int]) -> Prior:
-        """The prior itself where the image is small enough, or tiles are not wanted (0)."""
+        """The prior in tiles; the prior itself if the image is small or `tile` is 0."""
         tile = tile_for(tile, size, prior.tile)
         return Tiled(prior, tile) if tile else prior
 
@@ -56,17 +56,18 @@ class Tiled(Prior):
         return self.prior._is_at(device, dtype)
 
     def spans(self, side: int) -> list[tuple[int, int]]:
-        """Where tiles begin and end along one side."""
+        """Begin and end of each tile along one side."""
         return spans(side, self.tile, self.overlap, self.prior.multiple)
 
 
 def in_tiles(
     function: Callable[[Tensor], Tensor], x: Tensor, tile: int, overlap: int, grid: int
 ) -> Tensor:
-    """function(x), an image of the size of x (B, C, H, W), tile by tile; at once if tile is 0.
+    """function(x) computed tile by tile and blended; at once if tile is 0.
 
-    Tiles begin on multiples of `grid`, to which their sides and overlaps are rounded up. They are
-    no larger than `tile`, and smaller where as many smaller ones cover the image.
+    The function keeps the height and width of its input. Tiles begin on multiples of `grid`, to
+    which their sides and overlaps are rounded up. They are at most as large as `tile`, and smaller
+    if the same number of smaller ones covers the image.
     """
     if not tile:
         return function(x)
@@ -89,6 +90,6 @@ def in_tiles(
 
 
 def _ramp(side: int, overlap: int, like: Tensor) -> Tensor:
-    """1 inside, falling to nearly 0 over the overlap at either end."""
+    """Weights along a side: 1 inside, falling to nearly 0 over the overlap at either end."""
     steps = torch.arange(1, side + 1, dtype=like.dtype, device=like.device)
     return (torch.minimum(steps, steps.flip(0)) / (overlap + 1)).clamp(max=1)

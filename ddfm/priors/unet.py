@@ -1,11 +1,10 @@
 """The U-Net of guided-diffusion (ADM, Dhariwal & Nichol 2021), compatible with its checkpoints.
 
-Module names and their order are those of the original, so that a state dict of
-guided-diffusion or improved-diffusion loads key by key. Three options go beyond the original,
-each of which leaves the original untouched at its default: `patch` folds blocks of
-patch x patch pixels into channels before the first layer and unfolds them after the last,
-`norm_groups` sets the groups of the normalisation, and `mid_attention` may leave out the
-attention between encoder and decoder.
+The names and order of modules are those of the original, so that a state dict of guided-diffusion
+or improved-diffusion loads key by key. Three options go beyond the original, and their defaults
+give the original: `patch` folds blocks of patch x patch pixels into channels before the first layer
+and unfolds them after the last, `norm_groups` sets the number of groups of the normalisation, and
+`mid_attention` may be turned off to omit the attention between encoder and decoder.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["UNet", "UNetConfig", "timestep_embedding"]
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """All that shapes the network. The defaults are those of `256x256_diffusion_uncond.pt`."""
+    """The architecture of the network. The defaults are those of `256x256_diffusion_uncond.pt`."""
 
     in_channels: int = 3
     out_channels: int = 6
@@ -58,7 +57,7 @@ class UNetConfig:
 
 
 def timestep_embedding(t: Tensor, dim: int) -> Tensor:
-    """Cosines and sines of t at dim / 2 frequencies from 1 down to 1 / 10000."""
+    """Cosines and sines of t at dim / 2 frequencies, from 1 down to nearly 1 / 10000."""
     half = dim // 2
     exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
     angles = t.float()[:, None] * torch.exp(-math.log(10000.0) * exponent)
@@ -67,7 +66,7 @@ def timestep_embedding(t: Tensor, dim: int) -> Tensor:
 
 
 class UNet(nn.Module):
-    """x_t (B, C, H, W) and timesteps (B,) in; the prediction (B, C or 2C, H, W) out."""
+    """The network: from x_t (B, C, H, W) and timesteps (B,) to a prediction (B, C or 2C, H, W)."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -154,7 +153,7 @@ class UNet(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in a row; those that depend on the time embedding are handed it."""
+    """Layers in sequence; those that depend on the time embedding are given it."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
@@ -163,16 +162,16 @@ class Stage(nn.Sequential):
 
 
 def _zero(layer: nn.Module) -> None:
-    """Begin with a layer that adds nothing."""
+    """Initialise a layer with zeros, so that at first it adds nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """In the layout that processors convolve fastest; all layers keep to it.
+    """Convert to the memory layout in which CPUs convolve fastest; all layers keep it.
 
-    Always a copy: an image of one channel has that layout already, but does not say so. GPUs have
-    group norms for the other layout only.
+    Always a copy on CPUs: an image of one channel has that layout already, but is not marked so.
+    GPUs are left alone, since their group norms support only the other layout.
     """
     return x.clone(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
@@ -186,7 +185,7 @@ def _enlarges(layer: nn.Module) -> bool:
 
 
 class GroupNorm(nn.GroupNorm):
-    """Statistics in at least float32, whatever the dtype of the network."""
+    """Group normalisation that computes float16 in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self._normalised(x, self.weight, self.bias, self.num_groups)
@@ -194,11 +193,12 @@ class GroupNorm(nn.GroupNorm):
     def modulated(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """norm(x) * (1 + scale) + shift with scale and shift (B, C), in one pass over x.
 
-        Each image of a batch has its own weights so, as if it were further channels of one image.
+        Since each image of a batch has its own weights, images are treated as further channels of
+        a single image.
         """
         weight = torch.addcmul(self.weight, self.weight, scale).flatten()
         bias = torch.addcmul(self.bias + shift, self.bias, scale).flatten()
-        if len(x) == 1:  # as it is: a reshaped one forgets its layout
+        if len(x) == 1:  # not reshaped, which would lose the memory layout
             return self._normalised(x, weight, bias, self.num_groups)
         merged = x.reshape(1, -1, *x.shape[2:])
         return self._normalised(merged, weight, bias, len(x) * self.num_groups).view(x.shape)
@@ -211,20 +211,20 @@ class GroupNorm(nn.GroupNorm):
 
 
 class ResBlock(nn.Module):
-    """Two convolutions around the time embedding, with a shortcut; may halve or double."""
+    """Two convolutions with the time embedding in between, and a shortcut; may halve or double."""
 
     def __init__(self, c: UNetConfig, n_in: int, n_out: int, embed: int, resample: str) -> None:
         super().__init__()
         self.resample = resample
         self.scale_shift = c.use_scale_shift_norm
-        # Large maps are changed in place where nothing else needs them: memory takes the time.
+        # Activations work in place where possible, since memory traffic dominates the run time.
         self.in_layers = nn.Sequential(
             GroupNorm(c.norm_groups, n_in), nn.SiLU(True), nn.Conv2d(n_in, n_out, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(
             nn.SiLU(), nn.Linear(embed, 2 * n_out if self.scale_shift else n_out)
         )
-        # The unused slot is the original's dropout: it keeps the keys' numbers.
+        # Identity replaces the original's dropout, to keep the numbers in the keys.
         self.out_layers = nn.Sequential(
             GroupNorm(c.norm_groups, n_out),
             nn.SiLU(True),
@@ -253,36 +253,36 @@ class ResBlock(nn.Module):
 
 
 class Conv1x1(nn.Conv2d):
-    """A convolution with single pixels: a linear layer over the channels, and as fast as one."""
+    """A 1 x 1 convolution, computed as a linear layer over channels, which is faster."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _linear(self, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def _linear(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
-    """What a convolution with single pixels makes of their channels (..., C)."""
+    """Apply a 1 x 1 convolution to pixels with channels last, (..., C)."""
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 def doubled(x: Tensor) -> Tensor:
-    """Each pixel becomes four."""
+    """The image at twice the size, each pixel repeated 2 x 2 times."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def conv_of_doubled(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """conv(doubled(x)) of a 3 x 3 convolution, with four ninths of the multiplications.
+    """conv(doubled(x)) for a 3 x 3 convolution, with four ninths of the multiplications.
 
-    Of the nine pixels that the convolution sees many are the same one of x. With their weights
-    added up it is the transposed convolution with 4 x 4 weights and stride 2.
+    The nine pixels under the kernel are at most four different pixels of x. With their weights
+    added, the result is a transposed convolution with 4 x 4 weights and stride 2.
     """
-    # Row r of the new weights adds up the old rows 2 - r and 3 - r, where there are such.
+    # Row r of the new weights is the sum of rows 2 - r and 3 - r of the old ones, if they exist.
     rows = conv.weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float32)
     weight = torch.einsum("rk,sl,oikl->iors", rows, rows, conv.weight.float()).to(x.dtype)
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
 
 
 class Downsample(nn.Module):
-    """Half the size, by a strided convolution or by the mean of four pixels."""
+    """Halves the size, by a strided convolution or by averaging 2 x 2 pixels."""
 
     def __init__(self, channels: int, learned: bool) -> None:
         super().__init__()
@@ -293,7 +293,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size, by repetition and then (if learned) a convolution."""
+    """Doubles the size by repeating pixels, followed by a convolution if learned."""
 
     def __init__(self, channels: int, learned: bool) -> None:
         super().__init__()
@@ -306,7 +306,7 @@ class Upsample(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all pixels, through PyTorch's fused kernels."""
+    """Self-attention over all pixels, with PyTorch's fused kernels."""
 
     def __init__(self, c: UNetConfig, channels: int, num_heads: int) -> None:
         super().__init__()

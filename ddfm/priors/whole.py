@@ -1,4 +1,4 @@
-"""Whether a file of weights is what it should be: as published, or else whole by its own word."""
+"""Checks a file of weights or settings: against published values, or else that it is complete."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from ddfm.storage.inputs import json_object, read_text
 
 __all__ = ["verify"]
 
-ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # how files of weights begin
+ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"  # the first bytes of files of weights
 
 
 def verify(
     path: Path, sha256: str | None, size: int | None, origin: str = "", least: int = 0
 ) -> None:
-    """Raises DdfmError where `path` is not the file that it should be.
+    """Raise DdfmError if `path` is not the file that it should be.
 
     Args:
-        sha256, size: as published, or None.
-        origin: what to call it in messages.
-        least: bytes that it must have in any case.
+        path: the file.
+        sha256, size: the published values, or None.
+        origin: its name in messages; by default its path.
+        least: the least number of bytes that it must have.
     """
     what = origin or str(path)
     found = path.stat().st_size
@@ -37,7 +38,7 @@ def verify(
         )
     if found < least:
         raise DownloadError(
-            f"{what} has {found} bytes, and at least {least:,} are expected; it was not accepted"
+            f"{what} has {found} bytes where at least {least:,} are expected; it was not accepted"
         )
     if sha256 is None:
         if _is_cut_off(path):
@@ -47,7 +48,7 @@ def verify(
 
 
 def _looks_right(path: Path) -> bool:
-    """Whether a file begins as its name says: many a server answers with a page to log in."""
+    """Whether a file's first bytes fit its suffix; some servers answer with a login page."""
     suffix = Path(path.name.removesuffix(".part")).suffix
     if suffix == ".json":
         try:
@@ -62,7 +63,10 @@ def _looks_right(path: Path) -> bool:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """The little that can be seen without a checksum: archives and safetensors know their end."""
+    """Whether a file is truncated, as far as that can be seen without a checksum.
+
+    Zip archives and safetensors tell where they end; of other files only emptiness is noticed.
+    """
     with open(path, "rb") as file:
         head = file.read(8)
         if head[:4] == ZIP:

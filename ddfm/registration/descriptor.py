@@ -24,7 +24,7 @@ WEIGHTS = "descriptor.safetensors"
 CHANNELS = 12  # numbers that describe a pixel
 WIDTH, INNER = 16, 32  # channels at full and at half size
 WINDOW = 9  # side in pixels of a box filter, applied twice, for the mean of the surroundings
-AROUND = 10  # a description depends on at most so many pixels on each side
+AROUND = 10  # pixels on each side that a description depends on, at most
 FLOOR = 0.05  # least local variance in the normalisation, relative to that of the picture
 
 
@@ -50,8 +50,8 @@ class Descriptor(nn.Module):
         x = self.wide(x).relu_()
         x = (x + self.wider(x)).relu_()
         x = F.interpolate(self.back(x), scale_factor=2, mode="bilinear")
-        said: Tensor = self.last((fine + x).relu_())
-        return said[..., :h, :w]
+        descriptions: Tensor = self.last((fine + x).relu_())
+        return descriptions[..., :h, :w]
 
 
 def describe(image: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ def describe(image: Tensor) -> Tensor:
     # Padded, since the network would otherwise see an edge along the border of every picture.
     wide = F.pad(image[None, None], (AROUND,) * 4, mode="replicate")
     with torch.no_grad():
-        said: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
-    return said.contiguous()
+        descriptions: Tensor = _shipped()(wide)[0, :, AROUND:-AROUND, AROUND:-AROUND]
+    return descriptions.contiguous()
 
 
 @lru_cache(maxsize=1)

@@ -46,9 +46,9 @@ def flow(level: Level, matrix: np.ndarray) -> np.ndarray | None:
     ]
     half = np.indices(level.tiles).sum(0).ravel() % 2 == 0
     gain = np.zeros(len(surfaces))
-    for told in (half, ~half):
-        points = _fitted(smooth, weights * told[:, None], prior)
-        gain[~told] = _gain(smooth[-1], weights @ points)[~told]
+    for used in (half, ~half):
+        points = _fitted(smooth, weights * used[:, None], prior)
+        gain[~used] = _gain(smooth[-1], weights @ points)[~used]
     if not deviations(gain) > BELIEVED:
         return None
     field = _fitted(smooth, weights, prior).reshape(*grid, 2)

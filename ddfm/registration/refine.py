@@ -94,8 +94,8 @@ class Level:
         self.full = Transform.framed(size, self.fixed).matrix  # from this size to the full one
         self.seen = torch.zeros(size)
         self.seen[BORDER:-BORDER, BORDER:-BORDER] = 1
-        said = centred(describe(image), self.seen)
-        self.tiled = tiled(said, self.tiles, self.tile, 0)
+        descriptions = centred(describe(image), self.seen)
+        self.tiled = tiled(descriptions, self.tiles, self.tile, 0)
         self.waves = waves_of(self.tiled, REACH)
         self.seen_under: dict[bytes, np.ndarray] = {}  # surfaces by matrix
         self.side = max(size) / 2

@@ -121,17 +121,17 @@ def _of_text(path: str | os.PathLike[str]) -> tuple[str, np.ndarray, np.ndarray]
     text = read_text(path)
     if not text.startswith(ITK):
         raise InputError(f"{path} is not a transform of ITK: it does not begin with {ITK}")
-    said: dict[str, list[str]] = {}
+    entries: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#"):
-            said.setdefault(name.strip(), []).append(value.strip())
-    kinds = said.get("Transform", [])
+            entries.setdefault(name.strip(), []).append(value.strip())
+    kinds = entries.get("Transform", [])
     if len(kinds) != 1:
         raise InputError(f"{path} holds {len(kinds)} transforms; combine them into one")
     try:
         parameters, fixed = (
-            np.array(said[name][0].split(), np.float64)
+            np.array(entries[name][0].split(), np.float64)
             for name in ("Parameters", "FixedParameters")
         )
     except (KeyError, ValueError):

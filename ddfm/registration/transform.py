@@ -85,12 +85,12 @@ class Transform:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) of the moving picture lie in the fixed one."""
         ahead = np.c_[points, np.ones(len(points))] @ self.matrix.T
-        laid: np.ndarray = ahead[:, :2] / ahead[:, 2:]
+        mapped: np.ndarray = ahead[:, :2] / ahead[:, 2:]
         if self.field is None:
-            return laid
-        moved = laid
+            return mapped
+        moved = mapped
         for _ in range(ROUNDS):
-            moved = laid - displacements(self.field, self.fixed, moved)
+            moved = mapped - displacements(self.field, self.fixed, moved)
         return moved
 
     def inverse(self) -> Transform:

@@ -22,10 +22,10 @@ __all__ = ["find_in_air"]
 
 WHITE = 255.0  # levels here are from 0 to 255
 BLOCK = 8  # pixels along a side of a block
-MANY = 8192  # number of blocks that are enough; of a large picture only about so many are used
+MANY = 8192  # of a large picture, about this many blocks are used
 AIR = 0.2  # share of the blocks, the darkest ones, that are tested for being air
 FEWEST = 12  # least number of these
-FAR = 5.0  # all blocks up to so many deviations (of a mean) above the mean of air are air, too
+FAR = 5.0  # standard errors above the mean of air up to which a block is air, too
 ONE_MEAN = 2.0  # most variance of the means of blocks, relative to that expected from noise alone
 ONE_VARIANCE = 2.0  # most ratio of median to 10 % quantile, and 90 % to median, of the variances
 ALONE = 0.15  # most correlation of neighbouring pixels

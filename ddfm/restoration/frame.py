@@ -101,7 +101,7 @@ def _area(polygon: np.ndarray) -> float:
 
 
 def _simplified(polygon: np.ndarray, corners: int) -> np.ndarray:
-    """The polygon with at most so many corners; those that cost least area are removed first."""
+    """The polygon with at most `corners` corners; those that cost least area are removed first."""
     points = list(polygon)
     while len(points) > corners:
         before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)

@@ -94,10 +94,10 @@ class Observation:
 
     def plain(self) -> dict[str, Any]:
         """The settings that differ from the defaults, ready for JSON."""
-        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self)}
-        said = {name: value for name, value in said.items() if value != usual[name]}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in said.items()}
+        values = {name: value for name, value in values.items() if value != usual[name]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def of(cls, given: Any) -> Observation:
@@ -120,8 +120,8 @@ def observation_of_each(given: Sequence[Any], number: int) -> list[Observation]:
     """One observation for each of `number` sources; missing ones are empty."""
     if len(given) > number:
         raise InputError(f"there are {len(given)} observations for {number} sources")
-    said = [Observation.of(one) for one in given]
-    return said + [Observation()] * (number - len(said))
+    known = [Observation.of(one) for one in given]
+    return known + [Observation()] * (number - len(known))
 
 
 def plain_observations(given: Any) -> list[dict[str, Any]]:

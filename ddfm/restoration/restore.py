@@ -64,7 +64,7 @@ SEEN = 0.02  # least share of transparent (and of opaque) pixels for alpha to co
 LEAST = 1 / 255  # least noise level that is assumed in chroma, of levels from -1 to 1
 AIR = 0.25  # least noise estimated from air, in units of `clean`
 SHARED = 2.0  # least noise shared by neighbours, in units of `clean`
-UNLIKELY = 3.0  # a warning is due if the specified noise is so many times what is estimated
+UNLIKELY = 3.0  # factor between the specified and the estimated noise that causes a warning
 LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # lam of `least_squares`
 PER_NOISE = 0.045  # what deblurring adds to it for each unit of noise, which it would amplify
@@ -92,15 +92,15 @@ def restored(
         guided: whether the pictures are registered, so that edges of one may guide another.
         frames: whether frames are detected where none is specified. A body in air looks like one.
     """
-    said = _filled_up(observations, len(pictures), frames)
-    done, coarse, found = _looked_into(pictures, said, sizes, denoise, clean)
+    given = _filled_up(observations, len(pictures), frames)
+    done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
     # Sharp pictures come first, since they guide the others.
     order = sorted(
-        range(len(done)), key=lambda k: said[k].blur is not None or coarse[k] != sizes[k]
+        range(len(done)), key=lambda k: given[k].blur is not None or coarse[k] != sizes[k]
     )
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
-        of_k = said[k], sizes[k], coarse[k]
+        of_k = given[k], sizes[k], coarse[k]
         done[k] = _sharp(done[k], *of_k, denoise, clean, guides, found[k])
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
 
@@ -111,12 +111,12 @@ def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool =
     Args:
         denoise, clean, frames: as for `restored`.
     """
-    said = _filled_up([], 1, frames)
-    (done,), (coarse,), (found,) = _looked_into([picture], said, [picture.size], denoise, clean)
-    y, law = _plane(done), said[0].noise
+    given = _filled_up([], 1, frames)
+    (done,), (coarse,), (found,) = _looked_into([picture], given, [picture.size], denoise, clean)
+    y, law = _plane(done), given[0].noise
     level = noise_level(y)
     if coarse != picture.size:
-        _without_noise(taken_back(y, coarse)[0], said[0], denoise, clean, found)
+        _without_noise(taken_back(y, coarse)[0], given[0], denoise, clean, found)
     elif law is not None:
         found["noise"] = list(law) if isinstance(law, tuple) else law
     elif is_noise(y, level, clean):
@@ -125,30 +125,30 @@ def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool =
 
 
 def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
-    said = observation_of_each(observations, number)
-    return [replace(one, frame=frames) if one.frame is None else one for one in said]
+    given = observation_of_each(observations, number)
+    return [replace(one, frame=frames) if one.frame is None else one for one in given]
 
 
 def _looked_into(
     pictures: Sequence[Picture],
-    said: list[Observation],
+    given: list[Observation],
     sizes: Sequence[Size],
     denoise: Denoise,
     clean: float,
 ) -> tuple[list[Picture], list[Size], list[Found]]:
     """Pictures without blocks and defects of their sensors, their real sizes, and what was found.
 
-    The law of noise that is not white is put into `said`.
+    The law of noise that is not white is put into `given`.
     """
     done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [_coarse(*one) for one in zip(pictures, said, sizes, found, strict=True)]
+    coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]
     for k, picture in enumerate(pictures):
-        done[k] = _without_blocks(picture, said[k], denoise, found[k])
-        done[k] = _of_the_sensor(done[k], said[k], _beside(done, k), found[k])
-        if said[k].noise is None and coarse[k] == picture.size:
+        done[k] = _without_blocks(picture, given[k], denoise, found[k])
+        done[k] = _of_the_sensor(done[k], given[k], _beside(done, k), found[k])
+        if given[k].noise is None and coarse[k] == picture.size:
             file = _plane(picture if "jpeg" in found[k] else done[k])
             of_file = file, "jpeg" in found[k]
-            said[k] = replace(said[k], noise=_law(_plane(done[k]), *of_file, clean))
+            given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
     return done, coarse, found
 
 
@@ -179,8 +179,10 @@ def with_luminance(picture: Picture, plane: np.ndarray) -> Picture:
     return replace(picture, samples=np.clip(picture.pixels + change, 0, 1).astype(np.float32))
 
 
-def _without_blocks(picture: Picture, said: Observation, denoise: Denoise, found: Found) -> Picture:
-    quality = said.jpeg
+def _without_blocks(
+    picture: Picture, given: Observation, denoise: Denoise, found: Found
+) -> Picture:
+    quality = given.jpeg
     if quality is None:
         quality = find_quality(grey(picture)) if picture.dtype == np.uint8 else None
     if not quality:
@@ -210,30 +212,30 @@ def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
 
 
 def _of_the_sensor(
-    picture: Picture, said: Observation, guide: np.ndarray | None, found: Found
+    picture: Picture, given: Observation, guide: np.ndarray | None, found: Found
 ) -> Picture:
     """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
     plane = before = grey(picture)
     mask = picture.mask
-    if said.mask is not None:
-        mask = grey(read_image(said.mask)) > 0.5
+    if given.mask is not None:
+        mask = grey(read_image(given.mask)) > 0.5
         if mask.shape != picture.size:
-            raise InputError(f"the mask {said.mask} does not have the size of {picture.name}")
+            raise InputError(f"the mask {given.mask} does not have the size of {picture.name}")
         if not mask.any():
-            raise InputError(f"the mask {said.mask} is black and leaves nothing of {picture.name}")
-    elif mask is None and picture.alpha is None and said.frame:
+            raise InputError(f"the mask {given.mask} is black and leaves nothing of {picture.name}")
+    elif mask is None and picture.alpha is None and given.frame:
         mask = find_frame(plane)
         if mask is not None:
             found["frame"] = round(float(mask.mean()), 3)
     if (clear := _transparent(picture.alpha)) is not None:
         mask = ~clear if mask is None else mask & ~clear
         found["transparent"] = round(float(clear.mean()), 3)
-    if said.dead or (said.dead is None and not picture.is_color):
+    if given.dead or (given.dead is None and not picture.is_color):
         dead = find_dead(plane)
-        if int(dead.sum()) >= (1 if said.dead else MANY):
+        if int(dead.sum()) >= (1 if given.dead else MANY):
             plane = mended(plane, dead)
             found["dead"] = int(dead.sum())
-    plane = _without_stripes(plane, said.stripes, guide, mask, found)
+    plane = _without_stripes(plane, given.stripes, guide, mask, found)
     if mask is not picture.mask:
         picture = replace(picture, mask=mask)
     return picture if plane is before else with_luminance(picture, plane)
@@ -241,7 +243,7 @@ def _of_the_sensor(
 
 def _without_stripes(
     plane: np.ndarray,
-    said: str,
+    given: str,
     guide: np.ndarray | None,
     mask: np.ndarray | None,
     found: Found,
@@ -249,12 +251,12 @@ def _without_stripes(
     """The plane without stripes along columns and rows; rows are columns of its transpose."""
     strengths: dict[str, float] = {}
     for way in ("columns", "rows"):
-        if said not in ("auto", way):
+        if given not in ("auto", way):
             continue
         turned = _turned(plane, way)
         beside, known = (None if p is None else _turned(p, way) for p in (guide, mask))
         stripes = find_stripes(turned, beside, known)
-        if stripes.sure or (said == way and stripes.sigma > 0):
+        if stripes.sure or (given == way and stripes.sigma > 0):
             even = np.clip(turned - stripes.offsets, 0, 1).astype(np.float32)
             plane = _turned(even if known is None else np.where(known, even, turned), way)
             strengths[way] = round(255 * stripes.sigma, 2)
@@ -274,10 +276,10 @@ def _beside(pictures: Sequence[Picture], k: int) -> np.ndarray | None:
     return None if other is None else grey(other)
 
 
-def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Size:
+def _coarse(picture: Picture, given: Observation, size: Size, found: Found) -> Size:
     """The size at which the source has all its detail, smaller than its own if it was enlarged."""
-    if said.scale is not None:
-        h, w = (max(1, round(n / said.scale)) for n in size)
+    if given.scale is not None:
+        h, w = (max(1, round(n / given.scale)) for n in size)
         return min(h, picture.size[0]), min(w, picture.size[1])
     if picture.dtype != np.uint8 or picture.mask is not None:
         return picture.size
@@ -290,7 +292,7 @@ def _coarse(picture: Picture, said: Observation, size: Size, found: Found) -> Si
 
 def _sharp(
     picture: Picture,
-    said: Observation,
+    given: Observation,
     size: Size,
     coarse: Size,
     denoise: Denoise,
@@ -300,31 +302,36 @@ def _sharp(
 ) -> Picture:
     """The picture at this size, without noise and blur."""
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
-    asked = said.blur is not None or bool(said.noise)
+    asked = given.blur is not None or bool(given.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)
-    y = _without_noise(y, said, denoise, clean, found)
+    y = _without_noise(y, given, denoise, clean, found)
     if "noise" in found and picture.is_color:
-        picture = with_quiet_colors(picture, _of_chroma(said.noise, denoise))
+        picture = with_quiet_colors(picture, _of_chroma(given.noise, denoise))
     wide = picture if picture.size == size else resized(picture, size)
-    if coarse != size or said.blur is not None:
+    if coarse != size or given.blur is not None:
         # What looks like faint noise in a source that is only coarse is texture, and counts as 0.
-        lam = LAM + (0.0 if said.blur is None else PER_NOISE * min(noise_level(y), clean))
+        lam = LAM + (0.0 if given.blur is None else PER_NOISE * min(noise_level(y), clean))
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
-        y = _solved(y, said, size, lam, guide, mask)
+        y = _solved(y, given, size, lam, guide, mask)
     if smaller:
         found["scale"] = round(max(n / m for n, m in zip(size, coarse, strict=True)), 3)
-    if said.blur is not None:
-        found["blur"] = list(said.blur) if isinstance(said.blur, tuple) else said.blur
+    if given.blur is not None:
+        found["blur"] = list(given.blur) if isinstance(given.blur, tuple) else given.blur
     return with_luminance(wide, levels_of(y)[0, 0].numpy())
 
 
 def _solved(
-    y: Tensor, said: Observation, size: Size, lam: float, guide: Tensor | None, mask: Tensor | float
+    y: Tensor,
+    given: Observation,
+    size: Size,
+    lam: float,
+    guide: Tensor | None,
+    mask: Tensor | float,
 ) -> Tensor:
     """The picture of this size that y was observed from; a large one starts from half its size."""
     coarse = (y.shape[-2], y.shape[-1])
@@ -332,14 +339,14 @@ def _solved(
     first, rounds = y, ROUNDS
     if size[0] * size[1] > LARGE and all(n <= m / 2 for n, m in zip(coarse, half, strict=True)):
         smaller = None if guide is None else F.interpolate(guide, half, mode="area")
-        first, rounds = _solved(y, said, half, lam, smaller, mask), FEW_ROUNDS
+        first, rounds = _solved(y, given, half, lam, smaller, mask), FEW_ROUNDS
     first = F.interpolate(first, size, mode="bicubic", antialias=True)
-    operator = Chain(_parts(said, size, coarse))
+    operator = Chain(_parts(given, size, coarse))
     return least_squares(operator, y, first, lam, guide=guide, mask=mask, rounds=rounds)
 
 
 def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseLaw | None:
-    """The noise of y, if it is not white, or if only air or the file tells it from texture.
+    """The noise of y, if it is not white, or if only air or the file distinguishes it from texture.
 
     Args:
         file: the source before its JPEG artefacts were removed; after that, what the compression
@@ -360,15 +367,15 @@ def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseL
 
 
 def _without_noise(
-    y: Tensor, said: Observation, denoise: Denoise, clean: float, found: Found
+    y: Tensor, given: Observation, denoise: Denoise, clean: float, found: Found
 ) -> Tensor:
-    if isinstance(said.noise, tuple):
-        found["noise"] = list(said.noise)
-        if said.noise[0] != "shared":
-            return without_noise(y, law_of(said.noise), denoise)
-        deviation, width = of_shared(said.noise)
+    if isinstance(given.noise, tuple):
+        found["noise"] = list(given.noise)
+        if given.noise[0] != "shared":
+            return without_noise(y, law_of(given.noise), denoise)
+        deviation, width = of_shared(given.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
-    level = _level(y, denoise, clean) if said.noise is None else 2 * said.noise / 255
+    level = _level(y, denoise, clean) if given.noise is None else 2 * given.noise / 255
     if level > 0:
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
@@ -390,7 +397,7 @@ def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
 
 
 def _is_unlikely(level: float, y: Tensor, found: Found) -> bool:
-    """Whether y has far less noise than this level; False where this cannot be told."""
+    """Whether y has far less noise than this level; False where this cannot be decided."""
     there = noise_level(y)
     if "jpeg" in found or there == 0 or level <= UNLIKELY * there:
         return False
@@ -409,17 +416,17 @@ def _of_chroma(noise: float | NoiseLaw | None, denoise: Denoise) -> Denoise:
     return quiet
 
 
-def _parts(said: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
+def _parts(given: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]:
     """The factors of A: averaging over pixels, then the blur, which is in pixels of the source."""
     parts: list[Operator] = []
     if coarse != fine:
         parts.append(AreaAverage(fine, coarse))
-    if isinstance(said.blur, str):
-        parts.append(KernelBlur(as_kernel(_kernel_in(said.blur))))
-    elif isinstance(said.blur, tuple):
-        parts.append(KernelBlur(motion_kernel(*said.blur)))
-    elif said.blur is not None:
-        parts.append(GaussianBlur(said.blur))
+    if isinstance(given.blur, str):
+        parts.append(KernelBlur(as_kernel(_kernel_in(given.blur))))
+    elif isinstance(given.blur, tuple):
+        parts.append(KernelBlur(motion_kernel(*given.blur)))
+    elif given.blur is not None:
+        parts.append(GaussianBlur(given.blur))
     return tuple(parts)
 
 

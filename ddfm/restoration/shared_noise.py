@@ -94,13 +94,13 @@ def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | Noise
         return None
     if peaks(F.avg_pool2d(y, 2)) > most_peaks:
         return None
-    said = float(f"{deviation / LEVEL:.3g}")
-    return said if compressed else ("shared", said, round(width, 2))
+    rounded = float(f"{deviation / LEVEL:.3g}")
+    return rounded if compressed else ("shared", rounded, round(width, 2))
 
 
-def of_shared(said: NoiseLaw) -> tuple[float, float]:
+def of_shared(law: NoiseLaw) -> tuple[float, float]:
     """Deviation (of levels from -1 to 1) and width of shared noise, as in an `Observation`."""
-    _, deviation, *width = said
+    _, deviation, *width = law
     return deviation * LEVEL, width[0] if width else USUAL_WIDTH
 
 
@@ -118,7 +118,7 @@ def without_shared_noise(y: Tensor, deviation: float, width: float, denoise: Den
 
 
 def _halved(y: Tensor, white: float, width: float, denoise: Denoise) -> Tensor:
-    """y without the noise that is left at half the size, or at a quarter if G is wide there, too.
+    """y without the noise that is left at half the size, or at a quarter if G is still too wide.
 
     Args:
         white: deviation of n.

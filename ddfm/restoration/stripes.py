@@ -101,7 +101,7 @@ def _differences(plane: np.ndarray, guide: np.ndarray | None = None) -> np.ndarr
 
 
 def _of_noise(plane: np.ndarray, rows: int) -> float:
-    """The C that the white noise in a plane would simulate in medians over so many rows."""
+    """The value that white noise in the plane would give C, by medians over `rows` rows."""
     s = noise_level(torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None])
     return math.pi * s**2 / (2 * rows)
 

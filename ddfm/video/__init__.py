@@ -1,1 +1,1 @@
-"""Videos read, written, and denoised over time."""
+"""Reads and writes videos, and denoises their frames over time."""

@@ -1,18 +1,19 @@
-r"""Frames of one camera, denoised over time: noise is averaged where nothing has changed.
+r"""Denoises the frames of one camera over time: noise is averaged where nothing has changed.
 
-Per pixel, a Kalman filter for a level that stays: with s the new frame, m the mean of those
-before, noise of variance s2 in each frame, and P s2 the variance of m,
+Each pixel has a Kalman filter for a constant level. With s the new frame, m the mean of the frames
+before it, noise of variance s2 in each frame, and P s2 the variance of m,
 
     K = P / (P + 1) = 1/2, 1/3, 1/4, ... while nothing changes, and at least `FLOOR`
     m <- m + K (s - m),    P <- (1 - K)^2 P + K^2
 
-Whether anything has changed is seen from the squared difference around the pixel,
+Changes are detected by the squared difference around the pixel,
 
-    e = smooth((s - m)^2 / (1 + P)) / s2,    1 on average where there is nothing but noise.
+    e = smooth((s - m)^2 / (1 + P)) / s2,    1 on average if there is only noise.
 
-From `STILL` to `MOVED` K rises to 1, which is the new frame as it is. So what moves leaves no
-trail, and a moving camera, or a cut, gives its own frames. The noise of a camera is measured in
-space and in time, and the smaller is taken: texture raises the one, motion the other.
+As e increases from `STILL` to `MOVED`, K rises to 1, which keeps the new frame unchanged. So moving
+objects leave no trail, and if the camera moves, or after a cut, frames are not averaged. Noise is
+measured in space and in time, and the smaller estimate is used, since texture raises the first and
+motion the second.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from ddfm.numerics.noise_level import noise_level
 
 __all__ = ["CommonScale", "TemporalDenoiser"]
 
-FLOOR = 0.1
-STILL, MOVED = 1.6, 3.2
-REACH = 1.5  # pixels, of the smoothing of e
-LEAST = 0.3 / 255  # noise of rounding; without it nothing that changes would count as still
+FLOOR = 0.1  # least gain K
+STILL, MOVED = 1.6, 3.2  # e up to which a pixel is still, and from which it has changed
+REACH = 1.5  # sigma in pixels of the smoothing of e
+LEAST = 0.3 / 255  # least noise assumed, that of rounding: with 0, any difference would be a change
 
 
 class CommonScale:
-    """Brings frames of degrees or counts, each scaled by its own least and greatest, on one scale.
+    """Brings frames of degrees or counts, each scaled by its own minimum and maximum, to one scale.
 
-    Called with the frames of one camera, in their order. The scale widens where a frame goes
-    beyond it, and never narrows, so that the same temperature has the same level in all frames
-    until something hotter or colder than all before comes into view.
+    Call it with the frames of one camera in order. The scale is widened when a frame exceeds it,
+    and never narrowed. So the same temperature has the same level in all frames, until something
+    hotter or colder than everything before comes into view.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class CommonScale:
         return replace(frame, samples=_rescaled(frame.pixels, own, self.range), range=self.range)
 
     def _spread(self, frame: Picture) -> Picture:
-        """16 bits of which the first frame uses few: spread as for one image, on one scale."""
+        """Stretch frames of 16 bits if the first one uses a small part of the range."""
         own = used(frame)
         if self.first:
             self.first, self.range = False, own
@@ -77,24 +78,24 @@ def _say_spread(frame: Picture, levels: Levels | None) -> None:
     if levels is not None:
         word = (
             f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
-            "bits, and are spread over all of it, in all frames alike"
+            "bits, and are stretched to the whole range, in all frames alike"
         )
         warnings.warn(word, DdfmWarning, stacklevel=3)
 
 
 class TemporalDenoiser:
-    """The filter of one camera. Called with its frames, in their order."""
+    """The filter of one camera. Call it with the camera's frames in order."""
 
     def __init__(self) -> None:
         self.mean: np.ndarray | None = None  # (H, W, C)
         self.variance = np.zeros(0)  # P, (H, W)
         self.range: tuple[float, float] | None = None  # the values at 0 and 1
-        self.noise = 0.0  # of single frames, as it has been lately
+        self.noise = 0.0  # of a single frame, a running mean
 
     def __call__(self, frame: Picture) -> Picture:
         pixels, noise = frame.pixels, _noise(frame)
         if self.mean is not None and self.mean.shape[2] > pixels.shape[2]:
-            pixels = np.repeat(pixels, 3, axis=2)  # a colour film that fades to grey
+            pixels = np.repeat(pixels, 3, axis=2)  # a grey frame of a colour film
         if self.mean is None or self.mean.shape != pixels.shape:
             self.mean, self.variance = pixels, np.ones(pixels.shape[:2], np.float32)
             self.range, self.noise = frame.range, noise
@@ -107,18 +108,18 @@ class TemporalDenoiser:
         self.noise += FLOOR * (noise - self.noise)
         self.mean = self.mean + gain[..., None] * difference
         self.variance = (1 - gain) ** 2 * self.variance + gain**2
-        # Averaging leaves what clipping of the noise has done to the mean.
+        # Clipping of the noise shifted the mean, which averaging does not undo; hence the record.
         pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
         return replace(frame, samples=pixels, clipped_noise=2 * self.noise)
 
     def _gain(self, energy: np.ndarray, noise: float) -> np.ndarray:
-        """K of every pixel, from (s - m)^2 and the noise found in the frame."""
+        """K for each pixel, from (s - m)^2 and the noise measured in the frame."""
         energy = energy / (1 + self.variance)
-        in_time = float(np.sqrt(np.median(energy))) / 0.6745  # of a normal distribution
+        in_time = float(np.sqrt(np.median(energy))) / 0.6745  # median of a normal |x|
         s2 = max(LEAST, min(noise, in_time)) ** 2
         e = ndimage.gaussian_filter(energy, REACH, mode="nearest") / s2
         changed = np.clip((e - STILL) / (MOVED - STILL), 0, 1)
-        # What moves is wider than where it shows: its inside may be as even as what it covers.
+        # A moving object is larger than where it shows: its inside may be as even as what it hides.
         changed = ndimage.grey_dilation(changed, size=3)
         gain = np.maximum(self.variance / (self.variance + 1), FLOOR)
         return gain + changed * (1 - gain)
@@ -129,14 +130,14 @@ def _noise(frame: Picture) -> float:
 
 
 def _weights(pixels: np.ndarray) -> np.ndarray:
-    """Of the channels in luminance."""
+    """The weights of the channels in luminance."""
     return np.array(LUMA if pixels.shape[2] == 3 else [1], np.float32)
 
 
 def _rescaled(
     pixels: np.ndarray, old: tuple[float, float] | None, new: tuple[float, float] | None
 ) -> np.ndarray:
-    """Levels in [0, 1] that stood for values between `old`, as they stand for those in `new`."""
+    """Convert levels whose 0 and 1 are the values `old` to levels whose 0 and 1 are `new`."""
     (low, high), (low2, high2) = old or (0.0, 1.0), new or (0.0, 1.0)
     values = low + pixels.astype(np.float64) * (high - low)
     return ((values - low2) / ((high2 - low2) or 1.0)).astype(np.float32)

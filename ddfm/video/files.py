@@ -1,10 +1,10 @@
-"""Videos in and out, by way of PyAV.
+"""Reads and writes videos with PyAV.
 
-Read: the first video stream of MP4, MOV, MKV, WebM, AVI, MPEG, ..., at 8 bits or, of deeper ones,
-16, upright. What has no colour is grey.
+Reads the first video stream of MP4, MOV, MKV, WebM, AVI, MPEG and others, turned upright, at 8
+bits, or at 16 if it has more than 8. Frames without colour are grey.
 
-Written: H.264 of high quality in .mp4 and .mov, where an odd side is made even by repeating its
-last row or column; FFV1 without loss, of 8 or 16 bits, in .mkv.
+Writes .mp4 and .mov as H.264 of high quality, where an odd side is made even by repeating the last
+row or column, and .mkv as lossless FFV1 of 8 or 16 bits.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ __all__ = [
     "record_in",
 ]
 
-RATE = 25.0  # frames per second, where nobody says otherwise
-FRAME_BYTES = 32  # a pixel: decoded, as 16-bit RGB, in grey by float64, as float32
-EXACT = {"fflags": "+bitexact"}  # no random numbers in a file: the same film is the same file
-COLORED = 12 / 255  # between channels; less is what compression makes of grey
+RATE = 25.0  # frames per second if none are given
+FRAME_BYTES = 32  # bytes per pixel: decoded, as 16-bit RGB, as float64 for grey, as float32
+EXACT = {"fflags": "+bitexact"}  # no random numbers in the file, so that it is reproducible
+COLORED = 12 / 255  # least difference of channels that is colour, not an artefact of compression
 
 
 class VideoReader:
@@ -57,7 +57,7 @@ class VideoReader:
         self.colored = False
         with explained(str(path)):
             check_whole(self.path)
-            # A frame may be larger than the film says it is; the decoder asks before it makes room.
+            # A frame may be larger than the header tells; the decoder checks before it allocates.
             most = min(max_pixels(), max_bytes(self.path.stat().st_size) / FRAME_BYTES, 2**31 - 1)
             limits = {"max_pixels": f"{most:.0f}"}
             self.most = most / 1e6
@@ -69,7 +69,7 @@ class VideoReader:
             self.stream.thread_type = "AUTO"
             self.stream.codec_context.options = limits
             self.rate = float(self.stream.average_rate or RATE)
-            # Not all formats know; then it is near enough for a progress bar.
+            # Not all formats have the number of frames; an estimate does for a progress bar.
             seconds = (self.container.duration or 0) / 1e6
             self.count = self.stream.frames or round(seconds * self.rate) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
@@ -99,9 +99,9 @@ class VideoReader:
         if frame.format.name.startswith("gray"):
             return np.rot90(frame.to_ndarray(format="gray16le" if deep else "gray"), turns)
         layout = "rgb48le" if deep else "rgb24"
-        # Older PyAV looks at the matrix and the range of a film only if one of them is asked for.
+        # Older versions of PyAV ignore a film's matrix and range unless one of them is requested.
         array = frame.reformat(format=layout, dst_color_range="JPEG").to_ndarray()
-        # A grey film stays grey until it has colour; a colour film stays one when it fades to grey.
+        # A film is grey until its first frame in colour; from then on, all frames have colour.
         top = np.iinfo(array.dtype).max
         self.colored = self.colored or int(np.ptp(array, axis=2).max()) > COLORED * top
         if not self.colored:
@@ -110,13 +110,13 @@ class VideoReader:
 
 
 class VideoWriter:
-    """A video to write, frame by frame, at a temporary path; a context that closes it.
+    """A video to write, frame by frame, at a temporary path; a context manager that closes it.
 
     Args:
-        temporary: where to.
-        path: what it will be called, and is called in messages.
+        temporary: the path to write to.
+        path: the final path, for messages and the format.
         rate: frames per second.
-        record: what makes it, to be kept in the comment.
+        record: the record of how the video was made, stored in its comment.
     """
 
     def __init__(self, temporary: Path, path: Path, rate: float, record: str | None = None) -> None:
@@ -138,7 +138,7 @@ class VideoWriter:
             with self._explained():
                 self.container.close()
         except DdfmError:
-            if kind is None:  # else there is a better reason already
+            if kind is None:  # otherwise the first error tells more
                 raise
 
     def write(self, picture: Picture, name: str) -> None:
@@ -146,7 +146,7 @@ class VideoWriter:
         depth = np.dtype(np.uint16 if deep else np.uint8)
         array = to_array(picture.pixels, replace(picture, dtype=depth, range=None))
         if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, axis=2)  # colour may come later
+            array = np.repeat(array[..., None], 3, axis=2)  # later frames may have colour
         if not self.lossless:
             h, w = array.shape[:2]
             array = np.pad(array, ((0, h % 2), (0, w % 2), (0, 0)), mode="edge")
@@ -156,7 +156,7 @@ class VideoWriter:
         elif (self.stream.height, self.stream.width) != size:
             raise InputError(
                 f"{self.path}: frame {name} has {size[1]} x {size[0]} pixels, and those before it "
-                f"{self.stream.width} x {self.stream.height}; frames of a video have one size"
+                f"{self.stream.width} x {self.stream.height}; all frames must have one size"
             )
         layout = "rgb48le" if deep else "rgb24"
         with self._explained():
@@ -164,7 +164,7 @@ class VideoWriter:
             self._encode(self._converted(frame))
 
     def finish(self) -> None:
-        """After the last frame."""
+        """Flush the encoder after the last frame."""
         if self.stream is None:
             raise InputError(f"cannot write {self.path}: there are no frames")
         with self._explained():
@@ -180,7 +180,7 @@ class VideoWriter:
             return
         self.stream.pix_fmt = "yuv420p"
         self.stream.options = {"crf": "14"}
-        # BT.709 of limited range, said so: players guess otherwise, and by the size.
+        # BT.709 of limited range, marked as such; otherwise players guess it from the frame size.
         context = self.stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
 
@@ -208,30 +208,30 @@ class VideoWriter:
 
 
 def record_in(path: Path) -> str | None:
-    """What made a film, if its comment says so."""
+    """The text of the record of how a film was made, if its comment has one."""
     mark, _, text = comment_of(path).partition("\n")
     return text if mark == MARK and is_record(text) else None
 
 
 def comment_of(path: Path) -> str:
-    """What a video says in its comment."""
+    """The comment in a video's metadata, or an empty text."""
     with open_whole(path) as film:
         about = {name.lower(): text for name, text in film.metadata.items()}
         return str(about.get("comment", ""))
 
 
 def check_video(path: Path) -> None:
-    """Raise what a `VideoWriter` would raise about this path, before the work is done."""
+    """Raise what a `VideoWriter` would raise about this path, before any work is done."""
     check_writable(path)
     import_av()
 
 
 def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
-    """A video as PyAV has it, to be closed by the caller."""
+    """Open a video with PyAV; the caller must close it."""
     av = import_av()
     options = {"format_whitelist": ",".join(READ)} | (options or {})
     try:
-        # An absolute path, for FFmpeg takes what is before a colon for a protocol.
+        # FFmpeg would take what precedes a colon in a relative path for a protocol.
         film = av.open(str(path.absolute()), options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(
@@ -245,14 +245,14 @@ def open_video(path: Path, options: dict[str, str] | None = None) -> Any:
 
 
 def open_whole(path: Path) -> Any:
-    """The same, of a file that was not cut off."""
+    """Open a video like `open_video`; raises if the file is truncated."""
     with explained(str(path)):
         check_whole(existing_file(path))
     return open_video(path)
 
 
 def import_av() -> Any:
-    """PyAV, or how to get it."""
+    """Import PyAV; if it is missing, the error tells how to install it."""
     try:
         import av
     except ImportError:

@@ -1,4 +1,4 @@
-"""Which files are videos. Nothing heavy is imported: the command line asks this first."""
+"""Which files are videos. Importing it is fast, since the command line checks this first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 __all__ = ["READ", "WRITTEN", "is_video"]
 
-# Names of FFmpeg for what is read, and its suffixes. Other formats that FFmpeg knows are lists of
-# further files and addresses, which it would open.
+# FFmpeg's names of the formats that are read, and their suffixes. Some other formats of FFmpeg are
+# lists of files and addresses, which it would open.
 READ = {
     "mov": (".mp4", ".m4v", ".mov"),
     "matroska": (".mkv", ".webm"),
@@ -23,5 +23,5 @@ WRITTEN = (".mp4", ".mov", ".mkv")
 
 
 def is_video(path: Path) -> bool:
-    """By its name."""
+    """Whether a file is a video, by its suffix."""
     return any(path.suffix.lower() in suffixes for suffixes in READ.values())

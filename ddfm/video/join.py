@@ -1,4 +1,4 @@
-"""One video of several that follow each other, without decoding or encoding a frame."""
+"""Joins videos to one, without decoding or encoding frames."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["count_frames", "join_videos"]
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video has, counted: what it says of itself is an estimate in some formats.
+    """Count the frames of a video without decoding them.
 
-    Nothing is decoded.
+    The number in the header is only an estimate in some formats.
     """
     with open_whole(path) as film:
         return sum(1 for _ in _packets(film))
 
 
 def join_videos(parts: Sequence[Path], out: Path) -> int:
-    """Writes videos of `VideoWriter`, of one rate and one size, as one. Returns how many frames."""
+    """Join videos written by `VideoWriter`, of one rate and size; return the number of frames."""
     with atomic_path(out) as temporary:
         try:
             with import_av().open(str(temporary.absolute()), "w", container_options=EXACT) as film:
@@ -48,7 +48,7 @@ def _joined(parts: Sequence[Path], film: Any) -> int:
                 raise InputError(f"{path} differs from {parts[0]} in size, rate or coding")
             before, late = done, None
             for packet in _packets(part):
-                # Times are whole frames, which containers may have rounded.
+                # Times are whole numbers of frames, which the container may have rounded.
                 unit = packet.time_base * of_part.average_rate
                 pts, dts = round(packet.pts * unit), round(packet.dts * unit)
                 late = -delay - dts if late is None else late
@@ -60,12 +60,12 @@ def _joined(parts: Sequence[Path], film: Any) -> int:
 
 
 def _packets(film: Any) -> Iterator[Any]:
-    """Coded frames. (A packet without one, at the end, is for decoders.)"""
+    """The coded frames, without the empty packet at the end, which is for decoders."""
     return (packet for packet in film.demux(film.streams.video[0]) if packet.size)
 
 
 def _delay(path: Path) -> int:
-    """How many frames a decoder has to wait for the first one that is shown."""
+    """How many frames a decoder delays the first one that is shown."""
     with open_whole(path) as film:
         rate = film.streams.video[0].average_rate
         return max(
@@ -74,7 +74,7 @@ def _delay(path: Path) -> int:
 
 
 def _form(stream: Any) -> tuple[Any, ...]:
-    """What parts must have in common to be one stream."""
+    """The properties that videos must have in common to be joined."""
     coding = stream.codec_context
     return (
         coding.name, coding.extradata, coding.pix_fmt, stream.width, stream.height,

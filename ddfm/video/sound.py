@@ -1,4 +1,4 @@
-"""The sound of a source, put beside the pictures of a result. Neither is encoded again."""
+"""Adds the sound of a source to the video of a result. Neither is encoded again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ WHOSE = ("auto", "a", "b", "none")
 
 
 def sound_of(a: Path, b: Path, audio: str) -> Path | None:
-    """The video whose sound is kept.
+    """The video whose sound is kept; None if none is.
 
     Args:
-        audio: "a", "b", "none", or "auto", the one that has any; of both the second, which is of
-            the visible camera as a rule.
+        a, b: the source videos.
+        audio: "a", "b", "none", or "auto", the one that has sound. If both have, that is the
+            second, which is usually from the visible camera.
     """
     one_of("audio", audio, WHOSE)
     if audio == "none" or a.is_dir():
@@ -36,13 +37,15 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
 
 
 def add_sound(video: Path, source: Path, path: Path) -> str | None:
-    """Puts the sound of a source into a video that has none, for as long as its pictures last.
+    """Add the sound of a source to a silent video, up to the length of its pictures.
 
     Args:
-        path: what the video will be called, and is called in messages.
+        video: the silent video, which is replaced.
+        source: the video with sound.
+        path: the final path of the video, for messages.
 
     Returns:
-        None, or the kind of the sound where no such file holds it; then nothing is done.
+        None, or the codec of the sound if the format cannot hold it; then nothing is changed.
     """
     av = import_av()
     temporary = video.with_name(f"{video.stem}-sound{video.suffix}")
@@ -69,14 +72,14 @@ def add_sound(video: Path, source: Path, path: Path) -> str | None:
 
 def _pictures(film: Any, stream: Any) -> Iterator[tuple[float, Any]]:
     for packet in film.demux(film.streams.video[0]):
-        if packet.dts is not None:  # the last one of all is empty
+        if packet.dts is not None:  # the last packet is empty
             time = float(packet.dts * packet.time_base)
             packet.stream = stream
             yield time, packet
 
 
 def _sounds(film: Any, track: Any, stream: Any, length: float) -> Iterator[tuple[float, Any]]:
-    """From the first picture of its film on, which is where a result begins."""
+    """Packets of sound, from the time of the film's first picture, with which the result begins."""
     seen = film.streams.video[0]
     first = float((seen.start_time or 0) * seen.time_base)
     late = round(first / track.time_base)

@@ -1,9 +1,9 @@
-"""Whether a video is all there. FFmpeg takes a file that was cut off for a shorter film.
+"""Detects truncated videos, which FFmpeg would read as shorter films.
 
-Most containers say how long their outermost parts are: Matroska (WebM), whose segment is an EBML
-element; MP4 and MOV, a row of boxes; AVI, one or more RIFF chunks; FLV, a row of tags; WMV, of
-objects; MXF, of keys with lengths; Ogg, of pages. Where such a part goes on behind the end of the
-file, the rest of it was lost. MPEG streams do not tell, nor do FLV and Ogg between two parts.
+Most containers tell the length of their outermost parts: the segment of Matroska (WebM), which is
+an EBML element; the boxes of MP4 and MOV; the RIFF chunks of AVI; the tags of FLV; the objects of
+WMV; the keys of MXF; the pages of Ogg. If such a part extends beyond the end of the file, the file
+was truncated. This cannot be detected in MPEG streams, nor between two parts of FLV and Ogg.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_PARTS = 1_000_000
 
 
 def check_whole(path: Path) -> None:
-    """Raise if the file was cut off, as far as its format tells."""
+    """Raise if the file is truncated, as far as its format tells."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(12)
@@ -52,13 +52,13 @@ def check_whole(path: Path) -> None:
 
 
 def _elements(file: BinaryIO) -> Iterator[int]:
-    """Where each element ends, up to the segment; one that was written live has no length."""
+    """The end of each element, up to the segment; one that was recorded live has no length."""
     name = b""
     while name != _SEGMENT:
         name, first = file.read(4), file.read(1)
         if len(name) < 4 or not first or not first[0]:
             return
-        # As many bytes follow as there are zeros before the first one; all ones is unknown.
+        # The number of leading zero bits is that of the bytes that follow; all ones is unknown.
         more = 8 - first[0].bit_length()
         size = int.from_bytes(bytes([first[0] & (127 >> more)]) + file.read(more), "big")
         if size == (1 << 7 * (more + 1)) - 1:
@@ -69,9 +69,9 @@ def _elements(file: BinaryIO) -> Iterator[int]:
 def _boxes(file: BinaryIO) -> Iterator[int]:
     while len(head := file.read(16)) >= 8:
         size = int.from_bytes(head[:4], "big")
-        if size == 1:  # the true one comes behind the name
+        if size == 1:  # the actual size follows the name
             size = int.from_bytes(head[8:], "big")
-        if size < 8:  # 0: up to the end of the file
+        if size < 8:  # 0 means up to the end of the file
             return
         yield file.tell() - len(head) + size
 
@@ -79,14 +79,14 @@ def _boxes(file: BinaryIO) -> Iterator[int]:
 def _chunks(file: BinaryIO) -> Iterator[int]:
     while len(head := file.read(8)) == 8 and head[:4] == b"RIFF":
         size = int.from_bytes(head[4:], "little")
-        if not size:  # who was killed while recording leaves a 0
+        if not size:  # left by a program that was stopped while recording
             return
         yield file.tell() + size + size % 2
 
 
 def _tags(file: BinaryIO) -> Iterator[int]:
     head = file.read(9)
-    file.seek(int.from_bytes(head[5:], "big") + 4)  # each tag is followed by its size once more
+    file.seek(int.from_bytes(head[5:], "big") + 4)  # each tag is followed by its size, repeated
     while len(head := file.read(11)) == 11:
         yield file.tell() + int.from_bytes(head[1:4], "big") + 4
 
@@ -94,7 +94,7 @@ def _tags(file: BinaryIO) -> Iterator[int]:
 def _objects(file: BinaryIO) -> Iterator[int]:
     while len(head := file.read(24)) == 24:
         size = int.from_bytes(head[16:], "little")
-        if size < 24:  # who was killed while recording leaves a 0
+        if size < 24:  # 0 is left by a program that was stopped while recording
             return
         yield file.tell() - 24 + size
 
@@ -113,7 +113,7 @@ def _keys(file: BinaryIO) -> Iterator[int]:
 
 
 def _footer(file: BinaryIO) -> int:
-    """Where the last part of an MXF begins, as its first one says; 0 where that is not known."""
+    """The offset of an MXF's footer partition, from its header; 0 if unknown."""
     return int.from_bytes(file.read(32)[24:], "big")
 
 

@@ -1,7 +1,8 @@
-"""Whole volumes: read, brought onto one grid, written. `ddfm.fuse_volumes` fuses them.
+"""Reads, resamples and writes volumes. `ddfm.fuse_volumes` fuses them.
 
-`volume` is the patient's space, `files` (with `nifti`, `dicom`, `nrrd`) the way in and out,
-`resample` brings one volume onto the grid of another, `intensity` knows windows and colour maps.
+`volume` defines a volume in the patient's space, `files` (with `nifti`, `dicom`, `nrrd`,
+`metaimage`) reads and writes them, `resample` brings one onto the grid of another, and `intensity`
+converts a scanner's units to grey levels.
 """
 
 from ddfm.imaging.colormaps import COLORMAPS

@@ -1,4 +1,4 @@
-"""Corrects the header of a volume so that it matches another one, or warns about it."""
+"""Corrects the position of a volume so that it matches another one, or warns if it is off."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from ddfm.volumes.volume import Volume
 
 __all__ = ["aligned", "placed"]
 
-LEAVE = 3.0  # millimetres, or two voxels, that headers may be off without a word
+LEAVE = 3.0  # millimetres by which headers may be off without a warning, if more than two voxels
 
 
 def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume, dict[str, Any]]:
-    """The volume with the affine that it should have, and what was found, ready for JSON.
+    """The volume with its affine corrected, and what was found, ready for JSON.
 
-    Nothing is interpolated. "none" only looks, on a coarse grid, and warns of what is surely off.
+    Nothing is interpolated. With "none" the affine is unchanged: a fast check on a coarse grid
+    gives a warning if the volume is certainly misplaced.
+
+    Args:
+        moving: the volume to correct.
+        fixed: the volume that it should match.
+        model: the kind of motion, see `ddfm.registration.space`, or "none".
     """
     if model not in SPACE_MODELS:
         raise unknown("way to align volumes", model, SPACE_MODELS)
@@ -38,13 +44,13 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     if look and found.sure and found.off > max(LEAVE, 2 * float(fixed.spacing.max())):
         warnings.warn(
             f"{moving.name} seems to lie {found.off:.0f} mm off {fixed.name} in the patient's "
-            "space; align='rigid' (--align rigid) mends it",
+            "space; align='rigid' (--align rigid) corrects it",
             DdfmWarning,
             stacklevel=3,
         )
     if not look and not found.sure:
         warnings.warn(
-            f"{moving.name} could not be laid on {fixed.name} surely, and stays as it is",
+            f"{moving.name} could not be aligned with {fixed.name} reliably, and is left unchanged",
             DdfmWarning,
             stacklevel=3,
         )
@@ -54,7 +60,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
 
 
 def placed(moving: Volume, fixed: Volume, matrix: np.ndarray) -> tuple[Volume, dict[str, Any]]:
-    """The volume with the affine that a known motion gives it; see `SpaceAlignment.matrix`."""
+    """The volume with its affine corrected by a known motion, as of `SpaceAlignment.matrix`."""
     off = apart(corners_of(fixed.shape, fixed.affine), matrix, np.eye(4))
     return replace(moving, affine=np.linalg.inv(matrix) @ moving.affine), _about(
         matrix, off, sure=True, applied=True

@@ -1,9 +1,9 @@
-"""A series of DICOM slices as one volume.
+"""Reads a series of DICOM slices as one volume.
 
-Every file (or, in a file of several frames, every frame) says where its first pixel lies and which
-way its rows and columns run. Slices are sorted by their place along the normal of their plane, must
-lie on a line at equal distances, and are rescaled to the unit of their modality: Hounsfield units
-for CT, activity for PET. DICOM's space is LPS; what is returned is RAS.
+Each file (or each frame of a file with several) gives the position of its first pixel and the
+directions of its rows and columns. Slices are sorted by their position along the normal of their
+plane, must lie on a line at equal distances, and are rescaled to the unit of their modality:
+Hounsfield units for CT, activity for PET. DICOM's space is LPS; the volume returned is in RAS.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class _Slice:
     path: Path
     frame: int | None
     position: np.ndarray
-    rows: np.ndarray  # unit vector along a row, to the next column
+    rows: np.ndarray  # unit vector along a row, towards the next column
     columns: np.ndarray
-    spacing: tuple[float, float]  # from row to row, and from column to column
+    spacing: tuple[float, float]  # in mm between rows, and between columns
     thickness: float
     size: tuple[int, int]
     rescale: tuple[float, float]
@@ -47,9 +47,9 @@ class _Slice:
 
 
 def read(path: Path, series: int | None = None) -> Volume:
-    """The volume of the only series in a folder, of the one with this number, or in a file."""
+    """The volume in a file, or of the only series in a folder, or of the one with this number."""
     library("pydicom")
-    # Elements are decoded when they are first looked at, which may be anywhere in here.
+    # pydicom decodes elements when they are first used, so errors may be raised anywhere in here.
     with explained(str(path)):
         return _read(path, series)
 
@@ -79,12 +79,12 @@ def _read(path: Path, series: int | None) -> Volume:
 
 
 def _image(head: Any) -> tuple[str, str]:
-    """The class and the instance that an image says it is."""
+    """The UIDs of an image's class and instance."""
     return str(head.get("SOPClassUID", "")), str(head.get("SOPInstanceUID", ""))
 
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
-    """The files of a series, each with its head."""
+    """The name of a series, and its files, each with its header."""
     if not path.exists():
         raise StorageError(f"cannot read {path}: there is no such file or folder")
     if path.is_dir():
@@ -106,7 +106,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
         listed = sorted(_about(heads) for heads in found.values())
         raise InputError(
             f"{path} has {len(chosen)} series"
-            + (f" of the number {number}" if number is not None else "")
+            + (f" with the number {number}" if number is not None else "")
             + f"; choose one by its number (series=, --series-a, --series-b): {', '.join(listed)}"
         )
     return str(path), chosen[0]
@@ -114,7 +114,7 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
 
 def _about(heads: list[tuple[Path, Any]]) -> str:
     head = heads[0][1]
-    # Descriptions may have names in them; numbers and modalities have none.
+    # Descriptions may contain names of persons; numbers and modalities do not.
     return f"{number_of(head)} ({head.get('Modality', '?')}, {len(heads)} files)"
 
 
@@ -123,9 +123,7 @@ def _slices(file: Path, head: Any) -> Iterator[_Slice]:
         frames = frames_of(head)
         groups = head.get("PerFrameFunctionalGroupsSequence")
         if frames > 1 and (groups is None or len(groups) != frames):
-            raise InputError(
-                f"{file} has {frames} frames, but does not say where each of them lies"
-            )
+            raise InputError(f"{file} has {frames} frames, but does not give the position of each")
         if groups is not None:
             check_bytes((frames, int(head.Rows), int(head.Columns)), 1, file, compressed=True)
             shared = head.get("SharedFunctionalGroupsSequence", [{}])[0]
@@ -137,7 +135,7 @@ def _slices(file: Path, head: Any) -> Iterator[_Slice]:
 
 def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slice:
     def get(group: str, keyword: str, default: Any = None) -> Any:
-        """From the frame's groups or the shared ones; without any, from the file itself."""
+        """An element from the frame's groups, or the shared ones, or else from the file itself."""
         for holder in groups:
             if group in holder and keyword in holder[group].value[0]:
                 return holder[group].value[0][keyword].value
@@ -149,7 +147,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
     spacing = get("PixelMeasuresSequence", "PixelSpacing")
     if position is None or turned is None or spacing is None:
         raise InputError(
-            f"{file} does not say where it lies in the patient, so it is no slice of a volume"
+            f"{file} does not give its position in the patient, so it is not a slice of a volume"
         )
     position, turned = np.array(position, float), np.array(turned, float)
     distances = tuple(map(float, spacing))
@@ -181,7 +179,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
 
 
 def _thickness(get: Callable[..., Any]) -> float:
-    """Of a slice, for a volume of one alone; 0 where it is not said, or is no number."""
+    """The thickness of a slice, for volumes of a single one; 0 if missing or not a number."""
     try:
         return max(0.0, float(get("PixelMeasuresSequence", "SliceThickness", 0)))
     except (TypeError, ValueError):
@@ -203,7 +201,7 @@ def _check_alike(slices: list[_Slice], name: str) -> None:
         turned = np.abs([one.rows - first.rows, one.columns - first.columns]).max()
         if turned > 1e-3:
             raise InputError(
-                f"{name}: {first.path.name} and {one.path.name} are turned differently; "
+                f"{name}: {first.path.name} and {one.path.name} have different orientations; "
                 "is a localizer among the slices?"
             )
 
@@ -220,8 +218,8 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     if gaps.min() < 0.01 * max(usual, 1e-3):
         k = int(gaps.argmin())
         raise InputError(
-            f"{name}: {slices[k].path.name} and {slices[k + 1].path.name} lie at one place; does "
-            "the series have several times or echoes? Keep one of each"
+            f"{name}: {slices[k].path.name} and {slices[k + 1].path.name} are at the same place; "
+            "does the series have several times or echoes? Keep one slice of each place"
         )
     k = int(np.abs(gaps - usual).argmax())
     between = f"between {slices[k].path.name} and {slices[k + 1].path.name}"
@@ -233,19 +231,19 @@ def _step(slices: list[_Slice], name: str) -> np.ndarray:
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     line = positions[0] + np.arange(len(slices))[:, None] * step
     if np.abs(positions - line).max() > 0.1 * min(usual, *first.spacing) + 0.05:
-        raise InputError(f"{name}: the slices do not lie above one another on a line")
+        raise InputError(f"{name}: the positions of the slices are not on a line")
     return step
 
 
 def _values(slices: list[_Slice], name: str) -> np.ndarray:
-    """(columns, rows, slices), or (..., 3) colours."""
+    """The values, (columns, rows, slices), or with colours (columns, rows, slices, 3)."""
     whole = len(slices) * slices[0].size[0] * slices[0].size[1]
     files = {one.path for one in slices}
     ask_bytes(4 * whole, name, sum(file.stat().st_size for file in files))
     values = None
     for k, (one, plane) in enumerate(_planes(slices)):
         if plane.shape[:2] != one.size:
-            raise InputError(f"{one.path} is damaged: its pixels are not as many as it says")
+            raise InputError(f"{one.path} is damaged: its header gives another number of pixels")
         if plane.ndim == 2:
             slope, intercept = one.rescale
             plane = finite(plane * np.float64(slope) + intercept, str(one.path))
@@ -261,7 +259,7 @@ def _values(slices: list[_Slice], name: str) -> np.ndarray:
 
 
 def _planes(slices: list[_Slice]) -> Iterator[tuple[_Slice, np.ndarray]]:
-    """Each slice with its stored values; a file of several is decompressed once."""
+    """Each slice with its stored values; a file with several slices is decompressed only once."""
     for path, frames in groupby(slices, key=lambda one: one.path):
         pixels = pixels_of(path)
         for one in frames:

@@ -1,4 +1,4 @@
-"""Files of DICOM, one by one: their heads and their pixels, unpacked with care."""
+"""Reads the headers and pixels of single DICOM files, within the limits of memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ddfm.volumes.reading import library
 
 __all__ = ["frames_of", "number_of", "pixels_of", "read_head"]
 
-_PIECE = 1 << 20  # bytes to look at, at once
-_COPIES = 4  # of what is stored: unpacked, as an array, rescaled
+_PIECE = 1 << 20  # bytes read at a time
+_COPIES = 4  # memory needed, in multiples of what is stored: unpacked, as an array, rescaled
 
 
 def read_head(file: Path) -> Any:
-    """Everything but the pixels, or None for what is not DICOM."""
+    """Everything in a file but its pixels; None if it is not DICOM."""
     pydicom = library("pydicom")
     with explained(str(file)):
         try:
@@ -31,7 +31,7 @@ def read_head(file: Path) -> Any:
 
 
 def number_of(head: Any) -> int | None:
-    """Of the series, if it has one."""
+    """The number of the series; None if it has none."""
     try:
         return int(head.get("SeriesNumber"))
     except (TypeError, ValueError):
@@ -47,11 +47,11 @@ def frames_of(head: Any) -> int:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The stored values of a file, decompressed; RGB for any kind of colour."""
+    """The stored values of a file, decompressed; for colour of any kind, RGB."""
     with explained(str(path)):
         dataset = _dataset(path)
         if frames_of(dataset) == 1 and "NumberOfFrames" in dataset:
-            del dataset.NumberOfFrames  # which may be no number
+            del dataset.NumberOfFrames  # it may not be a number, which pydicom would reject
         _check_syntax(dataset, path)
         ask_bytes(_COPIES * _bytes_stored(dataset), str(path), path.stat().st_size)
         try:
@@ -63,7 +63,7 @@ def pixels_of(path: Path) -> np.ndarray:
             from pydicom.pixels.processing import apply_color_lut
 
             return apply_color_lut(pixels, dataset)[..., :3]
-        if kind == "MONOCHROME1":  # its lowest value is shown white
+        if kind == "MONOCHROME1":  # its lowest value is white
             bits = int(dataset.get("BitsStored", 16))
             return (2**bits - 1 if dataset.PixelRepresentation == 0 else -1) - pixels.astype(
                 np.int64
@@ -80,7 +80,7 @@ def _dataset(file: Path, **options: Any) -> Any:
 
 
 def _refuse_bomb(pydicom: Any, file: BoundedFile, path: Path) -> None:
-    """Where a file is deflated as a whole, pydicom unpacks all there is, even to read its head."""
+    """Raise if a deflated file unpacks to too much; pydicom unpacks all, even for the header."""
     reader = pydicom.filereader
     reader.read_preamble(file, False)
     meta = reader.read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
@@ -111,6 +111,6 @@ def _check_syntax(dataset: Any, path: Path) -> None:
         available = False
     if not available:
         raise InputError(
-            f"{path} is compressed as {syntax.name}, which nothing here unpacks; pip install "
+            f"{path} is compressed as {syntax.name}, which no installed package reads; pip install "
             "python-gdcm, or convert it first: gdcmconv --raw IN OUT"
         )

@@ -1,6 +1,6 @@
-"""Values at each voxel as a parametric map of DICOM: one file of many frames, in floating point.
+"""Writes values at each voxel as a DICOM parametric map: a file of many floating-point frames.
 
-As PS3.3 A.75 has it. A viewer lays it over the series that it belongs to, with a scale of its own.
+The format is that of PS3.3 A.75. Viewers overlay a map on its series, with a scale of its own.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ __all__ = ["SUFFIX", "write_map"]
 
 SUFFIX = ".dcm"
 PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
-UNDATED = "19000101", "000000"  # a date must be there, and nothing else here has one
+UNDATED = "19000101", "000000"  # DICOM requires a date and time, but the result has none
 KIND = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
 
 
 def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False) -> None:
-    """Writes a volume of numbers without a unit.
+    """Write a volume of numbers without a unit.
 
     Args:
-        what: the numbers are, in a few words.
+        path: the file to write, which appears whole or not at all.
+        volume: the numbers.
+        what: what the numbers are, in a few words.
         keep_identity: as for a series, see `ddfm.volumes.dicom_out`.
     """
     dataset = new_series(volume, keep_identity)
@@ -47,7 +49,7 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
     dataset.SeriesNumber += 1
     dataset.SeriesDescription = f"{ours.MARK}: {what}"
     dataset.ManufacturerModelName = "ddfm"
-    dataset.DeviceSerialNumber = __version__  # there is no device, and one must be named
+    dataset.DeviceSerialNumber = __version__  # required, though there is no device
     dataset.ContentLabel = "UNCERTAINTY"
     dataset.ContentDescription = what
     dataset.ContentCreatorName = ""
@@ -66,7 +68,7 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
 
 
 def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> None:
-    """The pixels, and where each frame lies."""
+    """Add the pixels, and the position of each frame."""
     directions, spacing, positions = geometry(volume)
     values = volume.values.astype("<f4").transpose(2, 1, 0)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape
@@ -78,8 +80,8 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
     dataset.DimensionOrganizationType = "3D"
     dataset.DimensionIndexSequence = sequence(
         DimensionOrganizationUID=organization,
-        DimensionIndexPointer=0x00200032,  # the position,
-        FunctionalGroupPointer=0x00209113,  # in its sequence
+        DimensionIndexPointer=0x00200032,  # ImagePositionPatient
+        FunctionalGroupPointer=0x00209113,  # PlanePositionSequence
     )
     top = max(float(values.max(initial=0)), 1e-3)
     (apart,) = decimals([spacing[2]])
@@ -99,7 +101,7 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
         FrameVOILUTSequence=sequence(
             WindowCenter=decimals([top / 2])[0],
             WindowWidth=decimals([top])[0],
-            VOILUTFunction="LINEAR_EXACT",  # which may be narrower than 1
+            VOILUTFunction="LINEAR_EXACT",  # it allows widths below 1
         ),
         RealWorldValueMappingSequence=sequence(
             LUTLabel="STD",

@@ -1,10 +1,10 @@
-"""A volume as a new series of DICOM files, marked as derived.
+"""Writes a volume as a new series of DICOM files, marked as derived.
 
-The values of a fusion are grey levels or colours, in no unit of any modality; so the slices are
-secondary captures of modality OT, which no viewer will read as Hounsfield units, with the place of
-each in the patient. Unless identity is to be kept, everything in a file was made here: of the
-source remains its geometry alone. With identity, each slice refers to the images of both sources
-that it is made of.
+The values of a fusion are grey levels or colours without a unit. So slices are written as secondary
+captures of modality OT, which no viewer takes for Hounsfield units, with their position in the
+patient. By default, nothing of the source is kept but its geometry. If identity is kept, the series
+belongs to the source's patient and study, and each slice refers to the images of all sources that
+it is made of.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = [
     "write",
 ]
 
-BLOCK, CREATOR, RECORD = 0x0099, "DDFM", 0x01  # of a private element
+BLOCK, CREATOR, RECORD = 0x0099, "DDFM", 0x01  # group, creator and element of the private record
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-# Whose study it is. Copied only when asked for, and emptied where DICOM wants them present.
+# Patient and study. Copied only with `keep_identity`; otherwise the required ones are empty.
 _REQUIRED = (
     "PatientName PatientID PatientBirthDate PatientSex "
     "StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName Laterality "
@@ -61,31 +61,32 @@ _UIDS = ("StudyInstanceUID", "FrameOfReferenceUID")
 
 
 def check_folder(path: Path, grid: Volume | None = None) -> None:
-    """Raise unless a new series may be written there, in place of one of ours or of nothing.
+    """Raise unless a series can be written to a folder that is new, or has one written by ddfm.
 
     Args:
-        grid: a volume on whose grid the series will lie, if that is known.
+        path: the folder.
+        grid: a volume on the grid of the series, if known.
     """
     ours.check_folder(path)
     check_grid(grid)
 
 
 def check_grid(grid: Volume | None) -> None:
-    """Raise where DICOM cannot say where this grid lies."""
+    """Raise if DICOM cannot express the geometry of this grid."""
     library("pydicom")
     if grid is not None:
         geometry(grid)
 
 
 def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
-    """A file for each slice along the last index, in a folder that appears whole."""
+    """Write a file for each slice along the last index, in a folder that appears whole."""
     directions, spacing, positions = geometry(volume)
-    with quiet():  # the library has words for each value that is not of its kind
+    with quiet():  # pydicom warns of each value that is not valid for its type
         series = _series(volume, keep_identity)
     values, slope, intercept = _whole_numbers(volume)
     if not volume.is_color:
         series.RescaleSlope, series.RescaleIntercept = slope, intercept
-        series.RescaleType = "US"  # of no unit
+        series.RescaleType = "US"  # unspecified, which means no unit
     series.ImageOrientationPatient = decimals(np.concatenate([directions[0], directions[1]]))
     series.PixelSpacing = decimals([spacing[1], spacing[0]])
     series.SliceThickness = series.SpacingBetweenSlices = decimals([spacing[2]])[0]
@@ -94,14 +95,14 @@ def write(path: Path, volume: Volume, keep_identity: bool = False) -> None:
         for k, position in enumerate(positions):
             series.InstanceNumber = k + 1
             series.ImagePositionPatient = decimals(position)
-            if keep_identity:  # a reference leads to the patient as surely as a name
+            if keep_identity:  # references identify the patient as well as a name does
                 series.SourceImageSequence = references(volume, k)
             file = temporary / f"{k + 1:0{digits}d}.dcm"
             _write_slice(file, series, values[:, :, k].swapaxes(0, 1))
 
 
 def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
-    """What DICOM can store, and the slope and intercept that lead back from it."""
+    """Integers that DICOM can store, and the slope and intercept that give the values again."""
     values = volume.stored()
     if values.dtype.kind == "u" and values.itemsize <= 2:
         return values, "1", "0"
@@ -112,21 +113,21 @@ def _whole_numbers(volume: Volume) -> tuple[np.ndarray, str, str]:
 
 
 def geometry(volume: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors along rows and columns, spacing of all three, and each slice's place, in LPS."""
+    """Unit vectors and spacing along the three indices, and each slice's position, in LPS."""
     affine = LPS @ volume.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     directions = (affine[:3, :3] / spacing).T
     if abs(directions[0] @ directions[1]) > 1e-4:
         raise InputError(
-            f"{volume.name}: DICOM has no slices with rows and columns that are not at right "
-            "angles; write .nii.gz instead"
+            f"{volume.name}: its rows and columns are not at right angles, which DICOM cannot "
+            "store; write .nii.gz instead"
         )
     positions = affine[:3, 3] + np.arange(volume.shape[2])[:, None] * affine[:3, 2]
     return directions, spacing, positions
 
 
 def _series(volume: Volume, keep_identity: bool) -> Any:
-    """What all slices have in common."""
+    """A data set with the elements that all slices have in common."""
     series = new_series(volume, keep_identity)
     series.SOPClassUID = SECONDARY_CAPTURE
     series.Modality = "OT"
@@ -136,7 +137,7 @@ def _series(volume: Volume, keep_identity: bool) -> Any:
 
 
 def new_series(volume: Volume, keep_identity: bool) -> Any:
-    """What any new series says: patient, study, and what made it."""
+    """A data set with the elements of any new series: patient, study, and how it was made."""
     from pydicom.dataset import Dataset
 
     source = volume.source if isinstance(volume.source, Dataset) else Dataset()
@@ -160,7 +161,7 @@ def new_series(volume: Volume, keep_identity: bool) -> Any:
     series.SeriesNumber = 1000 + (number_of(source) or 0)
     series.SeriesDescription = ours.MARK
     series.DerivationDescription = f"Fusion of registered volumes by ddfm {__version__}"
-    # DICOM has no code for it; those of one's own are of a scheme that begins with 99.
+    # DICOM has no code for fusion; the names of private coding schemes begin with 99.
     series.DerivationCodeSequence = code("FUSION", "99DDFM", "Fusion with a diffusion prior")
     series.Manufacturer = "ddfm"
     series.SoftwareVersions = __version__
@@ -177,28 +178,28 @@ def uid_of(*parts: str) -> str:
 
 
 def _digest(volume: Volume, series: Any, keep_identity: bool) -> str:
-    """A digest of the content of a series: values, grid, patient, and what made it."""
+    """A digest of the content of a series: values, grid, patient, and how it was made."""
     digest = hashlib.sha256(np.ascontiguousarray(volume.values).data)
     digest.update(np.ascontiguousarray(volume.affine).data)
-    said = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
+    identity = [str(series.get(keyword, "")) for keyword in _REQUIRED + _OPTIONAL]
     images = [origin.images for origin in volume.origins] if keep_identity else []
-    digest.update(json.dumps([__version__, volume.record, said, images]).encode())
+    digest.update(json.dumps([__version__, volume.record, identity, images]).encode())
     return digest.hexdigest()
 
 
 def _copy(source: Any, series: Any, keyword: str) -> None:
-    """What a header says, unless it is nothing of its kind."""
+    """Copy an element of a header, unless its value is invalid."""
     with suppress(TypeError, ValueError):
         if keyword in source:
             setattr(series, keyword, source.get(keyword))
 
 
 def record_in(path: Path) -> str | None:
-    """What made the series in a folder, or one file of it, if it says so."""
+    """The text of the record of how a series was made, from its folder or a file of it."""
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     head = next((found for file in files if (found := read_head(file)) is not None), None)
     if head is None:
-        what = "it is a folder without DICOM files" if path.is_dir() else "it is no DICOM file"
+        what = "it is a folder without DICOM files" if path.is_dir() else "it is not a DICOM file"
         raise InputError(f"cannot read {path}: {what}")
     try:
         return str(head.private_block(BLOCK, CREATOR)[RECORD].value)
@@ -207,7 +208,7 @@ def record_in(path: Path) -> str | None:
 
 
 def references(volume: Volume, k: int) -> list[Any]:
-    """References to the images of all sources that a slice is made of."""
+    """References to the source images that slice k is made of."""
     from pydicom.uid import UID
 
     why = "Source image for image processing operation"
@@ -224,12 +225,12 @@ def references(volume: Volume, k: int) -> list[Any]:
 
 
 def code(value: str, scheme: str, meaning: str) -> list[Any]:
-    """A sequence of one code."""
+    """A sequence with one code."""
     return sequence(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def sequence(**elements: Any) -> list[Any]:
-    """A sequence of one item, which has these elements."""
+    """A sequence with one item, which has these elements."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -260,7 +261,7 @@ def _write_slice(file: Path, series: Any, plane: np.ndarray) -> None:
 
 
 def save(dataset: Any, file: Path) -> None:
-    """Writes a data set that has its class and its instance."""
+    """Write a data set whose class and instance UIDs are set."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -272,7 +273,7 @@ def save(dataset: Any, file: Path) -> None:
 
 
 def decimals(values: Any) -> list[str]:
-    """Decimal strings of DICOM have 16 characters at most."""
+    """Numbers as DICOM decimal strings, which have at most 16 characters."""
     from pydicom.valuerep import format_number_as_ds
 
     return [format_number_as_ds(float(value)) for value in values]

@@ -1,7 +1,7 @@
-"""Volumes in files: NIfTI (Analyze, MGH), NRRD, MetaImage, DICOM series; and as NumPy arrays.
+"""Reads volumes from NIfTI, Analyze, MGH, NRRD, MetaImage, DICOM and arrays, and writes them.
 
-What a volume is written as follows the path: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a
-series of DICOM files.
+The path tells the format to write: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a series of
+DICOM files.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _WRITABLE = (".nii", ".nii.gz", ".nrrd")
 def read_volume(
     source: Any, *, series: int | None = None, volume: int | None = None, name: str | None = None
 ) -> Volume:
-    """A volume from a file, a folder, an array or an object of nibabel.
+    """Read a volume from a file, a folder, an array or a nibabel image.
 
     Args:
         source: a path: a file of NIfTI, Analyze, MGH, NRRD or MetaImage, a folder with a DICOM
-            series, or one file of several DICOM frames; an array (I, J, K) or (I, J, K, 3); an
-            array and its affine, as a tuple; an image of nibabel; or a `Volume`.
+            series, or one DICOM file with several frames; an array (I, J, K) or (I, J, K, 3); a
+            tuple of an array and its affine; a nibabel image; or a `Volume`.
         series: the number of the DICOM series, if the folder has several.
-        volume: which one, counted from 0, if a file of NIfTI, Analyze or MGH has several.
-        name: its name in messages; by default its path.
+        volume: which volume, counted from 0, if a file of NIfTI, Analyze or MGH has several.
+        name: the volume's name in messages; by default its path.
     """
     if isinstance(source, Volume):
         return source
@@ -69,33 +69,33 @@ def read_volume(
     if hasattr(source, "dataobj") and hasattr(source, "affine"):
         return nifti.from_image(source, name or "nibabel image", volume)
     raise InputError(
-        f"{name or 'volume'}: cannot take a volume from {type(source).__name__}; "
+        f"{name or 'volume'}: cannot read a volume from {type(source).__name__}; "
         "pass a path, or an array and its affine as a tuple"
     )
 
 
 def volume_count(path: Path) -> int:
-    """How many volumes a file holds; of DICOM, series have numbers of their own."""
+    """How many volumes a file holds; 1 for DICOM, where series are chosen by their number."""
     return nifti.count(path) if _suffix(path) in _OF_NIBABEL and not path.is_dir() else 1
 
 
 def is_volume(path: Path) -> bool:
-    """By its name; a folder may be a series of DICOM."""
+    """Whether a path may be a volume, by its suffix; a folder may be a DICOM series."""
     return path.is_dir() or _suffix(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
 
 
 def record_in(path: Path) -> str | None:
-    """What made a volume, as it is kept in its file; its values are not read."""
+    """The text of the record of how a volume was made, from its file; its values are not read."""
     suffix = _suffix(path)
     if not path.is_dir() and suffix in _OF_NIBABEL:
         return nifti.record_in(path)
-    if not path.is_dir() and suffix in _READERS:  # MetaImage is not written here
+    if not path.is_dir() and suffix in _READERS:  # ddfm does not write MetaImage, so has no record
         return nrrd.record_in(path) if _READERS[suffix] is nrrd.read else None
     return dicom_out.record_in(path)
 
 
 def volume_files(path: Path) -> list[Path]:
-    """All files that a volume at this path may be read from."""
+    """All files that reading the volume at this path may involve."""
     if path.is_dir():
         return [path, *(file for file in path.rglob("*") if file.is_file())]
     files = [path]
@@ -110,10 +110,11 @@ def volume_files(path: Path) -> list[Path]:
 
 
 def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None) -> None:
-    """Raise what `write_volume` would raise about this path, before the work is done.
+    """Raise what `write_volume` would raise about this path, before any work is done.
 
     Args:
-        grid: a volume on whose grid the result will lie, if that is known.
+        path: the path to write to.
+        grid: a volume on the grid of the result, if known.
     """
     path = Path(path)
     suffix = _suffix(path)
@@ -125,7 +126,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
 
 
 def check_map_output(path: Path, grid: Volume | None = None) -> None:
-    """Raise what `write_map` would raise about this path, before the work is done."""
+    """Raise what `write_map` would raise about this path, before any work is done."""
     if _suffix(path) != dicom_map.SUFFIX:
         if not _suffix(path):
             raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
@@ -139,10 +140,13 @@ def check_map_output(path: Path, grid: Volume | None = None) -> None:
 def write_map(
     path: str | os.PathLike[str], volume: Volume, what: str, *, keep_identity: bool = False
 ) -> None:
-    """Writes values at each voxel as `write_volume` does; as .dcm, a parametric map of DICOM.
+    """Write values at each voxel like `write_volume`, or, to .dcm, as a DICOM parametric map.
 
     Args:
-        what: the values are, in a few words.
+        path: the file to write.
+        volume: the values.
+        what: what the values are, in a few words.
+        keep_identity: as for `write_volume`.
     """
     path = Path(path)
     check_map_output(path, volume)
@@ -153,7 +157,7 @@ def write_map(
 
 
 def check_planes_output(path: Path) -> None:
-    """Raise unless several values at each voxel may be written there."""
+    """Raise unless several values at each voxel can be written to this path."""
     if _suffix(path) not in (".nii", ".nii.gz"):
         raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
     check_volume_output(path)
@@ -163,11 +167,12 @@ def check_planes_output(path: Path) -> None:
 def write_volume(
     path: str | os.PathLike[str], volume: Volume, *, keep_identity: bool = False
 ) -> None:
-    """Write a volume as its path says; its values as they are, in the header that it came with.
+    """Write a volume in the format of its path, with its values unscaled and its source's header.
 
     Args:
-        path: it appears whole or not at all.
-        keep_identity: DICOM: whether the new series belongs to the patient and the study of the
+        path: the file or folder to write, which appears whole or not at all.
+        volume: the volume.
+        keep_identity: for DICOM, whether the new series belongs to the patient and study of the
             source. If not, nothing that identifies anyone is copied.
     """
     path = Path(path)
@@ -190,7 +195,7 @@ def _from_array(values: Any, affine: Any, name: str) -> Volume:
     refuse_mask(values, name)
     values, affine = np.asarray(values), np.asarray(affine, np.float64)
     if values.dtype.kind not in "buif":
-        raise InputError(f"{name}: values of type {values.dtype} are not a volume's")
+        raise InputError(f"{name}: a volume cannot have values of type {values.dtype}")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name}: some of its values are NaN or infinite; replace them first")
     if values.ndim == 4:

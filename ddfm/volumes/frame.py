@@ -1,9 +1,10 @@
-"""Continues volumes beyond their borders, so that they do not count there.
+"""Continues volumes beyond their borders, so that they have no influence there.
 
-Outside of its frame a volume is what the others are, and so it agrees with them. Close to the frame
-it has, besides, the offset between itself and the others at the frame, fading away over a few
-voxels: else the frame would show as a seam, where the result steps from levels of both to those of
-one. No detail is made up: within the offset there is nothing finer than its distance to the frame.
+Outside its frame, a volume is given the mean of the others, and so agrees with them. Close to the
+frame, the offset between itself and the others at the frame is added, which fades over a few
+voxels. Without it the frame would show as a seam, where the result steps from the levels of all
+volumes to those of the others alone. No detail is invented: the offset has none finer than the
+distance to the frame.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from scipy import ndimage
 
 __all__ = ["continued"]
 
-WIDTHS = (1.0, 2.0, 4.0, 8.0)  # voxels: standard deviations of the means that make the offset
-FADING = 1e-3  # weight of no offset at all beside these means
+WIDTHS = (1.0, 2.0, 4.0, 8.0)  # in voxels: sigmas of the Gaussian means that make up the offset
+FADING = 1e-3  # weight of a zero offset, so that the offset fades away from the frame
 
 
 def continued(
@@ -25,8 +26,8 @@ def continued(
     """The volumes, each continued beyond its frame by the others.
 
     Args:
-        values: of volumes on one grid, (I, J, K), or (I, J, K, 3) in colour.
-        insides: of each where it is known, (I, J, K); None is everywhere.
+        values: the volumes' values from 0 to 1 on one grid, (I, J, K), or (I, J, K, 3) in colour.
+        insides: for each volume, True where it is known, (I, J, K); None if everywhere.
     """
     if all(inside is None for inside in insides):
         return list(values)
@@ -48,7 +49,7 @@ def continued(
 def _mean(
     values: Sequence[np.ndarray], insides: Sequence[np.ndarray | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of those that are known at a voxel, and how many these are."""
+    """The mean at each voxel of the values known there, and their number."""
     total, count = np.zeros_like(values[0]), np.zeros(values[0].shape, np.uint8)
     for one, inside in zip(values, insides, strict=True):
         known = np.ones(one.shape, bool) if inside is None else inside
@@ -58,7 +59,7 @@ def _mean(
 
 
 def _offset(difference: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """What is known of a difference, continued; what is near counts before what is far."""
+    """A difference continued from where it is known, with more weight to what is near."""
     value, total = np.zeros_like(difference), np.full_like(difference, FADING)
     weight, weighed = known.astype(np.float32), difference * known
     for sigma in WIDTHS:

@@ -1,8 +1,8 @@
-"""From a scanner's units to grey levels.
+"""Converts a scanner's units to grey levels.
 
-CT has a unit, and is seen through a window: level - width / 2 is black, level + width / 2 white.
-MRI, PET and SPECT have none that lasts, and are scaled by percentiles of what is not background.
-An activity (PET, SPECT) may then be put into colours, see `ddfm.imaging.colormaps`.
+CT has a fixed unit and is shown through a window: level - width / 2 is black, level + width / 2 is
+white. MRI, PET and SPECT have no fixed unit, and are scaled by percentiles of the voxels above the
+background. Activity (PET, SPECT) may then be coloured, see `ddfm.imaging.colormaps`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ddfm.volumes.volume import Volume
 
 __all__ = ["CT_WINDOW", "GREY", "WINDOWS", "Window", "find_window", "is_ct", "scaled"]
 
-Window = tuple[float, float]  # level, width, in Hounsfield units or whatever the volume is in
+Window = tuple[float, float]  # level and width, in Hounsfield units or the volume's own
 
 WINDOWS: dict[str, Window] = {
     "brain": (40, 80),
@@ -25,19 +25,19 @@ WINDOWS: dict[str, Window] = {
     "lung": (-600, 1500),
 }
 
-CT_WINDOW = "soft-tissue"  # where nobody says another
-GREY = "none"  # in place of a colour map
+CT_WINDOW = "soft-tissue"  # default window for CT
+GREY = "none"  # instead of a colour map
 
 
 def is_ct(volume: Volume) -> bool:
-    """Whether it is a CT, by its modality, or else by values that only air in a CT has."""
+    """Whether a volume is a CT, by its modality, or else by values that only air in a CT has."""
     if volume.modality:
         return volume.modality == "CT"
     return not volume.is_color and float(volume.values.min()) < -500
 
 
 def find_window(window: str | Window) -> Window:
-    """Level and width of a window: by name, as text ("40/80" or "40,80"), or as they are."""
+    """Level and width of a window given by name, as text ("40/80" or "40,80"), or as numbers."""
     if isinstance(window, str):
         if window in WINDOWS:
             return WINDOWS[window]
@@ -61,12 +61,13 @@ def scaled(
     window: str | Window | None = None,
     percentiles: tuple[float, float] = (0.5, 99.5),
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """The values from 0 (black) to 1 (white), float32, and what they were at 0 and 1.
+    """The values scaled from 0 (black) to 1 (white), float32, and the values at black and white.
 
     Args:
-        window: None takes soft tissue for CT, and percentiles for everything else.
-        percentiles: the share of voxels below black and white, of those above the lowest value,
-            which is taken for background.
+        volume: the volume.
+        window: the window; None uses soft tissue for CT, and percentiles for everything else.
+        percentiles: the percentages of voxels below black and below white, among those above the
+            lowest value, which is assumed to be background.
     """
     if volume.is_color:
         return volume.values, (0.0, 1.0)
@@ -83,11 +84,13 @@ def scaled(
 
 def _percentiles(values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
-        raise InputError(f"percentiles are LOW, HIGH between 0 and 100, not {percentiles}")
+        raise InputError(
+            f"percentiles must be two numbers from 0 to 100, LOW < HIGH, not {percentiles}"
+        )
     background = float(values.min())
     inside = values[values > background]
     if inside.size == 0:
         return background, background
     low, high = map(float, np.percentile(inside, percentiles))
-    # A mask has one value above background: that is white then, and not black.
+    # A mask has a single value above the background, which must become white, not black.
     return (low, high) if low < high else (background, high)

@@ -1,8 +1,8 @@
-"""MetaImage (.mha, and .mhd with its data beside it), as ITK, Elastix and 3D Slicer write it.
+"""Reads MetaImage (.mha, or .mhd with a separate data file), as written by ITK, Elastix, 3D Slicer.
 
-A header of lines "Key = value" ends in ElementDataFile, which names the file of the values, or says
-LOCAL where they follow. Space is that of DICOM, LPS; columns of TransformMatrix are written one
-after the other.
+The header consists of lines "Key = value". The last is ElementDataFile, which names the file of the
+values, or is LOCAL if they follow. The space is LPS, as in DICOM; TransformMatrix is written column
+by column.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read(path: Path) -> Volume:
         if named.upper() == "LOCAL":
             values = _values(header, file, path)
         elif named.upper() == "LIST" or "%" in named:
-            raise InputError(f"{path}: its slices lie in files of their own; save it as one file")
+            raise InputError(f"{path}: its slices are in separate files; save it as one file")
         else:
             data = existing_file(path.parent / named)
             with BoundedFile(data) as beside:
@@ -62,7 +62,7 @@ def read(path: Path) -> Volume:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The file beside a header that it names."""
+    """The separate data file that a header names, if there is one."""
     if not path.is_file():
         return []
     with explained(str(path)), BoundedFile(path) as file:
@@ -71,7 +71,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def _header(file: BoundedFile, path: Path) -> Header:
-    """By lower-case key; the file then stands where values that follow begin."""
+    """Read the header, with lower-case keys, up to where the values begin if they follow."""
     header: Header = {}
     for _ in range(_MOST_LINES):
         key, equals, value = file.readline(_LONGEST_LINE).decode("latin-1").partition("=")
@@ -80,13 +80,13 @@ def _header(file: BoundedFile, path: Path) -> Header:
         header[key.strip().lower()] = value.strip()
         if key.strip().lower() == _LAST:
             return header
-    raise InputError(f"{path} is damaged, or no MetaImage: it does not say where its values are")
+    raise InputError(f"{path} is damaged, or not a MetaImage: it does not locate its values")
 
 
 def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     kind = header.get("elementtype", "")
     if kind.removesuffix("_ARRAY") not in _TYPES:
-        raise InputError(f"{path}: values of type {kind or 'unknown'} are not a volume's")
+        raise InputError(f"{path}: a volume cannot have values of type {kind or 'unknown'}")
     order = ">" if _is_true(header, "elementbyteordermsb", "binarydatabyteordermsb") else "<"
     dtype = np.dtype(order + _TYPES[kind.removesuffix("_ARRAY")])
     channels = int(header.get("elementnumberofchannels", 1))
@@ -105,7 +105,7 @@ def _values(header: Header, file: BoundedFile, path: Path) -> np.ndarray:
     data = zlib.decompressobj().decompress(file.read(), length) if packed else file.read(length)
     if len(data) != length:
         raise InputError(f"{path} is truncated: {len(data)} of {length} bytes of values")
-    # The first index runs fastest, that of channels before all others.
+    # The first index varies fastest, and the channel even before it.
     values = np.frombuffer(data, dtype).reshape(*reversed(sizes), channels)
     values = values.transpose(2, 1, 0, 3).astype(dtype.newbyteorder("="))
     return values if channels > 1 else values[..., 0]

@@ -1,4 +1,4 @@
-"""Slices of volumes side by side, as an image to look at."""
+"""Draws slices of volumes side by side, as an image to look at."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ddfm.volumes.volume import Volume, find_axis, rows_and_columns, slices
 __all__ = ["montage"]
 
 GAP = 2  # pixels of black between slices
-LEAST_LETTERS, LEAST_BAR = 48, 64  # pixels of a slice
+LEAST_LETTERS, LEAST_BAR = 48, 64  # least side of a slice, in pixels, for letters and for a scale
 Scale = tuple[float, float, str | None]
-LONGEST = 50  # times as long as wide is what a voxel may be drawn
+LONGEST = 50  # largest ratio of sides at which a voxel is drawn
 
 
 def montage(
@@ -30,17 +30,19 @@ def montage(
     count: int = 8,
     scales: Sequence[Scale | None] = (),
 ) -> None:
-    """Writes one row per volume, of `count` slices at equal distances, in true proportions.
+    """Write an image with a row for each volume, of evenly spaced slices in true proportions.
 
-    Slices have the number that they have in the file, from 0, and letters say which side of the
-    patient is where: R and L, or in sagittal slices A (front) and P (back). Slices too small for
-    letters have none.
+    Slices are labelled with their number in the file, from 0, and with letters for the sides of the
+    patient: R and L, or in sagittal slices A (front) and P (back). Slices that are too small have
+    no labels.
 
     Args:
         volumes: on one grid, with values from 0 to 1, from 0 to 65535 in uint16, or in colour.
+        path: the image to write.
         axis: as for `find_axis`.
-        scales: of each volume, what is black, what is white, and the colour map; beside its row
-            there is a bar with numbers.
+        count: the most slices in a row.
+        scales: for each volume, the values at black and white and the colour map, to be shown as
+            a bar with numbers beside its row; None for no bar.
     """
     if count < 1:
         raise InputError(f"a montage has at least 1 slice, not {count}")
@@ -48,7 +50,7 @@ def montage(
     axis = find_axis(first, axis)
     stacks = [slices(volume.values, first.affine, axis) for volume in volumes]
     many = len(stacks[0])
-    # The middles of `count` equal parts, so that neither end, which is often empty, is shown.
+    # The middles of `count` equal parts, since the ends are often empty.
     shown = np.unique(np.floor((np.arange(count) + 0.5) * many / count).astype(int))
     row, column = (first.spacing[index] for index in rows_and_columns(first.affine, axis))
     height, width = stacks[0].shape[1:3]
@@ -70,7 +72,7 @@ def montage(
 
 
 def _numbers(volume: Volume, axis: int) -> list[int]:
-    """Of the slices as they are shown: what the file calls them."""
+    """The numbers in the file of the slices, in the order in which they are shown."""
     shape = [1, 1, 1]
     shape[axis] = volume.shape[axis]
     counted = np.broadcast_to(np.arange(volume.shape[axis]).reshape(shape), volume.shape)
@@ -78,7 +80,7 @@ def _numbers(volume: Volume, axis: int) -> list[int]:
 
 
 def _sides(volume: Volume, axis: int) -> tuple[str, str]:
-    """What lies on the left and on the right of a slice."""
+    """The letters for the left and the right side of a slice."""
     _, column = rows_and_columns(volume.affine, axis)
     return ("R", "L") if find_axis(volume, "sagittal") == column else ("A", "P")
 
@@ -105,7 +107,7 @@ def _lettered(tile: np.ndarray, number: str, sides: tuple[str, str]) -> np.ndarr
 
 
 def _tile(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 of that width and height, with a black border to the right and below."""
+    """A slice, (H, W, 3) uint8 of this width and height plus a black border right and below."""
     top = 65535 if plane.dtype == np.uint16 else 1
     plane = np.rint(np.clip(plane / top, 0, 1) * 255).astype(np.uint8)
     if plane.ndim == 2:

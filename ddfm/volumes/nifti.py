@@ -1,4 +1,4 @@
-"""NIfTI (and what else nibabel reads: Analyze, MGH), with affine and header kept."""
+"""Reads NIfTI, Analyze and MGH with nibabel, and writes NIfTI; affine and header are kept."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["count", "from_image", "read", "record_in", "write", "write_planes"]
 
-COMMENT = 6  # the code of an extension
+COMMENT = 6  # code of a header extension that holds a comment
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
 def read(path: Path, volume: int | None = None) -> Volume:
-    """The only volume in a file, or the one of this number, from 0."""
+    """The only volume in a file, or the one with this number, from 0."""
     nibabel = library("nibabel")
     path = existing_file(path)
     with explained(str(path)):
         image = nibabel.load(path)
         if path.suffix.lower() not in (".gz", ".mgz"):
             return from_image(image, str(path), volume)
-        # nibabel stops where the last voxel ends, and never sees the checksum behind it.
+        # nibabel stops after the last voxel, and does not verify the checksum that follows.
         with gzip.open(path) as stream:
             image = type(image).from_file_map(image.make_file_map({"image": stream}))
             found = from_image(image, str(path), volume, packed=path)
@@ -43,7 +43,7 @@ def read(path: Path, volume: int | None = None) -> Volume:
 
 
 def count(path: Path) -> int:
-    """How many volumes there are in a file."""
+    """The number of volumes in a file."""
     with explained(str(path)):
         return _along_time(library("nibabel").load(existing_file(path)).shape)[1]
 
@@ -51,11 +51,13 @@ def count(path: Path) -> int:
 def from_image(
     image: Any, name: str, volume: int | None = None, *, packed: Path | None = None
 ) -> Volume:
-    """The volume in an image of nibabel.
+    """The volume in a nibabel image.
 
     Args:
-        volume: which of several, along the fourth axis.
-        packed: the file that it is unpacked from, where it is.
+        image: the image.
+        name: the volume's name in messages.
+        volume: which of several volumes, along the fourth axis.
+        packed: the compressed file that it is read from, if it is.
     """
     with explained(name):
         shape, several = _along_time(image.shape)
@@ -67,7 +69,7 @@ def from_image(
         check_shape(shape, name)
         _check_file(image, dtype.itemsize, name, packed, prod(shape))
         one = several > 1 and not in_color
-        # Of several, one along the only axis beyond the third that is longer than one.
+        # Selects a volume along the only axis beyond the third that is longer than 1.
         part = (..., *(0 if side == 1 else volume for side in image.shape[3:]))
         values = np.asarray(image.dataobj[part] if one else image.dataobj)
         values = values.reshape(shape)
@@ -75,22 +77,22 @@ def from_image(
         header = image.header.copy()
     if values.dtype.names is not None:
         if not {"R", "G", "B"} <= set(values.dtype.names):
-            raise InputError(f"{name}: values of type {dtype} are not a volume's")
+            raise InputError(f"{name}: a volume cannot have values of type {dtype}")
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
     return Volume(values, affine, name, source=header)
 
 
 def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:
-    """The sides without those of one beyond the third, and how many volumes that makes."""
+    """The shape without axes of length 1 beyond the third, and the number of volumes."""
     sides = tuple(int(side) for side in shape)
-    # A fourth axis of one volume, or the fifth of a vector, is how some programs write it.
+    # Some programs write a fourth axis for a single volume, or a fifth axis for vectors.
     sides = (*sides[:3], *(side for side in sides[3:] if side != 1))
     return sides, sides[3] if len(sides) == 4 else 1
 
 
 def record_in(path: Path) -> str | None:
-    """What made the volume, if a comment of its header is ours."""
+    """The text of the record of how a volume was made, if a comment in its header has one."""
     nibabel = library("nibabel")
     path = existing_file(path)
     with explained(str(path)):
@@ -104,7 +106,7 @@ def record_in(path: Path) -> str | None:
 
 
 def write(path: Path, volume: Volume) -> None:
-    """Grey values as they are, colours as RGB24."""
+    """Write a volume: grey values unchanged, colours as RGB24."""
     values = volume.stored()
     if volume.is_color:
         values = np.ascontiguousarray(values).view(_RGB)[..., 0]
@@ -112,17 +114,19 @@ def write(path: Path, volume: Volume) -> None:
 
 
 def write_planes(path: Path, names: Sequence[str], values: np.ndarray, volume: Volume) -> None:
-    """Several values at each voxel, (I, J, K, N) float32, as the fourth axis of one file.
+    """Write several values at each voxel, (I, J, K, N) as float32, along the fourth axis of a file.
 
     Args:
-        names: what each of the N is, for a comment of the header, a line each.
-        volume: on the same grid.
+        path: the file to write.
+        names: what each of the N values is; written as a comment in the header, a line each.
+        values: the values.
+        volume: a volume on the same grid.
     """
     _write(path, values.astype(np.float32), volume, "\n".join(names))
 
 
 def _write(path: Path, values: np.ndarray, volume: Volume, *comments: str) -> None:
-    """Values on the grid of a volume, in the header that it came with."""
+    """Write values on the grid of a volume, with the header of its source."""
     nibabel = library("nibabel")
     header = _clean_header(nibabel, volume.source)
     wide = isinstance(header, nibabel.Nifti2Header) or max(volume.shape) > 32767
@@ -142,14 +146,14 @@ def _write(path: Path, values: np.ndarray, volume: Volume, *comments: str) -> No
 
 
 def _clean_header(nibabel: Any, source: Any) -> Any:
-    """The header of the source, without what it says in words, and of the values that it had."""
-    if not isinstance(source, nibabel.Nifti1Header):  # which those of NIfTI-2 are, too
+    """The header of the source without texts, and without what describes its values."""
+    if not isinstance(source, nibabel.Nifti1Header):  # the base class of NIfTI-2 headers, too
         source = nibabel.Nifti1Header()
     header = source.copy()
-    header.extensions.clear()  # whole DICOM headers travel there, names and all
+    header.extensions.clear()  # these may hold whole DICOM headers, with names of persons
     for field in header.template_dtype.names:
         if header.template_dtype[field].kind == "S" and field != "magic":
-            header[field] = b""  # anyone may have written anything there
+            header[field] = b""  # it may hold any text
     header["intent_code"] = 0
     header["cal_min"] = header["cal_max"] = 0
     header.set_slope_inter(None, None)
@@ -157,14 +161,14 @@ def _clean_header(nibabel: Any, source: Any) -> Any:
 
 
 def _check_file(image: Any, itemsize: int, name: str, packed: Path | None, voxels: int) -> None:
-    """That the file can hold what it says, and that so many voxels are within the budget."""
+    """Raise if a file cannot hold what its header promises, or if its voxels exceed the budget."""
     path = packed
     if path is None:
         holder = image.file_map.get("image") if getattr(image, "file_map", None) else None
         if holder is None or holder.filename is None or image.in_memory:
             return
-        path = existing_file(holder.filename)  # the .img beside an .hdr may be anything
-    # Some who load an image by themselves have it packed, too.
+        path = existing_file(holder.filename)  # the .img of a .hdr may be a pipe or missing
+    # Images that the caller loaded may be from a compressed file, too.
     compressed = path.suffix.lower() in (".gz", ".mgz", ".bz2")
     check_bytes(image.shape, itemsize, path, compressed=compressed, name=name)
     scaled = (getattr(image.dataobj, "slope", 1), getattr(image.dataobj, "inter", 0)) != (1, 0)

@@ -1,4 +1,4 @@
-"""NRRD, with its space, directions and origin kept."""
+"""Reads and writes NRRD; space, directions and origin are kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ddfm.volumes.volume import Volume, check_shape
 
 __all__ = ["data_files", "read", "record_in", "write"]
 
-KEY = "ddfm record"
-LONGEST_HEADER = 1 << 16  # bytes
-LONGEST_NAME = 255  # of a file; bytes
+KEY = "ddfm record"  # the header's key for the record
+LONGEST_HEADER = 1 << 16  # bytes of a header that are searched for names of files
+LONGEST_NAME = 255  # bytes of a file's name
 RAW, PACKED, TEXT = ("raw",), ("gzip", "gz"), ("ascii", "ASCII", "text", "txt")
-MOST_LINES = 1000  # to skip before the values
-MOST_BYTES = 1 << 20
+MOST_LINES = 1000  # most lines to skip before the values
+MOST_BYTES = 1 << 20  # most bytes to skip
 
 _SPACES = {
     "right-anterior-superior": (1, 1, 1),
@@ -41,7 +41,7 @@ _SPACES = {
 
 
 def read(path: Path) -> Volume:
-    """The volume in a file, attached or detached."""
+    """The volume in a file, whose values may be in a separate one."""
     nrrd = library("nrrd")
     path = existing_file(path)
     with explained(str(path)):
@@ -64,8 +64,8 @@ def read(path: Path) -> Volume:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files beside a header that it names, by a rough look: any line may be one."""
-    if not path.is_file():  # a pipe would be waited for
+    """The files that a header may name, without parsing it: any line may be the name of one."""
+    if not path.is_file():  # opening a pipe would block
         return []
     with open(path, "rb") as file:
         header = file.read(LONGEST_HEADER).partition(b"\n\n")[0]
@@ -75,7 +75,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def record_in(path: Path) -> str | None:
-    """What made the volume, if a key of its header says so."""
+    """The text of the record of how a volume was made, if its header has one."""
     nrrd = library("nrrd")
     with explained(str(path)), BoundedFile(existing_file(path)) as file:
         text = nrrd.read_header(file).get(KEY)
@@ -83,7 +83,7 @@ def record_in(path: Path) -> str | None:
 
 
 def write(path: Path, volume: Volume) -> None:
-    """In the space of DICOM, left-posterior-superior, which is what most programs write."""
+    """Write a volume in the space left-posterior-superior, as DICOM and most programs do."""
     nrrd = library("nrrd")
     affine = LPS @ volume.affine
     directions = affine[:3, :3].T
@@ -105,7 +105,7 @@ def write(path: Path, volume: Volume) -> None:
     file = BytesIO()
     with quiet():
         nrrd.write(file, values, header, index_order="F")
-    # The library says in comments what time it is; the same volume is to be the same file.
+    # The library writes the time in a comment, but identical volumes should give identical files.
     lines, _, data = file.getvalue().partition(b"\n\n")
     lines = b"\n".join(line for line in lines.split(b"\n") if not line.startswith(b"#"))
     write_bytes(path, lines + b"\n\n" + data)
@@ -119,7 +119,7 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
         affine[:3, :3] = rows[~np.isnan(rows).any(1)].T
         space = str(header.get("space", "right-anterior-superior")).lower()
         if space not in _SPACES:
-            raise InputError(f"{name}: the space {space!r} is not one of a patient")
+            raise InputError(f"{name}: the space {space!r} is not that of a patient")
         affine[:3, 3] = header.get("space origin", np.zeros(3))
         return np.diag([*_SPACES[space], 1.0]) @ affine
     spacings = np.asarray(header.get("spacings", np.ones(3 + color)), np.float64)[-3:]
@@ -128,7 +128,7 @@ def _affine(header: dict[str, Any], color: bool, name: str) -> np.ndarray:
 
 
 def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) -> np.ndarray:
-    """What the header promises and no more; the library would take all that the file unpacks to."""
+    """The values that the header promises; the library would unpack all that a file has."""
     encoding = header.get("encoding", "raw")
     if encoding not in RAW + PACKED + TEXT:
         raise InputError(f"{path}: cannot read the encoding {encoding}; save it as gzip")
@@ -136,7 +136,7 @@ def _values(nrrd: Any, header: dict[str, Any], file: BoundedFile, path: Path) ->
     sizes = [int(side) for side in header["sizes"]]
     count, copies = prod(sizes), 1 if encoding in RAW else 2
     if len(sizes) != header["dimension"]:
-        raise InputError(f"{path} is damaged: it has other than {header['dimension']} sizes")
+        raise InputError(f"{path} is damaged: it does not have {header['dimension']} sizes")
     if encoding in RAW + PACKED:
         check_bytes(sizes, dtype.itemsize, path, compressed=encoding in PACKED)
     ask_bytes(count * (copies * dtype.itemsize + 4), str(path), file.length)
@@ -161,7 +161,7 @@ def _skip(header: dict[str, Any], what: str) -> int:
 
 
 def _unpacked(file: BoundedFile, length: int, skipped: int, path: Path) -> bytes:
-    """So many bytes behind those that are skipped; -1 is whatever comes before the last ones."""
+    """Unpack `length` bytes after skipping some; with -1, the last ones."""
     with gzip.GzipFile(fileobj=file) as stream:
         if skipped < 0:
             data = stream.read(length + MOST_BYTES)[-length:]

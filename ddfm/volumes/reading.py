@@ -1,4 +1,4 @@
-"""What the readers of volumes share: others' libraries kept quiet, and sizes checked beforehand."""
+"""What the readers of volumes share: optional libraries, and checks of sizes and values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ddfm.errors import InputError, MissingExtra
 
 __all__ = ["LPS", "check_bytes", "finite", "library", "usable", "which"]
 
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from LPS to RAS and back
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # converts LPS to RAS, and RAS to LPS
 
 _PACKAGES = {"nibabel": "nibabel", "nrrd": "pynrrd", "pydicom": "pydicom"}
 
-# Deflate makes at most 1032 bytes of one.
+# Deflate compresses at most 1032 bytes to one.
 _DEFLATE = 1032
 
 
 def library(name: str) -> Any:
-    """An optional library, or an error that says how to install it."""
+    """Import an optional library; if it is missing, the error tells how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -33,28 +33,28 @@ def library(name: str) -> Any:
 def check_bytes(
     shape: Sequence[int], itemsize: int, path: Path, *, compressed: bool, name: str | None = None
 ) -> None:
-    """Refuse a header that promises more than its file can hold, before room is made for it."""
+    """Raise if a header promises more than its file can hold, before memory is allocated."""
     promised = prod(int(side) for side in shape) * itemsize
     if min(shape, default=1) < 0 or promised > path.stat().st_size * (
         _DEFLATE if compressed else 1
     ):
         raise InputError(
-            f"{name or path} is truncated or damaged: its header says {' x '.join(map(str, shape))}"
-            f" voxels, more than the file can hold"
+            f"{name or path} is truncated or damaged: its header gives "
+            f"{' x '.join(map(str, shape))} voxels, more than the file can hold"
         )
 
 
 def usable(values: np.ndarray, name: str) -> np.ndarray:
-    """Values of a file, (I, J, K) or (I, J, K, 3) colours of uint8, as a `Volume` has them."""
+    """Convert a file's values, (I, J, K), or (I, J, K, 3) uint8 colours, to those of a `Volume`."""
     if values.ndim == 4 and values.dtype != np.uint8:
         raise InputError(f"{name}: 3 volumes of {values.dtype}; colours are of uint8")
     return values / np.float32(255) if values.ndim == 4 else finite(values, name)
 
 
 def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """float32, with the lowest value where there was none: masked volumes have NaN outside."""
+    """The values as float32, with NaN and infinity, as outside a mask, replaced by the lowest."""
     if values.dtype.kind not in "buif":
-        raise InputError(f"{name}: values of type {values.dtype} are not a volume's")
+        raise InputError(f"{name}: a volume cannot have values of type {values.dtype}")
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     good = np.isfinite(values)
@@ -67,7 +67,7 @@ def finite(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def which(volume: int | None, count: int, name: str) -> int:
-    """Which of so many volumes is meant; if it is not said, there must be one alone."""
+    """The number of the volume to read; raises if there is none, or if it must be specified."""
     if volume is None and count > 1:
         raise InputError(
             f"{name} holds {count} volumes; choose one by its number, from 0 (volume=, --volume)"
@@ -75,6 +75,6 @@ def which(volume: int | None, count: int, name: str) -> int:
     number = volume or 0
     if not 0 <= number < count:
         raise InputError(
-            f"{name} holds {count} volumes, so there is none of the number {number} (from 0)"
+            f"{name} holds {count} volumes, so there is no volume {number} (they count from 0)"
         )
     return number

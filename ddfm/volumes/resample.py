@@ -1,8 +1,8 @@
-"""One volume on the grid of another, by what their affines say of the patient's space.
+"""Resamples one volume onto the grid of another, by their affines to the patient's space.
 
-A voxel i of the grid lies at affine_grid i, which is voxel M i = affine^-1 affine_grid i of the
-volume. Its value there is interpolated linearly. Where the grid is coarser than the volume, the
-volume is smoothed first, so that nothing finer than the grid turns into a pattern.
+Voxel i of the grid lies at affine_grid i, which is voxel M i = affine^-1 affine_grid i of the
+volume, whose value there is interpolated linearly. If the grid is coarser than the volume, the
+volume is smoothed first, to avoid aliasing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     """The volume on the grid of another one.
 
     Args:
-        outside: the value where the volume does not reach; None is its lowest.
+        volume: the volume to resample.
+        grid: the volume that has the grid.
+        outside: the value outside the volume; None uses its lowest.
     """
     if same_grid(volume, grid):
         return volume
@@ -37,7 +39,7 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     for channel in np.ndindex(volume.values.shape[3:]):
         part = (..., *channel)
         smooth = _smoothed(np.asarray(volume.values[part], np.float32), M)
-        # "nearest" holds the outer half of a border voxel, which has no neighbour out there.
+        # "nearest" continues border voxels outwards; their outer halves have no other neighbour.
         values[part] = ndimage.affine_transform(
             smooth, M[:3, :3], M[:3, 3], grid.shape, np.float32, order=1, mode="nearest"
         )
@@ -47,7 +49,7 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
 
 
 def inside_of(volume: Volume, grid: Volume) -> np.ndarray | None:
-    """Which voxels of a grid lie within a volume, (I, J, K); None if all of them do."""
+    """True for voxels of a grid that lie within a volume, (I, J, K); None if all of them do."""
     if same_grid(volume, grid):
         return None
     inside = _Inside(_from_grid(volume, grid), grid.shape, volume.shape)
@@ -56,12 +58,12 @@ def inside_of(volume: Volume, grid: Volume) -> np.ndarray | None:
 
 
 def _from_grid(volume: Volume, grid: Volume) -> np.ndarray:
-    """From voxels of a grid to those of a volume."""
+    """M, from voxels of a grid to those of a volume."""
     return np.asarray(np.linalg.inv(volume.affine) @ grid.affine)
 
 
 class _Inside:
-    """Which voxels of a grid lie within a volume, plane by plane: all at once would be large."""
+    """Which voxels of a grid lie within a volume, computed plane by plane to save memory."""
 
     def __init__(self, M: np.ndarray, grid: tuple[int, ...], shape: tuple[int, ...]) -> None:
         self.M, self.grid, self.shape = M, grid, shape
@@ -80,9 +82,9 @@ class _Inside:
 
 
 def _smoothed(values: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """Gaussian, by half of what a step of the grid exceeds a step of the volume, in voxels.
+    """Smooth with a Gaussian of sigma (s - 1) / 2, where s is a step of the grid in voxels.
 
-    No wider than the volume: one that lies within a voxel of the grid is flat by then.
+    Sigma is at most the size of the volume, which is flat by then.
     """
     steps = np.linalg.norm(M[:3, :3], axis=1)
     sigma = np.clip((steps - 1) / 2, 0, values.shape)

@@ -1,7 +1,8 @@
-"""Volumes whose slices do not lie straight above one another, as of a CT with a tilted gantry.
+"""Volumes whose slices are askew, that is, stacked obliquely, as in a CT with a tilted gantry.
 
-Their voxels are no boxes. Few readers of NIfTI take such a grid, and DICOM of them is shown askew;
-so what is to be fused on it is brought onto a square grid first, which covers all of it.
+Their voxels are not rectangular. Few readers of NIfTI support such a grid, and DICOM viewers show
+it sheared. So before fusion, the volume is resampled onto a square grid, one with axes at right
+angles, that covers all of it.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from ddfm.volumes.volume import Volume
 
 __all__ = ["squared"]
 
-ASKEW = 0.25  # of the smallest voxel: what the far corner may lie off a square grid
+ASKEW = 0.25  # share of the smallest voxel side by which the far corner may be off a square grid
 
 
 def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
-    """The volume on a square grid, and which voxels of it lie within; itself where it has one."""
+    """The volume on a square grid, and which voxels of that lie within the volume.
+
+    If its grid is square already, the volume is returned unchanged, with None.
+    """
     square = _square_axes(volume.affine[:3, :3])
     sides = np.array(volume.shape) - 1
     off = np.abs(volume.affine[:3, :3] - square) @ sides
     if off.max() <= ASKEW * volume.spacing.min():
         return volume, None
     warnings.warn(
-        f"{volume.name}: its slices lie askew, as of a tilted gantry; the result lies on a square "
+        f"{volume.name}: its slices are askew, as from a tilted gantry; the result is on a square "
         "grid around it",
         DdfmWarning,
         stacklevel=3,
@@ -39,7 +43,7 @@ def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
 
 
 def _square_axes(axes: np.ndarray) -> np.ndarray:
-    """Rows and columns as they are, and slices along what stands upright on both."""
+    """The axes at right angles: the first unchanged, and slices along the normal of their plane."""
     first = axes[:, 0]
     along = first / np.linalg.norm(first)
     second = axes[:, 1] - (axes[:, 1] @ along) * along
@@ -49,7 +53,7 @@ def _square_axes(axes: np.ndarray) -> np.ndarray:
 
 
 def _around(volume: Volume, square: np.ndarray) -> Volume:
-    """The grid of these axes that covers a volume, a voxel of it where the volume has its first."""
+    """The grid with these axes that covers a volume, and shares its first voxel's centre."""
     corners = np.stack(np.meshgrid(*([0, side - 1] for side in volume.shape), indexing="ij"))
     places = np.linalg.inv(square) @ volume.affine[:3, :3] @ corners.reshape(3, -1)
     low, high = np.floor(places.min(axis=1) + 1e-3), np.ceil(places.max(axis=1) - 1e-3)

@@ -1,8 +1,8 @@
-"""A volume in the patient's space, and its slices as one looks at them.
+"""A volume in the patient's space, and its slices in the orientation in which they are viewed.
 
-Index (i, j, k) of a volume lies at affine @ (i, j, k, 1) in the patient's space: millimetres to
-the right, to the front and to the head (RAS), as NIfTI has it. (DICOM counts to the left, to the
-back and to the head; what is read from there is turned.)
+Voxel (i, j, k) of a volume lies at affine @ (i, j, k, 1) in the patient's space: millimetres to the
+right, front and head (RAS), as in NIfTI. DICOM counts to the left, back and head, and is converted
+when it is read.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = ["PLANES", "Origin", "Volume", "find_axis", "rows_and_columns", "same_
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
 
-# Of voxels, in millimetres (or whatever a file counts in): less than atoms, more than continents.
+# Bounds on spacing and coordinates in millimetres (or a file's own unit): beyond, they are damaged.
 _NEAREST, _FARTHEST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The DICOM images that a volume was read from, or one that it was made of.
+    """The DICOM images that a volume, or a source of it, was read from.
 
     Attributes:
-        affine: of that volume.
-        images: the UIDs of class and instance of each of its slices along the last index.
+        affine: the affine of the volume that was read.
+        images: UIDs of class and instance of each of its slices along the last index.
     """
 
     affine: np.ndarray
     images: tuple[tuple[str, str], ...]
 
     def at_slice(self, k: int, affine: np.ndarray, shape: Sequence[int]) -> list[tuple[str, str]]:
-        """The images that a slice along the last index of another volume lies in or between."""
+        """The images that contain or enclose slice k, along the last index, of another volume."""
         corners = [[i, j, k, 1] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1)]
         places = (np.linalg.inv(self.affine) @ affine @ np.array(corners, float).T)[2]
         first, last = np.floor(places.min() + 1e-3), np.ceil(places.max() - 1e-3)
@@ -55,14 +55,14 @@ class Volume:
     Attributes:
         values: (I, J, K) in the scanner's units, or (I, J, K, 3) colours from 0 to 1.
         affine: (4, 4), from indices to millimetres in RAS.
-        name: what to call it in messages.
-        modality: DICOM's word for what it shows: "MR", "CT", "PT", "NM", ..., or "".
-        source: the header that it came with, for those who write a volume like it.
-        burned_in: whether text may be part of the picture, such as the name of the patient.
-        origins: the DICOM images that it is made of, by the volumes that these make up.
-        files: that it was read from.
-        series, number: which one of these files it is, where that was said; see `read_volume`.
-        record: what made it, as it is kept in its file; see `ddfm.imaging.metadata.record`.
+        name: its name in messages.
+        modality: DICOM's code for what it shows: "MR", "CT", "PT", "NM", ..., or "".
+        source: the header that it was read with, for writing a volume like it.
+        burned_in: whether pixels may show text, such as the name of the patient.
+        origins: the DICOM images that it is made of, for each volume that was read.
+        files: the files that it was read from.
+        series, number: the series or number of the volume, if it was specified in `read_volume`.
+        record: the text of the record of how it was made; see `ddfm.imaging.metadata.record`.
     """
 
     values: np.ndarray
@@ -95,7 +95,7 @@ class Volume:
 
     @property
     def grey(self) -> np.ndarray:
-        """Its values, of colours the means."""
+        """The values; for colours, the mean of the channels."""
         return self.values.mean(3) if self.is_color else self.values
 
     @property
@@ -103,14 +103,14 @@ class Volume:
         return self.values.shape[:3]
 
     def stored(self) -> np.ndarray:
-        """The values as files have them: colours as uint8."""
+        """The values as files store them: colours as uint8."""
         if not self.is_color:
             return self.values
         return np.rint(np.clip(self.values, 0, 1) * 255).astype(np.uint8)
 
     @property
     def spacing(self) -> np.ndarray:
-        """Millimetres between neighbours along each index."""
+        """Millimetres between neighbouring voxels along each index."""
         with np.errstate(over="ignore"):
             return np.linalg.norm(self.affine[:3, :3], axis=0)
 
@@ -120,17 +120,17 @@ def _listed(numbers: np.ndarray) -> str:
 
 
 def check_shape(shape: Sequence[int], name: str) -> None:
-    """Raise unless this is the shape of a grey or coloured volume."""
+    """Raise unless this is the shape of a grey or colour volume."""
     if 0 in shape:
         raise InputError(f"{name}: the volume is empty, its shape is {tuple(shape)}")
     if len(shape) == 3 or (len(shape) == 4 and shape[3] == 3):
         return
-    hint = "; take one of its volumes first" if len(shape) > 3 else ""
+    hint = "; extract one of its volumes first" if len(shape) > 3 else ""
     raise InputError(f"{name}: a volume has 3 dimensions, not the shape {tuple(shape)}{hint}")
 
 
 def same_grid(a: Volume, b: Volume) -> bool:
-    """Whether both have their voxels at the same places, to a hundredth of a voxel."""
+    """Whether both volumes have their voxels at the same places, to a hundredth of a voxel."""
     tolerance = 0.01 * min(a.spacing.min(), b.spacing.min())
     corners = np.array([[0, 0, 0, 1], [*a.shape, 1]], float).T
     distance = np.abs((a.affine - b.affine) @ corners).max()
@@ -142,9 +142,10 @@ def find_axis(volume: Volume, axis: int | str | None = None) -> int:
     """The index (0, 1 or 2) along which slices are stacked.
 
     Args:
-        axis: such an index, or the plane of the slices: "axial", "coronal" or "sagittal", where
-            the nearest will do. None takes the index of the widest spacing, since slices are
-            sharpest across it; of equal ones that of axial slices.
+        volume: the volume.
+        axis: such an index, or the plane of the slices, "axial", "coronal" or "sagittal", which
+            gives the index nearest to it. None gives the index with the widest spacing, since
+            slices across it are sharpest; if spacings are equal, that of axial slices.
     """
     index_of, _ = _orientation(volume.affine)
     if axis is None:
@@ -159,10 +160,11 @@ def find_axis(volume: Volume, axis: int | str | None = None) -> int:
 
 
 def slices(values: np.ndarray, affine: np.ndarray, axis: int) -> np.ndarray:
-    """A view (slice, row, column, ...) of values on a grid: what is put into it arrives there.
+    """A view (slice, row, column, ...) of values on a grid; assigning to it changes the values.
 
-    Slices go to the patient's right, front and head. In each, rows go down to the feet (in axial
-    slices to the back), and columns to the left (in sagittal ones to the back): as on a light box.
+    Slices proceed to the patient's right, front or head. Within a slice, rows proceed to the feet
+    (in axial slices to the back), and columns to the left (in sagittal slices to the back), as on a
+    light box.
     """
     order, steps = _layout(affine, axis)
     view = values.transpose(*order, *range(3, values.ndim))
@@ -170,13 +172,13 @@ def slices(values: np.ndarray, affine: np.ndarray, axis: int) -> np.ndarray:
 
 
 def rows_and_columns(affine: np.ndarray, axis: int) -> tuple[int, int]:
-    """The indices of the grid that count rows and columns of its slices."""
+    """The indices of the grid along which the rows and columns of its slices are counted."""
     order, _ = _layout(affine, axis)
     return order[1], order[2]
 
 
 def _layout(affine: np.ndarray, axis: int) -> tuple[list[int], list[int]]:
-    """The indices that count slices, rows and columns, and whether each goes on or back."""
+    """The indices for slices, rows and columns, and the direction of each, 1 or -1."""
     index_of, direction = _orientation(affine)
     stacked = index_of.index(axis)
     row, column = [world for world in (2, 1, 0) if world != stacked]
@@ -185,7 +187,7 @@ def _layout(affine: np.ndarray, axis: int) -> tuple[list[int], list[int]]:
 
 
 def _orientation(affine: np.ndarray) -> tuple[list[int], list[int]]:
-    """For each world axis the index that is nearest to it, and whether it runs along or against."""
+    """For each world axis, the index nearest to it, and its direction along the axis, 1 or -1."""
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     best = max(permutations(range(3)), key=lambda p: sum(abs(cosines[w, p[w]]) for w in range(3)))
     return list(best), [1 if cosines[w, best[w]] >= 0 else -1 for w in range(3)]

@@ -1,18 +1,18 @@
-"""The training photographs of the shipped prior, rebuilt from Debian packages.
+"""Rebuilds the training photographs of the shipped prior from Debian packages.
 
-`python pretrained/making/photos.py OUT` fetches the packages below with `apt-get download`, unpacks
-them without installing, keeps what is a photograph under a clearly free licence, and writes
+`python pretrained/making/photos.py OUT` downloads the packages below with `apt-get download`,
+unpacks them without installing, selects photographs under clearly free licences, and writes
 
     OUT/train/*.png, OUT/val/*.png   8-bit RGB, short side at most 1024
-    OUT/photos.csv                   one line a picture: where it is from, its licence, its sha256
+    OUT/photos.csv                   one line per picture: its source, licence and sha256
 
-The photographs are never committed; the list of them is (`photos.csv` beside this file), and a
-rebuilt set is compared with it at the end. Downloads and prepared pictures stay in OUT/.cache, so
-an interrupted run goes on where it stopped. The order of the steps is the order of this file:
-fetch, licence, measure, drop near-duplicates, split, write. It needs NumPy, Pillow and a Debian
-system (12 for the very same packages), nothing else of this project.
+The photographs are never committed, but their list is (`photos.csv` beside this file), and a
+rebuilt set is compared with it at the end. Downloads and prepared pictures are kept in OUT/.cache,
+so that an interrupted run can be resumed. This file follows the order of the steps: fetch, licence,
+measure, drop near-duplicates, split, write. It needs only NumPy, Pillow and a Debian system (12 for
+identical packages), not ddfm.
 
-Left out on purpose, although free packages carry them: test pictures whose own origin is not told
+Deliberately left out, although free packages have them: test pictures of unknown origin
 (opencv-doc, visp-images-data, tuxtype-data), cut-out objects (tuxpaint-stamps-default,
 stellarium-data), and the textures and skies of games.
 """
@@ -55,9 +55,9 @@ __all__ = [
     "split_of",
 ]
 
-SHORT_SIDE = 1024  # of a prepared picture, at most
-SMALLEST = 256  # short side of a prepared picture, at least
-COARSE = 30.0  # mean step of a JPEG's luminance table, about quality 75
+SHORT_SIDE = 1024  # largest short side of a prepared picture, in pixels
+SMALLEST = 256  # smallest short side of a prepared picture, in pixels
+COARSE = 30.0  # largest mean step of a JPEG's luminance table, about quality 75
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm"}
 LIST = Path(__file__).with_name("photos.csv")
 COLUMNS = "file split package version licence source width height sha256".split()
@@ -65,12 +65,12 @@ COLUMNS = "file split package version licence source width height sha256".split(
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package with photographs. `licence` is for those whose copyright file is prose."""
+    """A Debian package with photographs; `licence` if its copyright file does not tell it."""
 
     name: str
     licence: str = ""
     only: tuple[str, ...] = ("*",)  # patterns of the paths inside it that hold photographs
-    shrink: float = 1.0  # at least so much smaller, where hard compression left its marks
+    shrink: float = 1.0  # least factor of reduction, to remove artefacts of strong compression
 
 
 PACKAGES = (
@@ -98,8 +98,8 @@ PACKAGES = (
     Package("python3-skimage", only=("*/skimage/data/*",)),
 )
 
-# What the measurements below take for a photograph and a look says is none: patterns of
-# "package:path inside it", and the reason.
+# Pictures that the measurements below take for photographs, though inspection shows that they are
+# not: patterns of "package:path inside it", and the reason.
 EXCLUDED = {
     "gcompris-qt-data:*/details/*Eglise_*": "painting",
     "gcompris-qt-data:*/details/*Gogh*": "painting",
@@ -125,7 +125,7 @@ EXCLUDED = {
     "ukui-wallpapers:*/string.jpg": "rendering",
 }
 
-# The other way round: photographs with so much out of focus that they measure like drawings.
+# The reverse: photographs with so much out of focus that the measurements take them for drawings.
 KEPT = (
     "enlightenment-data:*/God-Rays.edj!/*",
     "enlightenment-data:*/Sunset-Clouds.edj!/*",
@@ -142,7 +142,7 @@ KEPT = (
     "tuxpaint-data:*/lighthouse.jpg",
 )
 
-# Kept aside for validation, by name, so that more packages never move a picture across the split.
+# Validation pictures, by name, so that adding packages never moves a picture across the split.
 VALIDATION = (
     "lomiri-wallpapers-16.04:*/friends_by_*",
     "lomiri-wallpapers-16.04:*/life_by_*",
@@ -154,14 +154,14 @@ VALIDATION = (
 
 @dataclass(frozen=True)
 class Photo:
-    """A prepared picture and where it is from."""
+    """A prepared picture and its origin."""
 
     package: str
     version: str
     licence: str
     source: str  # the path inside the package
     path: Path  # of the prepared picture
-    quantisation: float = 0.0  # mean step of the JPEG table, over the factor it was reduced by
+    quantisation: float = 0.0  # mean step of the JPEG table divided by the factor of reduction
 
     @property
     def key(self) -> str:
@@ -173,7 +173,7 @@ class Photo:
 
 
 def slug(package: str, source: str) -> str:
-    """A file name for a picture that is unique, readable and safe."""
+    """A unique, readable and safe file name for a picture."""
     stem = re.sub(r"^usr/(share|lib)/", "", str(Path(source).with_suffix("")))
     stem = re.sub(rf"(^|/){re.escape(package)}/", r"\1", stem)
     return re.sub(r"[^A-Za-z0-9.+]+", "-", f"{package}-{stem}") + ".png"
@@ -183,7 +183,7 @@ def slug(package: str, source: str) -> str:
 
 
 def fetch(package: str, cache: Path) -> tuple[Path, str]:
-    """The package's unpacked tree and its version; downloaded and unpacked once."""
+    """The folder of an unpacked package, and its version; downloads and unpacks it only once."""
     debs, trees = cache / "debs", cache / "trees"
     debs.mkdir(parents=True, exist_ok=True)
     trees.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ def _run(*command: str, cwd: str | None = None) -> None:
 
 
 def open_containers(tree: Path) -> None:
-    """Lay the pictures inside Qt resources and Edje files beside them, in a folder `NAME!`."""
+    """Extract the pictures in Qt resources and Edje files into a folder `NAME!` beside each."""
     for file in sorted(tree.rglob("*")):
         reader = {".rcc": qt_resources, ".edj": edje_picture}.get(file.suffix)
         if reader is None or file.is_symlink() or not file.is_file():
@@ -228,7 +228,7 @@ def open_containers(tree: Path) -> None:
 
 
 def qt_resources(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the uncompressed files in a Qt binary resource (pictures are such)."""
+    """Name and content of the uncompressed files, such as pictures, in a Qt binary resource."""
     magic, version, tree, contents, names = struct.unpack(">4s4I", data[:20])
     if magic != b"qres":
         return
@@ -271,7 +271,7 @@ FREE = re.compile(
 
 
 def is_free(licence: str) -> bool:
-    """Whether a licence's short name, as in debian/copyright, is clearly a free one."""
+    """Whether a licence's short name, as in debian/copyright, is clearly that of a free licence."""
     alternatives = re.split(r"\s+or\s+|\s*\|\s*", licence.strip(), flags=re.I)
     return any(
         all(
@@ -283,12 +283,12 @@ def is_free(licence: str) -> bool:
 
 
 def licence_of(source: str, copyright_text: str) -> str:
-    """The licence that a machine-readable debian/copyright gives a file, or "" if it does not tell.
+    """The licence that a machine-readable debian/copyright gives for a file, or "" if it has none.
 
-    Its patterns are paths of the source package, `source` is the installed path, and pictures may
-    have been converted in between. So a pattern fits when it matches the end of the path but for
-    the suffix; failing that, when it names the same file; failing that, when it is `*`. As the
-    format has it, the last fitting paragraph wins.
+    Its patterns are paths in the source package, `source` is the installed path, and pictures may
+    have been converted in between. So a pattern fits if it matches the end of the path apart from
+    the suffix; otherwise, if it names the same file; otherwise, if it is `*`. As the format
+    specifies, the last paragraph that fits applies.
     """
     best = {1: "", 2: "", 3: ""}
     for paragraph in re.split(r"\n\s*\n", copyright_text):
@@ -343,8 +343,8 @@ def copyright_text(tree: Path, package: str) -> str:
 def prepare(source: Path, target: Path, short_side: int = SHORT_SIDE, shrink: float = 1.0) -> float:
     """Write `source` as an upright RGB PNG of limited size; returns its JPEG quantisation.
 
-    That is the mean step of its luminance table divided by the factor of the reduction, which
-    averages the artefacts away; 0 for other formats. What is compressed hard is reduced by up to 2.
+    That is the mean step of its luminance table divided by the factor of reduction, which averages
+    artefacts; 0 for other formats. Strongly compressed pictures are reduced by a factor of up to 2.
     """
     with Image.open(source) as image:
         tables = getattr(image, "quantization", None)
@@ -375,7 +375,7 @@ def objection(grey: np.ndarray, quantisation: float = 0.0) -> str:
     """Why a picture (luminance, 0 to 255) is not used; "" if it is.
 
     Photographs have texture and noise nearly everywhere. Drawings, renderings and gradients have
-    large areas where neighbouring pixels are equal, or hardly any steep step at all.
+    large areas where neighbouring pixels are equal, or hardly any steep edges.
     """
     if min(grey.shape) < SMALLEST:
         return "tiny"
@@ -394,14 +394,14 @@ def objection(grey: np.ndarray, quantisation: float = 0.0) -> str:
 
 # --- near-duplicates -----------------------------------------------------------------------------
 
-DUPLICATE = 0.8
+DUPLICATE = 0.8  # correlation from which pictures are near-duplicates
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """How alike two pictures (luminance) are: correlation of their structure at low resolution.
+    """Similarity of two pictures (luminance): the correlation of their structure at low resolution.
 
-    The wider one is cropped to the shape of the other first, because wallpapers come in several
-    shapes of one picture. The slow part of the brightness is taken out: many landscapes share it.
+    The wider one is first cropped to the aspect ratio of the other, since wallpapers come in
+    several. Slow changes of brightness are removed, since many landscapes have the same.
     """
     shape = min(a.shape[1] / a.shape[0], b.shape[1] / b.shape[0])
     a, b = (_structure(_crop(picture, shape)) for picture in (a, b))
@@ -432,9 +432,10 @@ def thumbnail(grey: np.ndarray, height: int = 96) -> np.ndarray:
 def drop_duplicates(
     photos: Sequence[Photo], thumbnails: Sequence[np.ndarray], threshold: float = DUPLICATE
 ) -> list[int]:
-    """The indices to keep: of near-duplicates the validation picture first, then the earliest.
+    """The indices to keep: of near-duplicates, a validation picture if any, else the first.
 
-    So nothing straddles the split, and adding packages at the end changes nothing before them.
+    So no near-duplicates are on both sides of the split, and packages added at the end do not
+    affect those before them.
     """
     order = sorted(range(len(photos)), key=lambda i: split_of(photos[i]) != "val")
     kept: list[int] = []
@@ -445,7 +446,7 @@ def drop_duplicates(
 
 
 def split_of(photo: Photo) -> str:
-    """`val` for the pictures that are kept aside, by name, else `train`."""
+    """`val` for the pictures named for validation, else `train`."""
     return "val" if _matches(photo.key, VALIDATION) else "train"
 
 
@@ -457,7 +458,7 @@ def _matches(key: str, patterns: Iterable[str]) -> bool:
 
 
 def candidates(package: Package, cache: Path) -> list[Photo]:
-    """The package's pictures under a free licence, prepared; the others are reported."""
+    """The package's pictures under free licences, prepared; others are reported."""
     tree, version = fetch(package.name, cache)
     text = copyright_text(tree, package.name)
     files = sorted(
@@ -465,7 +466,7 @@ def candidates(package: Package, cache: Path) -> list[Photo]:
         for file in tree.rglob("*")
         if file.suffix.lower() in SUFFIXES and file.is_file() and not file.is_symlink()
     )
-    # Of files that differ in nothing but their suffix, one is enough: the first.
+    # Of files that differ only in their suffix, the first is used.
     sources = {slug(package.name, source): source for source in reversed(files)}.values()
 
     def one(source: str) -> Photo | None:
@@ -489,7 +490,7 @@ def candidates(package: Package, cache: Path) -> list[Photo]:
     prepared.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
         photos = [photo for photo in pool.map(one, sources) if photo]
-    # The largest shape of a picture comes first, so that it is the one kept.
+    # The largest version of a picture comes first, so that it is the one kept.
     return sorted(photos, key=lambda p: (-p.path.stat().st_size, p.source))
 
 
@@ -498,7 +499,7 @@ def _report(key: str, reason: str) -> None:
 
 
 def select(photos: Iterable[Photo]) -> list[Photo]:
-    """Without what is no photograph and without near-duplicates."""
+    """The photographs among the pictures, without near-duplicates."""
     good, thumbnails = [], []
     for photo in photos:
         grey = luminance(photo.path)
@@ -553,7 +554,7 @@ def _place(photo: Photo, out: Path) -> dict[str, str]:
 
 
 def differences(rows: Sequence[dict[str, str]], listed: Sequence[dict[str, str]]) -> str:
-    """In words, how a rebuilt set differs from the list that goes with the weights."""
+    """A sentence that tells how a rebuilt set differs from the list shipped with the weights."""
     ours, theirs = ({row["file"]: row["sha256"] for row in table} for table in (rows, listed))
     both = ours.keys() & theirs.keys()
     same = sum(ours[file] == theirs[file] for file in both)

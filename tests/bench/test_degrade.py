@@ -69,10 +69,10 @@ def test_one_source_alone_and_several_things_in_turn():
     ("said", "why"),
     [
         ("nois=3", "did you mean noise"),
-        ("noise", "noise is a number from 0 to 255"),
-        ("scale-a=0.5", "scale is a number from 1 to 64"),
-        ("noise-first=3", "noise-a is of the first source"),
-        ("noise=nan", "noise is a number"),
+        ("noise", "noise must be a number from 0 to 255"),
+        ("scale-a=0.5", "scale must be a number from 1 to 64"),
+        ("noise-first=3", "noise-a is for the first source"),
+        ("noise=nan", "noise must be a number"),
     ],
 )
 def test_what_is_said_wrongly_is_refused(said, why):

@@ -350,7 +350,7 @@ def test_the_task_follows_from_the_folders(tmp_path):
     [
         (["nowhere"], "nowhere"),
         (["."], "subfolders"),
-        ([".", "--degrade", "noise=x"], "noise is a number"),
+        ([".", "--degrade", "noise=x"], "noise must be a number"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):

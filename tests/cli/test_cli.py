@@ -346,7 +346,7 @@ def test_bad_priors(kind, pair, out, tmp_path):
         ("nowhere/f.png", "there is no folder"),
         ("a.png/f.png", "there is no folder"),
         ("out", "it is a folder; name a file in it"),
-        ("other", "its suffix says the format"),
+        ("other", "a suffix must give the format"),
         ("out/f.pgn", "did you mean .png"),
         ("out/f", "try "),
     ],

@@ -189,12 +189,12 @@ def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
     refused(ddfm_run("fuse", tmp_path / "none.jpg", "-o", out), "there is no such file")
     two = ("fuse", other, other, "-o", out)
-    refused(ddfm_run(*two, "--celsius", 1, 2), "no radiometric file")
+    refused(ddfm_run(*two, "--celsius", 1, 2), "none is a radiometric file")
     refused(
         ddfm_run("fuse", file, other, "-o", out, "--grid", "thermal"),
         "a single FLIR file",
     )
-    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "HIGH above it, in degrees")
+    refused(ddfm_run("fuse", file, "-o", out, "--celsius", 2, 1), "in degrees Celsius, LOW < HIGH")
     refused(ddfm_run("fuse", file, "-o", out, "--grid", "thermall"), "did you mean thermal")
     refused(ddfm_run("fuse", file, "-o", out, "--pattern", "x"), "is for folders")
     folder = tmp_path / "empty"

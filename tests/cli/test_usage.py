@@ -19,7 +19,7 @@ REFUSED = {
     "volume a.nii b.nii c.nii -o f.nii --align rigid --save-transform t.json": "for two volumes",
     "bench . --out out --subfolders ir": "takes two names or more",
     "bench . --out out --subfolders ir,vi --also theirs": "takes NAME=DIR",
-    "bench . . --out out --subfolders ir,vi": "two of one name: set",
+    "bench . . --out out --subfolders ir,vi": "two sets have the same name",
     "bench . --out out --subfolders ir,vi --only none": "no FOLDER has a pair of this name",
     "bench . --out out --detect boxes.csv": "give both",
     "train-dmfuse . --out out --t five": "timesteps separated by commas",

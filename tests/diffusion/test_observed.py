@@ -72,7 +72,7 @@ def test_what_two_sources_share_is_no_noise():
 
 
 @pytest.mark.parametrize("left_open", [0.1, 0.6])
-def test_what_was_rid_of_noise_before_is_as_unsure_as_if_it_were_now(left_open):
+def test_noise_removed_before_leaves_the_same_uncertainty_as_noise_removed_now(left_open):
     prior, seen = field(SIGMA * math.sqrt(left_open / (1 - left_open)))
     size = seen.shape[-2:]
     now = observe(seen, prior, size, clean=0.0, clipped=0.0)
@@ -83,7 +83,7 @@ def test_what_was_rid_of_noise_before_is_as_unsure_as_if_it_were_now(left_open):
     assert deviations[1] == pytest.approx(deviations[0], rel=0.05)
 
 
-def test_what_was_rid_of_noise_and_enlarged_has_lost_detail():
+def test_a_source_that_was_denoised_and_enlarged_has_lost_detail():
     seen = torch.zeros(1, 1, 32, 64)
     source = observe(seen, GaussianPrior(), (32, 64), math.inf, None)
     (unsure,) = with_independent_noise([source], (32, 64), [0.0], [2.0], [0.1])
@@ -124,7 +124,7 @@ def enlarged(small: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("reach", [0.5, 1.5, 2.0])
-def test_a_source_that_was_enlarged_is_as_unsure_as_it_lacks_detail(reach):
+def test_the_uncertainty_of_an_enlarged_source_is_that_of_its_missing_detail(reach):
     """Shapes with edges of one, three and four pixels, made half as large and enlarged again."""
     generator = torch.Generator().manual_seed(6)
     shapes = smooth(torch.randn(1, 1, 192, 192, generator=generator), 6.0).sign()

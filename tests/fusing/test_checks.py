@@ -23,7 +23,7 @@ from scenes import PLAIN, image
         ({"prior": "gausian"}, "unknown prior 'gausian'; did you mean gaussian"),
         ({"steps": 0}, "cannot read steps '0'"),
         ({"steps": "many"}, "cannot read steps 'many'"),
-        ({"steps": 1001}, "1001 steps where the schedule has 1000"),
+        ({"steps": 1001}, "1001 steps, but the schedule has 1000"),
         ({"start": 1000}, "start must be a timestep from 0 to 999, not 1000"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"tile": 100}, "a tile must be at least 128 pixels wide"),

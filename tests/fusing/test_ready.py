@@ -36,7 +36,7 @@ def test_sources_are_left_alone():
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
 
 
-def test_a_pair_the_other_way_round_is_said_unless_its_task_is():
+def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     """Colour first, grey second: a visible image before its infrared one, or PET before MRI."""
     color, grey = image(0, channels=3), image(1)
     with pytest.warns(DdfmWarning, match="infrared comes first.*--task medical"):
@@ -56,9 +56,9 @@ def test_resizing_is_asked_for():
     a, b = image(0, 10, 8), image(1, 20, 19)
     with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):
         fuse(a, b, prior="gaussian", **PLAIN)
-    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+    with pytest.warns(DdfmWarning, match="stretched by 1.19"):
         assert fuse(a, b, prior="gaussian", resize="a", **PLAIN).image.shape == (10, 8)
-    with pytest.warns(DdfmWarning, match="drawn out by 1.19"):
+    with pytest.warns(DdfmWarning, match="stretched by 1.19"):
         assert fuse(a, b, prior="gaussian", resize="b", **PLAIN).image.shape == (20, 19)
 
 
@@ -109,7 +109,7 @@ def test_the_task_is_what_is_said_or_seen(task, channels, expected):
         (np.zeros((0, 5), np.uint8), "the second image: the image is empty"),
         (np.zeros((4, 4, 7), np.uint8), "the second image: 7 channels"),
         ("nowhere.png", "cannot read nowhere.png: there is no such file"),
-        ([1, 2], "the second image: cannot take an image from list"),
+        ([1, 2], "the second image: cannot read an image from list"),
     ],
 )
 def test_wrong_sources_are_named(source, message):

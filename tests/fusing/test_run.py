@@ -220,7 +220,7 @@ def test_steps_and_start_can_be_said(toy):
     assert visited(start=0) == ([0], 1)
     assert visited(steps=2) == ([250, 0], 2)
     assert visited(steps="2,1") == ([126, 125, 0], "2,1")
-    with pytest.raises(DdfmError, match="ask for 9 steps where the schedule has 6"):
+    with pytest.raises(DdfmError, match="ask for 9 steps, but the schedule has 6"):
         visited(start=5, steps=9)
 
 

@@ -87,7 +87,7 @@ def test_fused_chroma_has_no_jump_at_grey():
 
 
 def test_chroma_follows_the_luminance_as_the_saturation_of_colorsys():
-    """A colour shown at half its brightness is the same colour in half the light."""
+    """A colour at half its brightness is the same colour in half the light."""
     colour = np.array([0.8, 0.5, 0.3])
     y, cb, cr = rgb_to_ycbcr(torch.tensor(2 * colour - 1).view(1, 3, 1, 1)).split(1, 1)
     darker = (y + 1) / 2 - 1

@@ -1,4 +1,4 @@
-"""Places where a picture has nothing to say: NaN, a mask, a GeoTIFF's value for no data."""
+"""Invalid pixels: NaN, masked, or equal to a GeoTIFF's nodata value."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_gaps_are_known_and_have_no_part_in_the_scaling(tmp_path, kind):
 
 @pytest.mark.parametrize("compress", [None, "zlib"])
 def test_a_mask_behind_a_page_says_where_there_is_something(tmp_path, compress):
-    """As GDAL writes it, with smaller copies between and behind; of the next picture it is none."""
+    """As GDAL writes it, before or after smaller copies; it does not apply to the next picture."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(SEEN, photometric="minisblack", metadata=None)
         file.write(SEEN[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
@@ -77,7 +77,7 @@ def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):
 
 def test_bands_that_are_no_colour_are_named(tmp_path):
     deep = RNG.integers(0, 65536, (24, 30, 12), np.uint16)
-    for count, words in ((2, "only the first takes part"), (4, "only the first three take part")):
+    for count, words in ((2, "only the first is used"), (4, "only the first three are used")):
         tifffile.imwrite(
             tmp_path / "a.tif",
             deep[..., :count],

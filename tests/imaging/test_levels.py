@@ -19,7 +19,7 @@ SEEN = RNG.integers(0, 256, (40, 50), np.uint8)
 
 
 def centikelvin(low: int = 28_000, high: int = 31_000, size=(40, 50)) -> np.ndarray:
-    """Every value between, evenly, and one dead pixel."""
+    """All values in between, evenly distributed, and one dead pixel."""
     values = np.linspace(low, high, size[0] * size[1]).round().astype(np.uint16).reshape(size)
     values[0, 0] = 65535
     return values
@@ -64,7 +64,7 @@ def test_levels_are_what_one_says():
 
 @pytest.mark.parametrize("levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", 3, ("a", "b")])
 def test_levels_that_make_no_sense_are_refused(levels):
-    with pytest.raises(ddfm.DdfmError, match="a range is LOW, then a HIGH above it"):
+    with pytest.raises(ddfm.DdfmError, match="a range must be two numbers, LOW < HIGH"):
         with_levels(from_array(SEEN), levels)
 
 
@@ -77,7 +77,7 @@ def test_a_result_uses_its_whole_depth_and_says_what_was_done():
 
 def test_frames_of_a_film_keep_one_scale():
     scale = CommonScale()
-    with pytest.warns(DdfmWarning, match="are spread over all of it, in all frames alike"):
+    with pytest.warns(DdfmWarning, match="are stretched to the whole range, in all frames alike"):
         first = scale(from_array(centikelvin()))
     hotter = scale(from_array(centikelvin(28_000, 34_000)))
     colder = scale(from_array(centikelvin(29_000, 29_500)))
@@ -103,4 +103,4 @@ def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
         assert result.exit_code == 0 and ("t.tif" in result.stderr) == (words[0] == "--range-b")
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
-    refused(ddfm_run(*command, "--range-a", "9", "7"), "a range is LOW, then a HIGH above it")
+    refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")

@@ -1,4 +1,4 @@
-"""Pairs by name: what belongs together is found, and what is not clear is only listed."""
+"""Pairing by name: what belongs together is found, and ambiguous files are only listed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_pairs_are_found(tmp_path, a, b, name):
 
 
 def test_of_three_folders_each_has_a_part(tmp_path):
-    """A scene that one of them lacks is none; a shared name in two of them is not ambiguous."""
+    """A scene missing in one folder is no group; a name shared by only two is not ambiguous."""
     a, b = folders(tmp_path, "1.png 2.png s_near.png 4.png 4.jpg", "1.jpg 2.png s_middle.png 4.png")
     c = tmp_path / "c"
     c.mkdir()
@@ -117,12 +117,12 @@ def test_one_folder_needs_a_pattern(tmp_path):
     assert names(find_pairs(a, a, pattern="{}_ir.png:{}_vis.png")) == [
         ("x", "x_ir.png", "x_vis.png")
     ]
-    with pytest.raises(DdfmError, match="both folders; a pattern"):
+    with pytest.raises(DdfmError, match="both folders; give a pattern"):
         find_pairs(a, a)
 
 
 def test_in_one_folder_every_file_is_listed_once(tmp_path):
-    """Names of second images fit the pattern of the first ones too."""
+    """The names of second images also fit the pattern of the first."""
     a, _ = folders(tmp_path, "1.png 1_rgb.png 2.png 2_rgb.png 3_rgb.png 4.png 5.png 5_rgb.png", "")
     pairing = find_pairs(a, tmp_path / "b" / ".." / "a", pattern="{}.png:{}_rgb.png")
     assert [pair.name for pair in pairing.pairs] == ["1", "2", "5"]

@@ -220,7 +220,7 @@ def test_bits_palettes_and_faxes_in_tiff(tmp_path):
         (np.zeros((8, 8, 5)), "5 channels"),
         (np.zeros((3, 40, 50)), "channels come last"),
         (np.zeros((3, 4), complex), "complex128"),
-        (np.array([["a"]]), "not an image's"),
+        (np.array([["a"]]), "an image cannot have values of type"),
         (np.full((2, 2), 1e300), "too large"),
         (torch.zeros(2, 3, 4, 5), "one image at a time"),
         (torch.zeros(7, 4, 5), "channels come first"),
@@ -286,7 +286,7 @@ def set_tag(data: bytearray, tag: int, value: int) -> None:
 
 
 def test_a_strip_that_inflates_beyond_its_place_is_cut_short(tmp_path):
-    """Sixty million zeros deflate to 60 kB; only the page's own 99 bytes are taken of them."""
+    """Sixty million zeros deflate to 60 kB; only the 99 bytes of the page are unpacked."""
     array = pattern(np.uint8, 1)
     tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata=None)
     data = bytearray((tmp_path / "a.tif").read_bytes())

@@ -16,7 +16,7 @@ from ddfm.imaging.sources import read_sources
 
 @pytest.fixture
 def photograph() -> np.ndarray:
-    """Colours of a scene: a hue for each field, of any brightness."""
+    """Colours of a scene: each field has its own hue, and any brightness."""
     rng = np.random.default_rng(0)
     hues = rng.uniform(0.35, 0.65, (6, 8, 3)).repeat(8, 0).repeat(8, 1)
     return (hues * rng.uniform(0.4, 1.4, (48, 64, 1))).clip(0, 1).astype(np.float32)
@@ -37,7 +37,7 @@ def test_a_rendering_is_fused_in_grey_with_a_warning(photograph, palette):
 
 
 def test_others_stay_as_they_are(photograph):
-    """Exposures, activity beside a grey MRI, two renderings."""
+    """Exposures, coloured activity beside a grey MRI, and two renderings are not changed."""
     assert not in_false_colors(from_array(photograph))
     hot = colored(temperatures(), "hot")
     vivid = hot * np.float32(0.9)  # of the same scene

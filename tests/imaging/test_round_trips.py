@@ -1,6 +1,6 @@
-"""From files through a whole fusion to a file: what is not the fusion's business is not changed.
+"""From files through a whole fusion to a file: all that fusion should not change is preserved.
 
-`test_reading.py`, `test_writing.py` and `tests/volumes` have reading and writing alone.
+`test_reading.py`, `test_writing.py` and `tests/volumes` test reading and writing by themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ QUICK = {"device": "cpu", "likelihood": "paper", "steps": 3}
 
 @pytest.fixture(scope="module")
 def fuser() -> Fuser:
-    """Of two sources that are the same it makes just that."""
+    """A fuser that, given two identical sources, returns the same."""
     return Fuser("gaussian", **QUICK)
 
 
@@ -35,7 +35,7 @@ def test_a_16_bit_ramp_stays_a_ramp(tmp_path, fuser, suffix):
 
 
 def test_the_default_likelihood_makes_no_bands_of_a_ramp():
-    """It changes contrast and adds a trace of noise; but no steps as of 8 bits, 257 high."""
+    """It changes contrast and adds a little noise, but no steps of 257, as from 8 bits."""
     ramp = np.tile(np.linspace(20000, 24000, 400).astype(np.uint16), (24, 1))
     fused = Fuser("gaussian", device="cpu", steps=2)(ramp, ramp).image[12, 20:-20].astype(int)
     assert len(np.unique(fused)) > 0.9 * len(fused)

@@ -1,4 +1,4 @@
-"""Sources of other shapes, and files that hold several pictures."""
+"""Sources of different shapes, and files that hold several pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fuser() -> ddfm.Fuser:
 
 
 def test_a_picture_that_is_drawn_out_is_named(fuser):
-    with pytest.warns(DdfmWarning, match="64 x 32 pixels become 64 x 48.*drawn out by 1.50"):
+    with pytest.warns(DdfmWarning, match="64 x 32 pixels become 64 x 48.*stretched by 1.50"):
         fuser(picture(32, 64), picture(48, 64))
 
 
@@ -41,7 +41,7 @@ def test_one_of_nearly_the_same_shape_is_not(fuser):
 
 @pytest.fixture
 def stack(tmp_path):
-    """Three pictures, and a smaller copy of the last, as of a map."""
+    """A TIFF of three pictures and a smaller copy of the last, as maps have."""
     pages = [np.full((20, 30), 40 * (k + 1), np.uint8) for k in range(3)]
     with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
         for page in pages:
@@ -53,19 +53,19 @@ def stack(tmp_path):
 
 def test_a_page_is_chosen_for_those_that_have_several(stack):
     assert [pages_in(file) for file in stack] == [3, 1]
-    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is taken"):
+    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is used"):
         first, one = Opening().pictures(stack)
     third, other = Opening(page=2).pictures(stack)
     levels = [round(255 * float(p.pixels.mean())) for p in (first, one, third, other)]
     assert levels == [40, 40, 120, 40]
     with pytest.raises(DdfmError, match="has 4 pages, so there is no page 9"):
         Opening(page=9).pictures(stack)
-    with pytest.raises(DdfmError, match="page must be a number from 0 on"):
+    with pytest.raises(DdfmError, match="page must be 0 or a larger number"):
         Opening(page=-1)
 
 
 def test_python_says_it_too_and_takes_a_page(stack):
-    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is taken"):
+    with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is used"):
         ddfm.Fuser(prior="gaussian", steps=1)(*stack, progress=False)
     with pytest.warns(DdfmWarning, match="^the first image holds 3 pictures"):
         read_sources([stack[0].read_bytes(), stack[1]], "auto")

@@ -1,4 +1,4 @@
-"""Views: what stands where, and what the false colours say."""
+"""Views: the arrangement of pictures, and the meaning of false colours."""
 
 from __future__ import annotations
 

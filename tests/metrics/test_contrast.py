@@ -1,4 +1,4 @@
-"""What is kept of things that stand out, on pictures whose answer is known."""
+"""Metrics of bright things, on pictures for which the answer is known."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_target_counts_once_and_lost_ones_count():
 
 
 def test_specks_and_fields_are_no_targets():
-    """From 25 pixels to 2 % of the picture; neither a hot pixel nor a warm wall."""
+    """Targets have from 25 pixels to 2 % of the picture: no hot pixels, no warm walls."""
     for side, number in ((1, 0), (8, 1), (17, 1), (24, 0)):
         infrared = np.maximum(squares((80, 100)), squares((20, 20), side=side))
         assert measured(infrared, infrared, squares())["targets"] == 1 + number, side
@@ -54,7 +54,7 @@ def test_specks_and_fields_are_no_targets():
 
 
 def test_a_neighbour_is_no_part_of_the_surround():
-    """Two targets side by side, both lost in white: what is between them is their contrast."""
+    """Two neighbouring targets, both lost in white: their contrast is measured between them."""
     infrared = squares((40, 50), (40, 62))
     values = measured(infrared, infrared, squares())
     assert values["targets"] == 2 and values["targets_kept"] == pytest.approx(1)

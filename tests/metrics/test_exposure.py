@@ -1,4 +1,4 @@
-"""MEF-SSIM against its definition, patch by patch, against closed forms, and what it promises."""
+"""MEF-SSIM against its definition, patch by patch, against closed forms, and its guarantees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = np.array([0.0448, 0.2856, 0.3001])
 
 
 def exposures(count: int = 3) -> list[np.ndarray]:
-    """One scene under as many times of exposure, cut off at black and white."""
+    """A scene at several exposure times, clipped at black and white."""
     rng = np.random.default_rng(0)
     coarse = np.kron(rng.uniform(0, 1, (8, 8)), np.ones((7, 7)))[:46, :49]
     light = np.exp2(4 * coarse + rng.normal(0, 0.4, coarse.shape)) * 16
@@ -72,7 +72,7 @@ def test_agrees_with_the_definition(count):
 
 @pytest.mark.parametrize("gain", [0.25, 0.7, 1.0])
 def test_the_highest_contrast_is_the_one_asked_for(gain):
-    """A chequerboard, weaker in one exposure: the formula at one scale, and none in the others."""
+    """A chequerboard, weaker in one exposure: it has contrast only at the finest scale."""
     board = np.indices((64, 64)).sum(0) % 2 * 2.0 - 1
     strong, weak, fused = 128 + 40 * board, 90 + 10 * board, 100 + gain * 40 * board
     c = (0.03 * 255) ** 2

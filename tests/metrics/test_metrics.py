@@ -1,4 +1,4 @@
-"""Metrics against the field's evaluator, other packages, closed forms, and what they promise."""
+"""Metrics against the field's evaluator, other packages and closed forms, and their guarantees."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_entropy_and_psnr_are_those_of_scikit_image(triple):
 
 
 def joint_entropy_by_definition(p: np.ndarray, q: np.ndarray) -> float:
-    """Entropy of the mixture J in the module's docstring, every one of its 81 entries."""
+    """Entropy of the mixture J in the docstring of `features`, from all of its 81 entries."""
     x = np.arange(9.0)
     correlation = float((p - p.mean()) @ (q - q.mean()))
     energy = math.sqrt(float(((p - p.mean()) ** 2).sum() * ((q - q.mean()) ** 2).sum()))
@@ -216,7 +216,7 @@ def test_identical_images():
 
 @pytest.mark.parametrize("gain", [0.5, 1.0, 3.0])
 def test_vif_of_a_pure_gain(gain):
-    """For variances far below the eye's noise, log(1 + x) is x and VIF the gain squared."""
+    """For variances far below the eye's noise, log(1 + x) is about x and VIF the gain squared."""
     faint = 0.01 * np.random.default_rng(0).normal(size=(64, 64))
     assert metrics.vif(100 + gain * faint, 100 + faint) == pytest.approx(gain**2, rel=1e-3)
     assert metrics.vif(100 - gain * faint, 100 + faint) == 0
@@ -439,7 +439,7 @@ def test_files_are_read_as_they_are_fused(tmp_path):
 
 
 def test_sources_of_thermal_cameras_are_measured_as_they_are_fused(tmp_path, triple):
-    """Not the rendering of a radiometric file, and not a tenth of the range of 16 bits."""
+    """The sensor's values of a radiometric file, and 16 bits stretched from part of the range."""
     f, a, b = triple
     whole = np.rint((a - a.min()) * (255 / np.ptp(a))).astype(np.uint8)
     expected = evaluate(f, whole, b, metrics=["MI", "VIF", "SSIM"])
@@ -465,7 +465,7 @@ def test_constant_images_are_measured_without_complaint(value):
         (lambda x: x / 255, r"multiply by 255"),
         (lambda x: x * 257.0, r"0\.\.255"),
         (lambda x: x - 500.0, r"0\.\.255"),
-        (lambda x: np.where(x > 50, np.nan, x), r"not numbers"),
+        (lambda x: np.where(x > 50, np.nan, x), "NaN or infinite"),
         (lambda x: x[None, None], r"shape \(1, 1, 64, 72\)"),
         (lambda x: x > 50, r"type bool"),
         (lambda x: x[:0], r"shape \(0, 72\)"),

@@ -222,7 +222,7 @@ def test_what_is_said_of_every_frame_is_said_once(tmp_path, fuser):
             Image.fromarray(noisy(scene(), k)).resize(size).save(path)
     with pytest.warns(DdfmWarning) as caught:
         list(fuse_frames(frames, fuser.with_config(resize="b")))
-    (said,) = [str(one.message) for one in caught if "drawn out by 1.5" in str(one.message)]
+    (said,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
     assert "ir_0.png: 16 x 24 pixels become 16 x 16" in said
 
 

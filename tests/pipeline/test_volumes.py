@@ -218,7 +218,7 @@ def test_percentiles_are_of_the_foreground():
     for background, value in ((0, 1), (-3, 500)):
         values, _ = scaled(Volume(np.where(mask, value, background).astype(np.float32), np.eye(4)))
         np.testing.assert_array_equal(values, mask)
-    with pytest.raises(DdfmError, match="percentiles are LOW, HIGH"):
+    with pytest.raises(DdfmError, match="percentiles must be two numbers from 0 to 100"):
         scaled(volume, percentiles=(90, 10))
 
 
@@ -441,13 +441,13 @@ def test_montages(tmp_path, fuser):
 def test_arrays_that_are_no_volumes():
     for wrong, words in [
         (np.zeros((4, 4)), "has 3 dimensions"),
-        (np.zeros((4, 4, 4, 7)), r"not the shape \(4, 4, 4, 7\); take one"),
+        (np.zeros((4, 4, 4, 7)), r"not the shape \(4, 4, 4, 7\); extract one"),
         (np.zeros((0, 4, 4)), "empty"),
         (np.full((2, 2, 2), np.nan), "NaN or infinite"),
-        (np.zeros((2, 2, 2), complex), "complex128 are not a volume's"),
+        (np.zeros((2, 2, 2), complex), "a volume cannot have values of type complex128"),
         ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "makes no sense"),
         ((np.zeros((2, 2, 2)), np.eye(3)), "4 x 4"),
-        (7, "cannot take a volume from int"),
+        (7, "cannot read a volume from int"),
     ]:
         with pytest.raises(DdfmError, match=words):
             read_volume(wrong)

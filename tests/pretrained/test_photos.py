@@ -1,4 +1,4 @@
-"""Which pictures become training photographs, under which licence, and on which side they land."""
+"""Which pictures become training photographs, by licence and content, and in which split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from places import ROOT
 
 
 def load():
-    """The script by its path: it also runs where ddfm is not installed."""
+    """Import the script by its path, since it also runs without ddfm."""
     spec = importlib.util.spec_from_file_location(
         "photos", ROOT / "pretrained" / "making" / "photos.py"
     )

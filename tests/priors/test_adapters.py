@@ -27,7 +27,7 @@ def noisy(channels: int = 3, size: int = 16) -> torch.Tensor:
 
 
 def stirred(network: nn.Module) -> nn.Module:
-    """Away from the zeros and ones in which networks start."""
+    """Move weights away from the zeros and ones with which networks start."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
@@ -143,7 +143,7 @@ class TestDiffusers:
             assert load_prior(str(folder), dtype=torch.float64).dtype == torch.float64
 
     def test_a_flat_folder_with_old_names_is_loaded(self, diffusers, unet, tmp_path, offline):
-        """As the models google/ddpm-* lie on the hub."""
+        """In the layout of the models google/ddpm-* on the hub."""
         unet.save_config(tmp_path)
         diffusers.DDPMScheduler().save_config(tmp_path)
         old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -172,7 +172,7 @@ class TestDiffusers:
         conditioned = small(diffusers, num_class_embeds=10)
         flow = diffusers.FlowMatchEulerDiscreteScheduler()
         for x, process, message in (
-            (unet, None, "ddfm.load_prior takes a scheduler"),
+            (unet, None, "pass its scheduler to ddfm.load_prior"),
             (latent, scheduler, "takes 4 channels"),
             (conditioned, scheduler, "class conditioning"),
             (scheduler, scheduler, "needs a UNet2DModel"),
@@ -270,7 +270,7 @@ class TestGuidedDiffusion:
             assert prior.features(x, t)[0].shape == (2, 32, 16, 16)
 
     def test_any_other_model_is_used_as_it_is(self, library):
-        """For instance one that stands in for theirs."""
+        """For example, a stand-in for guided-diffusion's own."""
         model, diffusion = self.both(library, timestep_respacing="20")
 
         class Own(nn.Module):
@@ -308,7 +308,7 @@ class TestCallables:
     ABAR = alphas_bar("linear")
 
     def truth(self, kind):
-        """What a perfect network of this kind answers where x_0 = 0.3 everywhere."""
+        """What a perfect network of this kind returns if x_0 = 0.3 everywhere."""
         abar = self.ABAR[T].view(-1, 1, 1, 1).float()
         x0 = torch.full((2, 1, 4, 4), 0.3)
         eps = noisy(1, 4)
@@ -402,5 +402,5 @@ def test_names_are_downloaded_on_first_use(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("x", [3, None, [1, 2]])
 def test_what_cannot_be_a_prior_is_refused(x):
-    with pytest.raises(DdfmError, match="no prior can be made"):
+    with pytest.raises(DdfmError, match="cannot make a prior"):
         load_prior(x)

@@ -1,4 +1,4 @@
-"""The catalogue of priors, and downloads from a server that misbehaves in every way we know."""
+"""The catalogue of priors, and downloads from a server that misbehaves in all known ways."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_cut_connection_is_resumed_where_it_ended(server, monkeypatch):
 def test_a_later_run_resumes_the_part_of_an_earlier_one(server, monkeypatch):
     place = add_entry(monkeypatch, server)
     server.script = [{"cut": 80_000}] + [{"status": 503}] * 20
-    with pytest.raises(DdfmError, match="503.*run it again to go on after 80 kB"):
+    with pytest.raises(DdfmError, match="503.*run it again to resume after 80 kB"):
         catalog.get("test", trust=True)
     assert not place.exists()
     server.script = []
@@ -176,7 +176,7 @@ def test_a_file_that_changes_in_between_starts_anew(server, monkeypatch, etag, s
 
 
 def test_a_server_that_denies_the_change_is_caught_by_the_version_mark(server, monkeypatch):
-    """A 206 with another ETag, against the If-Range that we sent."""
+    """The server answers 206 with another ETag, in spite of the If-Range header."""
     place = add_entry(monkeypatch, server, sha256=False, size=False)
     original = server.answer
 
@@ -314,7 +314,7 @@ def test_without_a_published_checksum_one_is_asked_for(server, monkeypatch):
     [
         ({"body": b"<html>please log in</html>" * 5000}, "not a file of weights"),
         ({"type": "text/html; charset=utf-8"}, "answers with a web page"),
-        ({"body": BODY[:1000]}, "1000 bytes, and at least 100,000 are expected"),
+        ({"body": BODY[:1000]}, "1000 bytes where at least 100,000 are expected"),
     ],
 )
 def test_what_is_no_file_of_weights_is_not_taken_on_trust(server, monkeypatch, step, words):
@@ -328,7 +328,7 @@ def test_what_is_no_file_of_weights_is_not_taken_on_trust(server, monkeypatch, s
     # Who has such a file from before is told so.
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"<html>please log in</html>")
-    with pytest.raises(DdfmError, match="26 bytes, and at least"):
+    with pytest.raises(DdfmError, match="26 bytes where at least"):
         catalog.check("test")
 
 
@@ -391,7 +391,7 @@ def test_check_finds_damage(server, monkeypatch):
     with pytest.raises(DdfmError, match="ddfm priors get test"):
         catalog.check("test")
     catalog.get("test", trust=True)
-    assert "as it was downloaded" in catalog.check("test")
+    assert "unchanged since its download" in catalog.check("test")
     place.write_bytes(OTHER)
     with pytest.raises(DdfmError, match="sha256"):
         catalog.check("test")
@@ -403,7 +403,7 @@ def test_no_room_and_no_permission_say_so(server, monkeypatch, tmp_path):
     usage = type(shutil.disk_usage("/"))
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage(10**6, 10**6, 100))
-        with pytest.raises(DdfmError, match="200 kB are needed, 100 bytes free"):
+        with pytest.raises(DdfmError, match="200 kB needed, 100 bytes free"):
             catalog.get("test", trust=True)
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("DDFM_CACHE", str(tmp_path / "file"))

@@ -1,4 +1,4 @@
-"""Files of weights: what is read, what is asked for, what is refused."""
+"""Files of weights: what is read, which settings must be given, and what is refused."""
 
 from __future__ import annotations
 
@@ -256,12 +256,12 @@ def test_wrong_settings_are_named(tmp_path, state, wrong, message):
             lambda s: s.update({"middle_block.0.in_layers.0.weight": torch.zeros(7)}),
             "middle_block.0.in_layers.0.weight has the shape (7,) where (64,) is expected",
         ),
-        (lambda s: s.update({"extra.weight": torch.zeros(7)}), "nothing there takes extra.weight"),
+        (lambda s: s.update({"extra.weight": torch.zeros(7)}), "this one has no extra.weight"),
         (
             lambda s: s.update({"label_emb.weight": torch.zeros(1000, 128)}),
             "class conditioning (label_emb.weight, 1000 classes)",
         ),
-        (lambda s: s.pop("time_embed.0.weight"), "no time_embed.0.weight among its"),
+        (lambda s: s.pop("time_embed.0.weight"), "is time_embed.0.weight, and the first is"),
         (lambda s: s.update({"down_blocks.0.weight": torch.zeros(7)}), "diffusers network"),
         (
             lambda s: s.update({"input_blocks.0.0.weight": torch.zeros(32, 6, 3, 3)}),
@@ -269,7 +269,7 @@ def test_wrong_settings_are_named(tmp_path, state, wrong, message):
         ),
         (
             lambda s: s.update({"out.2.weight": torch.zeros(5, 32, 3, 3)}),
-            "answers 1 channels with 5",
+            "takes 1 channels and returns 5",
         ),
         (lambda s: [s.pop(k) for k in list(s) if k.startswith("output_")], "a classifier"),
         (lambda s: [s.pop(k) for k in list(s) if k.startswith("output_blocks.1.")], "missing"),

@@ -1,4 +1,4 @@
-"""Priors that are saved, and fetched again from a hub: its server is on this machine."""
+"""Priors that are saved, and loaded from a hub, which is a local server here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_saved_prior_is_loaded_as_it_was(tmp_path, rescaled):
 def test_what_cannot_be_saved_says_so(tmp_path):
     with pytest.raises(DdfmError, match="no weights in a form that ddfm writes"):
         load_prior("gaussian").save_pretrained(tmp_path)
-    with pytest.raises(DdfmError, match="visits a part of its timesteps"):
+    with pytest.raises(DdfmError, match="visits only a part of its timesteps"):
         tiny(20, times=torch.arange(20) * 3.0).save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -173,7 +173,7 @@ def test_names_of_a_hub(hub, monkeypatch):
         "hf://a/b/c",
         "hf://-/x",
     ):
-        with pytest.raises(DdfmError, match="a prior of a hub is hf://OWNER/NAME"):
+        with pytest.raises(DdfmError, match="a prior on a hub is hf://OWNER/NAME"):
             place_of(name)
     with pytest.raises(DdfmError, match="hf://OWNER/NAME"):
         check_prior("hf://x")

@@ -75,13 +75,13 @@ def test_timesteps_equal_those_of_guided_diffusion():
 @pytest.mark.parametrize(
     ("respacing", "complaint"),
     [
-        (0, "from 1 on"),
-        (-3, "from 1 on"),
+        (0, "at least 1"),
+        (-3, "at least 1"),
         ("many", "cannot read steps 'many'"),
         ("10,,20", "cannot read steps"),
         ("ddim", "cannot read steps"),
-        (1001, "1001 steps where the schedule has 1000"),
-        ("10,501", "501 steps where the schedule has 500"),
+        (1001, "1001 steps, but the schedule has 1000"),
+        ("10,501", "501 steps, but the schedule has 500"),
         ("ddim300", "no integer stride gives 300"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_prior_sees_tiles_and_no_more(tile, overlap, multiple, size):
 
 
 def test_tiles_are_no_larger_than_they_need_be():
-    """Full HD in tiles of 768: 2.4 megapixels go through the network for 2.1, and not 3.5."""
+    """For full HD (2.1 megapixels) in tiles of 768, the network sees 2.4 megapixels, not 3.5."""
     tiled = Tiled(function(lambda x, t: x, multiple=16), 768, 64)
     width, height = (sum(end - begin for begin, end in tiled.spans(side)) for side in (1920, 1088))
     assert (width, height) == (3 * 688, 2 * 576)
@@ -72,9 +72,9 @@ def test_tiles_are_no_larger_than_they_need_be():
 
 @pytest.mark.parametrize("size", [(32, 120), (120, 32), (90, 75)])
 def test_tiles_that_disagree_leave_no_seam(size):
-    """The worst of priors answers each tile with another constant: still no step between pixels.
+    """Even if a prior returns another constant for each tile, there is no step between pixels.
 
-    Over the overlap of 16 one tile's share falls by 1/17 a pixel as the other's rises.
+    Over the overlap of 16 pixels, one tile's weight falls by 1/17 per pixel as the other's rises.
     """
     answers = iter(range(1000))
     prior = function(lambda x, t: torch.full_like(x, next(answers) % 2))
@@ -84,7 +84,7 @@ def test_tiles_that_disagree_leave_no_seam(size):
 
 
 def test_tiles_differ_only_where_the_receptive_field_crosses_a_border():
-    """And there by no more than the share of the tile that lacks its surroundings."""
+    """And there by no more than the weight of the tile that lacks its surroundings."""
     reach, tile, overlap = 3, 64, 16
     prior = blurred(reach)
     x = noise(1, 1, 64, 150)

@@ -56,7 +56,7 @@ LAYOUTS = {
 
 
 def pair(options: dict) -> tuple[UNetConfig, torch.nn.Module]:
-    """Our configuration and the original network of a layout."""
+    """ddfm's configuration and the original network with the same layout."""
     ours = dict(
         attention=(),
         num_heads=1,
@@ -71,7 +71,7 @@ def pair(options: dict) -> tuple[UNetConfig, torch.nn.Module]:
 
 
 def stir(network: torch.nn.Module) -> None:
-    """Layers start as zeros or ones in places; there, errors would not show."""
+    """Change weights that start as zeros or ones, with which errors would not show."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
@@ -98,7 +98,7 @@ def test_the_same_weights_give_the_same_output(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layout_is_read_from_the_shapes(layout):
-    """What shapes cannot tell is given; the rest comes out as it went in."""
+    """What shapes cannot tell is given; all else is recovered from the shapes."""
     config, theirs = pair(LAYOUTS[layout])
     state = theirs.state_dict()
     untold = ("num_heads", "num_head_channels", "num_heads_upsample", "use_new_attention_order")
@@ -190,9 +190,9 @@ def test_a_convolution_of_doubled_pixels_is_done_before_they_are_doubled(size):
 
 
 def test_the_network_keeps_to_one_layout():
-    """Convolutions in channels last take two thirds of the time, unless a layer loses the layout.
+    """Convolutions in channels-last layout take two thirds of the time, if all layers keep it.
 
-    Of what has more than one channel; one channel has either layout.
+    Only tensors of several channels are checked; with one channel, both layouts are the same.
     """
     config = UNetConfig(1, 1, 32, (1, 2, 3), 1, attention=(), resblock_updown=False)
     network = UNet(config).eval()

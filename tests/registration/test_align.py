@@ -68,7 +68,7 @@ def test_a_turned_pair_is_named_with_its_turn_and_size(pair):
     assert "degrees clockwise" in words and "% larger" in words
 
 
-def test_what_is_sure_is_less_so_where_little_is_seen(pair):
+def test_the_spread_is_larger_where_less_is_seen(pair):
     infrared, visible = pair
     whole = align(visible, infrared, "affine")
     part = align(visible[:80, :80], infrared[:80, :80], "affine")
@@ -151,7 +151,7 @@ def test_a_transform_that_is_given_is_used_as_it_is(pair):
     assert np.allclose(done.pictures[0].pixels[20:, :-14], a.pixels[:-20, 14:], atol=1e-3)
 
 
-def test_the_unsure_stay_as_they_were_with_a_word():
+def test_uncertain_pairs_are_left_as_they_are_with_a_warning():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
     left = lay((a, b), "auto")
     assert left.pictures[0] is a and "stays as it is" in left.words[0]

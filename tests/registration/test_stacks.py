@@ -85,7 +85,7 @@ def test_a_source_that_there_cannot_be(which):
 
 
 def test_a_source_that_there_is_not():
-    with pytest.raises(DdfmError, match="3, and there are 2"):
+    with pytest.raises(DdfmError, match="3, but there are 2"):
         FusionConfig(align_to=3).reference(2)
 
 

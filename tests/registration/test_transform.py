@@ -25,7 +25,7 @@ def test_a_point_is_turned_scaled_and_shifted():
     assert np.allclose(turned(90.0, 2.0)(np.array([[1.0, 0.0]])), [[3.0, 0.0]])
 
 
-def test_there_and_back_is_nowhere():
+def test_a_transform_and_its_inverse_cancel():
     there = turned()
     assert there.then(there.inverse()).moves < 1e-9
 

@@ -35,13 +35,13 @@ def found(plane: np.ndarray) -> object:
 
 
 @pytest.mark.parametrize("sigma", [3.0, 5.0, 8.0, 20.0])
-def test_gaussian_noise_is_told_by_what_black_leaves_of_it(sigma):
+def test_gaussian_noise_is_estimated_from_what_clipping_at_black_leaves(sigma):
     clean = body()
     assert found(clean + noise(clean.shape, sigma)) == pytest.approx(sigma, rel=AT_MOST)
 
 
 @pytest.mark.parametrize("sigma", [3.0, 5.0, 8.0, 20.0])
-def test_the_magnitude_of_noise_is_told_from_it(sigma):
+def test_rician_noise_is_distinguished_from_gaussian_noise(sigma):
     clean = body()
     real, imaginary = noise((2, *clean.shape), sigma)
     kind, deviation = found(np.hypot(clean + real, imaginary))
@@ -54,7 +54,7 @@ def test_air_may_be_lighter_than_black():
     assert found(clean + noise(clean.shape, 5)) == pytest.approx(5, rel=AT_MOST)
 
 
-def test_of_three_channels_luminance_has_what_it_has():
+def test_noise_of_a_colour_image_is_that_of_its_luminance():
     """Each is clipped by itself, and their noise is added by the shares they have."""
     clean = body()
     channels = np.clip(clean[..., None] + noise((*clean.shape, 3), 8), 0, 255)
@@ -67,7 +67,7 @@ def test_texture_is_no_noise_and_black_has_none():
     assert found(np.zeros((192, 192))) is None
 
 
-def test_air_that_is_not_even_tells_nothing():
+def test_uneven_air_is_not_used():
     clean = body()
     clean = np.where(clean == 0, np.linspace(0, 30, 192), clean)  # lighter from left to right
     assert found(clean + noise(clean.shape, 5)) is None
@@ -100,7 +100,7 @@ def test_slices_of_a_simulated_scanner_have_noise_in_one_proportion(name, lighte
 
 
 def test_a_fusion_of_slices_is_rid_of_faint_noise():
-    """It was taken for texture, below ten levels."""
+    """Without air, noise below ten levels would be taken for texture."""
     clean = np.rint(np.clip(body(), 0, 255)).astype(np.uint8)
     other = np.rint(np.clip(255 - body(255.0), 0, 255)).astype(np.uint8)
     noisy = np.rint(np.clip(clean + noise(clean.shape, 6), 0, 255)).astype(np.uint8)

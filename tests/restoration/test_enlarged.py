@@ -41,7 +41,7 @@ def test_the_size_before_is_found(way, times):
     assert found == (round(252 / times), round(336 / times))
 
 
-def test_so_is_what_opencv_enlarged():
+def test_the_size_before_an_enlargement_by_opencv_is_found():
     cv2 = pytest.importorskip("cv2")
     small = example("olinda_infrared")[:240, :320]
     wide = cv2.resize(small, (800, 600), interpolation=cv2.INTER_CUBIC)

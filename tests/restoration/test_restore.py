@@ -132,7 +132,7 @@ def test_nothing_is_copied_from_the_guide(fuser):
 
 
 @pytest.mark.parametrize(("size", "fits"), [((90, 120), True), ((90, 121), False)])
-def test_pictures_of_one_shape_need_no_word(fuser, size, fits):
+def test_pictures_of_one_shape_need_no_setting_for_their_sizes(fuser, size, fits):
     large = np.asarray(Image.fromarray(VISIBLE).resize((480, 360)))
     small = np.asarray(Image.fromarray(INFRARED).resize(size[::-1]))
     if fits:
@@ -279,7 +279,7 @@ def test_what_was_not_compressed_or_hardly_has_no_quality(plane):
     assert find_quality(compressed(plane, 90) / 255) is None
 
 
-def test_blocks_are_undone_with_the_prior_and_without_a_word():
+def test_jpeg_is_detected_and_undone_with_the_prior():
     fuser = Fuser(device="cpu", look=False)
     file = compressed(INFRARED, 30)
     fusion = fuser(file, VISIBLE)
@@ -288,7 +288,7 @@ def test_blocks_are_undone_with_the_prior_and_without_a_word():
     assert psnr(x, INFRARED) > psnr(file, INFRARED) + 0.4
 
 
-def test_noise_under_blocks_goes_with_them_and_is_no_lie_where_it_is_said(fuser):
+def test_noise_in_a_jpeg_is_removed_and_causes_no_warning_if_it_is_specified(fuser):
     clean = ndimage.gaussian_filter(VISIBLE.astype(float), 6)  # texture would hide it
     file = io.BytesIO()
     noisy = rounded(clean + 12 * RNG.standard_normal(clean.shape))

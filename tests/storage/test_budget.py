@@ -281,8 +281,8 @@ def test_text_of_others_is_read_within_reason(tmp_path):
     for text, words in [
         ("[1]", "must be a JSON object"),
         ("{", "is not JSON"),
-        ('{"a": NaN}', "NaN is no number"),
-        ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": -Infinity}', "-Infinity is not a number"),
     ]:
         with pytest.raises(DdfmError, match=words):
             json_object(text, "it")

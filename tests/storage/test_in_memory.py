@@ -92,7 +92,7 @@ def test_a_result_is_written_to_a_buffer_as_it_is_to_a_path(tmp_path):
         buffer = io.BytesIO()
         fusion.save(buffer, format=suffix)
         assert buffer.getvalue() == (tmp_path / f"x.{suffix}").read_bytes()
-    with pytest.raises(ddfm.InputError, match="must be said"):
+    with pytest.raises(ddfm.InputError, match="must be given"):
         fusion.save(buffer)
     with pytest.raises(ddfm.InputError, match="unknown output suffix"):
         fusion.save(buffer, format="heic")

@@ -183,7 +183,7 @@ def test_a_format_that_ends_before_the_image_does(tmp_path, no_work):
     """WebP has 14 bits for a side."""
     a, b = (noise(tmp_path / f"{name}.png", k, (1, 1 << 14)) for k, name in enumerate("ab"))
     run = ["fuse", a, b, "-o"]
-    refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "WEBP ends at 16383 pixels a side")
+    refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "have at most 16383 pixels a side")
 
 
 def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, m
     out = tmp_path / "out"
     summary = fuse_folders(tmp_path / "ir", tmp_path / "vis", out, fuser, suffix="webp")
     assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed"]
-    assert "WEBP ends at" in summary.outcomes[1].error and sizes == [(12, 10)]
+    assert "WEBP images have at most" in summary.outcomes[1].error and sizes == [(12, 10)]
 
 
 def test_a_volume_whose_slices_are_sheared_cannot_become_dicom(tmp_path, no_work):
@@ -213,7 +213,7 @@ def test_a_volume_whose_slices_are_sheared_cannot_become_dicom(tmp_path, no_work
         volume = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), sheared)
         nibabel.save(volume, tmp_path / f"{name}.nii")
     run = ["volume", tmp_path / "a.nii", tmp_path / "b.nii", "-o", tmp_path / "series", *FAST]
-    refused(ddfm_run(*run), "a.nii", "not at right angles; write .nii.gz instead")
+    refused(ddfm_run(*run), "a.nii", "not at right angles, which DICOM cannot")
 
 
 # --- told to end --------------------------------------------------------------------------------

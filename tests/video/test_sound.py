@@ -1,4 +1,4 @@
-"""Sound beside a fused film, and films that do not quite go together."""
+"""Sound in a fused film, and films that do not quite match."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fuser() -> ddfm.Fuser:
 
 
 def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16le") -> Path:
-    """A film with a tone of so many hertz, as long as its pictures and half as long again."""
+    """A film with a tone of a given frequency, half as long again as its pictures."""
     with av.open(str(path), "w") as out:
         pictures = out.add_stream("ffv1", rate=rate)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "gray"
@@ -50,7 +50,7 @@ def film(path: Path, tone: float | None, frames=8, rate=8, sound_codec="pcm_s16l
 
 
 def heard(path: Path) -> tuple[float, float] | None:
-    """The loudest frequency of a film's sound, and how long it lasts; None where it is silent."""
+    """The loudest frequency of a film's sound and its duration; None if it is silent."""
     with av.open(str(path)) as film:
         if not film.streams.audio:
             return None

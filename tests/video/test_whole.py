@@ -1,4 +1,4 @@
-"""A film that was cut off is no shorter film."""
+"""A truncated film is refused, not read as a shorter one."""
 
 from __future__ import annotations
 

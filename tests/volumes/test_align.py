@@ -1,4 +1,4 @@
-"""A volume whose header is wrong: said, or put right."""
+"""A volume whose header is wrong: a warning, or a correction."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
 @pytest.fixture(scope="module")
 def pair():
-    """Two contrasts of one thing, the second with a header that is off by 20 mm."""
+    """Two contrasts of one object, the second with a header that is off by 20 mm."""
     field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((40, 36, 32)), 3)
     z = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij"))
     labels = ((field > 0) + 2 * (field > field.std()) + 1) * ((z**2).sum(0) < 0.8)
@@ -43,7 +43,7 @@ def test_an_unknown_way_is_named(pair):
 
 
 def test_a_motion_that_is_known_is_believed(pair):
-    """12 mm to the right and 16 back, from the first volume to where the second says that it is."""
+    """12 mm to the right and 16 back, from the first volume to the second's stated position."""
     first, second = pair
     motion = np.eye(4)
     motion[:3, 3] = (12.0, -16.0, 0.0)

@@ -1,4 +1,4 @@
-"""DICOM: series of slices in, and new series out that say nothing of anybody."""
+"""DICOM: series of slices are read, and new, anonymous series are written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stored(slices=5, rows=6, columns=4, seed=0) -> np.ndarray:
 
 
 def turned_series(folder, data, **more):
-    """Slices 2.5 mm apart, of any orientation, in files whose names do not tell the order."""
+    """Slices 2.5 mm apart, in any orientation, in files whose names do not tell the order."""
     positions = [np.array([7, -8, 9]) + 2.5 * k * NORMAL for k in range(len(data))]
     order = np.random.default_rng(1).permutation(len(data))
     more = {"ImageOrientationPatient": TURNED, "PixelSpacing": [0.5, 0.75]} | more
@@ -47,7 +47,7 @@ def test_voxels_lie_where_the_standard_says(tmp_path):
 
 
 def test_an_axial_series_looks_upright(tmp_path):
-    """Rows to the patient's left, columns to the back: as it is stored, so it is shown."""
+    """Columns go to the patient's left, rows to the back: it is shown as it is stored."""
     data = stored()
     volume = read_volume(dicom_series(tmp_path / "s", data))
     np.testing.assert_array_equal(slices(volume.values, volume.affine, 2), data)
@@ -96,7 +96,7 @@ def test_compressed_series(tmp_path):
 
 
 def encapsulate(path, syntax, code: bytes | None = None) -> None:
-    """Puts a JPEG 2000 code stream, or whatever is given, into a file for its pixels."""
+    """Replace the pixels of a file by a JPEG 2000 codestream, or other data if given."""
     dataset = pydicom.dcmread(path)
     if code is None:
         buffer = BytesIO()
@@ -176,7 +176,7 @@ def test_a_file_of_several_frames(tmp_path):
 
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(path)
-    with pytest.raises(DdfmError, match="4 frames, but does not say where"):
+    with pytest.raises(DdfmError, match="4 frames, but does not give the position"):
         read_volume(path)
 
 
@@ -206,7 +206,7 @@ def test_series_of_a_folder(tmp_path):
     with pytest.raises(DdfmError, match=listed):
         read_volume(root)
     assert read_volume(root, series=5).values.shape[2] == 4
-    with pytest.raises(DdfmError, match="0 series of the number 7"):
+    with pytest.raises(DdfmError, match="0 series with the number 7"):
         read_volume(root, series=7)
 
 
@@ -225,8 +225,8 @@ def at(*places):
         (at(0, 2, 4, 8, 10), "1 slices are missing between IM0002 and IM0003"),
         (at(0, 2, 4, 12, 14), "3 slices are missing between IM0002"),
         (at(0, 2, 4, 6.5, 8.5), "2.00 mm apart, but 2.50 mm between IM0002 and IM0003"),
-        (at(0, 2, 2, 4, 6), "IM0001 and IM0002 lie at one place"),
-        ([(0, 0, 0), (0, 0, 1), (3, 0, 2), (0, 0, 3), (0, 0, 4)], "not lie above one another"),
+        (at(0, 2, 2, 4, 6), "IM0001 and IM0002 are at the same place"),
+        ([(0, 0, 0), (0, 0, 1), (3, 0, 2), (0, 0, 3), (0, 0, 4)], "slices are not on a line"),
         ([(0, np.inf, 0)] * 5, "position, orientation or spacing makes no sense"),
     ],
 )  # fmt: skip
@@ -252,7 +252,7 @@ def test_slices_that_do_not_fit_one_another(tmp_path):
         ("size", (9, 9), {}, "4 x 6 pixels, odd 9 x 9"),
         ("spacing", (6, 4), {"PixelSpacing": [2, 2]}, "different pixel spacing"),
         ("turned", (6, 4), {"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "localizer"),
-        ("nowhere", (6, 4), {"ImagePositionPatient": None}, "no slice of a volume"),
+        ("nowhere", (6, 4), {"ImagePositionPatient": None}, "not a slice of a volume"),
     ]:
         folder = dicom_series(tmp_path / name, stored(3))
         uid = next(uids(folder))
@@ -337,7 +337,7 @@ def test_identity_is_kept_where_asked(tmp_path):
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_each_slice_refers_to_those_it_is_made_of_where_identity_is_kept(tmp_path, kept):
-    """The second source has slices of half the distance, half a slice off."""
+    """The slices of the second source have half the distance, and are shifted by half a slice."""
     import ddfm
 
     first = dicom_series(tmp_path / "mri", np.abs(stored(3, 8, 8)))
@@ -366,7 +366,7 @@ def test_each_slice_refers_to_those_it_is_made_of_where_identity_is_kept(tmp_pat
 
 
 def test_uids_belong_together_and_are_others_for_anything_else(tmp_path):
-    """Of the same values in the same place they are the same, and files are so byte by byte."""
+    """The same values in the same place give the same UIDs, and identical files."""
     volume = fused(dicom_series(tmp_path / "in", stored()))
     write_volume(tmp_path / "one", volume)
     write_volume(tmp_path / "same", volume)
@@ -387,7 +387,7 @@ def test_uids_belong_together_and_are_others_for_anything_else(tmp_path):
 def test_sheared_slices_cannot_be_dicom(tmp_path):
     affine = np.eye(4)
     affine[0, 1] = 0.2
-    with pytest.raises(DdfmError, match="not at right angles; write .nii.gz"):
+    with pytest.raises(DdfmError, match="not at right angles, which DICOM cannot"):
         write_volume(tmp_path / "out", Volume(np.zeros((2, 2, 2), np.uint16), affine))
     assert not (tmp_path / "out").exists()
 
@@ -410,7 +410,7 @@ def test_a_pet_series_is_overlaid_in_colours(tmp_path):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_text_in_the_pixels_is_not_called_removed(tmp_path, which):
-    """Of whichever source; the geometry of the first alone is taken over."""
+    """In either source, although only the geometry of the first is taken over."""
     import ddfm
 
     said = [{"BurnedInAnnotation": "YES" if k == which else "NO"} for k in range(2)]
@@ -445,7 +445,7 @@ def test_what_cannot_be_read_of_a_patient_is_left_out(tmp_path):
 
 
 def _spoil(path, keyword: str) -> None:
-    """Puts a word where a number belongs."""
+    """Write a word in place of a number."""
     dataset = pydicom.dcmread(path)
     tag = pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(keyword))
     element = pydicom.dataelem.RawDataElement(

@@ -1,4 +1,4 @@
-"""The uncertainty of a volume as a parametric map of DICOM, read back by pydicom and by us."""
+"""The uncertainty of a volume as a DICOM parametric map, read back by pydicom and by ddfm."""
 
 from __future__ import annotations
 

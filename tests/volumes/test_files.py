@@ -1,4 +1,4 @@
-"""Volume files: geometry and values survive the way in and out, and bad files say what is wrong."""
+"""Volume files: geometry and values survive a round trip, and errors tell what is wrong."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_values_and_geometry_survive(tmp_path, suffix, color):
 
 
 def test_nifti_is_what_nibabel_says(tmp_path):
-    """Scaled values, a fourth axis of one, masked voxels; header kept, words in it not."""
+    """Scaled values, a fourth axis of length 1, masked voxels; the header is kept without texts."""
     stored = values((4, 5, 6), 1000).astype(np.int16)
     image = nibabel.Nifti1Image(stored[..., None], AFFINE)
     image.header.set_slope_inter(0.5, -20)
@@ -126,7 +126,7 @@ def test_files_that_are_no_volumes(tmp_path):
         (nifti("4d.nii", np.zeros((3, 3, 3, 5), np.int16)), "holds 5 volumes; choose one"),
         (nifti("rgb16.nii", np.zeros((3, 3, 3, 3), np.int16)), "holds 3 volumes; choose one"),
         (nifti("2d.nii", np.zeros((3, 3), np.int16)), "3 dimensions"),
-        (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "complex64 are not"),
+        (nifti("complex.nii", np.zeros((3, 3, 3), np.complex64)), "values of type complex64"),
         (nifti("nan.nii", np.full((3, 3, 3), np.nan, np.float32)), "none of its values"),
         (nifti("cut.nii", values(), lambda d: d[:-50]), "truncated or damaged"),
         (nifti("cut.nii.gz", values(), lambda d: d[:-50]), "truncated or damaged"),
@@ -173,7 +173,7 @@ def test_nrrd_files_that_are_no_volumes(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mgz", ".nrrd"])
 def test_a_flipped_bit_in_packed_values_is_noticed(tmp_path, suffix):
-    """Each flip is refused, or leaves every value as it was; gzip's header has bits for nothing."""
+    """Each flip is refused or changes no value, since gzip's header has unused bits."""
     nibabel = pytest.importorskip("nibabel")
     pytest.importorskip("nrrd")
     sound = np.random.default_rng(0).integers(0, 1000, (9, 8, 7)).astype(np.float32)
@@ -207,14 +207,14 @@ def test_gzip_of_several_members_is_read_to_its_end(tmp_path):
 
 def test_a_masked_array_is_no_volume():
     hidden = np.ma.masked_less(values(), 5)
-    with pytest.raises(DdfmError, match="is a masked array; say what is behind the mask"):
+    with pytest.raises(DdfmError, match="is a masked array; fill what is masked first"):
         read_volume(hidden)
     with pytest.raises(DdfmError, match="is a masked array"):
         read_volume((hidden, AFFINE))
 
 
 def test_words_of_a_header_stay_behind(tmp_path):
-    """All fields of text, and what lies behind the end of a text."""
+    """All text fields, including the bytes after the end of a text."""
     image = nibabel.Nifti1Image(values().astype(np.int16), AFFINE)
     for field in ("data_type", "db_name", "aux_file", "descrip", "intent_name"):
         image.header[field] = b"x\0DOE"
@@ -244,7 +244,7 @@ def test_the_same_volume_is_the_same_file_at_any_time(tmp_path, suffix, monkeypa
 
 
 def test_what_nibabel_says_to_others_is_heard_while_we_read_and_after(tmp_path, caplog):
-    """Two readers at a time, one of which ends before the other, leave its logger as it was."""
+    """Two overlapping readers leave nibabel's logger as it was."""
     logger = logging.getLogger("nibabel.global")
     first, second = explained("first"), explained("second")
     first.__enter__()

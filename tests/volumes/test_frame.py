@@ -1,4 +1,4 @@
-"""A volume has no say where it does not reach."""
+"""A volume has no influence where it does not reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ddfm.volumes.resample import inside_of
 
 
 def head(shape: tuple[int, int, int]) -> np.ndarray:
-    """Waves about 0.5, so that there is something to see everywhere."""
+    """Waves around 0.5, so that there is detail everywhere."""
     i, j, k = np.indices(shape)
     waves = 0.5 + 0.2 * np.sin(i / 2) * np.cos(j / 3) + 0.05 * np.cos(k)
     return waves.astype(np.float32)
@@ -66,7 +66,7 @@ def test_the_frame_on_a_grid():
 
 @pytest.mark.parametrize("likelihood", ["default", "paper"])
 def test_tissue_beyond_a_slab_is_kept_without_a_seam(likelihood):
-    """Of T1 and a slab of PD; axial slices above it have no PD at all."""
+    """T1 and a slab of PD; axial slices above the slab have no PD at all."""
     t1 = Volume(head((24, 24, 48)), np.eye(4), "t1")
     pd = Volume(np.full((24, 24, 12), 0.8, np.float32), np.eye(4), "pd")
     fuser = ddfm.Fuser("gaussian", likelihood=likelihood, steps=2, task="medical", device="cpu")

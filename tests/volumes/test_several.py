@@ -29,7 +29,7 @@ def test_one_of_several(tmp_path, several, suffix):
         np.testing.assert_array_equal(volume.values, several[..., number])
     with pytest.raises(DdfmError, match="holds 4 volumes; choose one by its number"):
         read_volume(path)
-    with pytest.raises(DdfmError, match="holds 4 volumes, so there is none of the number 4"):
+    with pytest.raises(DdfmError, match="holds 4 volumes, so there is no volume 4"):
         read_volume(path, volume=4)
 
 
@@ -38,7 +38,7 @@ def test_where_there_is_one_alone(tmp_path, several):
     for number in (None, 0):
         one = read_volume(tmp_path / "a.nii", volume=number)
         np.testing.assert_array_equal(one.values, several[..., 0])
-    with pytest.raises(DdfmError, match="holds 1 volumes, so there is none of the number 1"):
+    with pytest.raises(DdfmError, match="holds 1 volumes, so there is no volume 1"):
         read_volume(tmp_path / "a.nii", volume=1)
 
 
@@ -54,7 +54,7 @@ def test_a_vector_of_three_is_no_colour_unless_of_bytes(tmp_path, several):
 
 
 def test_a_pair_of_analyze(tmp_path, several):
-    """Of the patient's space it says no more than sizes; left and right are as nibabel has it."""
+    """Its header has only spacing; left and right are as nibabel defines them."""
     image = nibabel.AnalyzeImage(several[..., 0], np.diag([-2, 2, 3, 1.0]))
     nibabel.save(image, tmp_path / "a.img")
     for name in ("a.img", "a.hdr"):

@@ -1,4 +1,4 @@
-"""A gantry that was tilted: slices askew are brought onto a square grid."""
+"""A tilted gantry: volumes with slices askew are resampled onto a square grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ddfm.volumes.tilt import squared
 
 
 def askew(shape=(24, 20, 12), degrees: float = 15) -> Volume:
-    """Of a field that is linear in the patient's space."""
+    """A volume with slices askew, of a field that is linear in the patient's space."""
     affine = np.diag([1.0, 1.2, 3.0, 1.0])
     affine[1, 2] = 3 * np.tan(np.radians(degrees))
     affine[:3, 3] = -10, 5, 7
@@ -30,7 +30,7 @@ def field(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("degrees", [-20, 8, 15])
 def test_a_linear_field_stays_what_it_is(degrees):
     volume = askew(degrees=degrees)
-    with pytest.warns(DdfmWarning, match="slices lie askew"):
+    with pytest.warns(DdfmWarning, match="slices are askew"):
         square, inside = squared(volume)
     axes = square.affine[:3, :3]
     np.testing.assert_allclose(axes.T @ axes, np.diag(square.spacing**2), atol=1e-9)

@@ -1,7 +1,7 @@
-"""Whether fusion is of use to a detector that has never seen a fused image.
+"""Tests whether fusion helps an object detector that was not trained on fused images.
 
-`boxes` reads what there is to find, `detectors` makes one of an ONNX file or of a function,
-`scores` rates what was found, and `judge` does so for every method of a benchmark and for each
+`boxes` reads the annotated boxes, `detectors` loads a detector from an ONNX file or a function,
+`scores` rates its detections, and `judge` does this for every method of a benchmark and for each
 source alone.
 """
 

@@ -1,4 +1,4 @@
-"""Boxes: those that were annotated, those that a detector found, and how far two overlap."""
+"""Boxes, annotated or detected, and how much they overlap."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ("pair", "class", "x0", "y0", "x1", "y1")
 
 @dataclass(frozen=True)
 class Box:
-    """Something in a picture, from x0, y0 to x1, y1 in pixels."""
+    """An object in an image: its class, corners (x0, y0, x1, y1) in pixels, and score."""
 
     kind: str
     corners: Corners
@@ -31,11 +31,12 @@ class Box:
 
 @dataclass(frozen=True)
 class Annotated:
-    """What there is to find.
+    """The annotated boxes.
 
     Attributes:
-        boxes: by the name of the pair.
-        groups: such as day and night, by the name of the pair; empty where they are not known.
+        boxes: the boxes by the name of the pair.
+        groups: groups such as day and night, by the name of the pair; pairs without one are
+            missing.
     """
 
     boxes: dict[str, list[Box]]
@@ -43,16 +44,16 @@ class Annotated:
 
     @property
     def kinds(self) -> list[str]:
-        """Everything that was annotated anywhere."""
+        """All classes that were annotated."""
         return sorted({box.kind for some in self.boxes.values() for box in some})
 
 
 def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
-    """A CSV file with the columns pair, class, x0, y0, x1, y1; in pixels.
+    """Read a CSV file with the columns pair, class, x0, y0, x1, y1, in pixels.
 
-    A column `group` sorts pairs, as into day and night. A column `annotated_on` says in which
-    image a box was seen; then those that were seen in these count. Names as in MSRS, with D or N
-    behind the number, are day and night without a column.
+    A column `group` assigns pairs to groups, such as day and night. A column `annotated_on` names
+    the image in which a box was seen; then only boxes seen in one of `on` count. Names as in MSRS,
+    a number followed by D or N, are assigned to day and night without a column.
     """
     boxes: dict[str, list[Box]] = {}
     groups: dict[str, str] = {}
@@ -63,26 +64,28 @@ def read_boxes(path: Path, on: tuple[str, ...] = ("fusion",)) -> Annotated:
         try:
             x0, y0, x1, y1 = (float(line[key]) for key in COLUMNS[2:])
         except (TypeError, ValueError):
-            raise InputError(f"{path}, line {number}: x0, y0, x1, y1 are numbers") from None
+            raise InputError(f"{path}, line {number}: x0, y0, x1, y1 must be numbers") from None
         if not (x0 < x1 and y0 < y1):
-            raise InputError(f"{path}, line {number}: a box from {x0:g}, {y0:g} to {x1:g}, {y1:g}")
+            raise InputError(
+                f"{path}, line {number}: the box from {x0:g}, {y0:g} to {x1:g}, {y1:g} is empty"
+            )
         boxes.setdefault(name, []).append(Box(line["class"], (x0, y0, x1, y1)))
         group = line.get("group") or _of_msrs(name)
         if group:
             groups[name] = group
     if not boxes:
-        raise InputError(f"{path}: holds no box")
+        raise InputError(f"{path}: holds no boxes")
     return Annotated(boxes, groups)
 
 
 def corners(values: Iterable[float]) -> Corners:
-    """Four numbers of any kind as x0, y0, x1, y1."""
+    """Four numbers of any type as floats x0, y0, x1, y1."""
     x0, y0, x1, y1 = map(float, values)
     return x0, y0, x1, y1
 
 
 def overlaps(boxes: Iterable[Box], others: Iterable[Box]) -> Array:
-    """Area of the intersection over that of the union, of each box with each of the others."""
+    """The intersection over union of each box with each of the others."""
     a = np.array([box.corners for box in boxes]).reshape(-1, 1, 4)
     b = np.array([box.corners for box in others]).reshape(1, -1, 4)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
@@ -100,7 +103,7 @@ def _lines(path: Path) -> list[dict[str, str]]:
         raise InputError(f"cannot read {path}: {error}") from None
     missing = [name for name in COLUMNS if not lines or name not in lines[0]]
     if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; it takes {', '.join(COLUMNS)}")
+        raise InputError(f"{path}: has no column {missing[0]}; it needs {', '.join(COLUMNS)}")
     return lines
 
 

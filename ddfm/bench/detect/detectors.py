@@ -1,18 +1,19 @@
-"""Detectors: a function of Python, or an ONNX file with a description beside it.
+"""Object detectors: a Python function, or an ONNX file with a description beside it.
 
-A detector is called with a picture, (H, W, 3) of 8-bit RGB, and gives (class, score, (x0, y0, x1,
-y1)) for everything that it finds, in pixels.
+A detector is called with an image, (H, W, 3) of 8-bit RGB, and returns (class, score, (x0, y0, x1,
+y1)), in pixels, for each object that it detects.
 
 The description of `model.onnx` is `model.json`:
 
     {"classes": ["person", "bicycle", "car"], "layout": "yolo", "divide": 255,
      "mean": [0, 0, 0], "std": [1, 1, 1], "order": "rgb"}
 
-All but the classes may be left out. A pixel goes in as (value / divide - mean) / std, the picture
-is scaled to the model's input with its proportions kept, and grey fills the rest. Layouts:
+All but the classes may be left out. A pixel is given to the model as (value / divide - mean) / std;
+the image is scaled to the input of the model with its aspect ratio kept, and grey fills the rest.
+Layouts:
 
     yolo    one output (1, 4 + classes, N), or with the last two swapped: centre, width, height and
-            a score for each class; overlapping finds are thinned out here
+            a score for each class; overlapping detections are removed here
     lists   outputs boxes (N, 4), labels (N), scores (N), by these names or in this order
 """
 
@@ -35,19 +36,19 @@ __all__ = ["Detector", "OnnxDetector", "load_detector"]
 Detector = Callable[[Array], Iterable[tuple[str, float, Corners]]]
 LAYOUTS = ("yolo", "lists")
 SETTINGS = ("classes", "layout", "divide", "mean", "std", "order")
-FILL = 114  # grey, as such models are trained with
-FAINTEST = 0.01  # finds below it are not worth sorting
-SAME = 0.5  # overlap of two finds of one thing
+FILL = 114  # grey level of the padding that such models are trained with
+FAINTEST = 0.01  # lowest score of detections that are kept
+SAME = 0.5  # least overlap of two detections that count as the same object
 
 
 def load_detector(name: str) -> tuple[str, Detector]:
-    """What to call it, and the detector: of FILE.onnx, or of FILE.py:FUNCTION."""
+    """The name of a detector and the detector itself, from FILE.onnx or FILE.py:FUNCTION."""
     file, _, function = name.rpartition(":")
     if Path(file).suffix == ".py" and function:
         return f"{Path(file).stem}:{function}", _of_python(Path(file), function)
     if Path(name).suffix == ".onnx":
         return Path(name).stem, OnnxDetector(Path(name))
-    raise InputError(f"a detector is FILE.onnx or FILE.py:FUNCTION, not {name}")
+    raise InputError(f"a detector must be FILE.onnx or FILE.py:FUNCTION, not {name}")
 
 
 def _of_python(file: Path, function: str) -> Detector:
@@ -61,7 +62,7 @@ def _of_python(file: Path, function: str) -> Detector:
 
 
 class OnnxDetector:
-    """A model that ONNX Runtime runs, on the CPU."""
+    """A model that runs in ONNX Runtime, on the CPU."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -73,12 +74,12 @@ class OnnxDetector:
             self._session = onnxruntime.InferenceSession(
                 str(path), providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors have no common kind
+        except Exception as error:  # its errors have no common class
             raise InputError(f"cannot read {path}: {one_line(error)}") from None
         self._input = self._session.get_inputs()[0]
 
     def __call__(self, picture: Array) -> list[tuple[str, float, Corners]]:
-        """What it finds."""
+        """The detections in an image."""
         tensor, scale = self._prepared(picture)
         names = [output.name for output in self._session.get_outputs()]
         outputs = dict(zip(names, self._session.run(None, {self._input.name: tensor}), strict=True))
@@ -86,7 +87,7 @@ class OnnxDetector:
         return [(b.kind, b.score, corners(c / scale for c in b.corners)) for b in found(outputs)]
 
     def _prepared(self, picture: Array) -> tuple[Array, float]:
-        """The input of the model, and by how much the picture was scaled for it."""
+        """The input of the model, and the factor by which the image was scaled."""
         height, width = picture.shape[:2]
         wanted = [side if isinstance(side, int) else None for side in self._input.shape[2:]]
         room = [
@@ -107,7 +108,10 @@ class OnnxDetector:
         table = np.squeeze(next(iter(outputs.values())), 0)
         rows = 4 + len(self.settings["classes"])
         if rows not in table.shape:
-            raise InputError(f"{self.path}: output {table.shape} has no {rows} = 4 + classes")
+            raise InputError(
+                f"{self.path}: no side of its output {table.shape} is {rows} (4 + the number of "
+                "classes)"
+            )
         centre, half, scores = np.split(table if table.shape[0] == rows else table.T, (2, 4))
         best, score = scores.argmax(0), scores.max(0)
         boxes = []
@@ -136,10 +140,10 @@ def _settings(path: Path) -> dict[str, Any]:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read {path}, which says what the model's classes are: {error}"
+            f"cannot read {path}, which lists the classes of the model: {error}"
         ) from None
     if not isinstance(given, dict) or not isinstance(given.get("classes"), list):
-        raise InputError(f"{path}: give a list of the model's classes")
+        raise InputError(f"{path}: it must list the classes of the model, as classes")
     for key in given:
         if key not in SETTINGS:
             raise unknown(f"setting in {path}", key, SETTINGS)
@@ -151,7 +155,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _thinned(boxes: list[Box]) -> list[Box]:
-    """Of finds of one kind that overlap, the one with the best score."""
+    """Keeps, of overlapping detections of one class, the one with the best score."""
     kept: list[Box] = []
     for box in sorted(boxes, key=lambda box: -box.score):
         rivals = [other for other in kept if other.kind == box.kind]

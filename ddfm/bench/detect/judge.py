@@ -1,6 +1,6 @@
-"""Every method of a benchmark, and each source alone, before one or more detectors.
+"""Rates detections in the results of every method of a benchmark, and in each source alone.
 
-detections.csv    AP50 and recall by detector, group, kind and method, with intervals
+detections.csv    AP50 and recall by detector, group, class and method, with intervals
 detections.md     AP50 in tables
 """
 
@@ -36,16 +36,17 @@ from ddfm.storage.noted import write_noted
 __all__ = ["Score", "check_boxes", "detect"]
 
 EVERYTHING, MEAN = "all", "mean"
-FEW = 10  # boxes: kinds with fewer of them in all say more of chance than of a method
+FEW = 10  # classes with fewer boxes in all depend on chance, and are not in the mean
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one method comes to, with intervals of 95 %.
+    """The scores of one method for one class, with intervals of 95 %.
 
     Attributes:
-        kind: of boxes, or "mean" of the kinds that are not rare.
-        difference: of AP50 from the first method's.
+        kind: the class, or "mean", of the classes that are not rare.
+        boxes: the number of annotated boxes.
+        difference: the AP50 minus that of the first method.
     """
 
     detector: str
@@ -61,16 +62,16 @@ class Score:
 
 
 def check_boxes(annotated: Annotated, datasets: Sequence[Dataset]) -> None:
-    """Raise if no box is of any pair."""
+    """Raise if no box belongs to any pair."""
     if not _annotated_pairs(annotated, datasets):
         name = next(iter(annotated.boxes))
-        raise InputError(f"no box is of a pair of these sets; the first one is of {name}")
+        raise InputError(f"no box belongs to a pair of these sets; the first box is for {name}")
 
 
 def detect(
     result: Bench, annotated: Annotated, detectors: Mapping[str, Detector], out: Path
 ) -> list[Score]:
-    """Runs the detectors on all results of annotated pairs, and writes both files into `out`."""
+    """Runs the detectors on all results and sources of annotated pairs; writes both files."""
     pairs = _annotated_pairs(annotated, result.datasets)
     scores = []
     for name, detector in detectors.items():
@@ -97,7 +98,7 @@ def _groups(annotated: Annotated, pairs: Sequence[Pair]) -> dict[str, list[Pair]
 
 
 def _common(annotated: Annotated, pairs: Sequence[Pair]) -> set[str]:
-    """The kinds that a mean is taken of: those of which there are not few, or else all."""
+    """The classes that the mean is taken over: those that are not rare, or else all."""
     counts = Counter(box.kind for pair in pairs for box in annotated.boxes[pair[1]])
     return {kind for kind, count in counts.items() if count >= FEW} or set(counts)
 
@@ -105,7 +106,7 @@ def _common(annotated: Annotated, pairs: Sequence[Pair]) -> set[str]:
 def _found(
     result: Bench, pairs: Sequence[Pair], detector: Detector
 ) -> dict[str, dict[Pair, list[Box]]]:
-    """What the detector finds, by method or source, for those that have a result of every pair."""
+    """Detections by method or source, for those that have a result of every pair."""
     wanted = set(pairs)
     found: dict[str, dict[Pair, list[Box]]] = {m.name: {} for m in result.methods}
     for row in result.rows:
@@ -139,7 +140,7 @@ def _scores(
     annotated: Annotated,
     common: set[str],
 ) -> list[Score]:
-    """Of every method in every kind, and in their mean."""
+    """The scores of every method for every class, and for their mean."""
     there = {pair: annotated.boxes[pair[1]] for pair in pairs}
     kinds = [
         k for k in annotated.kinds if any(b.kind == k for some in there.values() for b in some)
@@ -174,7 +175,7 @@ def _with_draws(pictures: Sequence[Judged], drawn: np.ndarray) -> tuple[float, l
 
 
 def _mean(values: Sequence[tuple[float, list[float]]]) -> tuple[float, list[float]]:
-    """Of several kinds; a draw without some of them is no draw."""
+    """The mean over classes; draws that lack one of them become NaN."""
     return float(np.mean([v for v, _ in values])), np.mean([d for _, d in values], axis=0).tolist()
 
 
@@ -193,7 +194,7 @@ def _write(scores: Sequence[Score], out: Path) -> None:
 def _tables(scores: Sequence[Score]) -> str:
     """A table for each detector and group.
 
-    AP50 in percent, its interval, and that of the mean's difference from the first method.
+    AP50 in percent, with its interval, and the difference of the mean from the first method.
     """
     tables = []
     for detector, group in dict.fromkeys((s.detector, s.group) for s in scores):

@@ -1,13 +1,13 @@
-"""How good a detector's finds are: AP50 and recall, and how sure that is.
+"""Scores of detections: AP50 and recall, with their intervals.
 
-A find is right if it overlaps a box of its kind by half (intersection over union) that no better
-find has taken already. AP50 is the area below precision as a function of recall, with precision
-made monotone, over all finds of a set of pictures in the order of their scores (Everingham et al.,
-The Pascal visual object classes challenge: a retrospective, IJCV 111, 2015). Recall is the share
-of boxes that were found with a score of `SURE` at least.
+A detection is right if its intersection over union with a box of its class is at least `HALF`, and
+no better detection has taken that box. AP50 is the area under precision as a function of recall,
+with precision made monotone, over all detections in a set of images in the order of their scores
+(Everingham et al., The Pascal visual object classes challenge: a retrospective, IJCV 111, 2015).
+Recall is the share of boxes that were detected with a score of at least `SURE`.
 
-Intervals are of a bootstrap over pictures: the set is drawn again and again with replacement, the
-same pictures for every method, so that differences between methods have intervals of their own.
+Intervals are from a bootstrap over images: the set is drawn repeatedly with replacement, the same
+images for every method, so that differences between methods have intervals of their own.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ddfm.bench.detect.boxes import Array, Box, overlaps
 
 __all__ = ["Judged", "average_precision", "draws", "interval", "judged", "recall"]
 
-HALF = 0.5
-SURE = 0.25
-DRAWS, SEED = 1000, 3407
+HALF = 0.5  # least intersection over union of a detection with its box
+SURE = 0.25  # least score of a detection that counts for recall
+DRAWS, SEED = 1000, 3407  # of the bootstrap
 
 
 class Judged(NamedTuple):
-    """The finds of one kind in one picture: their scores, whether they are right; and all boxes."""
+    """Detections of one class in one image: scores, whether they are right; number of boxes."""
 
     scores: Array
     right: Array
@@ -35,7 +35,7 @@ class Judged(NamedTuple):
 
 
 def judged(found: Sequence[Box], there: Sequence[Box], kind: str) -> Judged:
-    """Compares the finds of one kind with the boxes, the best find first."""
+    """Compares the detections of one class with the boxes, in the order of their scores."""
     finds = sorted((box for box in found if box.kind == kind), key=lambda box: -box.score)
     boxes = [box for box in there if box.kind == kind]
     shared = overlaps(finds, boxes)
@@ -49,7 +49,7 @@ def judged(found: Sequence[Box], there: Sequence[Box], kind: str) -> Judged:
 
 
 def average_precision(pictures: Sequence[Judged]) -> float:
-    """AP50 of one kind, from 0 to 1; not a number where there is nothing to find."""
+    """The AP50 of one class, from 0 to 1; NaN if there are no boxes."""
     boxes = sum(picture.boxes for picture in pictures)
     if not boxes:
         return float("nan")
@@ -62,19 +62,19 @@ def average_precision(pictures: Sequence[Judged]) -> float:
 
 
 def recall(pictures: Sequence[Judged]) -> float:
-    """The share of boxes that were found; not a number where there is nothing to find."""
+    """The share of boxes that were detected; NaN if there are no boxes."""
     boxes = sum(picture.boxes for picture in pictures)
     found = sum(int(picture.right[picture.scores >= SURE].sum()) for picture in pictures)
     return found / boxes if boxes else float("nan")
 
 
 def draws(pictures: int) -> Array:
-    """`DRAWS` rows of as many pictures, the same in every run."""
+    """`DRAWS` rows with the indices of as many images, the same in every run."""
     return np.random.default_rng(SEED).integers(0, pictures, (DRAWS, pictures))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Between which 95 % of the draws' values lie; draws with nothing to find do not count."""
+    """The interval that holds 95 % of the values of the draws; NaN values do not count."""
     known = np.asarray(values)[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")

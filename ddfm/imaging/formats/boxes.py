@@ -1,8 +1,8 @@
-"""JPEG 2000: the boxes that a file is made of, which hold its metadata.
+"""JPEG 2000: the boxes that make up a file, which hold its metadata.
 
-A box is its length, four letters, and what is in it (ISO 15444-1, annex I). Metadata lie in boxes
-of the kind "uuid", each led by the number of its kind; they may stand behind the picture. A profile
-of colour lies in a box "colr" within the header of the picture, "jp2h".
+A box consists of its length, four letters for its type, and its content (ISO 15444-1, annex I).
+Metadata are in boxes of type "uuid", whose content begins with an identifier of 16 bytes; they may
+follow the picture. The colour profile is in a box "colr" within the header box, "jp2h".
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
 
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF = b"JpgTiffExif->JP2"
-_GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")  # GeoJP2: a TIFF of one pixel
+_GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")  # GeoJP2: a GeoTIFF of one pixel
 _PIXEL = {tag: Entry.of(SHORT, 1) for tag in (256, 257, 259, 262, 277, 278, 279)}
-_BY_PROFILE = (2, 3)  # the first byte of "colr": a profile, behind two others
+_BY_PROFILE = (2, 3)  # first byte of a "colr" whose content, from the fourth byte, is a profile
 _PIXEL |= {tag: Entry.of(SHORT, 8) for tag in (258, 273)}
 _ORIENTATION = 274
 MOST_BOXES = 1000
@@ -51,7 +51,7 @@ def is_boxed(head: bytes) -> bool:
 
 
 def uuid_boxes(path: Path) -> dict[bytes, bytes]:
-    """The content of the boxes of metadata, by their numbers; of two of one kind the first."""
+    """The content of the metadata boxes by identifier; of two with the same one, the first."""
     with BoundedFile(path) as file:
         found = [_read(file, box) for box in _boxes(file, file.length) if box.kind == b"uuid"]
     return {data[:16]: data[16:] for data in reversed(found) if len(data) >= 16}
@@ -91,7 +91,7 @@ def boxed_metadata(path: Path, size: tuple[int, int], orientation: int) -> Metad
 
 
 def add_boxes(file: BytesIO, exif: bytes | None, xmp: bytes | None, geo: Geo | None) -> None:
-    """Adds metadata, if there is any, to the end of a file in memory."""
+    """Append metadata, if there is any, to a file in memory."""
     placed = None
     if geo is not None and geo.is_placed:
         placed = block(_PIXEL | replace(geo, nodata=None).entries(np.dtype(np.uint8)))
@@ -102,7 +102,7 @@ def add_boxes(file: BytesIO, exif: bytes | None, xmp: bytes | None, geo: Geo | N
 
 
 def boxed_profile(path: Path) -> bytes | None:
-    """The colour profile of a file of JPEG 2000, if it has one."""
+    """The colour profile of a JPEG 2000 file, if it has one."""
     with BoundedFile(path) as file:
         for box in _boxes(file, file.length, within=b"jp2h"):
             data = _read(file, box) if box.kind == b"colr" else b""
@@ -112,18 +112,18 @@ def boxed_profile(path: Path) -> bytes | None:
 
 
 def with_profile(file: bytes, icc: bytes) -> bytes:
-    """A whole file, with this colour profile in place of what its header says of colour."""
+    """The file with this colour profile in place of the colour box in its header."""
     opened = BytesIO(file)
     head = next(box for box in _boxes(opened, len(file)) if box.kind == b"jp2h")
     color = next(box for box in _boxes(opened, len(file), within=b"jp2h") if box.kind == b"colr")
-    said = (8 + 3 + len(icc)).to_bytes(4, "big") + b"colr" + b"\2\0\0" + icc
-    within = file[head.body : color.start] + said + file[color.stop : head.stop]
+    color_box = (8 + 3 + len(icc)).to_bytes(4, "big") + b"colr" + b"\2\0\0" + icc
+    within = file[head.body : color.start] + color_box + file[color.stop : head.stop]
     length = (8 + len(within)).to_bytes(4, "big")
     return file[: head.start] + length + b"jp2h" + within + file[head.stop :]
 
 
 class _Box(NamedTuple):
-    """Where a box begins, what it is, and where what is in it begins and stops."""
+    """A box: where it starts, its type, and where its content starts and stops."""
 
     start: int
     kind: bytes
@@ -139,7 +139,7 @@ def _read(file: BinaryIO, box: _Box) -> bytes:
 
 
 def _boxes(file: BinaryIO, end: int, at: int = 0, within: bytes = b"") -> Iterator[_Box]:
-    """The boxes from a place on, or those in the first one of a kind."""
+    """The boxes from offset `at` to `end`, or those within the first box of type `within`."""
     for _ in range(MOST_BOXES):
         file.seek(at)
         head = file.read(16)

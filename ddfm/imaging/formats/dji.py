@@ -1,8 +1,7 @@
-"""DJI's R-JPEG: the raw values of the thermal sensor, beside a rendering of them.
+"""DJI's R-JPEG: a JPEG that holds the raw values of the thermal sensor beside a rendering of them.
 
-They are whole numbers of 16 bits in the APP3 segments, the warmer the larger. Only DJI's own
-Thermal SDK turns them into degrees; what is warmer than what, which fusing needs, they say by
-themselves.
+They are 16-bit integers in the APP3 segments, larger for warmer. Only DJI's own Thermal SDK
+converts them to degrees, but fusing needs only their order.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from ddfm.storage.inputs import existing_file
 
 __all__ = ["COUNTS", "is_dji", "read_dji"]
 
-COUNTS = "counts"  # the unit of a picture that is from here
+COUNTS = "counts"  # the unit of a picture of raw values
 _RAW = 0xE3
 _MAKE, _ORIENTATION = 271, 274
 
 
 def is_dji(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a JPEG of DJI with raw values in it."""
+    """Whether a file is a DJI JPEG with raw thermal values in it."""
     path = existing_file(path)
     with explained(str(path)):
         if not any(marker == _RAW for marker, _ in segments(path)):
@@ -46,12 +45,12 @@ def read_dji(
     levels: tuple[float, float] | None = None,
     percentiles: tuple[float, float] = (1.0, 99.0),
 ) -> Picture:
-    """The raw values.
+    """The raw values as a picture.
 
     Args:
         path: the file.
-        levels: the values that become black and white.
-        percentiles: where these are not given, the share of pixels (in percent) below each.
+        levels: the raw values that become black and white.
+        percentiles: without levels, the percentages of pixels below black and below white.
     """
     path = existing_file(path)
     with explained(str(path)):
@@ -60,12 +59,12 @@ def read_dji(
             width, height = image.size
             orientation = image.getexif().get(_ORIENTATION, 1)
             metadata = metadata_of(image)
-    finer = isqrt(max(1, 2 * width * height // max(len(raw), 1)))  # the rendering may be enlarged
+    finer = isqrt(max(1, 2 * width * height // max(len(raw), 1)))  # enlargement of the rendering
     tall, wide = height // finer, width // finer
     if len(raw) < 2 * tall * wide or (tall * finer, wide * finer) != (height, width):
         raise InputError(
             f"{path}: its raw values are stored in a way that only DJI's own Thermal SDK can read; "
-            "export its temperatures (dji_irp -a measure), and pass these as TIFF or NPY"
+            "export its temperatures (dji_irp -a measure), and pass them as TIFF or NPY"
         )
     counts = np.frombuffer(raw, "<u2", tall * wide).reshape(tall, wide).astype(np.uint16)
     picture = from_array(orient(counts, orientation), f"{path} (thermal)")

@@ -1,10 +1,11 @@
 """FLIR radiometric JPEG: the temperatures and the photograph that one file holds, aligned.
 
 The file is a JPEG around a container (see `ddfm.imaging.formats.flir_container`) of raw thermal
-values, camera constants, the visible photograph, and how the two views lie on each other.
+values, camera constants, the visible photograph, and the placement of one view in the other.
 
-Two cameras side by side see different fields. Both pictures are returned on the part that both see,
-on one grid (see `ddfm.imaging.formats.flir_grid`), and stand as the rendering of the camera stands.
+The two cameras see different fields. Both pictures are cropped to the field that both see, on one
+grid (see `ddfm.imaging.formats.flir_grid`), and turned to the orientation of the camera's
+rendering.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ __all__ = [
     "read_thermal",
 ]
 
-PERCENTILES = (1.0, 99.0)  # that become black and white where no temperatures are said
-CAMERA = "camera"  # in place of temperatures: the level and span that the camera was set to
-_BLACK = 24 / 255  # JPEG leaves a little light in the margins
+PERCENTILES = (1.0, 99.0)  # become black and white if no temperatures are given
+CAMERA = "camera"  # given instead of temperatures: the level and span that the camera was set to
+_BLACK = 24 / 255  # brightest pixel of a black margin; JPEG compression leaves some light there
 
 Celsius = tuple[float, float] | str
 
@@ -62,11 +63,11 @@ class FlirPair:
     """Both pictures of a file, of equal size. Unpacks as `thermal, visible = read_flir(path)`.
 
     Attributes:
-        thermal: grey; 0 and 1 stand for the temperatures in `celsius`, and it clips at them.
+        thermal: grey; 0 and 1 stand for the temperatures in `celsius`, at which it is clipped.
         visible: the photograph.
         celsius: the temperatures at black and white.
-        aligned: whether the file says how the two lie on each other. Where it does not, both are
-            taken to show the same field.
+        aligned: whether the pictures were aligned by what the file tells. If not, both are assumed
+            to show the same field.
     """
 
     thermal: Picture
@@ -80,7 +81,7 @@ class FlirPair:
 
 @by_annotation
 def is_flir(path: str | os.PathLike[str]) -> bool:
-    """Whether a file holds radiometric data of a FLIR camera: a JPEG, or a bare container."""
+    """Whether a file, a JPEG or a bare container, holds radiometric data of a FLIR camera."""
     path = existing_file(path)
     with explained(str(path)):
         return bool(container_of(path))
@@ -89,7 +90,7 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
 def has_photograph(path: Path) -> bool:
     """Whether there is a photograph beside the temperatures, so that the file is a pair by itself.
 
-    Of a damaged file, too, which is refused where it is read.
+    True for a damaged file, too, so that reading it reports the damage.
     """
     with suppress(InputError), explained(str(path)):
         return photograph_in(*opened_container(path)) is not None
@@ -109,13 +110,13 @@ def read_flir(
 
     Args:
         path: the file.
-        celsius: the temperatures that become black and white, such as (15, 40); or "camera", the
+        celsius: the temperatures that become black and white, such as (15, 40), or "camera", the
             level and span that the camera was set to.
-        percentiles: if these are not given, the percentages of pixels below black and white.
+        percentiles: without `celsius`, the percentages of pixels below black and below white.
         align: whether to use the camera's own scale and offset. If not, both images are assumed to
             show the same field.
-        grid: the pixels of both results: "visible" enlarges the thermal image to those of the
-            photograph, "thermal" reduces the photograph to those of the sensor.
+        grid: the pixel grid of both results: "visible" resamples the thermal image to that of the
+            photograph, "thermal" the photograph to that of the sensor.
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
@@ -139,9 +140,9 @@ def read_thermal(
     celsius: Celsius | None = None,
     percentiles: tuple[float, float] = PERCENTILES,
 ) -> Picture:
-    """The temperatures alone, as the sensor has them, to be fused with a separate photograph.
+    """The temperatures alone, on the sensor's grid, to be fused with a separate photograph.
 
-    What else is in the file, the rendering in false colours above all, is left there.
+    Anything else in the file is ignored, such as the rendering in false colours.
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles)
@@ -163,7 +164,7 @@ def _thermal(
         raise InputError(f"{path} is damaged: none of its temperatures is a number")
     limits = _limits(thermogram, path, degrees, celsius, percentiles)
     thermal = from_array(_scale(degrees, limits), f"{path} (thermal)")
-    # A sensor has 14 to 16 bits, and a result from it is of this depth.
+    # Sensors have 14 to 16 bits, so results are written with 16.
     return replace(thermal, dtype=np.dtype(np.uint16), range=limits, unit="°C"), limits
 
 
@@ -181,14 +182,14 @@ def _limits(
         with explained(str(path)):
             low, high = thermogram.embedded_range("celsius")
         if not (isfinite(low) and isfinite(high) and low < high):
-            raise InputError(f"{path} does not say which level and span the camera was set to")
+            raise InputError(f"{path} does not tell which level and span the camera was set to")
     else:
         low, high = map(float, celsius)
     return float(low), float(high)
 
 
 def _turns(thermal: Picture, path: Path) -> int:
-    """How many quarter turns bring the sensor's picture to the orientation of the rendering."""
+    """How many quarter turns bring the sensor's picture into the orientation of the rendering."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             return quarter_turns(thermal.pixels[..., 0], ImageOps.exif_transpose(image))
@@ -203,7 +204,7 @@ def _turned(picture: Picture, turns: int) -> Picture:
 
 
 def _with_origin(picture: Picture, path: Path) -> Picture:
-    """The picture with the metadata of the file around it; a bare container has none."""
+    """The picture with the metadata of the JPEG around it; a bare container has none."""
     with explained(str(path)), suppress(UnidentifiedImageError):
         with Image.open(path, formats=["JPEG"]) as image:
             picture = replace(picture, metadata=metadata_of(image))
@@ -218,18 +219,18 @@ def check_reading(
     align: bool = True,
     grid: str = "visible",
 ) -> None:
-    """Raise what `read_flir` would raise about its keywords, before the work is done."""
+    """Raise what `read_flir` would raise about its keywords, before any work is done."""
     if celsius is not None and not is_camera(celsius):
         low, high = two_numbers("celsius", celsius)
         if not (isfinite(low) and isfinite(high) and low < high):
             raise InputError(
-                "celsius (--celsius) is LOW, then a HIGH above it, in degrees Celsius, or camera, "
-                f"not {low:g}, {high:g}"
+                "celsius (--celsius) must be two temperatures in degrees Celsius, LOW < HIGH, or "
+                f"camera, not {low:g}, {high:g}"
             )
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         low, high = percentiles
         raise InputError(
-            "percentiles (--percentiles) are LOW, then a HIGH above it, from 0 to 100, not "
+            "percentiles (--percentiles) must be two numbers from 0 to 100, LOW < HIGH, not "
             f"{low:g}, {high:g}"
         )
     if grid not in GRIDS:
@@ -237,14 +238,14 @@ def check_reading(
 
 
 def is_camera(celsius: object) -> bool:
-    """Whether the camera's own level and span are meant."""
+    """Whether `celsius` asks for the camera's own level and span."""
     return isinstance(celsius, str) and celsius == CAMERA
 
 
 def _scale(degrees: np.ndarray, celsius: tuple[float, float]) -> np.ndarray:
     low, high = celsius
     scaled = (degrees - low) / ((high - low) or 1.0)
-    # Beyond what the calibration covers there is no number: too cold for it, as a rule.
+    # Outside the range of the calibration there is no number; as a rule it is too cold there.
     return np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0).astype(np.float32)
 
 
@@ -260,7 +261,7 @@ def _photograph(embedded: BytesIO | None, path: Path) -> Picture:
 
 
 def _within_margins(pixels: np.ndarray) -> np.ndarray | None:
-    """Where the photograph is, if it has black margins all along an edge; None if it has not."""
+    """True for the photograph without black margins along its edges; None if it has none."""
     lit = pixels.max(axis=2) > _BLACK
     rows, columns = (np.flatnonzero(lit.any(axis=1 - axis)) for axis in (0, 1))
     if not len(rows):
@@ -271,9 +272,9 @@ def _within_margins(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def _is_ycbcr(pixels: np.ndarray) -> bool:
-    """Some cameras store a luminance and two differences as though these were RGB.
+    """Whether the channels are Y, Cb and Cr, which some cameras store as though they were RGB.
 
-    Differences of colour vary little, around the middle; the channels of a photograph vary alike.
+    Cb and Cr vary little, around the middle; the channels of RGB vary about equally.
     """
     means, deviations = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
     near = bool((np.abs(means[1:] - 128) < 40).all())

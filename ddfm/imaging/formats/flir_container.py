@@ -1,8 +1,8 @@
-"""FLIR's container ("FFF") of records: raw values, constants of the camera, the photograph, ...
+"""FLIR's container ("FFF") of records: raw values, camera constants, the photograph and others.
 
-It stands alone in a file, or in the APP1 segments of a JPEG, put together. The package flyr turns
-raw values into temperatures. The container is opened here, since flyr leaves out the last two
-records of its directory, and believes whatever sizes it is told.
+It is a file by itself, or split over the APP1 segments of a JPEG. The package flyr converts raw
+values to temperatures. The container is opened here, since flyr skips the last two records of its
+directory, and trusts any size given in the file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["Records", "container_of", "opened_container", "photograph_in", "ther
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
 _MAGIC = b"FFF\0"
 _ENTRY = 32  # bytes of an entry of the directory
-_LARGEST_SENSOR = 4096 * 1024  # pixels; the largest that FLIR builds have three million
-_PHOTOGRAPH_BYTES = 8  # a sample: decoded, copied, cut out, as float32
+_LARGEST_SENSOR = 4096 * 1024  # pixels; the largest sensors that FLIR builds have three million
+_PHOTOGRAPH_BYTES = 8  # bytes in memory per sample: decoded, copied, cropped, and as float32
 
 Records = dict[int, tuple[int, int, int, int]]
 
 
 def container_of(path: Path) -> bytes:
-    """The container of a file; nothing where it has none."""
+    """The container in a file; empty if it has none."""
     with open(path, "rb") as file:
         if file.read(4) == _MAGIC:
             return path.read_bytes()
@@ -39,7 +39,7 @@ def container_of(path: Path) -> bytes:
 
 
 def opened_container(path: Path) -> tuple[bytes, Records]:
-    """The container of a file, its numbers in the order that flyr expects, and its records."""
+    """The container of a file, its numbers in the byte order that flyr expects, and its records."""
     container = container_of(path)
     if not container:
         what = elsewhere(str(path)) or (
@@ -48,24 +48,24 @@ def opened_container(path: Path) -> tuple[bytes, Records]:
         raise InputError(f"{path} {what}")
     records = _records(container, path)
     _, _, offset, _ = records[_RAW]
-    if container[offset : offset + 2] == b"\0\2":  # the kind of the record, in the other order
+    if container[offset : offset + 2] == b"\0\2":  # the kind of the record, big-endian
         container = _turned(container, records)
     _check_record_sizes(container, records, path)
     return container, records
 
 
 def thermogram_of(container: bytes, records: Records, path: Path) -> Any:
-    """Temperatures and what else flyr finds, of a container."""
+    """What flyr reads from a container: temperatures, placement and the camera's settings."""
     try:
         from flyr.flyr import parse_thermogram
     except ImportError:
         raise MissingExtra("flyr", "thermal", f"reading temperatures from {path}") from None
-    # What the camera says in its EXIF is of no use here, and a bare container has none.
+    # flyr wants the JPEG for its EXIF, which is not needed here; a bare container has none.
     return parse_thermogram(BytesIO(container), records, BytesIO(_blank()))
 
 
 def photograph_in(container: bytes, records: Records) -> BytesIO | None:
-    """The photograph as it was compressed, if there is one."""
+    """The compressed photograph, if there is one."""
     if _PHOTOGRAPH not in records:
         return None
     _, _, offset, length = records[_PHOTOGRAPH]
@@ -73,7 +73,7 @@ def photograph_in(container: bytes, records: Records) -> BytesIO | None:
 
 
 def _parts(path: Path) -> list[bytes]:
-    """The FLIR segments of a JPEG in their order; none if there are none, or if one is missing."""
+    """The FLIR segments of a JPEG in order; empty if there are none, or if one is missing."""
     parts: dict[int, bytes] = {}
     last = -1
     for marker, body in segments(path):
@@ -85,14 +85,14 @@ def _parts(path: Path) -> list[bytes]:
 
 
 def _turned(container: bytes, records: Records) -> bytes:
-    """The container of an older camera, whose numbers begin with the heavier byte, turned round."""
+    """The container of an older camera, which is big-endian, converted to little-endian."""
     turned = bytearray(container)
     for kind, size in ((_RAW, 2), (_CAMERA, 4)):
         number, _, offset, length = records[kind]
         end = offset + length // size * size
         words = np.frombuffer(container[offset:end], f">u{size}")
         if kind == _RAW and container[offset + 32 : offset + 36] == b"\x89PNG":
-            # Within a PNG the values of these are as they should be, which flyr does not expect.
+            # Values in a PNG of these cameras are right already, but flyr would swap their bytes.
             with Image.open(BytesIO(container[offset + 32 : end]), formats=["PNG"]) as image:
                 ask_pixels(image.width, image.height, "a sensor")
                 words = np.concatenate([words[:16], np.asarray(image).astype(np.uint16).ravel()])
@@ -110,9 +110,9 @@ def _blank() -> bytes:
 
 
 def _records(container: bytes, path: Path) -> Records:
-    """For each type of record what flyr wants to know of it: number, type, offset, length."""
+    """For each type of record, what flyr expects: its number, type, offset and length."""
     orders: tuple[Literal["big", "little"], ...] = ("big", "little")
-    # In the wrong order the directory would lie far beyond the end.
+    # Read in the wrong byte order, the directory's offset would lie far beyond the end.
     order = min(orders, key=lambda order: int.from_bytes(container[24:28], order))
     directory = int.from_bytes(container[24:28], order)
     count = int.from_bytes(container[28:32], order)

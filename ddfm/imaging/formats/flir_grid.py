@@ -1,7 +1,7 @@
-"""FLIR: how the thermal image and the photograph of a file match, and both on one grid.
+"""FLIR: places the thermal image in the photograph, and brings both to one pixel grid.
 
-`Real2IR` = r says that the thermal field is 1/r as wide as the photograph, and `OffsetX`, `OffsetY`
-by how many pixels of the photograph its centre lies to the right of and below the photograph's.
+`Real2IR` = r means that the thermal field is 1/r as wide as the photograph. `OffsetX` and `OffsetY`
+tell how far its centre lies to the right of and below the photograph's, in pixels of the latter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ddfm.imaging.picture import Picture
 __all__ = ["GRIDS", "field_of", "on_one_grid"]
 
 GRIDS = ("visible", "thermal")
-_EXIF, _ZOOM = 0x8769, 0xA404  # the directory of the camera's settings, and its digital zoom
+_EXIF, _ZOOM = 0x8769, 0xA404  # tags of the directory of camera settings and of the digital zoom
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -29,7 +29,13 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 def field_of(
     thermogram: Any, thermal: tuple[int, int], visible: tuple[int, int], path: Path
 ) -> Box | None:
-    """Where the edges of the thermal image lie, in pixels of the photograph; None if unknown."""
+    """The edges of the thermal image, in pixels of the photograph; None if unknown.
+
+    Args:
+        thermogram: as flyr reads it.
+        thermal, visible: height and width of the thermal image and of the photograph.
+        path: the file.
+    """
     placing = thermogram.pip_info
     if placing is None or not isfinite(placing.real_to_ir) or placing.real_to_ir <= 0:
         return None
@@ -39,7 +45,7 @@ def field_of(
     top = (visible[0] - height) / 2 + placing.offset_y
     box = (left, top, left + width, top + height)
     seen = _overlap(box, (0, 0, visible[1], visible[0]))
-    pixel = max(1.0, width / thermal[1])  # of whichever picture has the larger ones
+    pixel = max(1.0, width / thermal[1])  # the larger of the two pictures' pixels
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
         raise InputError(
             f"{path}: by the camera's own scale and offset the thermal image lies outside the "
@@ -49,7 +55,7 @@ def field_of(
 
 
 def _zoom(path: Path) -> float:
-    """The digital zoom of the thermal image, by which it shows less; 1 where there is none."""
+    """The digital zoom, by which the thermal field is wider than `Real2IR` tells; 1 if none."""
     with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
         zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
         return zoom if 1 < zoom <= 16 else 1.0
@@ -59,10 +65,10 @@ def _zoom(path: Path) -> float:
 def on_one_grid(
     thermal: Picture, visible: Picture, field: Box | None, grid: str
 ) -> tuple[Picture, Picture]:
-    """Both images of what both see. The one whose grid is used is cropped, not resampled."""
+    """Crop both images to the field that both see; resample the one whose grid is not used."""
     (tall, wide), (high, broad) = thermal.size, visible.size
     field = field or (0.0, 0.0, float(broad), float(high))
-    # One pixel of the thermal image is so many of the photograph, across and down.
+    # Size of a thermal pixel in pixels of the photograph, across and down.
     across, down = (field[2] - field[0]) / wide, (field[3] - field[1]) / tall
     if grid == "visible":
         cut = _whole_pixels(_overlap(field, (0, 0, broad, high)))
@@ -84,7 +90,7 @@ def _overlap(one: Box, other: Box) -> Box:
 
 
 def _moved(box: Box, left: float, top: float, across: float, down: float) -> Box:
-    """A box in coordinates that count from (left, top) and are scaled by (across, down)."""
+    """A box in coordinates whose origin is (left, top), scaled by (across, down)."""
     return (
         (box[0] - left) * across,
         (box[1] - top) * down,
@@ -105,10 +111,10 @@ def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:
 
 
 def _resampled(picture: Picture, box: Box, grid: tuple[int, int, int, int]) -> Picture:
-    """The part of a picture within a box, on as many pixels as the grid has."""
+    """The part of a picture within a box, resampled to as many pixels as the grid has."""
     size = (grid[2] - grid[0], grid[3] - grid[1])
     height, width = picture.size
-    box = _overlap(box, (0, 0, width, height))  # rounding may have left the frame by a hair
+    box = _overlap(box, (0, 0, width, height))  # rounding may have moved it slightly outside
     planes = [
         Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC, box)
         for plane in np.moveaxis(picture.pixels, 2, 0)

@@ -1,4 +1,4 @@
-"""JPEG XL: how large a picture is, by the first bits of its codestream (ISO 18181-1, D.2)."""
+"""JPEG XL: the size of a picture, from the first bits of its codestream (ISO 18181-1, D.2)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from ddfm.errors import InputError
 
 __all__ = ["jpegxl_size"]
 
-_SIDES = (9, 13, 18, 30)  # bits of a side that is no small multiple of eight
+_SIDES = (9, 13, 18, 30)  # possible numbers of bits of a side that is not a small multiple of 8
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
-_LED = {b"jxlc": 0, b"jxlp": 4}  # boxes that hold the codestream, and what stands before it there
+_LED = {b"jxlc": 0, b"jxlp": 4}  # boxes with the codestream, and how many bytes precede it there
 
 
 def jpegxl_size(head: bytes, name: str) -> tuple[int, int]:
-    """Width and height of a file that begins so."""
+    """Width and height of a picture whose file begins with `head`."""
     at = 0 if head[:2] == b"\xff\x0a" else _codestream(head)
     if head[at : at + 2] != b"\xff\x0a":
-        raise InputError(f"{name}: its size is not found where it belongs; save it anew")
+        raise InputError(f"{name}: its size is not where JPEG XL has it; save the picture again")
     bits = _Bits(int.from_bytes(head[at + 2 : at + 18], "little"))
     small = bits.take(1)
     height = _side(bits, small)
@@ -27,7 +27,7 @@ def jpegxl_size(head: bytes, name: str) -> tuple[int, int]:
 
 
 class _Bits:
-    """Numbers of some bits, the lowest first."""
+    """A reader of numbers of a few bits each, lowest bits first."""
 
     def __init__(self, rest: int) -> None:
         self.rest = rest
@@ -45,7 +45,7 @@ def _side(bits: _Bits, small: int) -> int:
 
 
 def _codestream(head: bytes) -> int:
-    """Where it begins in a file of boxes."""
+    """The offset of the codestream in a file of boxes."""
     at = 0
     while at + 8 <= len(head):
         length, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]

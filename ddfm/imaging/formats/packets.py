@@ -1,4 +1,4 @@
-"""The XMP packet in a file of any format, found without decoding the picture."""
+"""Finds the XMP packet in a file of any format, without decoding the picture."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ddfm.storage.inputs import BoundedFile
 
 __all__ = ["packet_in"]
 
-_XMP = 700  # of TIFF
+_XMP = 700  # the TIFF tag of XMP
 
 
 def packet_in(path: Path) -> bytes | None:
-    """The packet, if there is one; of a TIFF file that of the first page."""
+    """The packet, if there is one; in a TIFF file, that of the first page."""
     with open(path, "rb") as opened:
         head = opened.read(16)
     if is_tiff(head):

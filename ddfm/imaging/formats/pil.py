@@ -1,8 +1,8 @@
-"""Pillow's images as pictures, whatever their mode, and 16-bit colour PNG at its full depth.
+"""Converts Pillow's images of any mode to pictures, and reads 16-bit colour PNG at full depth.
 
-Pillow has no mode for colour of 16 bits: it decodes such a file, and hands out the upper byte of
-each sample. But it knows both byte orders, so a file decoded a second time as though its bytes
-were swapped gives the lower ones. The two together are what is in the file.
+Pillow has no mode for 16-bit colour: it decodes such a file, but returns only the upper byte of
+each sample. Since it knows both byte orders, decoding the file a second time as though its bytes
+were swapped gives the lower bytes, and the two are combined.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 
 __all__ = ["READABLE", "bytes_needed", "from_pil", "from_pil_file", "metadata_of", "packet_of"]
 
-# Only these: others that Pillow knows run interpreters (EPS) or hold no photograph.
+# Other formats that Pillow knows run interpreters (EPS) or hold no photographs.
 READABLE = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF", "PPM")
 
 _ORIENTATION, _IPTC = 274, 0x0404
 _SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 _GREY_ALPHA = "LA;16B"
-_TARGET = {  # the mode that holds what is in a mode, and the one if a colour is keyed out
+_TARGET = {  # the mode that each mode is converted to: without, and with a transparent colour
     "1": ("L", "LA"),
     "L": ("L", "LA"),
     "LA": ("LA", "LA"),
@@ -46,14 +46,14 @@ _TARGET = {  # the mode that holds what is in a mode, and the one if a colour is
 
 
 def bytes_needed(image: Image.Image) -> int:
-    """What the file behind an image takes: decoded, copied out of Pillow, and as float32."""
+    """Memory that an image needs in bytes: decoded, copied out of Pillow, and as float32."""
     channels = 4 if image.mode.startswith("P") else len(image.getbands())
     stored = 4 if image.mode in ("I", "F") else 2 if "16" in image.mode + _raw_mode(image) else 1
     return image.width * image.height * channels * (2 * stored + 4)
 
 
 def from_pil(image: Image.Image, name: str) -> Picture:
-    """A picture of an image as Pillow holds it: upright, palettes and inks made RGB."""
+    """A picture from a Pillow image: turned upright, palettes and CMYK converted to RGB."""
     image.load()
     return _finish(_samples(image, name), image, name)
 
@@ -61,13 +61,18 @@ def from_pil(image: Image.Image, name: str) -> Picture:
 def from_pil_file(
     opened: Callable[[], AbstractContextManager[ImageFile.ImageFile]], name: str
 ) -> Picture:
-    """A picture of a file that `opened` opens, any number of times, at the depth of the file."""
+    """A picture from a file, at the depth of the file.
+
+    Args:
+        opened: opens the file anew at each call.
+        name: the picture's name in messages.
+    """
     with opened() as image:
         raw = _raw_mode(image)
         if ";16" not in raw or image.mode.startswith("I"):
             return from_pil(image, name)
         if raw == _GREY_ALPHA:
-            # Four bytes a pixel: Pillow may as well take them for 8-bit RGBA.
+            # There are four bytes per pixel, so Pillow can decode them as 8-bit RGBA.
             _load_as(image, "RGBA")
             return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
         if raw not in _SWAPPED:
@@ -83,11 +88,11 @@ def from_pil_file(
 
 
 def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
-    """Keyed transparency, orientation and profile belong to the file, whatever its depth."""
+    """A picture from samples, with the transparent colour, orientation and profile of its file."""
     if samples.dtype == np.uint16:
         samples = _key_out(samples, image.info.get("transparency"))
-    said = image.getexif().get(_ORIENTATION)  # after loading: PNG may tell it at the end
-    orientation = said if isinstance(said, int) and not _is_upright(image) else 1
+    stored = image.getexif().get(_ORIENTATION)  # after loading, since PNG may have it at the end
+    orientation = stored if isinstance(stored, int) and not _is_upright(image) else 1
     samples = orient(samples, orientation)
     icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
     picture = from_array(samples, name, icc=icc)
@@ -95,12 +100,15 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
 
 
 def _is_upright(image: Image.Image) -> bool:
-    """Whether it was turned as it was decoded, whatever its EXIF says: JPEG XL, but for a JPEG."""
+    """Whether decoding turned it upright already, whatever its EXIF says.
+
+    So it is for JPEG XL, unless the file is a repacked JPEG.
+    """
     return image.format == "JXL" and not getattr(image, "jpeg", False)
 
 
 def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
-    """The metadata of an image that is turned by this orientation."""
+    """The metadata of an image that was turned by this orientation."""
     block, packet, iptc = image.info.get("exif"), packet_of(image), _iptc_of(image)
     return gathered(
         lambda: exif_in(block, orientation) if isinstance(block, bytes) and block else Exif(),
@@ -109,20 +117,20 @@ def metadata_of(image: Image.Image, orientation: int = 1) -> Metadata:
 
 
 def _iptc_of(image: Image.Image) -> bytes | None:
-    """The block of IPTC's older records, among the resources of Photoshop in a JPEG."""
+    """The block of older IPTC records (IIM) among the Photoshop resources of a JPEG."""
     resources = image.info.get("photoshop")
     block = resources.get(_IPTC) if isinstance(resources, dict) else None
     return block if isinstance(block, bytes) else None
 
 
 def packet_of(image: Image.Image) -> bytes | None:
-    """The XMP packet of an image, which Pillow keeps by one name or another."""
+    """The XMP packet of an image, which Pillow keeps under one of two names."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     return packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
 
 
 def _key_out(samples: np.ndarray, key: object) -> np.ndarray:
-    """Alpha that is 0 where the colour is the key, as Pillow makes it for 8 bits."""
+    """Samples with alpha that is 0 where the colour is `key`, as Pillow does it for 8 bits."""
     color = samples.reshape(*samples.shape[:2], -1)
     if not isinstance(key, (int, tuple)) or color.shape[2] not in (1, 3):
         return samples
@@ -134,7 +142,7 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
     mode = image.mode
     if mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if mode == "I" and image.format in ("PNG", "PPM"):  # so it was called before Pillow 10.3
+    if mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits, before Pillow 10.3
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
     if mode in ("I", "F"):
         return np.asarray(image)
@@ -147,7 +155,7 @@ def _samples(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the samples lie in the file, which Pillow keeps among the arguments of its decoder."""
+    """The layout of samples in the file, which Pillow keeps among its decoder's arguments."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     raw = tiles[0][3] if tiles else ""
     if isinstance(raw, tuple):
@@ -156,9 +164,9 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _load_as(image: ImageFile.ImageFile, raw: str) -> None:
-    def retold(tile: Any) -> Any:  # a named tuple, or of older versions a plain one
+    def relabelled(tile: Any) -> Any:  # a named tuple, or a plain one in older versions of Pillow
         fields = (*tile[:3], (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw)
         return tile._make(fields) if hasattr(tile, "_make") else fields
 
-    image.tile = [retold(tile) for tile in image.tile]
+    image.tile = [relabelled(tile) for tile in image.tile]
     image.load()

@@ -1,7 +1,7 @@
-"""AVIF, HEIC and JPEG XL: what phones write, read by Pillow or by a plugin that is installed.
+"""AVIF, HEIC and JPEG XL, which phones write, read by Pillow or by an installed plugin.
 
-A plugin is imported where such a file is met, and not before. Samples have 8 bits, whatever the
-file has, but for grey JPEG XL; AVIF and HEIC come upright from their own boxes.
+A plugin is imported only when such a file is read. Samples have 8 bits whatever the file has,
+except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ddfm.storage.budget import ask_bytes, ask_pixels
 
 __all__ = ["opened_by", "said_of", "suffix_is_read"]
 
-_DECODED = 16  # bytes of a pixel in colour, twice in memory
+_DECODED = 16  # bytes in memory per pixel in colour, decoded and copied
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class _Kind:
     """A format, by Pillow's name for it.
 
     Attributes:
-        called: what people call it.
-        packages: any of which reads it; without one, Pillow itself does, where it was built so.
-        install: what to give to pip, where nothing is installed that reads it.
-        convert: how it becomes something that can be read.
+        called: its usual name.
+        packages: plugins, any of which reads it; if empty, Pillow reads it if built with support.
+        install: what to install with pip if no plugin is installed.
+        convert: a command that converts it to something that can be read.
     """
 
     format: str
@@ -46,7 +46,7 @@ class _Kind:
         return any(find_spec(package) for package in self.packages)
 
     def load(self) -> None:
-        """Has Pillow know it."""
+        """Register the plugin with Pillow."""
         package = next((name for name in self.packages if find_spec(name)), None)
         if package is None or self.format in Image.OPEN:
             return
@@ -64,7 +64,7 @@ _HEIC = _Kind(
     "ddfm[phone]",
     "heif-convert IN.heic OUT.png",
 )
-# The plugin's licence is the GPL, so no extra brings it along.
+# The plugin's licence is the GPL, so no extra of ddfm installs it.
 _JXL = _Kind(
     "JXL", "JPEG XL", (".jxl",), ("pillow_jxl",), "pillow-jxl-plugin", "djxl IN.jxl OUT.png"
 )
@@ -77,7 +77,7 @@ def suffix_is_read(suffix: str) -> bool:
 
 
 def said_of(head: bytes, suffix: str) -> str:
-    """What is to be done with a file that begins so, or is called so, if it cannot be read here."""
+    """What to do with a file with this head or suffix, if it cannot be read; otherwise empty."""
     kind = _kind_of(head) or next((k for k in _KINDS if suffix.lower() in k.suffixes), None)
     if kind is None or kind.is_read:
         return ""
@@ -86,9 +86,9 @@ def said_of(head: bytes, suffix: str) -> str:
 
 
 def opened_by(path: Path, head: bytes, name: str) -> tuple[str, ...]:
-    """Pillow's name for the format of a file that begins so, if it is of these, and is read here.
+    """Pillow's name for the format of a file, if it is one of these and can be read.
 
-    The plugin of JPEG XL unpacks as it opens, so its size is asked for before.
+    The plugin for JPEG XL decodes a file when it opens it, so the budget is checked before.
     """
     kind = _kind_of(head)
     if kind is None or not kind.is_read:

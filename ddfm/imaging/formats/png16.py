@@ -1,8 +1,8 @@
-"""Writes PNG files of 16 bits a sample, which Pillow can do for grey without alpha only.
+"""Writes PNG files of 16 bits a sample, which Pillow can do only for grey without alpha.
 
-A PNG is a signature and a row of chunks: length, name, data, checksum. The data of IDAT are the
-rows of the picture, each led by the number of the filter that made it easier to compress, and
-deflated together (PNG specification, third edition, sections 5, 7 and 9).
+A PNG is a signature and a series of chunks: length, name, data, checksum. The data of the IDAT
+chunks are the rows of the picture, each filtered for better compression and preceded by the number
+of its filter, and deflated together (PNG specification, third edition, sections 5, 7 and 9).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_png16(
     exif: bytes | None = None,
     xmp: bytes | None = None,
 ) -> None:
-    """A uint16 array of shape (H, W) or (H, W, C), C = 1 to 4; 2 and 4 end in alpha."""
+    """Write a uint16 array (H, W) or (H, W, C), C = 1 to 4; of 2 and 4, the last is alpha."""
     array = array.reshape(*array.shape[:2], -1)
     height, width, channels = array.shape
     size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
@@ -63,7 +63,7 @@ def _rows(file: BinaryIO, array: np.ndarray) -> None:
 
 
 def _filtered(line: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
-    """The row after whichever filter leaves the smallest differences, behind its number."""
+    """A row after the filter that leaves the smallest differences, preceded by its number."""
     left = np.concatenate([np.zeros(pixel, np.uint8), line[:-pixel]])
     corner = np.concatenate([np.zeros(pixel, np.uint8), above[:-pixel]])
     mean = ((left.astype(np.uint16) + above) // 2).astype(np.uint8)
@@ -74,7 +74,7 @@ def _filtered(line: np.ndarray, above: np.ndarray, pixel: int) -> bytes:
 
 
 def _paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Whichever neighbour is nearest to left + above - corner; ties go left, above, corner."""
+    """The neighbour nearest to left + above - corner; in a tie, left before above before corner."""
     guess = left + above - corner
     to_left, to_above, to_corner = (np.abs(guess - each) for each in (left, above, corner))
     nearest = np.where(to_above <= to_corner, above, corner)

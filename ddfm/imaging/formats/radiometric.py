@@ -1,4 +1,4 @@
-"""Files of thermal cameras that hold what the sensor measured, whoever made them."""
+"""Files of thermal cameras of any make that hold what the sensor measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["is_radiometric", "read_radiometric"]
 
 
 def is_radiometric(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is of this kind, so that its rendering is not what to read."""
+    """Whether a file holds what a thermal sensor measured, to be read instead of its rendering."""
     return Path(path).is_file() and (is_flir(path) or is_dji(path))
 
 
@@ -27,20 +27,21 @@ def read_radiometric(
 ) -> Picture:
     """What the sensor measured, to be fused with a separate photograph.
 
-    What else is in the file, the rendering in false colours above all, is left there.
+    Anything else in the file is ignored, such as the rendering in false colours.
 
     Args:
         path: the file.
-        celsius, percentiles: what is black and white, as `read_flir` takes it.
-        counts: the same, in raw values, for files that do not say how warm these are.
+        celsius, percentiles: the temperatures at black and white, as for `read_flir`.
+        counts: the values at black and white, in the file's own unit: raw values for DJI, degrees
+            for FLIR.
     """
     check_reading(celsius=celsius, percentiles=percentiles)
     if not is_dji(path):
         return read_thermal(path, celsius=counts or celsius, percentiles=percentiles)
     if celsius is not None:
         raise InputError(
-            f"{path} has raw values of DJI, which only its own Thermal SDK turns into degrees; "
-            "without celsius (--celsius) they are fused as they are, or say percentiles "
+            f"{path} has raw values of DJI, which only DJI's own Thermal SDK converts to degrees; "
+            "leave out celsius (--celsius) to fuse the raw values, or give percentiles "
             "(--percentiles)"
         )
     return read_dji(path, levels=counts, percentiles=percentiles)

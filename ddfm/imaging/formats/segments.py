@@ -1,4 +1,4 @@
-"""JPEG: the segments that stand before the compressed picture."""
+"""JPEG: the segments that precede the compressed picture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["segments"]
 
 
 def segments(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Marker and body of each: 0xE1 is APP1, ...; none of a file that is no JPEG."""
+    """Marker (0xE1 for APP1, ...) and body of each segment; none if the file is not a JPEG."""
     with open(path, "rb") as file:
         if file.read(2) != b"\xff\xd8":
             return
         while True:
             marker = file.read(4)
-            # Only what comes before the compressed image (FFDA) is made of such segments.
+            # Only what precedes the compressed picture (FFDA) consists of such segments.
             if len(marker) < 4 or marker[0] != 0xFF or marker[1] in (0xDA, 0xD9):
                 return
             length = int.from_bytes(marker[2:], "big") - 2

@@ -1,7 +1,7 @@
-"""Tables of numbers as pictures: NPY, as scripts write it, and CSV of degrees, as programs do.
+"""Reads tables of numbers as pictures: NPY, as scripts write it, and CSV, as camera programs do.
 
-CSV may begin with lines of words, and may have semicolons or tabs between its numbers, and commas
-in them. What is no number is a place where the picture has nothing to say.
+CSV may begin with lines of text. Its numbers may be separated by commas, semicolons or tabs; with
+the latter two, they may have decimal commas. Cells that are not numbers become invalid pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TABLES = (".npy", ".csv", ".tsv")
 
 
 def read_table(path: Path, name: str) -> Picture:
-    """The picture in a file that has one of the suffixes `TABLES`."""
+    """The picture in a file with one of the suffixes in `TABLES`."""
     array = _npy(path, name) if path.suffix.lower() == ".npy" else _csv(read_text(path), name)
     return from_array(array, name)
 
@@ -33,11 +33,11 @@ def _npy(path: Path, name: str) -> np.ndarray:
         read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
         shape, _, dtype = read(file)
         if dtype.hasobject or len(shape) not in (2, 3):
-            raise InputError(f"{name} is no picture: numbers of shape (H, W) or (H, W, C) are")
+            raise InputError(f"{name} is not a picture: its numbers must be (H, W) or (H, W, C)")
         ask_pixels(shape[1], shape[0], name)
         needed = prod(shape) * dtype.itemsize
         if needed > file.length:
-            raise InputError(f"{name} is truncated: its header says {shape} numbers")
+            raise InputError(f"{name} is truncated: its header announces {shape} numbers")
         ask_bytes(3 * needed, name, file.length)
         file.seek(0)
         return np.load(file, allow_pickle=False)
@@ -48,12 +48,12 @@ def _csv(text: str, name: str) -> np.ndarray:
     between = next((sign for sign in "\t;" if lines and sign in lines[-1]), ",")
     cells = [line.rstrip(between).split(between) for line in lines]
     rows = [[_number(cell, between) for cell in line] for line in cells]
-    # Whatever stands before, or behind, is what the program has to say about the picture.
+    # Lines before and after the table are notes of the program that wrote it.
     widths = [len(row) for row in rows if np.isfinite(row).sum() * 2 > len(row)]
     width = max(set(widths), key=widths.count, default=0)
     table = [row for row in rows if len(row) == width and np.isfinite(row).sum() * 2 > width]
     if width < 2 or len(table) < 2:
-        raise InputError(f"{name} is no table of numbers, such as temperatures, row by row")
+        raise InputError(f"{name} is not a table of numbers, such as temperatures, row by row")
     return np.array(table, np.float32)
 
 

@@ -1,9 +1,9 @@
-"""Directories of tags, as TIFF files and EXIF blocks have them, read and written entry by entry.
+"""Reads and writes directories of tags, as TIFF files and EXIF blocks have them.
 
-A directory is a count, and for each entry its tag, the kind of its values, how many there are, and
-the values themselves, or where they lie (TIFF 6.0, section 2; EXIF 2.32, section 4.6). Values are
-copied as they are stored, in the order of bytes that all of ours are written in; so nothing of
-them is lost, and nothing is decoded that nobody asks about.
+A directory is a count, and for each entry its tag, the kind of its values, their number, and the
+values themselves or their offset (TIFF 6.0, section 2; EXIF 2.32, section 4.6). Values are kept as
+bytes, without decoding, so that nothing is lost; their byte order becomes little-endian, in which
+ddfm writes all its files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Directory", "Entry", "block", "directory_in", "in_block", "integer",
 Order = Literal["<", ">"]
 
 ASCII, SHORT, LONG, UNDEFINED, DOUBLE = 2, 3, 4, 7, 12
-# For each kind of value its numbers as NumPy calls them, and how many make one value.
+# For each kind of value, the type of its numbers in NumPy, and how many of them make a value.
 _KINDS = {
     1: ("u1", 1),
     2: ("u1", 1),
@@ -42,16 +42,16 @@ _KINDS = {
     18: ("u8", 1),
 }
 MOST_ENTRIES = 4096
-MOST_BYTES = 1 << 20  # of the values of one entry
+MOST_BYTES = 1 << 20  # bytes of the values of one entry
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a tag says.
+    """The values of a tag.
 
     Attributes:
-        kind: of its values, by the number that TIFF gives it.
-        data: the values, the lighter byte first.
+        kind: the kind of the values, by its number in TIFF.
+        data: the values, little-endian.
     """
 
     kind: int
@@ -73,7 +73,7 @@ class Entry:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """Its numbers; fractions as quotients, without those of denominator 0."""
+        """The values as numbers; fractions as quotients, leaving out those with denominator 0."""
         name, numbers = _KINDS[self.kind]
         values = np.frombuffer(self.data, f"<{name}")
         if numbers == 1:
@@ -96,17 +96,17 @@ def directory_in(
     *,
     big: bool = False,
 ) -> Directory:
-    """The entries of the directory at an offset, or the wanted ones. Damaged ones are left out.
+    """The entries of the directory at an offset, or the wanted ones, without damaged ones.
 
     Args:
-        read: the bytes at an offset, as many as there are of so many.
-        wanted: the tags to read; None is all.
-        big: whether it is one of BigTIFF, whose offsets are of 64 bits.
+        read: takes an offset and a size, and returns that many bytes, or fewer at the end.
+        wanted: the tags to read; None reads all.
+        big: whether it is a BigTIFF directory, whose offsets have 64 bits.
     """
     pointer, width, head = (8, 20, 8) if big else (4, 12, 2)
-    said = read(offset, head)
-    count = integer(said, order)
-    if len(said) < head or count > MOST_ENTRIES:
+    start = read(offset, head)
+    count = integer(start, order)
+    if len(start) < head or count > MOST_ENTRIES:
         raise InputError("its directory of tags is damaged")
     table = read(offset + head, count * width)
     found: Directory = {}
@@ -130,14 +130,14 @@ def directory_in(
 
 
 def _packed(directory: Mapping[int, Entry], offset: int) -> bytes:
-    """A directory that is to lie at an offset, its larger values behind it."""
+    """The bytes of a directory to be written at an offset, followed by its larger values."""
     end = offset + 2 + 12 * len(directory) + 4
     table, behind = len(directory).to_bytes(2, "little"), b""
     for tag, entry in sorted(directory.items()):
         field = entry.data.ljust(4, b"\0")
         if len(entry.data) > 4:
             field = (end + len(behind)).to_bytes(4, "little")
-            behind += entry.data + b"\0" * (len(entry.data) % 2)  # values begin at even places
+            behind += entry.data + b"\0" * (len(entry.data) % 2)  # values begin at even offsets
         table += tag.to_bytes(2, "little") + entry.kind.to_bytes(2, "little")
         table += entry.count.to_bytes(4, "little") + field
     return table + bytes(4) + behind
@@ -146,8 +146,13 @@ def _packed(directory: Mapping[int, Entry], offset: int) -> bytes:
 def block(
     entries: Mapping[int, Entry], below: Mapping[int, Mapping[int, Entry]] | None = None
 ) -> bytes:
-    """A TIFF file without pixels, as EXIF is one."""
-    file = BytesIO(b"II*\0\x08\0\0\0" + bytes(6))  # whose directory is empty
+    """A TIFF file without pixels, which is what an EXIF block is.
+
+    Args:
+        entries: those of its directory.
+        below: sub-directories, each by the tag that points to it.
+    """
+    file = BytesIO(b"II*\0\x08\0\0\0" + bytes(6))  # with an empty directory
     with_entries(file, entries, below or {})
     return file.getvalue()
 
@@ -155,7 +160,7 @@ def block(
 def in_block(
     data: bytes,
 ) -> tuple[Callable[[int, int], bytes], int, Order] | None:
-    """A reader of such a block, the offset of its directory, and its byte order."""
+    """The first arguments of `directory_in` for such a block; None if it is not one."""
     orders: dict[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
     order = orders.get(data[:4])
     if order is None:
@@ -166,13 +171,14 @@ def in_block(
 def with_entries(
     file: BytesIO, entries: Mapping[int, Entry], below: Mapping[int, Mapping[int, Entry]]
 ) -> None:
-    """Gives the first directory of a TIFF file in memory, of our order of bytes, more entries.
+    """Add entries to the first directory of a little-endian TIFF file in memory.
 
-    It is written anew behind all else, where there is room for it, and its sub-directories with it.
+    The directory and its sub-directories are written again at the end, where there is room.
 
     Args:
-        entries: they take the place of those of the same tag.
-        below: by the tag that points to each.
+        file: the file.
+        entries: those to add; they replace existing ones with the same tag.
+        below: sub-directories, each by the tag that points to it.
     """
 
     def read(offset: int, size: int) -> bytes:
@@ -192,5 +198,5 @@ def with_entries(
 
 
 def integer(data: bytes, order: Order) -> int:
-    """Of any number of bytes."""
+    """The unsigned integer in any number of bytes."""
     return int.from_bytes(data, "little" if order == "<" else "big")

@@ -1,9 +1,10 @@
 """TIFF files of any depth and layout: tifffile reads the header, and the pixels are unpacked here.
 
-A page is a grid of strips or tiles, each compressed by itself. Deflate is Python's own; for LZW
-and its like a strip is wrapped as a small TIFF of grey bytes, which libtiff decodes within Pillow.
-So depths and layouts that Pillow has no mode for come through at full depth, and no strip unpacks
-to more than its place in the page. Palettes, bits, faxes and JPEG are left to Pillow altogether.
+A page is a grid of strips or tiles, each compressed by itself. Python decompresses Deflate; for
+LZW and similar methods, a strip is wrapped as a small TIFF of grey bytes, which libtiff decodes
+within Pillow. So depths and layouts that Pillow has no mode for are read at full depth, and no
+strip unpacks to more than its place in the page. Palettes, single bits, fax compression and JPEG
+are left to Pillow.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _SUBFILE, _REDUCED, _MASK = 254, 1, 4
 _BYTE = 1
 _LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
-_MOST_COPIES = 50  # smaller copies and masks of a page
-_MOST_PAGES = 100_000  # a chain of more is a trap, and following it takes minutes
+_MOST_COPIES = 50  # pages after a page that are searched for its mask
+_MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
 
 
 def is_tiff(head: bytes) -> bool:
@@ -76,7 +77,7 @@ def is_tiff(head: bytes) -> bool:
 
 
 def page_count(path: Path) -> int:
-    """The number of pages, counted along their chain; one that bites its own tail is refused."""
+    """The number of pages, counted along their chain; raises if the chain is a loop."""
     with BoundedFile(path) as file:
         seen: set[int] = set()
         for offset in _pages(file):
@@ -89,7 +90,7 @@ def page_count(path: Path) -> int:
 
 
 def whole_pages(path: Path) -> int:
-    """How many pages are pictures of their own, and no smaller copies of another, nor masks."""
+    """How many pages are pictures of their own, not smaller copies of another or masks."""
     with BoundedFile(path) as file:
         read = partial(_bytes_at, file)
         order, big = _layout(file)
@@ -101,7 +102,7 @@ def whole_pages(path: Path) -> int:
 
 
 def page_tags(path: Path, page: int, wanted: Iterable[int]) -> Directory:
-    """Some of the tags of an existing page, as they are stored."""
+    """The wanted tags of an existing page."""
     with BoundedFile(path) as file:
         offset, order, big = _page(file, page)
         return directory_in(partial(_bytes_at, file), offset, order, wanted, big=big)
@@ -132,9 +133,9 @@ def page_metadata(path: Path, page: int) -> Metadata:
 
 
 def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
-    """Where a page that there is has something to say, (H, W), if a mask of its own says so.
+    """True where an existing page has data, (H, W), by its mask page; None if it has none.
 
-    GDAL writes such a one behind a page that has no value for no data, as of orthophotos in JPEG.
+    GDAL writes a mask page after a page without a nodata value, such as an orthophoto in JPEG.
     """
     import tifffile
 
@@ -155,18 +156,18 @@ def page_mask(path: Path, page: int, name: str) -> np.ndarray | None:
 
 
 def _page(file: BinaryIO, page: int) -> tuple[int, Order, bool]:
-    """Where the directory of a page lies, and the layout of the file."""
+    """The offset of the directory of a page, the byte order, and whether it is BigTIFF."""
     return next(islice(_pages(file), page, None)), *_layout(file)
 
 
 def _layout(file: BinaryIO) -> tuple[Order, bool]:
-    """The order of the bytes, and whether it is BigTIFF."""
+    """The byte order, and whether it is BigTIFF."""
     head = _bytes_at(file, 0, 4)
     return "<" if head[:2] == b"II" else ">", head[2:] in (b"+\0", b"\0+")
 
 
 def _pages(file: BinaryIO) -> Iterator[int]:
-    """Where the directories of the pages lie, along a chain that may have no end."""
+    """The offsets of the directories of the pages, along a chain that may be endless."""
     order, big = _layout(file)
     pointer, entry, count = (8, 20, 8) if big else (4, 12, 2)
     offset = integer(_bytes_at(file, pointer, pointer), order)
@@ -177,7 +178,7 @@ def _pages(file: BinaryIO) -> Iterator[int]:
 
 
 def read_page(path: Path, page: int, name: str) -> Picture | None:
-    """One page as a picture, or None where its colours or compression are for Pillow to decode."""
+    """One page as a picture; None if Pillow must decode it, for its colours or compression."""
     import tifffile
 
     with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
@@ -199,7 +200,7 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
 
 
 def _number(text: object) -> float | None:
-    """The value that stands for no data, which GDAL writes as text."""
+    """The nodata value, which GDAL writes as text; None if it is not a number."""
     try:
         return float(str(text)) if text is not None else None
     except ValueError:
@@ -213,7 +214,7 @@ def write_tiff(
     metadata: Metadata,
     xmp: bytes | None,
 ) -> None:
-    """An array of shape (H, W) or (H, W, C), C = 2 or 4 with alpha, as an uncompressed TIFF."""
+    """Write an array (H, W) or (H, W, C), with alpha if C is 2 or 4, as an uncompressed TIFF."""
     import tifffile
 
     channels = 1 if array.ndim == 2 else array.shape[2]
@@ -231,12 +232,12 @@ def write_tiff(
     entries, below = entries_for(metadata.exif, array.shape[:2])
     entries |= {} if metadata.geo is None else metadata.geo.entries(array.dtype)
     entries |= {} if xmp is None else {_XMP: Entry(_BYTE, xmp)}
-    if len(entries) > 1 and file.tell() < _LARGEST_PLAIN:  # else it is a BigTIFF, which has none
+    if len(entries) > 1 and file.tell() < _LARGEST_PLAIN:  # larger is BigTIFF: entries are left out
         with_entries(file, entries, below)
 
 
 def write_pages(file: BinaryIO, pages: Sequence[tuple[str, np.ndarray]]) -> None:
-    """Planes (H, W) of one depth, each a page with its name as its description."""
+    """Write planes (H, W) of one depth, each as a page with its name as the description."""
     import tifffile
 
     with tifffile.TiffWriter(file) as writer:
@@ -264,7 +265,7 @@ def _is_ours(sheet: TiffPage) -> bool:
 
 
 def _check_numbers(sheet: TiffPage, name: str) -> None:
-    """A damaged tag can hold text or a list where a number belongs."""
+    """Raise if a damaged tag holds text or a list instead of a number."""
     names = ["imagewidth", "imagelength", "imagedepth", "samplesperpixel", "bitspersample"]
     names += ["rowsperstrip"] if not sheet.is_tiled else ["tilewidth", "tilelength"]
     for each in [*names, "planarconfig", "predictor", "fillorder", "compression", "photometric"]:
@@ -275,13 +276,13 @@ def _check_numbers(sheet: TiffPage, name: str) -> None:
 
 def _check_layout(sheet: TiffPage, name: str) -> None:
     if sheet.dtype is None or sheet.dtype.kind not in "uif":
-        raise InputError(f"{name}: its samples are of a type that no image has")
+        raise InputError(f"{name}: its samples are of a type that images cannot have")
     if sheet.dtype.itemsize * 8 != sheet.bitspersample:
         raise InputError(f"{name} is damaged: {sheet.bitspersample} bits for {sheet.dtype} samples")
     channels = sheet.samplesperpixel
     if channels > 4 and sheet.imagedepth == 1:
         raise InputError(
-            f"{name} has {channels} bands, and a picture one or three; choose them first: "
+            f"{name} has {channels} bands, but a picture has one or three; choose them first: "
             "gdal_translate -b 3 -b 2 -b 1 IN.tif OUT.tif"
         )
     if channels > 4 or (sheet.photometric == _CMYK and channels != 4) or sheet.imagedepth > 1:
@@ -296,13 +297,13 @@ def _check_layout(sheet: TiffPage, name: str) -> None:
 
 
 def _sample_type(sheet: TiffPage) -> np.dtype:
-    """In the byte order of this machine; `_check_layout` lets no page through without."""
+    """The type of samples, in native byte order; `_check_layout` makes sure that there is one."""
     assert sheet.dtype is not None
     return sheet.dtype
 
 
 def _bytes_needed(sheet: TiffPage) -> int:
-    """For the page, a strip of it packed and unpacked, and the page as float32."""
+    """Bytes of memory for the page, a strip of it packed and unpacked, and the page as float32."""
     samples = sheet.imagewidth * sheet.imagelength * sheet.samplesperpixel
     return samples * (3 * _sample_type(sheet).itemsize + 4)
 
@@ -322,7 +323,7 @@ def _unpack(sheet: TiffPage, name: str) -> np.ndarray:
         _places(sheet, grid), sheet.dataoffsets, sheet.databytecounts, strict=False
     ):
         if not size:
-            continue  # a sparse file leaves out the strips that are all zero
+            continue  # a sparse file leaves out strips of zeros
         room = shape[0] * shape[1] * shape[2] * kind.itemsize
         size = room if sheet.compression in _UNCOMPRESSED else min(size, file.size)
         packed = _bytes_at(file, offset, size)
@@ -340,7 +341,7 @@ def _size(sheet: TiffPage) -> tuple[int, int]:
 
 
 def _bits(sheet: TiffPage, name: str) -> np.ndarray | None:
-    """The bits of a page of one bit a pixel, True where it is set."""
+    """A page of one bit a pixel, True where it is set; None if its compression is not supported."""
     if sheet.compression not in _UNCOMPRESSED | _DEFLATE:
         return None
     file = sheet.parent.filehandle
@@ -362,7 +363,7 @@ def _bits(sheet: TiffPage, name: str) -> np.ndarray | None:
 
 
 def _grid(sheet: TiffPage) -> tuple[int, int, int]:
-    """How many strips or tiles there should be: one plane after the other, down, across."""
+    """How many strips or tiles there should be: planes, rows of them, columns of them."""
     rows, columns = _piece(sheet)
     planes = sheet.samplesperpixel if sheet.planarconfig == 2 else 1
     return planes, ceil(sheet.imagelength / rows), ceil(sheet.imagewidth / columns)
@@ -378,13 +379,13 @@ def _piece(sheet: TiffPage) -> tuple[int, int]:
 def _places(
     sheet: TiffPage, grid: tuple[int, int, int]
 ) -> Iterator[tuple[int, int, slice, tuple[int, int, int]]]:
-    """Where each strip or tile lies, in the order of the file: top, left, channels, its shape."""
+    """Top, left, channels and shape of each strip or tile, in the order of the file."""
     rows, columns = _piece(sheet)
     depth = sheet.samplesperpixel // grid[0]
     for plane, down, across in np.ndindex(*grid):
         planes = slice(plane, plane + 1) if grid[0] > 1 else slice(None)
         top, left = down * rows, across * columns
-        # A tile is stored whole; the last strip has only the rows that are left.
+        # Tiles are stored whole; the last strip has only the remaining rows.
         tall = rows if sheet.is_tiled else min(rows, sheet.imagelength - top)
         yield top, left, planes, (tall, columns, depth)
 
@@ -399,7 +400,7 @@ def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], roo
 
 
 def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> bytes:
-    """A little TIFF file around one strip, to which its samples are grey pixels of one byte."""
+    """A small TIFF file around one strip, with each byte of its samples as a grey pixel."""
     tall, columns, depth = shape
     fields = {
         256: columns * depth * _sample_type(sheet).itemsize,
@@ -408,7 +409,7 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
         259: int(sheet.compression),
         262: _BLACK_IS_ZERO,
         _FILL_ORDER: int(sheet.fillorder),
-        273: 14 + 2 + 10 * 12 + 4,  # behind the header and this table
+        273: 14 + 2 + 10 * 12 + 4,  # offset of the strip: after the header and this table
         277: 1,
         278: tall,
         279: len(packed),
@@ -417,12 +418,12 @@ def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> 
 
 
 def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:
-    """The strip's samples, of its shape, with differences between neighbours summed up again."""
+    """The samples of a strip, in its shape, with differences between neighbours summed up."""
     tall, columns, depth = shape
     kind = _sample_type(sheet)
     size = kind.itemsize
     data = data[: tall * columns * depth * size]
-    if sheet.predictor == 3:  # bytes of equal weight together, the heaviest first
+    if sheet.predictor == 3:  # floating point: all highest bytes of a row first, then the next
         lines = np.cumsum(data.reshape(tall, -1, depth), axis=1, dtype=np.uint8)
         lines = lines.reshape(tall, size, columns * depth).swapaxes(1, 2)
         return np.ascontiguousarray(lines).view(f">f{size}").reshape(shape)
@@ -435,14 +436,14 @@ def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, in
 
 
 def _with_true_alpha(array: np.ndarray, sheet: TiffPage, name: str) -> np.ndarray:
-    """Unspecified extra channels are dropped, and said; colours are divided by their alpha."""
+    """Drop unspecified extra channels, with a warning; divide premultiplied colours by alpha."""
     channels = array.shape[2]
     if channels not in (2, 4) or sheet.photometric == _CMYK or not sheet.extrasamples:
         return array
     if sheet.extrasamples[0] == _UNSPECIFIED:
-        taken = "the first three take" if channels == 4 else "the first takes"
+        taken = "the first three are" if channels == 4 else "the first is"
         word = (
-            f"{name}: of its {channels} bands only {taken} part; gdal_translate -b chooses others"
+            f"{name}: of its {channels} bands only {taken} used; gdal_translate -b selects others"
         )
         warnings.warn(word, DdfmWarning, stacklevel=2)
         return array[:, :, : channels - 1]
@@ -460,7 +461,10 @@ def _divide_by_alpha(array: np.ndarray) -> np.ndarray:
 
 
 def _as_light(array: np.ndarray, sheet: TiffPage) -> np.ndarray:
-    """Larger is brighter: inks to RGB, and white-is-zero turned round, where there is a white."""
+    """Make larger values brighter: CMYK to RGB, and white-is-zero inverted.
+
+    Only for unsigned integers; the other types have no white.
+    """
     if array.dtype.kind != "u":
         return array
     if sheet.photometric == _CMYK:

@@ -1,8 +1,8 @@
-"""How the picture of a sensor must be turned to stand as its rendering does.
+"""Finds by how much the sensor's values must be turned to match their rendering.
 
-Those who turn a portrait upright turn the rendering that they see, and the values of the sensor
-stay on their side. Colours of a rendering follow the temperatures, whatever the palette: where both
-lie on each other, the mean colour at a temperature says most of the colour at each pixel.
+When users turn a portrait upright, the program turns the rendering, but not the sensor's values.
+Whatever the palette, the colours of a rendering depend on temperature: if both have the same
+orientation, the mean colour at a temperature predicts the colour of each pixel well.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ddfm.imaging.renderings import explained_by
 
 __all__ = ["quarter_turns"]
 
-BINS = 24  # of temperatures
-CLEARLY = 0.2  # of the variance of colours: by how much another turn must explain more
+BINS = 24  # bins of temperature
+CLEARLY = 0.2  # how much more of the colours' variance must be explained upside down, to turn
 
 
 def quarter_turns(values: np.ndarray, rendering: Image.Image) -> int:
-    """How many quarter turns, against the clock, bring values (H, W) to lie as the rendering.
+    """How many anticlockwise quarter turns bring values (H, W) into the rendering's orientation.
 
-    Where both are landscapes, or both portraits, they lie on each other or are upside down; the
-    latter is to be seen clearly.
+    If both are landscapes or both portraits, they are assumed to match, unless turning the values
+    upside down explains clearly more of the colours.
     """
     (tall, wide), (broad, high) = values.shape, rendering.size
     if (tall - wide) * (high - broad) < 0:
@@ -32,7 +32,7 @@ def quarter_turns(values: np.ndarray, rendering: Image.Image) -> int:
 
 
 def _explained(values: np.ndarray, rendering: Image.Image) -> float:
-    """The share of the variance of colours that temperatures explain."""
+    """The share of the variance of the rendering's colours that the values explain."""
     size = values.shape[1], values.shape[0]
     colors = np.asarray(rendering.convert("RGB").resize(size, Image.Resampling.BOX), np.float64)
     colors = colors.reshape(-1, 3) - colors.mean(axis=(0, 1))

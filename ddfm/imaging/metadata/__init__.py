@@ -1,8 +1,9 @@
-"""The metadata that a result takes over from a picture: EXIF, XMP, and its place on earth.
+"""The metadata that a result takes over from a picture: EXIF, XMP and geographic position.
 
-Each source has its own, read with it; the result of a fusion gets those of one of them. They are
-made true as they are read (`exif`, `xmp`) and kept true as the grid of pixels changes (`geo`). What
-cannot be read is left out, and said; no picture is refused for it.
+Each source is read with its metadata; the result of a fusion gets those of one source. Entries that
+would not be true of the result are dropped on reading (`exif`, `xmp`), and positions are updated
+when the pixel grid changes (`geo`). Metadata that cannot be read are left out, with a warning, and
+the picture is read all the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 def _nothing() -> None:
-    """Where there is no such thing."""
+    """A reader that finds nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,10 @@ class Metadata:
     """The metadata of a picture that its result takes over.
 
     Attributes:
-        xmp: a packet of the properties that are taken over.
-        lost: what does not, and why, a line each.
+        exif: the EXIF entries that are taken over.
+        xmp: a packet with the properties that are taken over.
+        geo: the geographic position.
+        lost: a line for each part that is not taken over, with the reason.
     """
 
     exif: Exif = field(default_factory=Exif)
@@ -41,22 +44,22 @@ class Metadata:
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """Names of those parts that may identify a person or a place."""
-        said = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
-        said += ["coordinates"] if self.geo and self.geo.is_placed else []
-        return tuple(dict.fromkeys(said))
+        """Names of the entries that may identify a person or a place."""
+        names = self.exif.personal + (packets.personal(self.xmp) if self.xmp else [])
+        names += ["coordinates"] if self.geo and self.geo.is_placed else []
+        return tuple(dict.fromkeys(names))
 
     def cropped(self, top: int, left: int) -> Metadata:
-        """For the part of the picture that begins there."""
+        """The metadata of the part of the picture that begins at row `top`, column `left`."""
         return self if self.geo is None else replace(self, geo=self.geo.cropped(top, left))
 
     def resized(self, of: tuple[int, int], to: tuple[int, int]) -> Metadata:
-        """For the same field, border to border, of another height and width."""
+        """The metadata of the same field, border to border, at another height and width."""
         geo = None if self.geo is None else self.geo.resized(of, to)
         return replace(self, exif=self.exif.resampled(), geo=geo)
 
     def laid_on(self, other: Metadata) -> Metadata:
-        """For the picture as it was resampled onto the grid of another one."""
+        """The metadata of the picture when it is resampled onto the grid of another one."""
         word = "its coordinates are left out, since it was moved onto a grid that has none"
         lost = (word,) if self.geo and self.geo.is_placed and not other.geo else ()
         return replace(self, exif=self.exif.resampled(), geo=other.geo, lost=self.lost + lost)
@@ -66,7 +69,7 @@ NOTHING = Metadata()
 
 
 def kept_word(kept: Iterable[str]) -> str:
-    """A line about metadata that may identify persons and places."""
+    """A line that names the metadata in a result that may identify a person or a place."""
     return f"kept from the sources: {', '.join(kept)}; strip=True (--strip) leaves it out"
 
 
@@ -75,7 +78,7 @@ def gathered(
     xmp: Callable[[], bytes | None] = _nothing,
     geo: Callable[[], Geo | None] = _nothing,
 ) -> Metadata:
-    """The metadata that these readers find; if one of them fails, the others still count."""
+    """The metadata that these readers find; if one of them fails, the others are still used."""
     lost: list[str] = []
     found = (_tried(exif, "EXIF", lost), _tried(xmp, "XMP", lost), _tried(geo, "coordinates", lost))
     return Metadata(found[0] or Exif(), found[1], found[2], tuple(lost))
@@ -86,6 +89,6 @@ def _tried(find: Callable[[], T], kind: str, lost: list[str]) -> T | None:
         return find()
     except InputError as error:
         lost.append(f"{error}, and left out")
-    except Exception:  # decoders of damaged files raise anything, and the picture may be sound
+    except Exception:  # decoders may raise anything on damaged files; the picture may be intact
         lost.append(f"its {kind} is damaged, and left out")
     return None

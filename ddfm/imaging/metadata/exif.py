@@ -1,9 +1,9 @@
 """EXIF: the entries that a result takes over from a picture, and how they are written.
 
-What is about the scene, the camera and the moment is kept, value for value. What is about the file
-stays behind, since it would not be true of the result: previews, sizes and places in pixels, and
-the notes of the maker, whose inner pointers are right in their own file only. Pictures come upright
-into the house, so the orientation is 1 from there on.
+Entries about the scene, the camera and the time are kept unchanged. Entries about the file are
+dropped, since they would not be true of the result: previews, sizes and positions in pixels, and
+maker notes, whose internal offsets are valid only in their own file. Pictures are turned upright
+when they are read, so the orientation is always 1.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ddfm.storage.ours import MARK
 
 __all__ = ["Exif", "entries_for", "exif_block", "exif_in", "read_exif"]
 
-MOST = 1 << 22  # bytes of a block that is looked at
-LARGEST = 60_000  # bytes of a block that is written: a JPEG has no room for more
+MOST = 1 << 22  # most bytes of a block that is read
+LARGEST = 60_000  # most bytes of the values that are kept: a JPEG has no room for more
 
-PHOTO, GPS = 34665, 34853  # the tags that point to the directories of these
+PHOTO, GPS = 34665, 34853  # tags that point to the directories of the photograph and of GPS
 ORIENTATION, SOFTWARE, VERSION, WIDTH, HEIGHT = 274, 305, 36864, 40962, 40963
 # Title, maker, model, resolution and its unit, time, artist, host, rating, Windows' own, copyright.
 _IMAGE_TAGS = frozenset(
     (*(270, 271, 272, 282, 283, 296, 306, 315, 316, 18246, 18249), *range(40091, 40096), 33432)
 )
-# Without how it was compressed, notes of the maker, places in pixels, sizes and files beside it.
+# Without compression, maker notes, positions in pixels, sizes, and files that belong to it.
 _PHOTO_TAGS = frozenset(
     {
         *(33434, 33437, 34850, 34852, 34855, 34856, *range(34864, 34870)),  # exposure
@@ -49,8 +49,8 @@ _PHOTO_TAGS = frozenset(
         *(42016, *range(42032, 42038), 42080, 42240),  # owner, serial numbers, lens
     }
 )
-_SIDES = ((282, 283), (41486, 41487))  # pixels to the inch, across and down
-_OF_SENSOR = (41486, 41487, 41488)
+_SIDES = ((282, 283), (41486, 41487))  # resolution across and down: of the picture, of the sensor
+_OF_SENSOR = (41486, 41487, 41488)  # resolution of the sensor and its unit
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
 _OF_PERSONS = {
@@ -71,7 +71,7 @@ class Exif:
     Attributes:
         image: title, camera, time, copyright.
         photo: exposure, lens, comments.
-        gps: where.
+        gps: position.
     """
 
     image: Directory = field(default_factory=dict)
@@ -82,14 +82,14 @@ class Exif:
         return bool(self.image or self.photo or self.gps)
 
     def resampled(self) -> Exif:
-        """The same for other pixels than those of the sensor, whose distances it leaves out."""
+        """The entries for a resampled picture: without the resolution of the sensor."""
         return replace(self, photo={k: v for k, v in self.photo.items() if k not in _OF_SENSOR})
 
     @property
     def personal(self) -> list[str]:
-        """Those entries that may identify a person or a place."""
-        said = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
-        names = [name for tag, name in _OF_PERSONS.items() if tag in said]
+        """Names of the entries that may identify a person or a place."""
+        tags = {tag for tag, entry in (self.image | self.photo).items() if entry.data.strip(b"\0 ")}
+        names = [name for tag, name in _OF_PERSONS.items() if tag in tags]
         return (["GPS position"] if set(self.gps) - {0} else []) + names
 
 
@@ -97,7 +97,7 @@ def exif_in(data: bytes, orientation: int = 1) -> Exif:
     """The entries of an EXIF block that are taken over.
 
     Args:
-        orientation: by which the picture was turned.
+        orientation: the orientation by which the picture was turned upright.
     """
     data = data.removeprefix(b"Exif\0\0")
     if len(data) > MOST:
@@ -116,7 +116,7 @@ def read_exif(
     *,
     big: bool = False,
 ) -> Exif:
-    """The same, of the directory of a TIFF page or of an EXIF block; see `directory_in`."""
+    """The same from the directory of a TIFF page or an EXIF block; arguments as `directory_in`."""
     wanted = _IMAGE_TAGS | _PHOTO_TAGS | {PHOTO, GPS}
     first = directory_in(read, offset, order, wanted, big=big)
 
@@ -125,9 +125,9 @@ def read_exif(
         return directory_in(read, int(numbers[0]), order, wanted, big=big) if numbers else {}
 
     image = {tag: entry for tag, entry in first.items() if tag in _IMAGE_TAGS}
-    if 296 not in image or image[296].numbers == (1,):  # a resolution without a unit says nothing
+    if 296 not in image or image[296].numbers == (1,):  # a resolution without a unit is no use
         image = {tag: entry for tag, entry in image.items() if tag not in (282, 283, 296)}
-    # Some cameras put into the first directory what belongs to the other.
+    # Some cameras put entries into the first directory that belong to the photograph's.
     photo = {tag: entry for tag, entry in first.items() if tag in _PHOTO_TAGS}
     photo |= below(PHOTO, _PHOTO_TAGS)
     if orientation in _ON_ITS_SIDE:
@@ -140,12 +140,12 @@ def read_exif(
 
 
 def exif_block(exif: Exif, size: tuple[int, int]) -> bytes:
-    """A block for a picture of this height and width, that begins with the order of its bytes."""
+    """An EXIF block for a picture of this height and width, without the prefix "Exif"."""
     return block(*entries_for(exif, size))
 
 
 def entries_for(exif: Exif, size: tuple[int, int]) -> tuple[Directory, dict[int, Directory]]:
-    """The entries of the first directory for a picture of this size, and those below."""
+    """The entries of the first directory for a picture of this size, and its sub-directories."""
     image = dict(exif.image)
     photo = dict(exif.photo)
     image[SOFTWARE] = Entry.of_text(MARK)
@@ -157,6 +157,6 @@ def entries_for(exif: Exif, size: tuple[int, int]) -> tuple[Directory, dict[int,
 
 
 def _turned(directory: Directory) -> Directory:
-    """The entries with rows and columns exchanged, for a picture that lay on its side."""
+    """The entries with resolutions across and down exchanged, for a picture stored on its side."""
     other = {tag: back for pair in _SIDES for tag, back in (pair, pair[::-1])}
     return {other.get(tag, tag): entry for tag, entry in directory.items()}

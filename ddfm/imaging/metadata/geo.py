@@ -1,8 +1,8 @@
-"""Where on earth a picture lies: the tags of GeoTIFF, and how they follow the grid of the pixels.
+"""The geographic position of a picture: the tags of GeoTIFF, updated when the pixel grid changes.
 
-The tags say where points of the raster lie in a coordinate system, by a scale and one point, by a
-matrix, or by several points (OGC GeoTIFF 1.1, section 7). When the grid changes, by a crop, another
-size or a turn, they are made those of the new grid, so that every pixel stays where it was.
+The tags map points of the raster to a coordinate system, by a scale and one point, by a matrix, or
+by several points (OGC GeoTIFF 1.1, section 7). When the picture is cropped, resized or turned, they
+are converted to the new grid, so that every pixel keeps its coordinates.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Size = tuple[int, int]  # height, width
 
 SCALE, POINTS, MATRIX, KEYS, NODATA = 33550, 33922, 34264, 34735, 42113
 GEO_TAGS = frozenset((SCALE, POINTS, MATRIX, KEYS, 34736, 34737, NODATA))
-FARTHEST = 1e12  # of any coordinate, in whatever unit
-_RASTER_TYPE, _IS_POINT = 1025, 2  # a key, and its value where pixels are points and no areas
+FARTHEST = 1e12  # largest coordinate that is believed, in any unit
+_RASTER_TYPE, _IS_POINT = 1025, 2  # a key, and its value if pixels are points, not areas
 
 
 @dataclass(frozen=True, eq=False)
 class Geo:
-    """The coordinate system of a picture, the place of its grid there, and its value of no data.
+    """The coordinate system of a picture, the place of its grid there, and its nodata value.
 
     Attributes:
-        system: the keys, as they are stored.
-        points: (N, 6): x, y, z of the raster, X, Y, Z of the coordinate system.
-        matrix: (4, 4), from the raster to the coordinate system; None where points say it.
-        nodata: the value that stands for none, as text.
+        system: the keys of the coordinate system, as stored.
+        points: (N, 6): x, y, z in the raster, then X, Y, Z in the coordinate system.
+        matrix: (4, 4), from the raster to the coordinate system; None if only points are given.
+        nodata: the value that marks pixels without data, as text.
     """
 
     system: Directory
@@ -47,10 +47,10 @@ class Geo:
         return self.matrix is not None or len(self.points) > 0
 
     def on_grid(self, change: np.ndarray) -> Geo:
-        """The same for a grid whose points are at change @ (x, y, 1) of this one's.
+        """The same on another grid, where point (x, y) of this one is at change @ (x, y, 1).
 
         Args:
-            change: (3, 3), of corners of pixels.
+            change: (3, 3), for coordinates that count from the corners of pixels.
         """
         if self._counts_centres:
             half = _shift(0.5, 0.5)
@@ -65,34 +65,37 @@ class Geo:
         return replace(self, points=points, matrix=matrix)
 
     def cropped(self, top: int, left: int) -> Geo:
-        """For the part of the picture that begins there."""
+        """The position of the part of the picture that begins at row `top`, column `left`."""
         return self.on_grid(_shift(-left, -top))
 
     def resized(self, of: Size, to: Size) -> Geo:
-        """For the same field, border to border, in another number of pixels."""
+        """The position of the same field, border to border, at another size."""
         return self.on_grid(np.diag([to[1] / of[1], to[0] / of[0], 1.0]))
 
     def entries(self, dtype: np.dtype) -> Directory:
-        """As a TIFF file of such samples has them; scale and point where no matrix is needed."""
-        said = dict(self.system)
+        """The tags for a TIFF file with samples of this type.
+
+        A scale and a point are written where they suffice, otherwise a matrix.
+        """
+        tags = dict(self.system)
         matrix = self.matrix
         if matrix is not None:
             across, down = matrix[0, 0], -matrix[1, 1]
             plain = np.diag([across, -down, matrix[2, 2], 1.0])
             plain[:3, 3] = matrix[:3, 3]
             if across > 0 and down > 0 and np.array_equal(plain, matrix):
-                said[SCALE] = Entry.of(DOUBLE, across, down, abs(matrix[2, 2]))
-                said[POINTS] = Entry.of(DOUBLE, 0, 0, 0, *matrix[:3, 3])
+                tags[SCALE] = Entry.of(DOUBLE, across, down, abs(matrix[2, 2]))
+                tags[POINTS] = Entry.of(DOUBLE, 0, 0, 0, *matrix[:3, 3])
             else:
-                said[MATRIX] = Entry.of(DOUBLE, *matrix.ravel())
+                tags[MATRIX] = Entry.of(DOUBLE, *matrix.ravel())
         elif len(self.points):
-            said[POINTS] = Entry.of(DOUBLE, *self.points.ravel())
+            tags[POINTS] = Entry.of(DOUBLE, *self.points.ravel())
         if self.nodata is not None and self.nodata_for(dtype) is not None:
-            said[NODATA] = Entry(ASCII, self.nodata.encode("ascii", "replace") + b"\0")
-        return said
+            tags[NODATA] = Entry(ASCII, self.nodata.encode("ascii", "replace") + b"\0")
+        return tags
 
     def nodata_for(self, dtype: np.dtype) -> float | None:
-        """The value that stands for none, if there is one that samples of this type can have."""
+        """The nodata value, if there is one, and samples of this type can have it."""
         try:
             value = float(self.nodata or "")
         except ValueError:
@@ -110,7 +113,7 @@ class Geo:
 
 
 def geo_in(directory: Directory) -> Geo | None:
-    """What the tags of a page say, if they say where it lies or what is no data."""
+    """The position and nodata value from the tags of a page; None if they give neither."""
     system = {
         tag: directory[tag]
         for tag in GEO_TAGS - {SCALE, POINTS, MATRIX, NODATA}
@@ -141,9 +144,11 @@ def geo_in(directory: Directory) -> Geo | None:
 
 
 def turned(size: Size, orientation: int) -> np.ndarray:
-    """How corners move, (3, 3), where an orientation turns a picture that is stored so tall, wide.
+    """The change of grid, (3, 3) as for `Geo.on_grid`, when a picture is turned upright.
 
-    The steps are those of `ddfm.imaging.picture.orient`.
+    Args:
+        size: height and width as stored.
+        orientation: of EXIF or TIFF; the steps are those of `ddfm.imaging.picture.orient`.
     """
     height, width = (size[1], size[0]) if orientation in (5, 6, 7, 8) else size
     steps = {

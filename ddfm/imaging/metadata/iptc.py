@@ -1,7 +1,7 @@
-"""IPTC's older records (IIM 4.2, in JPEG and TIFF), as the properties of XMP that say the same.
+"""Converts IPTC's older records (IIM 4.2, in JPEG and TIFF) to the equivalent XMP properties.
 
-Which one says what is IPTC's own mapping (Photo Metadata Standard 2023.2). All formats that a
-result is written in have a place for XMP; only some have one for IIM.
+The mapping is IPTC's own (Photo Metadata Standard 2023.2). All formats in which metadata are
+written have a place for XMP; only some have one for IIM.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 __all__ = ["Property", "properties_of"]
 
-MOST = 1 << 16  # bytes of a block that is looked at
-_MARK, _APPLICATION = 0x1C, 2  # of a data set; the record that is about the picture
+MOST = 1 << 16  # most bytes of a block that are read
+_MARK, _APPLICATION = 0x1C, 2  # first byte of a data set; number of the record about the picture
 _UTF8 = b"\x1b%G"
-_CODED = (1, 90)
+_CODED = (1, 90)  # record and number of the data set that tells the character encoding
 
 _DC, _DC_PREFIX = "http://purl.org/dc/elements/1.1/", "dc"
 _PS, _PS_PREFIX = "http://ns.adobe.com/photoshop/1.0/", "photoshop"
@@ -43,7 +43,15 @@ _DATE = 55
 
 @dataclass(frozen=True)
 class Property:
-    """A property of XMP: its namespace and usual prefix, its name, the kind of list, and texts."""
+    """An XMP property.
+
+    Attributes:
+        space: its namespace.
+        prefix: the usual prefix of the namespace.
+        name: its name.
+        kind: the kind of list that its values form: Alt, Bag, Seq, or empty for a single value.
+        texts: its values.
+    """
 
     space: str
     prefix: str
@@ -53,22 +61,22 @@ class Property:
 
 
 def properties_of(block: bytes) -> list[Property]:
-    """What a block says, as far as it is sound; in the order of its numbers."""
+    """The properties in a block, up to any damage, in the order of their IIM numbers."""
     found = _data_sets(block)
     utf8 = found.get(_CODED, [b""])[0] == _UTF8
-    said = []
+    result = []
     for number, (space, prefix, name, kind) in _CALLED.items():
         texts = [_text(value, utf8) for value in found.get((_APPLICATION, number), [])]
         texts = [text for text in texts if text]
         if number == _DATE:
             texts = [f"{t[:4]}-{t[4:6]}-{t[6:]}" for t in texts if len(t) == 8 and t.isdigit()]
         if texts:
-            said.append(Property(space, prefix, name, kind, tuple(texts if kind else texts[:1])))
-    return said
+            result.append(Property(space, prefix, name, kind, tuple(texts if kind else texts[:1])))
+    return result
 
 
 def _data_sets(block: bytes) -> dict[tuple[int, int], list[bytes]]:
-    """By record and number. What comes behind damage is left out."""
+    """The data sets of a block by record and number, up to the first damaged one."""
     found: dict[tuple[int, int], list[bytes]] = {}
     place = 0
     block = block[:MOST]
@@ -83,7 +91,7 @@ def _data_sets(block: bytes) -> dict[tuple[int, int], list[bytes]]:
 
 
 def _text(value: bytes, utf8: bool) -> str:
-    """Without characters that XML has no place for."""
+    """The decoded text, without characters that XML does not allow."""
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""What made a picture, kept within it: version, method, weights, settings, the sources' sha256.
+"""The record of how a picture was made, stored in it: version, settings, weights and sources.
 
-It is JSON in one property of an XMP packet, the same for the same settings and sources: no time,
-no path of the machine, nothing of who made it but the names of the sources' files.
+It is JSON in one property of an XMP packet, and identical for identical settings and sources: it
+has no time, no path and nothing about the user except the names of the sources' files.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ddfm.storage.inputs import existing_file, json_object
 __all__ = ["Record", "is_record", "read_record"]
 
 FORMAT = "ddfm record 1"
-MOST = 1 << 18  # characters
+MOST = 1 << 18  # most characters of a record that is read
 _DIGITS = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What made a picture.
+    """How a picture was made.
 
     Attributes:
-        settings: all that the result depends on beside its sources: "ddfm" is the version,
-            "weights" the sha256 of the prior's, if it has any, and the others are keywords of
-            `ddfm.Fuser`.
-        sources: the name of each file, and the sha256 of its content, None of what was no file.
-        opening: what was said about how the sources are read; see `ddfm.imaging.opening`.
-        observed: what was found of each source and undone, if there was anything.
+        settings: all that the result depends on except its sources: "ddfm" is the version,
+            "weights" the sha256 of the prior's weights, if it has any, and the others are keywords
+            of `ddfm.Fuser`.
+        sources: the name of each file and the sha256 of its content; None if it was not a file.
+        opening: the options for reading the sources; see `ddfm.imaging.opening`.
+        observed: what was detected in each source, or specified, and corrected; empty if nothing.
     """
 
     settings: Mapping[str, Any]
@@ -54,17 +54,17 @@ class Record:
         opening: Mapping[str, Any],
         observed: Sequence[Mapping[str, Any]] = (),
     ) -> Record:
-        """A record that says of files and folders no more than their last names."""
+        """A record in which every path of a file or folder is reduced to its last part."""
         named = [(_basename(name), digest) for name, digest in sources]
         return cls(_basename(dict(settings)), named, opening, _basename(list(observed)))
 
     @property
     def text(self) -> str:
-        """As it is kept in the picture: its format comes first."""
+        """The JSON that is stored in the picture; it begins with the format."""
         return json.dumps(self.plain(), separators=(",", ":"), sort_keys=True, allow_nan=False)
 
     def plain(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """The record as a dict, ready for JSON."""
         sources = [{"name": name, "sha256": digest} for name, digest in self.sources]
         record = {"format": FORMAT, "settings": dict(self.settings), "sources": sources}
         record |= {"opening": dict(self.opening)} if self.opening else {}
@@ -72,7 +72,7 @@ class Record:
 
     @classmethod
     def from_text(cls, text: str, name: str) -> Record:
-        """What `text` gave; anybody may have written it."""
+        """Parse what `text` gave; checks it, since anybody may have written it."""
         where = f"{name}: its record"
         if len(text) > MOST:
             raise InputError(f"{where} is too large")
@@ -82,7 +82,7 @@ class Record:
         opening: Any = found.get("opening", {})
         observed: Any = found.get("observed", [])
         if found.get("format") != FORMAT:
-            raise InputError(f"{where} is of no kind that this version of ddfm knows")
+            raise InputError(f"{where} has a format that this version of ddfm does not know")
         sound = isinstance(settings, dict) and isinstance(opening, dict)
         if not sound or not isinstance(settings.get("ddfm"), str):
             raise InputError(f"{where} is damaged: it has no settings")
@@ -94,13 +94,13 @@ class Record:
 
 
 def is_record(text: str) -> bool:
-    """Whether a text is one of ours, by how it begins; where others may have left theirs."""
+    """Whether a text is a record of ddfm, by its beginning; other programs may have written it."""
     return text.startswith('{"format":"ddfm record ')
 
 
 @by_annotation
 def read_record(path: str | os.PathLike[str]) -> Record | None:
-    """What made a picture, if it says so; its pixels are not read."""
+    """Read the record of how a picture was made; None if it has none. Pixels are not read."""
     path = existing_file(path)
     with explained(str(path)):
         packet = packet_in(path)
@@ -121,7 +121,7 @@ def _is_source(entry: Any) -> bool:
 
 
 def _basename(value: Any) -> Any:
-    """Of a path the last name, wherever in a setting it stands."""
+    """A setting with every path in it reduced to its last part."""
     if isinstance(value, dict):
         return {key: _basename(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
-"""XMP: packets of any origin, the properties that are taken over, and a record of ours added.
+"""XMP: reads packets of any origin, keeps what a result takes over, and adds ddfm's record.
 
-A packet is XML (ISO 16684-1). One that declares entities, or anything else of a document type, is
-refused before it could be expanded, and so is one that is very large or very deep. Its properties
-are copied as they stand, by their own prefixes, which some programs look for; but what is about the
-file and not about the scene stays behind: previews, how it was edited, sizes and places in pixels.
+A packet is XML (ISO 16684-1). One with a document type or entities is refused before anything is
+expanded, and so is a very large or deeply nested one. Properties are copied unchanged, with their
+own prefixes, which some programs look for. Those about the file rather than the scene are dropped:
+previews, editing history, sizes and positions in pixels.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ddfm.storage.ours import MARK
 
 __all__ = ["kept", "packet", "personal", "record_in"]
 
-MOST = 1 << 22  # bytes of a packet that is looked at
-DEEPEST = 40
-LARGEST = 40_000  # bytes that come along: a JPEG has room for 65,502 with a record of ours
+MOST = 1 << 22  # most bytes of a packet that is read
+DEEPEST = 40  # most nested elements
+LARGEST = 40_000  # most bytes that are kept: a JPEG has room for 65,502, including the record
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-OURS = "urn:ddfm:1:"  # a name, and no address
+OURS = "urn:ddfm:1:"  # a name, not an address
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _XMLNS = "http://www.w3.org/XML/1998/namespace"
 
-# Namespaces of what is about the file: how it is developed, its versions, pictures within it and
-# faces in it by their places in pixels.
+# Namespaces of properties about the file: raw development, versions, embedded pictures, and faces
+# by their positions in pixels.
 _OF_THE_FILE = (
     OURS,
     "http://ns.adobe.com/camera-raw-settings/",
@@ -44,7 +44,7 @@ _OF_THE_FILE = (
     "http://www.metadataworkinggroup.com/schemas/regions/",
     "http://ns.microsoft.com/photo/1.2/",
 )
-_UNTRUE = {
+_UNTRUE = {  # other properties that would not be true of the result
     (_XMP, "Thumbnails"),
     (_XMP, "CreatorTool"),
     (_IPTC, "DigitalSourceType"),
@@ -61,7 +61,7 @@ _WHO = re.compile(
     re.IGNORECASE,
 )
 
-Name = tuple[str, str]  # namespace, and name within it
+Name = tuple[str, str]  # namespace and local name
 
 
 @dataclass
@@ -77,10 +77,11 @@ class _Element:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The properties of a packet: those elements and attributes that describe the picture.
+    """The properties of a packet: the elements and attributes that describe the picture.
 
     Attributes:
-        prefixes: by their namespaces.
+        properties: each as an element.
+        prefixes: the prefix of each namespace.
     """
 
     properties: list[_Element]
@@ -91,7 +92,8 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
     """A packet with the properties that are taken over; None if there are none.
 
     Args:
-        iptc: a block of IPTC's older records; what it says is added, unless the packet says it.
+        data: a packet of any origin.
+        iptc: a block of IPTC's older records; its properties are added unless the packet has them.
     """
     tree = _tree(data) if data else _Tree([], {})
     true = [
@@ -100,11 +102,11 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
         if each.name not in _UNTRUE and not each.name[0].startswith(_OF_THE_FILE)
     ]
     prefixes, there = dict(tree.prefixes), {each.name for each in true}
-    for said in properties_of(iptc) if iptc else ():
-        if (said.space, said.name) not in there:
-            true.append(_element(said))
-            if said.prefix not in prefixes.values():
-                prefixes.setdefault(said.space, said.prefix)
+    for old in properties_of(iptc) if iptc else ():
+        if (old.space, old.name) not in there:
+            true.append(_element(old))
+            if old.prefix not in prefixes.values():
+                prefixes.setdefault(old.space, old.prefix)
     written = _written(true, prefixes) if true else None
     if written is not None and len(written) > LARGEST:
         raise InputError("its XMP is too large")
@@ -112,41 +114,41 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
 
 
 def packet(source: bytes | None, record: str | None) -> bytes:
-    """A packet with the properties taken over, and with the record of what made the picture.
+    """A packet with the properties that are taken over, and the record of how the picture was made.
 
     Args:
-        source: what `kept` gave.
-        record: a text, see `ddfm.imaging.metadata.record`.
+        source: what `kept` returned.
+        record: the text of a record; see `ddfm.imaging.metadata.record`.
     """
     tree = _tree(source) if source else _Tree([], {})
     properties, prefixes = list(tree.properties), dict(tree.prefixes)
     if record is not None:
-        said = {
+        ours = {
             (_XMP, "CreatorTool", "xmp"): MARK,
-            # The word of the press for pictures that a trained model had a part in.
+            # The press's term for composites that a trained model contributed to.
             (_IPTC, "DigitalSourceType", "Iptc4xmpExt"): "http://cv.iptc.org/newscodes/"
             "digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
             (OURS, "Record", "ddfm"): record,
         }
-        for (space, name, prefix), text in said.items():
+        for (space, name, prefix), text in ours.items():
             properties.append(_Element((space, name), inside=[text]))
             if prefix not in prefixes.values():
                 prefixes.setdefault(space, prefix)
     return _written(properties, prefixes)
 
 
-def _element(said: Property) -> _Element:
-    name = (said.space, said.name)
-    if not said.kind:
-        return _Element(name, inside=[said.texts[0]])
-    language = {(_XMLNS, "lang"): "x-default"} if said.kind == "Alt" else {}
-    items = [_Element((RDF, "li"), language, [text]) for text in said.texts]
-    some: list[_Element | str] = [*items[:1]] if said.kind == "Alt" else [*items]
-    return _Element(name, inside=[_Element((RDF, said.kind), inside=some)])
+def _element(old: Property) -> _Element:
+    name = (old.space, old.name)
+    if not old.kind:
+        return _Element(name, inside=[old.texts[0]])
+    language = {(_XMLNS, "lang"): "x-default"} if old.kind == "Alt" else {}
+    items = [_Element((RDF, "li"), language, [text]) for text in old.texts]
+    some: list[_Element | str] = [*items[:1]] if old.kind == "Alt" else [*items]
+    return _Element(name, inside=[_Element((RDF, old.kind), inside=some)])
 
 
 def record_in(data: bytes) -> str | None:
-    """The record of ours in a packet, if there is one."""
+    """The text of ddfm's record in a packet, if there is one."""
     for each in _tree(data).properties:
         if each.name == (OURS, "Record"):
             return "".join(part for part in each.inside if isinstance(part, str))
@@ -154,7 +156,7 @@ def record_in(data: bytes) -> str | None:
 
 
 def personal(data: bytes) -> list[str]:
-    """The properties of a packet that may identify a person or a place."""
+    """Names of the properties of a packet that may identify a person or a place."""
     found: dict[str, None] = {}
     for each in _tree(data).properties:
         name = each.name[1]
@@ -166,7 +168,7 @@ def personal(data: bytes) -> list[str]:
 
 
 def _tree(data: bytes) -> _Tree:
-    """The properties in a packet. Attributes of a description are short for elements in it."""
+    """The properties of a packet; those written as attributes become elements."""
     root, prefixes = _parsed(data)
     found: list[_Element] = []
     for rdf in _all(root, (RDF, "RDF")):
@@ -185,25 +187,25 @@ def _all(element: _Element, name: Name) -> list[_Element]:
 
 
 def _parsed(data: bytes) -> tuple[_Element, dict[str, str]]:
-    """The elements of a packet, and the prefixes of its namespaces."""
+    """The root of a packet's elements, and the prefixes of its namespaces."""
     if len(data) > MOST:
         raise InputError("its XMP is too large")
     top = _Element(("", ""))
     open_elements: list[_Element] = [top]
     prefixes: dict[str, str] = {}
-    parser: Any = ParserCreate("UTF-8", "\n")  # which no name can have in it
+    parser: Any = ParserCreate("UTF-8", "\n")  # the separator: no name can contain a line break
     parser.buffer_text = True
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if len(open_elements) > DEEPEST:
             raise InputError("its XMP is nested too deeply")
-        said = {_name(key): value for key, value in attributes.items()}
-        element = _Element(_name(name), said)
+        named = {_name(key): value for key, value in attributes.items()}
+        element = _Element(_name(name), named)
         open_elements[-1].inside.append(element)
         open_elements.append(element)
 
     def refuse(*_: object) -> None:
-        raise InputError("its XMP declares a type of document, which no XMP does")
+        raise InputError("its XMP declares a document type, which XMP must not")
 
     def note(prefix: str | None, space: str) -> None:
         if prefix and prefix not in prefixes.values():
@@ -230,13 +232,13 @@ def _name(text: str) -> Name:
 
 
 def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
-    """A packet with these properties, without a time in it."""
+    """A packet with these properties, and nothing that depends on the time of writing."""
     spaces = {RDF: "rdf"} | {s: p for s, p in prefixes.items() if s != RDF and p != "rdf"}
     for each in properties:
         _add_spaces(each, spaces)
     lines = "\n".join(f"  {_text_of(each, spaces)}" for each in properties)
     used = {name for each in properties for name in _spaces_in(each)} | {RDF}
-    said = "".join(
+    declared = "".join(
         f"\n  xmlns:{prefix}={quoteattr(space)}"
         for space, prefix in spaces.items()
         if space in used
@@ -244,7 +246,7 @@ def _written(properties: list[_Element], prefixes: dict[str, str]) -> bytes:
     text = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-        f"<rdf:RDF{said}>\n"
+        f"<rdf:RDF{declared}>\n"
         f' <rdf:Description rdf:about="">\n{lines}\n </rdf:Description>\n'
         '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
     )
@@ -257,7 +259,7 @@ def _spaces_in(element: _Element) -> set[str]:
 
 
 def _add_spaces(element: _Element, spaces: dict[str, str]) -> None:
-    """A prefix for each namespace that has none: it was the default one, or declared again."""
+    """Add a prefix for each namespace without one: the default one, or one declared again."""
     for space in sorted(_spaces_in(element)):
         if space not in spaces:
             number = 1
@@ -274,8 +276,8 @@ def _called(name: Name, spaces: dict[str, str]) -> str:
 
 def _text_of(element: _Element, spaces: dict[str, str]) -> str:
     name = _called(element.name, spaces)
-    said = "".join(f" {_called(k, spaces)}={quoteattr(v)}" for k, v in element.attributes.items())
+    given = "".join(f" {_called(k, spaces)}={quoteattr(v)}" for k, v in element.attributes.items())
     inside = "".join(
         escape(each) if isinstance(each, str) else _text_of(each, spaces) for each in element.inside
     )
-    return f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>"
+    return f"<{name}{given}>{inside}</{name}>" if inside else f"<{name}{given}/>"

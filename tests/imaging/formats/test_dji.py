@@ -1,4 +1,4 @@
-"""R-JPEG of DJI: raw values, and not their rendering."""
+"""DJI's R-JPEG: the raw values are read, not their rendering."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ddfm.imaging.opening import Opening
 
 
 def dji_jpeg(counts: np.ndarray, size: tuple[int, int], make: str = "DJI", segment=500) -> bytes:
-    """Whole numbers in APP3 segments, and a rendering of another size."""
+    """A JPEG with integers in APP3 segments, and a rendering of another size."""
     exif = Image.Exif()
     exif[271] = make
     file = BytesIO()
@@ -52,9 +52,9 @@ def test_a_pair_of_a_drone(tmp_path, counts):
     np.testing.assert_array_equal(thermal.pixels, read_dji(files[0]).pixels)
     ranged, _ = Opening(ranges=((2700, 2900),)).pictures(files)
     assert ranged.range == (2700, 2900)
-    with pytest.raises(DdfmError, match="only its own Thermal SDK turns into degrees"):
+    with pytest.raises(DdfmError, match="only DJI's own Thermal SDK converts to degrees"):
         Opening(celsius=(10, 40)).pictures(files)
-    with pytest.raises(DdfmError, match="and no photograph; pass the one"):
+    with pytest.raises(DdfmError, match="but no photograph; pass the one"):
         Opening().pictures(files[:1])
 
 

@@ -219,8 +219,8 @@ def test_black_margins_of_the_photograph_have_nothing_to_say(tmp_path):
     assert np.array_equal(mask, expected)
 
 
-def test_a_digital_zoom_narrows_the_field(tmp_path):
-    """At twice the zoom the thermal image lies on half as much of the photograph."""
+def test_a_digital_zoom_widens_the_field(tmp_path):
+    """At a zoom of 2, the thermal field is twice as wide as Real2IR tells."""
     path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
     size = read_flir(path).visible.size
     data = path.read_bytes()
@@ -230,7 +230,6 @@ def test_a_digital_zoom_narrows_the_field(tmp_path):
     segment = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
     path.write_bytes(data[:2] + segment + data[2:])
     zoomed = read_flir(path).visible.size
-    # Real2IR counts without the zoom: a field twice as wide as it says.
     assert zoomed[1] == pytest.approx(min(WIDE, 2 * size[1]), abs=1)
 
 
@@ -256,7 +255,7 @@ def test_a_bare_container_is_read_as_temperatures(tmp_path):
 
 
 def test_what_was_turned_upright_in_the_rendering_is_upright(tmp_path):
-    """Also upside down, and whatever the palette: its colours go up and down with warmth."""
+    """Also upside down, and for any palette, even if its brightness does not rise with warmth."""
     y, x = np.mgrid[:24, :32]
     warmth = 20 + 10 * scene(6.0 * x, 6.0 * y) + 4 * ((x - 4) ** 2 + (y - 4) ** 2 < 9)
     raw = np.rint(kelvin_to_raw(273.15 + warmth)).astype(np.uint16)

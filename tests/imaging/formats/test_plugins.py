@@ -1,4 +1,4 @@
-"""AVIF, HEIC and JPEG XL: read where Pillow or a plugin of it does, else named with a way forward.
+"""AVIF, HEIC and JPEG XL: read if Pillow or a plugin can, otherwise refused with advice.
 
 phone.heic and phone.jxl in data/files were written by pillow-heif and pillow-jxl-plugin; the first
 lies on its side, the other is upright whatever its EXIF says, as its standard has it.
@@ -26,7 +26,7 @@ def shown() -> np.ndarray:
 
 @pytest.fixture(params=["heic", "jxl", "avif"])
 def phone(request, tmp_path):
-    """A photograph, and what it shows, upright."""
+    """The path of a photograph, and its pixels when upright."""
     kind = request.param
     if kind == "avif":
         if not features.check("avif"):
@@ -101,7 +101,7 @@ def test_without_a_plugin_the_way_is_told(tmp_path, monkeypatch):
     ],
 )
 def test_the_size_of_jpeg_xl_is_known_from_its_first_bits(bits, size, boxed):
-    """Fields as numbers, the first one in the lowest bits of the first byte."""
+    """Headers made of bit fields, the first one in the lowest bits of the first byte."""
     whole, at = 0, 0
     for field in bits.split():
         whole |= int(field, 2) << at

@@ -1,4 +1,4 @@
-"""NPY, CSV, PGM and PFM, and what cannot be read but is named."""
+"""NPY, CSV, PGM and PFM, and files that cannot be read but are refused with advice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_npy(tmp_path):
     np.save(tmp_path / "b.npy", colors)
     assert np.array_equal(read_image(tmp_path / "b.npy").pixels, colors / np.float32(255))
     np.save(tmp_path / "c.npy", np.array([{}, 1]), allow_pickle=True)
-    with pytest.raises(DdfmError, match="c.npy is no picture"):
+    with pytest.raises(DdfmError, match="c.npy is not a picture"):
         read_image(tmp_path / "c.npy")
     data = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "d.npy").write_bytes(data.replace(b"(6, 9)", b"(6000, 9)"))

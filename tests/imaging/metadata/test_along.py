@@ -1,4 +1,4 @@
-"""What comes along with a picture, read back by others: Pillow, tifffile, GDAL."""
+"""Metadata that a result takes over, read back with Pillow, tifffile and GDAL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fuser() -> Fuser:
 
 
 def exif_of_a_camera(orientation: int = 6) -> bytes:
-    """With a position, a name, notes of the maker, and a preview behind it."""
+    """EXIF with a position, a name, maker notes and a preview."""
     exif = Image.Exif()
     exif[271], exif[274], exif[315] = "Maker", orientation, "Ann Example"
     exif[282], exif[283], exif[296] = 300.0, 200.0, 2
@@ -61,7 +61,7 @@ def colors() -> np.ndarray:
 
 @pytest.fixture
 def photo(tmp_path) -> Path:
-    """A photograph that lies on its side, and says so."""
+    """A photograph that is stored on its side, with its orientation in EXIF."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     profile = profile[:16] + b"RGB " + profile[20:]
     path = tmp_path / "photo.jpg"
@@ -84,7 +84,7 @@ def quietly(fuser: Fuser, *sources):
 
 
 def metadata_of(path: Path) -> tuple[Image.Exif, str, bytes | None]:
-    """EXIF, XMP and profile, by Pillow; those of JPEG 2000 are found by their kinds."""
+    """EXIF, XMP and profile, as Pillow reads them; in JPEG 2000, by the identifiers of boxes."""
     if path.suffix == ".jp2":
         data = path.read_bytes()
         exif = Image.Exif()
@@ -223,7 +223,7 @@ def test_coordinates_are_said_as_tifffile_reads_them(tmp_path, fuser):
 
 @pytest.mark.parametrize("raster", [1, 2])  # areas, points
 def test_a_crop_moves_the_corner(tmp_path, fuser, raster):
-    """A lies 5 pixels to the right and 3 down, so that what both see begins there."""
+    """A is shifted 5 pixels to the right and 3 down, where the common field begins."""
     source = geotiff(tmp_path / "b.tif", noise(), raster=raster)
     shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
     moved = Transform(shift, (TALL, WIDE), (TALL, WIDE), "shift")
@@ -246,7 +246,7 @@ def test_another_size_shows_the_same_field(tmp_path, fuser, raster):
 
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_a_turned_page_stays_where_it_was(tmp_path, turn):
-    """A bright pixel is on earth where it was before it was turned."""
+    """A bright pixel has the same coordinates before and after turning."""
     pixels = np.zeros((5, 7), np.uint8)
     pixels[1, 2] = 255
     picture = read_image(geotiff(tmp_path / "b.tif", pixels, turn=turn))

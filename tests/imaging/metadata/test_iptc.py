@@ -1,4 +1,4 @@
-"""IPTC's older records come along as XMP, from JPEG and from TIFF."""
+"""IPTC's older records in JPEG and TIFF are taken over as XMP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BLOCK = b"".join(
 
 
 def jpeg(block: bytes, **more: bytes) -> bytes:
-    """With a resource of Photoshop, as cameras of agencies write it."""
+    """A JPEG with a Photoshop resource, as press cameras write it."""
     file = io.BytesIO()
     Image.fromarray(PIXELS).save(file, "JPEG", **more)
     resource = (

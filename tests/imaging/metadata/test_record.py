@@ -1,4 +1,4 @@
-"""What made a picture, within it."""
+"""The record of how a picture was made, stored in it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ SOUND = {
         ("{", "is not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "must be a JSON object"),
-        (json.dumps(SOUND | {"format": 2}), "of no kind that this version"),
+        (json.dumps(SOUND | {"format": 2}), "has a format that this version"),
         (json.dumps(SOUND | {"settings": []}), "it has no settings"),
         (json.dumps(SOUND | {"settings": {"ddfm": 1}}), "it has no settings"),
         (json.dumps(SOUND | {"opening": 1}), "it has no settings"),
