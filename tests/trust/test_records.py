@@ -59,7 +59,7 @@ def test_a_volume_of_other_sources_says_so(tmp_path, volumes):
     assert ddfm_run("volume", *volumes[:2], "-o", first, *FAST, "-q").exit_code == 0
     said = ddfm_run("volume", "--like", first, volumes[0], volumes[2], "-o", tmp_path / "o.nii")
     assert "b is not the b that first.nii was made of" in said.stderr
-    refused(ddfm_run("fuse", "--like", first, first, first, "-o", "o.png"), "is a volume")
+    refused(ddfm_run("fuse", "--like", first, first, first, "-o", "o.png"), "made as a volume")
 
 
 def test_a_series_says_it_too(tmp_path):
