@@ -79,8 +79,8 @@ class FusionConfig:
             field on top of it. "once" is for folders.
         align_to: the source that stays: "a", "b", or its number, starting from 1. None is the one
             whose size `resize` selects, or the middle one; of two, the second.
-        transform: the transform of a pair, if known: a `Transform`, or what its `to_dict` returned;
-            for more sources, a list with one for each, and None for the source that stays.
+        transform: the transform of a pair, if known: a `Transform`, or what its `to_dict` returned.
+            For more sources, a list with one for each, and None for the source that stays.
         crop: "none" keeps the frame of the source that stays, "common" what all sources show.
         look: whether sources that are not aligned are checked for misalignment.
         metadata_from: whose EXIF, XMP and coordinates the result gets: "auto" (of the source that
@@ -227,7 +227,7 @@ class FusionConfig:
         return index
 
     def found_transform(self) -> Transform | list[Transform | None] | None:
-        """The specified transform, or those of each source, if there are any."""
+        """The specified transform, or those of several sources, if any were specified."""
         if isinstance(self.transform, list):
             return [None if one is None else Transform.from_dict(one) for one in self.transform]
         return None if self.transform is None else Transform.from_dict(self.transform)
@@ -340,7 +340,7 @@ def _align_to(value: Any) -> str:
 
 
 def _transform(transform: Any) -> Any:
-    """Ready for JSON, from a transform, from such a dictionary, or from a list of those."""
+    """Ready for JSON: a transform, or its dictionary, or a list of these, one for each source."""
     if transform is None:
         return None
     if isinstance(transform, list | tuple):

@@ -329,7 +329,7 @@ class Fuser:
         samples: int = 0,
         attribution: bool = False,
     ) -> list[Fusion]:
-        """Fuses groups of one size, number and task together; with maps, there is one group."""
+        """Fuses groups of one size, number and task together; with maps, a single group."""
         done = self._run(groups, task, watch, guess)
         fusions = results(done, watch, self.settings(task))
         if samples:

@@ -82,12 +82,13 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
         if other.size != finest.size and not fits:
             first, second = (p for p in pictures if p is finest or p is other)
             (h, w), (h2, w2) = first.size, second.size
+            turned = h != w and h * h2 == w * w2
             raise InputError(
                 f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
                 "more of the scene than the other, align=auto (--align auto) aligns them; if both "
                 "end at the same borders, resize=a (--resize a) resizes all to the first, b to "
                 "the second"
-                + ("" if h * h2 != w * w2 else "; if one lies on its side, turn it first")
+                + ("; if one lies on its side, turn it first" if turned else "")
             )
     return finest.size
 

@@ -106,7 +106,7 @@ def restored(
 
 
 def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
-    """What would be found in one picture and corrected, as far as it shows without the others.
+    """What would be detected and corrected in one picture, as far as it shows without the others.
 
     Args:
         denoise, clean, frames: as for `restored`.
@@ -125,6 +125,7 @@ def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool =
 
 
 def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
+    """An observation for each picture, with the default for frames where none is specified."""
     given = observation_of_each(observations, number)
     return [replace(one, frame=frames) if one.frame is None else one for one in given]
 
@@ -136,9 +137,10 @@ def _looked_into(
     denoise: Denoise,
     clean: float,
 ) -> tuple[list[Picture], list[Size], list[Found]]:
-    """Pictures without blocks and defects of their sensors, their real sizes, and what was found.
+    """Removes JPEG blocks and defects of the sensors.
 
-    The law of noise that is not white is put into `given`.
+    Returns the pictures, their sizes before any enlargement, and what was found. `given` receives
+    the law of noise that is not white.
     """
     done, found = list(pictures), [Found() for _ in pictures]
     coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]

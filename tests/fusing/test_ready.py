@@ -45,10 +45,13 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
-@pytest.mark.parametrize(("size", "on_its_side"), [((30, 40), True), ((40, 40), False)])
-def test_a_picture_that_lies_on_its_side_is_named(size, on_its_side):
+@pytest.mark.parametrize(
+    ("first", "second", "on_its_side"),
+    [((8, 6), (30, 40), True), ((8, 6), (40, 40), False), ((20, 20), (22, 22), False)],
+)
+def test_a_picture_that_lies_on_its_side_is_named(first, second, on_its_side):
     with pytest.raises(DdfmError) as refused:
-        fuse(image(0, 8, 6), image(1, *size))
+        fuse(image(0, *first), image(1, *second))
     assert ("lies on its side, turn it first" in str(refused.value)) is on_its_side
 
 

@@ -38,7 +38,7 @@ class Record:
             of `ddfm.Fuser`.
         sources: the name of each file and the sha256 of its content; None if it was not a file.
         opening: the options for reading the sources; see `ddfm.imaging.opening`.
-        observed: what was detected in each source, or specified, and corrected; empty if nothing.
+        observed: what was detected in each source and corrected, if anything was.
     """
 
     settings: Mapping[str, Any]
