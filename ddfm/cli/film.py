@@ -15,6 +15,7 @@ from ddfm.cli.alignment import (
     check_transform_output,
 )
 from ddfm.cli.metadata import as_recorded, record_options, warn_of_changes
+from ddfm.cli.opening import RangeCommand, celsius_option, range_options
 from ddfm.cli.options import (
     checked,
     fuser_options,
@@ -25,16 +26,17 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
-from ddfm.cli.writing import OutputPath, WritingCommand, say
+from ddfm.cli.writing import OutputPath, say
 from ddfm.progress import stage
 
 if TYPE_CHECKING:
+    from ddfm.imaging.levels import Levels
     from ddfm.storage.manifest import Shard
 
 __all__ = ["film", "fuse_film"]
 
 
-@click.command(cls=WritingCommand, short_help="Fuse two registered films.")
+@click.command(cls=RangeCommand, short_help="Fuse two registered films.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -78,6 +80,8 @@ __all__ = ["film", "fuse_film"]
     "Fuse only the I-th of N ranges of frames (3/8, auto/8 or auto; see `ddfm fuse --help`), into "
     "the folder or into FILE.part-3-of-8.mp4 beside the output; `ddfm merge` then joins them."
 )
+@range_options
+@celsius_option
 @trust_options
 @verify_option
 @record_options
@@ -95,6 +99,9 @@ def film(
     warm: bool,
     shard: Shard | None,
     audio: str,
+    range_a: str | Levels | None,
+    range_b: str | Levels | None,
+    celsius: str | Levels | None,
     uncertainty: Path | None,
     samples: int | None,
     attribution: Path | None,
@@ -120,12 +127,14 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4
       ddfm film infrared/ visible/ -o fused/ --pattern 'ir_{}.png:vis_{}.png'
       ddfm film infrared/ visible/ -o fused.mkv --rate 9
+      ddfm film flir/ photos/ -o fused.mp4 --celsius 15 40
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --shard 3/8
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
     settings |= alignment_settings(align, align_to, transform_file, crop)
-    how = {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
+    how: dict[str, Any] = {"range_a": range_a, "range_b": range_b, "celsius": celsius}
+    how |= {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
     how |= {"temporal_denoising": not no_temporal_denoising}
     others: dict[str, Any] = {
         "uncertainty": uncertainty,

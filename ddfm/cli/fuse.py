@@ -17,7 +17,14 @@ from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
 from ddfm.cli.groups import refuse, said_of, take
 from ddfm.cli.images import BOTH, OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
-from ddfm.cli.opening import OfFiles, RangeCommand, opening_options, say_equal, say_levels
+from ddfm.cli.opening import (
+    FOR_FILMS,
+    OfFiles,
+    RangeCommand,
+    opening_options,
+    say_equal,
+    say_levels,
+)
 from ddfm.cli.options import (
     checked,
     echo_json,
@@ -145,8 +152,11 @@ def fuse(
     if films and not films == len(sources) == 2:
         raise click.UsageError("a film can only be fused with one other film; give two films")
     if films:
-        refuse(said_of(of_images) | said_of(of_files), "images, not for films")
-        fuse_film(sources[0], sources[1], output, settings, quiet, save_transform=save_transform)
+        idle = said_of(of_images) | said_of(of_files)
+        refuse([name for name in idle if name not in FOR_FILMS], "images, not for films")
+        how = {name: getattr(of_files, name) for name in ("range_a", "range_b", "celsius")}
+        how["save_transform"] = save_transform
+        fuse_film(sources[0], sources[1], output, settings, quiet, **how)
         return None
     opening = of_files.opening(alone=alone, longest=of_images.longest, record=record)
     beside, suffix = of_images.beside(save_transform), of_folders.format

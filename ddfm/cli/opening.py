@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
 
-__all__ = ["OfFiles", "RangeCommand", "opening_options", "say_equal", "say_levels"]
+__all__ = [
+    "FOR_FILMS",
+    "OfFiles",
+    "RangeCommand",
+    "celsius_option",
+    "opening_options",
+    "range_options",
+    "say_equal",
+    "say_levels",
+]
 
 Levels = tuple[float, float]
 
 NAMES = ("--range-a", "--range-b")
+FOR_FILMS = (*NAMES, "--celsius")
 # Options that take two numbers or one of these words.
 _WORDS = {**dict.fromkeys(NAMES, ("full", "auto")), "--celsius": ("camera",)}
 
@@ -65,7 +75,7 @@ def _parsed(_: click.Context, option: click.Parameter, value: str | None) -> Any
     raise click.UsageError(f"{name} takes {', '.join(others)} or {last}, not {value!r}")
 
 
-opening_options = all_of(
+range_options = all_of(
     click.option(
         "--range-a",
         metavar="LOW HIGH|full|auto",
@@ -77,6 +87,16 @@ opening_options = all_of(
     click.option(
         "--range-b", metavar="LOW HIGH|full|auto", callback=_parsed, help="As --range-a, for B."
     ),
+)
+celsius_option = click.option(
+    "--celsius",
+    metavar="LOW HIGH|camera",
+    callback=_parsed,
+    help="FLIR: the temperatures in degrees Celsius that become black and white, or camera: "
+    "those the camera was set to.  [default: by --percentiles]",
+)
+opening_options = all_of(
+    range_options,
     click.option(
         "--page",
         type=int,
@@ -84,13 +104,7 @@ opening_options = all_of(
         help="The image to read, counted from 0, in files that hold several (TIFF, GIF, WebP).  "
         "[default: the first]",
     ),
-    click.option(
-        "--celsius",
-        metavar="LOW HIGH|camera",
-        callback=_parsed,
-        help="FLIR: the temperatures in degrees Celsius that become black and white, or camera: "
-        "those the camera was set to.  [default: by --percentiles]",
-    ),
+    celsius_option,
     click.option(
         "--percentiles",
         nargs=2,

@@ -24,7 +24,9 @@ from ddfm.arguments import by_annotation, plain_options
 from ddfm.errors import DdfmWarning, InputError
 from ddfm.fuser import Fuser
 from ddfm.fusing.checks import check_attribution
+from ddfm.imaging.levels import with_levels
 from ddfm.imaging.metadata.record import Record
+from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey, read_any
 from ddfm.pipeline.film_files import Film, check_rate, open_film, writing
@@ -64,6 +66,9 @@ def fuse_sequence(
     temporal_denoising: bool = True,
     warm: bool = False,
     audio: str = "auto",
+    range_a: Any = None,
+    range_b: Any = None,
+    celsius: Any = None,
     verify: bool = False,
     shard: Shard | None = None,
     uncertainty: str | os.PathLike[str] | None = None,
@@ -84,6 +89,9 @@ def fuse_sequence(
         rate: frames per second of the result; None is that of the sources, or 25 for folders.
         temporal_denoising, warm: as for `fuse_frames`.
         audio: whose sound is kept: "a", "b", "none", or "auto", that of the video that has any.
+        range_a, range_b: the values that are black and white in all frames of each film, as
+            `levels` of `read_image`; None keeps one scale that follows the content.
+        celsius: the temperatures that are black and white in radiometric frames, as of `read_flir`.
         verify: whether to compare the contents of files to recognise finished frames; by default
             their sizes and modification times are compared.
         shard: the part of the frames that this process fuses while others fuse the rest: into the
@@ -100,6 +108,9 @@ def fuse_sequence(
     std, shares = (None if path is None else Path(path) for path in (uncertainty, attribution))
     maps = FilmMaps(std, shares, 0 if std is None else samples)
     keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
+    opening = Opening(ranges=(range_a, range_b), celsius=celsius)
+    reading = {"range_a": range_a, "range_b": range_b, "celsius": opening.celsius}
+    reading = {name: value for name, value in reading.items() if value is not None}
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
         fuser = _aligned(fuser, a, b, pattern)
@@ -109,7 +120,7 @@ def fuse_sequence(
         check_rate(rate)
     film = open_film(a, b, pattern)
     sound = sound_of(Path(a), Path(b), audio)
-    work = _FilmWork(fuser, temporal_denoising, warm, maps.asked)
+    work = _FilmWork(fuser, temporal_denoising, warm, maps.asked, reading)
     if shard is not None:
         if warm or std or shares:
             raise InputError(
@@ -125,7 +136,7 @@ def fuse_sequence(
     # Kept frames are rounded, unlike the previous result that --warm starts from.
     how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
-        said: dict[str, Any] = {"rate": rate, "warm": warm}
+        said: dict[str, Any] = {"rate": rate, "warm": warm, **reading}
         said["temporal_denoising"] = temporal_denoising
         said |= {} if audio == "auto" else {"audio": audio}
         how["record"] = _record(fuser, film, (a, b), said).text
@@ -207,13 +218,15 @@ class _FilmWork:
         temporal_denoising: bool,
         warm: bool,
         asked: Mapping[str, Any] | None = None,
+        reading: Mapping[str, Any] | None = None,
     ) -> None:
         if warm and not fuser.has_warm_start:
             raise InputError(
                 "a warm start (--warm) needs likelihood default, or a timestep to start at "
                 "(--start)"
             )
-        self.said = {"temporal_denoising": temporal_denoising, "warm": warm}
+        self.reading = {} if reading is None else dict(reading)
+        self.said = {"temporal_denoising": temporal_denoising, "warm": warm} | self.reading
         self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.said
         self.settings["task"] = fuser.config.task
         self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
@@ -227,7 +240,7 @@ class _FilmWork:
         self.guess: np.ndarray | None = None
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
-        return _frames(*item.given)
+        return _frames(*item.given, **self.reading)
 
     def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
         fusion = self.fused(*loaded)
@@ -293,9 +306,24 @@ class _FilmWork:
         self.fuser = self.fuser.with_config(task=task, options=self.given | free, look=False)
 
 
-def _frames(a: Any, b: Any) -> tuple[Picture, Picture]:
+def _frames(
+    a: Any, b: Any, *, range_a: Any = None, range_b: Any = None, celsius: Any = None
+) -> tuple[Picture, Picture]:
     """Reads a pair of frames; of a radiometric file its whole range, for a common scale."""
-    return read_any(a, "a frame", percentiles=ALL), read_any(b, "a frame", percentiles=ALL)
+    how = {"percentiles": ALL} if celsius is None else {"celsius": celsius}
+    first, second = (read_any(frame, "a frame", **how) for frame in (a, b))
+    if celsius is not None and not (first.unit or second.unit):
+        raise InputError(
+            f"{first.name} and {second.name}: celsius (--celsius) is for frames that are "
+            "radiometric files; range_a and range_b (--range-a, --range-b) are for all frames"
+        )
+    return _in_range(first, range_a), _in_range(second, range_b)
+
+
+def _in_range(frame: Picture, levels: Any) -> Picture:
+    """The frame with these levels at black and white; "auto" is left to the common scale."""
+    open_ = levels is None or (isinstance(levels, str) and levels == "auto")
+    return frame if open_ else with_levels(frame, levels)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

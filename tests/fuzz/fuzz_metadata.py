@@ -21,6 +21,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.writing import write_image
 from ddfm.pipeline.again import changes, keywords, opening
+from ddfm.restoration.corrections import corrections
 from fuzz_texts import odd_json
 
 __all__ = ["metadata_files"]
@@ -42,6 +43,7 @@ RECORD = Record(
     },
     [("ir.png", "1" * 64), ("vis.png", None)],
     {"ranges": [[1.0, 2.0], "full"], "celsius": [15.0, 40.0]},
+    [{"noise": ["shared", 8.0, 0.8], "stripes": {"rows": 2.0}}, {"noise": 12.0, "jpeg": 30}],
 )
 
 
@@ -83,6 +85,8 @@ def read_settings(path: Path) -> None:
         keywords(record)
         opening(record)
         changes(record, RECORD, path.name)
+        names = [name for name, _ in record.sources]
+        corrections(names, record.observed, record.settings.get("observations"))
 
 
 def _camera() -> bytes:

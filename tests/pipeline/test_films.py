@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -264,6 +265,41 @@ def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
     )
     for ours, expected in zip(of_files, of_degrees, strict=True):
         assert np.abs(ours - expected).max() < 1
+
+
+def test_levels_that_are_given_hold_in_all_frames(tmp_path, fuser):
+    """Of all files by their values, of radiometric ones by their temperatures."""
+    pytest.importorskip("flyr")
+    (tmp_path / "thermal").mkdir()
+    (tmp_path / "visible").mkdir()
+    for k, hottest in enumerate((20, 60)):
+        degrees = scene(0, 10, 20)
+        degrees[:10, :10] = hottest
+        raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)
+        (tmp_path / "thermal" / f"{k}.jpg").write_bytes(flir_jpeg(raw, None, spare=4))
+        Image.fromarray(eight_bit(scene(1))).save(tmp_path / "visible" / f"{k}.png")
+
+    def frames(out, **how):
+        sources = tmp_path / "thermal", tmp_path / "visible"
+        summary = fuse_sequence(*sources, tmp_path / out, fuser, temporal_denoising=False, **how)
+        files = sorted((tmp_path / out).glob("*.png"))
+        return summary, [np.asarray(Image.open(file)).astype(float) for file in files]
+
+    _, (first, second) = frames("celsius", celsius=(10, 20))
+    cool = np.ones(first.shape, bool)
+    cool[:16, :16] = False
+    assert np.abs(first - second)[cool].max() < 0.02 * np.ptp(first)  # whatever is hot beside it
+    _, (same, _) = frames("range", range_a=(10, 20))
+    assert np.abs(first - same).max() < 0.02 * np.ptp(first)
+    again, _ = frames("celsius", celsius=(10, 20))
+    assert len(again.of("skipped")) == 2
+    other, _ = frames("celsius", celsius=(10, 30))
+    assert len(other.of("fused")) == 2
+    photographs = tmp_path / "visible", shutil.copytree(tmp_path / "visible", tmp_path / "other")
+    with pytest.raises(DdfmError, match="celsius"):
+        fuse_sequence(*photographs, tmp_path / "no", fuser, celsius=(10, 20))
+    with pytest.raises(DdfmError, match="LOW"):
+        fuse_sequence(*photographs, tmp_path / "no", fuser, range_a=(3, 2))
 
 
 def test_frames_of_little_range_are_spread_alike_which_is_said_once(fuser):

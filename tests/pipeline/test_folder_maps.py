@@ -91,6 +91,6 @@ def test_the_command_line_says_folders(tmp_path, pairs):
 
 
 def test_one_folder_is_not_for_two_things(tmp_path, pairs, fuser):
-    with pytest.raises(InputError, match="name a folder of their own"):
+    with pytest.raises(InputError, match="name a separate folder"):
         fuse_folders(*pairs, tmp_path / "out", fuser, sheets=pairs[0])
     assert not (tmp_path / "out").exists()
