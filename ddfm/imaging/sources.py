@@ -118,7 +118,7 @@ def _is_coarser(size: Size, finest: Size) -> bool:
 
 
 def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
-    """The pictures, with gaps filled by the mean luminance of the others, which has no effect."""
+    """The pictures, with gaps filled by the others' mean luminance, so that they do not count."""
     if all(p.mask is None for p in pictures):
         return pictures
     planes = np.stack([grey(p) for p in pictures])

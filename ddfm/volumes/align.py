@@ -14,7 +14,7 @@ from ddfm.volumes.volume import Volume
 
 __all__ = ["aligned", "placed"]
 
-LEAVE = 3.0  # millimetres by which headers may be off without a warning, if more than two voxels
+LEAVE = 3.0  # millimetres, or two voxels if that is more, that are off without a warning
 
 
 def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume, dict[str, Any]]:
