@@ -69,7 +69,7 @@ def evaluate_folders(
     """
     names = None if metrics is None else known_metrics(metrics)
     if len(sources) < 2:
-        raise InputError("a folder of results needs two or more folders of sources")
+        raise InputError("a folder of results needs at least two folders of sources")
     results = {path.stem: path for path in image_files(fused)}
     pairing = find_pairs(*sources, pattern=pattern)
     measured = FolderMetrics(leftovers=pairing.leftovers())
