@@ -209,7 +209,7 @@ def save_transforms(
     None is of the source that the others are aligned to.
     """
     if isinstance(transforms, Transform):
-        transforms.save(path)
+        write_json(path, transforms.to_dict())
         return
     each = [None if one is None else one.to_dict() for one in transforms]
     write_json(path, {"format": FORMAT_OF_SEVERAL, "transforms": each})
