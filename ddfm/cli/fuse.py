@@ -207,7 +207,7 @@ def _fuse_images(
         output_suffix(suffix or "png")
     else:
         check_output(output)
-    beside.check(output, moves=config.moves)
+    beside.check(output, config)
     pictures = opening.pictures(opened(sources))
     if not quiet:
         say_equal(pictures)

@@ -58,7 +58,7 @@ class FilmMaps:
             if path.suffix.lower() not in WRITTEN:
                 raise unknown("suffix of a film", path.suffix or path.name, WRITTEN)
             check_video(path)
-        check_samples(self.samples)
+        check_samples(self.samples, needed=self.uncertainty is not None)
 
     @contextmanager
     def writing(self, rate: float, record: str | None) -> Iterator[Callable[[Fusion, str], None]]:

@@ -109,7 +109,8 @@ def fuse_sequence(
     maps = FilmMaps(std, shares, 0 if std is None else samples)
     keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
     opening = Opening(ranges=(range_a, range_b), celsius=celsius)
-    reading = {"range_a": range_a, "range_b": range_b, "celsius": opening.celsius}
+    reading = dict(zip(("range_a", "range_b"), opening.ranges, strict=True))
+    reading |= {"celsius": opening.celsius}
     reading = {name: value for name, value in reading.items() if value is not None}
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
@@ -322,8 +323,7 @@ def _frames(
 
 def _in_range(frame: Picture, levels: Any) -> Picture:
     """The frame with these levels at black and white; "auto" is left to the common scale."""
-    open_ = levels is None or (isinstance(levels, str) and levels == "auto")
-    return frame if open_ else with_levels(frame, levels)
+    return frame if levels in (None, "auto") else with_levels(frame, levels)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

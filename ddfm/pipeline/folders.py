@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
-from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import is_image
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.beside import Beside
-from ddfm.pipeline.folder_maps import SinkWithMaps, check_map_folders, map_folders, map_sinks
+from ddfm.pipeline.folder_maps import (
+    SinkWithMaps,
+    check_folder,
+    check_maps,
+    map_folders,
+    map_sinks,
+)
 from ddfm.pipeline.runner import (
     Engine,
     Item,
@@ -105,7 +109,7 @@ def fuse_folders(
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
-    _check_folder(out)
+    check_folder(out)
     check_apart(out, *folders)
     if dir_b is None:
         if more or pattern is not None:
@@ -120,9 +124,7 @@ def fuse_folders(
     )
     count = 0 if std is None else samples
     beside = Beside(sheet=shown, uncertainty=std, attribution=shares, samples=count)
-    check_map_folders(beside, Path(out), folders)
-    if shares is not None:
-        check_attribution(fuser.config)
+    check_maps(beside, Path(out), folders, fuser.config)
     how = _How(suffix, dry_run, verify, shard, save_transform, beside, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
@@ -245,11 +247,6 @@ def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry]
     found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
     some = [_settings(each, opening) for each in found if each is not None]
     return some if len(some) == len(found) else None
-
-
-def _check_folder(out: str | os.PathLike[str]) -> None:
-    if is_image(Path(out)) and not Path(out).exists():
-        raise InputError(f"{out} must be a folder, but its name is that of an image file")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:

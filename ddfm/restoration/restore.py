@@ -387,7 +387,7 @@ def _without_noise(
 
 
 def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
-    """The level of white noise in a coarse source, 0 if it is less than `clean`.
+    """The level of white noise in a coarse or blurred source, 0 if less than `clean`.
 
     A coarse source has texture nearly everywhere, so the prior has to separate it from the noise.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -10,6 +12,7 @@ import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.levels import with_levels
+from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
 from ddfm.video.denoising import CommonScale
@@ -62,10 +65,20 @@ def test_levels_are_what_one_says():
     assert np.abs(warm.pixels[:, :, 0] - np.clip(degrees / 40, 0, 1)).max() < 1e-5
 
 
-@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", 3, ("a", "b")])
+@pytest.mark.parametrize(
+    "levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", "12", 3, ("a", "b"), (0, 10**400)]
+)
 def test_levels_that_make_no_sense_are_refused(levels):
     with pytest.raises(ddfm.DdfmError, match="a range must be two numbers, LOW < HIGH"):
         with_levels(from_array(SEEN), levels)
+
+
+def test_levels_from_numpy_are_recorded_as_numbers():
+    opening = Opening(ranges=(np.array([1, 2], np.float32), "full", None), celsius=np.arange(2))
+    assert json.loads(json.dumps(opening.plain())) == {
+        "ranges": [[1, 2], "full", None],
+        "celsius": [0, 1],
+    }
 
 
 def test_a_result_uses_its_whole_depth_and_says_what_was_done():
@@ -100,7 +113,8 @@ def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
     by_content = ddfm.read_image("o.png").pixels
     for words in (["--range-a", "full"], ["--range-a", "28000", "31000"], ["--range-b", "0", "99"]):
         result = ddfm_run(*command, *words)
-        assert result.exit_code == 0 and ("t.tif" in result.stderr) == (words[0] == "--range-b")
+        said = "t.tif: its values" in result.stderr
+        assert result.exit_code == 0 and said == (words[0] == "--range-b")
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
     refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.formats.tags import DOUBLE, Entry, block
 from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
 from ddfm.imaging.picture import orient
@@ -157,6 +158,15 @@ def test_orientation_of_jpeg_2000_is_applied_to_picture_and_coordinates(tmp_path
     y, x = (int(n) for n in np.argwhere((as_array(picture) == stored[3, 5]).all(-1))[0])
     corners = [found @ (x + dx, y + dy, 0, 1) for dx, dy in ((0, 0), (1, 1))]
     np.testing.assert_allclose(np.mean(corners, axis=0)[:2], (500 + 2 * 5.5, 900 - 2 * 3.5))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 6.5, 9])
+def test_an_orientation_of_jpeg_2000_that_makes_no_sense_is_ignored(tmp_path, number):
+    stored, opened = pattern(np.uint8, 3, 24, 16), io.BytesIO()
+    Image.fromarray(stored).save(opened, "JPEG2000", irreversible=False)
+    add_boxes(opened, block({274: Entry.of(DOUBLE, number)}), None, None)
+    (tmp_path / "a.jp2").write_bytes(opened.getvalue())
+    assert np.array_equal(as_array(read_image(tmp_path / "a.jp2")), stored)
 
 
 def test_orientation_of_16_bit_tiff(tmp_path):

@@ -293,6 +293,8 @@ def test_levels_that_are_given_hold_in_all_frames(tmp_path, fuser):
     assert np.abs(first - same).max() < 0.02 * np.ptp(first)
     again, _ = frames("celsius", celsius=(10, 20))
     assert len(again.of("skipped")) == 2
+    again, _ = frames("range", range_a=np.array([10, 20], np.float32))
+    assert len(again.of("skipped")) == 2
     other, _ = frames("celsius", celsius=(10, 30))
     assert len(other.of("fused")) == 2
     photographs = tmp_path / "visible", shutil.copytree(tmp_path / "visible", tmp_path / "other")
@@ -610,6 +612,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
     fails("9 x 9 pixels and .*24 x 20", a=other)
     fails("leave it out for videos", pattern="{}:{}")
     fails("0.001 to 1000 frames per second", rate=0)
+    fails("samples must be from 2", uncertainty=out.parent / "std.mp4", samples=0)
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")

@@ -90,6 +90,19 @@ def test_the_command_line_says_folders(tmp_path, pairs):
     refused(ddfm_run(*one_pass, "--attribution", root / "of"), "attribution: dmfuse does not know")
 
 
+def test_what_cannot_be_made_is_refused_before_any_work(tmp_path, pairs, fuser):
+    def fails(words, fuser=fuser, **how):
+        with pytest.raises(InputError, match=words):
+            fuse_folders(*pairs, tmp_path / "out", fuser, **how)
+        assert not (tmp_path / "out").exists()
+
+    for samples in (0, 1, 5000):
+        fails("samples must be from 2", uncertainty=tmp_path / "std", samples=samples)
+    fails("name is that of an image file", attribution=tmp_path / "map.png")
+    unseen = ddfm.Fuser("gaussian", steps=2, device="cpu", look=False)
+    fails("look", unseen, sheets=tmp_path / "sheets")
+
+
 def test_one_folder_is_not_for_two_things(tmp_path, pairs, fuser):
     with pytest.raises(InputError, match="name a separate folder"):
         fuse_folders(*pairs, tmp_path / "out", fuser, sheets=pairs[0])

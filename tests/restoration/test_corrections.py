@@ -40,7 +40,8 @@ def test_what_was_given_is_no_news():
 
 
 def test_what_a_stranger_wrote_into_a_record_ends_in_words():
-    strange = {"noise": [[]], "stripes": 3, "dead": "x" * 1000, "jpeg": None}
+    strange = {"noise": [[]], "stripes": {"x" * 1000: 1}, "dead": "x" * 1000, "jpeg": None}
+    strange |= {"enlarged": 10**400}  # beyond all floats
     (line,) = corrections("a", [strange], given=3)
     assert corrections("a", [strange], given=[3]) == [line]
     assert len(line) < 500 and "JPEG blocks of quality None" in line

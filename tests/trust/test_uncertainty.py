@@ -123,13 +123,13 @@ def test_the_command_line_writes_numbers_and_pictures(tmp_path):
     assert read_image(picture).is_color
 
 
-def test_folders_and_films_have_none(tmp_path):
+def test_maps_of_folders_are_folders(tmp_path):
     for name in ("ir", "vi"):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
     folders = [tmp_path / "ir", tmp_path / "vi"]
     done = ddfm_run("fuse", *folders, "-o", tmp_path / "o", "--uncertainty", "u.tif")
-    refused(done, "--uncertainty is for images, not for folders")
+    refused(done, "u.tif must be a folder")
 
 
 PROGRAM = """
