@@ -195,7 +195,7 @@ def _failures(result: Bench) -> str:
         for failure in result.failures
     )
     return (
-        f"<h2>Failed, or without a partner: {len(result.failures)}</h2>"
+        f"<h2>Failed, or in no pair: {len(result.failures)}</h2>"
         "<table class=failed><thead><tr><th>method</th>"
         f"<th>set</th><th>pair</th><th>reason</th></tr></thead><tbody>{lines}</tbody></table>"
     )
