@@ -131,7 +131,9 @@ class Beside:
             of_each: list[Transform | None] = [None] * len(pictures)
             for found, transform in zip(about, used, strict=True):
                 of_each[found["source"]] = transform
-            save_transforms(used[0] if len(used) == 1 else of_each, self.transform)
+            # A single transform is used again to move the first source onto the second.
+            alone = len(used) == 1 and about[0]["onto"] == 1
+            save_transforms(used[0] if alone else of_each, self.transform)
         if self.sheet is not None:
             moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)

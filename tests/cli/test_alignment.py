@@ -51,6 +51,21 @@ def test_it_is_mended_saved_looked_at_and_used_again(pair, tmp_path):
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
 
 
+@pytest.mark.parametrize("how", ["shift", "once"])
+def test_a_saved_transform_knows_which_source_stays(pair, tmp_path, how):
+    rig, names = tmp_path / "rig.json", ("f", "g")
+    if how == "once":
+        sources, outs = [path.parent for path in pair], [tmp_path / name for name in names]
+        files = [out / "x.png" for out in outs]
+    else:
+        sources, outs = pair, [tmp_path / f"{name}.png" for name in names]
+        files = outs
+    line = ("--align", how, "--align-to", "a", "--save-transform", rig)
+    assert ddfm_run("fuse", *sources, "-o", outs[0], *line, *FAST).exit_code == 0
+    assert ddfm_run("fuse", *sources, "-o", outs[1], "--transform", rig, *FAST).exit_code == 0
+    assert np.array_equal(*(np.asarray(Image.open(file)) for file in files))
+
+
 def test_what_is_not_sure_is_saved_as_it_was_left(pair, tmp_path):
     """The file is of what was done, so that it does the same again."""
     noise = np.random.default_rng(0).integers(0, 255, (2, 120, 160), dtype=np.uint8)
