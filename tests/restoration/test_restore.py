@@ -12,6 +12,8 @@ from scipy import ndimage
 
 from ddfm import DdfmError, Fuser, Observation, read_image
 from ddfm.errors import DdfmWarning
+from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.planes import plane
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
@@ -384,3 +386,12 @@ def test_what_is_said_wrongly_is_refused(said, why):
 def test_there_are_no_more_observations_than_sources(fuser):
     with pytest.raises(DdfmError, match="there are 3 observations for 2 sources"):
         fuser.with_config(observations=[{"noise": 1}, {}, {}])(INFRARED, VISIBLE)
+
+
+def test_the_prior_separates_noise_from_the_texture_of_a_coarse_source():
+    h, w = (n // 3 * 3 for n in INFRARED.shape)
+    coarse = INFRARED[:h, :w].reshape(h // 3, 3, w // 3, 3).mean((1, 3))
+    noisy = rounded(coarse + np.random.default_rng(3).normal(0, 10, coarse.shape))
+    measured = 255 / 2 * noise_level(plane(noisy / np.float32(255)))
+    fusion = Fuser(device="cpu", look=False)(noisy, VISIBLE[:h, :w])
+    assert 9.5 < fusion.settings["observed"][0]["noise"] < 0.95 * measured
