@@ -98,7 +98,7 @@ __all__ = ["bench", "folder_names"]
     "detectors",
     multiple=True,
     metavar="FILE",
-    help="A detector for --detect: FILE.onnx with FILE.json beside it, or FILE.py:FUNCTION. May "
+    help="A detector for --detect: FILE.onnx with FILE.json next to it, or FILE.py:FUNCTION. May "
     "be given several times.",
 )
 @shard_option(

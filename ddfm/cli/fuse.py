@@ -198,7 +198,7 @@ def _fuse_images(
     suffix: str | None,
     quiet: bool,
 ) -> Fusion:
-    """Fuses one scene, and writes the result and the other outputs that were asked for."""
+    """Fuses one scene, and writes the result and the other requested outputs."""
     from ddfm.imaging.sources import common_size, read_sources
     from ddfm.imaging.writing import check_output, output_suffix
 

@@ -83,7 +83,7 @@ def as_recorded(
 
 
 def check_metadata(settings: dict[str, Any]) -> None:
-    """Raise if metadata is both asked for and left out."""
+    """Raise if metadata is both to be kept and to be left out."""
     if settings["strip"] and is_said("metadata_from") and settings["metadata_from"] != "none":
         raise click.UsageError(
             "--metadata-from keeps metadata and --strip leaves it out; use only one of them"

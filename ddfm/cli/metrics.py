@@ -59,7 +59,7 @@ def metrics(
     """Measure a FUSED image, or each in a folder and their mean, against the sources A and B.
 
     There may be more than two sources. In folders, files are matched by their names.
-    docs/metrics.md says what each metric rewards, and what misleads it.
+    docs/metrics.md explains what each metric rewards, and what misleads it.
 
     \b
     Examples:

@@ -76,7 +76,7 @@ def serve(
 ) -> None:
     """Run a service that answers POST /fuse, with two or more files, with the fused image.
 
-    It writes no files. It listens on this machine only, unless --host says otherwise. There is no
+    It writes no files. It listens on this machine only, unless --host is given. There is no
     password: if others can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a
     form at /.
 

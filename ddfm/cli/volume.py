@@ -111,7 +111,7 @@ def volume(
     Each volume is a file (NIfTI, NRRD and others) or a folder with a DICOM series. The result lies
     on the grid of A; the others are resampled to it by their positions in the patient's space. The
     same command continues an interrupted run: until the volume is written, its slices are kept in a
-    hidden folder beside it.
+    hidden folder next to it.
 
     \b
     Examples:

@@ -82,7 +82,7 @@ class Pairing:
         return "\n".join([*lines, ", ".join([counted(len(self.pairs), "pair"), *self.counts()])])
 
     def counts(self) -> list[str]:
-        """Phrases that tell how many files are in no pair, and why."""
+        """Phrases with the number of files that are in no pair, and why."""
         counts = [counted(len(self.ambiguous), "ambiguous name")] if self.ambiguous else []
         if self.unpaired:
             counts.append(counted(len(self.unpaired), "file") + " without a partner")

@@ -1,4 +1,4 @@
-"""Turns whatever decoders raise about a file into an error of one line that tells what to do."""
+"""Turns any exception of a decoder into an error of one line that names the file."""
 
 from __future__ import annotations
 

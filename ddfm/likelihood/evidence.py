@@ -72,7 +72,7 @@ without it come as close to those of the clean sources.
 The caller's preference. b_k is REACH balance |balance| for the second of two sources, and minus
 that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
-`levels`, beside this file, computes (4); `gradients` computes (2) and (5) to (7). For a large
+`ddfm.likelihood.levels` computes (4); `gradients` computes (2) and (5) to (7). For a large
 picture, only the planes that the M-step needs as a whole are kept: u, W, a and the expected
 gradient, sum_k (S z)_k g_k. The planes of each source (g_k, pi_k, z_k) are recomputed in every
 pass, a band of rows at a time.

@@ -48,7 +48,7 @@ class PaperLikelihood(Likelihood):
 
     Args:
         i: infrared source, (B, 1, H, W) in [-1, 1].
-        v: visible source, likewise.
+        v: visible source, (B, 1, H, W) in [-1, 1].
         psi: weight of the gradient penalty.
         eta: weight that ties the splitting variables k and u to x.
         eps: differences of levels well below it count as zero.

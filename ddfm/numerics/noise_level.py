@@ -83,7 +83,7 @@ def refined_level(image: Tensor, level: float, denoise: Callable[[Tensor, float]
         s^2 = mean |y - D(y)|^2 + s^2 div D(y) / N.
 
     `noise_level` is too high where there is texture everywhere. Iterating this equation from there
-    comes nearer to the noise alone, because the denoiser can tell texture. Only blocks count that
+    comes nearer to the noise alone, because the denoiser recognises texture. Only blocks count that
     are smooth in D(y). The divergence is estimated along one random direction (Ramani, Blu and
     Unser 2008).
 
@@ -130,12 +130,12 @@ def is_noise(image: Tensor, level: float, least: float = 0.0) -> bool:
     """Whether the level that `noise_level` found is `least` or more, and of noise, not of texture.
 
     Means of four pixels keep half of the noise, but nearly all of texture, or more. They also keep
-    noise that neighbours share; `ddfm.restoration.shared_noise` tells that from texture.
+    noise that neighbours share; `ddfm.restoration.shared_noise` distinguishes that from texture.
     """
     if level < least:
         return False
     if min(image.shape[-2:]) < 2 * (BLOCK + 2):
-        return level > 0  # too small to tell
+        return level > 0  # too small to distinguish them
     return bool(_is_white(image, image.new_tensor(level)))
 
 

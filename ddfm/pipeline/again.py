@@ -72,7 +72,7 @@ def how(record: Record, kind: str) -> dict[str, Any]:
 def keywords(
     record: Record, prior: str | None = None, observations: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """The keywords of a `Fuser` that fuses as the record says.
+    """The keywords of a `Fuser` that fuses as recorded.
 
     Args:
         prior: the prior to use in place of the recorded one.
@@ -92,7 +92,7 @@ def keywords(
 
 
 def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, Any]]:
-    """The recorded observations, updated by the given ones; recorded files must be given anew."""
+    """The recorded observations, updated by the given ones; recorded files must be given again."""
     done = []
     for k, (old, new) in enumerate(zip_longest(plain_observations(recorded), given)):
         before, now = Observation.of(old).plain(), Observation.of(new).plain()
@@ -107,7 +107,7 @@ def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, A
 
 
 def opening(record: Record) -> Opening:
-    """How the sources were read, as the record says."""
+    """How the sources were read, as recorded."""
     said = {field.name for field in fields(Opening)} & set(record.opening)
     values = {name: record.opening[name] for name in said}
     ranges = values.get("ranges", ())

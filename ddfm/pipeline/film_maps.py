@@ -1,4 +1,4 @@
-"""Maps beside a fused film, as films: how far it may be off, and which source it comes from."""
+"""Maps of a fused film, as films: how far it may be off, and which source it comes from."""
 
 from __future__ import annotations
 

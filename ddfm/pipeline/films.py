@@ -95,10 +95,11 @@ def fuse_sequence(
         verify: whether to compare the contents of files to recognise finished frames; by default
             their sizes and modification times are compared.
         shard: the part of the frames that this process fuses while others fuse the rest: into the
-            folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
+            folder, or into a video next to `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
         uncertainty: where to write a film of how far each pixel may be off; `out` must then be a
             video.
-        attribution: where to write a film of which source each pixel comes from; likewise.
+        attribution: where to write a film of which source each pixel comes from; `out` must then be
+            a video, too.
         samples: how many results the uncertainty is computed from.
         save_transform: where to write the transform that all frames share.
         progress: whether to show a progress bar; None shows one on a terminal.

@@ -94,7 +94,7 @@ class SliceWork:
             self.settings["samples"] = samples
         if attribution:
             self.settings["attribution"] = True
-        self._made: list[np.ndarray] = []  # the fused volume, then the maps that were asked for
+        self._made: list[np.ndarray] = []  # the fused volume, then the requested maps
 
     def mine(self) -> list[list[int]]:
         """The slices to fuse in this shard, in groups that go through the network at once."""
@@ -143,13 +143,13 @@ class SliceWork:
         return self._made[0] if self._made else np.zeros(self.grid.shape, np.uint16)
 
     def std(self) -> np.ndarray | None:
-        """The uncertainty, if asked for: (I, J, K) float32, levels from 0 to 1; 0 where black."""
+        """The uncertainty, if requested: (I, J, K) float32, levels from 0 to 1; 0 where black."""
         if not self.samples:
             return None
         return self._made[1] if self._made else np.zeros(self.grid.shape, np.float32)
 
     def shares(self) -> np.ndarray | None:
-        """The attribution, if asked for: (I, J, K, 2 S + 3) float32, of S sources.
+        """The attribution, if requested: (I, J, K, 2 S + 3) float32, of S sources.
 
         The order of the planes is that of `Attribution`. It is 0 in slices without any content.
         """
@@ -175,7 +175,7 @@ class SliceWork:
 
 @contextmanager
 def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iterator[Path]:
-    """A hidden folder beside the volume `out`, for `fuse_volumes`; removed if the block succeeds.
+    """A hidden folder next to the volume `out`, for `fuse_volumes`; removed if the block succeeds.
 
     After an error or a kill, or if only a shard was fused, it stays for a later run to continue.
     """

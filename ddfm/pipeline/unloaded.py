@@ -42,7 +42,7 @@ class Unloaded:
         return FusionConfig.among(self.said)
 
     def settings(self, task: str) -> dict[str, Any] | None:
-        """What `Fuser.settings` would return for a task; None if only a loaded fuser can tell."""
+        """What `Fuser.settings` would return for a task; None if it must be loaded to know."""
         full = self.config.resolved(task)
         weights = shipped("default.safetensors")
         usual = self.said.get("prior", "default") == "default" and full.method == "ddfm"

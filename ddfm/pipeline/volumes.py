@@ -46,7 +46,7 @@ class VolumeAttribution:
     """Shares of a fused volume's levels and gradients; see `Attribution`, slice by slice.
 
     Attributes:
-        names: what each plane holds: levels of a, b, ... and of the prior, gradients likewise,
+        names: what each plane holds: levels of a, b, ... and of the prior, gradients of the same,
             and what is unsupported. Sources are in the caller's order.
         values: (I, J, K, N) float32, on the grid of the result.
     """
@@ -86,9 +86,9 @@ class VolumeFusion:
         sources: the volumes as they were fused, on the grid of the first, from 0 to 1, in the
             caller's order.
         scales: for each of them, the values that were black and white, and the colours in between.
-        uncertainty: the standard deviation of the levels, from 0 to 1, if samples were asked for;
+        uncertainty: the standard deviation of the levels, from 0 to 1, if samples were requested;
             see `Fusion.uncertainty`.
-        attribution: which source its levels and gradients come from, if asked for.
+        attribution: which source its levels and gradients come from, if requested.
         record: how it was made, as its file records it, unless it was stripped.
     """
 
@@ -149,7 +149,7 @@ def fuse_volumes(
     """Fuses registered volumes on the grid of the first.
 
     Args:
-        a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
+        a, b: anything that `read_volume` takes: paths, arrays with their affines, ...
         more: third volumes, fourth volumes, ...
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
         axis: which slices are fused: "axial", "coronal", "sagittal", or the index (0, 1, 2) along

@@ -106,7 +106,7 @@ def get(
 
 
 def check(name: str) -> str:
-    """A line that tells that the files of a prior are intact; raises DdfmError if they are not."""
+    """A line on how the files of a prior were found intact; raises DdfmError if they are not."""
     entry = find(name)
     if not entry.files:
         path = _shipped(entry)
@@ -161,7 +161,7 @@ def listing() -> str:
 
 
 def describe(name: str) -> str:
-    """All that the catalogue tells about a prior, as lines of text."""
+    """The catalogue's entry of a prior, as lines of text."""
     entry = find(name)
     rows = [
         ("description", entry.description),

@@ -1,7 +1,7 @@
 """Priors from the Hugging Face Hub, or from a compatible server: hf://OWNER/NAME.
 
 Only tensors (safetensors) and settings (JSON) are downloaded, never code or pickles, which could
-run a program. The server tells the commit of a revision and the sha256 of its weights. The files
+run a program. The server gives the commit of a revision and the sha256 of its weights. The files
 are cached under the commit; once there, hf://OWNER/NAME@COMMIT needs no connection.
 $HF_ENDPOINT names another server.
 """
@@ -33,7 +33,7 @@ _OF_DIFFUSERS = re.compile(
     r"(unet/)?(config\.json|diffusion_pytorch_model\.safetensors|scheduler_config\.json)"
     r"|scheduler/scheduler_config\.json|model_index\.json"
 )
-LISTING = "ddfm-files.json"  # the list of a commit's files, kept beside them
+LISTING = "ddfm-files.json"  # the list of a commit's files, kept next to them
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Prior(ABC):
         return self if self._is_at(device, dtype) else self._copy().to(device, dtype)
 
     def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
-        """Whether `to` would change nothing; False if a subclass cannot tell."""
+        """Whether `to` would change nothing; False if a subclass cannot know."""
         return type(self).to is Prior.to
 
     def _copy(self) -> Prior:

@@ -125,7 +125,7 @@ def observation_of_each(given: Sequence[Any], number: int) -> list[Observation]:
 
 
 def plain_observations(given: Any) -> list[dict[str, Any]]:
-    """One observation per source, ready for JSON; empty if none of them says anything."""
+    """One observation per source, ready for JSON; empty if none of them specifies anything."""
     if given is None:
         return []
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sequence):

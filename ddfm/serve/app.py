@@ -193,7 +193,7 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 
 
 def _refuse_others(names: list[str]) -> None:
-    """Refuses fields that would otherwise be ignored, such as a task beside the options."""
+    """Refuses fields that would otherwise be ignored, such as a task outside the options."""
     if names:
         raise InputError(
             f"the fields of a form are {', '.join(FIELDS)}, not {short(names[0])}; settings go "

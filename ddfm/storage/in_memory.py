@@ -78,7 +78,7 @@ def _on_disk(data: bytes, suffix: str, name: str) -> Iterator[Path]:
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot read {name}: no temporary file: {one_line(error)}") from None
     path = Path(made)
-    being_written.add(path)  # removed if the process is told to end
+    being_written.add(path)  # removed if the process is asked to end
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

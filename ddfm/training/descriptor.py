@@ -52,7 +52,7 @@ TURN = 8.0  # largest rotation of both sides, in degrees
 TWO_SENSORS = 0.75  # share of samples whose sides come from two sensors
 LOOSE = {True: 1.3, False: 0.15}  # common offset of pairs of two sensors, and of one, in pixels
 OFFSETS = 3  # standard deviations within which the common offset is searched
-ASIDE, FIRST = 14, 5  # one of so many pairs is kept aside for measuring, from this index
+ASIDE, FIRST = 14, 5  # one pair in 14, from the sixth on, is kept aside for measuring
 MEASURED = 96  # number of samples of pairs kept aside
 SHARPNESS = 20.0  # initial value of `a`
 

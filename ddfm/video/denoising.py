@@ -108,7 +108,7 @@ class TemporalDenoiser:
         self.noise += FLOOR * (noise - self.noise)
         self.mean = self.mean + gain[..., None] * difference
         self.variance = (1 - gain) ** 2 * self.variance + gain**2
-        # Clipping of the noise shifted the mean, which averaging does not undo; hence the record.
+        # Clipping of the noise shifted the mean, which averaging does not undo; so it is recorded.
         pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
         return replace(frame, samples=pixels, clipped_noise=2 * self.noise)
 

@@ -1,4 +1,4 @@
-"""Object detectors: a Python function, or an ONNX file with a description beside it.
+"""Object detectors: a Python function, or an ONNX file with a description next to it.
 
 A detector is called with an image, (H, W, 3) of 8-bit RGB, and returns (class, score, (x0, y0, x1,
 y1)), in pixels, for each object that it detects.

@@ -1,7 +1,7 @@
 """FLIR: places the thermal image in the photograph, and brings both to one pixel grid.
 
 `Real2IR` = r means that the thermal field is 1/r as wide as the photograph. `OffsetX` and `OffsetY`
-tell how far its centre lies to the right of and below the photograph's, in pixels of the latter.
+are how far its centre lies to the right of and below the photograph's, in pixels of the latter.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def field_of(
 
 
 def _zoom(path: Path) -> float:
-    """The digital zoom, by which the thermal field is wider than `Real2IR` tells; 1 if none."""
+    """The digital zoom, by which the thermal field is wider than `Real2IR` states; 1 if none."""
     with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
         zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
         return zoom if 1 < zoom <= 16 else 1.0

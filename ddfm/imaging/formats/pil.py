@@ -64,7 +64,7 @@ def from_pil_file(
     """A picture from a file, at the depth of the file.
 
     Args:
-        opened: opens the file anew at each call.
+        opened: opens the file again at each call.
         name: the picture's name in messages.
     """
     with opened() as image:
@@ -100,7 +100,7 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
 
 
 def _is_upright(image: Image.Image) -> bool:
-    """Whether decoding turned it upright already, whatever its EXIF says.
+    """Whether the decoder has turned it upright already, so that its EXIF is ignored.
 
     So it is for JPEG XL, unless the file is a repacked JPEG.
     """

@@ -1,7 +1,7 @@
 """AVIF, HEIC and JPEG XL, which phones write, read by Pillow or by an installed plugin.
 
-A plugin is imported only when such a file is read. Samples have 8 bits whatever the file has,
-except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
+A plugin is imported only when such a file is read. Samples are read at 8 bits, even if the file
+has more, except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
 """
 
 from __future__ import annotations
