@@ -116,11 +116,11 @@ def _row(
         case.undo.then(lies).then(case.cut),
     )
     infrared, inside = warped(_picture(moving), lies.then(case.cut))
-    laid = fuser.with_config(align=how.model)(off, visible, progress=False)
+    aligned = fuser.with_config(align=how.model)(off, visible, progress=False)
     results = {
         "registered": fuser(infrared, visible, progress=False),
         "put off": fuser.with_config(resize="b")(off, visible, progress=False),
-        "aligned": laid,
+        "aligned": aligned,
         "known": fuser.with_config(transform=truth)(off, visible, progress=False),
     }
     if look is not None:
@@ -134,7 +134,7 @@ def _row(
         metric: [of(eight_bit(results[way].picture)[seen], *sources) for way in FUSED]
         for metric, of in METRICS.items()
     }
-    found = laid.settings["alignment"][0]
+    found = aligned.settings["alignment"][0]
     error = Transform.from_dict(found["transform"]).distance(truth)
     return Row(found["applied"], error, values)
 

@@ -97,7 +97,7 @@ class DegradedWork(Work):
             fuser = self.method.fuser
             held = fuser.with_config(options=dict(fuser.config.options) | curve)
             if self.way == TOLD:
-                held = held.with_config(observations=self.what.told(seen))
+                held = held.with_config(observations=self.what.observations(seen))
             elif self.way != AS_SEEN:
                 from ddfm.bench.first import restored_by
 

@@ -151,7 +151,7 @@ def bench(
         )
 
     names = folder_names(subfolders)
-    whats = [room.find_degradation(said) for said in degrade]
+    whats = [room.find_degradation(text) for text in degrade]
     methods = _methods(settings, config, baselines, also)
     chosen = None if only is None else [name.strip() for name in only.split(",")]
     sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]

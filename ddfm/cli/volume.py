@@ -65,6 +65,7 @@ __all__ = ["volume"]
 )
 @click.option(
     "--align",
+    metavar="HOW",
     default="none",
     show_default=True,
     help="Align B to A by mutual information: rigid or affine; none trusts the positions in the "
@@ -262,10 +263,10 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
             "--volume is for files that hold several volumes; each of these holds one"
         )
     each = numbers if isinstance(numbers, tuple) else [numbers] * len(sources)
-    said = zip_longest(sources, several, series, each[: len(sources)])
+    rows = zip_longest(sources, several, series, each[: len(sources)])
     return [
         read_volume(path, series=one, volume=number if many else None)
-        for path, many, one, number in said
+        for path, many, one, number in rows
     ]
 
 

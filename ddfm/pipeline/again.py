@@ -63,10 +63,10 @@ def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Reco
 
 def how(record: Record, kind: str) -> dict[str, Any]:
     """The further settings of a volume or a film, as unchecked as the file they come from."""
-    said = record.opening.get(kind)
-    if not isinstance(said, dict):
+    found = record.opening.get(kind)
+    if not isinstance(found, dict):
         raise InputError(f"the record does not say how the {kind} was made")
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
 
 
 def keywords(
@@ -79,16 +79,16 @@ def keywords(
         observations: what the caller knows of each source, which overrides the record.
     """
     known = {field.name for field in fields(FusionConfig)}
-    said = {name: value for name, value in record.settings.items() if name in known}
-    if said.get("clean", 0) is None:
-        said["clean"] = math.inf  # JSON has no infinity
-    said["observations"] = _together(FusionConfig(**said).observations, observations)
+    recorded = {name: value for name, value in record.settings.items() if name in known}
+    if recorded.get("clean", 0) is None:
+        recorded["clean"] = math.inf  # JSON has no infinity
+    recorded["observations"] = _together(FusionConfig(**recorded).observations, observations)
     named = prior or record.settings.get("prior")
     if prior is None and named not in list(ENTRIES):  # the record may hold anything, even a list
         raise InputError(
             f"the record's prior, {named!r}, is not a name that ddfm knows; specify it with --prior"
         )
-    return said | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
+    return recorded | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
 
 
 def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, Any]]:
@@ -108,8 +108,8 @@ def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, A
 
 def opening(record: Record) -> Opening:
     """How the sources were read, as recorded."""
-    said = {field.name for field in fields(Opening)} & set(record.opening)
-    values = {name: record.opening[name] for name in said}
+    names = {field.name for field in fields(Opening)} & set(record.opening)
+    values = {name: record.opening[name] for name in names}
     ranges = values.get("ranges", ())
     if not isinstance(ranges, list | tuple):
         raise InputError("the record's ranges are not a list")

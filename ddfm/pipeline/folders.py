@@ -235,8 +235,8 @@ class _PairWork(Work):
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:
-    said = opening.plain()
-    return of_fuser | ({"opening": said} if said else {})
+    plain = opening.plain()
+    return of_fuser | ({"opening": plain} if plain else {})
 
 
 def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:

@@ -122,7 +122,7 @@ class SliceWork:
         arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
         stds = [fusion.uncertainty.std for fusion in fusions if fusion.uncertainty is not None]
         found = zip(item.given, (fusion.attribution for fusion in fusions), strict=True)
-        maps = [_planes(one.among(self._says(k))) for k, one in found if one is not None]
+        maps = [_planes(one.among(self._valid(k))) for k, one in found if one is not None]
         arrays += [np.stack(one, dtype=np.float32) for one in (stds, maps) if one]
         self._put(item.given, arrays)
         return Made(arrays, {"settings": self.settings})
@@ -165,7 +165,7 @@ class SliceWork:
         for volume, planes in zip(self._made, arrays, strict=True):
             slices(volume, self.grid.affine, self.axis)[indices] = planes
 
-    def _says(self, k: int) -> list[np.ndarray | None]:
+    def _valid(self, k: int) -> list[np.ndarray | None]:
         """Where each source is known in slice k."""
         return [None if frame is None else frame[k] for frame in self.frames]
 

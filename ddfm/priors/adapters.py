@@ -97,8 +97,8 @@ def from_callable(
     times = network_times(settings, len(alphas_bar))
     if isinstance(function, UNet):
         return UNetPrior(function, alphas_bar, kind=settings["kind"], times=times, name=name or "")
-    told = function if times is None else OwnTimes(function, times.float())
-    prior = FunctionPrior(told, alphas_bar, kind=settings["kind"], name=where, **own)
+    timed = function if times is None else OwnTimes(function, times.float())
+    prior = FunctionPrior(timed, alphas_bar, kind=settings["kind"], name=where, **own)
     return _at_rest(prior, function)
 
 

@@ -123,8 +123,8 @@ def read_settings(path: Path) -> dict[str, Any]:
             settings = normalised(json_object(text, where), where)
     beside = path.with_name(path.name + ".json")
     if beside.is_file():
-        told = json_object(read_text(beside), str(beside))
-        settings = overlaid(settings, normalised(told, str(beside)))
+        stored = json_object(read_text(beside), str(beside))
+        settings = overlaid(settings, normalised(stored, str(beside)))
     return settings
 
 

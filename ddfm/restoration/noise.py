@@ -147,9 +147,9 @@ def deviation_of(noise: float | Sequence[Any], level: float) -> float:
     return math.hypot(math.sqrt(first * level), *rest) if kind == "poisson" else float(first)
 
 
-def law_of(said: NoiseLaw) -> Law:
+def law_of(given: NoiseLaw) -> Law:
     """The law of the noise that an `Observation` gives."""
-    kind, *numbers = said
+    kind, *numbers = given
     return Rician(*numbers) if kind == "rician" else PoissonGaussian(*numbers)
 
 

@@ -64,10 +64,10 @@ class Part:
     def version(self) -> dict[str, Any] | None:
         """The version that was passed to `begin`, or None."""
         try:
-            told = json_object(read_text(self._note), "")
+            noted = json_object(read_text(self._note), "")
         except DdfmError:
             return None
-        return told if JSON_MARK.items() <= told.items() else None
+        return noted if JSON_MARK.items() <= noted.items() else None
 
     def begin(self, version: dict[str, Any]) -> None:
         """Notes which version of the file is downloaded."""

@@ -23,7 +23,7 @@ def play():
 
     def run(*arguments: object):
         done = ddfm_run(*arguments)
-        return module.Said(done.exit_code, done.stdout, done.stderr)
+        return module.Finished(done.exit_code, done.stdout, done.stderr)
 
     module.run = run
     return module
