@@ -147,7 +147,7 @@ def bench(
 
     if bool(detectors) != (boxes is not None):
         raise click.UsageError(
-            "--detect names the boxes and --detector what looks for them; give both"
+            "--detect (the boxes) and --detector (what detects them) need each other; give both"
         )
 
     names = folder_names(subfolders)

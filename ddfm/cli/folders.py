@@ -82,7 +82,7 @@ def fuse_files_of_folders(
     """Fuses the pairs of folders, reports the outcome, and returns the exit code."""
     if save_transform is not None and settings["align"] != "once":
         raise click.UsageError(
-            "--save-transform is for one pair; with folders it goes with --align once"
+            "--save-transform is for one pair; for folders, use it with --align once"
         )
     if len(sources) == 1 and of_folders.pattern is not None:
         refuse(["--pattern"], "two folders or more")

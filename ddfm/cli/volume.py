@@ -278,7 +278,7 @@ def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
         say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
     if fusion.volume.burned_in:
         say(
-            f"{output}: the header of a source says that text is burned into its pixels; the "
+            f"{output}: the header of a source states that text is burned into its pixels; the "
             "result may show it, too, and it may be the name of the patient",
             err=True,
         )

@@ -154,7 +154,7 @@ def _rgb(picture: Picture) -> np.ndarray:
 
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:
     if len({panel.shape for panel in panels}) > 1:
-        raise InputError("pictures of several sizes cannot be shown beside each other")
+        raise InputError("pictures of several sizes cannot be shown side by side")
 
 
 def line_height(width: int) -> int:

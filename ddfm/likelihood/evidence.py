@@ -144,10 +144,10 @@ class EvidenceLikelihood(Likelihood):
     ) -> None:
         super().__init__(*sources)
         if min(alpha, width, learn, edge) <= 0:
-            raise InputError("alpha, width, learn and edge of the likelihood are positive")
+            raise InputError("alpha, width, learn and edge of the likelihood must be positive")
         if min(kappa, phi, full, faint, theta, lam) < 0:
             raise InputError(
-                "kappa, phi, full, faint, theta and lam of the likelihood are not negative"
+                "kappa, phi, full, faint, theta and lam of the likelihood must not be negative"
             )
         if balance and len(sources) != 2:
             raise InputError(f"a balance is between two sources, not {len(sources)}")

@@ -65,7 +65,7 @@ def how(record: Record, kind: str) -> dict[str, Any]:
     """The further settings of a volume or a film, as unchecked as the file they come from."""
     found = record.opening.get(kind)
     if not isinstance(found, dict):
-        raise InputError(f"the record does not say how the {kind} was made")
+        raise InputError(f"the record does not contain the settings of the {kind}")
     return {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
 
 

@@ -95,7 +95,9 @@ def check_film(out: str | os.PathLike[str]) -> None:
 def check_rate(rate: float) -> None:
     """Refuses an impossible frame rate."""
     if not 0.001 <= rate <= 1000:
-        raise InputError(f"a film has 0.001 to 1000 frames per second, not {rate:g}")
+        raise InputError(
+            f"the frame rate must be from 0.001 to 1000 frames per second, not {rate:g}"
+        )
 
 
 @contextmanager

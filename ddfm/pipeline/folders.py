@@ -167,7 +167,7 @@ def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
     if not pairing.pairs:
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
-            what = "a photograph beside its temperatures"
+            what = "a photograph next to its temperatures"
         raise InputError(
             f"no file of {folder} has {what}; for other images, give two folders, or the same "
             "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"

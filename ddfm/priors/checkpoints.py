@@ -136,7 +136,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"no such file of weights: {path}" + _hint(path))
+        raise InputError(f"cannot read the weights {path}: there is no such file" + _hint(path))
     with disk_explained(f"read {path}"):
         existing_file(path).open("rb").close()
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
@@ -202,7 +202,7 @@ def _pickle(path: Path) -> Any:
 
 def _refusal(path: Path, name: str) -> DdfmError:
     return InputError(
-        f"{path} was refused: it asks for {name}, and weights must not run programs; "
+        f"{path} was refused: it refers to {name}, and weights must not run programs; "
         "save only its state dict, preferably as .safetensors"
     )
 

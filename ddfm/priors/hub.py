@@ -107,7 +107,7 @@ def _asked(place: Place) -> dict[str, Any]:
     answer = read_json(url)
     commit, siblings = answer.get("sha"), answer.get("siblings")
     if not (isinstance(commit, str) and _COMMIT.fullmatch(commit) and isinstance(siblings, list)):
-        raise DownloadError(f"{url} does not answer as a hub does")
+        raise DownloadError(f"the answer of {url} is not that of a hub")
     there = {each.get("rfilename"): each for each in siblings if isinstance(each, dict)}
     wanted = [OWN] if OWN in there else [n for n in there if _OF_DIFFUSERS.fullmatch(str(n))]
     if not any(str(name).endswith(".safetensors") for name in wanted):

@@ -56,7 +56,7 @@ class Prior(ABC):
         falling = alphas_bar.ndim == 1 and bool((alphas_bar.diff() <= 0).all())
         if not falling or not bool(((alphas_bar >= 0) & (alphas_bar < 1)).all()):
             raise InputError(
-                "alphas_bar of a prior must be a falling vector with values from 0 to below 1"
+                "alphas_bar of a prior must be a decreasing vector with values from 0 to below 1"
             )
         if channels not in (1, 3):
             raise InputError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
@@ -116,7 +116,7 @@ class Prior(ABC):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors` into a folder that `load_prior` reads, also from a hub."""
-        raise InputError(f"the prior {self.name} has no weights in a form that ddfm writes")
+        raise InputError(f"the prior {self.name} has no weights in a form that ddfm can write")
 
 
 def x0_from(

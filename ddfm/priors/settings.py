@@ -176,4 +176,6 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     missing = list(missing)
     if missing:
         shown = ", ".join(examples.get(key, key) for key in missing)
-        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {shown}")
+        raise InputError(
+            f"{where} does not specify {', '.join(missing)}; {how}, for example {shown}"
+        )

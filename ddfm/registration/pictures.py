@@ -91,7 +91,9 @@ def lay(
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
     """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
-        raise InputError("a field (align=flow) is for one pair; a transform for all has none")
+        raise InputError(
+            "a field (align=flow) is for one pair; a transform for all pairs cannot have one"
+        )
     found = []
     for pictures in groups:
         if len(pictures) != 2:
@@ -122,7 +124,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
         return picture
     known = inside & says(moved)
     if not known.any():
-        raise InputError(f"{picture.name} would lie outside of {fixed.name}")
+        raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
     along = picture.metadata.laid_on(fixed.metadata)
     return replace(moved, metadata=along, mask=None if known.all() else known)
 

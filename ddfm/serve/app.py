@@ -202,10 +202,10 @@ def _refuse_others(names: list[str]) -> None:
 
 
 _WHY = {
-    400: "The request cannot be fused; `error` says why, in one line",
+    400: "The request cannot be fused; `error` gives the reason, in one line",
     408: "The request took too long",
     413: "The request is too large",
-    503: "Too many requests are waiting; Retry-After says when to try again",
+    503: "Too many requests are waiting; Retry-After gives the time until the next attempt",
 }
 
 

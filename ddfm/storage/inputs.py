@@ -126,7 +126,7 @@ def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
     while data := stream.read(PIECE):
         left -= len(data)
         if left < 0:
-            raise InputError(f"{name} was refused: it unpacks to more than its header says")
+            raise InputError(f"{name} was refused: it unpacks to more than its header states")
 
 
 def _no_number(text: str) -> float:

@@ -144,7 +144,7 @@ class Manifest:
         for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
                 raise StorageError(
-                    f"cannot write {self.folder / output}: it is there already, and {NAME} does "
+                    f"cannot write {self.folder / output}: it exists already, and {NAME} does "
                     "not list it; move it away, name another folder, or allow it (--overwrite)"
                 )
 

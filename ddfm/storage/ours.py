@@ -109,7 +109,9 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
         raise StorageError(f"cannot write {path}: it is {what}; name another output")
     if may_overwrite() or (not link and _is_ours(path, known)):
         return
-    why = "it is a link" if link else "it is there already, and nothing in it says ddfm wrote it"
+    why = (
+        "it is a link" if link else "it exists already, and nothing in it shows that ddfm wrote it"
+    )
     raise StorageError(
         f"cannot write {path}: {why}; name another output, or allow it "
         "(--overwrite, in Python ddfm.overwriting())"

@@ -102,7 +102,7 @@ class Part:
         found = os.fstat(self.file.fileno())
         if found.st_nlink > 1 or (found.st_size and self.version is None):
             raise StorageError(
-                f"cannot write {self.path}: it is there already, and nothing says what it is a "
+                f"cannot write {self.path}: it exists already, and no note says what it is a "
                 "part of; move it away"
             )
 

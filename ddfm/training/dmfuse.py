@@ -194,7 +194,7 @@ class HeadRun(TrainingRun):
         if (about.network, about.t, about.noise) != (self.head.config, s.t, s.noise):
             raise InputError(
                 f"cannot start from the head {path}: its t, noise, attention, plain and output "
-                "must be the same"
+                "must be those of this run"
             )
         self.head.load_state_dict(head.state_dict())
 

@@ -78,7 +78,7 @@ def _say_spread(frame: Picture, levels: Levels | None) -> None:
     if levels is not None:
         word = (
             f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
-            "bits, and are stretched to the whole range, in all frames alike"
+            "bits, and are stretched to the whole range, the same in all frames"
         )
         warnings.warn(word, DdfmWarning, stacklevel=3)
 

@@ -48,7 +48,7 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
             missing; None makes all graphs, which takes minutes.
     """
     if folder.exists():
-        raise StorageError(f"cannot write {folder}: it is there already; name a new folder")
+        raise StorageError(f"cannot write {folder}: it exists already; name a new folder")
     for name in RUNTIME:
         if not (runtime / name).is_file():
             raise InputError(f"there is no {name} in {runtime}{NO_RUNTIME}")

@@ -1,4 +1,4 @@
-"""The script that plays five kinds of people, in this process."""
+"""The script that plays five kinds of users, in this process."""
 
 from __future__ import annotations
 

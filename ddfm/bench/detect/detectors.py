@@ -53,7 +53,7 @@ def load_detector(name: str) -> tuple[str, Detector]:
 
 def _of_python(file: Path, function: str) -> Detector:
     if not file.is_file():
-        raise InputError(f"there is no file {file}")
+        raise InputError(f"cannot read {file}: there is no such file")
     names = runpy.run_path(str(file))
     if not callable(names.get(function)):
         raise InputError(f"{file} has no function {function}")

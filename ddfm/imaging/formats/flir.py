@@ -182,7 +182,10 @@ def _limits(
         with explained(str(path)):
             low, high = thermogram.embedded_range("celsius")
         if not (isfinite(low) and isfinite(high) and low < high):
-            raise InputError(f"{path} does not tell which level and span the camera was set to")
+            raise InputError(
+                f"{path} does not record the level and span of the camera; give two temperatures "
+                "(--celsius LOW HIGH)"
+            )
     else:
         low, high = map(float, celsius)
     return float(low), float(high)

@@ -48,7 +48,7 @@ def field_of(
     pixel = max(1.0, width / thermal[1])  # the larger of the two pictures' pixels
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
         raise InputError(
-            f"{path}: by the camera's own scale and offset the thermal image lies outside the "
+            f"{path}: by the camera's own scale and offset, the thermal image is outside the "
             "photograph; read it without alignment"
         )
     return box

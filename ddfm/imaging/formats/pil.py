@@ -77,7 +77,7 @@ def from_pil_file(
             return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
         if raw not in _SWAPPED:
             raise InputError(
-                f"{name}: 16-bit samples laid out as {raw} cannot be read without loss; "
+                f"{name}: 16-bit samples stored as {raw} cannot be read without loss; "
                 "save it as a PNG or an uncompressed TIFF first"
             )
         image.load()
