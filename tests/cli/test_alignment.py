@@ -117,7 +117,7 @@ def test_transforms_of_three_sources_are_saved_and_used_again(pair, tmp_path):
     like = ddfm_run(*three, "-o", tmp_path / "h.png", "--like", tmp_path / "g.png")
     assert like.exit_code == 0, like.output
     assert (tmp_path / "h.png").read_bytes() == (tmp_path / "g.png").read_bytes()
-    refused(ddfm_run("fuse", *pair, "-o", "f.png", "--transform", rig), "of 3 sources, not 2")
+    refused(ddfm_run("fuse", *pair, "-o", "f.png", "--transform", rig), "for 3 sources, not 2")
     elsewhere = ("--transform", rig, "--align-to", "a")
     refused(ddfm_run(*three, "-o", "f.png", *elsewhere), "are to source 3")
     of_pair = tmp_path / "pair.json"

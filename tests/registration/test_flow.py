@@ -60,7 +60,7 @@ def test_an_invalid_field_is_refused(field):
         field = np.zeros((5, 5, 2))
         field[2, 2] = -60.0
         assert least_area(field, SIZE) < 0
-    with pytest.raises(DdfmError, match="a field has"):
+    with pytest.raises(DdfmError, match="a field must have"):
         Transform(np.eye(3), SIZE, SIZE, "flow", field)
 
 
@@ -70,7 +70,7 @@ def test_an_invalid_field_is_refused(field):
 )
 def test_a_broken_file_is_refused(broken):
     entry = with_field().to_dict() | broken
-    with pytest.raises(DdfmError, match="not a transform|a field has"):
+    with pytest.raises(DdfmError, match="not a transform|a field must have"):
         Transform.from_dict(entry)
 
 
