@@ -183,7 +183,7 @@ def _settings(result: Bench) -> str:
     return (
         f"<h2>Settings</h2>{blocks}<h2>Versions</h2><table>{lines}</table>"
         "<p class=hint>Images on this page are high-quality WebP at full size; the measured files "
-        "are in the folder <code>fused</code> beside it.</p>"
+        "are in the folder <code>fused</code> next to it.</p>"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is written beside the result of one scene: views, steps, maps, alignment, sources."""
+"""What is written next to the result of one scene: views, steps, maps, alignment, sources."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Beside:
         return [path_of(output, kind) for kind in self.views]
 
     def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
-        """Writes everything that was asked for.
+        """Writes everything that was requested.
 
         Args:
             fusion: the result.

@@ -1,7 +1,7 @@
 """Folders of pairs, or of more images of each scene: each is fused as it would be alone.
 
 A pair that fails does not stop the others, and an interrupted run can be continued. A file that
-the manifest beside the results does not list is never replaced. `ddfm.imaging.pairing` decides
+the manifest in that folder does not list is never replaced. `ddfm.imaging.pairing` decides
 which files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest`
 which results survive when the run is killed.
 """
@@ -102,7 +102,7 @@ def fuse_folders(
             source it comes from: one file per pair, with the name of its result, as numbers if
             that is a .tif, else as an image.
         samples: the number of results that the uncertainty is computed from.
-        sheets: a folder for images that show the alignment of each pair, likewise.
+        sheets: a folder for images that show the alignment of each pair, named as its result.
         progress: whether to show a progress bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the calling thread; if it returns False, the run
             ends (`ddfm.Cancelled`), and the next run continues from there.
@@ -169,7 +169,7 @@ def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
     if not pairing.pairs:
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
-            what = "a photograph beside its temperatures"
+            what = "a photograph next to its temperatures"
         raise InputError(
             f"no file of {folder} has {what}; for other images, give two folders, or the same "
             "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
@@ -237,8 +237,8 @@ class _PairWork(Work):
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:
-    said = opening.plain()
-    return of_fuser | ({"opening": said} if said else {})
+    plain = opening.plain()
+    return of_fuser | ({"opening": plain} if plain else {})
 
 
 def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
@@ -296,7 +296,7 @@ def _fuse_all(
 def _done_before(
     items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
-    """The summary of a finished folder; None if work is left, or a fuser is needed to tell."""
+    """The summary of a finished folder; None if work is left, or may be."""
     begin = time.monotonic()
     folders = [out, *map_folders(how.beside).values()]
     begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)

@@ -30,7 +30,7 @@ class Registered:
     Attributes:
         about: what was found and done for each source except the reference; ready for JSON.
         words: warnings, one line each.
-        observed: what was found in each source by itself, and undone; ready for JSON.
+        observed: what was detected in each source, and undone; ready for JSON.
     """
 
     pictures: tuple[Picture, ...]
@@ -91,7 +91,9 @@ def lay(
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
     """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
-        raise InputError("a field (align=flow) is for one pair; a transform for all has none")
+        raise InputError(
+            "a field (align=flow) is for one pair; a transform for all pairs cannot have one"
+        )
     found = []
     for pictures in groups:
         if len(pictures) != 2:
@@ -122,7 +124,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
         return picture
     known = inside & says(moved)
     if not known.any():
-        raise InputError(f"{picture.name} would lie outside of {fixed.name}")
+        raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
     along = picture.metadata.laid_on(fixed.metadata)
     return replace(moved, metadata=along, mask=None if known.all() else known)
 
@@ -151,7 +153,7 @@ def _words(
         left = "stays as it is"
         if moving.size != fixed.size:
             left = "is resized to its frame, which is right only if both have the same borders"
-        # If two models disagree, one that the user knows to hold may be sure by itself.
+        # If two models disagree, one that the user knows to hold may be sure alone.
         other = "; a given model (--align affine) may be certain" if how == "auto" else ""
         return [
             f"{moving.name} could not be aligned to {fixed.name} with certainty, and {left}{other}"
