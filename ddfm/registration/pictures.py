@@ -91,7 +91,10 @@ def lay(
 def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
     """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
-        raise InputError("a field (align=flow) is for one pair; a transform for all has none")
+        raise InputError(
+            "align=flow (--align flow) follows the parallax of one pair, so it is not for films or "
+            "for one transform of many pairs; use another model, or align=once (--align once)"
+        )
     found = []
     for pictures in groups:
         if len(pictures) != 2:
@@ -160,7 +163,7 @@ def _words(
         return []
     return [
         f"{moving.name} seems to be misaligned: it fits {fixed.name} if "
-        f"{_motion(found.transform)}; align='auto' (--align auto) corrects this where it is certain"
+        f"{_motion(found.transform)}; align=auto (--align auto) corrects this where it is certain"
     ]
 
 

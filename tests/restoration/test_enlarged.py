@@ -73,9 +73,9 @@ def test_an_enlarged_source_is_named_and_restored():
     wide = np.asarray(enlarged(infrared, 3, Image.Resampling.BILINEAR))
     fuser = Fuser("gaussian", device="cpu", look=False)
     fuser = fuser.with_config(observations=[Observation(noise=0), None])
-    with pytest.warns(DdfmWarning, match=r"was enlarged 3 times.*\(--scale-a 1\)"):
+    with pytest.warns(DdfmWarning, match=r"enlarged by 3,.*\(--scale-a 1\)"):
         fusion = fuser(wide, visible)
-    with pytest.warns(DdfmWarning, match=r"was enlarged 3 times.*\(--as-is\)"):
+    with pytest.warns(DdfmWarning, match=r"enlarged by 3,.*\(--as-is\)"):
         fuser(visible, visible, wide)
     assert fusion.settings["observed"][0] == {"enlarged": 3.0, "scale": 3.0}
     left = fuser.with_config(observations=[Observation(scale=1), None])(wide, visible)
