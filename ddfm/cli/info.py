@@ -68,6 +68,8 @@ def _looks(looked: dict[str, Any]) -> Iterator[str]:
     yield f"  picture   {looked['width']} x {looked['height']} pixels, {color}, {depth}{alpha}"
     low, high = looked["values"]
     black = ", which become black and white" if looked["unit"] else ""
+    if looked["unit"]:
+        low, high = round(low, 2), round(high, 2)
     yield f"  values    {low:g} to {high:g} {looked['unit']}".rstrip() + black
     if looked["spread"] is not None:
         low, high = looked["spread"]
@@ -76,7 +78,8 @@ def _looks(looked: dict[str, Any]) -> Iterator[str]:
     if looked["thermal"] == "false colours":
         yield "  thermal   seems to be temperatures in false colours, without their values"
     elif looked["thermal"]:
-        yield f"  thermal   radiometric file of {looked['thermal']}"
+        photograph = "with a photograph" if looked["photograph"] else "without a photograph"
+        yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
     found = corrections([""], [looked["observed"]]) or [": nothing"]
     yield f"  corrects  {found[0].removeprefix(': ')}"
 

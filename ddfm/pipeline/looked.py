@@ -15,6 +15,7 @@ from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.fusing.run import Model
 from ddfm.imaging.formats.dji import is_dji
+from ddfm.imaging.formats.flir import has_photograph
 from ddfm.imaging.formats.radiometric import is_radiometric
 from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
@@ -35,7 +36,8 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
-    part of 16 bits is used. "observed" is as in `Fusion.settings`, as far as one picture tells.
+    part of 16 bits is used. "photograph" tells whether a radiometric file is a pair by itself.
+    "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     path = Path(path)
     if path.is_dir() or is_video(path) or is_volume(path):
@@ -43,8 +45,10 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     picture = read_source(path)
     height, width = picture.size
     thermal = ""
+    photograph = False
     if is_radiometric(path):
         thermal = "DJI" if is_dji(path) else "FLIR"
+        photograph = thermal == "FLIR" and has_photograph(path)
     elif in_false_colors(picture):
         thermal = "false colours"
     return {
@@ -58,6 +62,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "unit": picture.unit,
         "spread": used(picture),
         "thermal": thermal,
+        "photograph": photograph,
         "observed": _found(with_levels(picture)),
     }
 
