@@ -105,7 +105,6 @@ def fuse_folders(
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
-    _check_folder(out)
     check_apart(out, *folders)
     if dir_b is None:
         if more or pattern is not None:
@@ -120,6 +119,8 @@ def fuse_folders(
     )
     count = 0 if std is None else samples
     beside = Beside(sheet=shown, uncertainty=std, attribution=shares, samples=count)
+    for folder in (out, *map_folders(beside).values()):
+        _check_folder(folder)
     check_map_folders(beside, Path(out), folders)
     if shares is not None:
         check_attribution(fuser.config)

@@ -19,7 +19,7 @@ from ddfm.imaging.formats.flir import has_photograph
 from ddfm.imaging.formats.radiometric import is_radiometric
 from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import read_source
+from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
 from ddfm.numerics.device import find_device
 from ddfm.priors import load_prior
@@ -34,6 +34,7 @@ __all__ = ["look_into"]
 def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What a picture is, and what would be corrected in it, ready for JSON; None of a volume, ....
 
+    Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
     part of 16 bits is used. "photograph" tells whether a radiometric file is a pair by itself.
@@ -42,7 +43,8 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(path)
     if path.is_dir() or is_video(path) or is_volume(path):
         return None
-    picture = read_source(path)
+    pages = pages_in(path)
+    picture = read_source(path, page=0 if pages > 1 else None)
     height, width = picture.size
     thermal = ""
     photograph = False
@@ -55,6 +57,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "picture": str(path),
         "width": width,
         "height": height,
+        "pages": pages,
         "dtype": str(picture.dtype),
         "color": picture.is_color,
         "alpha": picture.alpha is not None,
