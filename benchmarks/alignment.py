@@ -11,7 +11,7 @@ There are two kinds of ground truth. "nominal" assumes that the original pairs a
 are not, by some pixels, so points of some pairs were marked by eye (correspondences.toml): "marked"
 is the mean distance there, which includes about a pixel of error of the eye itself. With --own,
 "nominal" is relative to what the same method finds on the original pair: this measures how
-consistent a method is, whatever its error there.
+consistent a method is, regardless of its error there.
 """
 
 from __future__ import annotations

@@ -63,9 +63,9 @@ def _line(pixels: float, model: str, cases: list[tuple[np.ndarray, np.ndarray, n
     for fixed, moving, field in cases:
         found = align(fixed, _displaced(moving, field), model)
         size = (fixed.shape[0], fixed.shape[1])
-        laid = found.transform if found.sure else Transform.framed(size, size)
-        errors.append(_error(laid, field))
-        moved.append(found.sure and laid.moves > 0)
+        transform = found.transform if found.sure else Transform.framed(size, size)
+        errors.append(_error(transform, field))
+        moved.append(found.sure and transform.moves > 0)
     seconds = (time.process_time() - began) / len(cases)
     of_those = [error for error, yes in zip(errors, moved, strict=True) if yes]
     cells = [f"{pixels:g}", model, f"{np.median(errors):.2f}", f"{max(errors):.1f}"]

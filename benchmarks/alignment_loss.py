@@ -9,9 +9,9 @@ and SSIM with the registered sources. `benchmarks/splits.toml` lists the pairs.
 
 Many original pairs are misaligned by some pixels, and a perfect alignment would then be compared
 with a wrong one. So the registered pair is the result of `align` on the original pair, where that
-is sure, or with --nominal the original pair.
+is certain, or with --nominal the original pair.
 
-"won back" is the share of the loss that alignment removes, over the pairs that were surely aligned:
+"won back" is the share of the loss that alignment removes, over the pairs aligned with certainty:
 the sum of gains divided by the sum of losses. "known" is the fusion by the true transform, the most
 that can be gained, because the infrared image is interpolated once more.
 """
@@ -75,7 +75,7 @@ def main() -> int:
     fuser = Fuser(task="ir-visible", look=False)
     bases = {} if how.nominal else dict(_bases(how.data, names))
     if not how.nominal:
-        print(f"{len(bases)} of {len(names)} pairs are surely aligned untouched")
+        print(f"{len(bases)} of {len(names)} original pairs are aligned with certainty")
         names = list(bases)
     head = "put on|pairs|sure|px|metric|registered|put off|aligned|won back|known".split("|")
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
@@ -116,11 +116,11 @@ def _row(
         case.undo.then(lies).then(case.cut),
     )
     infrared, inside = warped(_picture(moving), lies.then(case.cut))
-    laid = fuser.with_config(align=how.model)(off, visible, progress=False)
+    aligned = fuser.with_config(align=how.model)(off, visible, progress=False)
     results = {
         "registered": fuser(infrared, visible, progress=False),
         "put off": fuser.with_config(resize="b")(off, visible, progress=False),
-        "aligned": laid,
+        "aligned": aligned,
         "known": fuser.with_config(transform=truth)(off, visible, progress=False),
     }
     if look is not None:
@@ -134,7 +134,7 @@ def _row(
         metric: [of(eight_bit(results[way].picture)[seen], *sources) for way in FUSED]
         for metric, of in METRICS.items()
     }
-    found = laid.settings["alignment"][0]
+    found = aligned.settings["alignment"][0]
     error = Transform.from_dict(found["transform"]).distance(truth)
     return Row(found["applied"], error, values)
 

@@ -86,11 +86,11 @@ def _row(first: Volume, other: Volume, move: np.ndarray, base: np.ndarray) -> It
     yield apart(corners, np.array(found["fixed_to_moving"]), move @ base)
     yield found["sure"]
     yield seconds
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         began = time.process_time()
         aligned(moved, first)
-        yield bool(said)
+        yield bool(caught)
         yield time.process_time() - began
 
 

@@ -66,9 +66,9 @@ def main() -> None:
             continue
         added = {package: megabytes(package) for package in needed("ddfm", [extra]) - core}
         missing = sorted(package for package, size in added.items() if size is None)
-        said = f"; not installed: {', '.join(missing)}" if missing else ""
+        without = f"; not installed: {', '.join(missing)}" if missing else ""
         more = sum(size or 0 for size in added.values())
-        click.echo(f"| `[{extra}]` adds | {more:.0f} | {largest(added)}{said} |")
+        click.echo(f"| `[{extra}]` adds | {more:.0f} | {largest(added)}{without} |")
 
 
 def largest(sizes: dict[str, float | None]) -> str:

@@ -109,9 +109,9 @@ def main(pairs: int, shards: int, folder: Path | None, step: str | None) -> None
     if step is not None:
         assert folder is not None
         began, before = time.process_time(), memory()
-        said = STEPS[step](folder)
+        result = STEPS[step](folder)
         seconds = time.process_time() - began
-        print(f"| {step} | {seconds:.1f} | {memory() - before:.0f} | {said} |", flush=True)
+        print(f"| {step} | {seconds:.1f} | {memory() - before:.0f} | {result} |", flush=True)
         return
     with TemporaryDirectory(dir=folder) as place:
         began = time.monotonic()

@@ -112,8 +112,8 @@ def status_of(body: bytes, kind: str, port: int = PORT) -> int:
 def megabytes(pid: int) -> float:
     """The memory of a process and its children; on Linux only."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    said = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    own = int(said[1]) / 1024 if said else 0.0
+    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    own = int(found[1]) / 1024 if found else 0.0
     return own + sum(megabytes(int(child)) for child in children)
 
 

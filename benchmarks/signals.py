@@ -156,8 +156,8 @@ def try_command(
         process = command.start(given, out)
         time.sleep(rng.uniform(0, 1.05 * seconds))
         process.send_signal(kind)
-        _, said = process.communicate(timeout=300)
-        counts.update(_faults(name, process.returncode, kind, said))
+        _, output = process.communicate(timeout=300)
+        counts.update(_faults(name, process.returncode, kind, output))
         left = _compared(out)
         counts["bad: a source changed"] += _contents(given) != before
         halves = [f for f in left if left[f] != wanted.get(f)]
@@ -176,26 +176,26 @@ def try_command(
     return counts
 
 
-def _faults(name: str, code: int, kind: signal.Signals, said: str) -> Counter[str]:
+def _faults(name: str, code: int, kind: signal.Signals, output: str) -> Counter[str]:
     counts = Counter({f"{kind.name}": 1})
     if code == 0:
         counts["had ended before"] += 1
     elif code not in (-kind, 128 + kind):
-        python = "init_import_site" in said or "site.py" in said
+        python = "init_import_site" in output or "site.py" in output
         # Python itself was still starting, and ddfm had not begun.
         kind_of = "Python was starting" if python else "bad: exit code"
         counts[kind_of] += 1
-    if "Traceback" in said and "site" not in said:
+    if "Traceback" in output and "site" not in output:
         counts["bad: traceback"] += 1
     if any(key.startswith("bad") for key in counts):
-        print(f"{name}: {kind.name}, exit code {code}\n{said[-1500:]}", file=sys.stderr)
+        print(f"{name}: {kind.name}, exit code {code}\n{output[-1500:]}", file=sys.stderr)
     return counts
 
 
 def _wait(process: subprocess.Popen[str], name: str) -> None:
-    _, said = process.communicate(timeout=600)
+    _, output = process.communicate(timeout=600)
     if process.returncode:
-        raise RuntimeError(f"{name} ends with {process.returncode}: {said}")
+        raise RuntimeError(f"{name} ends with {process.returncode}: {output}")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

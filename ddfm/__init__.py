@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.version import __version__
 
-if TYPE_CHECKING:  # "as" themselves, which tells type checkers that they are public
+if TYPE_CHECKING:  # "as" themselves, which marks them as public for type checkers
     from ddfm.config import FusionConfig as FusionConfig
     from ddfm.diffusion.samplers import Step as Step
     from ddfm.diffusion.watch import Snapshot as Snapshot

@@ -236,7 +236,7 @@ class FusionConfig:
         """The index of the source that has no transform, since the others are aligned to it."""
         if len(self.transform) != number:
             raise InputError(
-                f"the transforms (--transform) are of {len(self.transform)} sources, not {number}"
+                f"the transforms (--transform) are for {len(self.transform)} sources, not {number}"
             )
         fixed = int(self.transform.index(None))
         names = (None, str(fixed + 1), *REFERENCES[fixed : fixed + 1])

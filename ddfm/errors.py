@@ -1,4 +1,4 @@
-"""Errors and warnings for users: one line that says what is wrong, where, and what to do.
+"""Errors and warnings for users: one line that names what is wrong, where, and what to do.
 
 DdfmError              the base class of all errors
   Cancelled            a callback returned False

@@ -112,9 +112,9 @@ class Fuser:
             is passed in is never changed; for another device or dtype a copy is made.
         method, task, likelihood, quality, sampler, steps, start, clean, clip: as in
             `ddfm.FusionConfig`. `likelihood` and `sampler` may be your own.
-        balance, seed, tone, color, resize, observations: likewise.
-        align, align_to, transform, crop, look: likewise.
-        metadata_from, strip, tile, options: likewise.
+        balance, seed, tone, color, resize, observations: as in `ddfm.FusionConfig`, too.
+        align, align_to, transform, crop, look: as there.
+        metadata_from, strip, tile, options: as there.
         device: "auto", "cpu", "cuda", "mps", ...
         dtype: of the network: "float32", "bfloat16", "float16", or "auto", the fastest one that
             makes no visible difference: bfloat16 on processors with instructions for it, float32
@@ -211,7 +211,7 @@ class Fuser:
             trajectory: whether the result keeps a snapshot of every step.
             samples: number of alternative results, equally likely given the noise of the sources,
                 from which the `uncertainty` of the result is computed; 16 are enough, 0 is none.
-            attribution: whether the result tells which source its levels and gradients come from.
+            attribution: whether to compute which source the levels and gradients come from.
         """
         check_samples(samples)
         if attribution:
@@ -233,7 +233,7 @@ class Fuser:
         return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:
-        """The sources as they are fused: read, of one size, and aligned if the settings say so."""
+        """The sources as they are fused: read, of one size, and aligned if that is set."""
         return made_ready(sources, self.config, self.resolved, self._model)
 
     def batch(self, groups: Iterable[Sequence[Any]], **how: Any) -> list[Fusion]:
@@ -260,7 +260,7 @@ class Fuser:
             together: how many consecutive groups of one size go through the network at once. More
                 than 1 is faster on a GPU, but its results may differ in the last digits of a float.
             progress, callback, trajectory: as in a call of the fuser.
-            samples, attribution: likewise; with either, `together` is 1.
+            samples, attribution: as in a call, too; with either, `together` is 1.
         """
         check_samples(samples)
         if attribution:

@@ -1,4 +1,4 @@
-"""What five kinds of users do first, told in sentences that are checked.
+"""What five kinds of users do first, as sentences that are checked.
 
     python examples/five_persons.py [hobbyist student radiologist developer photographer]
 
@@ -29,7 +29,7 @@ QUICK = ("--prior", "gaussian", "--device", "cpu")
 
 
 @dataclass
-class Said:
+class Finished:
     """What a command printed, and its exit code."""
 
     code: int
@@ -37,11 +37,11 @@ class Said:
     err: str
 
 
-def run(*arguments: object) -> Said:
+def run(*arguments: object) -> Finished:
     """Runs the command line, as a person would type it."""
     line = [sys.executable, "-m", "ddfm", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True)
-    return Said(done.returncode, done.stdout, done.stderr)
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def holds(sentence: str, true: object) -> None:
@@ -51,10 +51,10 @@ def holds(sentence: str, true: object) -> None:
     print(f"  {sentence}")
 
 
-def one_line(said: Said, *words: str) -> bool:
+def one_line(finished: Finished, *words: str) -> bool:
     """Whether the command was refused in one line that has these words."""
-    lines = said.err.splitlines()
-    return said.code == 2 and len(lines) == 1 and all(word in lines[0] for word in words)
+    lines = finished.err.splitlines()
+    return finished.code == 2 and len(lines) == 1 and all(word in lines[0] for word in words)
 
 
 def cut(name: str, to: Path, side: int = 96) -> Path:
@@ -96,28 +96,28 @@ def hobbyist(folder: Path) -> None:
     run("fuse", thermal, photo, "-o", out, *views, *QUICK)
     found = sorted(path.name for path in folder.glob("seen*"))
     holds(f"--show and --overlay write pictures for viewing: {', '.join(found)}", len(found) == 4)
-    said = run("fuse", thermal, photo, "-o", out, "--preview", *QUICK)
-    holds("--preview tells its size", "a preview of 96 x 96 pixels" in said.err)
-    said = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
+    finished = run("fuse", thermal, photo, "-o", out, "--preview", *QUICK)
+    holds("--preview names its size", "a preview of 96 x 96 pixels" in finished.err)
+    finished = run("fuse", thermal, photo, "-o", out, "--verbose", *QUICK)
     stages = ("loading", "checking whether", "estimating noise", "fusing 96 x 96", "writing")
-    holds("--verbose names each stage", all(stage in said.err for stage in stages))
+    holds("--verbose names each stage", all(stage in finished.err for stage in stages))
     raw = folder / "photo.cr3"
     raw.write_bytes(b"\0\0\0\x18ftypcrx ")
-    said = run("fuse", thermal, raw, "-o", out)
-    holds("a camera's raw file is refused: develop it first", one_line(said, "raw", "TIFF"))
-    said = run("fuse", thermal, thermal, "-o", out, *QUICK)
-    holds("giving one picture twice is noticed", "are the same image" in said.err)
-    said = run(thermal, photo)
+    finished = run("fuse", thermal, raw, "-o", out)
+    holds("a camera's raw file is refused: develop it first", one_line(finished, "raw", "TIFF"))
+    finished = run("fuse", thermal, thermal, "-o", out, *QUICK)
+    holds("giving one picture twice is noticed", "are the same image" in finished.err)
+    finished = run(thermal, photo)
     holds(
         "ddfm A B suggests the command that is meant",
-        one_line(said, f"ddfm fuse {thermal} {photo}"),
+        one_line(finished, f"ddfm fuse {thermal} {photo}"),
     )
     pages = {run(*words).out for words in (("help",), ("--help",), ("-h",))}
     holds("help, --help and -h print the same page", len(pages) == 1)
-    said = run("fuse", thermal, photo, "-o", out, "--task", "infrared")
+    finished = run("fuse", thermal, photo, "-o", out, "--task", "infrared")
     holds(
         "a wrong task is refused, and the right ones are named",
-        one_line(said, "'infrared'", "ir-visible"),
+        one_line(finished, "'infrared'", "ir-visible"),
     )
 
 
@@ -129,13 +129,13 @@ def student(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(DATA / f"{source}.png") as image:
                 image.crop((corner, corner, corner + 64, corner + 64)).save(path)
-    said = run("bench", folder / "set", "--out", folder / "bench", "--baselines", *QUICK)
+    finished = run("bench", folder / "set", "--out", folder / "bench", "--baselines", *QUICK)
     found = {path.suffix for path in (folder / "bench").rglob("*")}
     holds(
         "ddfm bench writes LaTeX, Markdown, CSV and SVG", {".tex", ".md", ".csv", ".svg"} <= found
     )
-    told = [line for line in said.err.splitlines() if line.startswith("ddfm: default")]
-    holds("in a pipe, it prints a line for each pair", len(told) >= 3)
+    lines = [line for line in finished.err.splitlines() if line.startswith("ddfm: default")]
+    holds("in a pipe, it prints a line for each pair", len(lines) >= 3)
     tables = (folder / "bench" / "tables.md").read_text()
     holds(
         "tables mark the best values, and arrows show which way is better",
@@ -174,8 +174,8 @@ def student(folder: Path) -> None:
     unet = folder / "unet"
     unet.mkdir()
     (unet / "config.json").write_text('{"_class_name": "UNet2DModel"}')
-    said = run("fuse", thermal, photo, "-o", out, "--prior", unet)
-    holds("a folder with a U-Net alone is refused in one line", one_line(said, str(unet)))
+    finished = run("fuse", thermal, photo, "-o", out, "--prior", unet)
+    holds("a folder with a U-Net alone is refused in one line", one_line(finished, str(unet)))
 
 
 def radiologist(folder: Path) -> None:
@@ -194,17 +194,17 @@ def radiologist(folder: Path) -> None:
         nibabel.save(image, paths[-1])
     out, look = folder / "fused.nii.gz", folder / "look.png"
     line = ("volume", *paths, "-o", out, "--window-b", "100,200", "--montage", look, *QUICK)
-    said = run(*line)
-    holds("three volumes become one, with a montage", said.code == 0 and look.exists())
-    printed = [line.partition(":")[0] for line in said.err.splitlines()]
+    finished = run(*line)
+    holds("three volumes become one, with a montage", finished.code == 0 and look.exists())
+    printed = [line.partition(":")[0] for line in finished.err.splitlines()]
     holds("windows are printed, in the order of the sources", printed == [str(p) for p in paths])
-    told = run("info", out)
-    holds("the result records how it was made", "window_b" in told.out and "sha256" in told.out)
+    about = run("info", out)
+    holds("the result records how it was made", "window_b" in about.out and "sha256" in about.out)
     again = folder / "again.nii.gz"
     run("volume", "--like", out, *paths, "-o", again, "--device", "cpu")
     holds("--like makes the same bytes", again.read_bytes() == out.read_bytes())
-    said = run("fuse", paths[0], paths[1], "-o", folder / "o.png")
-    holds("ddfm fuse points to ddfm volume", one_line(said, "ddfm volume"))
+    finished = run("fuse", paths[0], paths[1], "-o", folder / "o.png")
+    holds("ddfm fuse points to ddfm volume", one_line(finished, "ddfm volume"))
     shares, std = folder / "shares.nii.gz", folder / "std.nii.gz"
     trust = ("--attribution", shares, "--uncertainty", std, "--samples", 4)
     run("volume", *paths[:2], "-o", folder / "sure.nii.gz", *trust, *QUICK)
@@ -216,7 +216,7 @@ def radiologist(folder: Path) -> None:
     holds("--uncertainty writes a volume on the same grid", nibabel.load(std).shape == (64, 64, 3))
     page = (DATA.parent.parent / "docs" / "trust.md").read_text()
     holds(
-        "a page says what to rely on, and that ddfm is not for diagnosis",
+        "a page states what to rely on, and that ddfm is not for diagnosis",
         "Not for diagnosis" in page,
     )
 
@@ -255,10 +255,10 @@ def developer(folder: Path) -> None:
         f"fuser, prior and result print as one line: {shown[0]}",
         not any("\n" in text for text in shown),
     )
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ddfm.Fuser("gaussian", dtype="float16", device="cpu")
-    holds("float16 on a CPU gives a warning", any("float16" in str(one.message) for one in said))
+    holds("float16 on a CPU gives a warning", any("float16" in str(one.message) for one in caught))
     wrong = ""
     try:
         ddfm.fuse(thermal, photo, sead=1)  # type: ignore[call-arg]
@@ -279,9 +279,9 @@ def photographer(folder: Path) -> None:
         made = ddfm.Picture(pixels, dtype=np.dtype(np.uint16), icc=profile)
         ddfm.write_image(paths[-1], pixels, made)
     out = folder / "fused.tif"
-    said = run("fuse", *paths, "-o", out, *QUICK)
+    finished = run("fuse", *paths, "-o", out, *QUICK)
     found = ddfm.read_image(out)
-    holds("three exposures become one picture", said.code == 0 and found.size == (96, 128))
+    holds("three exposures become one picture", finished.code == 0 and found.size == (96, 128))
     holds("it has 16 bits", found.dtype == np.uint16)
     holds("it has their colour profile", found.icc == profile)
     seen = found.pixels.std() > ddfm.read_image(paths[0]).pixels.std()

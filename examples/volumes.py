@@ -2,7 +2,7 @@
 
 The head is synthetic: ellipsoids in the patient's space (millimetres to the right, to the front and
 towards the head), imaged by two scanners. The CT is coarser, and rotated relative to the MRI, as
-its affine tells. Needs nibabel: pip install 'ddfm[medical]'.
+its affine records. Needs nibabel: pip install 'ddfm[medical]'.
 """
 
 import nibabel

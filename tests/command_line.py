@@ -1,4 +1,4 @@
-"""Running the command line in tests, and what every refusal looks like."""
+"""Runs the command line in tests, and checks the form of a refusal."""
 
 from __future__ import annotations
 

@@ -83,5 +83,5 @@ def dicom_series(
 
 
 def all_text(folder: Path) -> str:
-    """Everything that the files of a folder say, UIDs and all."""
+    """All texts in the files of a folder, including UIDs."""
     return "\n".join(str(pydicom.dcmread(path)) for path in sorted(folder.iterdir()))

@@ -1,4 +1,4 @@
-"""Films to be fused."""
+"""Writes films to be fused."""
 
 from __future__ import annotations
 

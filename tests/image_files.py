@@ -58,7 +58,7 @@ def folders_of_noise(
     words: Iterable[str] = ("ir", "vis"),
     seed: int = 0,
 ) -> tuple[Path, ...]:
-    """Folders with a picture for each name; what is {} in a name is the folder's."""
+    """Folders with a picture for each name; {} in a name is replaced by that of the folder."""
     rng = np.random.default_rng(seed)
     folders = tuple(root / word for word in words)
     for folder in folders:

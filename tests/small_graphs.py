@@ -1,4 +1,4 @@
-"""Graphs of one operation, in the place of those that `ddfm export` takes minutes for."""
+"""Graphs of one operation, in place of those that take `ddfm export` minutes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto, helper
 
 
 def write_graphs(folder: Path) -> None:
-    """A method that means, a tone that does nothing, noise that is 0.5, colours that are none."""
+    """A method that averages, a tone without effect, a noise of 0.5, and no colours."""
     node = helper.make_node
     mean = [node("Add", ["a", "b"], ["sum"]), node("Mul", ["sum", "half"], ["fused"])]
     said = [("pad", "16"), ("clean", "0.4")]
@@ -38,7 +38,7 @@ def graph(
     output: str,
     about: Iterable[tuple[str, str]] = (),
 ) -> bytes:
-    """A file with these nodes, and what they are to say of themselves."""
+    """A file with these nodes, and their metadata."""
     shape = [1, None, None, None]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
     out = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)

@@ -1,4 +1,4 @@
-"""What a program needs that has ddfm inside: to listen, to stop, to know errors apart."""
+"""For programs that embed ddfm: progress, cancelling, and classes of errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 A, B = RNG.random((2, 40, 48), np.float32)
 
 
-def test_a_callback_that_returns_false_ends_it():
+def test_a_callback_that_returns_false_cancels_a_fusion():
     seen = []
 
     def callback(step):
@@ -33,7 +33,7 @@ def test_a_callback_that_returns_false_ends_it():
     assert ddfm.fuse(A, B, prior="gaussian", steps=4, callback=seen.append).picture.size == (40, 48)
 
 
-def test_a_folder_that_was_cancelled_goes_on_and_ends_like_one_that_was_not(tmp_path):
+def test_a_cancelled_folder_continues_with_the_same_result(tmp_path):
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
         for k in range(5):
@@ -71,7 +71,7 @@ def test_stages_are_logged_by_the_name_of_the_package(caplog):
     assert "removing noise" in said
 
 
-def test_everything_is_shown_in_one_line():
+def test_objects_have_a_repr_of_one_line():
     prior = ddfm.load_prior("gaussian")
     fuser = ddfm.Fuser(prior, task="medical")
     seen: list[ddfm.Step] = []
@@ -85,7 +85,7 @@ def test_everything_is_shown_in_one_line():
     assert repr(prior) == f"GaussianPrior('gaussian', grey, {len(prior.alphas_bar)} timesteps)"
 
 
-def test_fuse_names_all_that_it_takes():
+def test_the_signature_of_fuse_names_all_its_arguments():
     names = inspect.signature(ddfm.fuse).parameters
     assert set(inspect.signature(ddfm.Fuser).parameters) <= set(names)
     assert {"sources", "progress", "callback", "first_guess"} <= set(names)
@@ -98,7 +98,7 @@ def test_fuse_names_all_that_it_takes():
     assert ddfm.fuse(A, B, prior="gaussian", steps=1, **values).trajectory
 
 
-def test_float16_on_a_processor_is_warned_of():
+def test_float16_on_a_cpu_causes_a_warning():
     with pytest.warns(ddfm.errors.DdfmWarning, match="float16 is much slower"):
         ddfm.Fuser("gaussian", dtype="float16", device="cpu")
     with warnings.catch_warnings():
@@ -106,7 +106,7 @@ def test_float16_on_a_processor_is_warned_of():
         ddfm.Fuser("gaussian", dtype="bfloat16", device="cpu")
 
 
-def test_tiles_are_counted_within_a_call():
+def test_tiles_are_counted_in_the_progress():
     import torch
 
     from ddfm.priors.tiled import in_tiles

@@ -1,4 +1,4 @@
-"""What a library's caller can catch: one class for all, and the usual ones of Python."""
+"""Errors that a caller can catch: one class for all, and the usual ones of Python."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from ddfm.errors import MissingExtra
         (ddfm.MissingExtra, ImportError),
     ],
 )
-def test_errors_are_those_that_one_expects(kind, also):
+def test_errors_have_the_usual_classes_of_python(kind, also):
     assert issubclass(kind, ddfm.DdfmError) and issubclass(kind, also)
     assert issubclass(kind, ddfm.HostError) == (also is not ValueError)
 
 
-def test_what_is_raised_is_of_its_kind(tmp_path):
+def test_errors_are_raised_with_the_right_class(tmp_path):
     with pytest.raises(ValueError, match="unknown likelihood"):
         ddfm.Fuser("gaussian", likelihood="papr")
     with pytest.raises(OSError, match=r"cannot read .*nowhere.png: there is no such file$"):
         ddfm.read_image(tmp_path / "nowhere.png")
     (tmp_path / "mine.png").write_bytes(b"mine")
     picture = ddfm.read_image(np.zeros((4, 4), np.uint8))
-    with pytest.raises(OSError, match="mine.png: it is there already"):
+    with pytest.raises(OSError, match="mine.png: it exists already"):
         ddfm.write_image(tmp_path / "mine.png", picture.pixels, picture)
     with pytest.raises(ValueError, match="is not an image"):
         ddfm.read_image(tmp_path / "mine.png")
 
 
-def test_they_go_from_process_to_process():
+def test_errors_can_be_pickled():
     for error in (
         ddfm.StorageError("cannot write x"),
         ddfm.InputError("no"),

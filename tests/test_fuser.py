@@ -1,4 +1,4 @@
-"""One fuser for any number of pairs: seeds, batches, shared priors, settings that make it again."""
+"""One fuser for any number of pairs: seeds, batches, shared priors, recorded settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_pixels_alone_and_in_any_batch():
     assert not np.array_equal(alone[0], other)
 
 
-def test_neighbours_of_one_size_may_go_through_the_network_together():
+def test_consecutive_pairs_of_one_size_can_be_fused_together():
     shapes = []
 
     class Counted(GaussianPrior):
@@ -55,8 +55,8 @@ def test_neighbours_of_one_size_may_go_through_the_network_together():
         np.testing.assert_allclose(fused.trajectory[2].x0, alone.trajectory[2].x0, atol=1e-5)
 
 
-def test_a_batch_is_read_as_its_results_are_asked_for():
-    """A long one must not fill the memory."""
+def test_a_batch_is_read_lazily():
+    """A long batch must not fill the memory."""
     read = []
 
     def pairs():
@@ -71,7 +71,7 @@ def test_a_batch_is_read_as_its_results_are_asked_for():
     assert len(Fuser("gaussian", **PLAIN).batch(pairs())) == 9, "and a batch is a list"
 
 
-def test_fusers_that_share_a_prior_leave_each_other_alone():
+def test_fusers_that_share_a_prior_are_independent():
     prior, pair = network(), (image(0, dtype=np.float32), image(1, dtype=np.float32))
     first = Fuser(prior, **PLAIN)
     before, weights = first(*pair).image, next(prior.network.parameters())
@@ -99,7 +99,7 @@ def test_a_prior_of_a_plain_function_is_shared_too():
     assert set(seen) == {torch.float32} and prior.dtype is None
 
 
-def test_settings_are_json_and_make_the_result_again():
+def test_settings_are_json_and_reproduce_the_result():
     a, b = image(0), image(1)
     fusion = fuse(a, b, prior="gaussian", likelihood="paper", steps=3, seed=5, options={"psi": 0.2})
     settings = json.loads(json.dumps(fusion.settings))
@@ -124,13 +124,13 @@ def test_settings_of_every_recipe_are_json(task, likelihood):
     assert again["options"] == settings["options"]
 
 
-def test_progress_is_for_terminals_or_for_whom_asks(capfd):
+def test_progress_is_shown_on_terminals_or_on_request(capfd):
     fuse(image(0), image(1), prior="gaussian", **PLAIN)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_series_shares_its_contrast():
-    """Three levels of contrast; the middle one is for all, unless the caller has said otherwise."""
+    """Three levels of contrast; the middle one is used for all, unless the caller sets another."""
     pairs = [(factor * image(0) / 255, factor * image(1) / 255) for factor in (0.1, 0.7, 1)]
     fuser = Fuser("gaussian", steps=1, device="cpu")
     chosen = [fuser(a, b).chosen for a, b in pairs]
@@ -151,7 +151,7 @@ def test_a_series_shares_its_contrast():
     )
 
 
-def test_numbers_of_numpy_and_of_text_become_plain_ones():
+def test_numbers_of_numpy_and_in_text_become_plain_numbers():
     given = {"steps": np.int64(3), "start": "50", "seed": np.uint8(7), "tile": np.int32(0)}
     options = {"alpha": np.float32(0.5), "gains": np.array([1.0, 1.25]), "phi": None}
     settings = Fuser("gaussian", device="cpu", options=options, **given).settings("ir-visible")

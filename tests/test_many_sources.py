@@ -51,20 +51,20 @@ def test_the_order_of_the_sources_does_not_matter(gaussian, stack):
 
 
 @pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-exposure", "multi-focus"])
-def test_one_more_of_the_same_changes_little(stack, task):
+def test_a_repeated_source_changes_little(stack, task):
     fuser = Fuser("gaussian", task=task, device="cpu")
     two = fuser(stack[0], stack[1]).image.astype(int)
     four = fuser(stack[0], stack[1], stack[0], stack[1]).image.astype(int)
     assert np.abs(two - four).mean() < 4
 
 
-def test_groups_of_two_and_three_come_out_of_a_batch_as_alone(gaussian, stack):
+def test_groups_of_two_and_three_are_fused_in_a_batch_as_alone(gaussian, stack):
     groups = [stack, stack[:2], stack[1:]]
     for group, fusion in zip(groups, gaussian.batch(groups), strict=True):
         assert np.array_equal(fusion.image, gaussian(*group).image)
 
 
-def test_what_cannot_be_fused_is_named(stack):
+def test_impossible_groups_are_refused(stack):
     with pytest.raises(DdfmError, match="two or more images"):
         fuse(stack[0], prior="gaussian")
     with pytest.raises(DdfmError, match="image 3 100 x 128.*resize=a"):
@@ -73,7 +73,7 @@ def test_what_cannot_be_fused_is_named(stack):
         fuse(*stack, prior="gaussian", likelihood="paper")
 
 
-def test_three_files_from_the_terminal(stack, tmp_path):
+def test_three_files_are_fused_from_the_command_line(stack, tmp_path):
     files = [tmp_path / f"{k}.png" for k in range(3)]
     for path, pixels in zip(files, stack, strict=True):
         Image.fromarray(pixels).save(path)

@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"likelihood": "paper", "steps": 1, "device": "cpu"}
 
 
 class Odd:
-    """Nothing that anybody can use."""
+    """An object of no use anywhere."""
 
     def __repr__(self) -> str:
         return "Odd()"

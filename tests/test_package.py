@@ -1,4 +1,4 @@
-"""The package by itself: what its import costs, and that every name is there."""
+"""The package: the cost of importing it, and its public names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def test_importing_ddfm_imports_nothing_heavy():
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
-def test_every_name_of_the_package_is_there():
+def test_every_public_name_exists():
     assert set(dir(ddfm)) == {*ddfm.__all__, "metrics"}  # and no room or import of its own
     assert all(getattr(ddfm, name) is not None for name in ddfm.__all__)
     with pytest.raises(AttributeError, match="no attribute 'fuze'"):
         ddfm.fuze  # noqa: B018
 
 
-def test_all_that_tells_the_version_tells_the_same():
+def test_all_statements_of_the_version_agree():
     said = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ", 2)[1]
     assert f"\nversion: {ddfm.__version__}\n" in said

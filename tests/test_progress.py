@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def test_a_bar_takes_no_semaphore_that_a_signal_would_leave_behind():
+def test_a_bar_takes_no_semaphore_that_a_signal_would_leak():
     code = (
         "import sys\nfrom ddfm.progress import progress_bar\n"
         "with progress_bar(True, total=2) as bar:\n    bar.update(1)\n"

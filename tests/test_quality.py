@@ -1,4 +1,4 @@
-"""`quality`: one switch over how long the default likelihood goes on."""
+"""`quality`: how many passes the default likelihood makes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ddfm.priors.gaussian import GaussianPrior
 
 
 class Counting(GaussianPrior):
-    """Knows how often it was asked."""
+    """A prior that counts its evaluations."""
 
     calls = 0
 
@@ -30,14 +30,14 @@ def pair(noise: float) -> list[np.ndarray]:
     return [np.clip(p + rng.normal(0, noise, p.shape), 0, 255).astype(np.uint8) for p in planes]
 
 
-def test_the_default_is_nearer_than_fast_to_where_the_passes_lead():
+def test_the_default_is_closer_than_fast_to_convergence():
     fuser = ddfm.Fuser("gaussian", task="ir-visible", tone="none")
     far = fuser.with_config(steps=60)(*pair(0)).image.astype(float)
     away = {q: np.abs(fuser.with_config(quality=q)(*pair(0)).image - far).mean() for q in QUALITIES}
     assert away["fast"] > away["default"]
 
 
-def test_a_fast_fusion_asks_the_prior_for_what_noise_hides_and_no_more():
+def test_a_fast_fusion_evaluates_the_prior_only_against_noise():
     asked = {}
     for quality in QUALITIES:
         fuser = ddfm.Fuser(Counting(), task="ir-visible", quality=quality)
@@ -47,19 +47,19 @@ def test_a_fast_fusion_asks_the_prior_for_what_noise_hides_and_no_more():
     assert asked == {"fast": 2, "default": 2 + 2}  # not at the first step, of much noise
 
 
-def test_what_is_said_goes_before_quality():
+def test_given_options_override_quality():
     config = FusionConfig(quality="fast", steps=5, options={"lam": 2.0}).resolved("ir-visible")
     assert config.steps == 5 and config.options["lam"] == 2.0
     assert FusionConfig(quality="fast", task="medical").resolved("medical").options["theta"] == 0
 
 
 @pytest.mark.parametrize("other", [{"likelihood": "paper"}, {"method": "dmfuse"}])
-def test_quality_is_of_the_default_likelihood(other):
+def test_quality_is_refused_for_other_likelihoods(other):
     with pytest.raises(InputError, match="quality.*default likelihood"):
         FusionConfig(quality="fast", **other)
 
 
-def test_on_the_command_line(tmp_path):
+def test_quality_is_an_option_of_the_command_line(tmp_path):
     for name, plane in zip("ab", pair(0), strict=True):
         Image.fromarray(plane).save(tmp_path / f"{name}.png")
     sources = [tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out.png"]

@@ -101,7 +101,7 @@ def _subfolders(folder: Path) -> tuple[str, str]:
         return fits[0]
     known = ", ".join(f"{first[0]} + {second[0]}" for first, second, _ in KINDS)
     raise InputError(
-        f"{folder}: cannot tell which two of its subfolders ({', '.join(names) or 'none'}) hold "
+        f"{folder}: it is unclear which two of its subfolders ({', '.join(names) or 'none'}) hold "
         f"the pairs; known names are {known}; specify others with --subfolders A,B"
     )
 

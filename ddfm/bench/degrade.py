@@ -62,8 +62,8 @@ class Degradation:
         """The amount of one kind for source k; None if it does not occur."""
         return next((part.amount for part in self.of(k) if part.kind == kind), None)
 
-    def told(self, seen: Sequence[Picture]) -> list[Observation]:
-        """All that an `Observation` can tell of it, for each source."""
+    def observations(self, seen: Sequence[Picture]) -> list[Observation]:
+        """All of it that an `Observation` can specify, for each source."""
         amounts = [{part.kind: part.amount for part in self.of(k)} for k in range(len(seen))]
         left = map(noise_left, seen)
         both = zip(amounts, left, strict=True)

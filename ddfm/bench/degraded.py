@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Clean", "DegradedWork", "row_name", "ways"]
 
 AS_SEEN, TOLD = "", "told"  # without, and with information about the degradation
-BESIDE = 3  # distance in pixels of the lines beside a frame that it is compared with
+BESIDE = 3  # distance in pixels of the lines that a frame's border is compared with
 
 
 def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:
@@ -97,7 +97,7 @@ class DegradedWork(Work):
             fuser = self.method.fuser
             held = fuser.with_config(options=dict(fuser.config.options) | curve)
             if self.way == TOLD:
-                held = held.with_config(observations=self.what.told(seen))
+                held = held.with_config(observations=self.what.observations(seen))
             elif self.way != AS_SEEN:
                 from ddfm.bench.first import restored_by
 
@@ -145,7 +145,7 @@ class DegradedWork(Work):
 
 
 def _rim(plane: np.ndarray, frame: tuple[slice, slice]) -> float:
-    """How much larger the steps across the border of a frame are than those beside it."""
+    """How much larger the steps across the border of a frame are than those next to it."""
     on, before, after = (_jumps(plane, frame, shift) for shift in (0, -BESIDE, BESIDE))
     return on - (before + after) / 2
 

@@ -109,11 +109,11 @@ def configured(name: str, settings: dict[str, Any]) -> Method:
         return load_prior(given.get("prior", "default"), **where)
 
     def make(task: str, number: int) -> tuple[Fuse, dict[str, Any]]:
-        said = {"task": task} | given
-        unloaded = Unloaded(said)
+        keywords = {"task": task} | given
+        unloaded = Unloaded(keywords)
         unloaded.check_number(number)
         task = unloaded.config.usual_task
-        load = cache(lambda: Unloaded(said | {"prior": prior()}).load())
+        load = cache(lambda: Unloaded(keywords | {"prior": prior()}).load())
         settings = unloaded.settings(task) or load().settings(task)
         return ByFuser(load), settings | {"task": unloaded.config.task}
 

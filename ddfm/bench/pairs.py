@@ -33,7 +33,7 @@ Pictures = tuple[Picture, ...]
 
 @dataclass(frozen=True)
 class Measure:
-    """Measures a result; `how` is everything the values depend on besides the pictures."""
+    """Measures a result; `how` is everything else that the values depend on."""
 
     how: Entry
     values: Callable[[Path, Pictures], dict[str, float]]
@@ -70,7 +70,7 @@ class PairWork(Work):
 
     Attributes:
         method: what fuses.
-        settings: everything its results depend on besides the sources.
+        settings: everything its results depend on, except the sources.
         measure: what is measured of a result.
     """
 

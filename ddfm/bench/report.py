@@ -183,7 +183,7 @@ def _settings(result: Bench) -> str:
     return (
         f"<h2>Settings</h2>{blocks}<h2>Versions</h2><table>{lines}</table>"
         "<p class=hint>Images on this page are high-quality WebP at full size; the measured files "
-        "are in the folder <code>fused</code> beside it.</p>"
+        "are in the folder <code>fused</code> next to it.</p>"
     )
 
 
@@ -195,7 +195,7 @@ def _failures(result: Bench) -> str:
         for failure in result.failures
     )
     return (
-        f"<h2>Failed, or without a partner: {len(result.failures)}</h2>"
+        f"<h2>Failed, or in no pair: {len(result.failures)}</h2>"
         "<table class=failed><thead><tr><th>method</th>"
         f"<th>set</th><th>pair</th><th>reason</th></tr></thead><tbody>{lines}</tbody></table>"
     )

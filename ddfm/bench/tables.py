@@ -5,7 +5,7 @@ degraded.csv         the same for degraded sources
 means.csv            a row for each method and set
 tables.md, .tex      the same with fewer columns, a table for each set and each degradation
 comparisons.csv      every two methods compared pair by pair, in each metric and set
-failures.csv         pairs that failed, and files without a partner
+failures.csv         pairs that failed, and files in no pair
 summary.json         the means with all digits
 """
 

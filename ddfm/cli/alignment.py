@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.groups import is_said, refuse
+from ddfm.cli.groups import is_given, refuse
 from ddfm.cli.options import all_of, checked
 from ddfm.cli.writing import OutputPath
 
@@ -76,9 +76,9 @@ def alignment_settings(
 def check_alignment(settings: dict[str, Any]) -> None:
     """Raise if options of the alignment are given although nothing is aligned."""
     if not checked(settings).moves:
-        said = {"--align-to": "align_to", "--crop": "crop"}
+        options = {"--align-to": "align_to", "--crop": "crop"}
         idle = (None, "none")
-        names = [o for o, name in said.items() if is_said(name) and settings[name] not in idle]
+        names = [o for o, name in options.items() if is_given(name) and settings[name] not in idle]
         refuse(names, "sources that --align or --transform moves")
 
 

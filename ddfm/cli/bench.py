@@ -98,7 +98,7 @@ __all__ = ["bench", "folder_names"]
     "detectors",
     multiple=True,
     metavar="FILE",
-    help="A detector for --detect: FILE.onnx with FILE.json beside it, or FILE.py:FUNCTION. May "
+    help="A detector for --detect: FILE.onnx with FILE.json next to it, or FILE.py:FUNCTION. May "
     "be given several times.",
 )
 @shard_option(
@@ -147,11 +147,11 @@ def bench(
 
     if bool(detectors) != (boxes is not None):
         raise click.UsageError(
-            "--detect names the boxes and --detector what looks for them; give both"
+            "--detect (the boxes) and --detector (what detects them) need each other; give both"
         )
 
     names = folder_names(subfolders)
-    whats = [room.find_degradation(said) for said in degrade]
+    whats = [room.find_degradation(text) for text in degrade]
     methods = _methods(settings, config, baselines, also)
     chosen = None if only is None else [name.strip() for name in only.split(",")]
     sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]

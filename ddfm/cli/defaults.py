@@ -28,9 +28,9 @@ OWN = {"volume": {"task": "medical"}}  # unlike images, volumes are medical unle
 
 def read_defaults(group: click.Group) -> dict[str, dict[str, Any]]:
     """The defaults of each command of a group: {command: {parameter: value}}."""
-    said = os.environ.get("DDFM_CONFIG")
-    path = Path(said or NAME)
-    if said is None and not path.is_file():
+    named = os.environ.get("DDFM_CONFIG")
+    path = Path(named or NAME)
+    if named is None and not path.is_file():
         return OWN
     from ddfm.storage.inputs import toml_table
 

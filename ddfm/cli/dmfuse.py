@@ -29,6 +29,7 @@ __all__ = ["train_dmfuse"]
 )
 @click.option(
     "--prior",
+    metavar="NAME|PATH",
     default="default",
     show_default=True,
     help="The prior whose features the head reads (see `ddfm priors list`).",
@@ -108,6 +109,7 @@ __all__ = ["train_dmfuse"]
 )
 @click.option(
     "--device",
+    metavar="NAME",
     default="auto",
     show_default=True,
     help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",

@@ -24,12 +24,14 @@ __all__ = ["export"]
 )
 @click.option(
     "--prior",
+    metavar="NAME|PATH",
     default="default",
     show_default=True,
     help="The prior to export, for dmfuse and prior.",
 )
 @click.option(
     "--task",
+    metavar="TASK",
     default="ir-visible",
     show_default=True,
     help="The task, for default and tone: ir-visible, medical, multi-exposure or multi-focus.",

@@ -78,7 +78,7 @@ __all__ = ["film", "fuse_film"]
 )
 @shard_option(
     "Fuse only the I-th of N ranges of frames (3/8, auto/8 or auto; see `ddfm fuse --help`), into "
-    "the folder or into FILE.part-3-of-8.mp4 beside the output; `ddfm merge` then joins them."
+    "the folder or into FILE.part-3-of-8.mp4 next to it; `ddfm merge` then joins them."
 )
 @range_options
 @celsius_option
@@ -120,7 +120,7 @@ def film(
     Each film is a video, or a folder of frames ordered by the numbers in their names. To avoid
     flicker, noise is averaged over time where nothing moves, the sampler uses the same random noise
     for all frames, and the contrast follows the scene slowly. If the output is a folder, giving the
-    same command again continues an interrupted run; with --warm it starts anew.
+    same command again continues an interrupted run; with --warm it starts again.
 
     \b
     Examples:

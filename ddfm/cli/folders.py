@@ -72,7 +72,7 @@ def fuse_files_of_folders(
     sources: tuple[Path, ...],
     output: Path,
     settings: dict[str, Any],
-    said: OfFolders,
+    of_folders: OfFolders,
     opening: Opening,
     save_transform: Path | None,
     beside: Beside,
@@ -82,16 +82,16 @@ def fuse_files_of_folders(
     """Fuses the pairs of folders, reports the outcome, and returns the exit code."""
     if save_transform is not None and settings["align"] != "once":
         raise click.UsageError(
-            "--save-transform is for one pair; with folders it goes with --align once"
+            "--save-transform is for one pair; for folders, use it with --align once"
         )
-    if len(sources) == 1 and said.pattern is not None:
+    if len(sources) == 1 and of_folders.pattern is not None:
         refuse(["--pattern"], "two folders or more")
     from ddfm.imaging.writing import output_suffix
     from ddfm.pipeline.folders import fuse_folders
     from ddfm.pipeline.unloaded import Unloaded
 
-    if said.format is not None:
-        output_suffix(said.format)
+    if of_folders.format is not None:
+        output_suffix(of_folders.format)
     fuser = Unloaded(settings)  # --dry-run and finished folders need no prior
     first, *others = sources
     summary = fuse_folders(
@@ -101,36 +101,36 @@ def fuse_files_of_folders(
         fuser,
         more=others[1:],
         opening=opening,
-        pattern=said.pattern,
-        suffix=said.format,
-        dry_run=said.dry_run,
-        verify=said.verify,
-        shard=said.shard,
+        pattern=of_folders.pattern,
+        suffix=of_folders.format,
+        dry_run=of_folders.dry_run,
+        verify=of_folders.verify,
+        shard=of_folders.shard,
         save_transform=save_transform,
         uncertainty=beside.uncertainty,
         attribution=beside.attribution,
         samples=beside.samples,
         sheets=beside.sheet,
         progress=progress,
-        engine=_engine(said),
+        engine=_engine(of_folders),
     )
     if as_json:
         echo_json(summary.plain())
-    elif said.dry_run:
+    elif of_folders.dry_run:
         say(summary.pairing)
     elif progress is None or not summary.ok:
         say(summary, err=True)
     return None if summary.ok else 1
 
 
-def _engine(said: OfFolders) -> Engine | None:
+def _engine(of_folders: OfFolders) -> Engine | None:
     from ddfm.arguments import one_of
 
-    usual = "threads" if said.scheduler is None else "dask"
-    if one_of("engine", said.engine or usual, ("threads", "dask")) == "threads":
-        if said.scheduler is not None:
+    usual = "threads" if of_folders.scheduler is None else "dask"
+    if one_of("engine", of_folders.engine or usual, ("threads", "dask")) == "threads":
+        if of_folders.scheduler is not None:
             refuse(["--scheduler"], "--engine dask")
         return None
     from ddfm.pipeline.dask_engine import OnDask
 
-    return OnDask(said.scheduler)
+    return OnDask(of_folders.scheduler)

@@ -14,7 +14,7 @@ import click
 from ddfm.cli.alignment import align_options, alignment_settings, check_alignment
 from ddfm.cli.film import fuse_film
 from ddfm.cli.folders import OfFolders, folder_options, fuse_files_of_folders
-from ddfm.cli.groups import refuse, said_of, take
+from ddfm.cli.groups import given_in, refuse, take
 from ddfm.cli.images import BOTH, OfImages, image_options
 from ddfm.cli.metadata import as_recorded, check_metadata, metadata_options, warn_of_changes
 from ddfm.cli.opening import (
@@ -132,7 +132,9 @@ def fuse(
     check_metadata(settings)
     alone, progress = len(sources) == 1, False if quiet else None
     if sources[0].is_dir():
-        refuse([name for name in said_of(of_images) if name not in BOTH], "images, not for folders")
+        refuse(
+            [name for name in given_in(of_images) if name not in BOTH], "images, not for folders"
+        )
         opening = of_files.opening(alone=alone, longest=None, record=record)
         beside = of_images.beside(None)
         return fuse_files_of_folders(
@@ -147,12 +149,12 @@ def fuse(
             as_json,
         )
     to_stdout = {"--format"} if output == DASH else set()
-    refuse([name for name in said_of(of_folders) if name not in to_stdout], "folders")
+    refuse([name for name in given_in(of_folders) if name not in to_stdout], "folders")
     films = sum(map(is_video, sources))
     if films and not films == len(sources) == 2:
         raise click.UsageError("a film can only be fused with one other film; give two films")
     if films:
-        idle = said_of(of_images) | said_of(of_files)
+        idle = given_in(of_images) | given_in(of_files)
         refuse([name for name in idle if name not in FOR_FILMS], "images, not for films")
         how = {name: getattr(of_files, name) for name in ("range_a", "range_b", "celsius")}
         how["save_transform"] = save_transform
@@ -198,7 +200,7 @@ def _fuse_images(
     suffix: str | None,
     quiet: bool,
 ) -> Fusion:
-    """Fuses one scene, and writes the result and the other outputs that were asked for."""
+    """Fuses one scene, and writes the result and the other requested outputs."""
     from ddfm.imaging.sources import common_size, read_sources
     from ddfm.imaging.writing import check_output, output_suffix
 
@@ -207,7 +209,7 @@ def _fuse_images(
         output_suffix(suffix or "png")
     else:
         check_output(output)
-    beside.check(output, moves=config.moves)
+    beside.check(output, config)
     pictures = opening.pictures(opened(sources))
     if not quiet:
         say_equal(pictures)

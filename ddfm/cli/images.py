@@ -1,4 +1,4 @@
-"""Options for one scene: previews, and what is written beside the result."""
+"""Options for one scene: previews, and further outputs of a fusion."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class OfImages:
         return PREVIEW if self.preview else None
 
     def beside(self, save_transform: Path | None) -> Beside:
-        """What to write beside the result."""
+        """What to write next to the result."""
         from ddfm.pipeline.beside import Beside
 
         views = dict.fromkeys([*self.show, *(["overlay"] if self.overlay else [])])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.groups import is_said
+from ddfm.cli.groups import is_given
 from ddfm.cli.options import all_of
 
 if TYPE_CHECKING:
@@ -73,18 +73,18 @@ def as_recorded(
     from ddfm.pipeline import again
 
     record = again.existing_record(like, kind)
-    prior = settings["prior"] if _is_said("prior") else None
+    prior = settings["prior"] if _is_given("prior") else None
     recorded = again.keywords(record, prior, settings.get("observations", ()))
-    settings = settings | {name: v for name, v in recorded.items() if not _is_said(name)}
+    settings = settings | {name: v for name, v in recorded.items() if not _is_given(name)}
     if how:
         recorded = again.how(record, kind)
-        how = how | {k: v for k, v in recorded.items() if k in how and not _is_said(k)}
+        how = how | {k: v for k, v in recorded.items() if k in how and not _is_given(k)}
     return settings, how, record
 
 
 def check_metadata(settings: dict[str, Any]) -> None:
-    """Raise if metadata is both asked for and left out."""
-    if settings["strip"] and is_said("metadata_from") and settings["metadata_from"] != "none":
+    """Raise if metadata is both to be kept and to be left out."""
+    if settings["strip"] and is_given("metadata_from") and settings["metadata_from"] != "none":
         raise click.UsageError(
             "--metadata-from keeps metadata and --strip leaves it out; use only one of them"
         )
@@ -103,5 +103,5 @@ def warn_of_changes(before: Record | None, now: Record | None, like: Path | None
         warnings.warn(line, DdfmWarning, stacklevel=2)
 
 
-def _is_said(keyword: str) -> bool:
-    return is_said(_CALLED.get(keyword, keyword))
+def _is_given(keyword: str) -> bool:
+    return is_given(_CALLED.get(keyword, keyword))

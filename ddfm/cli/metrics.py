@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddfm.cli.groups import is_said
+from ddfm.cli.groups import is_given
 from ddfm.cli.options import reading_options, ssim_range_option
 from ddfm.cli.sources import check_there
 from ddfm.cli.writing import say
@@ -37,6 +37,7 @@ __all__ = ["metrics"]
 )
 @click.option(
     "--task",
+    metavar="TASK",
     help="Add the metrics of a task: ir-visible adds targets and lights (A is infrared), "
     "multi-exposure adds MEF-SSIM.",
 )
@@ -59,7 +60,7 @@ def metrics(
     """Measure a FUSED image, or each in a folder and their mean, against the sources A and B.
 
     There may be more than two sources. In folders, files are matched by their names.
-    docs/metrics.md says what each metric rewards, and what misleads it.
+    docs/metrics.md explains what each metric rewards, and what misleads it.
 
     \b
     Examples:
@@ -97,7 +98,7 @@ def metrics(
 def _form(forms: dict[str, bool]) -> str | None:
     """The form that was asked for; the command line overrides a default of `ddfm.toml`."""
     asked = [form for form, wanted in forms.items() if wanted]
-    asked = [form for form in asked if is_said(form)] or asked
+    asked = [form for form in asked if is_given(form)] or asked
     if len(asked) > 1:
         raise click.UsageError(
             f"--{asked[0]} and --{asked[1]} are two output formats; use only one of them"

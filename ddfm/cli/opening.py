@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ddfm.cli.groups import refuse, said_of
+from ddfm.cli.groups import given_in, refuse
 from ddfm.cli.options import all_of
 from ddfm.cli.writing import WritingCommand, say
 
@@ -145,9 +145,9 @@ class OfFiles:
 
         from ddfm.imaging.opening import Opening
 
-        said = said_of(self)
+        options = given_in(self)
         if alone:
-            refuse([name for name in said if name in (*NAMES, "--page")], "two images or more")
+            refuse([name for name in options if name in (*NAMES, "--page")], "two images or more")
         elif self.grid is not None:
             refuse(["--grid"], "a single FLIR file, or a folder of them")
         before = Opening()
@@ -162,7 +162,9 @@ class OfFiles:
             "page": self.page,
             "longest": longest,
         }
-        if {"--celsius", "--percentiles"} & set(said):  # either option replaces both of the record
+        if {"--celsius", "--percentiles"} & set(
+            options
+        ):  # either option replaces both of the record
             before = replace(before, celsius=None, percentiles=None)
         if self.range_a or self.range_b:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)

@@ -35,7 +35,7 @@ def check_dashes(sources: Sequence[Path], output: Path, *, views: bool, as_json:
         )
     if views:
         raise click.UsageError(
-            "--show and --overlay write files beside the result; name a file for it (-o)"
+            "--show and --overlay write files next to the result; name a file for it (-o)"
         )
     if sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("standard output (-o -) is the terminal; redirect it: > fused.png")

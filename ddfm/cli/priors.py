@@ -50,6 +50,7 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.option(
     "--url",
+    metavar="URL",
     help="Download from a mirror: the address of the file, or of the folder if there are several.",
 )
 @click.option(
@@ -79,6 +80,7 @@ def get(name: str, url: str | None, sha256: str | None, trust: bool) -> None:
 )
 @click.option(
     "--device",
+    metavar="NAME",
     default="auto",
     show_default=True,
     help="Where to measure: cpu, cuda, mps, ..., or auto: a GPU if there is one.",

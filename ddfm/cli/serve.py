@@ -17,7 +17,13 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command(short_help="Run a service that fuses over HTTP.")
-@click.option("--host", default=LOCAL[0], show_default=True, help="The address to listen on.")
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    default=LOCAL[0],
+    show_default=True,
+    help="The address to listen on.",
+)
 @port_option(8000)
 @click.option(
     "--workers",
@@ -46,18 +52,21 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 )
 @click.option(
     "--prior",
+    metavar="NAME|PATH",
     default="default",
     show_default=True,
     help="The prior, as for `ddfm fuse`; see `ddfm priors list`.",
 )
 @click.option(
     "--device",
+    metavar="NAME",
     default="auto",
     show_default=True,
     help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
 )
 @click.option(
     "--dtype",
+    metavar="NAME",
     default="auto",
     show_default=True,
     help="Number format of the network, as for `ddfm fuse`.",
@@ -76,7 +85,7 @@ def serve(
 ) -> None:
     """Run a service that answers POST /fuse, with two or more files, with the fused image.
 
-    It writes no files. It listens on this machine only, unless --host says otherwise. There is no
+    It writes no files. It listens on this machine only, unless --host is given. There is no
     password: if others can reach it, put a proxy with one in front. OpenAPI is at /openapi.json, a
     form at /.
 
@@ -100,7 +109,7 @@ def serve(
         raise MissingExtra(error.name or "fastapi", "serve", "a service") from None
     check_prior(prior)
     find_device(device)
-    told = Service(
+    service = Service(
         prior=prior,
         device=device,
         dtype=dtype,
@@ -108,7 +117,7 @@ def serve(
         hosts=LOCAL if host in LOCAL else ("*",),
         limits=Limits(queue, round(max_upload * 1e6), seconds),
     )
-    os.environ[SETTINGS] = json.dumps(asdict(told))
+    os.environ[SETTINGS] = json.dumps(asdict(service))
     port = free_port(host, port)
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ (once the prior is loaded)")
     uvicorn.run(

@@ -33,7 +33,7 @@ def check_sources(sources: Sequence[Path]) -> None:
         raise InputError(
             f"cannot read {folders[0]}: it is a folder, not an image; folders are only fused with "
             f"folders, and {others} of the {len(sources)} sources "
-            f"{'is' if others == 1 else 'are'} none"
+            f"{'is no folder' if others == 1 else 'are no folders'}"
         )
 
 

@@ -73,6 +73,7 @@ __all__ = ["train_prior"]
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
 @click.option(
     "--device",
+    metavar="NAME",
     default="auto",
     show_default=True,
     help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",

@@ -65,6 +65,7 @@ __all__ = ["volume"]
 )
 @click.option(
     "--align",
+    metavar="HOW",
     default="none",
     show_default=True,
     help="Align B to A by mutual information: rigid or affine; none trusts the positions in the "
@@ -111,7 +112,7 @@ def volume(
     Each volume is a file (NIfTI, NRRD and others) or a folder with a DICOM series. The result lies
     on the grid of A; the others are resampled to it by their positions in the patient's space. The
     same command continues an interrupted run: until the volume is written, its slices are kept in a
-    hidden folder beside it.
+    hidden folder next to it.
 
     \b
     Examples:
@@ -262,10 +263,10 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
             "--volume is for files that hold several volumes; each of these holds one"
         )
     each = numbers if isinstance(numbers, tuple) else [numbers] * len(sources)
-    said = zip_longest(sources, several, series, each[: len(sources)])
+    rows = zip_longest(sources, several, series, each[: len(sources)])
     return [
         read_volume(path, series=one, volume=number if many else None)
-        for path, many, one, number in said
+        for path, many, one, number in rows
     ]
 
 
@@ -277,7 +278,7 @@ def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
         say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
     if fusion.volume.burned_in:
         say(
-            f"{output}: the header of a source says that text is burned into its pixels; the "
+            f"{output}: the header of a source states that text is burned into its pixels; the "
             "result may show it, too, and it may be the name of the patient",
             err=True,
         )

@@ -14,6 +14,7 @@ __all__ = ["OfVolumes", "volume_options"]
 volume_options = all_of(
     click.option(
         "--axis",
+        metavar="AXIS",
         help="The slices to fuse: axial, coronal, sagittal, or the index, 0 to 2, of the axis "
         "across them.  [default: those of the best resolution]",
     ),

@@ -28,8 +28,8 @@ class GuidedDenoiser:
 
     Args:
         likelihood: (x_0, sigma_t / alpha_t) -> x_0. It keeps state, so it is for one run of a
-            sampler. If it has a method `needs_prior`, this tells from sigma_t / alpha_t whether the
-            prior has any weight.
+            sampler. If it has a method `needs_prior`, this takes sigma_t / alpha_t and returns
+            whether the prior has any weight.
         clip: whether x_0 is clipped to [-1, 1] before it is passed to the likelihood.
 
     Attributes:

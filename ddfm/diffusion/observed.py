@@ -27,7 +27,7 @@ place.
 
 Noise that is too weak to be distinguished from texture is not removed. Then only the noise itself
 is known, and x = y + sigma z. The estimated level is that of noise and texture together. At half
-the size, white noise is halved and texture is not, which tells how much of the level is noise.
+the size, white noise is halved and texture is not, which shows how much of the level is noise.
 
 A source whose noise was removed before the fusion is its own mean E[x | y], and samples are drawn
 around it in the same way. If it was enlarged afterwards, LEFT of that noise counts as white noise.

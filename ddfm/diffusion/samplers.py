@@ -170,7 +170,7 @@ def _steps(
     falling = all(t > s for t, s in pairwise(timesteps))
     if not timesteps or not falling or timesteps[-1] < 0 or timesteps[0] >= len(alphas_bar):
         raise InputError(
-            f"timesteps of a sampler must fall and lie in 0 .. {len(alphas_bar) - 1}: {timesteps}"
+            f"timesteps of a sampler must decrease within 0 .. {len(alphas_bar) - 1}: {timesteps}"
         )
     levels = [_level(alphas_bar, t) for t in timesteps] + [(1.0, 0.0)]
     return zip(range(len(timesteps)), levels, levels[1:], strict=False)

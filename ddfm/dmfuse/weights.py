@@ -121,7 +121,7 @@ def _about(entries: dict[str, Any], path: Path) -> About:
     network = entries.pop("network", None)
     entries.pop("gains", None)  # heads of ddfm 0.9 had a tone of their own
     if not isinstance(network, dict):
-        raise InputError(f"the head {path} does not say what its network is")
+        raise InputError(f"the head {path} is damaged: it does not describe its network")
     for values, checks, made in ((network, _NETWORK, HeadConfig), (entries, _ABOUT, About)):
         for key, value in values.items():
             if key not in checks or not checks[key](value):
@@ -131,7 +131,7 @@ def _about(entries: dict[str, Any], path: Path) -> About:
                 )
         needed = {field.name for field in fields(made) if field.default is MISSING}
         if missing := sorted(needed - values.keys() - {"network"}):
-            raise InputError(f"the head {path} is damaged: it does not tell {', '.join(missing)}")
+            raise InputError(f"the head {path} is damaged: it lacks {', '.join(missing)}")
     return About(HeadConfig(**network), **entries | {"t": tuple(entries["t"])})
 
 
@@ -139,7 +139,10 @@ def check_prior(prior: Prior, about: About) -> None:
     """Refuses a prior without features, or with others than the head was trained on."""
     if about.network.plain:
         if prior.multiple % about.network.multiple:
-            raise InputError(f"the prior {prior.name} works on too fine a grid for this head")
+            raise InputError(
+                f"sizes of the prior {prior.name} are multiples of {prior.multiple}, and this head "
+                f"needs multiples of {about.network.multiple}"
+            )
         return
     channels, patch = shape_of_features(prior)
     expected = tuple(n * len(about.t) for n in channels), patch

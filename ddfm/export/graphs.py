@@ -132,11 +132,11 @@ class DMFuseGraph(nn.Module):
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
-        told = copy.copy(prior)
+        plain = copy.copy(prior)
         # As Python numbers, which become constants of the graph.
-        told.alphas_bar = prior.alphas_bar.tolist()  # type: ignore[assignment]
+        plain.alphas_bar = prior.alphas_bar.tolist()  # type: ignore[assignment]
         self.dmfuse = DMFuse(prior)  # raises if the head was not trained on this prior
-        self.dmfuse.prior = told
+        self.dmfuse.prior = plain
         self.head = self.dmfuse.head
         self.tone = Tone.among(FusionConfig(method="dmfuse").resolved(TASK).options)
         # Draws the noise before the export.

@@ -56,7 +56,7 @@ def check_attribution(config: FusionConfig) -> None:
     knows = getattr(find_likelihood(config.likelihood), "attribution", Likelihood.attribution)
     if config.method == "dmfuse" or knows is Likelihood.attribution:
         name = config.method if config.method == "dmfuse" else name_of(config.likelihood)
-        raise InputError(f"attribution: {name} does not know which source its result comes from")
+        raise InputError(f"{name} has no attribution: it cannot trace its result to the sources")
 
 
 def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:

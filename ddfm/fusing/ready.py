@@ -92,8 +92,8 @@ def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterat
     if "enlarged" in found:
         option = ("--scale-a 1", "--scale-b 1", "--as-is")[min(number, 2)]
         yield (
-            f"{picture.name} seems to have been enlarged by {found['enlarged']:g}, and is reduced "
-            f"to its original pixels; a scale of 1 ({option}) leaves it as it is"
+            f"{picture.name} was enlarged by a factor of {found['enlarged']:g} before, and is "
+            f"reduced to its original pixels; a scale of 1 ({option}) leaves it as it is"
         )
 
 

@@ -5,7 +5,7 @@ are in [-1, 1], and so are Y, Cb and Cr, at full range:
 
     Y = 0.299 R + 0.587 G + 0.114 B,    Cb = (B - Y) / 1.772,    Cr = (R - Y) / 1.402.
 
-Y is -1 at black and 1 at white; Cb and Cr are 0 at every grey, whatever its brightness.
+Y is -1 at black and 1 at white; Cb and Cr are 0 at every grey.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def as_vivid(chroma: Tensor, own: Tensor, y: Tensor) -> Tensor:
 def limit_chroma(y: Tensor, cb: Tensor, cr: Tensor) -> tuple[Tensor, Tensor]:
     """Reduce Cb and Cr where needed, so that together with Y they give RGB within [-1, 1].
 
-    Both are scaled by the largest s in [0, 1] for which Y + s (R - Y), and likewise for G and B,
+    Both are scaled by the largest s in [0, 1] for which Y + s (R - Y), and the same for G and B,
     stays in range. Luminance and hue are unchanged; only saturation is reduced. Y is clipped to
     [-1, 1] first.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ddfm.arguments import two_numbers
 from ddfm.errors import InputError, short
 from ddfm.imaging.picture import Picture
 
@@ -42,8 +43,8 @@ def with_levels(picture: Picture, levels: str | Levels | None = "auto") -> Pictu
 def check_levels(levels: Any) -> Levels:
     """LOW and HIGH as numbers; raises unless they are finite and LOW is below HIGH."""
     try:
-        low, high = map(float, levels)
-    except (TypeError, ValueError):
+        low, high = two_numbers("a range", levels)
+    except InputError:
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(

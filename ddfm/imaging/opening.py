@@ -51,9 +51,7 @@ class Opening:
     page: int | None = None
 
     def __post_init__(self) -> None:
-        for levels in self.ranges:
-            if levels is not None and levels not in ("full", "auto"):
-                check_levels(levels)
+        object.__setattr__(self, "ranges", tuple(map(_checked_levels, self.ranges)))
         for name in ("celsius", "percentiles"):
             given = getattr(self, name)
             if given is not None and not (name == "celsius" and is_camera(given)):
@@ -138,6 +136,11 @@ class Opening:
             "grid": "visible" if self.grid is None else self.grid,
             "align": self.align,
         }
+
+
+def _checked_levels(levels: Any) -> str | Levels | None:
+    known = levels is None or (isinstance(levels, str) and levels in ("full", "auto"))
+    return levels if known else check_levels(levels)
 
 
 def _pages(file: str | os.PathLike[str]) -> int:

@@ -82,7 +82,7 @@ class Pairing:
         return "\n".join([*lines, ", ".join([counted(len(self.pairs), "pair"), *self.counts()])])
 
     def counts(self) -> list[str]:
-        """Phrases that tell how many files are in no pair, and why."""
+        """Phrases with the number of files that are in no pair, and why."""
         counts = [counted(len(self.ambiguous), "ambiguous name")] if self.ambiguous else []
         if self.unpaired:
             counts.append(counted(len(self.unpaired), "file") + " without a partner")
@@ -128,7 +128,7 @@ def find_pairs(*folders: str | os.PathLike[str], pattern: str | None = None) -> 
         if sum(path.resolve() == other.resolve() for other in paths) > 1:
             raise InputError(
                 f"{path} is {'both' if len(paths) == 2 else 'two of the'} folders; give a pattern, "
-                "such as '{}_ir.png:{}_vis.png', that tells the images of one folder apart"
+                "such as '{}_ir.png:{}_vis.png', that distinguishes the images of one folder"
             )
     by_stem, rest = _match([image_files(path) for path in paths], [_stem] * len(paths))
     taken = {pair.name for pair in by_stem.pairs}
@@ -150,7 +150,7 @@ def _each_once(pairing: Pairing, pattern: str) -> Pairing:
         if len(set(map(_place, pair.files))) < len(pair.files):
             raise InputError(
                 f"the pattern {pattern!r} makes {pair.files[0]} a pair with itself; "
-                "its names must tell the images of one folder apart"
+                "its names must distinguish the images of one folder"
             )
     groups = [pair.files for pair in pairing.pairs] + list(pairing.ambiguous.values())
     placed = {_place(path) for files in groups for path in files}

@@ -5,7 +5,7 @@ The rules are the same for arrays, tensors and files:
 - uint8 and uint16 span their whole range: 0 is black, 255 or 65535 is white. bool becomes uint8.
 - Floating-point values within [0, 1] are used unchanged. Any others (degrees, counts, [-1, 1]) are
   scaled by their own minimum and maximum, which are kept in `Picture.range`; results are scaled
-  back to that range. Other integer types (int16, int32, ...) are treated likewise.
+  back to that range. Other integer types (int16, int32, ...) are treated the same.
 - Pixels that are NaN, masked in a masked array, or equal to the nodata value of a GeoTIFF are
   invalid: `Picture.mask` is False there, and they are left out of the scaling.
 - Three channels that are equal everywhere are grey, and are kept as one channel.

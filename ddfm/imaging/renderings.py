@@ -1,4 +1,4 @@
-"""Detects renderings of temperatures in false colours, and tells them from photographs.
+"""Detects renderings of temperatures in false colours, as distinct from photographs.
 
 A thermal camera saves pictures in the colours of a palette, often with a logo and numbers in them.
 These colours are not those of the scene, and two pictures in colour would be taken for exposures

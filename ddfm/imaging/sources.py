@@ -87,7 +87,8 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
                 f"{first.name} has {w} x {h} pixels and {second.name} {w2} x {h2}; if one shows "
                 "more of the scene than the other, align=auto (--align auto) aligns them; if both "
                 "end at the same borders, resize=a (--resize a) resizes all to the first, b to "
-                "the second" + ("; if one lies on its side, turn it first" if turned else "")
+                "the second"
+                + ("; if one is rotated by 90 degrees, rotate it first" if turned else "")
             )
     return finest.size
 

@@ -1,4 +1,4 @@
-"""Turns whatever decoders raise about a file into an error of one line that tells what to do."""
+"""Turns any exception of a decoder into an error of one line that names the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import UnidentifiedImageError
 
 from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
-from ddfm.imaging.formats.plugins import said_of
+from ddfm.imaging.formats.plugins import remedy_for
 from ddfm.imaging.quiet import quiet
 
 __all__ = ["VOLUMES", "elsewhere", "explained", "is_dicom"]
@@ -61,7 +61,7 @@ def elsewhere(name: str) -> str:
     for suffixes, way in _ELSEWHERE.items():
         if name.lower().endswith(suffixes):
             return way
-    return said_of(b"", Path(name).suffix)
+    return remedy_for(b"", Path(name).suffix)
 
 
 def _not_an_image(name: str) -> str:
@@ -73,5 +73,5 @@ def _not_an_image(name: str) -> str:
             return "is empty"
         name += ".dcm" if is_dicom(Path(name)) else ""
     known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
-    way = said_of(head, "") or elsewhere(name)
+    way = remedy_for(head, "") or elsewhere(name)
     return way or f"is not an image, or damaged (known: {known})"

@@ -1,4 +1,4 @@
-"""Pictures to look at: a fusion beside its sources, before and after, or in false colours.
+"""Pictures to look at: a fusion next to its sources, before and after, or in false colours.
 
 Each view is an array (H, W, 3) of uint8, for display only, not for measurements.
 """
@@ -31,7 +31,7 @@ __all__ = [
 
 VIEWS = ("side-by-side", "before-after", "overlay")
 GAP = 4  # pixels between pictures
-TICKS = 5  # numbers beside a scale bar
+TICKS = 5  # numbers next to a scale bar
 _WEIGHTS = np.asarray(LUMA, np.float32)
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
@@ -64,7 +64,7 @@ def check_view(kind: str, colormap: str = "iron") -> None:
 
 
 def path_of(output: Path, kind: str) -> Path:
-    """Path of a view, beside its result: `fused.overlay.png` for `fused.png`."""
+    """Path of a view, next to its result: `fused.overlay.png` for `fused.png`."""
     return output.with_name(f"{output.stem}.{kind}.png")
 
 
@@ -96,7 +96,7 @@ def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
 
 
 def overlay(fused: Picture, thermal: Picture, colormap: str = "iron") -> np.ndarray:
-    """The fusion in false colours of the thermal image, with a scale bar beside it.
+    """The fusion in false colours of the thermal image, with a scale bar next to it.
 
     Luminance is the mean of the colour map's and the fusion's, so that both can be read. The scale
     is in degrees if the image is, otherwise in the image's own values (counts) or percent.
@@ -154,7 +154,7 @@ def _rgb(picture: Picture) -> np.ndarray:
 
 def _check_sizes(panels: Sequence[np.ndarray]) -> None:
     if len({panel.shape for panel in panels}) > 1:
-        raise InputError("pictures of several sizes cannot be shown beside each other")
+        raise InputError("pictures of several sizes cannot be shown side by side")
 
 
 def line_height(width: int) -> int:

@@ -72,7 +72,7 @@ without it come as close to those of the clean sources.
 The caller's preference. b_k is REACH balance |balance| for the second of two sources, and minus
 that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
-`levels`, beside this file, computes (4); `gradients` computes (2) and (5) to (7). For a large
+`ddfm.likelihood.levels` computes (4); `gradients` computes (2) and (5) to (7). For a large
 picture, only the planes that the M-step needs as a whole are kept: u, W, a and the expected
 gradient, sum_k (S z)_k g_k. The planes of each source (g_k, pi_k, z_k) are recomputed in every
 pass, a band of rows at a time.
@@ -144,10 +144,10 @@ class EvidenceLikelihood(Likelihood):
     ) -> None:
         super().__init__(*sources)
         if min(alpha, width, learn, edge) <= 0:
-            raise InputError("alpha, width, learn and edge of the likelihood are positive")
+            raise InputError("alpha, width, learn and edge of the likelihood must be positive")
         if min(kappa, phi, full, faint, theta, lam) < 0:
             raise InputError(
-                "kappa, phi, full, faint, theta and lam of the likelihood are not negative"
+                "kappa, phi, full, faint, theta and lam of the likelihood must not be negative"
             )
         if balance and len(sources) != 2:
             raise InputError(f"a balance is between two sources, not {len(sources)}")

@@ -34,7 +34,7 @@ class Gradients:
         right, below: g_k, (B, K, H, W) each.
         pi: pi_k, (B, K, H, W), the prior probability of the labels.
         W, a: weights of gradients and of levels, (B, 1, H, W) each.
-        t: the temperature of the labels, likewise.
+        t: the temperature of the labels, (B, 1, H, W).
     """
 
     right: Tensor

@@ -48,7 +48,7 @@ class PaperLikelihood(Likelihood):
 
     Args:
         i: infrared source, (B, 1, H, W) in [-1, 1].
-        v: visible source, likewise.
+        v: visible source, (B, 1, H, W) in [-1, 1].
         psi: weight of the gradient penalty.
         eta: weight that ties the splitting variables k and u to x.
         eps: differences of levels well below it count as zero.
@@ -114,7 +114,7 @@ class PaperLikelihood(Likelihood):
         with k, u, gamma and rho as they are after the last step.
         """
         if self.k is None or self.u is None:
-            raise InputError("the objective is taken after a step: it needs the k and u of one")
+            raise InputError("the objective needs the k and u of a step; call it after one")
         x, y = f - self.v.to(f), self.i.to(f) - self.v.to(f)
         k, u = self.k.to(f), self.u.to(f)
         penalty = (

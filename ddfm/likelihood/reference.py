@@ -3,7 +3,7 @@ r"""The likelihood step of the program that the DDFM authors released; it differ
 With I and V as in the program, X = F - V and Y = I - V, each step makes one pass of
 
     D = sqrt(2 / tau_b / (X^2 + 1e-6)),    C = sqrt(2 / tau_a / (Y - X + 1e-6)^2),    D <= 2C
-    tau_b = mean(1 / (D + 1e-10) + tau_b / 2),    tau_a likewise with C
+    tau_b = mean(1 / (D + 1e-10) + tau_b / 2),    tau_a the same with C
     H = ifft[(fft(Y - X) + conj(k1) fft(F1) + conj(k2) fft(F2)) / (1 + |k1|^2 + |k2|^2)]
     F1, F2 = rho / (2 lamb + rho) times the differences of H
     X = (2 C Y + rho (Y - H)) / (2 C + 2 D + rho)
@@ -41,7 +41,7 @@ class ReferenceLikelihood(Likelihood):
 
     Args:
         i: infrared source, (B, 1, H, W) in [-1, 1]; V of the program.
-        v: visible source, likewise; I of the program.
+        v: visible source, of the same shape; I of the program.
         lamb: weight of the gradient penalty.
         rho: weight that ties the splitting variables together.
     """

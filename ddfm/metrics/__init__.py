@@ -1,4 +1,4 @@
-"""Fusion metrics: numbers that rate a fused image F, by itself or against its sources.
+"""Fusion metrics: numbers that rate a fused image F, alone or against its sources.
 
 Each metric is a function `metric(fused, *sources)`; `evaluate` computes all of them, and what they
 share only once. Images are files, PIL images, results of ddfm, or arrays from 0 to 255 (uint8 or
@@ -6,8 +6,8 @@ float, grey or colour; uint16 up to 65535). Colour is measured in grey, as usual
 Metrics that are a sum or mean over the sources accept any number of them.
 
 If the field's usual evaluator has a metric, the values agree with it, including its peculiarities;
-the docstrings tell which these are. docs/metrics.md tells what each metric rewards and how it can
-be fooled.
+the docstrings name these. docs/metrics.md explains what each metric rewards and how it can be
+fooled.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ METRICS: dict[str, Callable[..., float]] = {
     "lights_lost": lights_lost,
 }
 OF_FUSED_ALONE = frozenset({"EN", "SD", "SF", "AG"})
-# Metrics that suit only one kind of sources: computed if they or their task are asked for.
+# Metrics that suit only one kind of sources: computed if they or their task are named.
 OF_TASK: dict[str, tuple[str, ...]] = {
     "auto": (),
     "ir-visible": (

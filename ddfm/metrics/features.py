@@ -1,4 +1,4 @@
-"""Feature mutual information: how much small windows of the fused image tell about the sources'.
+"""Feature mutual information: how well windows of the fused image predict those of the sources.
 
 In each 3x3 window, the feature values less their minimum are divided by their sum and taken as the
 probabilities of the nine positions: p in the source, q in the fused image, with cumulative sums P

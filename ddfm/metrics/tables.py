@@ -1,4 +1,4 @@
-"""Tables of metrics as CSV, Markdown or LaTeX. Arrows tell whether more or less is better.
+"""Tables of metrics as CSV, Markdown or LaTeX. Arrows show whether more or less is better.
 
 Among several methods, the best value of a column is bold, and the second best is in italics
 (Markdown) or underlined (LaTeX). Values that are equal as printed share their rank.

@@ -27,7 +27,7 @@ class Band:
 
     Attributes:
         rows: its own rows, as a slice of the picture's rows.
-        wide: these and the rows on both sides, likewise.
+        wide: these and the rows on both sides, as a slice of the picture's rows.
         inner: its own rows, as a slice of the wide ones.
     """
 

@@ -69,7 +69,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def found_without_torch(device: str, dtype: str) -> tuple[str, str] | None:
-    """The names of the dtype and the device for a short loop, or None where only torch can tell.
+    """The names of the dtype and the device for a short loop, or None where only torch can decide.
 
     They are those that `find_device` and `fast_dtype` would find, as far as the system shows them.
     """

@@ -15,7 +15,7 @@ __all__ = ["exporting", "median", "modulo", "repeated"]
 
 
 def exporting() -> bool:
-    """Whether torch.export is tracing; PyTorch before 2.6 cannot tell, but cannot export either."""
+    """Whether torch.export is tracing; unknown before PyTorch 2.6, which cannot export anyway."""
     asked = getattr(torch.compiler, "is_exporting", None)
     return bool(asked and asked())
 

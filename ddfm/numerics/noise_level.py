@@ -43,8 +43,8 @@ def noise_level(image: Tensor) -> float:
 
 def noise_deviation(image: Tensor) -> Tensor:
     """`noise_level` as a tensor of one number."""
-    variance, told = _blocks(image)
-    quiet = torch.where(told, variance, torch.nan).nanquantile(QUIET)
+    variance, counted = _blocks(image)
+    quiet = torch.where(counted, variance, torch.nan).nanquantile(QUIET)
     return (quiet.nan_to_num(0.0) / _bias()).sqrt()
 
 
@@ -55,11 +55,11 @@ def quiet_levels(image: Tensor, shares: Sequence[float]) -> tuple[list[float], i
     """
     if min(image.shape[-2:]) < BLOCK + 2:
         return [0.0] * len(shares), 0
-    variance, told = _blocks(image)
-    number = int(told.sum())
+    variance, counted = _blocks(image)
+    number = int(counted.sum())
     if not number:
         return [0.0] * len(shares), 0
-    quiet = variance[told].quantile(variance.new_tensor(shares))
+    quiet = variance[counted].quantile(variance.new_tensor(shares))
     return [math.sqrt(float(q) / _bias(s)) for q, s in zip(quiet, shares, strict=True)], number
 
 
@@ -69,9 +69,9 @@ def peaks(image: Tensor) -> float:
     It is 3 for Gaussian noise (2.9 in small blocks), and more for leaves, grass and stones. The
     mean is over the quieter half of the blocks that count.
     """
-    variance, told = _blocks(image)
+    variance, counted = _blocks(image)
     fourth = _block_means(_left(image) ** 4)
-    quiet = told & (variance <= variance[told].median())
+    quiet = counted & (variance <= variance[counted].median())
     return float((fourth / variance.square())[quiet].mean())
 
 
@@ -83,7 +83,7 @@ def refined_level(image: Tensor, level: float, denoise: Callable[[Tensor, float]
         s^2 = mean |y - D(y)|^2 + s^2 div D(y) / N.
 
     `noise_level` is too high where there is texture everywhere. Iterating this equation from there
-    comes nearer to the noise alone, because the denoiser can tell texture. Only blocks count that
+    comes nearer to the noise alone, because the denoiser recognises texture. Only blocks count that
     are smooth in D(y). The divergence is estimated along one random direction (Ramani, Blu and
     Unser 2008).
 
@@ -93,14 +93,14 @@ def refined_level(image: Tensor, level: float, denoise: Callable[[Tensor, float]
         denoise: maps an image and the level of its noise to D(y).
     """
     direction = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
-    _, told = _blocks(image)
+    _, counted = _blocks(image)
     for _ in range(REFINED):
         nudge = NUDGE * level
         clean = denoise(image, level)
         change = (denoise(image + nudge * direction, level) - clean) / nudge
         terms = (image - clean).square() + level**2 * direction * change
         texture = _block_means(_left(clean).square())
-        smooth = told & (texture <= texture[told].median())
+        smooth = counted & (texture <= texture[counted].median())
         variance = float(_block_means(terms[..., 1:-1, 1:-1])[smooth].mean())
         if variance <= 0:
             return 0.0
@@ -112,9 +112,9 @@ def blocks_of_noise(image: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Means and variances of the blocks that count; the noise is the quantile `QUIET` of these."""
     if min(image.shape[-2:]) < BLOCK + 2:
         return np.empty(0), np.empty(0)
-    variance, told = _blocks(image)
+    variance, counted = _blocks(image)
     means = _block_means(image[..., 1:-1, 1:-1])
-    return means[told].double().numpy(), (variance[told] / _bias()).double().numpy()
+    return means[counted].double().numpy(), (variance[counted] / _bias()).double().numpy()
 
 
 def _blocks(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,12 +130,12 @@ def is_noise(image: Tensor, level: float, least: float = 0.0) -> bool:
     """Whether the level that `noise_level` found is `least` or more, and of noise, not of texture.
 
     Means of four pixels keep half of the noise, but nearly all of texture, or more. They also keep
-    noise that neighbours share; `ddfm.restoration.shared_noise` tells that from texture.
+    noise that neighbours share; `ddfm.restoration.shared_noise` distinguishes that from texture.
     """
     if level < least:
         return False
     if min(image.shape[-2:]) < 2 * (BLOCK + 2):
-        return level > 0  # too small to tell
+        return level > 0  # too small to distinguish them
     return bool(_is_white(image, image.new_tensor(level)))
 
 

@@ -63,36 +63,36 @@ def existing_record(path: str | os.PathLike[str], kind: str = "picture") -> Reco
 
 def how(record: Record, kind: str) -> dict[str, Any]:
     """The further settings of a volume or a film, as unchecked as the file they come from."""
-    said = record.opening.get(kind)
-    if not isinstance(said, dict):
-        raise InputError(f"the record does not say how the {kind} was made")
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+    found = record.opening.get(kind)
+    if not isinstance(found, dict):
+        raise InputError(f"the record does not contain the settings of the {kind}")
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
 
 
 def keywords(
     record: Record, prior: str | None = None, observations: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """The keywords of a `Fuser` that fuses as the record says.
+    """The keywords of a `Fuser` that fuses as recorded.
 
     Args:
         prior: the prior to use in place of the recorded one.
         observations: what the caller knows of each source, which overrides the record.
     """
     known = {field.name for field in fields(FusionConfig)}
-    said = {name: value for name, value in record.settings.items() if name in known}
-    if said.get("clean", 0) is None:
-        said["clean"] = math.inf  # JSON has no infinity
-    said["observations"] = _together(FusionConfig(**said).observations, observations)
+    recorded = {name: value for name, value in record.settings.items() if name in known}
+    if recorded.get("clean", 0) is None:
+        recorded["clean"] = math.inf  # JSON has no infinity
+    recorded["observations"] = _together(FusionConfig(**recorded).observations, observations)
     named = prior or record.settings.get("prior")
     if prior is None and named not in list(ENTRIES):  # the record may hold anything, even a list
         raise InputError(
             f"the record's prior, {named!r}, is not a name that ddfm knows; specify it with --prior"
         )
-    return said | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
+    return recorded | {"prior": named, "dtype": str(record.settings.get("dtype", "auto"))}
 
 
 def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, Any]]:
-    """The recorded observations, updated by the given ones; recorded files must be given anew."""
+    """The recorded observations, updated by the given ones; recorded files must be given again."""
     done = []
     for k, (old, new) in enumerate(zip_longest(plain_observations(recorded), given)):
         before, now = Observation.of(old).plain(), Observation.of(new).plain()
@@ -107,9 +107,9 @@ def _together(recorded: Sequence[Any], given: Sequence[Any]) -> list[dict[str, A
 
 
 def opening(record: Record) -> Opening:
-    """How the sources were read, as the record says."""
-    said = {field.name for field in fields(Opening)} & set(record.opening)
-    values = {name: record.opening[name] for name in said}
+    """How the sources were read, as recorded."""
+    names = {field.name for field in fields(Opening)} & set(record.opening)
+    values = {name: record.opening[name] for name in names}
     ranges = values.get("ranges", ())
     if not isinstance(ranges, list | tuple):
         raise InputError("the record's ranges are not a list")

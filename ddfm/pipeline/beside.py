@@ -1,4 +1,4 @@
-"""What is written beside the result of one scene: views, steps, maps, alignment, sources."""
+"""What is written next to the result of one scene: views, steps, maps, alignment, sources."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ddfm.imaging.writing import check_output, write_image
 from ddfm.storage.outputs import check_writable
 
 if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
     from ddfm.result import Fusion
 
-__all__ = ["Beside"]
+__all__ = ["Beside", "check_sheet"]
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,23 @@ class Beside:
         for kind in self.views:
             check_view(kind, self.colormap)
 
-    def check(self, output: Path, *, moves: bool) -> None:
+    def check(self, output: Path, config: FusionConfig) -> None:
         """Raise, before any work is done, if an output cannot be written or would not exist.
 
         Args:
             output: the file of the result.
-            moves: whether the sources are aligned.
+            config: the settings of the fusion.
         """
         for path in self.views_of(output):
             check_output(path)
         if self.transform is not None:
-            if not moves:
+            if not config.moves:
                 raise InputError(
                     "a transform can be saved (--save-transform) only if --align finds one"
                 )
             check_writable(self.transform)
+        if self.sheet is not None:
+            check_sheet(config)
         for image in (self.sheet, self.uncertainty, self.attribution):
             if image is not None:
                 check_output(image)
@@ -90,7 +93,7 @@ class Beside:
         return [path_of(output, kind) for kind in self.views]
 
     def write(self, fusion: Fusion, pictures: Sequence[Picture], output: Path) -> None:
-        """Writes everything that was asked for.
+        """Writes everything that was requested.
 
         Args:
             fusion: the result.
@@ -128,7 +131,18 @@ class Beside:
             of_each: list[Transform | None] = [None] * len(pictures)
             for found, transform in zip(about, used, strict=True):
                 of_each[found["source"]] = transform
-            save_transforms(used[0] if len(used) == 1 else of_each, self.transform)
+            # A single transform is used again to move the first source onto the second.
+            alone = len(used) == 1 and about[0]["onto"] == 1
+            save_transforms(used[0] if alone else of_each, self.transform)
         if self.sheet is not None:
             moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)
+
+
+def check_sheet(config: FusionConfig) -> None:
+    """Raise if no alignment will be known that an image could show."""
+    if not (config.moves or config.look):
+        raise InputError(
+            "an image of the alignment (--check) needs sources that are aligned, or checked for "
+            "misalignment (look)"
+        )

@@ -95,7 +95,9 @@ def check_film(out: str | os.PathLike[str]) -> None:
 def check_rate(rate: float) -> None:
     """Refuses an impossible frame rate."""
     if not 0.001 <= rate <= 1000:
-        raise InputError(f"a film has 0.001 to 1000 frames per second, not {rate:g}")
+        raise InputError(
+            f"the frame rate must be from 0.001 to 1000 frames per second, not {rate:g}"
+        )
 
 
 @contextmanager
@@ -116,12 +118,12 @@ def writing(
     Args:
         out: the video, or the folder of frames.
         film: the sources.
-        settings: what the frames depend on besides the sources.
+        settings: what the frames depend on, except the sources.
         rate: frames per second; None is that of the sources.
         resume: whether existing frames are kept.
         verify: see `FolderSink`.
         record: how it was made, for the comment of a video; frames in files have their own.
-        maps: further films to write beside it.
+        maps: further films to write next to it.
         sound: the video whose sound is kept.
     """
     out = Path(out)

@@ -1,4 +1,4 @@
-"""Maps beside a fused film, as films: how far it may be off, and which source it comes from."""
+"""Maps of a fused film, as films: how far it may be off, and which source it comes from."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class FilmMaps:
         paths = [path for path in (self.uncertainty, self.attribution) if path is not None]
         if paths and not out.suffix:
             raise InputError(
-                f"{paths[0]} can only be written beside a video, and {out} becomes a folder of "
-                "frames; make the maps one by one: ddfm fuse A B -o FRAME"
+                f"cannot write {paths[0]}: maps of films are only for videos, and {out} becomes a "
+                "folder of frames; make the maps frame by frame with ddfm fuse"
             )
         for path in paths:
             if path.suffix.lower() not in WRITTEN:
                 raise unknown("suffix of a film", path.suffix or path.name, WRITTEN)
             check_video(path)
-        check_samples(self.samples)
+        check_samples(self.samples, needed=self.uncertainty is not None)
 
     @contextmanager
     def writing(self, rate: float, record: str | None) -> Iterator[Callable[[Fusion, str], None]]:

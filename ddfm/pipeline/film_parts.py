@@ -114,10 +114,10 @@ def _parts(out: Path) -> list[Path]:
     if len(counts) != 1:
         some = f"no parts such as {_path(Shard(1, 2), out).name}"
         which = f"parts of {len(counts)} different splits" if counts else some
-        raise InputError(f"beside {out} there are {which}; ddfm film --shard makes them")
+        raise InputError(f"next to {out} there are {which}; ddfm film --shard makes them")
     (count,) = counts
     if count > len(names) + 1_000:
-        raise InputError(f"{out} should have {count} parts, and hardly any exists")
+        raise InputError(f"{out} should have {count} parts, but at most {len(names)} exist")
     return [_path(Shard(k, count), out) for k in range(1, count + 1)]
 
 
@@ -128,7 +128,7 @@ def _check_alike(parts: list[Path]) -> None:
     for number, path in enumerate(parts, 1):
         match = _COMMENT.match(comment_of(path))
         if match is None or (int(match[1]), int(match[2])) != (number, len(parts)):
-            raise InputError(f"{path} has no mark of ddfm as part {number} of {len(parts)}")
+            raise InputError(f"{path} is not marked by ddfm as part {number} of {len(parts)}")
         films.setdefault(match[3], path)
     if len(films) > 1:
         one, other = list(films.values())[:2]

@@ -95,10 +95,11 @@ def fuse_sequence(
         verify: whether to compare the contents of files to recognise finished frames; by default
             their sizes and modification times are compared.
         shard: the part of the frames that this process fuses while others fuse the rest: into the
-            folder, or into a video beside `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
+            folder, or into a video next to `out`, for `merge_film`. See `ddfm.pipeline.film_parts`.
         uncertainty: where to write a film of how far each pixel may be off; `out` must then be a
             video.
-        attribution: where to write a film of which source each pixel comes from; likewise.
+        attribution: where to write a film of which source each pixel comes from; `out` must then be
+            a video, too.
         samples: how many results the uncertainty is computed from.
         save_transform: where to write the transform that all frames share.
         progress: whether to show a progress bar; None shows one on a terminal.
@@ -109,7 +110,8 @@ def fuse_sequence(
     maps = FilmMaps(std, shares, 0 if std is None else samples)
     keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
     opening = Opening(ranges=(range_a, range_b), celsius=celsius)
-    reading = {"range_a": range_a, "range_b": range_b, "celsius": opening.celsius}
+    reading = dict(zip(("range_a", "range_b"), opening.ranges, strict=True))
+    reading |= {"celsius": opening.celsius}
     reading = {name: value for name, value in reading.items() if value is not None}
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
@@ -136,10 +138,10 @@ def fuse_sequence(
     # Kept frames are rounded, unlike the previous result that --warm starts from.
     how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
     if Path(out).suffix and not fuser.config.strip:
-        said: dict[str, Any] = {"rate": rate, "warm": warm, **reading}
-        said["temporal_denoising"] = temporal_denoising
-        said |= {} if audio == "auto" else {"audio": audio}
-        how["record"] = _record(fuser, film, (a, b), said).text
+        of_film: dict[str, Any] = {"rate": rate, "warm": warm, **reading}
+        of_film["temporal_denoising"] = temporal_denoising
+        of_film |= {} if audio == "auto" else {"audio": audio}
+        how["record"] = _record(fuser, film, (a, b), of_film).text
     # Iteration ends when one film ends, and with it the progress bar.
     bar, frames = progress_bar(progress, total=film.count, unit="frame"), iter(film.frames)
     with bar, writing(out, film, work.settings, rate, **how) as sink:
@@ -159,11 +161,11 @@ def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str
 
 
 def _record(
-    fuser: Fuser, film: Film, names: Sequence[str | os.PathLike[str]], said: dict[str, Any]
+    fuser: Fuser, film: Film, names: Sequence[str | os.PathLike[str]], of_film: dict[str, Any]
 ) -> Record:
     settings = fuser.settings(fuser.config.usual_task) | {"task": fuser.config.task}
     digests = map(sha256_of_all, film.files)
-    opening = {"film": {name: value for name, value in said.items() if value is not None}}
+    opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
     return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
 
 
@@ -182,8 +184,8 @@ def _as_large_as_they_are(fuser: Fuser) -> Fuser:
 
     Scales that were given remain.
     """
-    said = observation_of_each(fuser.config.observations, 2)
-    scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in said]
+    given = observation_of_each(fuser.config.observations, 2)
+    scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in given]
     return fuser.with_config(observations=[one.plain() for one in scaled])
 
 
@@ -226,8 +228,8 @@ class _FilmWork:
                 "(--start)"
             )
         self.reading = {} if reading is None else dict(reading)
-        self.said = {"temporal_denoising": temporal_denoising, "warm": warm} | self.reading
-        self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.said
+        self.of_film = {"temporal_denoising": temporal_denoising, "warm": warm} | self.reading
+        self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.of_film
         self.settings["task"] = fuser.config.task
         self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
         self.asked = {} if asked is None else asked  # the maps of each frame
@@ -272,7 +274,7 @@ class _FilmWork:
         self._follow(fusion.settings["task"], fusion.chosen)
         if self.warm:
             self.guess = grey(fusion.picture)
-        return replace(fusion, opening=fusion.opening | {"film": self.said})
+        return replace(fusion, opening=fusion.opening | {"film": self.of_film})
 
     @contextmanager
     def _warned_of_once(self) -> Iterator[None]:
@@ -281,9 +283,9 @@ class _FilmWork:
             warnings.simplefilter("always")
             yield
         for one in caught:
-            said = _NUMBER.sub("", str(one.message))
-            if said not in self.heard:
-                self.heard.add(said)
+            text = _NUMBER.sub("", str(one.message))
+            if text not in self.heard:
+                self.heard.add(text)
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _seen(self, *pair: Picture) -> list[Picture]:
@@ -322,8 +324,7 @@ def _frames(
 
 def _in_range(frame: Picture, levels: Any) -> Picture:
     """The frame with these levels at black and white; "auto" is left to the common scale."""
-    open_ = levels is None or (isinstance(levels, str) and levels == "auto")
-    return frame if open_ else with_levels(frame, levels)
+    return frame if levels in (None, "auto") else with_levels(frame, levels)
 
 
 def _towards(now: Any, then: Any) -> np.ndarray:

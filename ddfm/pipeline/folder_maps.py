@@ -5,20 +5,24 @@ Each has a manifest of its own. A pair is done when its result and all that was 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ddfm.config import FusionConfig
 from ddfm.errors import InputError
-from ddfm.pipeline.beside import Beside
+from ddfm.fusing.checks import check_attribution
+from ddfm.imaging.reading import is_image
+from ddfm.pipeline.beside import Beside, check_sheet
 from ddfm.pipeline.runner import FolderSink, Item, Made, check_outputs
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard
 from ddfm.storage.outputs import check_apart
 
-__all__ = ["SinkWithMaps", "check_map_folders", "map_folders", "map_sinks"]
+__all__ = ["SinkWithMaps", "check_folder", "check_maps", "map_folders", "map_sinks"]
 
 
 def map_folders(beside: Beside) -> dict[str, Path]:
@@ -27,10 +31,31 @@ def map_folders(beside: Beside) -> dict[str, Path]:
     return {name: path for name, path in named.items() if path is not None}
 
 
-def check_map_folders(beside: Beside, out: Path, sources: Sequence[Any]) -> None:
-    """Raise if one of the folders is that of the results, of sources, or of other maps."""
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raise if a folder to be made has the name of an image file, as for a single pair."""
+    if is_image(Path(folder)) and not Path(folder).exists():
+        raise InputError(f"{folder} must be a folder, but its name is that of an image file")
+
+
+def check_maps(beside: Beside, out: Path, sources: Sequence[Any], config: FusionConfig) -> None:
+    """Raise if maps cannot be made, or if one of their folders is in use for something else.
+
+    Args:
+        out: the folder of the results.
+        sources: the folders of the sources.
+        config: the settings of the fusions.
+    """
+    if beside.uncertainty is not None:
+        from ddfm.trust.samples import check_samples  # imports torch
+
+        check_samples(beside.samples, needed=True)
+    if beside.attribution is not None:
+        check_attribution(config)
+    if beside.sheet is not None:
+        check_sheet(config)
     taken = [out.resolve()]
     for folder in map_folders(beside).values():
+        check_folder(folder)
         check_apart(folder, *sources)
         if folder.resolve() in taken:
             raise InputError(

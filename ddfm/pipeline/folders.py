@@ -1,7 +1,7 @@
 """Folders of pairs, or of more images of each scene: each is fused as it would be alone.
 
 A pair that fails does not stop the others, and an interrupted run can be continued. A file that
-the manifest beside the results does not list is never replaced. `ddfm.imaging.pairing` decides
+the manifest in that folder does not list is never replaced. `ddfm.imaging.pairing` decides
 which files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest`
 which results survive when the run is killed.
 """
@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
 from ddfm.errors import InputError
-from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import is_image
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.beside import Beside
-from ddfm.pipeline.folder_maps import SinkWithMaps, check_map_folders, map_folders, map_sinks
+from ddfm.pipeline.folder_maps import (
+    SinkWithMaps,
+    check_folder,
+    check_maps,
+    map_folders,
+    map_sinks,
+)
 from ddfm.pipeline.runner import (
     Engine,
     Item,
@@ -98,13 +102,14 @@ def fuse_folders(
             source it comes from: one file per pair, with the name of its result, as numbers if
             that is a .tif, else as an image.
         samples: the number of results that the uncertainty is computed from.
-        sheets: a folder for images that show the alignment of each pair, likewise.
+        sheets: a folder for images that show the alignment of each pair, named as its result.
         progress: whether to show a progress bar; None shows one on a terminal.
         callback: is called with each `Outcome`, in the calling thread; if it returns False, the run
             ends (`ddfm.Cancelled`), and the next run continues from there.
         engine: where the work is done; see `ddfm.pipeline.runner`.
     """
     folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
+    check_folder(out)
     check_apart(out, *folders)
     if dir_b is None:
         if more or pattern is not None:
@@ -119,11 +124,7 @@ def fuse_folders(
     )
     count = 0 if std is None else samples
     beside = Beside(sheet=shown, uncertainty=std, attribution=shares, samples=count)
-    for folder in (out, *map_folders(beside).values()):
-        _check_folder(folder)
-    check_map_folders(beside, Path(out), folders)
-    if shares is not None:
-        check_attribution(fuser.config)
+    check_maps(beside, Path(out), folders, fuser.config)
     how = _How(suffix, dry_run, verify, shard, save_transform, beside, progress, callback, engine)
     return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
 
@@ -168,7 +169,7 @@ def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
     if not pairing.pairs:
         what = "radiometric data of a FLIR camera in it"
         if NO_PHOTOGRAPH in why.values():
-            what = "a photograph beside its temperatures"
+            what = "a photograph next to its temperatures"
         raise InputError(
             f"no file of {folder} has {what}; for other images, give two folders, or the same "
             "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
@@ -236,8 +237,8 @@ class _PairWork(Work):
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:
-    said = opening.plain()
-    return of_fuser | ({"opening": said} if said else {})
+    plain = opening.plain()
+    return of_fuser | ({"opening": plain} if plain else {})
 
 
 def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
@@ -246,11 +247,6 @@ def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry]
     found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
     some = [_settings(each, opening) for each in found if each is not None]
     return some if len(some) == len(found) else None
-
-
-def _check_folder(out: str | os.PathLike[str]) -> None:
-    if is_image(Path(out)) and not Path(out).exists():
-        raise InputError(f"{out} must be a folder, but its name is that of an image file")
 
 
 def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
@@ -300,7 +296,7 @@ def _fuse_all(
 def _done_before(
     items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
-    """The summary of a finished folder; None if work is left, or a fuser is needed to tell."""
+    """The summary of a finished folder; None if work is left, or may be."""
     begin = time.monotonic()
     folders = [out, *map_folders(how.beside).values()]
     begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)

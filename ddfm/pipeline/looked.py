@@ -32,7 +32,7 @@ __all__ = ["look_into"]
 
 @by_annotation
 def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a picture is, and what would be corrected in it, ready for JSON; None of a volume, ....
+    """What a picture is and what would be corrected in it, for JSON; None for volumes and films.
 
     Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become

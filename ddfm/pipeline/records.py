@@ -59,7 +59,7 @@ def _of_frames(folder: Path) -> Record | None:
     settings = entries[0].get("settings") if entries else None
     if not isinstance(settings, dict) or not settings.keys() >= {"ddfm", *OF_FILM}:
         return None
-    said = {name: settings[name] for name in (*OF_FILM, *READING) if name in settings}
+    of_film = {name: settings[name] for name in (*OF_FILM, *READING) if name in settings}
     of_fuser = {k: v for k, v in settings.items() if k not in (*OF_FILM, *READING, "frames")}
     try:
         files = zip(*(entry["sources"] for entry in entries), strict=True)
@@ -68,7 +68,7 @@ def _of_frames(folder: Path) -> Record | None:
         raise InputError(
             f"{folder}: its manifest is damaged: it does not name the sources of all frames"
         ) from None
-    return Record.of(of_fuser, sources, {"film": said})
+    return Record.of(of_fuser, sources, {"film": of_film})
 
 
 def _all_of_one(files: list[dict[str, str]]) -> tuple[str, str]:

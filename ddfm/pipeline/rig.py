@@ -19,8 +19,9 @@ def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
     # unaligned that are nearly registered.
     model = "similarity" if config.align == "once" else config.align
     pairs = (read_sources(group, alike=False) for group in groups)
-    common = common_of(pairs, model, config.reference(2))
-    return fuser.with_config(align="none", transform=common)
+    reference = config.reference(2)
+    common = common_of(pairs, model, reference)
+    return fuser.with_config(align="none", transform=common if reference else [None, common])
 
 
 def spread(items: Sequence[Any]) -> list[Any]:

@@ -82,7 +82,7 @@ class Made:
         entry: what the manifest records of it: at least its settings.
         words: warnings about its sources, for the summary.
         kept: names of metadata it keeps that identify persons or places, for the summary.
-        corrected: what was corrected in its sources without being asked for, for the summary.
+        corrected: what was detected and corrected in its sources, for the summary.
     """
 
     result: Any

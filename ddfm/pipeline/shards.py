@@ -82,7 +82,7 @@ class Merged:
         return not (self.missing or self.silent or self.cut)
 
     def __str__(self) -> str:
-        lines = [f"{name}: is missing, or is not as it was made" for name in self.missing]
+        lines = [f"{name}: is missing, or was changed afterwards" for name in self.missing]
         lines += [f"shard {s.index} of {s.count}: has not begun" for s in self.silent]
         lines += self.cut
         if self.silent:
@@ -100,7 +100,9 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
     out = Path(out)
     names = [path.name for path in out.iterdir() if is_manifest(path.name)] if out.is_dir() else []
     if not names:
-        raise InputError(f"{out} has no {NAME}, nor that of a shard: ddfm has made nothing there")
+        raise InputError(
+            f"{out} has no {NAME}, nor that of a shard: it is not a folder of results of ddfm"
+        )
     silent = _silent(out, names)
     with Manifest(out) as manifest:
         if not silent:

@@ -94,7 +94,7 @@ class SliceWork:
             self.settings["samples"] = samples
         if attribution:
             self.settings["attribution"] = True
-        self._made: list[np.ndarray] = []  # the fused volume, then the maps that were asked for
+        self._made: list[np.ndarray] = []  # the fused volume, then the requested maps
 
     def mine(self) -> list[list[int]]:
         """The slices to fuse in this shard, in groups that go through the network at once."""
@@ -122,7 +122,7 @@ class SliceWork:
         arrays = [np.stack([_stored(fusion.picture.pixels) for fusion in fusions])]
         stds = [fusion.uncertainty.std for fusion in fusions if fusion.uncertainty is not None]
         found = zip(item.given, (fusion.attribution for fusion in fusions), strict=True)
-        maps = [_planes(one.among(self._says(k))) for k, one in found if one is not None]
+        maps = [_planes(one.among(self._valid(k))) for k, one in found if one is not None]
         arrays += [np.stack(one, dtype=np.float32) for one in (stds, maps) if one]
         self._put(item.given, arrays)
         return Made(arrays, {"settings": self.settings})
@@ -143,13 +143,13 @@ class SliceWork:
         return self._made[0] if self._made else np.zeros(self.grid.shape, np.uint16)
 
     def std(self) -> np.ndarray | None:
-        """The uncertainty, if asked for: (I, J, K) float32, levels from 0 to 1; 0 where black."""
+        """The uncertainty, if requested: (I, J, K) float32, levels from 0 to 1; 0 where black."""
         if not self.samples:
             return None
         return self._made[1] if self._made else np.zeros(self.grid.shape, np.float32)
 
     def shares(self) -> np.ndarray | None:
-        """The attribution, if asked for: (I, J, K, 2 S + 3) float32, of S sources.
+        """The attribution, if requested: (I, J, K, 2 S + 3) float32, of S sources.
 
         The order of the planes is that of `Attribution`. It is 0 in slices without any content.
         """
@@ -165,7 +165,7 @@ class SliceWork:
         for volume, planes in zip(self._made, arrays, strict=True):
             slices(volume, self.grid.affine, self.axis)[indices] = planes
 
-    def _says(self, k: int) -> list[np.ndarray | None]:
+    def _valid(self, k: int) -> list[np.ndarray | None]:
         """Where each source is known in slice k."""
         return [None if frame is None else frame[k] for frame in self.frames]
 
@@ -175,7 +175,7 @@ class SliceWork:
 
 @contextmanager
 def kept_slices(out: str | os.PathLike[str], shard: Shard | None = None) -> Iterator[Path]:
-    """A hidden folder beside the volume `out`, for `fuse_volumes`; removed if the block succeeds.
+    """A hidden folder next to the volume `out`, for `fuse_volumes`; removed if the block succeeds.
 
     After an error or a kill, or if only a shard was fused, it stays for a later run to continue.
     """

@@ -26,8 +26,8 @@ class Outcome:
     corrected: tuple[str, ...] = ()  # what was corrected in its sources, such as noise
 
     def __str__(self) -> str:
-        said = self.error or "; ".join(self.words)
-        return f"{self.output}: {self.status}" + (f": {said}" if said else "")
+        text = self.error or "; ".join(self.words)
+        return f"{self.output}: {self.status}" + (f": {text}" if text else "")
 
 
 @dataclass(frozen=True)

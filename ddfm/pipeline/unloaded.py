@@ -26,12 +26,12 @@ __all__ = ["Unloaded"]
 class Unloaded:
     """Holds the keywords of a `Fuser` until it is loaded."""
 
-    said: Mapping[str, Any]
+    keywords: Mapping[str, Any]
 
     def load(self) -> Fuser:
         from ddfm.fuser import Fuser
 
-        return Fuser(**self.said)
+        return Fuser(**self.keywords)
 
     def check_number(self, number: int) -> None:
         """Refuses more sources than can be fused together."""
@@ -39,16 +39,23 @@ class Unloaded:
 
     @cached_property
     def config(self) -> FusionConfig:
-        return FusionConfig.among(self.said)
+        return FusionConfig.among(self.keywords)
 
     def settings(self, task: str) -> dict[str, Any] | None:
-        """What `Fuser.settings` would return for a task; None if only a loaded fuser can tell."""
+        """What `Fuser.settings` would return for a task; None if it must be loaded to know."""
         full = self.config.resolved(task)
         weights = shipped("default.safetensors")
-        usual = self.said.get("prior", "default") == "default" and full.method == "ddfm"
-        if not usual or self.said.get("head") is not None or weights is None or full.start is None:
+        usual = self.keywords.get("prior", "default") == "default" and full.method == "ddfm"
+        if (
+            not usual
+            or self.keywords.get("head") is not None
+            or weights is None
+            or full.start is None
+        ):
             return None
-        found = found_without_torch(self.said.get("device", "auto"), self.said.get("dtype", "auto"))
+        found = found_without_torch(
+            self.keywords.get("device", "auto"), self.keywords.get("dtype", "auto")
+        )
         if found is None:
             return None
         full = possible(self.config, task, full.start + 1)

@@ -24,7 +24,7 @@ from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Origin, Volume
 
-__all__ = ["Ready", "Said", "found_motion", "made_ready"]
+__all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready"]
 
 ACTIVITY = ("PT", "NM")  # DICOM modalities: PET, SPECT
 WIDEST = 100.0  # widest point spread function, in millimetres
@@ -33,7 +33,7 @@ Limits = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Said:
+class VolumeOptions:
     """The arguments of `fuse_volumes` about its volumes; windows and colormaps are one of each."""
 
     axis: int | str | None
@@ -71,11 +71,11 @@ class Said:
 
     def of_each(self, count: int) -> tuple[list[str | Window | None], list[str | None]]:
         """Windows and colormaps of `count` volumes, filled up with None."""
-        for kind, said in (("windows", self.windows), ("colormaps", self.colormaps)):
-            if len(said) > count:
+        for kind, given in (("windows", self.windows), ("colormaps", self.colormaps)):
+            if len(given) > count:
                 raise InputError(
                     f"more_{kind} are for the third volume and those after it: there are "
-                    f"{count - 2} of them, not {len(said) - 2}"
+                    f"{count - 2} of them, not {len(given) - 2}"
                 )
         windows = [*self.windows, *[None] * (count - len(self.windows))]
         return windows, [*self.colormaps, *[None] * (count - len(self.colormaps))]
@@ -123,38 +123,38 @@ class Ready:
         moved = (replace(o, affine=other.affine) for other in others for o in other.origins)
         return (*first.origins, *moved)
 
-    def about(self, said: Said) -> dict[str, Any]:
+    def about(self, options: VolumeOptions) -> dict[str, Any]:
         """Entries for the settings of a result, in the order in which the volumes are fused."""
         return {
-            "align": said.align,
+            "align": options.align,
             "alignment": self.found,
             "order": self.order,
-            **({} if said.fwhm_b is None else {"fwhm_b": said.fwhm_b}),
+            **({} if options.fwhm_b is None else {"fwhm_b": options.fwhm_b}),
             "sources": [self.sources[k].name for k in self.order],
             "black_and_white": [list(self.limits[k]) for k in self.order],
             "scaled_by": [self.scaled_by[k] for k in self.order],
         }
 
 
-def made_ready(given: Sequence[Any], said: Said) -> Ready:
+def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
     """Reads and prepares volumes, from anything that `read_volume` takes."""
     first, inside = squared(_read(given[0], 1))
     others, found = [], []
     for k, source in enumerate(given[1:], 2):
-        other, about = _laid(_read(source, k), first, said)
+        other, about = _placed(_read(source, k), first, options)
         others.append(other)
         found.append(about)
     volumes = (first, *others)
-    windows, maps = said.of_each(len(volumes))
+    windows, maps = options.of_each(len(volumes))
     sources: list[Volume] = []
     limits = []
     for volume, window, colormap in zip(volumes, windows, maps, strict=True):
         # Scale before resampling, so that percentiles are those of the volume, not of its frame.
-        values, limit = scaled(volume, window, said.percentiles)
+        values, limit = scaled(volume, window, options.percentiles)
         levels = _with(volume, values)
-        if volume is others[0] and said.fwhm_b is not None:
+        if volume is others[0] and options.fwhm_b is not None:
             stage(f"undoing the resolution of {volume.name}")
-            levels = sharpened(levels, first, said.fwhm_b, sources[0].grey)
+            levels = sharpened(levels, first, options.fwhm_b, sources[0].grey)
         else:
             levels = resampled(levels, first, outside=0.0)
         sources.append(_in_colors(levels, colormap))
@@ -170,7 +170,7 @@ def made_ready(given: Sequence[Any], said: Said) -> Ready:
         tuple(_with(source, values) for source, values in zip(sources, known, strict=True)),
         tuple(insides),
         tuple(limits),
-        tuple(_scaled_by(volume, window, said.percentiles) for volume, window in by_window),
+        tuple(_scaled_by(volume, window, options.percentiles) for volume, window in by_window),
         tuple(map(_scale, volumes, maps, limits)),
         sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True),
         found,
@@ -192,11 +192,11 @@ def found_motion(transform: Any, align: str, more: int) -> np.ndarray | None:
     return checked_motion(transform)
 
 
-def _laid(other: Volume, first: Volume, said: Said) -> tuple[Volume, Any]:
+def _placed(other: Volume, first: Volume, options: VolumeOptions) -> tuple[Volume, Any]:
     """A volume aligned to the first one, and how it was aligned."""
-    if said.motion is None:
-        return aligned(other, first, said.align)
-    return placed(other, first, said.motion)
+    if options.motion is None:
+        return aligned(other, first, options.align)
+    return placed(other, first, options.motion)
 
 
 def _scale(volume: Volume, colormap: str | None, limits: Limits) -> Scale:

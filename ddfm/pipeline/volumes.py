@@ -27,7 +27,7 @@ from ddfm.imaging.metadata.record import Record
 from ddfm.pipeline.runner import run
 from ddfm.pipeline.slices import SliceWork, keeping
 from ddfm.pipeline.summary import Outcome
-from ddfm.pipeline.volume_sources import Ready, Said, found_motion, made_ready
+from ddfm.pipeline.volume_sources import Ready, VolumeOptions, found_motion, made_ready
 from ddfm.progress import progress_bar
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Shard
@@ -46,7 +46,7 @@ class VolumeAttribution:
     """Shares of a fused volume's levels and gradients; see `Attribution`, slice by slice.
 
     Attributes:
-        names: what each plane holds: levels of a, b, ... and of the prior, gradients likewise,
+        names: what each plane holds: levels of a, b, ... and of the prior, gradients of the same,
             and what is unsupported. Sources are in the caller's order.
         values: (I, J, K, N) float32, on the grid of the result.
     """
@@ -86,9 +86,9 @@ class VolumeFusion:
         sources: the volumes as they were fused, on the grid of the first, from 0 to 1, in the
             caller's order.
         scales: for each of them, the values that were black and white, and the colours in between.
-        uncertainty: the standard deviation of the levels, from 0 to 1, if samples were asked for;
+        uncertainty: the standard deviation of the levels, from 0 to 1, if samples were requested;
             see `Fusion.uncertainty`.
-        attribution: which source its levels and gradients come from, if asked for.
+        attribution: which source its levels and gradients come from, if requested.
         record: how it was made, as its file records it, unless it was stripped.
     """
 
@@ -149,7 +149,7 @@ def fuse_volumes(
     """Fuses registered volumes on the grid of the first.
 
     Args:
-        a, b: whatever `read_volume` takes: paths, arrays with their affines, ...
+        a, b: anything that `read_volume` takes: paths, arrays with their affines, ...
         more: third volumes, fourth volumes, ...
         fuser: what fuses the slices; None is `Fuser(task="medical")`.
         axis: which slices are fused: "axial", "coronal", "sagittal", or the index (0, 1, 2) along
@@ -184,7 +184,7 @@ def fuse_volumes(
             it returns False, `Cancelled` is raised, and with `keep` the next run continues from
             there.
     """
-    said = Said(
+    options = VolumeOptions(
         axis,
         (window_a, window_b, *more_windows),
         percentiles,
@@ -194,7 +194,7 @@ def fuse_volumes(
         found_motion(transform, align, len(more)),
         together,
     )
-    ready = made_ready([a, b, *more], said)
+    ready = made_ready([a, b, *more], options)
     asked = (Fuser(task="medical") if fuser is None else fuser).with_config(look=False)
     work = SliceWork(
         _in_order(asked, ready.order),
@@ -210,13 +210,13 @@ def fuse_volumes(
     bar = progress_bar(progress, total=sum(map(len, work.mine())), unit="slice")
     with bar, keeping(work, verify) as sink:
         run(work.items(), work, sink, stop=True, bar=bar, callback=callback)
-    return _result(work, asked, ready, said)
+    return _result(work, asked, ready, options)
 
 
-def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFusion:
+def _result(work: SliceWork, asked: Fuser, ready: Ready, options: VolumeOptions) -> VolumeFusion:
     """The fused slices as a volume, with its maps and its record."""
     # The settings of the caller, with the options that were estimated for all slices.
-    record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, said)
+    record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, options)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {"axis": work.axis}
     fused = Volume(
         work.volume(),
@@ -230,7 +230,7 @@ def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFu
     std, shares = work.std(), work.shares()
     return VolumeFusion(
         fused,
-        settings | ready.about(said),
+        settings | ready.about(options),
         ready.sources,
         ready.scales,
         None if std is None else replace(fused, values=std, name="the uncertainty"),
@@ -239,11 +239,11 @@ def _result(work: SliceWork, asked: Fuser, ready: Ready, said: Said) -> VolumeFu
     )
 
 
-def _record(fuser: Fuser, volumes: Sequence[Volume], said: Said) -> Record:
+def _record(fuser: Fuser, volumes: Sequence[Volume], options: VolumeOptions) -> Record:
     """The record; it names sources a, b, ..., since names of files may be those of patients."""
     digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
     sources = list(zip(ascii_lowercase, digests, strict=False))
-    plain = said.plain() | {"series_a": volumes[0].series, "series_b": volumes[1].series}
+    plain = options.plain() | {"series_a": volumes[0].series, "series_b": volumes[1].series}
     numbers = [volume.number for volume in volumes]
     plain["numbers"] = numbers if any(number is not None for number in numbers) else None
     opening = {"volume": {name: value for name, value in plain.items() if value is not None}}

@@ -92,13 +92,13 @@ def from_callable(
     settings = normalised(config, "the call", only=(*DIFFUSION, *shape))
     own = {key: settings[key] for key in shape if key in settings}
     missing = missing_diffusion(settings) + [key for key in shape[:1] if key not in settings]
-    refuse_missing(missing, f"the callable {where}", "tell ddfm.load_prior")
+    refuse_missing(missing, f"the callable {where}", "pass them to ddfm.load_prior")
     alphas_bar = alphas_bar_of(settings)
     times = network_times(settings, len(alphas_bar))
     if isinstance(function, UNet):
         return UNetPrior(function, alphas_bar, kind=settings["kind"], times=times, name=name or "")
-    told = function if times is None else OwnTimes(function, times.float())
-    prior = FunctionPrior(told, alphas_bar, kind=settings["kind"], name=where, **own)
+    timed = function if times is None else OwnTimes(function, times.float())
+    prior = FunctionPrior(timed, alphas_bar, kind=settings["kind"], name=where, **own)
     return _at_rest(prior, function)
 
 
@@ -123,7 +123,7 @@ def from_guided_diffusion(
     if getattr(model, "num_classes", None) is not None:
         raise InputError(f"the model {name} has class conditioning; a prior must be unconditional")
     if (channels := getattr(model, "in_channels", None)) is None:
-        raise InputError(f"the model {name} does not tell its in_channels")
+        raise InputError(f"the model {name} has no attribute in_channels")
     prior = FunctionPrior(
         model if times is None else OwnTimes(model, times),
         alphas_bar,
@@ -314,7 +314,7 @@ def _config(file: Path) -> dict[str, Any]:
         numbers: list[Any] = value if isinstance(value, list) else [value]
         fits = all(n is None or (isinstance(n, int | float) and 0 < n <= most) for n in numbers)
         if not fits or (numbers is value and not 1 <= len(numbers) <= longest):
-            raise InputError(f"{key} of {file} makes no sense: {short(value)}")
+            raise InputError(f"{key} of {file} is invalid: {short(value)}")
     return config
 
 

@@ -106,7 +106,7 @@ def get(
 
 
 def check(name: str) -> str:
-    """A line that tells that the files of a prior are intact; raises DdfmError if they are not."""
+    """A line on how the files of a prior were found intact; raises DdfmError if they are not."""
     entry = find(name)
     if not entry.files:
         path = _shipped(entry)
@@ -130,7 +130,7 @@ def check(name: str) -> str:
     says = {
         "published": "matches the published checksum",
         "noted": "is unchanged since its download, on trust (no published checksum)",
-        "complete": "is complete as far as one can tell (no published checksum)",
+        "complete": "seems complete (no published checksum)",
     }
     return f"{entry.name}: {path} {says[weakest]}"
 
@@ -161,7 +161,7 @@ def listing() -> str:
 
 
 def describe(name: str) -> str:
-    """All that the catalogue tells about a prior, as lines of text."""
+    """The catalogue's entry of a prior, as lines of text."""
     entry = find(name)
     rows = [
         ("description", entry.description),
@@ -264,5 +264,5 @@ def check_prior(text: str) -> None:
     if known(text) or path.exists() or text in brought("prior"):
         return
     if path.suffix or len(path.parts) > 1:
-        raise InputError(f"no such file of weights: {path}")
+        raise InputError(f"cannot read the weights {path}: there is no such file")
     raise unknown("prior", text, [*ENTRIES, *brought("prior")])

@@ -2,9 +2,9 @@
 
 `.safetensors` files hold only tensors. `.pt`, `.pth`, `.bin` and `.ckpt` are pickles, which could
 run any program; PyTorch's restricted reader reads tensors and plain containers from them, and files
-that ask for more are refused. Settings that the weights do not tell (see `settings`) are in a JSON
-file beside them (weights.pt.json), or in the metadata of a safetensors file (JSON under "ddfm").
-Arguments take precedence over the JSON file, which takes precedence over the metadata.
+that ask for more are refused. Settings that the weights do not imply (see `settings`) are in a
+JSON file next to them (weights.pt.json), or in the metadata of a safetensors file (JSON under
+"ddfm"). Arguments take precedence over the JSON file, which takes precedence over the metadata.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def save_checkpoint(
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a file's metadata and in the JSON file beside it; {} if there are none."""
+    """The settings in a file's metadata and in the JSON file next to it; {} if there are none."""
     settings: dict[str, Any] = {}
     if path.suffix == ".safetensors":
         text = _metadata(path).get("ddfm")
@@ -123,8 +123,8 @@ def read_settings(path: Path) -> dict[str, Any]:
             settings = normalised(json_object(text, where), where)
     beside = path.with_name(path.name + ".json")
     if beside.is_file():
-        told = json_object(read_text(beside), str(beside))
-        settings = overlaid(settings, normalised(told, str(beside)))
+        stored = json_object(read_text(beside), str(beside))
+        settings = overlaid(settings, normalised(stored, str(beside)))
     return settings
 
 
@@ -136,7 +136,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"no such file of weights: {path}" + _hint(path))
+        raise InputError(f"cannot read the weights {path}: there is no such file" + _hint(path))
     with disk_explained(f"read {path}"):
         existing_file(path).open("rb").close()
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
@@ -181,7 +181,7 @@ def _metadata(path: Path) -> dict[str, str]:
 def _pickle(path: Path) -> Any:
     try:
         zipped = zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # raised if the damaged end tells of an archive on several disks
+    except zipfile.BadZipFile:  # raised if the damaged end announces an archive on several disks
         raise InputError(f"{path} is not a checkpoint, or is damaged") from None
     if zipped:
         _refuse_bomb(path)
@@ -202,7 +202,7 @@ def _pickle(path: Path) -> Any:
 
 def _refusal(path: Path, name: str) -> DdfmError:
     return InputError(
-        f"{path} was refused: it asks for {name}, and weights must not run programs; "
+        f"{path} was refused: it refers to {name}, and weights must not run programs; "
         "save only its state dict, preferably as .safetensors"
     )
 

@@ -1,6 +1,6 @@
 """Downloads a file, which gets its final name only when it is complete and checked.
 
-During the download it is called NAME.part, and NAME.part.json tells which version of the file it is
+During the download it is called NAME.part, and NAME.part.json records which version it is
 (see `ddfm.storage.part`). After an interruption the next attempt, in this run or a later one,
 resumes where the last one ended (HTTP Range), or starts again if the file on the server has
 changed.
@@ -34,7 +34,7 @@ BACKOFF = 1.0  # seconds to wait after the first of them; doubles after each
 TIMEOUT = 30.0  # seconds without data after which a connection counts as broken
 CHUNK = 1 << 20  # bytes read at a time
 MOST_JSON = 10_000_000  # most bytes of a JSON answer
-MARKS = ("etag", "modified")  # what tells versions of a file apart
+MARKS = ("etag", "modified")  # what distinguishes versions of a file
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -148,7 +148,7 @@ def _complete(url: str, part: Part, sha256: str | None, size: int | None) -> boo
 def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool:
     """Download in one connection; True if it resumed an earlier one."""
     known = _known(part, url) or {}
-    # Without a checksum, ETag or date, two versions of the file could not be told apart.
+    # Without a checksum, ETag or date, two versions of the file could not be distinguished.
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
         return True

@@ -10,7 +10,7 @@ from ddfm.errors import unknown
 
 __all__ = ["ADM", "ENTRIES", "Entry", "File", "find", "known", "of_file"]
 
-# Settings of OpenAI's unconditional networks for guided-diffusion that their weights do not tell.
+# Settings of OpenAI's unconditional networks for guided-diffusion that their weights do not imply.
 ADM: dict[str, Any] = {
     "kind": "eps",
     "schedule": "linear",
@@ -42,7 +42,7 @@ class Entry:
     files: tuple[File, ...] = ()
     folder: bool = False  # whether it is the folder of a diffusers model, not a single file
     parameters: int | None = None
-    config: dict[str, Any] = field(default_factory=dict)  # settings that the weights do not tell
+    config: dict[str, Any] = field(default_factory=dict)  # settings that the weights do not imply
     aliases: tuple[str, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """Priors from the Hugging Face Hub, or from a compatible server: hf://OWNER/NAME.
 
 Only tensors (safetensors) and settings (JSON) are downloaded, never code or pickles, which could
-run a program. The server tells the commit of a revision and the sha256 of its weights. The files
+run a program. The server gives the commit of a revision and the sha256 of its weights. The files
 are cached under the commit; once there, hf://OWNER/NAME@COMMIT needs no connection.
 $HF_ENDPOINT names another server.
 """
@@ -33,7 +33,7 @@ _OF_DIFFUSERS = re.compile(
     r"(unet/)?(config\.json|diffusion_pytorch_model\.safetensors|scheduler_config\.json)"
     r"|scheduler/scheduler_config\.json|model_index\.json"
 )
-LISTING = "ddfm-files.json"  # the list of a commit's files, kept beside them
+LISTING = "ddfm-files.json"  # the list of a commit's files, kept next to them
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _asked(place: Place) -> dict[str, Any]:
     answer = read_json(url)
     commit, siblings = answer.get("sha"), answer.get("siblings")
     if not (isinstance(commit, str) and _COMMIT.fullmatch(commit) and isinstance(siblings, list)):
-        raise DownloadError(f"{url} does not answer as a hub does")
+        raise DownloadError(f"the answer of {url} is not that of a hub")
     there = {each.get("rfilename"): each for each in siblings if isinstance(each, dict)}
     wanted = [OWN] if OWN in there else [n for n in there if _OF_DIFFUSERS.fullmatch(str(n))]
     if not any(str(name).endswith(".safetensors") for name in wanted):

@@ -1,8 +1,8 @@
 """Infers a network from the shapes in its state dict, and builds it.
 
 The layout is that of guided-diffusion and improved-diffusion: `input_blocks` go down level by
-level, `output_blocks` up again, with num_res_blocks + 1 of them per level. The keys of a block tell
-what it holds: `in_layers` (a residual block), `qkv` (attention), `op` (a strided convolution),
+level, `output_blocks` up again, with num_res_blocks + 1 of them per level. The keys of a block
+show what it is: `in_layers` (a residual block), `qkv` (attention), `op` (a strided convolution),
 `conv` (a convolution after upsampling).
 """
 
@@ -41,9 +41,9 @@ KNOWN = ((_ADM_256, ADM), (_ADM_512, ADM))
 
 
 def infer_settings(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The given settings together with those that shapes tell; raises if they contradict.
+    """The given settings together with those that the shapes imply; raises if they contradict.
 
-    For a network that is recognised by its shapes, these include settings that shapes do not tell.
+    For a network that is recognised by its shapes, these include settings that shapes do not imply.
     """
     _refuse_others(state, where)
     shape = _from_shapes(state, settings, where)
@@ -81,7 +81,7 @@ def _refuse_contradiction(
 
 
 def missing_network(settings: Mapping[str, Any]) -> list[str]:
-    """The settings of the network that neither the shapes nor the caller told."""
+    """The settings of the network that neither the shapes nor the caller gave."""
     if not settings["attention"] and not settings["mid_attention"]:
         return []
     by_count = settings.get("num_head_channels", -1) == -1
@@ -104,7 +104,7 @@ def build(
     """The network with these weights, in evaluation mode; raises if the weights do not fit.
 
     It is created on the meta device and then takes over the tensors of `state`: no weights are
-    initialised in vain, and those with the right dtype are not copied.
+    initialised for nothing, and those with the right dtype are not copied.
     """
     network = {key: value for key, value in settings.items() if key in NETWORK}
     network.setdefault("num_head_channels", -1)
@@ -169,7 +169,7 @@ def _refuse_others(state: State, where: str) -> None:
 
 
 def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The settings that can be told from the shapes in a state dict."""
+    """The settings that the shapes in a state dict imply."""
 
     def has(pattern: str) -> set[int]:
         """The numbers of the blocks that have a key matching the pattern."""

@@ -42,14 +42,14 @@ def load_prior(
             a diffusers model, either of these on a hub ("hf://OWNER/NAME"), a diffusers pipeline, a
             UNet2DModel with `scheduler`, a model of guided-diffusion with `diffusion`, a tuple of a
             model and either of these, any callable (x_t, t), or a prior.
-        kind: what the network predicts, "eps", "x0" or "v", if `x` does not tell.
+        kind: what the network predicts, "eps", "x0" or "v", if `x` does not define it.
         device, dtype: where and in what precision it computes, by the names that `Fuser` takes, or
             as torch objects; for files, the default is the CPU and float32. A model in memory is
             moved, not copied.
         name: the name of the prior in results.
         scheduler: the diffusers scheduler of a UNet2DModel.
         diffusion: the GaussianDiffusion of a model of guided-diffusion.
-        config: other settings that `x` does not tell: schedule ("linear", "cosine") and T, or
+        config: other settings that `x` does not define: schedule ("linear", "cosine") and T, or
             betas; num_heads or num_head_channels and use_new_attention_order for a checkpoint;
             channels (1 or 3) and multiple for a callable. An error names what is missing.
     """

@@ -31,9 +31,9 @@ class OwnTimes(nn.Module):
         self.times = times
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.network(x, self.told(t))
+        return self.network(x, self.times_of(t))
 
-    def told(self, t: Tensor) -> Tensor:
+    def times_of(self, t: Tensor) -> Tensor:
         self.times = self.times.to(t.device)
         return self.times[t]
 
@@ -70,8 +70,8 @@ class UNetPrior(FunctionPrior):
         self.dtype = next(network.parameters()).dtype
 
     def features(self, x_t: Tensor, t: Tensor, finest: int = 1) -> list[Tensor]:
-        told = self.function.told(t) if isinstance(self.function, OwnTimes) else t
-        return self.network.features(x_t.to(self.dtype or torch.float32), told, finest)
+        times = self.function.times_of(t) if isinstance(self.function, OwnTimes) else t
+        return self.network.features(x_t.to(self.dtype or torch.float32), times, finest)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         from ddfm.priors.checkpoints import save_checkpoint
@@ -85,9 +85,9 @@ class UNetPrior(FunctionPrior):
             "rescale_timesteps": isinstance(self.function, OwnTimes),
             "name": self.name,
         }
-        told = network_times(settings, T)
+        expected = network_times(settings, T)
         if isinstance(self.function, OwnTimes) and (
-            told is None or not torch.equal(told.float(), self.function.times.cpu())
+            expected is None or not torch.equal(expected.float(), self.function.times.cpu())
         ):
             raise InputError(
                 f"the prior {self.name} visits only a part of its timesteps; save the whole prior"

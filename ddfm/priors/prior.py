@@ -56,7 +56,7 @@ class Prior(ABC):
         falling = alphas_bar.ndim == 1 and bool((alphas_bar.diff() <= 0).all())
         if not falling or not bool(((alphas_bar >= 0) & (alphas_bar < 1)).all()):
             raise InputError(
-                "alphas_bar of a prior must be a falling vector with values from 0 to below 1"
+                "alphas_bar of a prior must be a decreasing vector with values from 0 to below 1"
             )
         if channels not in (1, 3):
             raise InputError(f"a prior has 1 channel (luminance) or 3 (RGB), not {channels}")
@@ -93,7 +93,7 @@ class Prior(ABC):
         return self if self._is_at(device, dtype) else self._copy().to(device, dtype)
 
     def _is_at(self, device: torch.device | str | None, dtype: torch.dtype | None) -> bool:
-        """Whether `to` would change nothing; False if a subclass cannot tell."""
+        """Whether `to` would change nothing; False if a subclass cannot know."""
         return type(self).to is Prior.to
 
     def _copy(self) -> Prior:
@@ -116,7 +116,7 @@ class Prior(ABC):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write `model.safetensors` into a folder that `load_prior` reads, also from a hub."""
-        raise InputError(f"the prior {self.name} has no weights in a form that ddfm writes")
+        raise InputError(f"the prior {self.name} has no weights in a form that ddfm can write")
 
 
 def x0_from(

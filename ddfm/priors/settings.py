@@ -1,10 +1,10 @@
-"""The settings of a prior that its network's weights do not tell: their names, types and checks.
+"""The settings of a prior that its network's weights do not imply: their names, types and checks.
 
 They are the `kind` of prediction, the noise schedule (`schedule` and `T`, or `betas`, or
 `alphas_bar`), `rescale_timesteps` (whether the network is called with t * 1000 / T, as in
 improved-diffusion), and the parts of the architecture that the shapes of the weights do not show
 (`num_heads`, `num_head_channels`, `use_new_attention_order`, `patch`, `norm_groups`). They are
-given in a JSON file beside the weights, in the weights' metadata, or as arguments. Names are those
+given in a JSON file next to the weights, in the weights' metadata, or as arguments. Names are those
 of guided-diffusion's flags if there is one; its `noise_schedule`, `diffusion_steps` and
 `predict_xstart` are accepted as well.
 """
@@ -176,4 +176,6 @@ def refuse_missing(missing: Iterable[str], where: str, how: str) -> None:
     missing = list(missing)
     if missing:
         shown = ", ".join(examples.get(key, key) for key in missing)
-        raise InputError(f"{where} does not tell {', '.join(missing)}; {how}, for example {shown}")
+        raise InputError(
+            f"{where} does not specify {', '.join(missing)}; {how}, for example {shown}"
+        )

@@ -21,7 +21,7 @@ def tile_for(tile: int | None, size: tuple[int, int], own: int | None = None) ->
     """The side of tiles for an image of this size, or 0 if none are needed.
 
     Args:
-        tile: the side that was asked for; None for the default.
+        tile: the side that was given; None for the default.
         size: height and width of the image.
         own: the default of the network, if it has one.
     """

@@ -65,7 +65,7 @@ def _looks_right(path: Path) -> bool:
 def _is_cut_off(path: Path) -> bool:
     """Whether a file is truncated, as far as that can be seen without a checksum.
 
-    Zip archives and safetensors tell where they end; of other files only emptiness is noticed.
+    Zip archives and safetensors store where they end; of other files only emptiness is noticed.
     """
     with open(path, "rb") as file:
         head = file.read(8)

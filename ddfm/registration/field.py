@@ -61,8 +61,8 @@ def checked_field(field: Any, size: tuple[int, int]) -> np.ndarray:
     field = np.array(field, np.float64)
     shape = field.shape
     if field.ndim != 3 or shape[2] != 2 or not all(FEWEST <= n <= MOST for n in shape[:2]):
-        raise InputError(f"a field has {FEWEST} to {MOST} rows and columns of 2 numbers")
+        raise InputError(f"a field must have {FEWEST} to {MOST} rows and columns of 2 numbers")
     far = FARTHEST * max(size)
     if not (np.abs(field) <= far).all() or not least_area(field, size) > 0:
-        raise InputError("a field has finite numbers, and no folds")
+        raise InputError("a field must have finite numbers, and no folds")
     return field

@@ -6,9 +6,9 @@ are fitted to all of them:
 
     maximise   sum_t S_t(B_t c) - bend |second differences of c|^2 - still |c|^2
 
-first to smoothed surfaces, then to less and less smoothed ones. Cross-validation tells a field from
-chance: the tiles are split like a checkerboard, and each half is moved by a field fitted to the
-other half.
+first to smoothed surfaces, then to less and less smoothed ones. Cross-validation separates a field
+from chance: the tiles are split like a checkerboard, and each half is moved by a field fitted to
+the other half.
 """
 
 from __future__ import annotations

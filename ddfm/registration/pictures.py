@@ -30,7 +30,7 @@ class Registered:
     Attributes:
         about: what was found and done for each source except the reference; ready for JSON.
         words: warnings, one line each.
-        observed: what was found in each source by itself, and undone; ready for JSON.
+        observed: what was detected in each source, and undone; ready for JSON.
     """
 
     pictures: tuple[Picture, ...]
@@ -125,7 +125,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
         return picture
     known = inside & says(moved)
     if not known.any():
-        raise InputError(f"{picture.name} would lie outside of {fixed.name}")
+        raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
     along = picture.metadata.laid_on(fixed.metadata)
     return replace(moved, metadata=along, mask=None if known.all() else known)
 
@@ -154,7 +154,7 @@ def _words(
         left = "stays as it is"
         if moving.size != fixed.size:
             left = "is resized to its frame, which is right only if both have the same borders"
-        # If two models disagree, one that the user knows to hold may be sure by itself.
+        # If two models disagree, one that the user knows to hold may be sure alone.
         other = "; a given model (--align affine) may be certain" if how == "auto" else ""
         return [
             f"{moving.name} could not be aligned to {fixed.name} with certainty, and {left}{other}"

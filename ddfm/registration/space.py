@@ -1,6 +1,6 @@
 r"""Aligns two volumes in the patient's space, by mutual information in 3-D.
 
-The header of a volume says where its voxels are, but this is wrong if the patient moved between two
+The header of a volume places its voxels, but this is wrong if the patient moved between two
 scans, or came back another day. The correction is a motion from the space of the fixed volume
 (millimetres, RAS) to that of the moving one, such that the levels of both depend on each other as
 much as possible:

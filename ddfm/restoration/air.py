@@ -1,6 +1,6 @@
 """Estimates the noise of a medical image from the air around the body, which is black.
 
-In tissue, texture looks like faint noise. Air has no texture: whatever varies there is noise. The
+In tissue, texture looks like faint noise. Air has no texture: all variation there is noise. The
 darkest blocks, clipped or not, are air if they agree in mean and variance, and neighbouring pixels
 are uncorrelated. The deviation of the noise in tissue follows from that in air:
 

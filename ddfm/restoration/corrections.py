@@ -6,6 +6,7 @@ What is read here may come from the record in a file, which anybody may have wri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ddfm.errors import short
@@ -66,7 +67,7 @@ def corrections(names: Sequence[str], observed: Sequence[Found], given: Any = ()
 
 
 def _kept_by(kind: str, number: int, words: str) -> str:
-    """There are options for two sources; what is left of a third one, only Python can say."""
+    """Options are for the first two sources; for a third one, only Python has the noise."""
     if number > 1 and kind == "noise":
         return "Observation(noise=0) keeps it"
     option = _KEEPS.get(kind) if number < 2 else None
@@ -84,8 +85,9 @@ def _words(kind: str, value: Any) -> str:
     if kind == "frame":
         return "a flat frame around the picture left out"
     if kind == "stripes":
-        ways = value if isinstance(value, Mapping) else {}
-        strengths = [f"{way} of {_number(level)} grey levels" for way, level in ways.items()]
+        found = value if isinstance(value, Mapping) else {}
+        ways = [way for way in ("columns", "rows") if way in found]
+        strengths = [f"{way} of {_number(found[way])} grey levels" for way in ways]
         return f"stripes ({' and '.join(strengths)}) removed"
     return f"{_noise(value)} removed"
 
@@ -102,7 +104,10 @@ def _noise(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else short(value)
+    with suppress(OverflowError):  # an int may be larger than any float
+        if isinstance(value, int | float):
+            return f"{value:.3g}"
+    return short(value)
 
 
 def _listed(given: Any) -> Sequence[Any]:

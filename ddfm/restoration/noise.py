@@ -1,13 +1,13 @@
 r"""Noise whose strength depends on the level: made even, removed as white noise, taken back.
 
 A function f whose slope is one over the deviation of y at each level gives f(y) a deviation of one
-everywhere, which a denoiser can be told. What it leaves is near E[f(y) | x], and that is not f(x):
-x is found from it by the inverse of its mean, so that dark places get no lighter.
+everywhere, as denoisers need it. Their result is near E[f(y) | x], and that is not f(x): x is found
+from it by the inverse of this mean, so that dark places get no lighter.
 
-- Rician: the magnitude of a complex signal with noise in both parts, |x + s n_1 + i s n_2|, as MRI
-  has it (Rice 1944; Foi 2011 for the way back).
-- Poisson-Gaussian: g P(x / g) + s n, photons of `gain` levels each, and what reads them out: low
-  light and PET (Anscombe 1948; Murtagh, Starck and Bijaoui 1995; Makitalo and Foi 2013).
+- Rician: the magnitude of a complex signal with noise in both parts, |x + s n_1 + i s n_2|, as in
+  MRI (Rice 1944; Foi 2011 for the way back).
+- Poisson-Gaussian: g P(x / g) + s n, photons of `gain` levels each, and the noise of the readout:
+  low light and PET (Anscombe 1948; Murtagh, Starck and Bijaoui 1995; Makitalo and Foi 2013).
 """
 
 from __future__ import annotations
@@ -147,9 +147,9 @@ def deviation_of(noise: float | Sequence[Any], level: float) -> float:
     return math.hypot(math.sqrt(first * level), *rest) if kind == "poisson" else float(first)
 
 
-def law_of(said: NoiseLaw) -> Law:
-    """What an `Observation` says of noise, as a law."""
-    kind, *numbers = said
+def law_of(given: NoiseLaw) -> Law:
+    """The law of the noise that an `Observation` gives."""
+    kind, *numbers = given
     return Rician(*numbers) if kind == "rician" else PoissonGaussian(*numbers)
 
 

@@ -27,9 +27,9 @@ LARGEST_SCALE = 64
 WIDEST_BLUR = 50  # pixels
 # The number that each kind of noise takes, and the one that may follow.
 LAWS = {
-    "rician": ("its deviation", ""),
-    "poisson": ("the levels of one photon", "the deviation of what is added"),
-    "shared": ("its deviation", "how many pixels wide it is"),
+    "rician": ("its standard deviation", ""),
+    "poisson": ("the levels of one photon", "the standard deviation of the readout noise"),
+    "shared": ("its standard deviation", "how many pixels wide it is"),
 }
 
 NoiseLaw = tuple[Any, ...]  # a key of `LAWS`, and one or two numbers
@@ -77,7 +77,9 @@ class Observation:
         if self.scale is not None:
             checked["scale"] = positive("scale", self.scale, LARGEST_SCALE)
             if checked["scale"] < 1:
-                raise InputError("scale is 1 or more: a result is no coarser than its sources")
+                raise InputError(
+                    "scale must be 1 or more, since a result is never coarser than its sources"
+                )
         if self.noise is not None:
             checked["noise"] = _noise(self.noise)
         for name in ("dead", "frame"):
@@ -125,7 +127,7 @@ def observation_of_each(given: Sequence[Any], number: int) -> list[Observation]:
 
 
 def plain_observations(given: Any) -> list[dict[str, Any]]:
-    """One observation per source, ready for JSON; empty if none of them says anything."""
+    """One observation per source, ready for JSON; empty if none of them specifies anything."""
     if given is None:
         return []
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sequence):
@@ -143,7 +145,7 @@ def _blur(value: Any) -> float | tuple[float, float] | str | None:
         return text("blur", os.fspath(value))
     if isinstance(value, Sequence):
         if len(value) != 2:
-            raise InputError(f"a motion blur is given by length and angle, not {short(value)}")
+            raise InputError(f"a motion blur must be given by length and angle, not {short(value)}")
         length, angle = value
         return positive("the length of a blur", length, WIDEST_BLUR), float(angle)
     return positive("blur", value, WIDEST_BLUR)

@@ -116,7 +116,7 @@ def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool =
     y, law = _plane(done), given[0].noise
     level = noise_level(y)
     if coarse != picture.size:
-        _without_noise(taken_back(y, coarse)[0], given[0], denoise, clean, found)
+        _without_noise(taken_back(y, coarse)[0], given[0], True, denoise, clean, found)
     elif law is not None:
         found["noise"] = list(law) if isinstance(law, tuple) else law
     elif is_noise(y, level, clean):
@@ -310,7 +310,7 @@ def _sharp(
     y = plane(grey(picture))
     if coarse != picture.size:
         y, _ = taken_back(y, coarse)
-    y = _without_noise(y, given, denoise, clean, found)
+    y = _without_noise(y, given, smaller, denoise, clean, found)
     if "noise" in found and picture.is_color:
         picture = with_quiet_colors(picture, _of_chroma(given.noise, denoise))
     wide = picture if picture.size == size else resized(picture, size)
@@ -369,7 +369,7 @@ def _law(y: Tensor, file: Tensor, is_jpeg: bool, clean: float) -> float | NoiseL
 
 
 def _without_noise(
-    y: Tensor, given: Observation, denoise: Denoise, clean: float, found: Found
+    y: Tensor, given: Observation, smaller: bool, denoise: Denoise, clean: float, found: Found
 ) -> Tensor:
     if isinstance(given.noise, tuple):
         found["noise"] = list(given.noise)
@@ -377,7 +377,10 @@ def _without_noise(
             return without_noise(y, law_of(given.noise), denoise)
         deviation, width = of_shared(given.noise)
         return unclipped(without_shared_noise(y, deviation, width, denoise), deviation)
-    level = _level(y, denoise, clean) if given.noise is None else 2 * given.noise / 255
+    if given.noise is None:
+        level = _level(y, smaller, denoise, clean)
+    else:
+        level = 2 * given.noise / 255
     if level > 0:
         found["noise"] = round(255 * level / 2, 2)
         if _is_unlikely(level, y, found):
@@ -386,15 +389,17 @@ def _without_noise(
     return y
 
 
-def _level(y: Tensor, denoise: Denoise, clean: float) -> float:
-    """The level of white noise in a coarse source, 0 if it is less than `clean`.
+def _level(y: Tensor, smaller: bool, denoise: Denoise, clean: float) -> float:
+    """The level of white noise in a coarse or blurred source, 0 if less than `clean`.
 
-    A coarse source has texture nearly everywhere, so the prior has to separate it from the noise.
+    A source that is smaller than the result has texture nearly everywhere, so the prior has to
+    separate it from the noise.
     """
     level = noise_level(y)
     if not is_noise(y, level, clean):
         return 0.0
-    level = refined_level(y, level, denoise)
+    if smaller:
+        level = refined_level(y, level, denoise)
     return level if level >= clean else 0.0
 
 

@@ -2,7 +2,7 @@ r"""Finds the stripes of a sensor, where every column has an offset of its own, 
 
 Let d_j be the median, over all rows, of the differences between columns j + 1 and j. It estimates
 c_{j+1} - c_j, since few edges of a scene run along a whole column. Independent offsets of variance
-C make the covariance of neighbouring d_j equal to -C, which scenes do not. This gives C, and tells
+C make the covariance of neighbouring d_j equal to -C, which scenes do not. This gives C, and shows
 whether there are stripes at all. White noise of deviation s has a similar effect: it makes medians
 over n rows differ as if C were pi s^2 / (2 n), and stripes must have more. The most probable
 offsets are then

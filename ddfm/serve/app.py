@@ -94,9 +94,9 @@ class Service:
 
 def from_environment() -> FastAPI:
     """The application of a worker process, with the settings from the environment."""
-    told = json.loads(os.environ[SETTINGS])
-    told |= {"hosts": tuple(told["hosts"]), "limits": Limits(**told["limits"])}
-    service = Service(**told)
+    settings = json.loads(os.environ[SETTINGS])
+    settings |= {"hosts": tuple(settings["hosts"]), "limits": Limits(**settings["limits"])}
+    service = Service(**settings)
     if service.threads:
         import torch
 
@@ -157,11 +157,11 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         in_form = [name for name in await request.form() if name not in FIELDS]
         _refuse_others([*in_form, *request.query_params])
         suffix = output_suffix(printable(format))
-        said = _options(options)
+        keywords = _options(options)
         # File fields of a form may be empty.
         chosen = [each for each in sources if each.filename or each.size]
         named = [_Named(await each.read(), each.filename or "") for each in chosen]
-        fusion, words = await work.fused(named, said)
+        fusion, words = await work.fused(named, keywords)
         buffer = io.BytesIO()
         fusion.save(buffer, format=suffix)
         if "application/json" in request.headers.get("accept", ""):
@@ -193,7 +193,7 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
 
 
 def _refuse_others(names: list[str]) -> None:
-    """Refuses fields that would otherwise be ignored, such as a task beside the options."""
+    """Refuses fields that would otherwise be ignored, such as a task outside the options."""
     if names:
         raise InputError(
             f"the fields of a form are {', '.join(FIELDS)}, not {short(names[0])}; settings go "
@@ -202,10 +202,10 @@ def _refuse_others(names: list[str]) -> None:
 
 
 _WHY = {
-    400: "The request cannot be fused; `error` says why, in one line",
+    400: "The request cannot be fused; `error` gives the reason, in one line",
     408: "The request took too long",
     413: "The request is too large",
-    503: "Too many requests are waiting; Retry-After says when to try again",
+    503: "Too many requests are waiting; Retry-After gives the time until the next attempt",
 }
 
 

@@ -122,5 +122,5 @@ def _answer(
 
 def _length(scope: Scope) -> int:
     """The length of the body by its header; 0 if it has none."""
-    said = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(said) if said.isdigit() else 0
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(length) if length.isdigit() else 0

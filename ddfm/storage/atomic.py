@@ -1,9 +1,9 @@
 """Makes files and folders appear complete under their final name, or not at all.
 
-Until then, a file is beside that place under a temporary name, `.partial-...-HOST-...`, and is
-locked while the run that writes it lives. What a killed run has left is removed by the next run
-that writes the same file: if the killed run was on this host and its lock is gone, or, where hosts
-or locks do not tell, if it was not modified for a day.
+Until then, a file has a temporary name in the same folder, `.partial-...-HOST-...`, and is locked
+while the run that writes it lives. What a killed run has left is removed by the next run
+that writes the same file: if the killed run was on this host and its lock is gone, or, where the
+host or the lock is unknown, if it was not modified for a day.
 
 All writers go through this module: they replace nothing but files written by ddfm (see
 `ddfm.storage.ours` for the rule). No code outside this room opens a file for writing, moves or
@@ -49,7 +49,7 @@ ABANDONED = 24 * 3600  # seconds without a change after which a temporary file i
 def atomic_path(
     path: str | os.PathLike[str], prefix: str | None = None, known: Collection[str] = ()
 ) -> Iterator[Path]:
-    """A temporary path beside `path`, with its suffixes, moved onto it when the block succeeds.
+    """A temporary path next to `path`, with its suffixes, moved onto it when the block succeeds.
 
     Args:
         path: the file to write.
@@ -216,7 +216,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
 
 
 def discard_all() -> None:
-    """Removes all half-written files, when the process is told to end."""
+    """Removes all half-written files, when the process is asked to end."""
     for path in list(being_written):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

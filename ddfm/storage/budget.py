@@ -27,7 +27,7 @@ MEGAPIXELS = 180.0
 SHARE = 1 / 4  # of the memory of the machine, for one file
 ALWAYS = 2**30  # bytes that any file may take, however small it is
 RATIO = 200  # most bytes of memory per byte of the file, beyond `ALWAYS`
-UNKNOWN_MEMORY = 8 * 2**30  # bytes of memory assumed if the system does not tell
+UNKNOWN_MEMORY = 8 * 2**30  # bytes of memory assumed if the system gives no number
 
 
 def max_pixels() -> float:

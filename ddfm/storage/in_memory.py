@@ -64,7 +64,7 @@ def _in_memory(data: bytes, _: str, name: str) -> Iterator[Path]:
     try:
         handle = os.memfd_create("ddfm", os.MFD_CLOEXEC)
     except OSError as error:
-        raise StorageError(f"cannot read {name}: no file in memory: {one_line(error)}") from None
+        raise StorageError(f"cannot make a file in memory for {name}: {one_line(error)}") from None
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
@@ -76,9 +76,9 @@ def _on_disk(data: bytes, suffix: str, name: str) -> Iterator[Path]:
     try:
         handle, made = tempfile.mkstemp(prefix="ddfm-", suffix=suffix)
     except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {name}: no temporary file: {one_line(error)}") from None
+        raise StorageError(f"cannot make a temporary file for {name}: {one_line(error)}") from None
     path = Path(made)
-    being_written.add(path)  # removed if the process is told to end
+    being_written.add(path)  # removed if the process is asked to end
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -1,4 +1,4 @@
-"""Reads files safely: checks that they exist, are files, and are no longer than they claim."""
+"""Reads files safely: checks that they exist, are files, and are not longer than they claim."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BoundedFile(io.BufferedReader):
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """The path of an existing file; raises an error that says what is there instead.
+    """The path of an existing file; raises an error that names what is there instead.
 
     Pipes and devices are refused before they are opened: reading them may never end.
     """
@@ -126,7 +126,7 @@ def read_to_the_end(stream: gzip.GzipFile | BinaryIO, name: str) -> None:
     while data := stream.read(PIECE):
         left -= len(data)
         if left < 0:
-            raise InputError(f"{name} was refused: it unpacks to more than its header says")
+            raise InputError(f"{name} was refused: it unpacks to more than its header states")
 
 
 def _no_number(text: str) -> float:

@@ -57,7 +57,7 @@ class Lines(Mapping[str, Entry]):
                 place += len(line)
 
     def add(self, output: str, path: Path, offset: int) -> None:
-        """Indexes a line that was appended to a file, as the valid one, whatever its time."""
+        """Indexes a line that was appended to a file, as the valid one, without comparing times."""
         place = self._number(path) * _FILE + offset
         self._places[output] = (place, *self._places.get(output, ()))
 
@@ -143,6 +143,6 @@ def entry_of(line: bytes) -> Entry | None:
 
 
 def _time(entry: Entry) -> int:
-    """When its file was written, in nanoseconds; 0 if it does not say."""
+    """When its file was written, in nanoseconds; 0 if this is not recorded."""
     time = entry.get("mtime_ns")
     return time if isinstance(time, int) else 0

@@ -140,11 +140,11 @@ class Manifest:
         return entry if self.is_there(entry, verify=verify) else None
 
     def keep_others(self, outputs: Iterable[str]) -> None:
-        """Raise if one of these files exists, and no line says that it was made here."""
+        """Raise if one of these files exists, and no line lists it as made here."""
         for output in () if may_overwrite() else outputs:
             if output not in self.entries and os.path.lexists(self.folder / output):
                 raise StorageError(
-                    f"cannot write {self.folder / output}: it is there already, and {NAME} does "
+                    f"cannot write {self.folder / output}: it exists already, and {NAME} does "
                     "not list it; move it away, name another folder, or allow it (--overwrite)"
                 )
 

@@ -3,7 +3,7 @@
 A file is recognised as ours by a mark inside it, if its format has a place for one: the software of
 a picture, the description of a volume, the comment of a film, a key of JSON. The mark is the same
 in all files and runs. Formats without such a place (BMP), and files of others, are replaced only
-within `overwriting`; a source is not replaced even then, by whatever name or link it is reached.
+within `overwriting`; a source is not replaced even then, not even by another name or link.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def may_overwrite() -> bool:
 
 @contextmanager
 def protecting(*sources: object) -> Iterator[None]:
-    """Within this block, this process never writes to these files, by whatever names.
+    """Within this block, this process never writes to these files, not even by other names.
 
     Args:
         sources: paths of files or folders; entries that are not existing paths are ignored.
@@ -110,7 +110,9 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
         raise StorageError(f"cannot write {path}: it is {what}; name another output")
     if may_overwrite() or (not link and is_ours(path, known)):
         return
-    why = "it is a link" if link else "it is there already, and nothing in it says ddfm wrote it"
+    why = (
+        "it is a link" if link else "it exists already, and nothing in it shows that ddfm wrote it"
+    )
     raise StorageError(
         f"cannot write {path}: {why}; name another output, or allow it "
         "(--overwrite, in Python ddfm.overwriting())"

@@ -14,7 +14,7 @@ __all__ = ["check_apart", "check_writable", "keep_sources"]
 
 
 def keep_sources(outputs: Iterable[object], sources: Iterable[object]) -> None:
-    """Raise if an output is also a source, by whatever name, link or path.
+    """Raise if an output is also a source, even by another name, link or path.
 
     Args:
         outputs, sources: paths of files or folders; other objects and missing files are ignored.

@@ -64,10 +64,10 @@ class Part:
     def version(self) -> dict[str, Any] | None:
         """The version that was passed to `begin`, or None."""
         try:
-            told = json_object(read_text(self._note), "")
+            noted = json_object(read_text(self._note), "")
         except DdfmError:
             return None
-        return told if JSON_MARK.items() <= told.items() else None
+        return noted if JSON_MARK.items() <= noted.items() else None
 
     def begin(self, version: dict[str, Any]) -> None:
         """Notes which version of the file is downloaded."""
@@ -102,7 +102,7 @@ class Part:
         found = os.fstat(self.file.fileno())
         if found.st_nlink > 1 or (found.st_size and self.version is None):
             raise StorageError(
-                f"cannot write {self.path}: it is there already, and nothing says what it is a "
+                f"cannot write {self.path}: it exists already, and no note says what it is a "
                 "part of; move it away"
             )
 

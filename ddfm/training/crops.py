@@ -233,7 +233,7 @@ def _seed(*numbers: int) -> int:
 
 
 def _read_note(note: Path) -> dict[str, Any]:
-    """The note beside arrays, of what they were computed from; empty if there is none."""
+    """The note next to arrays, of what they were computed from; empty if there is none."""
     with suppress(DdfmError):
         return json_object(read_text(note), "")
     return {}

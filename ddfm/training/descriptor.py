@@ -52,7 +52,7 @@ TURN = 8.0  # largest rotation of both sides, in degrees
 TWO_SENSORS = 0.75  # share of samples whose sides come from two sensors
 LOOSE = {True: 1.3, False: 0.15}  # common offset of pairs of two sensors, and of one, in pixels
 OFFSETS = 3  # standard deviations within which the common offset is searched
-ASIDE, FIRST = 14, 5  # one of so many pairs is kept aside for measuring, from this index
+ASIDE, FIRST = 14, 5  # one pair in 14, from the sixth on, is kept aside for measuring
 MEASURED = 96  # number of samples of pairs kept aside
 SHARPNESS = 20.0  # initial value of `a`
 
@@ -151,12 +151,12 @@ def spoilt(image: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.float32(np.round(np.clip(x, 0, 1) * 255) / 255))
 
 
-def loss(said: Tensor, sample: Sample, sharpness: Tensor) -> Tensor:
+def loss(described: Tensor, sample: Sample, sharpness: Tensor) -> Tensor:
     """The negative log-likelihood of the truth, per tile, for descriptions (2, C, H, W)."""
     tiles, (a, b) = sample.tiles, sample.seen
     size = (-(-WINDOW[0] // tiles[0]), -(-WINDOW[1] // tiles[1]))
-    fixed = tiled(centred(said[0], a), tiles, size, 0)
-    moving = tiled(centred(said[1], b), tiles, size, REACH)
+    fixed = tiled(centred(described[0], a), tiles, size, 0)
+    moving = tiled(centred(described[1], b), tiles, size, REACH)
     n = 2 * REACH + 1
     surfaces = sharpness * likeness(fixed, moving, REACH).reshape(-1, n * n)
     log_p = torch.log_softmax(surfaces, 1).reshape(-1, 1, n, n)
@@ -182,8 +182,10 @@ class Training:
 
     def loss(self, samples: Sequence[Sample]) -> Tensor:
         sides = torch.stack([side for sample in samples for side in sample.sides])[:, None]
-        said = self.network(sides).unflatten(0, (-1, 2))
-        losses = [loss(of, s, self.sharpness.exp()) for of, s in zip(said, samples, strict=True)]
+        described = self.network(sides).unflatten(0, (-1, 2))
+        losses = [
+            loss(of, s, self.sharpness.exp()) for of, s in zip(described, samples, strict=True)
+        ]
         return torch.stack(losses).mean()
 
     def step(self, samples: Sequence[Sample], rate: float) -> float:
@@ -223,19 +225,19 @@ def main() -> int:
     measured = [aside.draw() for _ in range(MEASURED)]
     training = Training(how.rate)
     losses: list[float] = []
-    began = said = time.monotonic()
+    began = printed = time.monotonic()
     while (share := (time.monotonic() - began) / (60 * how.minutes)) < 1:
         warm = min(1.0, (len(losses) + 1) / 100)
         rate = warm * 0.5 * (1 + math.cos(math.pi * share))
         losses.append(training.step([samples.draw() for _ in range(how.batch)], rate))
-        if time.monotonic() - said > 60:
+        if time.monotonic() - printed > 60:
             with torch.no_grad():
                 value = float(training.loss(measured))
             print(
                 f"{len(losses)} steps: {np.mean(losses[-50:]):.3f}, aside {value:.3f}", flush=True
             )
             training.keep(how.out)
-            said = time.monotonic()
+            printed = time.monotonic()
     training.keep(how.out)
     return 0
 

@@ -36,7 +36,7 @@ __all__ = ["PUBLISHED_TIMESTEPS", "Settings", "train_dmfuse"]
 Images = tuple[Tensor, Tensor, Tensor]  # infrared, visible, and the target
 PUBLISHED_TIMESTEPS = (5, 50, 100)
 WEIGHTS = "dmfuse.safetensors"
-ASIDE = 16  # one of so many pairs is kept aside, for the learning curve and the sheets
+ASIDE = 16  # one pair in 16 is kept aside, for the learning curve and the sheets
 SHOWN = 6  # number of crops on a sheet
 
 
@@ -194,7 +194,7 @@ class HeadRun(TrainingRun):
         if (about.network, about.t, about.noise) != (self.head.config, s.t, s.noise):
             raise InputError(
                 f"cannot start from the head {path}: its t, noise, attention, plain and output "
-                "must be the same"
+                "must be those of this run"
             )
         self.head.load_state_dict(head.state_dict())
 

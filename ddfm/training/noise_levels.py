@@ -16,7 +16,7 @@ MEMORY = 0.995  # averages the usual error of a bin over about 200 steps
 class NoiseLevels:
     """Draws random timesteps, and computes weights with which all noise levels count equally.
 
-    The error of v is many times larger at low noise, where grain and texture cannot be told apart,
+    The error of v is many times larger at low noise, where grain and texture cannot be separated,
     than at the noise levels that matter for denoising. So each error is divided by the usual error
     of its level. In effect, this minimises the mean logarithm of the error, as decibels measure it.
     """

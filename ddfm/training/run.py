@@ -48,7 +48,7 @@ class TrainingRun:
     """The part of a training run that does not depend on what is trained.
 
     Subclasses define `train_step`, a step; `parts`, what has state to be saved; `measured`, what is
-    measured besides the loss; and `draw`, the images for watching the run. `settings` is a
+    measured in addition to the loss; and `draw`, the images for watching the run. `settings` is a
     dataclass with seed, steps, warmup, and how often to report, sample and save.
     """
 

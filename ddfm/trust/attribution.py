@@ -66,16 +66,16 @@ class Attribution:
             self.levels, self.gradients, self.unsupported, self.luminance, self.names[:-1]
         )
 
-    def among(self, says: Sequence[np.ndarray | None]) -> Attribution:
+    def among(self, valid: Sequence[np.ndarray | None]) -> Attribution:
         """The same attribution, but where a source is not valid, its share goes to the others.
 
         Args:
-            says: a mask for each source of where it is valid, (H, W); None is everywhere.
+            valid: a mask for each source of where it is valid, (H, W); None is everywhere.
         """
-        if all(one is None for one in says):
+        if all(one is None for one in valid):
             return self
         size = self.luminance.shape
-        known = np.stack([np.ones(size, bool) if one is None else one for one in says])
+        known = np.stack([np.ones(size, bool) if one is None else one for one in valid])
         return replace(
             self, levels=_among(self.levels, known), gradients=_among(self.gradients, known)
         )

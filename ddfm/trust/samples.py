@@ -27,11 +27,12 @@ LEAST, MOST = 2, 1024
 AT_ONCE = {"cpu": 1 << 18, "other": 1 << 23}
 
 
-def check_samples(count: int) -> int:
-    """Returns the count, 0 for none; raises InputError if it is out of range."""
+def check_samples(count: int, *, needed: bool = False) -> int:
+    """Returns the count; raises InputError if it is out of range. 0, for none, is, if `needed`."""
     count = whole_number("samples", count)
-    if count and not LEAST <= count <= MOST:
-        raise InputError(f"samples must be 0 for none, or from {LEAST} to {MOST}, not {count}")
+    if (count or needed) and not LEAST <= count <= MOST:
+        none = "" if needed else "0 for none, or "
+        raise InputError(f"samples must be {none}from {LEAST} to {MOST}, not {count}")
     return count
 
 

@@ -78,7 +78,7 @@ def _say_spread(frame: Picture, levels: Levels | None) -> None:
     if levels is not None:
         word = (
             f"{frame.name}: its values, {levels[0]:g} to {levels[1]:g}, are a small part of 16 "
-            "bits, and are stretched to the whole range, in all frames alike"
+            "bits, and are stretched to the whole range, the same in all frames"
         )
         warnings.warn(word, DdfmWarning, stacklevel=3)
 
@@ -108,7 +108,7 @@ class TemporalDenoiser:
         self.noise += FLOOR * (noise - self.noise)
         self.mean = self.mean + gain[..., None] * difference
         self.variance = (1 - gain) ** 2 * self.variance + gain**2
-        # Clipping of the noise shifted the mean, which averaging does not undo; hence the record.
+        # Clipping of the noise shifted the mean, which averaging does not undo; so it is recorded.
         pixels = np.clip(self.mean, 0, 1, dtype=np.float32)
         return replace(frame, samples=pixels, clipped_noise=2 * self.noise)
 

@@ -57,7 +57,7 @@ class VideoReader:
         self.colored = False
         with explained(str(path)):
             check_whole(self.path)
-            # A frame may be larger than the header tells; the decoder checks before it allocates.
+            # A frame may be larger than the header states; the decoder checks before it allocates.
             most = min(max_pixels(), max_bytes(self.path.stat().st_size) / FRAME_BYTES, 2**31 - 1)
             limits = {"max_pixels": f"{most:.0f}"}
             self.most = most / 1e6
@@ -138,7 +138,7 @@ class VideoWriter:
             with self._explained():
                 self.container.close()
         except DdfmError:
-            if kind is None:  # otherwise the first error tells more
+            if kind is None:  # otherwise the first error is more precise
                 raise
 
     def write(self, picture: Picture, name: str) -> None:
@@ -252,7 +252,7 @@ def open_whole(path: Path) -> Any:
 
 
 def import_av() -> Any:
-    """Import PyAV; if it is missing, the error tells how to install it."""
+    """Import PyAV; if it is missing, the error explains how to install it."""
     try:
         import av
     except ImportError:

@@ -1,6 +1,6 @@
 """Detects truncated videos, which FFmpeg would read as shorter films.
 
-Most containers tell the length of their outermost parts: the segment of Matroska (WebM), which is
+Most containers store the length of their outermost parts: the segment of Matroska (WebM), which is
 an EBML element; the boxes of MP4 and MOV; the RIFF chunks of AVI; the tags of FLV; the objects of
 WMV; the keys of MXF; the pages of Ogg. If such a part extends beyond the end of the file, the file
 was truncated. This cannot be detected in MPEG streams, nor between two parts of FLV and Ogg.
@@ -24,7 +24,7 @@ _MOST_PARTS = 1_000_000
 
 
 def check_whole(path: Path) -> None:
-    """Raise if the file is truncated, as far as its format tells."""
+    """Raise if the file is truncated, as far as its format shows."""
     length = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(12)

@@ -160,7 +160,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         or abs(turned[:3] @ turned[3:]) > 0.01
         or min(distances) <= 0
     ):
-        raise InputError(f"{file} is damaged: its position, orientation or spacing makes no sense")
+        raise InputError(f"{file} is damaged: its position, orientation or spacing is invalid")
     size = int(head.Rows), int(head.Columns)
     ask_pixels(size[1], size[0], str(file))
     slope = get("PixelValueTransformationSequence", "RescaleSlope", 1)

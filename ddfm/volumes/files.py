@@ -1,6 +1,6 @@
 """Reads volumes from NIfTI, Analyze, MGH, NRRD, MetaImage, DICOM and arrays, and writes them.
 
-The path tells the format to write: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a series of
+The path gives the format to write: .nii, .nii.gz, .nrrd, or a folder (no suffix) for a series of
 DICOM files.
 """
 

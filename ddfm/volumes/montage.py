@@ -42,7 +42,7 @@ def montage(
         axis: as for `find_axis`.
         count: the most slices in a row.
         scales: for each volume, the values at black and white and the colour map, to be shown as
-            a bar with numbers beside its row; None for no bar.
+            a bar with numbers next to its row; None for no bar.
     """
     if count < 1:
         raise InputError(f"a montage has at least 1 slice, not {count}")

@@ -23,7 +23,7 @@ _DEFLATE = 1032
 
 
 def library(name: str) -> Any:
-    """Import an optional library; if it is missing, the error tells how to install it."""
+    """Import an optional library; if it is missing, the error explains how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError:

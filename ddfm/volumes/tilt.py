@@ -32,8 +32,8 @@ def squared(volume: Volume) -> tuple[Volume, np.ndarray | None]:
     if off.max() <= ASKEW * volume.spacing.min():
         return volume, None
     warnings.warn(
-        f"{volume.name}: its slices are askew, as from a tilted gantry; the result is on a square "
-        "grid around it",
+        f"{volume.name}: its slices are stacked obliquely, as from a tilted gantry; the result is "
+        "on a square grid around it",
         DdfmWarning,
         stacklevel=3,
     )

@@ -83,7 +83,7 @@ class Volume:
             raise InputError(f"{self.name}: its affine is not a 4 x 4 matrix of numbers")
         if np.abs(self.affine).max() > _FARTHEST or self.spacing.min() < _NEAREST:
             raise InputError(
-                f"{self.name}: its affine makes no sense: voxels are "
+                f"{self.name}: its affine is invalid: voxels are "
                 f"{_listed(self.spacing)} mm apart, the first lies at {_listed(self.affine[:3, 3])}"
             )
         if abs(np.linalg.det(self.affine[:3, :3] / self.spacing)) < 1e-6:

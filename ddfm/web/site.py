@@ -48,7 +48,7 @@ def build_site(folder: Path, runtime: Path, graphs: Path | None = None) -> None:
             missing; None makes all graphs, which takes minutes.
     """
     if folder.exists():
-        raise StorageError(f"cannot write {folder}: it is there already; name a new folder")
+        raise StorageError(f"cannot write {folder}: it exists already; name a new folder")
     for name in RUNTIME:
         if not (runtime / name).is_file():
             raise InputError(f"there is no {name} in {runtime}{NO_RUNTIME}")
@@ -97,15 +97,15 @@ def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, An
     digest = hashlib.sha256()
     for data in contents.values():
         digest.update(data)
-    told = {name: _metadata(graphs[name]) for name in METHODS if name in graphs}
+    inputs = {name: _metadata(graphs[name]) for name in METHODS if name in graphs}
     return {
         "version": f"ddfm-{digest.hexdigest()[:16]}",
         "files": [*contents, "site.json"],
         "graphs": {
-            name: {"pad": int(said["pad"]), "tone": name == "default"}  # dmfuse includes its tone
-            for name, said in told.items()
+            name: {"pad": int(each["pad"]), "tone": name == "default"}  # dmfuse includes its tone
+            for name, each in inputs.items()
         },
-        "clean": max(float(said["clean"]) for said in told.values()),
+        "clean": max(float(each["clean"]) for each in inputs.values()),
         "pixels": PIXELS,
         "least": LEAST,
     }

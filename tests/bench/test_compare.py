@@ -1,4 +1,4 @@
-"""Tests between methods, against numbers from textbooks."""
+"""Statistical tests between methods, against numbers from textbooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def result(**values: list[float]) -> Bench:
     return found
 
 
-def test_holm_as_in_the_textbook():
+def test_holm_correction_matches_the_textbook():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
 

@@ -1,4 +1,4 @@
-"""What is done to sources, by closed forms; and what the bench says of what is left."""
+"""Degradations of sources against closed forms, and how the bench rates the restored ones."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def test_a_coarser_ramp_has_the_means_of_its_pixels():
     assert y.shape == (24, 30) and np.abs(y - means).max() <= 0.5 + 1e-4
 
 
-def test_a_frame_has_the_share_that_is_said():
+def test_a_frame_covers_the_specified_share():
     (y,) = degraded("frame=0.7", FLAT)
     assert (y > 0).mean() == pytest.approx(0.7, abs=0.03)
     assert np.abs(y[inside(FLAT.size, 0.7)] - 100).max() < 1e-3
 
 
-def test_one_source_alone_and_several_things_in_turn():
+def test_degradations_of_one_source_and_in_sequence():
     what = find_degradation("scale-a=4,noise-a=10")
     a, b = what((RAMP, FLAT), "one")
     assert a.size == (24, 30) and b is FLAT
-    assert [o.plain() for o in what.told((a, b))] == [{"scale": 4.0, "noise": 10.0}, {}]
+    assert [o.plain() for o in what.observations((a, b))] == [{"scale": 4.0, "noise": 10.0}, {}]
     again, _ = what((RAMP, FLAT), "one")
     other, _ = what((RAMP, FLAT), "two")
     assert np.array_equal(a.pixels, again.pixels) and not np.array_equal(a.pixels, other.pixels)
@@ -75,14 +75,14 @@ def test_one_source_alone_and_several_things_in_turn():
         ("noise=nan", "noise must be a number"),
     ],
 )
-def test_what_is_said_wrongly_is_refused(said, why):
+def test_invalid_degradations_are_refused(said, why):
     with pytest.raises(DdfmError, match=why):
         find_degradation(said)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_what_is_restored_has_the_size_that_it_had(name):
-    """Whatever else happened to a source that is smaller now."""
+def test_a_restored_source_has_its_original_size(name):
+    """Also if a source was degraded in other ways and then made smaller."""
     what = find_degradation("scale-a=2,blur-a=1,stripes-a=4,dead-a=0.01,frame-a=0.8,noise-a=5")
     rng = np.random.default_rng(0)
     clean = tuple(from_array(rng.integers(0, 256, (40, 48), np.uint8)) for _ in range(2))

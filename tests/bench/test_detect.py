@@ -1,4 +1,4 @@
-"""Detectors before fused images: figures by hand, and a tiny detector that sees what is bright."""
+"""Detection on fused images: figures by hand, and a tiny detector of bright things."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_average_precision_by_hand():
     assert average_precision([better]) == pytest.approx(1 / 2)
 
 
-def test_a_box_is_found_once_and_by_its_own_kind():
+def test_a_box_is_matched_once_and_by_its_own_class():
     there = [Box("person", PERSON)]
     finds = [Box("person", (10, 20, 20, 39), 0.9), Box("person", PERSON, 0.8),
              Box("car", PERSON, 1.0), Box("person", (60, 20, 70, 40), 0.7)]  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_box_is_found_once_and_by_its_own_kind():
     assert judged(finds, there, "car").boxes == 0
 
 
-def test_intervals_are_of_the_same_pictures_for_all():
+def test_intervals_use_the_same_resampled_pictures_for_all_methods():
     drawn = draws(20)
     np.testing.assert_array_equal(drawn, draws(20))
     found = np.random.default_rng(0).random(20) < 0.5
@@ -71,7 +71,7 @@ def test_intervals_are_of_the_same_pictures_for_all():
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Persons whom infrared alone sees, by day and by night."""
+    """Persons visible in infrared only, by day and by night."""
     for folder in ("ir", "vi"):
         (tmp_path / "set" / folder).mkdir(parents=True)
     lines = ["pair,annotated_on,class,x0,y0,x1,y1"]
@@ -87,7 +87,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_whoever_keeps_the_targets_has_them_found(pairs):
+def test_methods_that_keep_targets_score_higher(pairs):
     out = pairs / "out"
     lost = f"lost={pairs / 'set' / 'vi'}"
     result = ddfm_run(
@@ -112,7 +112,7 @@ def test_whoever_keeps_the_targets_has_them_found(pairs):
 
 
 def cells(path: Path, side: int = 64) -> None:
-    """A model with YOLO's layout: a find for each cell of 16 pixels, its brightness the score."""
+    """A model with YOLO's layout: a detection per cell of 16 pixels, scored by brightness."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     count = side // 16
@@ -137,7 +137,7 @@ def cells(path: Path, side: int = 64) -> None:
     path.with_suffix(".json").write_text(json.dumps({"classes": ["red", "green", "blue"]}))
 
 
-def test_an_onnx_file_finds_where_things_are_in_the_picture(tmp_path):
+def test_boxes_of_an_onnx_file_are_in_pixels_of_the_picture(tmp_path):
     """The picture is twice as large as the model's input, and wider than high."""
     cells(tmp_path / "cells.onnx")
     name, detector = load_detector(str(tmp_path / "cells.onnx"))
@@ -148,8 +148,8 @@ def test_an_onnx_file_finds_where_things_are_in_the_picture(tmp_path):
     assert score == pytest.approx(1, abs=0.05)  # made smaller, its rim is not quite as blue
 
 
-def test_an_onnx_file_may_list_its_finds(tmp_path):
-    """By the names of its outputs, in whatever order; a picture of any size."""
+def test_an_onnx_file_may_list_its_detections(tmp_path):
+    """By the names of its outputs, in any order; a picture of any size."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     make, types = onnx.helper, onnx.TensorProto
@@ -183,7 +183,7 @@ def test_an_onnx_file_may_list_its_finds(tmp_path):
         load_detector(str(tmp_path / "lists.onnx"))
 
 
-def test_what_is_wrong_with_boxes_or_detectors_is_one_line(pairs, tmp_path):
+def test_bad_boxes_and_detectors_are_refused_in_one_line(pairs, tmp_path):
     def bench(*arguments):
         return ddfm_run("bench", pairs / "set", "--out", tmp_path / "no", *arguments)
 

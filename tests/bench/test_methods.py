@@ -43,7 +43,7 @@ def test_the_laplacian_pyramid_keeps_details_of_both():
     assert BASELINES["average"](a, b)[16, 16] == 0.75
 
 
-def test_scenes_of_three_images(pairs, tmp_path):
+def test_scenes_of_three_images_are_fused(pairs, tmp_path):
     shutil.copytree(pairs / "near", pairs / "middle")
     (pairs / "middle" / "two.png").unlink()
     three = ("near", "middle", "far")
@@ -63,7 +63,7 @@ def test_scenes_of_three_images(pairs, tmp_path):
     assert measured["pairs"]["one"] == pytest.approx(expected)
 
 
-def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
+def test_a_method_for_two_images_refuses_three_before_any_work(pairs, tmp_path):
     shutil.copytree(pairs / "near", pairs / "middle")
     arguments = ("--subfolders", "near,middle,far", "--out", tmp_path / "out", *QUICK)
     result = ddfm_run("bench", pairs, *arguments, "--likelihood", "paper")
@@ -75,11 +75,11 @@ def test_a_method_for_two_images_refuses_three_before_the_work(pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_configuration_may_say_all_that_a_fuser_takes():
+def test_a_configuration_takes_all_arguments_of_a_fuser():
     assert set(KEYWORDS) == set(inspect.signature(ddfm.Fuser).parameters)
 
 
-def test_configurations_and_results_of_others(pairs, tmp_path):
+def test_configurations_and_results_of_others_are_compared(pairs, tmp_path):
     config = tmp_path / "variants.toml"
     config.write_text('[one]\nsteps = 1\n[paper]\nlikelihood = "paper"\n')
     result = ddfm_run(
@@ -96,7 +96,7 @@ def test_configurations_and_results_of_others(pairs, tmp_path):
 
 
 def psnrs(entry: dict, what: str) -> list[float]:
-    """Of what was found out, and of what was told."""
+    """PSNR where the degradation was estimated, and where it was specified."""
     return [entry["degraded"][what][way]["PSNR"] for way in ("", "told")]
 
 
@@ -117,7 +117,7 @@ def test_noise_is_the_same_in_every_run(pairs, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[one]\nstep = 1\n", "steps = 1\n", "[one\n"])
-def test_a_bad_configuration_is_one_line(pairs, tmp_path, text):
+def test_a_bad_configuration_is_refused_in_one_line(pairs, tmp_path, text):
     (tmp_path / "c.toml").write_text(text)
     arguments = ("--subfolders", "near,far", "--config", tmp_path / "c.toml")
     result = ddfm_run("bench", pairs, "--out", tmp_path / "out", *arguments)
@@ -168,13 +168,13 @@ def test_metrics_of_more_than_two_sources(pairs):
     assert result.exit_code == 2 and "two folders" in result.stderr
 
 
-def test_scd_is_of_two_sources(pairs):
+def test_scd_needs_two_sources(pairs):
     files = [pairs / folder / "one.png" for folder in ("fused", "near", "far", "near")]
     result = ddfm_run("metrics", *files, "--metrics", "SCD,EN")
     assert result.exit_code == 2 and "two sources" in result.stderr
 
 
-def test_metrics_of_a_small_image_by_those_that_can(tmp_path):
+def test_small_images_have_the_metrics_that_allow_them(tmp_path):
     Image.fromarray(np.arange(768, dtype=np.uint8).reshape(24, 32)).save(tmp_path / "small.png")
     files = [tmp_path / "small.png"] * 3
     result = ddfm_run("metrics", *files)
@@ -191,14 +191,14 @@ def test_metrics_of_a_small_image_by_those_that_can(tmp_path):
         (("--pattern", "{}.png"), "cannot read the pattern"),
     ],
 )
-def test_bad_options_of_metrics_are_one_line(pairs, arguments, message):
+def test_bad_options_of_metrics_are_refused_in_one_line(pairs, arguments, message):
     folders = [pairs / folder for folder in ("fused", "near", "far")]
     result = ddfm_run("metrics", *folders, *arguments)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
     assert message in result.stderr and "one:" not in result.stderr
 
 
-def test_metrics_without_a_source(pairs):
+def test_metrics_without_a_source_are_refused(pairs):
     files = [pairs / folder / "one.png" for folder in ("fused", "near")]
     for some, message in ((files, "two sources"), (files[:1], "A B...")):
         result = ddfm_run("metrics", *some)

@@ -1,4 +1,4 @@
-"""The benchmark: which pairs it finds, what its tables say, and what becomes of bad pairs."""
+"""The benchmark: which pairs it finds, what its tables hold, and what happens to bad pairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bench(*arguments: object):
     return ddfm_run("bench", *arguments)
 
 
-def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
+def test_tables_hold_the_values_of_the_metrics(pairs, tmp_path):
     out = tmp_path / "out"
     result = bench(pairs, "--out", out, *QUICK, "--baselines", "--degrade", "noise=20")
     assert result.exit_code == 0, result.output
@@ -74,7 +74,7 @@ def test_tables_hold_what_the_metrics_say(pairs, tmp_path):
 @pytest.mark.skipif(
     sys.platform != "linux" or torch.cuda.is_available(), reason="known on Linux without a GPU"
 )
-def test_what_is_finished_or_refused_waits_for_no_torch(pairs, tmp_path):
+def test_finished_and_refused_runs_do_not_import_torch(pairs, tmp_path):
     code = (
         "import sys; from ddfm.cli import main\n"
         "try: main(sys.argv[1:])\n"
@@ -173,7 +173,7 @@ def test_metrics_are_kept_with_the_result(pairs, tmp_path, monkeypatch):
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """Of results, but for the seconds."""
+    """The table of results, without the seconds."""
     with open(folder / "results.csv", newline="") as file:
         return [
             {k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)
@@ -217,7 +217,7 @@ def test_new_weights_under_an_old_name_are_noticed(pairs, tmp_path):
     assert written[0] == written[1] < written[2]
 
 
-def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
+def test_bad_pairs_are_listed_and_the_others_fused(pairs, tmp_path):
     (pairs / "ir" / "broken.png").write_bytes(b"no picture")
     Image.new("L", (20, 20)).save(pairs / "vi" / "broken.png")
     Image.new("L", (20, 20)).save(pairs / "ir" / "sizes.png")
@@ -232,7 +232,7 @@ def test_bad_pairs_are_listed_and_the_others_done(pairs, tmp_path):
     assert summary["default"]["set"]["pairs"] == 2
 
 
-def test_a_file_without_a_partner_is_reported_and_no_failure(pairs, tmp_path):
+def test_a_file_without_a_partner_is_reported_but_not_a_failure(pairs, tmp_path):
     Image.new("L", (20, 20)).save(pairs / "ir" / "alone.png")
     out = tmp_path / "out"
     result = bench(pairs, "--out", out, *QUICK)
@@ -243,14 +243,14 @@ def test_a_file_without_a_partner_is_reported_and_no_failure(pairs, tmp_path):
     assert limited.exit_code == 0 and "alone" not in limited.stderr  # it was not looked for
 
 
-def test_a_file_that_is_no_image_by_its_suffix_is_reported_and_no_failure(pairs, tmp_path):
+def test_a_file_with_the_suffix_of_no_image_is_reported_but_not_a_failure(pairs, tmp_path):
     (pairs / "ir" / "notes.txt").write_text("taken at night")
     result = bench(pairs, "--out", tmp_path / "out", *QUICK)
     assert result.exit_code == 0
     assert "notes.txt is left out: not an image by its suffix" in result.stderr
 
 
-def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path):
+def test_all_methods_get_sources_of_two_sizes_resized_alike(pairs, tmp_path):
     for file in (pairs / "vi").iterdir():
         Image.open(file).resize((40, 44)).save(file)
     out = tmp_path / "out"
@@ -264,7 +264,7 @@ def test_all_methods_take_sources_of_two_sizes_as_the_first_does(pairs, tmp_path
     assert "theirs" in result.output  # whose results have the size of a
 
 
-def test_results_do_not_lie_among_sources(pairs):
+def test_results_among_the_sources_are_refused(pairs):
     before = sorted(pairs.rglob("*"))
     refused(bench(pairs, "--out", pairs / "ir", *QUICK), "sources are read from", "separate folder")
     assert sorted(pairs.rglob("*")) == before
@@ -281,7 +281,7 @@ def test_nothing_is_fused_before_all_settings_are_checked(pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, monkeypatch):
+def test_files_are_hashed_only_with_verify(pairs, tmp_path, monkeypatch):
     for k in range(8):
         for folder in ("ir", "vi"):
             shutil.copy(pairs / folder / "one.png", pairs / folder / f"{k}.png")
@@ -303,7 +303,7 @@ def test_files_are_hashed_only_when_they_are_to_be_verified(pairs, tmp_path, mon
     assert [hashed[path] for path in files] == [1] * 30
 
 
-def test_seconds_are_those_of_fusing_and_not_of_loading(pairs, tmp_path, monkeypatch):
+def test_seconds_do_not_include_loading(pairs, tmp_path, monkeypatch):
     load = Unloaded.load
 
     def slow(unloaded):
@@ -353,7 +353,7 @@ def test_the_task_follows_from_the_folders(tmp_path):
         ([".", "--degrade", "noise=x"], "noise must be a number"),
     ],
 )
-def test_bad_arguments_are_one_line(tmp_path, monkeypatch, arguments, message):
+def test_bad_arguments_are_refused_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     result = bench(*arguments, "--out", tmp_path / "out")
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""docs/benchmark.md lists what the scripts of benchmarks/ show."""
+"""docs/benchmark.md lists the scripts of benchmarks/."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The benchmark of signals sees what it is to see."""
+"""The benchmark of signals detects faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import signals
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
-def test_a_command_that_ends_well(tmp_path):
+def test_a_correct_command_has_no_faults(tmp_path):
     (tmp_path / "given").mkdir()
     counts = signals.try_command(
         "priors", tmp_path / "given", tmp_path / "out", 3, random.Random(0)
@@ -33,6 +33,6 @@ def test_a_command_that_ends_well(tmp_path):
         (1, "Fatal Python error: init_import_site\nTraceback", []),
     ],
 )
-def test_faults_are_seen(code, said, seen):
+def test_faults_are_detected(code, said, seen):
     counts = signals._faults("fuse", code, signal.SIGTERM, said)
     assert [name for name in counts if name.startswith("bad")] == seen

@@ -1,4 +1,4 @@
-"""The benchmarks of big pictures: what they measure is there when it should be, and only then."""
+"""The benchmarks of big pictures detect seams and drifts where there are some, and only there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 tiles, prior_size, mirrored = map(importlib.import_module, ("tiles", "prior_size", "mirrored"))
 
 
-def test_a_seam_is_seen_and_noise_is_none():
+def test_a_seam_is_detected_and_noise_is_not_one():
     rng = np.random.default_rng(0)
     tiled = Tiled(GaussianPrior(), 128)
     whole = rng.normal(128, 20, (300, 200))
@@ -35,7 +35,7 @@ def test_a_seam_is_seen_and_noise_is_none():
     assert tiles.compare(whole, whole, tiled)["largest difference"] == 0
 
 
-def test_a_prior_that_drifts_with_the_size_is_found_out():
+def test_a_prior_that_drifts_with_the_size_is_detected():
     """One that adds a tenth of grey to what is larger than a crop, and is perfect otherwise."""
     clean = torch.rand(1, 1, 512, 512, generator=torch.Generator().manual_seed(0)) - 0.5
     drift = {512: 0.1, 256: 0.0}
@@ -52,7 +52,7 @@ def test_a_prior_that_drifts_with_the_size_is_found_out():
         assert float(fast) == pytest.approx(0, abs=0.01)
 
 
-def test_mirrored_pairs_have_the_size_that_was_asked_for():
+def test_mirrored_pairs_have_the_requested_size():
     infrared, visible = mirrored.mirrored_pair(mirrored.size_of("160x90"))
     assert infrared.size == visible.size == (160, 90)
     assert (infrared.mode, visible.mode) == ("L", "RGB")

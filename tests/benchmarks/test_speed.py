@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 speed, rounding = map(importlib.import_module, ("speed", "rounding"))
 
 
-def test_lines_take_turns_and_are_compared_with_the_first_of_their_group(monkeypatch):
+def test_rows_are_measured_in_turns_and_compared_with_the_first_of_their_group(monkeypatch):
     costs = {"a": [2, 4, 3], "b": [8, 6, 7], "c": [5, 5, 5]}
     order = []
 
@@ -32,7 +32,7 @@ def test_lines_take_turns_and_are_compared_with_the_first_of_their_group(monkeyp
     assert [row[5] for row in rows] == ["1.00", "2.33", "1.00"]
 
 
-def test_a_process_is_measured_from_outside_or_tells_what_it_took(tmp_path):
+def test_a_process_is_measured_from_outside_or_reports_its_own_time(tmp_path):
     (tmp_path / "something.py").write_text("block = b'x' * 60_000_000")
     code = "import something, time; time.sleep(0.3); print('seconds 0.25 0.125')"
     whole = speed.Contestant("g", "whole", (sys.executable, "-c", code), tmp_path)
@@ -47,7 +47,7 @@ def test_a_process_is_measured_from_outside_or_tells_what_it_took(tmp_path):
         failing.run()
 
 
-def test_a_version_before_is_a_checkout_or_a_wheel(tmp_path):
+def test_an_earlier_version_is_a_checkout_or_a_wheel(tmp_path):
     assert speed.unpacked(tmp_path, Path("unused")) == tmp_path
     with zipfile.ZipFile(tmp_path / "ddfm.whl", "w") as wheel:
         wheel.writestr("ddfm/__init__.py", "")
@@ -55,6 +55,6 @@ def test_a_version_before_is_a_checkout_or_a_wheel(tmp_path):
     assert (where / "ddfm" / "__init__.py").is_file()
 
 
-def test_differences_are_those_of_rounded_levels():
+def test_differences_are_measured_on_rounded_levels():
     first, second = rounding.np.array([[0.0, 1.0]]), rounding.np.array([[0.001, 253 / 255]])
     assert rounding.difference(first, second) == (2.0, 1.0, 0.5)

@@ -1,4 +1,4 @@
-"""Sources that do not lie on each other: said, mended, saved, looked at."""
+"""Misaligned sources on the command line: warned of, aligned, saved, shown."""
 
 import json
 
@@ -14,7 +14,7 @@ from places import EXAMPLES
 
 @pytest.fixture
 def pair(tmp_path):
-    """The example, put off by 14 pixels to the right and 20 up."""
+    """The example, with one image moved by 14 pixels to the right and 20 up."""
     paths = tmp_path / "ir" / "x.png", tmp_path / "vis" / "x.png"
     for path, name, cut in zip(
         paths,
@@ -27,7 +27,7 @@ def pair(tmp_path):
     return paths
 
 
-def test_what_is_off_is_said_in_one_line_that_names_offset_and_option(pair, tmp_path):
+def test_a_misaligned_pair_causes_a_warning_with_offset_and_option(pair, tmp_path):
     result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST)
     assert result.exit_code == 0 and len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("ddfm: warning: ")
@@ -36,7 +36,7 @@ def test_what_is_off_is_said_in_one_line_that_names_offset_and_option(pair, tmp_
     assert ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "-q").stderr == ""
 
 
-def test_it_is_mended_saved_looked_at_and_used_again(pair, tmp_path):
+def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     first, rig, sheet = tmp_path / "f.png", tmp_path / "rig.json", tmp_path / "look.png"
     how = ["--align", "shift", "--save-transform", rig, "--check", sheet]
     result = ddfm_run("fuse", *pair, "-o", first, *how, *FAST)
@@ -51,8 +51,23 @@ def test_it_is_mended_saved_looked_at_and_used_again(pair, tmp_path):
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))
 
 
-def test_what_is_not_sure_is_saved_as_it_was_left(pair, tmp_path):
-    """The file is of what was done, so that it does the same again."""
+@pytest.mark.parametrize("how", ["shift", "once"])
+def test_a_saved_transform_knows_which_source_stays(pair, tmp_path, how):
+    rig, names = tmp_path / "rig.json", ("f", "g")
+    if how == "once":
+        sources, outs = [path.parent for path in pair], [tmp_path / name for name in names]
+        files = [out / "x.png" for out in outs]
+    else:
+        sources, outs = pair, [tmp_path / f"{name}.png" for name in names]
+        files = outs
+    line = ("--align", how, "--align-to", "a", "--save-transform", rig)
+    assert ddfm_run("fuse", *sources, "-o", outs[0], *line, *FAST).exit_code == 0
+    assert ddfm_run("fuse", *sources, "-o", outs[1], "--transform", rig, *FAST).exit_code == 0
+    assert np.array_equal(*(np.asarray(Image.open(file)) for file in files))
+
+
+def test_an_uncertain_pair_is_saved_with_the_transform_that_was_applied(pair, tmp_path):
+    """The file holds what was done, so that it has the same effect again."""
     noise = np.random.default_rng(0).integers(0, 255, (2, 120, 160), dtype=np.uint8)
     files = [tmp_path / "a.png", tmp_path / "b.png"]
     for plane, file in zip(noise, files, strict=True):
@@ -64,12 +79,12 @@ def test_what_is_not_sure_is_saved_as_it_was_left(pair, tmp_path):
     assert np.array_equal(Transform.load(rig).matrix, np.eye(3))
 
 
-def test_a_picture_is_no_transform(pair, tmp_path):
+def test_a_picture_is_refused_as_a_transform(pair, tmp_path):
     result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", "--transform", pair[0], *FAST)
     assert result.exit_code == 2 and "it is not a text file" in result.stderr
 
 
-def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_path):
+def test_a_folder_warns_per_pair_and_takes_one_transform_for_all(pair, tmp_path):
     folders, out, rig = [path.parent for path in pair], tmp_path / "out", tmp_path / "rig.json"
     said = ddfm_run("fuse", *folders, "-o", tmp_path / "asis", *FAST)
     assert said.exit_code == 0 and "x.png: fused: " in said.stderr and "20 px down" in said.stderr
@@ -81,7 +96,7 @@ def test_a_folder_says_it_per_pair_and_takes_one_transform_for_all(pair, tmp_pat
     assert entry["alignment"][0]["applied"]
 
 
-def test_three_sources_are_laid_on_any_of_them_and_looked_at(pair, tmp_path):
+def test_three_sources_are_aligned_to_any_of_them_and_shown(pair, tmp_path):
     infrared, visible = pair
     other, sheet = tmp_path / "other.png", tmp_path / "look.png"
     part = np.asarray(Image.open(EXAMPLES / "olinda_infrared.png"))[10:-10, 7:-7]
@@ -117,7 +132,7 @@ def test_transforms_of_three_sources_are_saved_and_used_again(pair, tmp_path):
     like = ddfm_run(*three, "-o", tmp_path / "h.png", "--like", tmp_path / "g.png")
     assert like.exit_code == 0, like.output
     assert (tmp_path / "h.png").read_bytes() == (tmp_path / "g.png").read_bytes()
-    refused(ddfm_run("fuse", *pair, "-o", "f.png", "--transform", rig), "of 3 sources, not 2")
+    refused(ddfm_run("fuse", *pair, "-o", "f.png", "--transform", rig), "for 3 sources, not 2")
     elsewhere = ("--transform", rig, "--align-to", "a")
     refused(ddfm_run(*three, "-o", "f.png", *elsewhere), "are to source 3")
     of_pair = tmp_path / "pair.json"
@@ -141,5 +156,5 @@ def test_transforms_of_three_sources_are_saved_and_used_again(pair, tmp_path):
         (["--transform", "absent.json"], "absent.json"),
     ],
 )
-def test_what_cannot_be_is_refused(pair, tmp_path, options, word):
+def test_impossible_combinations_are_refused(pair, tmp_path, options, word):
     refused(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *options, *FAST), word)

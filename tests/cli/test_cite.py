@@ -8,7 +8,7 @@ from command_line import ddfm_run
 from ddfm import __version__
 
 
-def test_three_entries_of_balanced_braces():
+def test_it_prints_three_entries_with_balanced_braces():
     text = ddfm_run("cite").stdout
     entries = re.findall(r"^@(\w+)\{(\w+),\n(.*?)^\}$", text, flags=re.M | re.S)
     assert [name for _, name, _ in entries] == ["ddfm", "zhao2023ddfm", "qi2024dmfuse"]

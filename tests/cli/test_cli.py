@@ -1,4 +1,4 @@
-"""The command line: what it does, what it says, how it ends. Errors are one line, exit code 2."""
+"""The command line: what it does, what it prints, how it ends. Errors are one line, exit code 2."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pair(tmp_path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def out(tmp_path):
-    """Where results go to. Whatever failed has left nothing there."""
+    """The folder for results. A failed command has left nothing there."""
     folder = tmp_path / "out"
     folder.mkdir()
     return folder / "fused.png"
@@ -53,7 +53,7 @@ def out(tmp_path):
 # --- what works ---------------------------------------------------------------------------------
 
 
-def test_fuse_writes_what_the_library_makes(pair, out):
+def test_fuse_writes_the_result_of_the_library(pair, out):
     result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--seed", 7, "--color", "grey")
     assert (result.exit_code, result.output) == (0, "")
     expected = ddfm.fuse(
@@ -88,7 +88,7 @@ def test_options_are_the_arguments_of_a_fuser_with_the_same_defaults(pair, out, 
     assert asked == defaults
 
 
-def test_two_sizes_are_made_one_on_request(pair, out, tmp_path):
+def test_sources_of_two_sizes_are_resized_on_request(pair, out, tmp_path):
     Image.open(pair[1]).resize((20, 30)).save(tmp_path / "large.png")
     line = refused(ddfm_run("fuse", pair[0], tmp_path / "large.png", "-o", out, *FAST))
     assert "a.png has 10 x 12 pixels" in line and "--resize a" in line
@@ -101,7 +101,7 @@ def test_two_sizes_are_made_one_on_request(pair, out, tmp_path):
             assert image.size == size
 
 
-def test_a_pipe_hears_nothing_and_a_terminal_a_summary(pair, out):
+def test_a_summary_is_printed_on_a_terminal_only(pair, out):
     pty = pytest.importorskip("pty", reason="terminals are POSIX")
 
     def said_on_a_terminal(*more: str) -> bytes:
@@ -135,7 +135,7 @@ def test_version_and_help():
         assert "Examples:\n" in ddfm_run(command, "--help").output
 
 
-def test_help_does_not_wait_for_torch():
+def test_help_does_not_import_torch():
     code = "import sys; from ddfm.cli import main; print({'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
@@ -155,8 +155,8 @@ def test_priors_are_listed_shown_and_checked(monkeypatch, tmp_path):
     refused(ddfm_run("priors", "get", "gaussian"), "nothing to download")
 
 
-def test_a_check_measures_denoising_beside_a_classical_method(tmp_path):
-    """Both better than nothing, which is to leave the noise of 20 log10(255 / sigma) dB."""
+def test_a_check_compares_denoising_with_a_classical_method(tmp_path):
+    """Both are better than the noisy image, which has 20 log10(255 / sigma) dB."""
     rows, columns = np.mgrid[:70, :90]
     for k in range(2):
         picture = 127 + 60 * np.sin(rows / 9 + k) + 50 * np.cos(columns / 11)
@@ -212,7 +212,7 @@ def test_the_weights_package_resolves_where_ddfm_is_installed():
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of no pixels at all where width or height is 0."""
+    """A PNG, without pixels if width or height is 0."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -225,7 +225,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def bad_image(kind: str, path: Path, good: Path) -> tuple[Path, str]:
-    """A bad image of a kind, and what the message must say about it."""
+    """A bad image of a kind, and words that the message must contain."""
     if kind == "missing":
         return path, "there is no such file"
     if kind == "folder":
@@ -258,7 +258,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_images(kind, pair, out, tmp_path):
+def test_bad_images_are_refused(kind, pair, out, tmp_path):
     path, words = bad_image(kind, tmp_path / "bad.png", pair[1])
     for sources in ((path, pair[1]), (pair[1], path)):
         refused(ddfm_run("fuse", *sources, "-o", out, *FAST), path.name, words)
@@ -288,13 +288,13 @@ def tiny(**changes) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
 
 
 def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
-    """What to give for --prior, and what the message must say."""
+    """A value of --prior, and words that the message must contain."""
     path = folder / "w.pt"
     state, settings = tiny()
     if kind == "no such name":
         return "gausian", "did you mean gaussian?"
     if kind == "no such file":
-        return str(path), "no such file of weights"
+        return str(path), "there is no such file"
     if kind == "text":
         path.write_text("no weights at all")
         return str(path), "is not a checkpoint"
@@ -320,7 +320,7 @@ def bad_prior(kind: str, folder: Path) -> tuple[str, str]:
         return str(path), "class conditioning"
     assert kind == "settings missing"
     save_file(state, path.with_suffix(".safetensors"))
-    return str(path.with_suffix(".safetensors")), "does not tell"
+    return str(path.with_suffix(".safetensors")), "does not specify"
 
 
 PRIORS = [
@@ -331,7 +331,7 @@ PRIORS = [
 
 
 @pytest.mark.parametrize("kind", PRIORS)
-def test_bad_priors(kind, pair, out, tmp_path):
+def test_bad_priors_are_refused(kind, pair, out, tmp_path):
     prior, words = bad_prior(kind, tmp_path)
     refused(ddfm_run("fuse", *pair, "-o", out, *FAST, "--prior", prior), words)
     assert not (tmp_path / "owned").exists() and list(out.parent.iterdir()) == []
@@ -356,7 +356,7 @@ def test_bad_outputs_are_refused_before_the_work(name, words, pair, tmp_path, ou
     refused(ddfm_run("fuse", *pair, "-o", tmp_path / name, *FAST), words)
 
 
-def test_no_permission_for_the_output(pair, out, monkeypatch):
+def test_an_output_without_permission_is_refused(pair, out, monkeypatch):
     """Root may write anywhere, and no one may write into /proc."""
     where = Path("/proc") if os.geteuid() == 0 else out.parent
     if where == Path("/proc") and not where.is_dir():
@@ -368,8 +368,8 @@ def test_no_permission_for_the_output(pair, out, monkeypatch):
     where == out.parent and where.chmod(0o755)
 
 
-def test_no_permission_for_the_steps(pair, out, tmp_path, monkeypatch):
-    """It is known before the work, and before there is a result."""
+def test_steps_without_permission_are_refused(pair, out, tmp_path, monkeypatch):
+    """It is refused before any work, and before there is a result."""
     monkeypatch.setattr("ddfm.fuser.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
     for steps in (pair[0], pair[0] / "steps", pair[0] / "deep" / "steps"):
         result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--save-steps", steps)
@@ -391,7 +391,7 @@ def test_steps_of_another_fusion_are_removed_and_nothing_else(pair, out, tmp_pat
     assert len(list(steps.iterdir())) == 4 + len(OTHERS)
 
 
-def test_a_full_disk_leaves_what_was_there(pair, out, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(pair, out, monkeypatch):
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--seed", 1).exit_code == 0
     before = out.read_bytes()
 
@@ -404,7 +404,7 @@ def test_a_full_disk_leaves_what_was_there(pair, out, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_standard_output():
+def test_a_full_disk_behind_standard_output_is_reported():
     with open("/dev/full", "w") as full:
         done = process("priors", "list", capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
@@ -433,13 +433,13 @@ def test_a_full_disk_behind_standard_output():
         (["third.png"], "cannot read third.png: there is no such file"),
     ],
 )
-def test_bad_arguments(arguments, words, pair, out):
+def test_bad_arguments_are_refused(arguments, words, pair, out):
     refused(ddfm_run("fuse", *pair, "-o", out, *FAST, *arguments), words)
     assert list(out.parent.iterdir()) == []
 
 
-def test_a_mistyped_folder_is_named_not_the_output(pair, tmp_path):
-    """An output without a suffix is right for folders."""
+def test_a_mistyped_folder_is_named_instead_of_the_output(pair, tmp_path):
+    """An output without a suffix is correct for folders."""
     folders = [tmp_path / name for name in ("near", "mid", "far")]
     for folder in folders:
         folder.mkdir()
@@ -452,7 +452,7 @@ def test_a_mistyped_folder_is_named_not_the_output(pair, tmp_path):
     assert not out.exists()
 
 
-def test_bad_commands():
+def test_bad_commands_are_refused():
     refused(ddfm_run("fuze"), "No such command 'fuze'", "see `ddfm --help`")
     refused(ddfm_run("fuse"), "Missing argument 'A B...'", "see `ddfm fuse --help`")
     refused(ddfm_run("priors", "show", "openai256"), "did you mean openai-256")
@@ -490,12 +490,12 @@ def test_an_interruption_ends_with_130(pair, out, monkeypatch):
     ],
     ids=["cuda", "cpu", "numpy"],
 )
-def test_no_memory_names_the_way_out(error, pair, out, monkeypatch):
+def test_out_of_memory_names_a_remedy(error, pair, out, monkeypatch):
     refused(ending(error, pair, out, monkeypatch), "not enough memory", "--tile")
 
 
-def test_torch_really_says_so():
-    """The most that one asks for: nobody has 2^60 bytes."""
+def test_torch_raises_the_error_that_is_recognised():
+    """An allocation that always fails: nobody has 2^60 bytes."""
     from ddfm.errors import is_out_of_memory
 
     with pytest.raises(RuntimeError) as caught:
@@ -503,13 +503,13 @@ def test_torch_really_says_so():
     assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shapes differ"))
 
 
-def test_bugs_of_ours_are_not_blamed_on_the_user(pair, out, monkeypatch):
+def test_bugs_of_ddfm_are_not_reported_as_user_errors(pair, out, monkeypatch):
     result = ending(RuntimeError("shapes differ"), pair, out, monkeypatch)
     assert isinstance(result.exception, RuntimeError) and "ddfm: error" not in result.output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="closed pipes are POSIX")
-def test_a_closed_pipe_is_no_traceback():
+def test_a_closed_pipe_causes_no_traceback():
     started = subprocess.Popen(
         [sys.executable, "-m", "ddfm", "priors", "list"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -519,7 +519,7 @@ def test_a_closed_pipe_is_no_traceback():
     started.stderr.close()
 
 
-def test_views_lie_beside_the_result(pair, out):
+def test_views_are_written_next_to_the_result(pair, out):
     assert ddfm_run("fuse", *pair, "-o", out, *FAST, "--show", "side-by-side").exit_code == 0
     shown = out.with_name(f"{out.stem}.side-by-side.png")
     with Image.open(shown) as view, Image.open(out) as fused:

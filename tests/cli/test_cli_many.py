@@ -20,7 +20,7 @@ def folders(tmp_path) -> tuple[Path, ...]:
     return folders_of_noise(tmp_path, ["x_{}", "y_{}"])
 
 
-def test_folders(tmp_path, folders):
+def test_folders_are_fused(tmp_path, folders):
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "2 fused in" in result.stderr and result.stdout == ""
     with Image.open(tmp_path / "out" / "x.png") as image:
@@ -62,15 +62,13 @@ def test_formats_and_patterns_of_folders(tmp_path, folders):
     refused(ddfm_run("fuse", *folders, "-o", out, *FAST, "--pattern", "x"), "one {} in each")
 
 
-def test_a_file_without_a_partner_is_reported_and_no_failure(tmp_path, folders):
+def test_a_file_without_a_partner_is_reported_but_not_a_failure(tmp_path, folders):
     (folders[0] / "z_ir.png").touch()
     result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *FAST)
     assert result.exit_code == 0 and "unpaired: " in result.stderr and "z_ir.png" in result.stderr
 
 
-def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
-    tmp_path, folders, monkeypatch
-):
+def test_a_format_that_cannot_be_written_is_refused_before_any_work(tmp_path, folders, monkeypatch):
     monkeypatch.setattr("ddfm.fuser.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
     for more in ((), ("--dry-run",)):
         result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", "--format", "gif", *more)
@@ -80,7 +78,7 @@ def test_a_format_that_cannot_be_written_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
-def test_options_of_folders_are_not_for_files(tmp_path, folders):
+def test_options_of_folders_are_refused_for_files(tmp_path, folders):
     a, b = folders[0] / "x_ir.png", folders[1] / "x_vis.png"
     out = tmp_path / "out"
     refused(ddfm_run("fuse", a, b, "-o", out / "x.png", "--dry-run"), "--dry-run is for folders")
@@ -137,8 +135,8 @@ def test_a_range_beyond_all_values_is_reported(tmp_path, flir):
     assert "deep.png: all of its values are above the range 0 to 650, so it is" in with_range
 
 
-def test_a_file_without_a_photograph_is_no_pair(tmp_path, flir):
-    """A bare container of temperatures, and a JPEG: the plan says so, as the run does."""
+def test_a_file_without_a_photograph_is_not_a_pair(tmp_path, flir):
+    """A bare container of temperatures, and a JPEG: reported by the dry run and by the run."""
     raw = np.full((12, 16), 14000, np.uint16)
     bare = container([(32, camera()), (1, sized(raw, raw.astype("<u2").tobytes()))])
     (flir / "bare.fff").write_bytes(bare)
@@ -158,7 +156,7 @@ def test_a_file_without_a_photograph_is_no_pair(tmp_path, flir):
         assert f"radiometric file of FLIR, {has} a photograph\n" in told
     for name in ("FLIR_0", "FLIR_1", "damaged"):
         (flir / f"{name}.jpg").unlink()
-    refused(ddfm_run("fuse", flir, "-o", tmp_path / "out"), "a photograph beside its temperatures")
+    refused(ddfm_run("fuse", flir, "-o", tmp_path / "out"), "a photograph next to its temperatures")
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     Image.new("L", (16, 12)).save(photographs / "bare.png")
@@ -166,7 +164,7 @@ def test_a_file_without_a_photograph_is_no_pair(tmp_path, flir):
     assert f"bare: {flir / 'bare.fff'} + {photographs / 'bare.png'}\n" in planned.stdout
 
 
-def test_a_folder_of_flir_files(tmp_path, flir):
+def test_a_folder_of_flir_files_is_fused(tmp_path, flir):
     out = tmp_path / "out"
     planned = ddfm_run("fuse", flir, "-o", out, "--dry-run")
     assert f"FLIR_1: {flir / 'FLIR_1.jpg'}\n" in planned.stdout and not out.exists()
@@ -184,8 +182,8 @@ def test_a_folder_of_flir_files(tmp_path, flir):
     assert (tmp_path / "x.png").read_bytes() == (out / "FLIR_1.png").read_bytes()
 
 
-def test_folders_are_read_as_single_images_are(tmp_path, flir):
-    """Temperatures, not their rendering, beside photographs; and levels that somebody said."""
+def test_files_of_folders_are_read_as_single_images_are(tmp_path, flir):
+    """Temperatures, not their rendering, with photographs; and specified levels."""
     photos, rng = tmp_path / "photos", np.random.default_rng(1)
     photos.mkdir()
     for k in range(2):
@@ -201,7 +199,7 @@ def test_folders_are_read_as_single_images_are(tmp_path, flir):
     refused(result, "a pair with itself")
 
 
-def test_one_image_that_is_none_of_a_flir_camera(tmp_path, flir):
+def test_a_single_image_of_no_flir_camera_is_refused(tmp_path, flir):
     out = tmp_path / "out.png"
     other, file = flir / "other.jpg", flir / "FLIR_0.jpg"
     refused(ddfm_run("fuse", other, "-o", out), "other.jpg", "it is one image; pass two")
@@ -235,7 +233,7 @@ def volumes(tmp_path) -> tuple[Path, Path]:
     return tmp_path / "mri.nii.gz", tmp_path / "ct.nii.gz"
 
 
-def test_volumes(tmp_path, volumes):
+def test_volumes_are_fused(tmp_path, volumes):
     import nibabel
 
     out, look = tmp_path / "fused.nii.gz", tmp_path / "look.png"
@@ -251,7 +249,7 @@ def test_volumes(tmp_path, volumes):
         assert image.width == 8 * (9 + 2)  # eight slices, from the front to the back
 
 
-def test_options_of_volumes(tmp_path, volumes):
+def test_options_of_volumes_are_applied(tmp_path, volumes):
     def values(*options):
         out = tmp_path / "x.nrrd"
         result = ddfm_run("volume", *volumes, "-o", out, *FAST, *options)
@@ -272,7 +270,7 @@ def test_options_of_volumes(tmp_path, volumes):
     assert values("--colormap-b", "ice").shape == (3, 8, 9, 5)
 
 
-def test_volumes_in_and_out_of_dicom(tmp_path):
+def test_volumes_are_read_from_and_written_to_dicom(tmp_path):
     pydicom = pytest.importorskip("pydicom")
     from dicom_files import dicom_series
 
@@ -289,7 +287,7 @@ def test_volumes_in_and_out_of_dicom(tmp_path):
     assert names == ["Anonymous", "Doe^Jane"]
 
 
-def test_volumes_that_will_not_do(tmp_path, volumes):
+def test_bad_volumes_are_refused(tmp_path, volumes):
     mri, _ = volumes
     run = ["volume", *volumes, *FAST, "-o"]
     (tmp_path / "x.png").write_bytes(b"x")

@@ -1,4 +1,4 @@
-"""How commands end when something odd is going on around them: one line, the right exit code."""
+"""How commands end in unusual circumstances: one line, the right exit code."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def shell(line: str, *arguments: object, **environment: str) -> subprocess.Compl
 
 
 def heeding() -> None:
-    """What runs the tests may ignore signals, as `nohup` does, and its children would as well."""
+    """The process of the tests may ignore signals, as under `nohup`, and so would its children."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 @posix
-def test_closed_standard_streams_change_nothing(pair, tmp_path):
-    """Were their numbers free, the result would be opened under that of standard output."""
+def test_closed_standard_streams_do_not_change_the_result(pair, tmp_path):
+    """Otherwise, the file of the result could get the number of standard output."""
     done = shell('"$@" <&- >&-', "fuse", *pair, "-o", tmp_path / "f.png", *FAST)
     assert (done.returncode, done.stderr) == (0, "")
     with Image.open(tmp_path / "f.png") as written:
@@ -74,8 +74,10 @@ raise ImportError("this is not torch")
         ([signal.SIGINT, signal.SIGINT], 130, "ddfm: error: interrupted\n"),
     ],
 )
-def test_a_signal_ends_even_an_import_that_swallows_all(pair, tmp_path, numbers, code, said):
-    """Such as torch, or what is found in its place."""
+def test_a_signal_ends_even_an_import_that_catches_all_exceptions(
+    pair, tmp_path, numbers, code, said
+):
+    """Such as torch, or a module in its place."""
     fake = tmp_path / "fake"
     fake.mkdir()
     (fake / "torch.py").write_text(SWALLOWS.format(numbers=[int(number) for number in numbers]))
@@ -85,7 +87,7 @@ def test_a_signal_ends_even_an_import_that_swallows_all(pair, tmp_path, numbers,
 
 
 @posix
-def test_names_that_are_no_unicode_pass_through_a_benchmark(tmp_path):
+def test_a_benchmark_takes_names_that_are_not_unicode(tmp_path):
     name = os.fsdecode(b"\xff\x1b[31m.png")
     for seed, folder in enumerate(("ir", "vi")):
         noise(tmp_path / "set" / folder / name, seed, SIZE)
@@ -99,20 +101,20 @@ def test_names_that_are_no_unicode_pass_through_a_benchmark(tmp_path):
     refused(ddfm_run("fuse", tmp_path / "set" / "ir" / f"{name}x", "-o", "x"), "\\xff\\x1b[31m")
 
 
-def test_what_steers_a_terminal_is_shown_instead():
+def test_control_characters_in_names_are_escaped():
     assert printable("a\x1b[31m\x07\x9b\u202e\u2028b") == "a\\x1b[31m\\x07\\x9b\\u202e\\u2028b"
     assert printable("Wärmebild 熱.png\ttwo\nlines") == "Wärmebild 熱.png\ttwo\nlines"
 
 
 @pytest.mark.parametrize("rate", ["0.0001", "0", "-1", "1001", "nan", "inf"])
-def test_rates_that_no_film_has(tmp_path, rate):
+def test_impossible_frame_rates_are_refused(tmp_path, rate):
     pytest.importorskip("av")
     folders = [noise(tmp_path / name / "1.png", 0, SIZE).parent for name in ("ir", "vi")]
     run = ["film", *folders, "-o", tmp_path / "f.mkv", "--rate", rate, *FAST]
     refused(ddfm_run(*run), "0.001 to 1000")
 
 
-def test_home_folders_of_nobody(pair, tmp_path, monkeypatch):
+def test_unknown_home_folders_are_refused(pair, tmp_path, monkeypatch):
     run = ["fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--prior", "~nosuch/x"]
     refused(ddfm_run(*run), "home folder that ~nosuch/x begins with")
     monkeypatch.setenv("DDFM_CACHE", "~nosuch")
@@ -121,7 +123,7 @@ def test_home_folders_of_nobody(pair, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["empty", "foreign", "of another program"])
-def test_a_checkpoint_that_is_none(tmp_path, kind):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, kind):
     import torch
 
     photographs = noise(tmp_path / "photographs" / "1.png", 0, (300, 300)).parent
@@ -133,13 +135,13 @@ def test_a_checkpoint_that_is_none(tmp_path, kind):
         checkpoint.write_bytes(b"" if kind == "empty" else b"my notes")
     before = checkpoint.read_bytes()
     run = ["train-prior", photographs, "--out", checkpoint.parent, "--steps", 1, "--device", "cpu"]
-    refused(ddfm_run(*run), "cannot write", "checkpoint.pt: it is there already")
+    refused(ddfm_run(*run), "cannot write", "checkpoint.pt: it exists already")
     refused(ddfm_run(*run, "--overwrite"), "cannot continue from", "checkpoint.pt")
     assert checkpoint.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["train-prior", "train-dmfuse"])
-def test_seeds_that_are_none(tmp_path, command):
+def test_invalid_seeds_are_refused(tmp_path, command):
     for folder in ("ir", "vi"):
         noise(tmp_path / folder / "1.png", 0, SIZE)
     run = [command, tmp_path, "--out", tmp_path.parent / "run", "--seed", -1]

@@ -1,4 +1,4 @@
-"""What a newcomer types first, and defaults that are set once."""
+"""What a newcomer types first, and defaults in a file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.cli import main
 
 
-def test_version_and_help_in_every_spelling():
+def test_version_and_help_work_in_every_spelling():
     assert ddfm_run("-V").stdout == ddfm_run("--version").stdout != ""
     assert ddfm_run("help").stdout == ddfm_run("--help").stdout
     assert "--save-steps" in ddfm_run("help", "fuse").stdout
     refused(ddfm_run("help", "fus"), "unknown command 'fus'", "did you mean fuse")
 
 
-def test_files_without_a_command_are_told_which_one(pair):
+def test_files_without_a_command_cause_a_hint_to_the_command(pair):
     line = refused(ddfm_run(*pair), "is not a command")
     assert f"ddfm fuse {pair[0]} {pair[1]} -o fused.png" in line
     refused(ddfm_run("no-such-file.png"), "is not a command")
@@ -32,7 +32,7 @@ def test_files_without_a_command_are_told_which_one(pair):
     refused(ddfm_run("fuze"), "Did you mean")
 
 
-def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
+def test_files_with_odd_names_and_of_odd_kinds_cause_a_hint(pair, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-ax 8.jpg").touch()
     refused(ddfm_run("fuse", "-ax 8.jpg", pair[0], "-o", "out.png"), "type './-ax 8.jpg'")
@@ -43,7 +43,7 @@ def test_files_of_odd_names_and_kinds_are_told_how(pair, tmp_path, monkeypatch):
         ddfm.fuse(list(pair))
 
 
-def test_a_source_that_is_not_there_is_told_what_was_meant(pair, tmp_path, monkeypatch):
+def test_a_missing_source_causes_a_suggestion(pair, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my photo.png").touch()
 
@@ -61,7 +61,7 @@ def test_a_source_that_is_not_there_is_told_what_was_meant(pair, tmp_path, monke
     assert "there is no such file or folder" in meant("nowhere/else.png", pair[0])
 
 
-def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
+def test_one_picture_given_twice_is_fused_with_a_message(pair, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(pair[0].read_bytes())
     for again, names in ((pair[0], pair[0]), (copy, f"{pair[0]} and {copy}")):
@@ -71,7 +71,7 @@ def test_one_picture_given_twice_is_fused_and_said(pair, tmp_path):
     assert "same image" not in ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST).stderr
 
 
-def test_a_folder_of_results_is_not_called_as_a_picture(tmp_path):
+def test_a_folder_of_results_must_not_have_the_name_of_a_picture(tmp_path):
     for name in ("ir", "vis"):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "x.png")
@@ -100,7 +100,7 @@ def test_a_shell_completes_commands_and_options(shell):
     assert "--overlay" in found.stdout
 
 
-def test_a_file_of_defaults_goes_before_ours_and_behind_the_command_line(
+def test_defaults_in_a_file_override_ours_and_the_command_line_overrides_them(
     pair, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -114,7 +114,7 @@ def test_a_file_of_defaults_goes_before_ours_and_behind_the_command_line(
     assert (told["settings"]["task"], told["settings"]["seed"]) == ("ir-visible", 7)
 
 
-def test_volumes_stay_medical_whatever_else_the_file_says(tmp_path, monkeypatch):
+def test_volumes_stay_medical_with_other_defaults_in_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ddfm.toml").write_text("[volume]\nseed = 7\n")
     context = main.make_context("ddfm", ["volume", "--help"])
@@ -130,19 +130,19 @@ def test_volumes_stay_medical_whatever_else_the_file_says(tmp_path, monkeypatch)
         ("[fuse", ("ddfm.toml is not TOML",)),
     ],
 )
-def test_mistakes_in_the_file_are_one_line(tmp_path, monkeypatch, text, words):
+def test_mistakes_in_the_file_are_refused_in_one_line(tmp_path, monkeypatch, text, words):
     path = tmp_path / "my ddfm.toml"
     path.write_text(text)
     monkeypatch.setenv("DDFM_CONFIG", str(path))
     refused(ddfm_run("priors", "list"), *words)
 
 
-def test_a_file_that_is_named_must_be_there(monkeypatch):
+def test_a_named_file_of_defaults_must_exist(monkeypatch):
     monkeypatch.setenv("DDFM_CONFIG", "no-such.toml")
     refused(ddfm_run("priors", "list"), "no-such.toml")
 
 
-def test_programs_are_told_in_json(pair, tmp_path):
+def test_json_reports_settings_and_output(pair, tmp_path):
     told = json.loads(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--json").stdout)
     assert told["output"] == str(tmp_path / "f.png") and told["settings"]["steps"] == 2
     names = [prior["name"] for prior in json.loads(ddfm_run("priors", "list", "--json").stdout)]
@@ -157,7 +157,7 @@ def test_programs_are_told_in_json(pair, tmp_path):
     assert [one["status"] for one in done] == ["fused"] and os.path.exists(done[0]["output"])
 
 
-def test_a_preview_is_small_and_says_so(tmp_path):
+def test_a_preview_is_small_and_reports_its_size(tmp_path):
     rng = np.random.default_rng(0)
     for name, size in (("ir", (60, 80)), ("vis", (900, 1200))):
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(tmp_path / f"{name}.png")
@@ -190,7 +190,7 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     refused(ddfm_run("fuse", *folders, "-o", "out"), "has a partner", "InfiRay")
 
 
-def test_each_thing_that_is_done_is_a_line_if_that_is_asked_for(pair, tmp_path):
+def test_verbose_prints_a_line_for_each_stage(pair, tmp_path):
     result = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, "--verbose")
     lines = result.stderr.splitlines()
     assert all(line.startswith("ddfm: ") and " s: " in line for line in lines)
@@ -200,7 +200,7 @@ def test_each_thing_that_is_done_is_a_line_if_that_is_asked_for(pair, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_a_terminal_sees_at_once_what_is_done(pair, tmp_path):
+def test_a_terminal_shows_the_current_stage_at_once(pair, tmp_path):
     """Before torch is loaded."""
     import pty
 
@@ -232,7 +232,7 @@ def test_a_terminal_sees_at_once_what_is_done(pair, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["fuse", "film", "volume", "bench", "train-prior"])
-def test_every_option_is_in_the_help_once(command):
+def test_every_option_is_in_exactly_one_section_of_the_help(command):
     page = ddfm_run(command, "--help").stdout
     options = [p for p in main.commands[command].params if isinstance(p, click.Option)]
     for option in options:

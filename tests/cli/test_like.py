@@ -1,4 +1,4 @@
-"""ddfm info and ddfm fuse --like; what comes along, as the command line says it."""
+"""ddfm info, ddfm fuse --like, and what the command line reports of metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from places import EXAMPLES
 
 @pytest.fixture
 def pair(tmp_path) -> tuple[Path, Path]:
-    """A thermal image, and a photograph by somebody."""
+    """A thermal image, and a photograph with an author in its metadata."""
     rng = np.random.default_rng(0)
     exif = Image.Exif()
     exif[315], exif[271] = "Ann Example", "Maker"
@@ -34,7 +34,7 @@ def made(pair, out: Path, *options: object) -> Path:
     return out
 
 
-def test_info_says_what_made_a_picture(tmp_path, pair):
+def test_info_shows_how_a_picture_was_made(tmp_path, pair):
     out = made(pair, tmp_path / "out.tif", "--range-a", 7000, 10000)
     said = ddfm_run("info", out)
     assert (said.exit_code, said.stderr) == (0, "")
@@ -46,7 +46,7 @@ def test_info_says_what_made_a_picture(tmp_path, pair):
     assert record["opening"] == {"ranges": [[7000.0, 10000.0], None]}
 
 
-def test_info_says_that_there_is_nothing(pair):
+def test_info_reports_a_missing_record(pair):
     said = ddfm_run("info", pair[1])
     first, *others = said.stdout.splitlines()
     assert first == f"{pair[1]}: holds no record of how ddfm made it"
@@ -70,8 +70,8 @@ def test_info_knows_a_map_without_a_record(tmp_path, pair):
         assert not any("thermal" in line for line in others)
 
 
-def test_info_tells_what_a_fusion_would_do_to_a_picture(tmp_path, pair):
-    """What it corrects is what a fusion finds, and prints."""
+def test_info_shows_what_a_fusion_would_correct(tmp_path, pair):
+    """The corrections are those that a fusion finds and prints."""
     said = ddfm_run("info", pair[0]).stdout.splitlines()
     counts = np.asarray(Image.open(pair[0]))
     assert f"  values    {counts.min()} to {counts.max()}" in said
@@ -90,7 +90,7 @@ def test_info_tells_what_a_fusion_would_do_to_a_picture(tmp_path, pair):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_info_of_what_is_no_picture(tmp_path, content):
+def test_info_of_other_files_is_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     words = "is not an image, or damaged" if content else "is empty"
     refused(ddfm_run("info", tmp_path / "a.png"), f"a.png {words}")
@@ -98,7 +98,7 @@ def test_info_of_what_is_no_picture(tmp_path, content):
     refused(ddfm_run("info", tmp_path), "it is a folder without DICOM")
 
 
-def test_info_of_a_record_by_a_stranger(tmp_path):
+def test_info_of_a_forged_record_is_safe(tmp_path):
     path = tmp_path / "a.webp"
     record = {"format": "ddfm record 1", "settings": {"ddfm": "\x1b[2J"}, "sources": []}
     said = packet(None, json.dumps(record))
@@ -108,7 +108,7 @@ def test_info_of_a_record_by_a_stranger(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "jp2"])
-def test_like_makes_the_same_bytes(tmp_path, pair, suffix):
+def test_like_reproduces_the_same_bytes(tmp_path, pair, suffix):
     options = ("--range-a", 7000, 10000, "--tone", "none", "--metadata-from", "none")
     first = made(pair, tmp_path / f"first.{suffix}", *options)
     again = tmp_path / f"again.{suffix}"
@@ -117,13 +117,13 @@ def test_like_makes_the_same_bytes(tmp_path, pair, suffix):
     assert again.read_bytes() == first.read_bytes()
 
 
-def test_metadata_of_a_source_is_not_asked_for_and_left_out(tmp_path, pair):
+def test_metadata_from_and_strip_exclude_each_other(tmp_path, pair):
     line = ("fuse", *pair, "-o", tmp_path / "out.png", *FAST, "--strip", "--metadata-from")
     refused(ddfm_run(*line, "b"), "--metadata-from keeps metadata and --strip leaves it out")
     assert ddfm_run(*line, "none").exit_code == 0
 
 
-def test_like_of_a_radiometric_file(tmp_path):
+def test_like_works_with_a_radiometric_file(tmp_path):
     pytest.importorskip("flyr")
     raw = np.rint(kelvin_to_raw(np.linspace(283, 323, 192).reshape(12, 16))).astype(np.uint16)
     photograph = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -135,7 +135,7 @@ def test_like_of_a_radiometric_file(tmp_path):
     assert again.read_bytes() == first.read_bytes()
 
 
-def test_like_with_an_alignment(tmp_path):
+def test_like_works_with_an_alignment(tmp_path):
     y, x = np.mgrid[:96, :128]
     scene = 127 + 60 * np.sin(x / 7 + y / 11) + 60 * np.cos((x * y) / 300)
     for name, part in (("a", scene[4:84, 6:110]), ("b", scene[:80, :104])):
@@ -148,7 +148,7 @@ def test_like_with_an_alignment(tmp_path):
     assert again.read_bytes() == first.read_bytes()
 
 
-def test_what_is_said_goes_before_what_is_recorded(tmp_path, pair):
+def test_options_override_the_record(tmp_path, pair):
     first = made(pair, tmp_path / "first.png")
     again = tmp_path / "again.png"
     ddfm_run("fuse", "--like", first, *pair, "-o", again, "--device", "cpu", "--seed", 8)
@@ -156,7 +156,7 @@ def test_what_is_said_goes_before_what_is_recorded(tmp_path, pair):
     assert (record["settings"]["seed"], record["settings"]["steps"]) == (8, 2)
 
 
-def test_a_record_says_of_a_mask_no_more_than_its_name_and_like_asks_where_it_is(tmp_path, pair):
+def test_a_record_has_only_the_name_of_a_mask_and_like_asks_for_its_path(tmp_path, pair):
     mask = tmp_path / "folder" / "mask.png"
     mask.parent.mkdir()
     Image.fromarray(np.uint8(255) * (np.indices((24, 30))[1] > 9)).save(mask)
@@ -172,7 +172,7 @@ def test_a_record_says_of_a_mask_no_more_than_its_name_and_like_asks_where_it_is
     assert record["settings"]["observations"] == [{"mask": "mask.png"}, {"noise": 9.0}]
 
 
-def test_what_is_said_of_one_source_leaves_what_is_recorded_of_the_other(tmp_path, pair):
+def test_options_for_one_source_keep_the_record_of_the_other(tmp_path, pair):
     first = made(pair, tmp_path / "first.png", "--range-b", 10, 200)
     again = tmp_path / "again.png"
     line = ("fuse", "--like", first, *pair, "-o", again, "--device", "cpu")
@@ -181,7 +181,7 @@ def test_what_is_said_of_one_source_leaves_what_is_recorded_of_the_other(tmp_pat
     assert record["opening"] == {"ranges": [[7000.0, 9000.0], [10.0, 200.0]]}
 
 
-def test_like_a_preview_is_a_preview(tmp_path):
+def test_like_of_a_preview_is_a_preview(tmp_path):
     for name in "ab":
         values = np.random.default_rng(ord(name)).integers(0, 256, (24, 600), np.uint8)
         Image.fromarray(values).save(tmp_path / f"{name}.png")
@@ -192,7 +192,7 @@ def test_like_a_preview_is_a_preview(tmp_path):
     assert again.read_bytes() == first.read_bytes()
 
 
-def test_like_with_other_sources_says_so(tmp_path, pair):
+def test_like_with_other_sources_warns(tmp_path, pair):
     first = made(pair, tmp_path / "first.png")
     other = tmp_path / "c.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 9999, (24, 30)).astype(np.uint16)).save(
@@ -204,12 +204,12 @@ def test_like_with_other_sources_says_so(tmp_path, pair):
     assert "b.jpg is not" not in result.stderr
 
 
-def test_like_a_picture_of_others_is_refused(tmp_path, pair):
+def test_like_of_a_picture_without_record_is_refused(tmp_path, pair):
     result = ddfm_run("fuse", "--like", pair[1], *pair, "-o", tmp_path / "o.png")
     refused(result, "b.jpg has no record of how it was made")
 
 
-def test_persons_are_named_in_one_line_and_can_be_stripped(tmp_path, pair):
+def test_names_of_persons_are_reported_in_one_line_and_can_be_stripped(tmp_path, pair):
     out = tmp_path / "o.jpg"
     said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full")
     assert said.stderr.splitlines() == [
@@ -221,7 +221,7 @@ def test_persons_are_named_in_one_line_and_can_be_stripped(tmp_path, pair):
     assert "settings" not in json.loads(ddfm_run("info", out, "--json").stdout)
 
 
-def test_a_folder_names_them_once(tmp_path, pair):
+def test_a_folder_reports_them_once(tmp_path, pair):
     for folder, source in zip(("ir", "vis"), pair, strict=True):
         (tmp_path / folder).mkdir()
         for k in range(3):

@@ -18,7 +18,7 @@ def piped(*arguments, **how):
     return subprocess.run(command, stderr=subprocess.PIPE, **how)
 
 
-def test_what_comes_out_is_what_a_file_has(pair, tmp_path):
+def test_standard_output_has_the_bytes_of_a_file(pair, tmp_path):
     ir, vis = pair
     assert ddfm_run("fuse", ir, vis, "-o", tmp_path / "f.png", *FAST, "--strip").exit_code == 0
     done = piped(
@@ -30,13 +30,13 @@ def test_what_comes_out_is_what_a_file_has(pair, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.png", "ir.png", "vis.png"]
 
 
-def test_the_format_is_said(pair):
+def test_the_format_can_be_specified(pair):
     result = ddfm_run("fuse", *pair, "-o", "-", "--format", "tif", *FAST)
     assert Image.open(BytesIO(result.stdout_bytes)).format == "TIFF"
     refused(ddfm_run("fuse", *pair, "-o", "-", "--format", "heic", *FAST), "output suffix")
 
 
-def test_what_makes_no_sense_is_refused(pair):
+def test_impossible_uses_of_pipes_are_refused(pair):
     ir, vis = pair
     refused(ddfm_run("fuse", "-", "-", "-o", "x.png"), "standard input (-) can be only one source")
     refused(ddfm_run("fuse", ir, vis, "-o", "-", "--json"), "--json writes to standard output")
@@ -47,7 +47,7 @@ def test_what_makes_no_sense_is_refused(pair):
     assert refused_line.startswith("ddfm: error: <stdin> is not an image"), refused_line
 
 
-def test_a_terminal_is_no_file(pair):
+def test_a_terminal_is_refused_as_a_source_or_output(pair):
     ir, vis = pair
     ours, theirs = pty.openpty()
     try:

@@ -1,4 +1,4 @@
-"""What is said of sources on the command line."""
+"""Defects of the sources, specified on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAST = ("--prior", "gaussian", "--device", "cpu")
 
 @pytest.fixture
 def small(tmp_path):
-    """A quarter of the infrared example on each side, beside the visible one."""
+    """The infrared example at a quarter of its size, and the visible one."""
     with Image.open(EXAMPLES / "olinda_infrared.png") as image:
         size = tuple(n // 4 * 4 for n in image.size)
         image.crop((0, 0, *size)).reduce(4).save(tmp_path / "small.png")
@@ -26,7 +26,7 @@ def small(tmp_path):
     return tmp_path / "small.png", tmp_path / "large.png", size
 
 
-def test_a_small_thermal_image_beside_a_large_photograph(small, tmp_path):
+def test_a_small_thermal_image_is_fused_with_a_large_photograph(small, tmp_path):
     a, b, size = small
     out, folder = tmp_path / "f.png", tmp_path / "sources"
     result = ddfm_run("fuse", a, b, "-o", out, *FAST, "--save-sources", folder, "--json")
@@ -37,7 +37,7 @@ def test_a_small_thermal_image_beside_a_large_photograph(small, tmp_path):
             assert image.size == size
 
 
-def test_what_is_said_arrives(small, tmp_path):
+def test_options_reach_the_settings(small, tmp_path):
     a, b, _ = small
     said = ("--noise-a", 5, "--blur-a", "0.7", "--stripes-a", "columns", "--as-is")
     result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
@@ -55,7 +55,7 @@ def test_what_is_said_arrives(small, tmp_path):
     )
 
 
-def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
+def test_a_law_of_noise_is_given_with_its_numbers(small, tmp_path):
     a, b, _ = small
     for first in ("poisson,4,2", "shared,12,0.7"):
         said = ("--noise-a", first, "--noise-b", "rician,10")
@@ -68,8 +68,8 @@ def test_a_law_of_noise_is_said_with_its_numbers(small, tmp_path):
         assert [one["noise"] for one in settings["observed"]] == [law, ["rician", 10]]
 
 
-def test_what_was_corrected_is_printed_with_what_keeps_it(tmp_path):
-    """Stripes and noise of a source, by `fuse` and by `info`; of a clean pair there is nothing."""
+def test_corrections_are_printed_with_the_option_that_prevents_them(tmp_path):
+    """Stripes and noise of a source, by `fuse` and by `info`; nothing for a clean pair."""
     visible, clean = EXAMPLES / "olinda_visible.png", EXAMPLES / "olinda_infrared.png"
     rng, noisy = np.random.default_rng(0), tmp_path / "noisy.png"
     with Image.open(clean) as image:
@@ -98,7 +98,7 @@ def test_what_was_corrected_is_printed_with_what_keeps_it(tmp_path):
     assert "  corrected  " not in ddfm_run("info", tmp_path / "f.png").stdout
 
 
-def test_a_kernel_and_a_mask_are_files(small, tmp_path):
+def test_a_kernel_and_a_mask_are_read_from_files(small, tmp_path):
     a, b, size = small
     kernel, mask = tmp_path / "kernel.png", tmp_path / "mask.png"
     Image.fromarray(np.full((3, 3), 255, np.uint8)).save(kernel)
@@ -117,14 +117,14 @@ def test_a_kernel_and_a_mask_are_files(small, tmp_path):
     ("said", "why"),
     [
         (("--blur-a", "none.png"), "none.png"),
-        (("--scale-b", "0.2"), "scale is 1 or more"),
+        (("--scale-b", "0.2"), "scale must be 1 or more"),
         (("--jpeg-a", "200"), "from 1 to 100"),
         (("--stripes-a", "some"), "unknown stripes"),
         (("--noise-a", "much"), "noise must be a number"),
         (("--noise-b", "rician,-3"), "noise rician must be"),
-        (("--noise-b", "shared,3,1,1"), "noise shared takes its deviation and"),
+        (("--noise-b", "shared,3,1,1"), "noise shared takes its standard deviation and"),
     ],
 )
-def test_what_is_said_wrongly_ends_in_one_line(small, tmp_path, said, why):
+def test_invalid_options_are_refused_in_one_line(small, tmp_path, said, why):
     result = ddfm_run("fuse", *small[:2], "-o", tmp_path / "f.png", *FAST, *said)
     assert result.exit_code != 0 and why in result.stderr and "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""The service as a process: what it says, and how it ends."""
+"""The service as a process: what it prints, and how it ends."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def health(port: int):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
-def test_it_says_where_it_is_and_ends_what_it_has_taken_in():
+def test_it_prints_its_address_and_finishes_accepted_requests():
     port = free_port()
     command = [sys.executable, "-m", "ddfm", "serve", "--prior", "gaussian", "--device", "cpu"]
     command += ["--port", str(port)]
@@ -59,7 +59,7 @@ def test_it_says_where_it_is_and_ends_what_it_has_taken_in():
     assert answers == [200]
 
 
-def test_what_makes_no_sense_is_said_before_it_listens():
+def test_bad_settings_are_refused_before_it_listens():
     refused(ddfm_run("serve", "--seconds", "0"), "numbers above 0")
     refused(ddfm_run("serve", "--prior", "defualt"), "did you mean default")
     refused(ddfm_run("serve", "--device", "abacus"), "abacus")

@@ -1,4 +1,4 @@
-"""What the command line does before torch is there: helps, refuses, and prepares its process."""
+"""What the command line does without torch: helps, refuses, and prepares its process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REFUSED = {
     "cannot read steps": ["fuse", A, B, "-o", "out.png", "--steps", "1,x"],
     "unknown dtype": ["fuse", A, B, "-o", "out.png", "--dtype", "x"],
     "unknown prior": ["fuse", A, B, "-o", "out.png", "--prior", "x"],
-    "no such file of weights": ["fuse", A, B, "-o", "out.png", "--prior", "x.pt"],
+    "cannot read the weights x.pt": ["fuse", A, B, "-o", "out.png", "--prior", "x.pt"],
     "at least 128 pixels": ["fuse", A, B, "-o", "out.png", "--tile", "5"],
     "from -1 to 1": ["fuse", A, B, "-o", "out.png", "--balance", "2"],
     "one source": ["fuse", "-", "-", "-o", "out.png"],
@@ -52,7 +52,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_can_be_refused_without_torch_is(words):
+def test_bad_commands_are_refused_without_torch(words):
     done = run(*REFUSED[words])
     assert done.returncode == 2 and words in done.stderr
     assert done.stdout.strip() == "loaded:"
@@ -90,7 +90,7 @@ finally:
     ],
     ids=["alone", "as the user says", "as the user says to Intel's", "in another program"],
 )
-def test_threads_are_told_to_sleep_unless_somebody_else_decides(first, environment, expected):
+def test_idle_threads_sleep_unless_the_environment_decides(first, environment, expected):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_WAIT", "KMP_", "GOMP_"))}
     command = [sys.executable, "-c", first + WAITING]
     done = subprocess.run(command, capture_output=True, text=True, env=env | environment)
@@ -105,8 +105,8 @@ def test_importing_ddfm_changes_no_environment():
     assert done.stdout.strip() == "True"
 
 
-def test_a_folder_beside_a_file_is_for_the_command_to_judge(tmp_path):
-    """Volumes may be a folder of DICOM and a file; films say themselves what they want."""
+def test_a_folder_with_a_file_is_refused_only_by_some_commands(tmp_path):
+    """Volumes may be a folder of DICOM and a file; films have their own message."""
     (tmp_path / "series").mkdir()
     (tmp_path / "a.nii").write_bytes(b"")
     pair = str(tmp_path / "series"), str(tmp_path / "a.nii")

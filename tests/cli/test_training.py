@@ -1,4 +1,4 @@
-"""The commands that train: what their help says of defaults."""
+"""The commands that train: the defaults in their help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ddfm.training import dmfuse, train_prior
         ("train-dmfuse", dmfuse.Settings(), 9),
     ],
 )
-def test_defaults_are_those_of_what_is_trained(command, settings, least):
+def test_defaults_in_the_help_are_those_of_the_settings(command, settings, least):
     seen = 0
     for option in main.commands[command].params:
         said = re.search(r"\[default: (.+)\]", getattr(option, "help", None) or "")

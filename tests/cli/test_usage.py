@@ -12,7 +12,7 @@ from image_files import folders_of_noise
 REFUSED = {
     "fuse ir/0.png vi/0.png -o f.png --samples 4": "give both",
     "fuse ir/0.png vi/0.png -o f.png --uncertainty u.tif --samples 1": "must be 2 or more",
-    "fuse ir vi -o out --save-transform t.json": "goes with --align once",
+    "fuse ir vi -o out --save-transform t.json": "use it with --align once",
     "fuse ir/0.png vi/0.png \u2013o f.png": "hyphen; type -o",  # dashes, as copied from a page
     "fuse ir/0.png vi/0.png \u2014output f.png": "hyphen; type --output",
     "volume a.nii b.nii -o f.nii --save-transform t.json": "needs --align",
@@ -27,7 +27,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_what_does_not_fit_is_refused(tmp_path, monkeypatch, line):
+def test_options_that_do_not_fit_together_are_refused(tmp_path, monkeypatch, line):
     folders_of_noise(tmp_path, ["0"], (16, 16), ("ir", "vi"))
     for name in "abc":
         (tmp_path / f"{name}.nii").touch()

@@ -1,7 +1,7 @@
-"""No command changes a byte of what it is given, or of what ddfm did not write.
+"""No command changes a byte of its sources, or of files that ddfm did not write.
 
-Each command is run once, to learn which files it writes. Then each of these files is there already,
-as somebody's file, or as a link to one of the sources; and each source is named as the output.
+Each command is run once, to learn which files it writes. Then each of these files exists already,
+as a file of somebody else, or as a link to a source; and each source is named as the output.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ALONE = {"export": {"output"}, "web": {"site"}}
 
 @dataclass(frozen=True)
 class Case:
-    """A command, what it is given below a folder `in`, and its outputs below a folder `out`."""
+    """A command, its sources below a folder `in`, and its outputs below a folder `out`."""
 
     command: str
     make: Callable[[Path], None]
@@ -103,7 +103,7 @@ def make_films(folder: Path) -> None:
 
 
 def make_volumes(folder: Path) -> None:
-    """Both in two files, of which the command is told one."""
+    """Both in two files, of which the command is given one."""
     nibabel, nrrd = pytest.importorskip("nibabel"), pytest.importorskip("nrrd")
     values = np.random.default_rng(0).integers(1, 900, (8, 9, 3), np.int16)
     nibabel.save(nibabel.Nifti1Pair(values, np.eye(4)), folder / "a.hdr")
@@ -227,7 +227,7 @@ def small(monkeypatch):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """What is in all files, and where links lead to."""
+    """The contents of all files, and the targets of links."""
     return {
         str(path.relative_to(folder)): bytes(path.readlink()) + path.read_bytes()
         if path.is_symlink()
@@ -262,11 +262,11 @@ def test_every_option_with_a_path_is_known_as_read_or_as_written():
     assert tried | ALONE == written
 
 
-def test_a_graph_and_a_site_are_not_put_over_what_others_wrote(tmp_path):
+def test_a_graph_and_a_site_do_not_replace_files_of_others(tmp_path):
     picture(tmp_path / "a.png")
     before = contents(tmp_path)
     refused(ddfm_run("export", "noise", "-o", tmp_path / "a.png"), "a.png", "--overwrite")
-    refused(ddfm_run("web", tmp_path, "--runtime", tmp_path, "--overwrite"), "is there already")
+    refused(ddfm_run("web", tmp_path, "--runtime", tmp_path, "--overwrite"), "exists already")
     assert contents(tmp_path) == before
     graph = tmp_path / "noise.onnx"
     for _ in range(2):
@@ -307,7 +307,7 @@ def plant(kind: str, place: Path, victim: Path) -> None:
 
 @pytest.mark.parametrize("more", [(), ("--overwrite",)], ids=["", "overwriting"])
 @pytest.mark.parametrize("kind", ["somebody's file", "a hard link", "a symbolic link"])
-def test_what_is_in_the_way_stays(learned, tmp_path, kind, more):
+def test_existing_files_are_not_replaced(learned, tmp_path, kind, more):
     case, clean, written = learned
     given = sorted(path for path in (clean / "in").rglob("*") if path.is_file())
     before = contents(clean / "in")
@@ -328,7 +328,7 @@ def test_what_is_in_the_way_stays(learned, tmp_path, kind, more):
             assert result.exit_code == 0, (name, result.output)
 
 
-def test_what_is_given_is_not_written_to_by_any_name(learned, tmp_path, monkeypatch):
+def test_sources_are_not_written_to_by_any_name(learned, tmp_path, monkeypatch):
     case, clean, _ = learned
     shutil.copytree(clean / "in", tmp_path / "in")
     before = contents(tmp_path / "in")

@@ -28,7 +28,7 @@ def field(std: float, size: int = 96) -> tuple[GaussianPrior, torch.Tensor]:
 def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
     """Of y = x + n with x ~ N(0, s^2): mean k y and variance k sigma^2, k = s^2/(s^2 + sigma^2).
 
-    To which comes what a prior may have lost that knows less than this one: LOST^2 sigma times the
+    To this is added what a prior that knows less may have lost: LOST^2 sigma times the
     deviation, k^(1/2) sigma. And the mean is that of a little less noise.
     """
     std = SIGMA * math.sqrt(left_open / (1 - left_open))
@@ -44,7 +44,7 @@ def test_samples_have_the_mean_and_the_deviation_of_the_posterior(left_open):
     assert 0.85 < math.sqrt(float(drawn.var(0).mean()) / expected) < 1.1
 
 
-def test_noise_that_was_left_is_drawn_anew():
+def test_remaining_noise_is_drawn_again():
     prior, seen = field(0.5)
     source = observe(seen, prior, seen.shape[-2:], clean=math.inf, clipped=None)
     drawn = source.drawn(prior, Noise([1, 2, 3, 4]))
@@ -53,14 +53,14 @@ def test_noise_that_was_left_is_drawn_anew():
     assert float((drawn - seen).std()) == pytest.approx(source.level, rel=0.02)
 
 
-def test_a_sample_is_the_same_alone_and_among_others():
+def test_a_sample_does_not_depend_on_the_number_of_samples():
     prior, seen = field(0.2, size=32)
     source = observe(seen, prior, seen.shape[-2:], clean=0.0, clipped=0.0)
     together = source.drawn(prior, Noise([5, 6, 7]))
     torch.testing.assert_close(source.drawn(prior, Noise([6])), together[1:2])
 
 
-def test_what_two_sources_share_is_no_noise():
+def test_content_common_to_two_sources_is_not_noise():
     prior, seen = field(0.01)
     size = seen.shape[-2:]
     other = seen + 0.02 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(3))
@@ -83,7 +83,7 @@ def test_noise_removed_before_leaves_the_same_uncertainty_as_noise_removed_now(l
     assert deviations[1] == pytest.approx(deviations[0], rel=0.05)
 
 
-def test_a_source_that_was_denoised_and_enlarged_has_lost_detail():
+def test_a_denoised_and_enlarged_source_has_lost_detail():
     seen = torch.zeros(1, 1, 32, 64)
     source = observe(seen, GaussianPrior(), (32, 64), math.inf, None)
     (unsure,) = with_independent_noise([source], (32, 64), [0.0], [2.0], [0.1])
@@ -103,7 +103,7 @@ def test_texture_is_not_taken_for_noise():
     assert observe(noise, GaussianPrior(), sizes, 0.01, None).mean is not None
 
 
-def test_noise_that_was_left_is_what_is_white_beside_texture():
+def test_remaining_noise_is_the_white_part_and_not_texture():
     """Texture doubles, and noise halves, in means of four pixels."""
     generator = torch.Generator().manual_seed(5)
     texture = smooth(torch.randn(1, 1, 192, 192, generator=generator), 1.5)

@@ -56,7 +56,7 @@ def flow(x: torch.Tensor, S: torch.Tensor, abar: torch.Tensor, t: int, s: int) -
 
 @pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver, 2)])
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_order_of_convergence(sampler, order, schedule):
+def test_the_order_of_convergence_is_that_of_the_sampler(sampler, order, schedule):
     """Against the exact ODE solution from t = 900 to 100, where the exact denoiser ends both."""
     abar = alphas_bar(schedule)
     prior = GaussianPrior(alphas_bar=abar)
@@ -103,7 +103,7 @@ def test_ddpm_draws_from_the_posterior_of_ho_et_al():
 
 
 def test_ddim_between_its_extremes_keeps_the_noise_level():
-    """With x_0 known, x_s is N(alpha_s x_0, sigma_s^2) whatever part of its noise is fresh."""
+    """With x_0 known, x_s is N(alpha_s x_0, sigma_s^2) for any share of fresh noise."""
     abar, seen = alphas_bar(), []
     n = 20000
     noise = white(1)
@@ -179,7 +179,7 @@ def test_same_seed_same_pixels_alone_or_in_any_batch(sampler):
     torch.testing.assert_close(batch[[2, 0, 1]], run([3, 1, 2]), atol=1e-6, rtol=0)
 
 
-def test_zero_terminal_snr_is_no_trouble():
+def test_zero_terminal_snr_works():
     abar = alphas_bar("cosine").clone()
     abar[-1] = 0.0
     prior = GaussianPrior(alphas_bar=abar)
@@ -191,9 +191,9 @@ def test_zero_terminal_snr_is_no_trouble():
 
 
 @pytest.mark.parametrize("visited", [[], [0, 999], [5, 5], [1000, 0], [10, -1]])
-def test_timesteps_that_do_not_fall_are_refused(visited):
+def test_timesteps_that_do_not_decrease_are_refused(visited):
     prior = GaussianPrior()
-    with pytest.raises(DdfmError, match="timesteps of a sampler must fall"):
+    with pytest.raises(DdfmError, match="timesteps of a sampler must decrease"):
         ddim(prior, torch.zeros(1, 1, 2, 2), visited, prior.alphas_bar)
 
 

@@ -1,4 +1,4 @@
-"""DMFuse: its parts against independent forms, its training, and its way through the front door."""
+"""DMFuse: its parts against independent forms, its training, and its use from the command line."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def trained(pairs, tmp_path_factory):
 
 
 def dense(q, k, v):
-    """Attention between all pixels, with those outside row and column masked away."""
+    """Attention between all pixels, with those outside row and column masked."""
     _, channels, height, width = q.shape
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     row, column = row.flatten(), column.flatten()
@@ -171,7 +171,7 @@ def test_published_loss_at_known_images():
     assert missing == pytest.approx(gradient + likeness, rel=1e-5)
 
 
-def test_distilled_loss_is_nothing_at_the_target_whatever_the_sources_are():
+def test_distilled_loss_is_zero_at_the_target_for_any_sources():
     slope = (torch.arange(24) / 48).expand(1, 1, 24, 24).contiguous()
     other, turned = torch.rand(1, 1, 24, 24), slope.flip(-1)
     assert float(loss(slope, other, turned, slope)) == pytest.approx(0, abs=1e-4)
@@ -184,7 +184,7 @@ def test_distilled_loss_is_nothing_at_the_target_whatever_the_sources_are():
     assert float(loss(turned, other, other, slope)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_target_is_what_the_default_likelihood_makes():
+def test_the_target_is_the_result_of_the_default_likelihood():
     ir, vi = scene(0, (64, 64))
     u = target("distilled")(*(torch.from_numpy(x)[None, None] for x in (ir, vi)))
     default = ddfm.fuse(ir, vi, tone="none", look=False, progress=False)
@@ -211,7 +211,7 @@ def test_gradients_reach_the_head_and_never_the_prior():
 # Features
 
 
-def test_fixed_noise_is_the_same_for_all_and_random_noise_follows_the_seed():
+def test_fixed_noise_is_the_same_for_all_images_and_random_noise_depends_on_the_seed():
     x = torch.zeros(2, 1, 150, 20)
     fixed = noise_like(x, "fixed", [1, 2])
     assert torch.equal(fixed[0], fixed[1]) and torch.equal(fixed[0, 0, 128:], fixed[0, 0, :22])
@@ -221,7 +221,7 @@ def test_fixed_noise_is_the_same_for_all_and_random_noise_follows_the_seed():
     assert abs(float(random.std()) - 1) < 0.05 and abs(float(fixed.std()) - 1) < 0.05
 
 
-def test_kept_features_are_those_of_the_prior(pairs, tmp_path):
+def test_cached_features_are_those_of_the_prior(pairs, tmp_path):
     prior = tiny_prior()
     crops = choose_crops(pairs, 5, 32, 0, progress=False)
     cache = FeatureCache(tmp_path, prior, crops, "fixed", 0, progress=False)
@@ -235,7 +235,7 @@ def test_kept_features_are_those_of_the_prior(pairs, tmp_path):
             assert torch.allclose(a, b, rtol=2e-3, atol=2e-3 * float(b.abs().max()))
 
 
-def test_kept_targets_are_those_of_the_crops(pairs, tmp_path, monkeypatch):
+def test_cached_targets_are_those_of_the_crops(pairs, tmp_path, monkeypatch):
     crops = choose_crops(pairs, 3, 32, 0, progress=False)
     first = Targets(tmp_path, crops, "published", progress=False).at([2, 0])
     assert torch.allclose(first, torch.maximum(*crops.at([2, 0])), atol=1e-3)
@@ -256,7 +256,7 @@ def test_other_levels_keep_their_order_and_their_range():
     assert float(curves[:, 50].min()) < 0.35 and float(curves[:, 50].max()) > 0.65
 
 
-def test_features_are_computed_once_and_anew_for_another_prior(pairs, tmp_path, monkeypatch):
+def test_features_are_computed_once_and_again_for_another_prior(pairs, tmp_path, monkeypatch):
     calls = []
     crops = choose_crops(pairs, 3, 32, 0, progress=False)
 
@@ -273,7 +273,7 @@ def test_features_are_computed_once_and_anew_for_another_prior(pairs, tmp_path, 
 # Training
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_path, monkeypatch):
+def test_a_killed_run_continues_with_the_same_result(pairs, trained, tmp_path, monkeypatch):
     settings = Settings(**QUICK, steps=4)
 
     def killed(self):
@@ -294,7 +294,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(pairs, trained, tmp_pat
         train_dmfuse(pairs, tmp_path, tiny_prior(1), settings, progress=False)
 
 
-def test_training_starts_from_another_head_of_its_kind(pairs, trained, tmp_path):
+def test_training_starts_from_another_head_of_the_same_design(pairs, trained, tmp_path):
     still = Settings(**QUICK, steps=1, lr=1e-9)
     given = {"prior": tiny_prior(), "init": trained, "progress": False}
     weights = train_dmfuse(pairs, tmp_path / "still", settings=still, **given)
@@ -302,7 +302,9 @@ def test_training_starts_from_another_head_of_its_kind(pairs, trained, tmp_path)
     assert all(torch.allclose(mine[key], its[key], atol=1e-3) for key in its)
     for other in ({"t": (50,)}, {"noise": "random"}, {"attention": False}, {"output": "tanh"}):
         settings = Settings(**QUICK, steps=1, **other)
-        with pytest.raises(DdfmError, match="cannot start from the head .* must be the same"):
+        with pytest.raises(
+            DdfmError, match="cannot start from the head .* must be those of this run"
+        ):
             train_dmfuse(pairs, tmp_path / "other", settings=settings, **given)
 
 
@@ -326,7 +328,7 @@ def test_training_leaves_curve_sheets_and_falling_losses(pairs, tmp_path):
         ({"t": ()}, "from 0 to 999"),
     ],
 )
-def test_bad_settings_are_one_line(pairs, tmp_path, settings, message):
+def test_bad_settings_are_refused_in_one_line(pairs, tmp_path, settings, message):
     with pytest.raises(DdfmError, match=message):
         train_dmfuse(pairs, tmp_path, tiny_prior(), Settings(**(QUICK | settings)), progress=False)
 
@@ -386,7 +388,7 @@ def test_files_that_are_no_heads_are_refused(content, tmp_path):
         {"network": {}},
     ],
 )
-def test_metadata_that_make_no_sense_are_one_line(trained, tmp_path, change):
+def test_invalid_metadata_is_refused_in_one_line(trained, tmp_path, change):
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -411,7 +413,7 @@ def fuser(head, **kwargs):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (37, 53), (64, 64)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_any_size_and_depth_comes_back_as_it_went_in(trained, size, dtype):
+def test_the_result_has_size_and_depth_of_the_sources(trained, size, dtype):
     scale = 1 if dtype is np.float32 else np.iinfo(dtype).max
     ir, vi = ((scale * plane).astype(dtype) for plane in scene(0, size))
     fusion = fuser(trained)(ir, vi, progress=False)
@@ -425,7 +427,7 @@ def test_colour_is_kept(trained):
     assert fuser(trained, color="grey")(ir, rgb, progress=False).image.ndim == 2
 
 
-def test_alone_or_in_a_batch_the_pixels_are_the_same(trained):
+def test_pixels_are_the_same_alone_or_in_a_batch(trained):
     some = [scene(seed) for seed in range(3)]
     each = [fuser(trained)(*pair, progress=False).image for pair in some]
     together = fuser(trained).batch(some, together=3, progress=False)
@@ -434,7 +436,7 @@ def test_alone_or_in_a_batch_the_pixels_are_the_same(trained):
     assert np.array_equal(each[0], fuser(trained)(*some[0], progress=False).image)
 
 
-def test_the_seed_counts_only_where_the_noise_is_random(pairs, trained, tmp_path):
+def test_the_seed_matters_only_if_the_noise_is_random(pairs, trained, tmp_path):
     ir, vi = scene(0)
     one, two = (fuser(trained, seed=seed)(ir, vi, progress=False).image for seed in (1, 2))
     assert np.array_equal(one, two)
@@ -455,7 +457,7 @@ def test_tiles_show_no_seam(trained):
         fuser(trained, tile=200)
 
 
-def test_what_a_loop_takes_is_refused(trained):
+def test_arguments_of_the_loop_are_refused(trained):
     for given in ({"steps": 5}, {"sampler": "ddpm"}, {"likelihood": "paper"}, {"start": 3}):
         with pytest.raises(DdfmError, match=f"{next(iter(given))} .* dmfuse"):
             fuser(trained, **given)
@@ -469,7 +471,7 @@ def test_what_a_loop_takes_is_refused(trained):
         ddfm.Fuser(tiny_prior(), head=trained)
 
 
-def test_settings_say_what_made_the_image(trained):
+def test_settings_describe_how_the_image_was_made(trained):
     settings = fuser(trained).settings("ir-visible")
     assert json.loads(json.dumps(settings)) == settings
     assert settings["method"] == "dmfuse" and len(settings["head"]) == 64
@@ -488,7 +490,7 @@ def test_a_series_shares_its_curve(trained):
     assert not np.array_equal(fused[0].image, fuser(trained)(*some[0], progress=False).image)
 
 
-def test_the_tone_is_that_of_the_task_and_may_be_left_out(trained):
+def test_the_tone_is_that_of_the_task_and_can_be_turned_off(trained):
     ir, vi = (0.4 + 0.2 * plane for plane in scene(0))
     plain = fuser(trained, tone="none")(ir, vi, progress=False).image
     spread = fuser(trained)(ir, vi, progress=False).image
@@ -541,7 +543,7 @@ def test_train_fuse_folders_and_bench_from_the_command_line(pairs, tmp_path):
         (["--head", "none.safetensors"], ["cannot read none.safetensors: there is no such file"]),
     ],
 )
-def test_what_cannot_be_done_is_one_line(pairs, tmp_path, arguments, words):
+def test_impossible_requests_are_refused_in_one_line(pairs, tmp_path, arguments, words):
     sources = [*pairs[0].files, "-o", tmp_path / "fused.png"]
     result = ddfm_run("fuse", *sources, "--method", "dmfuse", *arguments)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1

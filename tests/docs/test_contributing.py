@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md says how the program hangs together; here it is held to that."""
+"""CONTRIBUTING.md describes the structure of the program; these tests check the description."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ALONG = {
 }  # wrap calls, and lead nowhere
 
 
-def test_the_way_from_the_command_to_the_m_step(tmp_path, monkeypatch):
-    """The files of the calls that are open when the likelihood takes its step, outermost first."""
+def test_the_described_calls_lead_from_the_command_to_the_m_step(tmp_path, monkeypatch):
+    """The files of the open calls when the likelihood takes its step, outermost first."""
     said = re.findall(r"^\d\. `ddfm/(\S+)`", PAGE, re.MULTILINE)
     assert len(said) - 1 <= 6 and len(set(said)) == len(said)
     step, ways = EvidenceLikelihood.step, []
@@ -40,8 +40,8 @@ def test_the_way_from_the_command_to_the_m_step(tmp_path, monkeypatch):
     assert ways == [said]
 
 
-def test_the_floors_are_those_of_the_contract():
-    """As listed for people, and as `lint-imports` reads them."""
+def test_the_listed_floors_are_those_of_the_import_contract():
+    """As listed in the text, and as `lint-imports` reads them."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     layers = settings["importlinter:contract:floors"]["layers"].split("\n")[1:]
@@ -51,7 +51,7 @@ def test_the_floors_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-def test_links_lead_somewhere(page):
+def test_links_lead_to_existing_places(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)", text)
     assert links

@@ -1,8 +1,8 @@
-"""What README and docs tell people to type: Python runs, and every `ddfm` line can be parsed.
+"""Code in README and docs: Python runs, and every `ddfm` line can be parsed.
 
 A block of Python runs in the clone, after those before it on its page and with their names; what it
-writes is written elsewhere. A block that needs what is not here (a camera's file, a film) has the
-line `<!-- not run: why -->` before it.
+writes is written elsewhere. A block that needs what is missing here (a camera's file, a film) has
+the line `<!-- not run: why -->` before it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def python_of(page: Path) -> str:
 
 
 def commands_of(page: Path) -> tuple[list[str], list[str]]:
-    """Lines of blocks that begin with ddfm; and what the text says of a command, part or whole."""
+    """Lines of blocks that begin with ddfm, and commands or parts of them in the text."""
     text = page.read_text(encoding="utf-8")
     lines = [
         line.strip()
@@ -58,7 +58,7 @@ def commands_of(page: Path) -> tuple[list[str], list[str]]:
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    """A folder where the examples' data lie as in a clone, and what snippets call their files."""
+    """A folder with the examples' data as in a clone, and the files that snippets name."""
     data = tmp_path / "examples" / "data"
     data.mkdir(parents=True)
     for path in EXAMPLES.glob("*.png"):  # the middle of each, to be quick
@@ -74,7 +74,7 @@ def clone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if python_of(p).strip()], ids=name_of)
-def test_python_runs(page, clone):
+def test_python_snippets_run(page, clone):
     exec(compile(python_of(page), str(page), "exec"), {"__name__": "snippet"})
 
 
@@ -94,7 +94,7 @@ def test_every_page_is_in_the_menu_of_the_site():
     assert {p.relative_to(ROOT / "docs").as_posix() for p in DOCS} <= set(menu)
 
 
-def test_every_program_that_is_named_is_there():
+def test_every_named_module_and_script_exists():
     """Modules and scripts: of pages, and of docstrings, whose own folder counts."""
     code = [
         path
@@ -122,7 +122,7 @@ def is_installed(module: str) -> bool:
 
 
 @pytest.mark.parametrize("line", ["ddfm fuse a b --speed 3", "ddfm fly a b", "ddfm fuse a b"])
-def test_what_cannot_be_parsed_is_noticed(line):
+def test_commands_that_cannot_be_parsed_are_noticed(line):
     """An unknown option, an unknown command, and an option that must be there."""
     with pytest.raises(click.UsageError):
         parse(line)

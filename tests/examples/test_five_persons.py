@@ -1,4 +1,4 @@
-"""The script that plays five kinds of people, in this process."""
+"""The script that plays five kinds of users, in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def play():
 
     def run(*arguments: object):
         done = ddfm_run(*arguments)
-        return module.Said(done.exit_code, done.stdout, done.stderr)
+        return module.Finished(done.exit_code, done.stdout, done.stderr)
 
     module.run = run
     return module

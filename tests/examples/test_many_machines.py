@@ -1,4 +1,4 @@
-"""The examples for clusters: what they say is what `ddfm` understands."""
+"""The examples for clusters call `ddfm` correctly."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def bash():
 
 
 def as_slurm(bash, folder, index, **environment):
-    """The script as the index-th of two, with a `ddfm` that shows what it is asked for."""
+    """The script as the index-th of two, with a `ddfm` that prints its arguments."""
     (folder / "bin").mkdir(exist_ok=True)
     shown = folder / "bin" / "ddfm"
     shown.write_text(f'#!{bash}\nprintf "%s\\n" "$@"\n')
@@ -46,7 +46,7 @@ def as_slurm(bash, folder, index, **environment):
     return subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_shares_of_slurm_are_all_of_it(bash, tmp_path, monkeypatch):
+def test_the_shares_of_a_slurm_array_are_all_pairs(bash, tmp_path, monkeypatch):
     pairs(tmp_path)
     said = {"A": str(tmp_path / "infrared"), "B": str(tmp_path / "visible")}
     done = []
@@ -63,13 +63,13 @@ def test_shares_of_slurm_are_all_of_it(bash, tmp_path, monkeypatch):
     assert merged.exit_code == 0, merged.stderr
 
 
-def test_slurm_says_what_is_not_said(bash, tmp_path):
+def test_the_slurm_script_names_a_missing_variable(bash, tmp_path):
     run = as_slurm(bash, tmp_path, 1, A="a", B="b")
     assert run.returncode != 0
     assert "OUT: is where to" in run.stderr
 
 
-def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards(monkeypatch):
+def test_the_kubernetes_job_is_indexed_with_one_pod_per_shard(monkeypatch):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((ROOT / "examples" / "kubernetes.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
@@ -89,7 +89,7 @@ def test_the_job_of_kubernetes_is_an_indexed_one_of_as_many_shards(monkeypatch):
     assert mounts == {volume["name"] for volume in pod["volumes"]}
 
 
-def test_the_image_is_run_by_a_user_without_rights():
+def test_the_image_runs_as_an_unprivileged_user():
     text = (ROOT / "Dockerfile").read_text()
     user = next(line for line in text.splitlines() if line.startswith("USER "))
     assert user == "USER 10001:10001"

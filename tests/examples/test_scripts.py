@@ -1,4 +1,4 @@
-"""The examples run, and say what they wrote."""
+"""The examples run, and print what they wrote."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
 
 
 def test_a_fusion_without_torch_pads_cuts_and_warns(tmp_path):
-    """By graphs of one operation; what real ones make is in docs/export.md."""
+    """With graphs of one operation; results of real ones are in docs/export.md."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     from small_graphs import write_graphs

@@ -1,4 +1,4 @@
-"""ONNX files: ONNX Runtime computes what torch does."""
+"""ONNX files: ONNX Runtime computes the same as torch."""
 
 import math
 from dataclasses import replace
@@ -51,7 +51,7 @@ def prior():
     return UNetPrior(network, alphas_bar("linear"), kind="v")
 
 
-def test_a_prior_answers_as_in_torch_at_every_size_and_timestep(prior):
+def test_a_prior_returns_the_same_as_torch_at_every_size_and_timestep(prior):
     model = onnx_of(make_graph("prior", prior), "prior")
     onnx.checker.check_model(model)
     for height, width, t in ((32, 64, 7), (96, 36, 400)):
@@ -60,7 +60,7 @@ def test_a_prior_answers_as_in_torch_at_every_size_and_timestep(prior):
         assert (computed(model, x=x, t=times) - expected).abs().max() < 1e-4 * expected.std()
 
 
-def test_noise_is_told_as_by_ddfm_in_a_file_that_tells_nothing_of_this_machine(prior):
+def test_the_noise_graph_agrees_with_ddfm_and_reveals_nothing_about_this_machine(prior):
     torch.manual_seed(0)
     model = onnx_of(make_graph("noise", prior), "noise")
     for size in ((40, 75), (128, 64), (32, 34)):
@@ -75,7 +75,7 @@ def test_noise_is_told_as_by_ddfm_in_a_file_that_tells_nothing_of_this_machine(p
     assert b".py" not in data
 
 
-def test_sums_over_an_image_are_sums_of_sums_of_lines():
+def test_sums_over_an_image_are_computed_line_by_line():
     """A runtime that adds number by number loses digits of float32."""
 
     class Means(torch.nn.Module):
@@ -92,7 +92,7 @@ def test_sums_over_an_image_are_sums_of_sums_of_lines():
     assert torch.allclose(computed(model, x=image), Means()(image), rtol=1e-5)
 
 
-def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
+def test_the_default_likelihood_is_the_same_with_the_operations_of_a_graph(monkeypatch):
     """By matrix products instead of FFTs, and on its grid of means."""
     torch.manual_seed(1)
     smooth = [torch.nn.functional.interpolate(torch.rand(1, 1, 9, 12), (90, 132), mode="bicubic")]
@@ -113,7 +113,7 @@ def test_the_default_is_the_same_by_the_ways_of_a_graph(monkeypatch):
 
 
 @pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-exposure", "multi-focus"])
-def test_graphs_of_a_task_make_what_ddfm_makes(prior, task):
+def test_graphs_of_a_task_agree_with_ddfm(prior, task):
     a, b = (np.random.default_rng(k).integers(0, 256, (6, 8), np.uint8) for k in (0, 1))
     size = (64, 48)
     a, b = (np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BICUBIC)) for x in (a, b))
@@ -125,7 +125,7 @@ def test_graphs_of_a_task_make_what_ddfm_makes(prior, task):
     np.testing.assert_allclose(toned, ddfm.fuse(a, b, **how).picture.pixels[..., 0], atol=1e-5)
 
 
-def test_the_default_can_be_followed_for_images_of_every_size(prior):
+def test_the_default_likelihood_can_be_traced_for_images_of_every_size(prior):
     """One step, which is quick: nothing in it depends on what is in the pictures, or their size."""
     graph = make_graph("default", prior)
     graph.module.config = replace(graph.module.config, steps=1)
@@ -148,7 +148,7 @@ def test_cosines_are_the_transform():
     assert np.allclose(x @ poisson._cosines(21, x).mT, expected, atol=1e-12)
 
 
-def test_a_loop_becomes_a_loop():
+def test_a_loop_is_exported_as_a_loop():
     class Doubled(torch.nn.Module):
         def forward(self, x):
             return repeated(lambda y: (2 * y,), (x,), 10)[0] + median(x)
@@ -161,7 +161,7 @@ def test_a_loop_becomes_a_loop():
     assert torch.equal(Doubled()(x), expected)
 
 
-def test_graphs_that_there_are_not(tmp_path):
+def test_impossible_exports_are_refused(tmp_path):
     refused(ddfm_run("export", "defualt"), "did you mean default")
     refused(ddfm_run("export", "tone", "--prior", "gaussian"), "--prior is for dmfuse and prior")
     refused(

@@ -1,4 +1,4 @@
-"""What is refused before there is work, by its name and in one line."""
+"""Wrong arguments are refused before any work, by name and in one line."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from scenes import PLAIN, image
             "the option psi must be a number from -1,000,000 to 1,000,000",
         ),
         ({"options": [1]}, "options must be a dictionary"),
-        ({"likelihood": "default", "options": {"alpha": 0}}, "of the likelihood are positive"),
-        ({"likelihood": "default", "options": {"kappa": -1}}, "not negative"),
+        ({"likelihood": "default", "options": {"alpha": 0}}, "of the likelihood must be positive"),
+        ({"likelihood": "default", "options": {"kappa": -1}}, "must not be negative"),
         ({"likelihood": "default", "options": {"saliency": 2}}, "saliency must be a word, not 2"),
         ({"tone": "nice"}, "unknown tone 'nice'; did you mean none?"),
         ({"seed": "abc"}, "the seed must be a whole number from 0 to 2^63 - 1, not 'abc'"),

@@ -32,7 +32,7 @@ def test_any_size_with_a_prior_of_rgb_and_coarse_multiples(size):
 
 
 def test_padding_is_by_reflection():
-    """What the likelihood gets beyond the border is a mirror image of what lies before it."""
+    """Beyond the border, the likelihood gets a mirror image of the picture."""
     seen = []
     prior = FunctionPrior(lambda x, t: 0 * x, alphas_bar(), kind="x0", channels=1, multiple=8)
     a, b = image(0, 5, 6, dtype=np.float32), image(1, 5, 6, dtype=np.float32)

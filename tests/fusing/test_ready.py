@@ -1,4 +1,4 @@
-"""Sources as they are fused: what may be one, of which size, and of which task."""
+"""Preparing the sources: their types, sizes and task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_paths_images_arrays_and_tensors_are_the_same(tmp_path):
         assert np.array_equal(fuse(first, second, prior="gaussian", **PLAIN).image, expected)
 
 
-def test_sources_are_left_alone():
+def test_sources_are_not_modified():
     a, b = image(0), image(1, channels=3)
     kept = a.copy(), b.copy()
     fuse(a, b, prior="gaussian", **PLAIN)
@@ -49,13 +49,13 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
     ("first", "second", "on_its_side"),
     [((8, 6), (30, 40), True), ((8, 6), (40, 40), False), ((20, 20), (22, 22), False)],
 )
-def test_a_picture_that_lies_on_its_side_is_named(first, second, on_its_side):
+def test_a_picture_rotated_by_90_degrees_is_named(first, second, on_its_side):
     with pytest.raises(DdfmError) as refused:
         fuse(image(0, *first), image(1, *second))
-    assert ("lies on its side, turn it first" in str(refused.value)) is on_its_side
+    assert ("is rotated by 90 degrees, rotate it first" in str(refused.value)) is on_its_side
 
 
-def test_resizing_is_asked_for():
+def test_resizing_happens_only_on_request():
     a, b = image(0, 10, 8), image(1, 20, 19)
     with pytest.raises(DdfmError, match="8 x 10 pixels and the second image 19 x 20.*--resize a"):
         fuse(a, b, prior="gaussian", **PLAIN)
@@ -79,7 +79,7 @@ def test_resizing_smooths_first():
     assert b.alpha[3, 5] == pytest.approx(1) and b.alpha[12, 5] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_focus_stack_in_colour_is_told_from_exposures():
+def test_a_focus_stack_in_colour_is_distinguished_from_exposures():
     scene = np.asarray(Image.open(EXAMPLES / "olinda_visible.png").convert("RGB"))[100:260, 100:300]
     blurred = gaussian_filter(scene.astype(float), (3, 3, 0)).astype(np.uint8)
     left, right = scene.copy(), scene.copy()
@@ -99,7 +99,7 @@ def test_a_focus_stack_in_colour_is_told_from_exposures():
         ("medical", (3, 3), "medical"),
     ],
 )
-def test_the_task_is_what_is_said_or_seen(task, channels, expected):
+def test_the_task_is_the_given_or_the_detected_one(task, channels, expected):
     pair = [image(k, channels=c) for k, c in enumerate(channels)]
     assert fuse(*pair, prior="gaussian", task=task, **PLAIN).settings["task"] == expected
 

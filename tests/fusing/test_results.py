@@ -26,7 +26,7 @@ from scenes import PLAIN, image, luma
         (np.float64, np.uint16, np.float32),
     ],
 )
-def test_the_deeper_source_says_the_depth(first, second, result):
+def test_the_result_has_the_depth_of_the_deeper_source(first, second, result):
     a, b = image(0, dtype=first), image(1, dtype=second)
     fused = fuse(a, b, prior="gaussian", **PLAIN)
     assert fused.image.dtype == result
@@ -37,7 +37,7 @@ def test_the_deeper_source_says_the_depth(first, second, result):
     assert (levels < 200) if result is np.uint8 else (levels > 400)  # nothing was banded
 
 
-def test_floats_of_another_range_come_back_in_it():
+def test_floats_of_another_range_are_returned_in_that_range():
     a, b = 2 * image(0, dtype=np.float32) - 1, 2 * image(1, dtype=np.float32) - 1
     a[0, 0], b[0, 0] = -1, 1  # the sources span [-1, 1] together, neither does alone
     fused = fuse(a, b, prior="gaussian", **PLAIN).image
@@ -82,7 +82,7 @@ def test_two_colour_sources_share_their_chroma_by_saturation():
     np.testing.assert_allclose(luma(fused), flat, atol=2e-6)
 
 
-def test_whose_colour_is_kept_can_be_said():
+def test_the_source_of_the_colour_can_be_chosen():
     a, b = (image(seed, channels=3, dtype=np.float32) for seed in (3, 4))
     grey = fuse(a, b, prior="gaussian", color="grey", **PLAIN)
     assert grey.image.ndim == 2
@@ -111,7 +111,7 @@ def test_a_prior_of_rgb_gives_the_sources_no_colour_of_its_own():
     np.testing.assert_allclose(difference, color[..., 0] - luma(color), atol=2e-6)
 
 
-def test_alpha_is_the_colour_sources(tmp_path):
+def test_alpha_is_that_of_the_colour_source(tmp_path):
     opacity = image(7)
     color = np.dstack([image(3, channels=3), opacity])
     other = np.dstack([image(1), 255 - opacity])
@@ -134,7 +134,7 @@ def test_the_colour_sources_profile_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_notebook_shows_it(channels):
+def test_a_notebook_shows_the_result(channels):
     fusion = fuse(image(0), image(1, channels=channels, dtype=np.uint16), prior="gaussian", **PLAIN)
     shown = np.asarray(Image.open(io.BytesIO(fusion._repr_png_())))
     assert shown.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""The loop: the authors' whole program, first guesses, steps, and when a prior is asked."""
+"""The loop: the authors' whole program, first guesses, steps, and when the prior is evaluated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scenes import PLAIN, image, luma, network
 @pytest.mark.filterwarnings("ignore:float16 is much slower")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_the_network_may_compute_in_half_precision(dtype):
-    """Close to float32, and not the same: the network did compute in less."""
+    """Close to float32 but not equal: the network did compute at lower precision."""
     prior, pair = network(), (image(0, dtype=np.float32), image(1, dtype=np.float32))
     full = fuse(*pair, prior=prior, **PLAIN).image
     half = fuse(*pair, prior=prior, dtype=dtype, **PLAIN)
@@ -122,7 +122,7 @@ def test_the_reference_recipe_rounds_its_sources_and_stretches_its_result(monkey
 
 
 class Toy(Likelihood):
-    """Notes what it is given; its result is what its first guess says, one quarter brighter."""
+    """Notes its arguments; its result is its first guess, one quarter brighter."""
 
     made: list[Toy] = []
     recipe = {"steps": 4, "start": 250, "clip": False}
@@ -161,7 +161,7 @@ def test_a_warm_start_begins_at_the_noised_first_guess(toy):
 
 
 def test_a_first_guess_can_be_given(toy):
-    """It matters where the loop starts late, and takes the place of the likelihood's own."""
+    """It matters if the loop starts late, and replaces the likelihood's own."""
     a, b = np.full((5, 6), 0.25), np.full((5, 6), 0.75)
     fuser = Fuser("gaussian", start=20, steps=2, likelihood=Toy, device="cpu")
     own = fuser(a, b).image
@@ -190,7 +190,7 @@ def counting_prior(calls: list[int]) -> GaussianPrior:
     return Counting()
 
 
-def test_a_clean_pair_asks_no_prior_and_a_noisy_one_does():
+def test_the_prior_is_evaluated_for_a_noisy_pair_only():
     calls: list[int] = []
     pair = image(0), image(1)
     fuser = Fuser(counting_prior(calls), device="cpu")
@@ -207,7 +207,7 @@ def test_a_clean_pair_asks_no_prior_and_a_noisy_one_does():
     assert np.array_equal(together[1].image, alone.image)
 
 
-def test_steps_and_start_can_be_said(toy):
+def test_steps_and_start_can_be_given(toy):
     def visited(**kwargs):
         seen = []
         kwargs = {"likelihood": Toy, "device": "cpu", "callback": seen.append} | kwargs
@@ -237,8 +237,8 @@ def test_the_respacings_that_are_named_work_with_every_recipe():
                 Fuser("gaussian", steps=steps, likelihood=likelihood, device="cpu")
 
 
-def test_sources_are_cleaned_where_the_recipe_says_so(toy, monkeypatch):
-    """By the prior, of the noise that was found; and the result tells how much that was."""
+def test_sources_are_cleaned_if_the_recipe_says_so(toy, monkeypatch):
+    """By the prior, from the estimated noise; the result records how much that was."""
     monkeypatch.setitem(Toy.recipe, "clean", 0.1)
     rng = np.random.default_rng(0)
     a = np.float32(np.clip(0.5 + 0.06 * rng.standard_normal((30, 31)), 0, 1))

@@ -5,7 +5,7 @@
     python tests/fuzz/fuzz_files.py --seed 0 --case 1234     (one case again, with its traceback)
 
 Every case is an original (small files of all formats and layouts: pictures made here, volumes,
-films, metadata, weights and texts by the other files of this folder) with one to six mutations,
+films, metadata, weights and texts from the other files of this folder) with one to six mutations,
 drawn from the seed and the number of the case. Where a text says something, it also says something
 else. It is read in a worker process with limited memory (Linux only). What counts as a failure: any
 other exception, a crash, more than `LIMIT_SECONDS` of its processor or thirty times that by the
@@ -58,7 +58,7 @@ INTERESTING += [2**24, 2**31 - 1, 2**31, 2**32 - 1, 60000, 100000]
 
 @dataclass(frozen=True)
 class Original:
-    """A sound file, its suffix, its reader, what is done to damaged data, a damage of its own.
+    """A valid file, its suffix, its reader, a step after the damage, a damage of its own.
 
     The first word of the name is its kind, if it is among `KINDS`; else it is an image.
     """
@@ -83,7 +83,7 @@ class Original:
 
 
 def read_picture(path: Path) -> None:
-    """Read a file as an image, and hold the result to its promises."""
+    """Read a file as an image, and check the properties of the result."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DdfmWarning)  # of files that hold several
         hold(read_image(path))
@@ -341,7 +341,7 @@ def outcome(original: Original, path: Path) -> str:
 
 @dataclass
 class Report:
-    """What became of the cases; `failures` by number, with the reason."""
+    """The outcomes of the cases; `failures` by number, with the reason."""
 
     outcomes: Counter = field(default_factory=Counter)
     failures: dict[int, str] = field(default_factory=dict)
@@ -356,7 +356,7 @@ class Report:
 def fuzz(
     *, seed: int = 0, cases: int | None = None, seconds: float | None = None, only: str = ""
 ) -> Report:
-    """So many cases, or as many as there are seconds for."""
+    """Run a number of cases, or as many as possible within the seconds."""
     report, number = Report(), 0
     deadline = time.monotonic() + seconds if seconds is not None else float("inf")
     last = cases if cases is not None else 10**9
@@ -398,7 +398,7 @@ def _run_worker(
 
 
 def _answers(pipe, worker: int, seconds: int) -> bool:
-    """Whether a worker says anything in so many seconds that it has the processor to itself.
+    """Whether a worker answers within a number of seconds of its own processor time.
 
     On a busy machine it may wait for its turn far longer than it computes.
     """

@@ -1,4 +1,4 @@
-"""What stands beside the pixels, to damage: EXIF, XMP, coordinates, and records of what made it."""
+"""Metadata to damage: EXIF, XMP, coordinates, and records of how a result was made."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def metadata_files() -> Iterator[Made]:
 
 
 def read_and_write(path: Path) -> None:
-    """What comes along is read, and written again in every way."""
+    """Read the metadata, and write it again in every format."""
     picture = read_image(path)
     assert all(isinstance(name, str) for name in picture.metadata.personal)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -79,7 +79,7 @@ def read_and_write(path: Path) -> None:
 
 
 def read_settings(path: Path) -> None:
-    """A record becomes settings."""
+    """Turn a record into settings."""
     record = read_record(path)
     if record is not None:
         keywords(record)

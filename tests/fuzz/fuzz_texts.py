@@ -1,4 +1,4 @@
-"""Texts to damage, as text and by what they mean: settings, manifests, configurations."""
+"""Texts to damage, by characters and by meaning: settings, manifests, configurations."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_toml(path: Path) -> None:
 
 
 def odd_json(rng: np.random.Generator, data: bytes) -> bytes:
-    """JSON with one of its values, somewhere, another one, or gone, or under another name."""
+    """JSON in which one value is replaced, removed or renamed."""
     content = json.loads(data)
     holders = list(_holders(content))
     holder = holders[int(rng.integers(len(holders)))]
@@ -89,7 +89,7 @@ def odd_json(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def _holders(content: Any) -> Iterator[Any]:
-    """All objects and lists that hold something."""
+    """All objects and lists that are not empty."""
     if isinstance(content, dict | list) and content:
         yield content
         for value in content.values() if isinstance(content, dict) else content:
@@ -104,7 +104,7 @@ def odd_lines(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 def odd_toml(rng: np.random.Generator, data: bytes) -> bytes:
-    """One value is another one; what JSON writes is TOML too, as a rule."""
+    """TOML in which one value is replaced; most values in JSON are valid TOML, too."""
     lines = data.decode().splitlines()
     places = [k for k, line in enumerate(lines) if "=" in line]
     at = places[int(rng.integers(len(places)))]

@@ -1,4 +1,4 @@
-"""Sound volumes for `fuzz_files.py` to damage, and what is done with what is left of them.
+"""Valid volumes for `fuzz_files.py` to damage, and what is done with them afterwards.
 
 A volume is not only read. It goes all the way of a fusion but for the network: grey levels, the
 slices of a plane, onto another grid and the other one onto its own, a montage, and a new file.
@@ -43,7 +43,7 @@ def volume_files() -> Iterator[Made]:
 
 
 def carry(path: Path) -> None:
-    """Read a volume, and take it all the way that it would go."""
+    """Read a volume, and take it through all steps of a fusion but the network."""
     volume = read_volume(path)
     assert volume.values.dtype == np.float32 and volume.values.size
     assert np.isfinite(volume.values).all()
@@ -60,7 +60,7 @@ def carry(path: Path) -> None:
 
 
 def _whatever(step: Callable[..., object], *arguments: object, **more: object) -> None:
-    """A step that may refuse the volume, in a line; the next one is another matter."""
+    """A step that may refuse the volume in one line; the next step is tried anyway."""
     try:
         step(*arguments, **more)
     except DdfmError as error:
@@ -162,7 +162,7 @@ def _dicom() -> Iterator[tuple[str, bytes]]:
 
 
 def _frames(plane: np.ndarray) -> dict[str, object]:
-    """What a file of three frames says beside its pixels."""
+    """The header of a file of three frames."""
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
 

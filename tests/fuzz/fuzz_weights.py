@@ -1,4 +1,4 @@
-"""Small files of weights to damage: priors, heads of DMFuse, settings beside them, diffusers."""
+"""Small files of weights to damage: priors, heads of DMFuse, settings in JSON, diffusers."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def read_head(path: Path) -> None:
 
 
 def odd_metadata(rng: np.random.Generator, data: bytes) -> bytes:
-    """A safetensors file whose settings say something else; its numbers stay as they are."""
+    """A safetensors file with other settings and the same weights."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     told = header["__metadata__"]

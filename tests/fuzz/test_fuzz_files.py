@@ -18,7 +18,7 @@ if sys.platform == "linux":
     fuzz_files = importlib.import_module("fuzz_files")
 
 
-def test_the_originals_are_sound(tmp_path):
+def test_the_originals_are_valid(tmp_path):
     originals = fuzz_files.originals()
     assert {one.suffix for one in originals} >= {".png", ".tif", ".jpg", ".webp", ".bmp", ".jp2"}
     for one in originals:
@@ -42,7 +42,7 @@ def test_damaged_files_end_in_a_result_or_one_error():
     assert report.outcomes["result"] > 20 and report.outcomes["refused"] > 100
 
 
-def test_the_fuzzer_notices(tmp_path):
+def test_the_fuzzer_notices_failures(tmp_path):
     def read(path: Path) -> None:
         raise ValueError("a bug")
 

@@ -51,7 +51,7 @@ def test_corners_of_the_colour_cube():
     np.testing.assert_allclose(cr, [0, 0, 1, -2 * 0.114 / 1.402, 0], atol=1e-7)
 
 
-def test_there_and_back():
+def test_conversion_to_ycbcr_and_back_is_exact():
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-6)):
         rgb = random_rgb(4, 6).to(dtype)
         assert rgb_to_ycbcr(rgb).dtype == dtype

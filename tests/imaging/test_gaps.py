@@ -31,7 +31,7 @@ def geotiff(path):
 
 
 @pytest.mark.parametrize("kind", ["nan", "mask", "nodata"])
-def test_gaps_are_known_and_have_no_part_in_the_scaling(tmp_path, kind):
+def test_gaps_are_masked_and_ignored_in_the_scaling(tmp_path, kind):
     source = {
         "nan": with_nan,
         "mask": lambda: np.ma.masked_array(np.where(GAP, 1e6, DEGREES), GAP),
@@ -46,7 +46,7 @@ def test_gaps_are_known_and_have_no_part_in_the_scaling(tmp_path, kind):
 
 
 @pytest.mark.parametrize("compress", [None, "zlib"])
-def test_a_mask_behind_a_page_says_where_there_is_something(tmp_path, compress):
+def test_a_mask_page_marks_the_valid_pixels(tmp_path, compress):
     """As GDAL writes it, before or after smaller copies; it does not apply to the next picture."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(SEEN, photometric="minisblack", metadata=None)
@@ -93,20 +93,20 @@ def test_bands_that_are_no_colour_are_named(tmp_path):
         ddfm.read_image(tmp_path / "b.tif")
 
 
-def test_where_one_has_nothing_to_say_it_agrees_with_the_other():
+def test_an_invalid_source_agrees_with_the_other_one():
     thermal, visible = read_sources((with_nan(), SEEN))
     assert np.array_equal(thermal.pixels[GAP], visible.pixels[GAP])
     assert np.array_equal(thermal.pixels[~GAP], from_array(with_nan()).pixels[~GAP])
 
 
-def test_the_other_is_what_is_seen_in_the_gap():
+def test_the_other_source_is_seen_in_the_gap():
     fusion = ddfm.fuse(with_nan(), SEEN, prior="gaussian", likelihood="paper", steps=3)
     inner = np.zeros_like(GAP)
     inner[7:10, 10:18] = True  # away from the edge
     assert np.corrcoef(fusion.picture.pixels[inner, 0], SEEN[inner])[0, 1] > 0.9
 
 
-def test_no_value_for_no_data_means_no_gap(tmp_path):
+def test_without_a_nodata_value_there_is_no_gap(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", DEGREES)
     assert ddfm.read_image(tmp_path / "a.tif").mask is None
     tag = (42113, "s", 0, "nonsense", True)
@@ -123,6 +123,6 @@ def test_a_margin_leaves_no_rim_where_a_picture_becomes_smaller():
     assert np.ptp(small.pixels[small.mask]) < 0.01
 
 
-def test_a_gap_goes_along_where_a_picture_is_resized():
+def test_a_gap_is_resized_with_its_picture():
     thermal, _ = read_sources((with_nan()[::2, ::2], SEEN), resize="b")
     assert thermal.mask.shape == SEEN.shape and 0.05 < (~thermal.mask).mean() < 0.25

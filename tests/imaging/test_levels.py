@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -10,6 +12,7 @@ import ddfm
 from command_line import FAST, ddfm_run, refused
 from ddfm.errors import DdfmWarning
 from ddfm.imaging.levels import with_levels
+from ddfm.imaging.opening import Opening
 from ddfm.imaging.picture import from_array
 from ddfm.imaging.sources import read_sources
 from ddfm.video.denoising import CommonScale
@@ -19,7 +22,7 @@ SEEN = RNG.integers(0, 256, (40, 50), np.uint8)
 
 
 def centikelvin(low: int = 28_000, high: int = 31_000, size=(40, 50)) -> np.ndarray:
-    """All values in between, evenly distributed, and one dead pixel."""
+    """Evenly distributed values in this range, and one dead pixel."""
     values = np.linspace(low, high, size[0] * size[1]).round().astype(np.uint16).reshape(size)
     values[0, 0] = 65535
     return values
@@ -44,12 +47,12 @@ def test_a_small_part_of_16_bits_is_spread_over_all_of_them():
     ],
     ids=["a third", "one value", "8 bits", "whole numbers that have no white"],
 )
-def test_all_else_stays_as_it_is(array):
+def test_other_pictures_keep_their_levels(array):
     picture = read_sources((array, array))[0]
     assert np.array_equal(picture.pixels, from_array(array).pixels)
 
 
-def test_levels_are_what_one_says():
+def test_levels_can_be_given():
     array = centikelvin()
     full = ddfm.read_image(array, levels="full")
     assert np.array_equal(read_sources((full, SEEN))[0].pixels, from_array(array).pixels)
@@ -62,13 +65,23 @@ def test_levels_are_what_one_says():
     assert np.abs(warm.pixels[:, :, 0] - np.clip(degrees / 40, 0, 1)).max() < 1e-5
 
 
-@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", 3, ("a", "b")])
-def test_levels_that_make_no_sense_are_refused(levels):
+@pytest.mark.parametrize(
+    "levels", [(2, 1), (1, 1), (np.nan, 1), (1,), "half", "12", 3, ("a", "b"), (0, 10**400)]
+)
+def test_invalid_levels_are_refused(levels):
     with pytest.raises(ddfm.DdfmError, match="a range must be two numbers, LOW < HIGH"):
         with_levels(from_array(SEEN), levels)
 
 
-def test_a_result_uses_its_whole_depth_and_says_what_was_done():
+def test_levels_from_numpy_are_recorded_as_numbers():
+    opening = Opening(ranges=(np.array([1, 2], np.float32), "full", None), celsius=np.arange(2))
+    assert json.loads(json.dumps(opening.plain())) == {
+        "ranges": [[1, 2], "full", None],
+        "celsius": [0, 1],
+    }
+
+
+def test_a_result_uses_its_whole_depth_and_records_the_levels():
     fusion = ddfm.fuse(centikelvin(), SEEN, prior="gaussian", likelihood="paper", steps=1)
     assert fusion.image.dtype == np.uint16 and fusion.image.max() > 60_000
     (low, high), other = fusion.settings["levels"]
@@ -77,7 +90,7 @@ def test_a_result_uses_its_whole_depth_and_says_what_was_done():
 
 def test_frames_of_a_film_keep_one_scale():
     scale = CommonScale()
-    with pytest.warns(DdfmWarning, match="are stretched to the whole range, in all frames alike"):
+    with pytest.warns(DdfmWarning, match="to the whole range, the same in all frames"):
         first = scale(from_array(centikelvin()))
     hotter = scale(from_array(centikelvin(28_000, 34_000)))
     colder = scale(from_array(centikelvin(29_000, 29_500)))
@@ -89,7 +102,7 @@ def test_frames_of_a_film_keep_one_scale():
     assert np.array_equal(scale(from_array(centikelvin())).pixels, from_array(centikelvin()).pixels)
 
 
-def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
+def test_the_command_reports_the_levels_and_takes_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("t.tif", centikelvin())
     tifffile.imwrite("v.tif", SEEN)
@@ -100,7 +113,8 @@ def test_the_command_says_so_and_takes_another_word(tmp_path, monkeypatch):
     by_content = ddfm.read_image("o.png").pixels
     for words in (["--range-a", "full"], ["--range-a", "28000", "31000"], ["--range-b", "0", "99"]):
         result = ddfm_run(*command, *words)
-        assert result.exit_code == 0 and ("t.tif" in result.stderr) == (words[0] == "--range-b")
+        said = "t.tif: its values" in result.stderr
+        assert result.exit_code == 0 and said == (words[0] == "--range-b")
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
     refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")

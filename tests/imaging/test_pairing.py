@@ -1,4 +1,4 @@
-"""Pairing by name: what belongs together is found, and ambiguous files are only listed."""
+"""Pairing by name: partners are found, and ambiguous files are only listed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_pairs_are_found(tmp_path, a, b, name):
     assert not pairing.ambiguous and not pairing.unpaired
 
 
-def test_of_three_folders_each_has_a_part(tmp_path):
+def test_a_group_has_one_file_of_each_of_three_folders(tmp_path):
     """A scene missing in one folder is no group; a name shared by only two is not ambiguous."""
     a, b = folders(tmp_path, "1.png 2.png s_near.png 4.png 4.jpg", "1.jpg 2.png s_middle.png 4.png")
     c = tmp_path / "c"
@@ -73,7 +73,7 @@ def test_of_three_folders_each_has_a_part(tmp_path):
         find_pairs(a, b, a)
 
 
-def test_nothing_is_guessed(tmp_path):
+def test_ambiguous_names_are_not_paired(tmp_path):
     a = "1.png 2.png 2.jpg 3_ir.png 4.png circuit.png x_ir.png ir_x.png"
     b = "1.png 2.png 3_vis.png 5.png circus.png x_vis.png"
     pairing = find_pairs(*folders(tmp_path, a, b))
@@ -85,13 +85,13 @@ def test_nothing_is_guessed(tmp_path):
     assert [p.name for p in pairing.unpaired] == ["4.png", "circuit.png", "5.png", "circus.png"]
 
 
-def test_two_pairs_never_have_one_name(tmp_path):
+def test_two_pairs_never_have_the_same_name(tmp_path):
     pairing = find_pairs(*folders(tmp_path, "x.png x_ir.png", "x.png x_vis.png"))
     assert names(pairing) == [("x", "x.png", "x.png")]
     assert [p.name for p in pairing.ambiguous["x"]] == ["x_ir.png", "x_vis.png"]
 
 
-def test_only_images_count_and_hidden_files_do_not(tmp_path):
+def test_only_images_are_paired_and_hidden_files_are_ignored(tmp_path):
     a, b = folders(tmp_path, "x.png notes.txt .x_ir.png", "x.png Thumbs.db ._x.png")
     (a / "more.png").mkdir()
     pairing = find_pairs(a, b)
@@ -105,7 +105,7 @@ def test_only_images_count_and_hidden_files_do_not(tmp_path):
         ("r{}.*:s{}.png", [("01", "r01.dat", "s01.png")], ["s02.png"]),
     ],
 )
-def test_a_pattern_says_what_belongs_together(tmp_path, pattern, found, unpaired):
+def test_a_pattern_defines_the_pairs(tmp_path, pattern, found, unpaired):
     a, b = folders(tmp_path, "x_A.jpg r01.dat readme", "x_B.jpg s01.png s02.png")
     pairing = find_pairs(a, b, pattern=pattern)
     assert names(pairing) == found
@@ -133,7 +133,7 @@ def test_in_one_folder_every_file_is_listed_once(tmp_path):
     assert sorted(path.name for path in pairing.unpaired) == ["3_rgb.png", "4.png"]
 
 
-def test_no_file_is_a_pair_with_itself(tmp_path):
+def test_no_file_is_paired_with_itself(tmp_path):
     a, b = folders(tmp_path, "x.png x_ir.png", "x.png")
     for pattern in ("{}.png:{}.png", "{}*.png:{}.png"):
         with pytest.raises(DdfmError, match="a pair with itself"):
@@ -147,7 +147,7 @@ def test_an_unclear_pattern_is_refused(tmp_path, pattern):
         find_pairs(*folders(tmp_path, "x.png", "x.png"), pattern=pattern)
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     a, b = folders(tmp_path, "x.png", "x.png")
     with pytest.raises(DdfmError, match="there is no folder .*nowhere"):
         find_pairs(a, tmp_path / "nowhere")

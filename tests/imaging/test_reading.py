@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ddfm.imaging.formats.boxes import add_boxes
+from ddfm.imaging.formats.tags import DOUBLE, Entry, block
 from ddfm.imaging.metadata.geo import Geo
 from ddfm.imaging.pairing import other_files
 from ddfm.imaging.picture import orient
@@ -41,14 +42,14 @@ def test_files_of_other_programs_keep_their_depth(name, dtype, channels):
     )
 
 
-def test_a_keyed_colour_of_16_bits_is_transparent():
+def test_a_transparent_colour_of_16_bits_becomes_alpha():
     picture = read_image(FILES / "rgb16_keyed.png")
     expected = np.ones((11, 9))
     expected[3, 4] = 0
     assert np.array_equal(picture.alpha, expected)
 
 
-def test_colour_of_16_bits_in_jpeg_2000_is_refused_rather_than_cut(tmp_path):
+def test_colour_of_16_bits_in_jpeg_2000_is_refused_rather_than_truncated(tmp_path):
     assert "without loss" in message(lambda: read_image(FILES / "rgb16.jp2"))
     picture = read_image(pattern(np.uint16, 3))
     write_image(tmp_path / "a.jp2", picture.pixels, picture)  # written at 8 bits, as documented
@@ -57,7 +58,7 @@ def test_colour_of_16_bits_in_jpeg_2000_is_refused_rather_than_cut(tmp_path):
     assert np.abs(back.pixels - picture.pixels).max() <= 0.5 / 255 + 1e-6
 
 
-def test_floats_within_0_and_1_are_taken_as_they_are():
+def test_floats_within_0_and_1_are_used_unchanged():
     array = np.array([[0.25, 0.5], [0.125, 0.75]])
     picture = read_image(array)
     assert picture.range is None
@@ -70,7 +71,7 @@ def test_bool_is_black_and_white():
     assert np.array_equal(as_array(picture), [[255, 0]])
 
 
-def test_arrays_images_and_tensors_say_the_same():
+def test_arrays_images_and_tensors_give_the_same_picture():
     array = pattern(np.uint8, 4)
     sources = [array, Image.fromarray(array), torch.from_numpy(array).permute(2, 0, 1)]
     for source in sources:
@@ -120,7 +121,7 @@ def test_pillow_modes_of_greater_depth(mode, dtype):
     np.testing.assert_allclose(back, array, atol=0.01)
 
 
-def test_transparency_of_palettes_and_keys(tmp_path):
+def test_transparency_of_palettes_and_keys_becomes_alpha(tmp_path):
     image = Image.fromarray(pattern(np.uint8, 3)).quantize(8)
     image.save(tmp_path / "a.png", transparency=3)
     expected = (np.asarray(image) != 3).astype(float)
@@ -159,14 +160,23 @@ def test_orientation_of_jpeg_2000_is_applied_to_picture_and_coordinates(tmp_path
     np.testing.assert_allclose(np.mean(corners, axis=0)[:2], (500 + 2 * 5.5, 900 - 2 * 3.5))
 
 
-def test_orientation_of_16_bit_tiff(tmp_path):
+@pytest.mark.parametrize("number", [np.nan, np.inf, 6.5, 9])
+def test_an_invalid_orientation_of_jpeg_2000_is_ignored(tmp_path, number):
+    stored, opened = pattern(np.uint8, 3, 24, 16), io.BytesIO()
+    Image.fromarray(stored).save(opened, "JPEG2000", irreversible=False)
+    add_boxes(opened, block({274: Entry.of(DOUBLE, number)}), None, None)
+    (tmp_path / "a.jp2").write_bytes(opened.getvalue())
+    assert np.array_equal(as_array(read_image(tmp_path / "a.jp2")), stored)
+
+
+def test_orientation_of_16_bit_tiff_is_applied(tmp_path):
     array = pattern(np.uint16, 3)
     tag = (274, "H", 1, 6, True)  # the first row is the right side
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extratags=[tag], metadata=None)
     assert np.array_equal(as_array(read_image(tmp_path / "a.tif")), np.rot90(array, -1))
 
 
-def test_inks_and_white_is_zero_in_tiff(tmp_path):
+def test_cmyk_and_min_is_white_tiff_are_read(tmp_path):
     inks = pattern(np.uint16, 4)
     tifffile.imwrite(tmp_path / "a.tif", inks, photometric="separated", metadata=None)
     light = 1 - inks / 65535
@@ -186,7 +196,7 @@ def test_premultiplied_alpha_is_divided_out(tmp_path):
     assert np.abs(as_array(read_image(tmp_path / "a.tif"))[0, 0, :3] - color).max() <= 1
 
 
-def test_pages(tmp_path):
+def test_a_page_can_be_chosen(tmp_path):
     stack = np.stack([pattern(np.uint16, 1) // (k + 1) for k in range(3)])
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     assert pages_in(tmp_path / "a.tif") == 3
@@ -198,7 +208,7 @@ def test_pages(tmp_path):
     assert "one page" in message(lambda: read_image(tmp_path / "b.png", page=1))
 
 
-def test_bits_palettes_and_faxes_in_tiff(tmp_path):
+def test_bilevel_palette_and_fax_tiff_are_read(tmp_path):
     image = Image.fromarray(pattern(np.uint8, 3))
     for mode, compression in [("1", "group4"), ("P", "tiff_lzw"), ("RGB", "jpeg"), ("1", None)]:
         converted = image.convert(mode)
@@ -229,12 +239,12 @@ def test_bits_palettes_and_faxes_in_tiff(tmp_path):
         ([[1, 2]], "list"),
     ],
 )
-def test_bad_arrays(array, words):
+def test_bad_arrays_are_refused(array, words):
     text = message(lambda: read_image(array, name="image a"))
     assert words in text and text.startswith("image a")
 
 
-def test_bad_paths(tmp_path):
+def test_bad_paths_are_refused(tmp_path):
     assert "no such file" in message(lambda: read_image(tmp_path / "none.png"))
     assert "folder" in message(lambda: read_image(tmp_path))
     (tmp_path / "a.png").write_text("hello")
@@ -252,7 +262,7 @@ def test_bad_paths(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".jp2"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_truncated_files(tmp_path, suffix, dtype):
+def test_truncated_files_are_refused(tmp_path, suffix, dtype):
     noise = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (40, 40, 3)).astype(dtype)
     data = write(tmp_path / f"a{suffix}", noise).read_bytes()
     (tmp_path / f"b{suffix}").write_bytes(data[: len(data) // 2])
@@ -285,7 +295,7 @@ def set_tag(data: bytearray, tag: int, value: int) -> None:
     data[start + 2 : start + 12] = b"\x04\0\x01\0\0\0" + value.to_bytes(4, "little")
 
 
-def test_a_strip_that_inflates_beyond_its_place_is_cut_short(tmp_path):
+def test_a_strip_is_inflated_no_further_than_its_size(tmp_path):
     """Sixty million zeros deflate to 60 kB; only the 99 bytes of the page are unpacked."""
     array = pattern(np.uint8, 1)
     tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", metadata=None)
@@ -297,7 +307,7 @@ def test_a_strip_that_inflates_beyond_its_place_is_cut_short(tmp_path):
     assert np.array_equal(as_array(read_image(tmp_path / "b.tif")), array)
 
 
-def test_a_chain_of_pages_that_is_a_loop(tmp_path):
+def test_a_loop_of_pages_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", pattern(np.uint8, 1), metadata=None)
     data = bytearray((tmp_path / "a.tif").read_bytes())
     start = int.from_bytes(data[4:8], "little")
@@ -308,7 +318,7 @@ def test_a_chain_of_pages_that_is_a_loop(tmp_path):
     assert "loop" in message(lambda: read_image(tmp_path / "b.tif"))
 
 
-def test_warnings_of_the_decoders_stay_inside(tmp_path):
+def test_warnings_of_the_decoders_are_not_passed_on(tmp_path):
     image = Image.fromarray(pattern(np.uint8, 3)).quantize(8)
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "a.tif", compression="tiff_lzw")

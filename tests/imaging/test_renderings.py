@@ -1,4 +1,4 @@
-"""Temperatures in false colours beside a photograph."""
+"""Renderings of temperatures in false colours, fused with a photograph."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_a_rendering_is_fused_in_grey_with_a_warning(photograph, palette):
     assert not thermal.is_color and visible.is_color
 
 
-def test_others_stay_as_they_are(photograph):
-    """Exposures, coloured activity beside a grey MRI, and two renderings are not changed."""
+def test_other_coloured_sources_are_not_changed(photograph):
+    """Exposures, coloured activity with a grey MRI, and two renderings are not changed."""
     assert not in_false_colors(from_array(photograph))
     hot = colored(temperatures(), "hot")
     vivid = hot * np.float32(0.9)  # of the same scene

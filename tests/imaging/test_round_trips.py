@@ -1,6 +1,6 @@
 """From files through a whole fusion to a file: all that fusion should not change is preserved.
 
-`test_reading.py`, `test_writing.py` and `tests/volumes` test reading and writing by themselves.
+`test_reading.py`, `test_writing.py` and `tests/volumes` test reading and writing separately.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def test_a_16_bit_ramp_stays_a_ramp(tmp_path, fuser, suffix):
     assert np.abs(fused.pixels[..., 0] * 65535 - ramp).max() < 1.5
 
 
-def test_the_default_likelihood_makes_no_bands_of_a_ramp():
-    """It changes contrast and adds a little noise, but no steps of 257, as from 8 bits."""
+def test_the_default_likelihood_causes_no_banding_of_a_ramp():
+    """It changes contrast and adds a little noise, but no steps of 257, as 8 bits would."""
     ramp = np.tile(np.linspace(20000, 24000, 400).astype(np.uint16), (24, 1))
     fused = Fuser("gaussian", device="cpu", steps=2)(ramp, ramp).image[12, 20:-20].astype(int)
     assert len(np.unique(fused)) > 0.9 * len(fused)
@@ -46,8 +46,8 @@ def test_the_default_likelihood_makes_no_bands_of_a_ramp():
 @pytest.mark.parametrize(
     ("suffix", "depth"), [(".png", np.uint8), (".jpg", np.uint8), (".tif", np.uint16)]
 )
-def test_size_depth_orientation_and_profile(tmp_path, fuser, suffix, depth):
-    """A camera on its side, with a profile, beside an upright thermal image."""
+def test_size_depth_orientation_and_profile_are_preserved(tmp_path, fuser, suffix, depth):
+    """A photograph in portrait format, with a profile, and an upright thermal image."""
     y, x = np.mgrid[:37, :52]
     top = np.iinfo(depth).max
     upright = (np.stack([2 * x, 3 * y, x + y], -1) / 140 * top).astype(depth)
@@ -81,7 +81,7 @@ def head(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
-def test_affine_and_spacing_of_volumes(tmp_path, fuser, suffix):
+def test_affine_and_spacing_of_volumes_are_preserved(tmp_path, fuser, suffix):
     nibabel = pytest.importorskip("nibabel")
     pytest.importorskip("nrrd")
     affine = np.array([[0, -1.5, 0.2, 7], [0.9, 0, 0, -8], [0, 0.1, 4, 9], [0, 0, 0, 1.0]])
@@ -113,7 +113,7 @@ def test_a_16_bit_ramp_of_voxels_stays_a_ramp(tmp_path, fuser):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").values, fusion.values)
 
 
-def test_position_orientation_and_spacing_of_dicom(tmp_path, fuser):
+def test_position_orientation_and_spacing_of_dicom_are_preserved(tmp_path, fuser):
     pydicom = pytest.importorskip("pydicom")
     from dicom_files import dicom_series
 

@@ -27,12 +27,12 @@ def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", resize="b", look=False)
 
 
-def test_a_picture_that_is_drawn_out_is_named(fuser):
+def test_a_picture_that_is_stretched_causes_a_warning(fuser):
     with pytest.warns(DdfmWarning, match="64 x 32 pixels become 64 x 48.*stretched by 1.50"):
         fuser(picture(32, 64), picture(48, 64))
 
 
-def test_one_of_nearly_the_same_shape_is_not(fuser):
+def test_nearly_the_same_aspect_ratio_causes_no_warning(fuser):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fuser(picture(47, 64), picture(48, 64))
@@ -51,7 +51,7 @@ def stack(tmp_path):
     return tmp_path / "stack.tif", tmp_path / "one.tif"
 
 
-def test_a_page_is_chosen_for_those_that_have_several(stack):
+def test_a_page_is_chosen_of_files_with_several(stack):
     assert [pages_in(file) for file in stack] == [3, 1]
     with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is used"):
         first, one = Opening().pictures(stack)
@@ -64,7 +64,7 @@ def test_a_page_is_chosen_for_those_that_have_several(stack):
         Opening(page=-1)
 
 
-def test_python_says_it_too_and_takes_a_page(stack):
+def test_python_warns_of_several_pages_and_takes_a_page(stack):
     with pytest.warns(DdfmWarning, match="stack.tif holds 3 pictures, and the first is used"):
         ddfm.Fuser(prior="gaussian", steps=1)(*stack, progress=False)
     with pytest.warns(DdfmWarning, match="^the first image holds 3 pictures"):
@@ -75,7 +75,7 @@ def test_python_says_it_too_and_takes_a_page(stack):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
-def test_moving_pictures_are_several(tmp_path, suffix):
+def test_animations_have_several_pages(tmp_path, suffix):
     frames = [Image.new("L", (30, 20), 60 * (k + 1)) for k in range(3)]
     path = tmp_path / f"moving.{suffix}"
     how = {"lossless": True} if suffix == "webp" else {}

@@ -61,7 +61,7 @@ def test_luminance_of_every_map_rises(name):
     assert luminance[0] < 0.05 and luminance[-1] > 0.95
 
 
-def test_every_view_has_a_name_and_a_place(tmp_path):
+def test_every_view_has_a_name_and_a_path(tmp_path):
     for kind in VIEWS:
         assert view(kind, flat(9), [ramp(), flat(7)]).dtype == np.uint8
         assert path_of(Path("out/fused.tif"), kind) == Path(f"out/fused.{kind}.png")

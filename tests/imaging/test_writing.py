@@ -84,7 +84,7 @@ def decode_png(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize(
     "suffix, dtype", [(".png", np.uint16), (".jpg", np.uint8), (".webp", np.uint8)]
 )
-def test_what_a_format_cannot_carry_is_rounded_to_its_deepest(tmp_path, suffix, dtype):
+def test_values_are_rounded_to_the_greatest_depth_of_the_format(tmp_path, suffix, dtype):
     smooth = np.linspace(10, 30, 64 * 64, dtype=np.float32).reshape(64, 64)
     picture = read_image(write(tmp_path / f"a{suffix}", smooth))
     assert picture.dtype == dtype and picture.range is None
@@ -93,7 +93,7 @@ def test_what_a_format_cannot_carry_is_rounded_to_its_deepest(tmp_path, suffix, 
     assert np.abs(picture.pixels[:, :, 0] - expected).max() <= loss
 
 
-def test_jpeg_is_near_and_keeps_full_chroma(tmp_path):
+def test_jpeg_is_close_and_keeps_full_chroma(tmp_path):
     y, x = np.mgrid[:64, :64] / 63
     array = np.stack([x, y, 1 - x], 2)
     path = write(tmp_path / "a.jpg", (array * 255).round().astype(np.uint8))
@@ -103,7 +103,7 @@ def test_jpeg_is_near_and_keeps_full_chroma(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int64, np.float16])
-def test_other_values_are_scaled_and_put_back(tmp_path, dtype):
+def test_other_ranges_are_scaled_and_restored(tmp_path, dtype):
     array = np.array([[-40, -12], [7, 160]]).astype(dtype)
     picture = read_image(array)
     assert picture.range == (-40, 160) and picture.dtype == np.float32
@@ -113,7 +113,7 @@ def test_other_values_are_scaled_and_put_back(tmp_path, dtype):
     np.testing.assert_allclose(as_array(back), array, atol=2e-5)
 
 
-def test_a_constant_image_of_any_value_comes_back():
+def test_a_constant_image_of_any_value_is_preserved():
     for value in (300.0, -2.0, 0.0, 1.0):
         picture = read_image(np.full((3, 4), value))
         assert np.array_equal(as_array(picture), np.full((3, 4), value, np.float32))
@@ -146,7 +146,7 @@ def test_colour_profiles_are_kept(tmp_path, suffix, dtype):
         assert image.info["icc_profile"] == profile("RGB")
 
 
-def test_a_profile_of_other_channels_is_left_out(tmp_path):
+def test_a_profile_for_other_channels_is_left_out(tmp_path):
     for space, channels, kept in [("RGB", 1, 0), ("GRAY", 3, 0), ("GRAY", 1, 1), ("RGB", 3, 1)]:
         like = Picture(np.zeros((4, 4, channels), "f4"), icc=profile(space))
         write_image(tmp_path / "a.png", np.random.default_rng(0).random((4, 4, channels)), like)
@@ -171,11 +171,11 @@ def test_a_profile_in_jpeg_2000_is_read_by_others_and_pixels_stay(tmp_path, spac
     assert read_image(tmp_path / "b.jp2").icc is None
 
 
-def test_what_is_written_is_found_in_a_folder():
+def test_written_images_are_found_in_a_folder():
     assert set(_WRITABLE) < SUFFIXES
 
 
-def test_bad_outputs(tmp_path):
+def test_bad_outputs_are_refused(tmp_path):
     like = read_image(np.zeros((2, 2), np.uint8))
     pixels = np.zeros((2, 2))
     assert "did you mean .png" in message(lambda: write_image(tmp_path / "a.pngg", pixels, like))
@@ -211,7 +211,7 @@ for call in (lambda: read_image(sys.argv[1] + "/a.png"),
 """
 
 
-def test_no_permission(tmp_path):
+def test_an_output_without_permission_is_refused(tmp_path):
     write(tmp_path / "a.png", pattern(np.uint8, 1))
     os.chmod(tmp_path / "a.png", 0)
     os.chmod(tmp_path, 0o555)
@@ -247,7 +247,7 @@ for suffix in (".png", ".tif", ".jp2", ".webp", ".bmp", ".jpg"):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
-def test_no_room_leaves_what_was_there(tmp_path):
+def test_a_full_disk_leaves_the_old_file(tmp_path):
     done = run(DISK_FULL, str(tmp_path))
     lines = done.stdout.splitlines()
     assert len(lines) == 6 and all(line.startswith("cannot write") for line in lines), done.stderr

@@ -1,4 +1,4 @@
-"""More of the one source, or more of the other, as far as a caller wishes."""
+"""The balance: more of one source, or more of the other."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_small_change_of_it_is_a_small_change_of_the_picture(planes):
     assert (guesses[2] - guesses[3]).abs().max() < 1e-2
 
 
-def test_it_flickers_no_more_than_without(planes):
+def test_it_does_not_increase_flicker(planes):
     """Two frames that differ by noise of two grey levels."""
     noise = np.random.default_rng(0).normal(0, 2 / 255, (2, 2, *planes[0].shape))
     frames = [np.clip(np.stack(planes) + n, 0, 1).astype(np.float32) for n in noise]
@@ -59,7 +59,7 @@ def test_it_flickers_no_more_than_without(planes):
     assert all(flicker(b) < 1.25 * usual for b in (-0.5, 0.5, 1))
 
 
-def test_a_target_is_kept_whatever_is_preferred():
+def test_a_target_is_kept_at_every_balance():
     a = np.full((96, 96), 0.3, np.float32)
     a[40:56, 44:52] = 0.95
     b = np.tile(np.linspace(0.3, 0.5, 96, dtype=np.float32), (96, 1))
@@ -67,7 +67,7 @@ def test_a_target_is_kept_whatever_is_preferred():
     assert fused[44:52, 46:50].mean() - fused[44:52, 20:32].mean() > 0.4
 
 
-def test_it_is_in_the_settings_and_refused_where_it_means_nothing(planes, tmp_path):
+def test_it_is_in_the_settings_and_refused_where_it_does_not_apply(planes, tmp_path):
     a, b = planes
     assert ddfm.fuse(a, b, prior="gaussian", balance=-0.25).settings["balance"] == -0.25
     for wrong in (1.5, float("nan"), "more", None):

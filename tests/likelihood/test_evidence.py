@@ -29,14 +29,14 @@ def scene(seed: int = 0, size: tuple[int, int] = (24, 32)) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [(6, 8), (7, 5), (1, 4), (1, 1)])
-def test_dct_is_scipys_and_its_inverse_is_exact(shape):
+def test_the_dct_is_that_of_scipy_and_its_inverse_is_exact(shape):
     x = np.random.default_rng(0).normal(size=shape)
     y = dct(torch.from_numpy(x))
     np.testing.assert_allclose(2 * y.numpy(), scipy.fft.dct(x, axis=-1), atol=1e-12)
     np.testing.assert_allclose(idct(y).numpy(), x, atol=1e-12)
 
 
-def test_cosines_are_weighed_alike_by_both_ways():
+def test_both_implementations_weight_cosines_alike():
     """SciPy's, on a processor, and our own by FFT, for a GPU."""
     x, response = (torch.rand(2, 1, 7, 10, dtype=torch.float64) for _ in range(2))
     waves = dct(dct(x).transpose(-1, -2)).transpose(-1, -2) * response
@@ -95,14 +95,14 @@ def test_smoothing_is_symmetric_and_keeps_the_mean():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 21)])
-def test_the_largest_of_a_square_is_scipys(size):
+def test_the_maximum_filter_is_that_of_scipy(size):
     x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
     found = [maximum_filter(plane, 7, mode="constant") for plane in x.flatten(0, 1).numpy()]
     assert np.array_equal(largest_within(x, 3).flatten(0, 1).numpy(), np.stack(found))
 
 
 def wide_scene(seed: int) -> torch.Tensor:
-    """With white, black, edges, and a thing that glows."""
+    """With white, black, edges, and a glowing object."""
     x = scene(seed, (40, 50)) * 1.6
     x[..., 8:20, 30:38] += 0.9
     return x.clamp(-1, 1)
@@ -110,8 +110,8 @@ def wide_scene(seed: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-exposure", "multi-focus"])
-def test_every_pass_climbs_the_objective(task, count):
-    """Both halves of it, and each image of a batch."""
+def test_every_pass_increases_the_objective(task, count):
+    """Both steps of it, for each image of a batch."""
     sources = [torch.cat([wide_scene(k), wide_scene(k + 7)]) for k in range(count)]
     options = FusionConfig(task=task).resolved(task).options
     likelihood = make_likelihood("default", sources, **Tone.others(options))
@@ -130,7 +130,7 @@ def test_every_pass_climbs_the_objective(task, count):
     assert bool((rises[:2].sum(0) > 0).all())
 
 
-def test_the_e_step_is_the_highest_place_for_the_labels():
+def test_the_e_step_maximises_the_objective_over_the_labels():
     likelihood = EvidenceLikelihood(wide_scene(1), wide_scene(2))
     f, nothing = likelihood.first_guess(), torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     z = likelihood.evidence().labels(f)
@@ -141,7 +141,7 @@ def test_the_e_step_is_the_highest_place_for_the_labels():
         assert float(likelihood.objective(f, other.softmax(1), f, nothing)) < best
 
 
-def test_the_m_step_comes_to_where_the_objective_has_no_slope():
+def test_the_m_step_reaches_a_zero_gradient_of_the_objective():
     likelihood = EvidenceLikelihood(scene(1), scene(2))
     f, z = likelihood.first_guess(), likelihood.evidence().pi
     x0, rho = scene(3), torch.full((1, 1, 1, 1), 0.01, dtype=torch.float64)
@@ -152,8 +152,8 @@ def test_the_m_step_comes_to_where_the_objective_has_no_slope():
     assert float(slope.abs().max()) < 1e-6
 
 
-def test_what_does_not_fit_is_brought_within_black_and_white():
-    """Waves on what is nearly white: the M-step knows the range."""
+def test_the_m_step_keeps_the_result_within_black_and_white():
+    """Waves on a nearly white level: the M-step respects the range."""
     waves = (0.6 * torch.sin(0.5 * torch.arange(64.0))).expand(1, 1, 64, 64)
     white = torch.full_like(waves, 0.9) + 0.01 * waves.transpose(-1, -2)
     likelihood = EvidenceLikelihood(white, waves, kappa=0.0, **PLAIN)
@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_brought_within_black_and_white():
 
 
 @pytest.mark.parametrize("task", ["ir-visible", "medical", "multi-exposure", "multi-focus"])
-def test_equal_sources_are_their_own_fusion(task):
+def test_the_fusion_of_equal_sources_is_that_source(task):
     s = scene(0, (60, 80))
     options = Tone.others(FusionConfig(task=task).resolved(task).options)
     likelihood = make_likelihood("default", (s, s.clone(), s.clone()), **options)
@@ -175,7 +175,7 @@ def test_equal_sources_are_their_own_fusion(task):
     assert float((f - s).abs().max()) < 0.5 / 127.5
 
 
-def test_faint_texture_stays_beside_a_stronger_one_and_edges_compete():
+def test_faint_texture_is_added_to_a_stronger_one_and_edges_compete():
     across = torch.arange(64, dtype=torch.float64)
     strong = 0.2 * torch.sin(0.7 * across).expand(1, 1, 64, 64)
     other = torch.sin(0.7 * across)[:, None].expand(1, 1, 64, 64)
@@ -193,7 +193,7 @@ def test_faint_texture_stays_beside_a_stronger_one_and_edges_compete():
     assert share(0.1, faint=0.004) < 0.2
 
 
-def test_the_prior_weighs_by_the_noise_and_not_at_all_where_there_is_none():
+def test_the_prior_has_weight_only_where_there_is_noise():
     i, v, x0 = scene(1), scene(2), scene(3)
     gaps = []
     for sigma in (1.0, 0.03, 0.003):
@@ -235,7 +235,7 @@ def man(level: float, around: torch.Tensor, size: int = 160) -> torch.Tensor:
     return x
 
 
-def test_a_man_behind_bright_smoke_stays_whole():
+def test_a_person_behind_bright_smoke_is_kept():
     cold = man(0.5, torch.tensor(-0.7)) + 0.02 * scene(1, (160, 160)).float()
     smoke = torch.full_like(cold, 0.97) + 0.02 * scene(2, (160, 160)).float()
     smoke[..., 110:, :] = -0.3
@@ -260,8 +260,8 @@ def test_a_target_has_its_own_contrast_and_the_detail_of_the_other_source(amplit
     assert float(seen.std() / there.std()) > 0.7
 
 
-def test_texture_goes_on_through_the_wide_border_of_a_blurred_target():
-    """As of a thermal image that was enlarged many times."""
+def test_texture_continues_through_the_wide_border_of_a_blurred_target():
+    """As in a thermal image that was enlarged by a large factor."""
     hot = smooth(man(0.5, torch.tensor(-0.7)), 6.0)
     stripes = 0.2 * (torch.arange(160) // 2 % 2 * 2 - 1).float().expand(160, 160)
     f = fused(hot, -0.3 + stripes[None, None])
@@ -270,7 +270,7 @@ def test_texture_goes_on_through_the_wide_border_of_a_blurred_target():
     assert float(seen.std() / stripes[52:64, 72:82].std()) > 0.8
 
 
-def test_a_lamp_stays_lit_before_a_warm_wall():
+def test_a_lamp_in_front_of_a_warm_wall_stays_bright():
     wall = torch.full((1, 1, 160, 160), -0.8)
     wall[..., 40:120, 30:140] = 0.1
     night = torch.full_like(wall, -0.9)
@@ -310,7 +310,7 @@ def test_targets_are_small_bright_and_of_one_source():
     assert float(alarms.mean()) < 0.02
 
 
-def test_texture_of_what_is_darker_fades_and_its_edges_do_not():
+def test_texture_of_the_darker_source_fades_and_its_edges_do_not():
     """Waves of a dark source where the level of a bright one was chosen."""
     waves = torch.sin(0.7 * torch.arange(64, dtype=torch.float64)).expand(1, 1, 64, 64)
     even = 0.5 + 0.002 * waves.transpose(-1, -2)
@@ -335,7 +335,7 @@ def of_medicine(*sources: torch.Tensor) -> torch.Tensor:
     return f
 
 
-def test_bone_is_white_to_the_full_and_bright_uptake_keeps_the_sulci():
+def test_bone_is_fully_white_and_bright_uptake_keeps_the_sulci():
     """Lines of tissue, once where the other picture is white, and once where it is only bright."""
     lines = torch.full((1, 1, 64, 64), -0.6, dtype=torch.float64)
     lines[..., ::8, :] = 0.0
@@ -366,8 +366,8 @@ def test_a_calcification_keeps_most_of_its_contrast(diameter, level):
     assert kept > 0.6 * float(ct[..., inside].mean() - ct[..., around].mean())
 
 
-def test_what_cannot_be_kept_gives_way_at_strong_edges():
-    """An edge ends where the other source has more to say: no image has such gradients."""
+def test_impossible_gradients_give_way_at_strong_edges():
+    """An edge ends where the other source has the stronger one: no image has such gradients."""
     edge = torch.full((1, 1, 64, 64), -0.3, dtype=torch.float64)
     edge[..., 32:] = 0.3
     stripes = torch.zeros_like(edge)
@@ -408,8 +408,8 @@ def test_black_in_both_sources_stays_black():
     assert float(fused(i, v)[..., :2].max()) < -0.97
 
 
-def test_levels_are_decided_region_by_region():
-    """What (4) smooths, and where it stops."""
+def test_levels_are_chosen_region_by_region():
+    """The smoothing of (4), and where it stops."""
     sources = [scene(1, (60, 80)), scene(2, (60, 80))]
     s = torch.cat(sources, dim=1)
     with_edges = EvidenceLikelihood(*sources, width=0.7, edge=0.05, saliency="exposed")
@@ -433,8 +433,8 @@ def test_levels_are_decided_region_by_region():
 @pytest.mark.parametrize(
     ("saliency", "first"), [("exposed", False), ("sharp", True), ("stands out", True)]
 )
-def test_what_gives_a_source_the_level(saliency, first):
-    """One is overexposed but has the detail; the other is even, and in the middle."""
+def test_detail_and_exposure_decide_which_source_gives_the_level(saliency, first):
+    """One source is overexposed but has the detail; the other is flat, of medium level."""
     bright = 0.9 + 0.05 * torch.sin(torch.arange(64.0)).expand(1, 1, 64, 64)
     even = torch.full_like(bright, 0.1)
     likelihood = EvidenceLikelihood(bright, even, saliency=saliency)
@@ -454,7 +454,7 @@ def test_each_image_of_a_batch_comes_out_as_alone():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 200)])
-def test_any_size(size):
+def test_any_size_is_fused(size):
     x = torch.full((1, 1, *size), 0.25)
     torch.testing.assert_close(fused(x, x.clone()), x[0, 0], atol=1e-4, rtol=0)
 
@@ -462,9 +462,9 @@ def test_any_size(size):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"edge": 0}, "edge of the likelihood are positive"),
-        ({"phi": -1}, "not negative"),
-        ({"full": -1}, "not negative"),
+        ({"edge": 0}, "edge of the likelihood must be positive"),
+        ({"phi": -1}, "must not be negative"),
+        ({"full": -1}, "must not be negative"),
         ({"saliency": "loud"}, "unknown saliency 'loud'"),
     ],
 )

@@ -49,14 +49,14 @@ def test_reference_follows_the_program_for_six_steps(dtype):
         torch.testing.assert_close(tau[0].double(), GOLDEN["em_tau"][k], rtol=1e-5, atol=0)
 
 
-def test_reference_with_other_weights():
+def test_reference_agrees_with_other_weights():
     likelihood = ReferenceLikelihood(GOLDEN["V"], GOLDEN["I"], lamb=0.1, rho=0.01)
     error = likelihood.step(GOLDEN["em_f_in"], None) - GOLDEN["em_f_out_lamb0.1_rho0.01"]
     assert float(error.abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("steps", [10, 25])
-def test_whole_runs_of_the_program(steps):
+def test_whole_runs_agree_with_the_program(steps):
     def eps(x, t):
         return 0.6 * x * (t.to(x) / 1000).view(-1, 1, 1, 1) + 0.05 * torch.sin(3 * x)
 
@@ -145,7 +145,7 @@ class Toy:
 
 
 @pytest.mark.parametrize(("psi", "eta"), [(0.5, 0.1), (0.5, 20.0), (0.0, 1.0), (30.0, 5.0)])
-def test_em_climbs_its_objective_at_every_step(psi, eta):
+def test_em_increases_its_objective_at_every_step(psi, eta):
     i, v = laplace_pair()
     likelihood = PaperLikelihood(i, v, psi=psi, eta=eta)
     f = likelihood(v + 0.5 * (i - v) + 0.05)
@@ -222,7 +222,7 @@ def test_objective_is_the_log_likelihood_of_the_mixture():
     assert float(likelihood.objective(f)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_paper_pulls_between_the_sources():
+def test_paper_moves_the_estimate_between_the_sources():
     i, v = laplace_pair(16, 16)
     likelihood = PaperLikelihood(i, v, psi=0.0)
     f = torch.full_like(i, 3.0)
@@ -268,7 +268,7 @@ def test_gradient_solver_against_dense_algebra(h, w):
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_images_of_a_batch_do_not_see_each_other(name):
+def test_images_of_a_batch_are_independent(name):
     pairs = [laplace_pair(6, 9, seed) for seed in range(3)]
     i, v = (torch.cat(side).float() for side in zip(*pairs, strict=True))
     start = torch.randn(3, 1, 6, 9, generator=torch.Generator().manual_seed(0))
@@ -324,7 +324,7 @@ def test_everything_happens_on_the_device_of_the_estimate(name):
 
 
 class Halfway(Likelihood):
-    """Goes halfway to grey 0.5, and notes what it was given."""
+    """Goes halfway to grey 0.5, and notes its arguments."""
 
     def __init__(self, like, luma=(1.0, 0.0)):
         super().__init__(like[:, :1], like[:, :1])
@@ -342,8 +342,8 @@ class Halfway(Likelihood):
         return (f + 0.5) / 2
 
 
-def test_a_step_may_rely_on_the_noise_that_it_is_told():
-    """A type checker is to accept `sigma: Tensor` where somebody writes a likelihood."""
+def test_a_step_may_rely_on_the_noise_that_it_is_given():
+    """A type checker must accept `sigma: Tensor` in a likelihood of the user."""
     assert get_type_hints(Likelihood.step)["sigma"] is torch.Tensor
 
 
@@ -363,7 +363,7 @@ def test_rgb_is_rectified_in_luminance_and_keeps_its_chroma():
     assert torch.equal(rectified.x0_prior, x)
 
 
-def test_grey_is_rectified_as_it_is_and_clipped_when_asked():
+def test_grey_is_rectified_directly_and_clipped_on_request():
     prior = FunctionPrior(lambda x, t: x, alphas_bar(), kind="x0", channels=1)
     x = torch.tensor([-3.0, 0.0, 0.2, 5.0]).view(1, 1, 2, 2)
     t = torch.tensor([5])
@@ -376,7 +376,7 @@ def test_grey_is_rectified_as_it_is_and_clipped_when_asked():
     assert not torch.equal(seen[0].x0, seen[0].x0_prior)
 
 
-def test_luminance_of_rgb():
+def test_luminance_of_rgb_is_that_of_bt_601():
     rgb = torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1)
     assert float(luminance(rgb)) == pytest.approx(0.299 - 0.587 + 0.057)
     assert float(luminance(torch.ones(1, 3, 1, 1))) == pytest.approx(1)

@@ -27,14 +27,14 @@ def measured(fused: np.ndarray, infrared: np.ndarray, visible: np.ndarray) -> di
 
 
 @pytest.mark.parametrize(("share", "lost"), [(1.0, 0), (1.5, 0), (0.21, 0), (0.19, 1), (-1.0, 1)])
-def test_a_target_keeps_its_share_of_contrast_wherever_its_levels_lie(share, lost):
+def test_the_kept_contrast_of_a_target_does_not_depend_on_its_levels(share, lost):
     infrared = squares((40, 50), level=140)
     values = measured(100 + share * (infrared - GROUND), infrared, squares())
     assert values["targets"] == 1
     assert values["targets_kept"] == pytest.approx(share) and values["targets_lost"] == lost
 
 
-def test_each_target_counts_once_and_lost_ones_count():
+def test_each_target_counts_once_and_lost_ones_too():
     infrared = squares((20, 20), (20, 60), (20, 100), (80, 20))
     fused = squares((20, 20), (20, 60), (20, 100))
     values = measured(fused, infrared, squares())
@@ -43,7 +43,7 @@ def test_each_target_counts_once_and_lost_ones_count():
     assert values["targets_lost"] == pytest.approx(0.25)
 
 
-def test_specks_and_fields_are_no_targets():
+def test_specks_and_large_areas_are_no_targets():
     """Targets have from 25 pixels to 2 % of the picture: no hot pixels, no warm walls."""
     for side, number in ((1, 0), (8, 1), (17, 1), (24, 0)):
         infrared = np.maximum(squares((80, 100)), squares((20, 20), side=side))
@@ -53,14 +53,14 @@ def test_specks_and_fields_are_no_targets():
     assert math.isnan(nothing["targets_kept"]) and math.isnan(nothing["targets_lost"])
 
 
-def test_a_neighbour_is_no_part_of_the_surround():
+def test_a_neighbouring_target_is_not_part_of_the_surround():
     """Two neighbouring targets, both lost in white: their contrast is measured between them."""
     infrared = squares((40, 50), (40, 62))
     values = measured(infrared, infrared, squares())
     assert values["targets"] == 2 and values["targets_kept"] == pytest.approx(1)
 
 
-def test_lights_are_what_shines_in_the_visible_image_alone():
+def test_lights_are_bright_in_the_visible_image_alone():
     lamp, engine = (20, 20), (80, 100)
     visible = squares(lamp, engine, level=200)
     infrared = squares(engine)
@@ -84,7 +84,7 @@ def test_pictures_are_pooled_over_their_targets():
     assert math.isnan(pooled([none])["targets_kept"])
 
 
-def test_they_belong_to_a_task_or_come_when_named():
+def test_they_are_computed_for_their_task_or_if_named():
     images = squares((40, 50)), squares((40, 50)), squares()
     assert "targets" not in evaluate(*images) and "targets" in evaluate(*images, task="ir-visible")
     assert list(evaluate(*images, metrics=["Targets_Kept"])) == ["targets", "targets_kept"]

@@ -1,4 +1,4 @@
-"""MEF-SSIM against its definition, patch by patch, against closed forms, and its guarantees."""
+"""MEF-SSIM against its definition, patch by patch, and closed forms; its guarantees."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def exposures(count: int = 3) -> list[np.ndarray]:
 
 
 def definition(fused: np.ndarray, sources: list[np.ndarray]) -> float:
-    """The formulas of the paper, a patch of 11x11 at a time."""
+    """The formulas of the paper, for one patch of 11x11 pixels at a time."""
     x = np.arange(11) - 5
     window = np.exp(-(x[:, None] ** 2 + x**2) / 4.5)
     window /= window.sum()
@@ -71,7 +71,7 @@ def test_agrees_with_the_definition(count):
 
 
 @pytest.mark.parametrize("gain", [0.25, 0.7, 1.0])
-def test_the_highest_contrast_is_the_one_asked_for(gain):
+def test_the_desired_contrast_is_the_highest(gain):
     """A chequerboard, weaker in one exposure: it has contrast only at the finest scale."""
     board = np.indices((64, 64)).sum(0) % 2 * 2.0 - 1
     strong, weak, fused = 128 + 40 * board, 90 + 10 * board, 100 + gain * 40 * board
@@ -100,7 +100,7 @@ def test_a_fusion_beats_its_sources_and_noise_makes_it_worse():
     assert mef_ssim(np.clip(mixed + noise, 0, 255), dark, bright) < best - 0.02
 
 
-def test_it_is_of_exposures_and_needs_some_pixels():
+def test_it_is_for_exposures_and_needs_a_minimum_size():
     images = exposures()
     assert "MEF-SSIM" not in evaluate(*images, task="ir-visible")
     assert "MEF-SSIM" in evaluate(*images, task="multi-exposure")

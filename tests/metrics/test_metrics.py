@@ -158,7 +158,7 @@ def test_fmi_follows_its_definition(feature, kind):
     assert metrics.fmi(f, s, feature=feature) == pytest.approx(expected, abs=3e-7)
 
 
-def test_fmi_loses_no_window_where_strips_meet(monkeypatch, triple):
+def test_fmi_counts_every_window_across_strips(monkeypatch, triple):
     whole = metrics.fmi(*triple)
     monkeypatch.setattr("ddfm.metrics.features.CHUNK", 200)
     assert metrics.fmi(*triple) == pytest.approx(whole, rel=1e-12)
@@ -222,7 +222,7 @@ def test_vif_of_a_pure_gain(gain):
     assert metrics.vif(100 - gain * faint, 100 + faint) == 0
 
 
-def test_a_flat_result_keeps_no_edges_and_invents_none():
+def test_a_flat_result_has_neither_kept_nor_invented_edges():
     f = np.full((64, 72), 90)
     values = evaluate(f, scene(1), scene(2))
     assert values["EN"] == values["SD"] == values["AG"] == values["Nabf"] == values["CC"] == 0
@@ -261,7 +261,7 @@ def test_symmetric_metrics(metric, triple):
     assert metric(f, a) == pytest.approx(metric(a, f), rel=1e-12)
 
 
-def test_mutual_information_knows_no_names_of_levels(triple):
+def test_mutual_information_does_not_change_if_levels_are_permuted(triple):
     f, a, b = triple
     relabelled = np.random.default_rng(0).permutation(256)[f]
     assert metrics.mi(relabelled, a, b) == pytest.approx(metrics.mi(f, a, b), rel=1e-12)
@@ -287,7 +287,7 @@ def test_noise_makes_it_worse(name, triple):
     assert (strong > slight) == (name in LOWER_IS_BETTER)
 
 
-def test_more_than_two_sources(triple):
+def test_metrics_take_more_than_two_sources(triple):
     f, a, b = triple
     c = scene(5)
     for metric in (metrics.mi, metrics.nmi, metrics.vif, metrics.ssim, metrics.ms_ssim):
@@ -316,7 +316,7 @@ def test_each_metric_by_itself_is_what_evaluate_gives(triple):
         assert metric(*triple[: 1 if name == "EN" else 3]) == together[name]
 
 
-def test_names_are_known_in_any_case(triple):
+def test_names_are_case_insensitive(triple):
     assert list(evaluate(*triple, metrics=["qABF", "ssim"])) == ["Qabf", "SSIM"]
 
 
@@ -325,7 +325,7 @@ def test_all_values_are_plain_floats(triple):
 
 
 @pytest.mark.parametrize("kind", ["float", "rgb", "rgba", "pil", "path", "text path", "palette"])
-def test_an_image_is_the_same_in_every_form(kind, triple, tmp_path):
+def test_an_image_is_measured_the_same_in_every_form(kind, triple, tmp_path):
     f, a, b = triple
     forms = {
         "float": lambda x: x.astype(np.float32),
@@ -353,7 +353,7 @@ def test_colour_is_measured_in_grey():
     np.testing.assert_array_equal(metrics.as_grey(Image.fromarray(colour)).pixels, grey)
 
 
-def test_sixteen_bits_become_eight(tmp_path):
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
     image = scene()
     Image.fromarray(image.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(metrics.as_grey(tmp_path / "deep.png").pixels, image)
@@ -364,7 +364,7 @@ def test_sixteen_bits_become_eight(tmp_path):
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (20, 30), (-1, 1)])
-def test_files_of_floats_are_measured_as_they_are_fused(tmp_path, low, high):
+def test_files_of_floats_are_scaled_as_in_fusion(tmp_path, low, high):
     """Black is 0 and white is 1, or else the lowest and the highest of their values."""
     image = scene()
     image.flat[:2] = 0, 255
@@ -375,7 +375,7 @@ def test_files_of_floats_are_measured_as_they_are_fused(tmp_path, low, high):
 
 @pytest.mark.parametrize("color", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_ddfm_has_fused_is_measured_in_every_form(tmp_path, dtype, color):
+def test_results_of_ddfm_are_measured_in_every_form(tmp_path, dtype, color):
     shape = (64, 72, 3) if color else (64, 72)
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
     fusion = ddfm.Fusion(ddfm.Picture(image.reshape(64, 72, -1) / np.iinfo(dtype).max, None,
@@ -392,7 +392,7 @@ def test_transparency_is_dropped():
     np.testing.assert_array_equal(metrics.as_grey(np.dstack([image, image // 2])).pixels, image)
 
 
-def test_metrics_are_there_after_import_ddfm_alone():
+def test_metrics_are_available_after_import_ddfm():
     code = "import ddfm; ddfm.metrics.qabf; assert 'metrics' in dir(ddfm)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -424,8 +424,8 @@ def test_metrics_need_no_torch(tmp_path):
     assert "Qabf" in done.stdout and "targets_kept" in done.stdout
 
 
-def test_files_are_read_as_they_are_fused(tmp_path):
-    """Palettes, transparency and a camera on its side make no difference to what is measured."""
+def test_files_are_read_as_in_fusion(tmp_path):
+    """Palettes, transparency and the orientation in EXIF do not change the values."""
     colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     exif = Image.Exif()
     exif[274] = 6  # to be turned clockwise
@@ -438,7 +438,7 @@ def test_files_are_read_as_they_are_fused(tmp_path):
     np.testing.assert_array_equal(metrics.as_grey(tmp_path / "clear.png").pixels, expected)
 
 
-def test_sources_of_thermal_cameras_are_measured_as_they_are_fused(tmp_path, triple):
+def test_sources_of_thermal_cameras_are_read_as_in_fusion(tmp_path, triple):
     """The sensor's values of a radiometric file, and 16 bits stretched from part of the range."""
     f, a, b = triple
     whole = np.rint((a - a.min()) * (255 / np.ptp(a))).astype(np.uint8)
@@ -451,7 +451,7 @@ def test_sources_of_thermal_cameras_are_measured_as_they_are_fused(tmp_path, tri
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
-def test_constant_images_are_measured_without_complaint(value):
+def test_constant_images_are_measured_without_warnings(value):
     f, a, b = np.full((48, 50), value), scene(1, (48, 50)), np.zeros((48, 50))
     for images in [(f, a, b), (a, f, b), (f, f, f), (b, f, f)]:
         for name, number in evaluate(*images).items():

@@ -32,7 +32,7 @@ def test_the_best_and_the_second_best_are_marked_and_nothing_else():
     assert lines[7] == "| *DDFM* | 9.00 | – | – | – |"  # quoted, and out of the ranking
 
 
-def test_what_looks_the_same_is_equally_good():
+def test_values_printed_alike_are_ranked_alike():
     rows = [("a", {"SD": 51.561}), ("b", {"SD": 51.562}), ("c", {"SD": 9.0})]
     same = Table("", "", [column("SD")], rows)
     assert same.places(column("SD")) == [1, 1, 2]
@@ -40,7 +40,7 @@ def test_what_looks_the_same_is_equally_good():
     assert alike.places(column("SD")) == [0, 0]
 
 
-def test_latex_compiles_names_as_text():
+def test_names_are_escaped_in_latex():
     text = as_latex(TABLE)
     assert r"theirs\_2 & \textbf{7.124} & \underline{0.040} & 12 & – \\" in text
     assert r"worst \& last" in text and r"EN~$\uparrow$ & Nabf~$\downarrow$ & targets &" in text
@@ -62,7 +62,7 @@ def folders(tmp_path):
     return list(map(str, folders_of_noise(tmp_path, ("one", "=two"), (48, 50), words)))
 
 
-def test_metrics_of_folders_in_every_form(folders):
+def test_metrics_of_folders_are_written_in_every_format(folders):
     chosen = ["--metrics", "EN,PSNR,targets_kept"]
     values = json.loads(ddfm_run("metrics", *folders, *chosen, "--json").stdout)
     table = ddfm_run("metrics", *folders, *chosen, "--csv").stdout
@@ -80,14 +80,14 @@ def test_metrics_of_folders_in_every_form(folders):
     )
 
 
-def test_a_form_on_the_command_line_goes_before_one_set_by_default(folders, monkeypatch):
+def test_a_format_on_the_command_line_overrides_the_default(folders, monkeypatch):
     monkeypatch.setenv("DDFM_METRICS_CSV", "1")
     one = [f"{folder}/one.png" for folder in folders]
     assert ddfm_run("metrics", *one, "--metrics", "EN").stdout.startswith("pair,EN")
     assert "EN" in json.loads(ddfm_run("metrics", *one, "--metrics", "EN", "--json").stdout)
 
 
-def test_a_table_has_the_metrics_of_papers_where_nobody_says_others(folders):
+def test_a_table_has_the_metrics_of_papers_by_default(folders):
     fused, a, b = (f"{folder}/one.png" for folder in folders)
     how = "--markdown", "--task", "ir-visible"
     usual = ["pair", "EN ↑", "SD ↑", "MI ↑", "VIF ↑", "Qabf ↑", "SSIM ↑"]

@@ -1,4 +1,4 @@
-"""The widget of napari, without napari: its manifest, and what its function makes of layers."""
+"""The widget of napari, without napari: its manifest, and its function applied to layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETUP = (ROOT / "setup.cfg").read_text()
 
 
 class Layer:
-    """What is used of `napari.layers.Image`."""
+    """The used part of `napari.layers.Image`."""
 
     multiscale = False
 
@@ -55,7 +55,7 @@ def test_fields_have_the_choices_and_defaults_of_the_configuration():
     assert parameters["visible"].annotation == "napari.layers.Image"
 
 
-def test_two_layers_become_one():
+def test_two_layers_are_fused():
     a, b = picture(0, 32, 40), picture(1, 32, 40, 4)
     image, about, kind = fuse_layers(
         Layer(a, "ir"), Layer(b, "vis", 0.5), "ir-visible", balance=0.5
@@ -67,7 +67,7 @@ def test_two_layers_become_one():
     assert about["metadata"]["ddfm"]["task"] == "ir-visible"
 
 
-def test_the_new_layer_lies_on_the_finer_one():
+def test_the_new_layer_is_placed_on_the_finer_one():
     small, large = Layer(picture(0, 24, 32), "small", 2.0), Layer(picture(1, 48, 64), "large", 1.0)
     for pair in ((small, large), (large, small)):
         image, about, _ = fuse_layers(*pair)

@@ -1,4 +1,4 @@
-"""Large pictures band by band come out as they would in one piece."""
+"""Large pictures, processed in bands, have the same result as in one piece."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def picture(seed: int, size: tuple[int, int] = (150, 64)) -> torch.Tensor:
 
 @pytest.fixture
 def small_bands(monkeypatch):
-    """So small that a test picture has several."""
+    """Bands so small that a test picture has several."""
     monkeypatch.setattr(module, "AT_ONCE", 2000)
     monkeypatch.setattr(module, "FEWEST", 20)
 
@@ -34,7 +34,7 @@ def test_a_small_picture_is_one_band():
     assert WHOLE.around(picture(0)).shape == picture(0).shape
 
 
-def test_bands_have_every_row_once_and_no_row_that_there_is_not(small_bands):
+def test_bands_have_every_row_exactly_once(small_bands):
     found = bands(picture(0), reach=7)
     assert len(found) > 3
     rows = [row for band in found for row in range(band.rows.start, band.rows.stop)]
@@ -69,7 +69,7 @@ def test_the_default_likelihood_has_the_same_bits_in_bands(task, monkeypatch):
         assert torch.equal(one, in_many)
 
 
-def test_of_a_large_picture_nothing_is_kept_for_each_source(small_bands):
+def test_no_memory_per_source_is_kept_for_a_large_picture(small_bands):
     likelihood = EvidenceLikelihood(*(picture(k) for k in range(6)))
     likelihood(picture(7))
     held = {name: x for name, x in vars(likelihood).items() if isinstance(x, torch.Tensor)}

@@ -26,13 +26,13 @@ def test_bfloat16_is_for_processors_that_multiply_it(monkeypatch, test):
     assert fast_dtype(torch.device("meta")) == torch.float32
 
 
-def test_torch_that_cannot_tell_means_float32(monkeypatch):
+def test_float32_is_used_if_torch_does_not_know_the_instructions(monkeypatch):
     for test in TESTS:
         monkeypatch.delattr(torch.cpu, test, raising=False)
     assert fast_dtype(CPU) == torch.float32
 
 
-def test_dtypes_by_name():
+def test_dtypes_are_found_by_name():
     assert find_dtype() == find_dtype("torch.float32") == torch.float32
     assert find_dtype("auto", torch.bfloat16) == torch.bfloat16
     assert find_dtype(torch.float16) == find_dtype("float16") == torch.float16
@@ -40,7 +40,7 @@ def test_dtypes_by_name():
         find_dtype("half")
 
 
-def test_auto_takes_bfloat16_only_where_its_rounding_is_not_seen(monkeypatch):
+def test_auto_takes_bfloat16_only_where_its_rounding_is_invisible(monkeypatch):
     processor(monkeypatch, **dict.fromkeys(TESTS, True))
     how = {"prior": "gaussian", "device": "cpu"}
     assert Fuser(**how).dtype == torch.bfloat16

@@ -1,4 +1,4 @@
-"""How much noise there is: exactly, where there is nothing else."""
+"""The estimated noise level is exact where there is only noise."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def test_white_noise_is_found_to_half_a_percent(sigma):
     assert found == pytest.approx(sigma, rel=0.005)
 
 
-def test_it_does_not_depend_on_the_share_of_blocks_that_is_looked_at():
-    """Where there is nothing but noise, calm blocks and busy ones tell the same."""
+def test_it_does_not_depend_on_the_share_of_blocks():
+    """Where there is only noise, quiet and busy blocks give the same level."""
     levels, _ = quiet_levels(white(0.1, (1200, 1200), 1), (0.02, 0.1, 0.25, 0.5, 0.9))
     assert levels == pytest.approx([0.1] * 5, rel=0.015)
 
 
-def test_small_pictures_tell_it_roughly():
+def test_the_level_of_small_pictures_is_a_rough_estimate():
     found = [noise_level(white(0.1, (64, 64), seed)) for seed in range(40)]
     assert np.mean(found) == pytest.approx(0.1, rel=0.02) and np.std(found) < 0.006
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.2])
-def test_a_denoiser_that_can_tell_texture_refines_the_level(sigma):
+def test_a_denoiser_that_recognises_texture_refines_the_level(sigma):
     """The conditional mean of a Gaussian field is the Wiener filter."""
     size = (128, 128)
     down, across = (torch.fft.fftfreq(n) for n in size)
@@ -52,7 +52,7 @@ def test_a_denoiser_that_can_tell_texture_refines_the_level(sigma):
     assert abs(refined - sigma) < 0.5 * (level - sigma)
 
 
-def test_a_denoiser_that_returns_black_makes_all_of_it_noise():
+def test_with_a_denoiser_that_returns_black_everything_is_noise():
     noisy = white(0.1, (82, 82), seed=3)
     refined = refined_level(noisy, 0.12, lambda image, level: torch.zeros_like(image))
     assert refined == pytest.approx(float(noisy[..., 1:-1, 1:-1].square().mean().sqrt()), rel=0.02)

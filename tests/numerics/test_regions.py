@@ -1,4 +1,4 @@
-"""Smoothing over regions: against SciPy's direct solver, and what it promises."""
+"""Smoothing over regions: against SciPy's direct solver, and its guarantees."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def picture(seed: int, size=(24, 30)) -> torch.Tensor:
 
 
 def smooth_regions(x: torch.Tensor, sources: torch.Tensor, width: float, contour: float):
-    """By way of the grid."""
+    """With the grid."""
     y = smoothed_on_grid(on_grid(x), on_grid(sources), width, contour)
     return from_grid(y, x.shape, WHOLE)
 
@@ -46,7 +46,7 @@ def direct(x: np.ndarray, sources: np.ndarray, width: float, contour: float) -> 
 
 
 @pytest.mark.parametrize("contour", [0.02, 0.1, 10.0])
-def test_against_a_direct_solver(contour):
+def test_smoothing_agrees_with_a_direct_solver(contour):
     sources = picture(1)
     x = torch.randn(1, 2, 24, 30, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     ours = smooth_regions(x, sources, 0.7, contour)
@@ -55,8 +55,8 @@ def test_against_a_direct_solver(contour):
         np.testing.assert_allclose(ours[0, k].numpy(), theirs, atol=1e-4)
 
 
-def test_regions_are_even_and_apart():
-    """What speaks for a source somewhere in a region speaks for it in all of the region."""
+def test_regions_are_uniform_and_separate():
+    """Evidence for a source anywhere in a region counts in the whole region."""
     size = 60, 80
     sources = torch.zeros(1, 2, *size)
     sources[:, 0, :, 40:] = 0.8
@@ -79,7 +79,7 @@ def test_large_images_have_the_regions_of_small_ones():
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
 
 
-def test_each_image_of_a_batch_is_smoothed_by_itself():
+def test_each_image_of_a_batch_is_smoothed_separately():
     both = torch.cat([picture(5), picture(6).flip(-1)])
     smoothed = smooth_regions(both.abs(), both, 1.0, 0.02)
     alone = [smooth_regions(one.abs(), one, 1.0, 0.02) for one in both.split(1)]
@@ -87,6 +87,6 @@ def test_each_image_of_a_batch_is_smoothed_by_itself():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 300)])
-def test_any_size(size):
+def test_any_size_is_smoothed(size):
     x = torch.ones(1, 2, *size)
     torch.testing.assert_close(smooth_regions(x, 0 * x, 1.0, 0.02), x)

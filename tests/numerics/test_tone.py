@@ -1,4 +1,4 @@
-"""Curves of levels: against closed forms, and what they promise."""
+"""Tone curves: against closed forms, and their guarantees."""
 
 import pytest
 import torch
@@ -15,14 +15,14 @@ def waves(size=(24, 32)) -> torch.Tensor:
 
 
 def night(share: float = 0.8) -> torch.Tensor:
-    """Levels from -1 to 1, as far as `share` of them lie evenly in the lowest quarter."""
+    """Levels from -1 to 1; a share of them lies evenly in the lowest quarter."""
     count = 10_000
     dark = torch.linspace(-1, -0.5, int(share * count), dtype=torch.float64)
     light = torch.linspace(-0.5, 1, count - len(dark), dtype=torch.float64)
     return torch.cat([dark, light]).view(1, 1, 100, 100)
 
 
-def test_a_curve_is_straight_between_its_numbers_and_goes_on_as_it_ends():
+def test_a_curve_is_interpolated_linearly_and_extrapolated():
     curve = torch.tensor([[-1.0, 0.5, 1.0], [-1.0, 0.0, 1.0]])
     u = torch.tensor([-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]).expand(2, -1)
     expected = torch.tensor([-1.75, -1.0, -0.25, 0.5, 0.75, 1.0, 1.25])
@@ -55,7 +55,7 @@ def test_each_image_of_a_batch_has_the_curve_that_it_has_alone():
     assert float((curves[0] - curves[1]).abs().max()) > 0.05
 
 
-def test_no_gain_goes_beyond_the_range_or_below_one():
+def test_gains_are_at_least_one_and_keep_within_the_range():
     dark = torch.full((1, 1, 100, 50), -0.5, dtype=torch.float64)
     bimodal = torch.cat([dark, -dark], dim=-1)
     spread = along(good_curve(bimodal, 9.0, (1.0, 10.0)), bimodal)
@@ -64,14 +64,14 @@ def test_no_gain_goes_beyond_the_range_or_below_one():
     torch.testing.assert_close(along(narrowed, bimodal), bimodal)
 
 
-def test_what_is_no_number_is_not_hidden():
+def test_nan_is_not_hidden():
     u = torch.tensor([[0.0, float("nan"), float("inf")]])
     out = along(torch.tensor([[-1.0, 0.0, 1.0]]), u)
     assert out[0].isfinite().tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("level", [-1.0, 0.3, 1.0])
-def test_one_level_stays_what_it_is(level):
+def test_a_constant_image_keeps_its_level(level):
     flat = torch.full((1, 1, 9, 9), level)
     torch.testing.assert_close(along(good_curve(flat, 0.5, WIDE), flat), flat)
 
@@ -86,7 +86,7 @@ def test_folding_is_smooth_monotone_and_below_white():
     assert float((folded.diff() / f.diff())[f[1:] > -1].max()) < 1 + 1e-9
 
 
-def test_a_tone_spreads_levels_or_leaves_them():
+def test_a_tone_spreads_levels_or_keeps_them():
     dull = (0.4 * waves() + 1) / 2
     left, none = Tone()(dull)
     assert left is dull and none == [{}]
@@ -100,12 +100,12 @@ def test_a_tone_spreads_levels_or_leaves_them():
     torch.testing.assert_close(given, 0.75 * dull)
 
 
-def test_what_needs_no_tone_keeps_its_white():
+def test_an_image_that_needs_no_tone_keeps_its_white():
     f = torch.tensor([[[[-1.0, 0.2, 1.0]]]])
     assert torch.equal(toned(f, knots(2, f)[None]), f)
     assert float(toned(f, torch.tensor([[-1.0, 1.5]])).max()) < 1
 
 
-def test_the_options_of_a_fusion_are_of_the_tone_or_of_the_likelihood():
+def test_options_belong_to_the_tone_or_to_the_likelihood():
     options = {"alpha": 1.0, "spread": 0.3, "curve": None}
     assert Tone.among(options) == Tone(spread=0.3) and Tone.others(options) == {"alpha": 1.0}

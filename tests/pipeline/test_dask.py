@@ -44,7 +44,7 @@ def fuser() -> Fuser:
     return Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
 
 
-def test_folders_become_the_same_bytes(tmp_path, folders, cluster):
+def test_folders_have_the_same_bytes_as_without_dask(tmp_path, folders, cluster):
     address = cluster.scheduler.address
     (folders[0] / "3.png").write_bytes(b"no picture")
     here = fuse_folders(*folders, tmp_path / "here", fuser())
@@ -64,7 +64,7 @@ def test_a_pair_that_kills_its_worker_fails_alone(tmp_path, folders, cluster):
     Image.fromarray(np.full((24, 30), 255, np.uint8)).save(folders[0] / "2.png")
 
     class Deadly(Fuser):
-        """One whose worker dies over the pair that is bright throughout."""
+        """A fuser whose worker dies on the pair that is white everywhere."""
 
         def registered(self, sources):
             if sources[0].pixels.min() == 1:
@@ -79,7 +79,7 @@ def test_a_pair_that_kills_its_worker_fails_alone(tmp_path, folders, cluster):
     assert len(summary.of("fused")) == 6
 
 
-def test_a_cluster_that_is_not_there(tmp_path, folders):
+def test_a_missing_cluster_is_reported(tmp_path, folders):
     command = ("fuse", *folders, "-o", tmp_path / "out", *FAST)
     refused(ddfm_run(*command, "--scheduler", "nowhere"), "there is no Dask cluster at nowhere")
     refused(ddfm_run(*command, "--engine", "dusk"), "did you mean dask")

@@ -1,4 +1,4 @@
-"""Films and volumes by many processes: all of it, nothing twice, and as one process makes it."""
+"""Films and volumes fused by many processes: complete, nothing twice, as by one process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fuser() -> ddfm.Fuser:
 
 
 def frames_of(seed: int, count: int = FRAMES) -> list[np.ndarray]:
-    """Something still with noise, half as bright in its first frames."""
+    """A still scene with noise, half as bright in its first frames."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(60, 200, (4, 5), np.uint8))
     still = np.asarray(small.resize((24, 20), Image.Resampling.BICUBIC), float)
@@ -68,7 +68,7 @@ def test_parts_are_ranges_that_make_up_the_film(film, count):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory, fuser, folders) -> np.ndarray:
-    """What one process makes."""
+    """The result of one process."""
     out = tmp_path_factory.mktemp("one") / "out"
     fuse_sequence(*folders, out, fuser)
     return levels(out)
@@ -93,7 +93,7 @@ def test_parts_of_a_film_fill_one_folder_nearly_as_one_process(
     assert [path.name for path in out.glob("*.jsonl")] == [NAME]
 
 
-def test_without_the_frames_before_a_part_would_begin_otherwise(
+def test_without_the_frames_before_it_a_part_would_differ(
     tmp_path, fuser, folders, one, monkeypatch
 ):
     monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 0)
@@ -102,7 +102,7 @@ def test_without_the_frames_before_a_part_would_begin_otherwise(
     assert np.abs(first - one[16]).max() > 3
 
 
-def test_merging_says_which_frames_are_missing(tmp_path, fuser, folders, monkeypatch):
+def test_merging_names_missing_frames(tmp_path, fuser, folders, monkeypatch):
     monkeypatch.setattr("ddfm.pipeline.films.RUN_IN", 3)
     out, shard = tmp_path / "out", Shard(2, 2)
     fuse_sequence(*folders, out, fuser, shard=Shard(1, 2))
@@ -155,7 +155,7 @@ def test_a_joined_video_has_the_frames_of_its_parts_at_their_times(tmp_path, av,
     np.testing.assert_allclose(times[0], times[1], atol=1e-3)
 
 
-def test_parts_that_are_not_alike_are_not_joined(tmp_path, av):
+def test_parts_of_different_films_are_not_joined(tmp_path, av):
     parts = [write_film(tmp_path / "1.mkv", frames_of(0, 3))]
     parts.append(write_film(tmp_path / "2.mkv", [frame[:10] for frame in frames_of(0, 3)]))
     with pytest.raises(DdfmError, match=r"2\.mkv differs from .*1\.mkv in size, rate or coding"):
@@ -186,7 +186,7 @@ def test_shards_of_a_video_are_joined(tmp_path, av):
     assert ddfm_run("merge", out).exit_code == 0  # what is replaced is ours
 
 
-def test_what_cannot_be_parts_is_refused(tmp_path, folders):
+def test_impossible_parts_are_refused(tmp_path, folders):
     out = tmp_path / "out"
     refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "1/99"), "split into 99 parts")
     refused(ddfm_run("film", *folders, "-o", out, *FAST, "--shard", "9/8"), "--shard must be")

@@ -1,4 +1,4 @@
-"""Films: no flicker, no trails, and files that are whole or not there."""
+"""Films: no flicker, no trails, and files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fuser() -> ddfm.Fuser:
 
 
 def scene(seed: int = 0, low: float = 60, high: float = 180) -> np.ndarray:
-    """Something smooth, from low to high."""
+    """A smooth scene, with levels from low to high."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:H, :W]
     a, b, c = rng.uniform(0.05, 0.15, 3)
@@ -63,26 +63,26 @@ def rms(values: np.ndarray) -> float:
 
 
 def test_frames_of_a_still_film_are_all_the_same(fuser):
-    """The same noise of the sampler, and nothing that adds up from frame to frame."""
+    """The sampler draws the same noise, and nothing accumulates from frame to frame."""
     pair = eight_bit(scene(0)), eight_bit(scene(1))
     alone = fuser(*pair).picture.pixels
     for fusion in fuse_frames([pair] * 4, fuser):
         np.testing.assert_allclose(fusion.picture.pixels, alone, atol=1e-6)
 
 
-def test_frames_are_taken_as_large_as_they_are():
-    """What was enlarged before may be found out in some frames only, and a film would flicker."""
+def test_frames_are_not_checked_for_earlier_enlargement():
+    """An earlier enlargement might be detected in some frames only, and the film would flicker."""
     coarse = np.random.default_rng(0).integers(0, 255, (60, 80), dtype=np.uint8)
     wide = np.asarray(Image.fromarray(coarse).resize((160, 120), Image.Resampling.BILINEAR))
     other = np.random.default_rng(1).integers(0, 255, (120, 160), dtype=np.uint8)
     alone = ddfm.Fuser("gaussian", task="ir-visible", device="cpu", look=False)
-    with pytest.warns(DdfmWarning, match="was enlarged 2 times"):
+    with pytest.warns(DdfmWarning, match="was enlarged by a factor of 2 "):
         alone(wide, other)
     (frame,) = fuse_frames([(wide, other)], alone)  # a warning would be an error here
     assert not any("enlarged" in one for one in frame.settings.get("observed", ()))
 
 
-def test_a_noisy_still_film_flickers_less_than_its_frames_by_themselves(fuser):
+def test_a_noisy_still_film_flickers_less_than_frames_fused_alone(fuser):
     pairs = [(noisy(scene(0), 2 * k), noisy(scene(1), 2 * k + 1)) for k in range(10)]
 
     def flicker(fusions) -> float:
@@ -93,8 +93,8 @@ def test_a_noisy_still_film_flickers_less_than_its_frames_by_themselves(fuser):
     assert flicker(fuse_frames(pairs, fuser)) < alone / 3
 
 
-def test_a_bright_thing_that_comes_into_view_darkens_nothing_at_once(fuser):
-    """Levels are spread less when something very bright takes part of the range."""
+def test_a_bright_object_that_appears_darkens_nothing_at_once(fuser):
+    """Levels are spread less when something very bright takes up part of the range."""
     before = eight_bit(scene(0, 120, 200)), eight_bit(scene(1, 100, 190))
     after = before[0].copy(), before[1]
     after[0][:, : W // 8] = 255
@@ -112,7 +112,7 @@ def test_a_bright_thing_that_comes_into_view_darkens_nothing_at_once(fuser):
     assert change(film[-1], fuser(*after)) < at_once / 5
 
 
-def test_what_the_caller_has_set_remains(fuser):
+def test_options_of_the_caller_are_kept(fuser):
     pair = eight_bit(scene(0)), eight_bit(scene(1))
     given = ddfm.Fuser("gaussian", steps=2, device="cpu", options={"curve": (-1, 0.9)})
     options = [f.settings["options"] for f in fuse_frames([pair] * 3, given)]
@@ -126,7 +126,7 @@ def test_the_task_is_that_of_the_first_frame(fuser):
     assert tasks == ["ir-visible"] * 2 and fuser.config.task == "auto"
 
 
-def test_a_warm_start_is_refused_where_it_would_do_nothing(monkeypatch):
+def test_a_warm_start_is_refused_where_it_has_no_effect(monkeypatch):
     pairs = [(np.full((8, 8), 0.2), np.full((8, 8), 0.6))]
     pure = {"likelihood": "paper", "steps": 1, "device": "cpu"}
     with pytest.raises(DdfmError, match="warm start .* needs"):
@@ -164,8 +164,8 @@ def test_noise_is_averaged_over_time(sigma, channels):
     assert rms(results[-1] - clean) < 0.45 * sigma
 
 
-def test_what_moves_leaves_no_trail():
-    """Neither itself, nor what it uncovers, is further from the truth than the frame's noise."""
+def test_moving_objects_leave_no_trail():
+    """Neither the object nor what it uncovers is further from the truth than the frame's noise."""
     y, x = np.mgrid[:H, :W]
     frames, truths, places = [], [], []
     for k in range(12):
@@ -179,8 +179,8 @@ def test_what_moves_leaves_no_trail():
         assert abs(np.mean((result - truths[k])[lately])) < 3
 
 
-def test_black_stays_black_however_long_noise_was_averaged(fuser):
-    """It is clipped before: there is less and less of it, and its mean is too bright as ever."""
+def test_black_stays_black_after_long_averaging(fuser):
+    """Noise at black is clipped: averaging reduces it, but its mean stays too bright."""
     clean = scene()
     clean[:, : W // 2] = 0
     frames = [noisy(clean, k) for k in range(12)]
@@ -190,7 +190,7 @@ def test_black_stays_black_however_long_noise_was_averaged(fuser):
     assert max(black) == black[0] and black[-1] < 3
 
 
-def test_a_cut_gives_its_own_frame_at_once():
+def test_after_a_cut_no_earlier_frame_is_visible():
     first = [noisy(scene(0), k) for k in range(6)]
     second = [noisy(scene(3, 30, 230), k) for k in range(6, 16)]
     results = steadied(first + second)
@@ -200,7 +200,7 @@ def test_a_cut_gives_its_own_frame_at_once():
     assert rms(results[-1] - scene(3, 30, 230)) < 0.5 * wrong
 
 
-def test_a_black_beginning_spoils_nothing_that_follows():
+def test_a_black_beginning_does_not_affect_later_frames():
     frames = [np.zeros((H, W), np.uint8)] * 3 + [noisy(scene(), k) for k in range(12)]
     assert rms(steadied(frames)[-1] - scene()) < 0.45 * 8
 
@@ -213,8 +213,8 @@ def test_frames_may_change_their_size_or_get_colours():
     assert np.array_equal(results[1], color) and np.array_equal(results[3], grey[:20])
 
 
-def test_what_is_said_of_every_frame_is_said_once(tmp_path, fuser):
-    """A film of a thousand frames would say a thousand times that its shape is another one."""
+def test_a_warning_about_every_frame_is_issued_once(tmp_path, fuser):
+    """A film of a thousand frames would warn a thousand times of its different shape."""
     frames = []
     for k in range(4):
         frames.append((tmp_path / f"ir_{k}.png", tmp_path / f"vis_{k}.png"))
@@ -227,7 +227,7 @@ def test_what_is_said_of_every_frame_is_said_once(tmp_path, fuser):
 
 
 def test_degrees_have_one_scale_in_all_frames():
-    """Each frame would be spread from its own coldest to its own hottest."""
+    """Otherwise, each frame would be scaled from its own coldest to its own hottest value."""
     clean = scene(0, 10, 20)
     hot = clean.copy()
     hot[:10, :10] = 60
@@ -246,8 +246,8 @@ def test_degrees_have_one_scale_in_all_frames():
     assert rms(low + frame.pixels[..., 0] * (high - low) - clean) < 0.2
 
 
-def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
-    """Not the rendering, and hot things are not cut off at what is hot in their own frame."""
+def test_frames_of_a_thermal_camera_are_its_temperatures(tmp_path, fuser):
+    """Not the rendering, and hot objects are not clipped by the range of their own frame."""
     pytest.importorskip("flyr")
     pairs = []
     for k, hottest in enumerate((20, 60, 20)):
@@ -267,7 +267,7 @@ def test_frames_of_a_thermal_camera_are_what_its_sensor_saw(tmp_path, fuser):
         assert np.abs(ours - expected).max() < 1
 
 
-def test_levels_that_are_given_hold_in_all_frames(tmp_path, fuser):
+def test_given_levels_apply_to_all_frames(tmp_path, fuser):
     """Of all files by their values, of radiometric ones by their temperatures."""
     pytest.importorskip("flyr")
     (tmp_path / "thermal").mkdir()
@@ -293,6 +293,8 @@ def test_levels_that_are_given_hold_in_all_frames(tmp_path, fuser):
     assert np.abs(first - same).max() < 0.02 * np.ptp(first)
     again, _ = frames("celsius", celsius=(10, 20))
     assert len(again.of("skipped")) == 2
+    again, _ = frames("range", range_a=np.array([10, 20], np.float32))
+    assert len(again.of("skipped")) == 2
     other, _ = frames("celsius", celsius=(10, 30))
     assert len(other.of("fused")) == 2
     photographs = tmp_path / "visible", shutil.copytree(tmp_path / "visible", tmp_path / "other")
@@ -302,7 +304,7 @@ def test_levels_that_are_given_hold_in_all_frames(tmp_path, fuser):
         fuse_sequence(*photographs, tmp_path / "no", fuser, range_a=(3, 2))
 
 
-def test_frames_of_little_range_are_spread_alike_which_is_said_once(fuser):
+def test_frames_of_small_range_are_spread_alike_with_one_warning(fuser):
     frames = [(np.rint(7000 + scene(0, 0, 300 + k)).astype(np.uint16), scene(1)) for k in (0, 9)]
     with pytest.warns(DdfmWarning, match="a small part of 16 bits") as caught:
         first, second = (levels(fusion) for fusion in fuse_frames(frames, fuser))
@@ -329,7 +331,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Counting:
-    """Counts what a fuser fuses, and stops it when it is told to."""
+    """Counts the fusions of a fuser, and stops it at a given number."""
 
     def __init__(self, monkeypatch, stop: int | None = None) -> None:
         self.count, call = 0, ddfm.Fuser.__call__
@@ -351,7 +353,7 @@ def test_frames_are_fused_in_the_order_of_their_numbers(tmp_path, fuser, folders
         assert np.array_equal(Image.open(tmp_path / "out" / f"{name}.png"), fusion.image)
 
 
-def test_an_interrupted_folder_goes_on_and_ends_as_if_it_had_not_been(
+def test_an_interrupted_folder_continues_with_the_same_result(
     tmp_path, fuser, folders, monkeypatch
 ):
     fuse_sequence(*folders, tmp_path / "whole", fuser)
@@ -369,9 +371,7 @@ def test_an_interrupted_folder_goes_on_and_ends_as_if_it_had_not_been(
         assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_frame_that_has_changed_is_fused_again_and_all_after_it(
-    tmp_path, fuser, folders, monkeypatch
-):
+def test_a_changed_frame_and_all_after_it_are_fused_again(tmp_path, fuser, folders, monkeypatch):
     out = tmp_path / "out"
     fuse_sequence(*folders, out, fuser)
     before = contents(out)
@@ -385,7 +385,7 @@ def test_a_frame_that_has_changed_is_fused_again_and_all_after_it(
     ]  # fmt: skip
 
 
-def test_other_settings_fuse_all_again(tmp_path, fuser, folders, monkeypatch):
+def test_other_settings_fuse_all_frames_again(tmp_path, fuser, folders, monkeypatch):
     out = tmp_path / "out"
     fuse_sequence(*folders, out, fuser)
     counting = Counting(monkeypatch)
@@ -431,7 +431,7 @@ def test_frames_of_another_film_are_not_mixed_with_these(tmp_path, fuser, folder
     assert len(fuse_sequence(*folders, out, fuser).outcomes) == 5
 
 
-def test_folders_that_will_not_do(tmp_path, fuser, folders):
+def test_bad_folders_are_refused(tmp_path, fuser, folders):
     def fails(words: str, a=folders[0], b=folders[1], out="out", **kwargs) -> None:
         with pytest.raises(DdfmError, match=words) as caught:
             fuse_sequence(a, b, tmp_path / out, fuser, **kwargs)
@@ -475,7 +475,7 @@ def videos(tmp_path, av) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(13, 17), (13, 17, 3), (1, 1)])
-def test_mkv_keeps_every_bit(tmp_path, av, dtype, shape):
+def test_mkv_is_lossless(tmp_path, av, dtype, shape):
     rng = np.random.default_rng(0)
     top = np.iinfo(dtype).max
     frames = [rng.integers(0, top, shape, dtype, endpoint=True) for _ in range(5)]
@@ -490,7 +490,7 @@ def test_mkv_keeps_every_bit(tmp_path, av, dtype, shape):
         )
 
 
-def test_mkv_takes_colour_that_comes_late(tmp_path, av):
+def test_mkv_takes_colour_that_appears_later(tmp_path, av):
     grey, color = np.full((8, 8), 90, np.uint8), np.full((8, 8, 3), (200, 30, 40), np.uint8)
     pictures = list(VideoReader(write_film(tmp_path / "x.mkv", [grey, color, grey])))
     assert [p.is_color for p in pictures] == [False, True, False]
@@ -510,15 +510,15 @@ def test_h264_keeps_levels_and_colours(tmp_path, av, suffix):
     assert [p.is_color for p in pictures] == [True] * 3 + [False] * 2
 
 
-def test_videos_lie_about_nothing_to_other_readers(tmp_path, av):
-    """Which matrix made YCbCr of RGB is in the file, for players guess by the size."""
+def test_videos_state_their_colour_matrix(tmp_path, av):
+    """The matrix from RGB to YCbCr is in the file, since players would guess it from the size."""
     path = write_film(tmp_path / "x.mp4", [np.full((16, 16, 3), (200, 30, 40), np.uint8)])
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context
         assert (context.colorspace, context.color_range) == (1, 1)
 
 
-def test_a_film_that_was_held_upright_is_upright(tmp_path, av):
+def test_a_film_in_portrait_format_is_read_upright(tmp_path, av):
     """By the matrix of its track (ISO 14496-12, tkhd); this one turns the picture to the right."""
     frame = np.zeros((16, 32), np.uint8)
     frame[:8, :16] = 200  # top left
@@ -536,7 +536,7 @@ def test_a_film_that_was_held_upright_is_upright(tmp_path, av):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_two_videos_become_one(tmp_path, fuser, videos, suffix):
+def test_two_videos_are_fused(tmp_path, fuser, videos, suffix):
     out = tmp_path / f"fused{suffix}"
     assert len(fuse_sequence(*videos, out, fuser).outcomes) == 4
     fused, sources = VideoReader(out), [list(VideoReader(path)) for path in videos]
@@ -556,7 +556,7 @@ def test_the_shorter_video_ends_the_film(tmp_path, fuser, videos):
     assert VideoReader(tmp_path / "x.mkv").rate == 7
 
 
-def test_videos_become_a_folder_that_goes_on(tmp_path, fuser, videos, monkeypatch):
+def test_videos_are_fused_into_a_folder_that_can_be_continued(tmp_path, fuser, videos, monkeypatch):
     fuse_sequence(*videos, tmp_path / "whole", fuser)
     with monkeypatch.context() as patch:
         Counting(patch, 2)
@@ -569,7 +569,7 @@ def test_videos_become_a_folder_that_goes_on(tmp_path, fuser, videos, monkeypatc
     assert sorted(contents(tmp_path / "out"))[0] == "000001.png"
 
 
-def test_a_video_appears_whole_or_not_at_all(tmp_path, fuser, videos, monkeypatch):
+def test_a_video_appears_complete_or_not_at_all(tmp_path, fuser, videos, monkeypatch):
     folder = tmp_path / "out"
     folder.mkdir()
     Counting(monkeypatch, 2)
@@ -579,7 +579,7 @@ def test_a_video_appears_whole_or_not_at_all(tmp_path, fuser, videos, monkeypatc
         assert list(folder.iterdir()) == []
 
 
-def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
+def test_bad_videos_are_refused(tmp_path, fuser, videos, av):
     ir, vis = videos
     out = tmp_path / "new" / "x.mp4"
     out.parent.mkdir()
@@ -610,6 +610,7 @@ def test_videos_that_will_not_do(tmp_path, fuser, videos, av):
     fails("9 x 9 pixels and .*24 x 20", a=other)
     fails("leave it out for videos", pattern="{}:{}")
     fails("0.001 to 1000 frames per second", rate=0)
+    fails("samples must be from 2", uncertainty=out.parent / "std.mp4", samples=0)
     fails("there is no folder", out=tmp_path / "none" / "x.mp4")
     (tmp_path / "folder.mp4").mkdir()
     fails("it is a folder", out=tmp_path / "folder.mp4")

@@ -1,4 +1,4 @@
-"""Folders beside a folder of results: a map for each pair, made with it, and resumed with it."""
+"""Folders of maps: one for each pair, made with its result, and resumed with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fused(pairs, root, fuser, **how):
     return fuse_folders(*pairs, root / "out", fuser, samples=3, **where, **how)
 
 
-def test_each_pair_has_the_maps_that_it_has_alone(tmp_path, pairs, fuser):
+def test_each_pair_has_the_same_maps_as_alone(tmp_path, pairs, fuser):
     assert len(fused(pairs, tmp_path, fuser).of("fused")) == 2
     files = contents(tmp_path)
     assert files.keys() == {f"{name}/{pair}.png" for name in FOLDERS for pair in "ab"}
@@ -56,7 +56,7 @@ def test_each_pair_has_the_maps_that_it_has_alone(tmp_path, pairs, fuser):
     np.testing.assert_allclose(found, alone.uncertainty.std, atol=1e-6)
 
 
-def test_what_is_missing_is_made_again_and_all_else_is_kept(tmp_path, pairs, fuser):
+def test_missing_maps_are_made_again_and_all_else_is_kept(tmp_path, pairs, fuser):
     fused(pairs, tmp_path, fuser)
     whole = contents(tmp_path)
     assert len(fused(pairs, tmp_path, fuser).of("skipped")) == 2
@@ -78,7 +78,7 @@ def test_shards_fill_them_together(tmp_path, pairs, fuser):
     assert len(fused(pairs, tmp_path, fuser).of("skipped")) == 2
 
 
-def test_the_command_line_says_folders(tmp_path, pairs):
+def test_the_command_line_takes_folders(tmp_path, pairs):
     root = tmp_path
     options = ("--uncertainty", root / "std", "--samples", 3, "--check", root / "sheets")
     line = ("fuse", *pairs, "-o", root / "out", "--prior", "gaussian", "--device", "cpu", *options)
@@ -90,7 +90,20 @@ def test_the_command_line_says_folders(tmp_path, pairs):
     refused(ddfm_run(*one_pass, "--attribution", root / "of"), "attribution: dmfuse does not know")
 
 
-def test_one_folder_is_not_for_two_things(tmp_path, pairs, fuser):
+def test_impossible_maps_are_refused_before_any_work(tmp_path, pairs, fuser):
+    def fails(words, fuser=fuser, **how):
+        with pytest.raises(InputError, match=words):
+            fuse_folders(*pairs, tmp_path / "out", fuser, **how)
+        assert not (tmp_path / "out").exists()
+
+    for samples in (0, 1, 5000):
+        fails("samples must be from 2", uncertainty=tmp_path / "std", samples=samples)
+    fails("name is that of an image file", attribution=tmp_path / "map.png")
+    unseen = ddfm.Fuser("gaussian", steps=2, device="cpu", look=False)
+    fails("look", unseen, sheets=tmp_path / "sheets")
+
+
+def test_one_folder_for_two_outputs_is_refused(tmp_path, pairs, fuser):
     with pytest.raises(InputError, match="name a separate folder"):
         fuse_folders(*pairs, tmp_path / "out", fuser, sheets=pairs[0])
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Folders: resumed, skipped, and the same byte for byte whatever happened on the way."""
+"""Folders: resumed, skipped, and the same bytes after interruptions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_pairs(root: Path, count: int) -> tuple[Path, ...]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The results of a folder; the manifest has times in it, and is looked at elsewhere."""
+    """The results of a folder, without the manifest, which holds times and is tested elsewhere."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != NAME}
 
 
@@ -65,7 +65,7 @@ def test_three_folders_are_fused_as_three_files_are(tmp_path):
     assert [outcome.status for outcome in summary.outcomes] == ["fused", "skipped"]
 
 
-def test_the_manifest_says_what_made_each_file(tmp_path, fuser):
+def test_the_manifest_records_how_each_file_was_made(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 2)
     out = tmp_path / "deep" / "out"
     fuse_folders(ir, vis, out, fuser)
@@ -87,7 +87,7 @@ def test_the_manifest_says_what_made_each_file(tmp_path, fuser):
     assert fuser.settings("ir-visible").items() <= entry["settings"].items()
 
 
-def test_what_is_done_is_skipped(tmp_path, fuser):
+def test_finished_pairs_are_skipped(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 3)
     out = tmp_path / "out"
     fuse_folders(ir, vis, out, fuser)
@@ -97,7 +97,7 @@ def test_what_is_done_is_skipped(tmp_path, fuser):
     assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
 
 
-def test_what_is_not_as_it_was_is_done_again(tmp_path, fuser):
+def test_changed_pairs_are_fused_again(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 4)
     out = tmp_path / "out"
     fuse_folders(ir, vis, out, fuser)
@@ -111,7 +111,7 @@ def test_what_is_not_as_it_was_is_done_again(tmp_path, fuser):
     assert now.pop("002.png") != wanted.pop("002.png") and now == wanted
 
 
-def test_what_was_changed_behind_our_back_is_noticed_when_it_is_to_be_verified(tmp_path, fuser):
+def test_changes_of_equal_size_and_time_are_noticed_with_verify(tmp_path, fuser):
     """Of equal size, and dated back."""
     ir, vis = make_pairs(tmp_path, 2)
     out = tmp_path / "out"
@@ -126,7 +126,7 @@ def test_what_was_changed_behind_our_back_is_noticed_when_it_is_to_be_verified(t
     assert path.read_bytes() == before
 
 
-def test_a_result_that_others_have_made_anew_is_theirs(tmp_path, fuser):
+def test_a_result_rewritten_by_others_is_not_replaced(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 2)
     out = tmp_path / "out"
     fuse_folders(ir, vis, out, fuser)
@@ -134,14 +134,14 @@ def test_a_result_that_others_have_made_anew_is_theirs(tmp_path, fuser):
     (out / "001.png").write_bytes(b"retouched")
     summary = fuse_folders(ir, vis, out, fuser)
     assert [o.status for o in summary.outcomes] == ["skipped", "failed"]
-    assert "nothing in it says ddfm wrote it" in summary.outcomes[1].error
+    assert "nothing in it shows that ddfm wrote it" in summary.outcomes[1].error
     assert contents(out) == wanted | {"001.png": b"retouched"}
     with ddfm.overwriting():  # which threads of the runner hear of
         assert len(fuse_folders(ir, vis, out, fuser).of("fused")) == 1
     assert contents(out) == wanted
 
 
-def test_other_settings_do_it_again(tmp_path, fuser):
+def test_other_settings_fuse_all_pairs_again(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 1)
     out = tmp_path / "out"
     fuse_folders(ir, vis, out, fuser)
@@ -175,7 +175,7 @@ def test_a_dry_run_does_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_formats_follow_the_sources_or_the_wish(tmp_path, fuser):
+def test_formats_follow_the_sources_or_the_option(tmp_path, fuser):
     for folder, values in ((tmp_path / "a", 1000), (tmp_path / "b", 3000)):
         folder.mkdir()
         for name in ("x.tif", "y.png"):
@@ -189,7 +189,7 @@ def test_formats_follow_the_sources_or_the_wish(tmp_path, fuser):
         fuse_folders(tmp_path / "a", tmp_path / "b", tmp_path / "wep", fuser, suffix=".wep")
 
 
-def test_folders_that_will_not_do(tmp_path, fuser):
+def test_bad_folders_are_refused(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 1)
     with pytest.raises(DdfmError, match="pattern are for pairs of two folders"):
         fuse_folders(ir, None, tmp_path / "out", fuser, pattern="{}.png")
@@ -203,7 +203,7 @@ def test_folders_that_will_not_do(tmp_path, fuser):
     assert not (tmp_path / "out").exists()
 
 
-def test_results_may_lie_in_a_folder_among_the_sources(tmp_path, fuser):
+def test_results_may_be_in_a_folder_among_the_sources(tmp_path, fuser):
     ir, vis = make_pairs(tmp_path, 2)
     assert len(fuse_folders(ir, vis, ir / "out", fuser).of("fused")) == 2
     again = fuse_folders(ir, vis, ir / "out", fuser)
@@ -214,7 +214,7 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_killed_while_a_file_was_written(tmp_path, fuser, monkeypatch):
+def test_a_run_killed_while_writing_leaves_no_partial_file(tmp_path, fuser, monkeypatch):
     ir, vis = make_pairs(tmp_path, 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", _killed)
@@ -231,22 +231,20 @@ def test_files_of_others_are_not_replaced(tmp_path, fuser):
     out.mkdir()
     (out / "note.txt").write_text("in nobody's way")
     (out / "001.png").write_bytes(b"mine")
-    with pytest.raises(
-        DdfmError, match=r"out/001.png: it is there already, .*; move it away, name"
-    ):
+    with pytest.raises(DdfmError, match=r"out/001.png: it exists already, .*; move it away, name"):
         fuse_folders(ir, vis, out, fuser)
     assert contents(out) == {"note.txt": b"in nobody's way", "001.png": b"mine"}
     (out / "001.png").unlink()
     (out / "001.png").symlink_to("nowhere.png")
-    with pytest.raises(DdfmError, match="it is there already"):
+    with pytest.raises(DdfmError, match="it exists already"):
         fuse_folders(ir, vis, out, fuser)
     (out / "001.png").unlink()
     assert fuse_folders(ir, vis, out, fuser).ok
     assert len(fuse_folders(ir, vis, out, fuser).of("skipped")) == 3
 
 
-def test_killed_right_after_a_file_was_moved(tmp_path, fuser, monkeypatch):
-    """It has its line by then, and is known for what it is."""
+def test_a_run_killed_right_after_a_move_is_resumed(tmp_path, fuser, monkeypatch):
+    """The file has its line in the manifest by then, and is recognised."""
     ir, vis = make_pairs(tmp_path, 2)
     out, replace = tmp_path / "out", os.replace
 

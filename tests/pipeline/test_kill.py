@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and begun anew end as if nothing had happened."""
+"""Runs that are killed at random moments and started again have the same result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kill import FAULTS, KINDS, kill
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_random_moments(tmp_path, kind):
+def test_runs_killed_at_random_moments_have_the_same_result(tmp_path, kind):
     if kind == "mkv":
         pytest.importorskip("av")
     if kind == "volume":

@@ -1,4 +1,4 @@
-"""The runner: its order, what is done at the same time, and what an error does."""
+"""The runner: its order, what runs at the same time, and the effect of errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENGINES = {"overlapping": Overlapping(), "narrow": Overlapping(0), "in turn": In
 
 
 class Words:
-    """A work that writes words in capitals, and what it saw before; some words make it fail."""
+    """A work that writes words in capitals, and the words before; it fails on some words."""
 
     def __init__(self, wrong: dict[str, type[Exception]] | None = None) -> None:
         self.wrong, self.seen, self.log = wrong or {}, [], []
@@ -62,7 +62,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
-def test_items_are_fused_in_order_and_resumed_by_what_is_recalled(tmp_path, engine):
+def test_items_are_fused_in_order_and_finished_ones_are_recalled(tmp_path, engine):
     summary = written(Words(), "one two three", tmp_path, engine=engine)
     assert [outcome.status for outcome in summary.outcomes] == ["fused"] * 3
     whole = contents(tmp_path)
@@ -91,10 +91,8 @@ def test_an_error_is_reported_and_the_others_go_on(tmp_path, engine):
 @pytest.mark.parametrize(
     "error", [DdfmError, FileNotFoundError, KeyboardInterrupt, ZeroDivisionError]
 )
-def test_an_error_stops_what_is_to_be_stopped_and_what_was_fused_is_written(
-    tmp_path, engine, error
-):
-    """What follows is not even begun: it might depend on what failed."""
+def test_with_stop_an_error_ends_the_run_after_writing_finished_items(tmp_path, engine, error):
+    """Later items are not begun: they might depend on the failed one."""
     work = Words({"three": error})
     with pytest.raises(DdfmError if error is FileNotFoundError else error):
         written(work, "one two three four five six seven", tmp_path, stop=True, engine=engine)
@@ -102,12 +100,12 @@ def test_an_error_stops_what_is_to_be_stopped_and_what_was_fused_is_written(
     assert "fuse four" not in work.log and "load seven" not in work.log
 
 
-def test_an_error_of_the_program_is_never_reported_as_one_of_a_picture(tmp_path):
+def test_a_bug_is_never_reported_as_the_failure_of_a_picture(tmp_path):
     with pytest.raises(RuntimeError, match="cannot fuse two"):
         written(Words({"two": RuntimeError}), "one two", tmp_path)
 
 
-def test_what_cannot_be_written_fails_alone(tmp_path):
+def test_an_item_that_cannot_be_written_fails_alone(tmp_path):
     def save(text: str, path: Path) -> None:
         if text == "ONE TWO":
             raise OSError(28, "No space left on device")
@@ -119,8 +117,8 @@ def test_what_cannot_be_written_fails_alone(tmp_path):
     assert set(contents(tmp_path)) == {"one", "three"}
 
 
-def test_a_full_disk_ends_the_run_and_one_that_has_room_again_does_not(tmp_path):
-    """Of a hundred thousand pairs, those that follow would all be made for nothing."""
+def test_a_full_disk_ends_the_run_unless_there_is_room_again(tmp_path):
+    """Otherwise, thousands of further pairs would be fused for nothing."""
 
     def save(text: str, path: Path) -> None:
         if path.parent == full and len(text.split()) % room:
@@ -138,7 +136,7 @@ def test_a_full_disk_ends_the_run_and_one_that_has_room_again_does_not(tmp_path)
     assert f"fuse item{2 * UNWRITTEN}" not in work.log
 
 
-def test_an_error_while_looking_for_items_is_raised(tmp_path):
+def test_an_error_while_listing_items_is_raised(tmp_path):
     def broken() -> Iterator[Item]:
         yield from items("one two")
         raise DdfmError("the video is damaged")
@@ -150,7 +148,7 @@ def test_an_error_while_looking_for_items_is_raised(tmp_path):
     assert set(contents(tmp_path)) == {"one", "two"}
 
 
-def test_the_next_is_read_and_the_last_is_written_while_one_is_fused(tmp_path):
+def test_reading_and_writing_overlap_with_fusing(tmp_path):
     read, wrote = threading.Event(), threading.Event()
 
     class Watched(Words):
@@ -172,8 +170,8 @@ def test_the_next_is_read_and_the_last_is_written_while_one_is_fused(tmp_path):
     assert written(Watched(), "one two three", tmp_path, save=save).ok
 
 
-def test_no_more_is_read_ahead_than_was_said(tmp_path):
-    """Each takes memory."""
+def test_no_more_items_than_allowed_are_read_ahead(tmp_path):
+    """Each item takes memory."""
     work, most = Words(), []
 
     class Counted(Words):

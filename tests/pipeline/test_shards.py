@@ -1,4 +1,4 @@
-"""Many processes fill one folder: all of it, nothing twice, and as one would."""
+"""Many processes fill one folder: completely, nothing twice, as one process would."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.glob("*.png")}
 
 
-def test_all_shards_together_make_what_one_run_makes(tmp_path, fuser, folders):
+def test_all_shards_together_make_the_results_of_one_run(tmp_path, fuser, folders):
     fuse_folders(*folders, tmp_path / "one", fuser)
     out, done = tmp_path / "many", []
     for k in (3, 1, 2):
@@ -44,7 +44,7 @@ def test_all_shards_together_make_what_one_run_makes(tmp_path, fuser, folders):
     assert again.outcomes and len(again.of("skipped")) == len(again.outcomes)
 
 
-def test_a_run_of_the_whole_makes_what_shards_have_left(tmp_path, fuser, folders):
+def test_a_run_without_shard_makes_the_missing_results(tmp_path, fuser, folders):
     out = tmp_path / "out"
     part = fuse_folders(*folders, out, fuser, shard=Shard(1, 3))
     whole = fuse_folders(*folders, out, fuser)
@@ -52,7 +52,7 @@ def test_a_run_of_the_whole_makes_what_shards_have_left(tmp_path, fuser, folders
     assert len(whole.of("fused")) == 9 - len(part.outcomes)
 
 
-def test_merging_says_what_is_missing(tmp_path, fuser, folders):
+def test_merging_names_missing_results(tmp_path, fuser, folders):
     out = tmp_path / "out"
     for k in (1, 2):
         fuse_folders(*folders, out, fuser, shard=Shard(k, 3))
@@ -64,7 +64,7 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
     (out / "0.png").unlink()
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])
     result = ddfm_run("merge", out)
-    assert result.exit_code == 1 and "0.png: is missing, or is not as it was made" in result.stderr
+    assert result.exit_code == 1 and "0.png: is missing, or was changed afterwards" in result.stderr
     assert "7 results, 2 missing" in result.stderr
     assert fuse_folders(*folders, out, fuser).ok
     result = ddfm_run("merge", out, "--verify")
@@ -78,16 +78,16 @@ def test_merging_says_what_is_missing(tmp_path, fuser, folders):
 
 
 def test_merging_leaves_other_folders_and_running_shards_alone(tmp_path, folders):
-    with pytest.raises(DdfmError, match="ddfm has made nothing there"):
+    with pytest.raises(DdfmError, match="not a folder of results of ddfm"):
         merge_shards(folders[0])
-    with pytest.raises(DdfmError, match="ddfm has made nothing there"):
+    with pytest.raises(DdfmError, match="not a folder of results of ddfm"):
         merge_shards(tmp_path / "nowhere")
     assert not list(folders[0].glob("*.jsonl")) and not (tmp_path / "nowhere").exists()
     with Manifest(tmp_path, Shard(1, 2)), pytest.raises(DdfmError, match="another run"):
         merge_shards(tmp_path)
 
 
-def test_the_command_takes_its_part(tmp_path, folders, monkeypatch):
+def test_the_command_fuses_its_part(tmp_path, folders, monkeypatch):
     out = tmp_path / "out"
     command = ["fuse", *folders, "-o", out, *FAST]
     assert ddfm_run(*command, "--shard", "1/2").exit_code == 0
@@ -117,12 +117,12 @@ SLURM = {
         ("auto/2", {"JOB_COMPLETION_INDEX": "0"}, (1, 2)),
     ],
 )
-def test_a_shard_is_said_by_the_caller_or_by_the_cluster(text, environment, shard):
+def test_a_shard_is_given_by_the_caller_or_by_the_cluster(text, environment, shard):
     assert find_shard(text, environment) == Shard(*shard)
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "3", "3/", "/8", "a/b", "-1/8", "auto", "auto/x"])
-def test_what_is_no_shard(text):
+def test_invalid_shards_are_refused(text):
     environment = {"JOB_COMPLETION_INDEX": "1"}
     with pytest.raises(DdfmError, match="--shard"):
         find_shard(text, environment)

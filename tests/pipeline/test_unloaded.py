@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
         {"quality": "fast", "steps": 2, "options": {"lam": 0.1}},
     ],
 )
-def test_it_knows_what_the_fuser_will_say(said):
+def test_its_settings_are_those_of_the_fuser(said):
     task = said.get("task", "ir-visible")
     assert Unloaded(said).settings(task) == ddfm.Fuser(**said).settings(task)
 
@@ -39,11 +39,11 @@ def test_it_knows_what_the_fuser_will_say(said):
     "said",
     [{"prior": "gaussian"}, {"method": "dmfuse"}, {"likelihood": "paper"}, {"device": "cuda"}],
 )
-def test_it_does_not_guess(said):
+def test_settings_that_need_the_fuser_are_none(said):
     assert Unloaded(said).settings("ir-visible") is None
 
 
-def test_where_there_may_be_a_gpu_torch_is_asked(monkeypatch):
+def test_if_there_may_be_a_gpu_torch_is_imported(monkeypatch):
     fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
     assert found_without_torch("auto", "auto") == (fast, "cpu")
     monkeypatch.setattr(device, "GPUS", ("null",))
@@ -51,7 +51,7 @@ def test_where_there_may_be_a_gpu_torch_is_asked(monkeypatch):
     assert found_without_torch("cpu", "float32") == ("float32", "cpu")
 
 
-def test_a_finished_folder_and_a_plan_wait_for_no_torch(tmp_path):
+def test_a_finished_folder_and_a_dry_run_do_not_import_torch(tmp_path):
     for folder, level in (("ir", 60), ("vis", 120)):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((12, 16), level, np.uint8)).save(tmp_path / folder / "x.png")

@@ -1,4 +1,4 @@
-"""Volumes: where their voxels lie, how one comes onto the grid of another, how they are fused."""
+"""Volumes: the positions of voxels, resampling onto another grid, and fusion."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def turned(spacing=(1.0, 1.0, 1.0), degrees=(0.0, 0.0, 0.0), origin=(0.0, 0.0, 0
 
 
 def at(affine: np.ndarray, shape: tuple[int, ...], field) -> np.ndarray:
-    """A field over the patient's space, at the voxels of a grid."""
+    """A linear field of the patient's space, at the voxels of a grid."""
     i = np.indices(shape).reshape(3, -1)
     x, y, z = affine[:3, :3] @ i + affine[:3, 3:]
     return field(x, y, z).reshape(shape).astype(np.float32)
@@ -87,7 +87,7 @@ def test_slices_are_a_view_that_can_be_written_to():
     assert values[2, 3, 4] == 0 and values.sum() == 1 and values[0, 3, 4] == 1
 
 
-def test_the_axis_is_that_of_the_thick_slices():
+def test_the_default_axis_is_that_of_the_thick_slices():
     zeros = np.zeros((3, 4, 5), np.float32)
     assert find_axis(Volume(zeros, np.diag([1, 5, 1, 1]))) == 1
     assert find_axis(Volume(zeros, np.diag([1, 1, 1, 1]))) == 2
@@ -109,7 +109,7 @@ def test_a_linear_field_is_resampled_without_error():
     np.testing.assert_array_equal(result.affine, a)
 
 
-def test_a_gaussian_blob_is_where_it_was():
+def test_a_gaussian_blob_keeps_its_place():
     def blob(x, y, z):
         return np.exp(-((x - 8) ** 2 + (y - 9) ** 2 + (z - 10) ** 2) / (2 * 4**2))
 
@@ -137,8 +137,8 @@ def test_a_shift_by_whole_voxels_moves_voxels():
 
 
 @pytest.mark.parametrize("spacing", [(1e-3, 1e-3, 1e-3), (1, 1, 1e7), (1e-8, 1, 1)])
-def test_strange_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
-    """Smoothing over, or drawing, as many voxels as there are from one to the next has no end."""
+def test_extreme_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
+    """Otherwise, smoothing or drawing would need as many voxels as fit into one spacing."""
     strange = Volume(np.arange(60, dtype=np.float32).reshape(3, 4, 5), turned(spacing))
     grid = Volume(np.ones((6, 7, 8), np.float32), np.eye(4))
     assert 0 <= resampled(strange, grid).values.min() <= resampled(strange, grid).values.max() < 60
@@ -151,20 +151,20 @@ def test_strange_spacing_costs_neither_time_nor_memory(tmp_path, spacing):
 @pytest.mark.parametrize(
     ("affine", "message"),
     [
-        (np.diag([1e30, 1, 1, 1]), "makes no sense"),
-        (np.diag([0, 1, 1, 1]), "makes no sense: voxels are 0, 1, 1 mm apart"),
+        (np.diag([1e30, 1, 1, 1]), "is invalid"),
+        (np.diag([0, 1, 1, 1]), "is invalid: voxels are 0, 1, 1 mm apart"),
         (turned(origin=(0, 1e40, 0)), "the first lies at 0, 1e.40, 0"),
         (np.diag([1, np.inf, 1, 1]), "not a 4 x 4 matrix of numbers"),
         (np.eye(4) + 1e7 * np.eye(4)[0][:, None] * np.eye(4)[1], "onto a plane"),
     ],
 )
-def test_affines_that_lead_nowhere_are_refused(affine, message):
+def test_invalid_affines_are_refused(affine, message):
     with pytest.raises(DdfmError, match=message):
         Volume(np.zeros((2, 3, 4), np.float32), affine, "a volume")
 
 
-def test_fine_stripes_do_not_become_a_pattern():
-    """Stripes of 2 voxels on a grid of 3: aliased they would come out as stripes of 6."""
+def test_fine_stripes_are_not_aliased():
+    """Stripes of 2 voxels on a grid of 3: aliased they would become stripes of 6."""
     values = np.zeros((60, 4, 4), np.float32)
     values[::2] = 1
     grid = Volume(np.zeros((20, 4, 4), np.float32), turned((3, 1, 1), origin=(0.5, 0, 0)))
@@ -172,19 +172,19 @@ def test_fine_stripes_do_not_become_a_pattern():
     assert np.ptp(result) < 0.1 and abs(result.mean() - 0.5) < 0.02
 
 
-def test_one_grid_needs_no_resampling():
+def test_equal_grids_need_no_resampling():
     volume = Volume(np.zeros((3, 3, 3), np.float32), np.eye(4))
     assert resampled(volume, Volume(np.ones((3, 3, 3), np.float32), np.eye(4) + 1e-9)) is volume
 
 
-def test_volumes_that_do_not_overlap():
+def test_volumes_that_do_not_overlap_are_refused():
     zeros = np.zeros((3, 3, 3), np.float32)
     far = Volume(zeros, turned(origin=(100, 0, 0)), "ct")
     with pytest.raises(DdfmError, match="ct and mri do not overlap"):
         resampled(far, Volume(zeros, np.eye(4), "mri"))
 
 
-def test_windows():
+def test_windows_scale_levels():
     ct = Volume(np.float32([-1000, -60, 40, 140, 3000]).reshape(5, 1, 1), np.eye(4), modality="CT")
     values, limits = scaled(ct)
     assert limits == (-160, 240)
@@ -237,7 +237,7 @@ def head(shape=(20, 18, 6)) -> np.ndarray:
     return (ball * (500 + 300 * np.sin(6 * grid[0]) * np.cos(5 * grid[1]))).astype(np.float32)
 
 
-def test_slices_are_fused_as_they_are_alone(fuser):
+def test_slices_are_fused_as_alone(fuser):
     mri, ct = head(), np.roll(head(), 2, 0) - 1000
     affine = turned((-1, 1, 4))
     fusion = fuse_volumes((mri, affine), (ct, affine), fuser, window_b="bone")
@@ -253,7 +253,7 @@ def test_slices_are_fused_as_they_are_alone(fuser):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_any_axis_and_any_batch_give_the_same_kind_of_result(fuser, axis):
+def test_any_axis_and_any_batch_give_a_similar_result(fuser, axis):
     mri, other = head((8, 10, 12)), np.roll(head((8, 10, 12)), 1, 1)
     one = fuse_volumes(mri, other, fuser, axis=axis).values
     three = fuse_volumes(mri, other, fuser, axis=axis, together=3).values
@@ -269,7 +269,7 @@ def test_black_stays_black(fuser):
     assert (fusion.values[..., :2] == 0).all() and fusion.values[..., 3].max() > 0
 
 
-def test_the_second_volume_comes_onto_the_grid_of_the_first(fuser):
+def test_the_second_volume_is_resampled_onto_the_grid_of_the_first(fuser):
     affine = turned((1, 1, 3), (5, 0, 0), (1, 2, 3))
     mri = head()
     pet = (head((10, 9, 18)), turned((2, 2, 1), (5, 0, 0), (1, 2, 3)))
@@ -301,7 +301,7 @@ def test_a_pseudo_colour_volume_keeps_its_hues(fuser):
 
 
 @pytest.mark.parametrize("first", ["grey", "colour"])
-def test_color_means_the_volumes_in_the_callers_order(fuser, first):
+def test_color_names_the_volumes_in_the_callers_order(fuser, first):
     colors = (np.random.default_rng(0).random((20, 18, 6, 3)) * 255).astype(np.uint8)
     a, b = (head(), colors) if first == "grey" else (colors, head())
     shapes = {}
@@ -323,7 +323,7 @@ def hue(rgb: np.ndarray) -> np.ndarray:
 
 
 class Stopping:
-    """Counts the slices that are fused, and stops when it is told to."""
+    """Counts the slices that are fused, and stops at a given number."""
 
     def __init__(self, monkeypatch, stop: int | None = None) -> None:
         self.count, stream = 0, ddfm.Fuser.stream
@@ -340,7 +340,7 @@ class Stopping:
 
 @pytest.mark.parametrize("colors", [False, True])
 @pytest.mark.parametrize("together", [1, 4])
-def test_an_interrupted_volume_goes_on_and_ends_as_if_it_had_not_been(
+def test_an_interrupted_volume_continues_with_the_same_result(
     tmp_path, fuser, monkeypatch, colors, together
 ):
     sources = head((10, 12, 9)), np.roll(head((10, 12, 9)), 1, 1)
@@ -389,7 +389,7 @@ def test_a_kept_slice_that_is_damaged_is_noticed(tmp_path, fuser, monkeypatch):
     np.testing.assert_array_equal(again.values, whole)
 
 
-def test_kept_slices_are_gone_when_the_volume_is_there(tmp_path, fuser, monkeypatch):
+def test_kept_slices_are_removed_when_the_volume_is_written(tmp_path, fuser, monkeypatch):
     out = tmp_path / "out.nii.gz"
 
     def write() -> None:
@@ -412,7 +412,7 @@ def test_kept_slices_are_gone_when_the_volume_is_there(tmp_path, fuser, monkeypa
     assert list(tmp_path.iterdir()) == [out], "no slice was fused, so none is kept"
 
 
-def test_what_lies_among_kept_slices_stays(tmp_path, fuser):
+def test_other_files_among_kept_slices_are_not_removed(tmp_path, fuser):
     mri = head()
     with kept_slices(tmp_path / "out.nii.gz") as folder:
         folder.mkdir()
@@ -420,12 +420,12 @@ def test_what_lies_among_kept_slices_stays(tmp_path, fuser):
         fuse_volumes(mri, mri, fuser, axis=2, keep=folder)
     assert [path.name for path in folder.iterdir()] == ["note.txt"]
     (folder / "000001.npy").write_bytes(b"mine")
-    with pytest.raises(DdfmError, match="000001.npy: it is there already"):
+    with pytest.raises(DdfmError, match="000001.npy: it exists already"):
         fuse_volumes(mri, mri, fuser, axis=2, keep=folder)
     assert (folder / "000001.npy").read_bytes() == b"mine"
 
 
-def test_montages(tmp_path, fuser):
+def test_montages_show_slices(tmp_path, fuser):
     mri = head()
     fusion = fuse_volumes((mri, turned((1, 2, 4))), mri, fuser)
     fusion.montage(tmp_path / "montage.png", count=3)
@@ -438,14 +438,14 @@ def test_montages(tmp_path, fuser):
         assert image.size == (20 * (18 + 2), 6 * 2 + 2)
 
 
-def test_arrays_that_are_no_volumes():
+def test_arrays_that_are_no_volumes_are_refused():
     for wrong, words in [
         (np.zeros((4, 4)), "has 3 dimensions"),
         (np.zeros((4, 4, 4, 7)), r"not the shape \(4, 4, 4, 7\); extract one"),
         (np.zeros((0, 4, 4)), "empty"),
         (np.full((2, 2, 2), np.nan), "NaN or infinite"),
         (np.zeros((2, 2, 2), complex), "a volume cannot have values of type complex128"),
-        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "makes no sense"),
+        ((np.zeros((2, 2, 2)), np.zeros((4, 4))), "is invalid"),
         ((np.zeros((2, 2, 2)), np.eye(3)), "4 x 4"),
         (7, "cannot read a volume from int"),
     ]:
@@ -462,13 +462,13 @@ def test_outputs_are_checked_beforehand(tmp_path):
     for path, words in [
         (tmp_path / "x.nii.bz2", "unknown output suffix '.bz2'"),
         (tmp_path / "none" / "x.nii", "there is no folder"),
-        (tmp_path / "full", "it is there already"),
+        (tmp_path / "full", "it exists already"),
     ]:
         with pytest.raises(DdfmError, match=words):
             write_volume(path, volume)
 
 
-def test_thin_volumes(tmp_path, fuser):
+def test_thin_volumes_are_fused(tmp_path, fuser):
     """Down to a single voxel, along any axis, turned any way."""
     rng = np.random.default_rng(0)
     for number in range(40):
@@ -517,7 +517,7 @@ def test_a_window_may_have_a_comma():
 
 
 def test_a_montage_has_numbers_sides_and_scales(tmp_path):
-    """Beside the same slices without them."""
+    """Compared with the same slices without them."""
     affine = turned((-1, 1, 4))
     values = np.zeros((100, 90, 5), np.float32)
     volume = Volume(values, affine)
@@ -541,8 +541,8 @@ def test_a_montage_has_numbers_sides_and_scales(tmp_path):
     assert (below[..., 0].astype(int) - below[..., 2] > 100).any()
 
 
-def test_a_transform_that_is_known_puts_a_wrong_header_right(tmp_path, fuser):
-    """By a file, by the command, and by its own record the same voxels as with the right header."""
+def test_a_given_transform_corrects_a_wrong_header(tmp_path, fuser):
+    """From a file, the command line and the record: the same voxels as with the right header."""
     affine, wrong = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
     wrong[:3, 3] = (6.0, -4.0, 2.0)  # whole voxels, so that nothing is interpolated
     rng = np.random.default_rng(0)

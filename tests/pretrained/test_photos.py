@@ -69,7 +69,7 @@ License: CC-BY-4.0
 
 
 def picture(seed: int = 0, shape: tuple[int, int] = (300, 400)) -> np.ndarray:
-    """A made-up photograph: noise with the 1/f spectrum of natural scenes, 8-bit levels."""
+    """A synthetic photograph: noise with the 1/f spectrum of natural scenes, 8-bit levels."""
     height, width = shape
     noise = np.fft.rfft2(np.random.default_rng(seed).standard_normal(shape))
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
@@ -103,11 +103,11 @@ def photo(source: str, package: str = "views", path: Path = Path("x.png")):
         ("usr/share/views/pictures/debian/logo.png", "GPL-2+"),  # debian/ is the packaging
     ],
 )
-def test_licence_of(source, licence):
+def test_the_licence_is_read(source, licence):
     assert photos.licence_of(source, COPYRIGHT) == licence
 
 
-def test_licence_is_unknown_where_nothing_tells_it():
+def test_the_licence_is_unknown_if_nothing_states_it():
     assert photos.licence_of("usr/share/a.jpg", "This is free software; see GPL.\n") == ""
     assert photos.licence_of("usr/share/a.jpg", "Files: b.jpg\nLicense: CC0-1.0\n") == ""
 
@@ -117,7 +117,7 @@ def test_licence_is_unknown_where_nothing_tells_it():
     "CC0-1.0,CC0,CC-BY-2.0,CC-BY-SA-4.0,GPL-2+,LGPL-2.1+,GPL-3,public-domain,BSD-3-clause,"
     "Expat,CC0-1.0 and CC-BY-3.0,GPL-2 or CC-BY-NC-4.0".split(","),
 )
-def test_free(name):
+def test_free_licences_are_accepted(name):
     assert photos.is_free(name)
 
 
@@ -125,7 +125,7 @@ def test_free(name):
     "name",
     "CC-BY-NC-4.0,CC-BY-ND-3.0,CC-BY-NC-SA-4.0,GFDL-1.2+,custom,GPL-2 and CC-BY-NC-4.0,".split(","),
 )
-def test_not_clearly_free(name):
+def test_licences_that_are_not_clearly_free_are_refused(name):
     assert not photos.is_free(name)
 
 
@@ -261,7 +261,7 @@ def qt_resource(files: dict[str, tuple[bytes, int]]) -> bytes:
     return struct.pack(">4s4I", b"qres", 1, *starts) + tree + contents + names
 
 
-def test_qt_resources():
+def test_qt_resources_are_read():
     data = qt_resource({"a.webp": (b"AAA", 0), "b.svg": (zlib.compress(b"x"), 1)})
     assert list(photos.qt_resources(data)) == [("/d/a.webp", b"AAA")]
     assert list(photos.qt_resources(b"none" + bytes(40))) == []
@@ -278,7 +278,7 @@ def test_edje_picture_is_the_largest():
     assert Image.open(io.BytesIO(data)).size == (90, 90)
 
 
-def test_containers_open_beside_themselves(tmp_path):
+def test_containers_are_unpacked(tmp_path):
     stream = io.BytesIO()
     Image.new("RGB", (8, 8)).save(stream, "PNG")
     files = {"a.png": (stream.getvalue(), 0), "b.qml": (b"text", 0)}
@@ -293,7 +293,7 @@ def test_containers_open_beside_themselves(tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A made-up unpacked package instead of a download; returns its tree."""
+    """A synthetic unpacked package instead of a download; returns its tree."""
     tree = tmp_path / "tree"
     for i, name in enumerate(("sea", "lake", "winter/snow", "winter/ice")):
         save(tree / f"usr/share/views/pictures/{name}.png", picture(i))
@@ -337,7 +337,7 @@ def test_build_again_gives_the_same_and_removes_what_is_stale(package, tmp_path)
     assert len(list((out / "train").iterdir())) == 1
 
 
-def test_missing_tool_is_one_line():
+def test_a_missing_tool_is_reported_in_one_line():
     with pytest.raises(SystemExit, match="no-such-tool is missing"):
         photos._run("no-such-tool")
     with pytest.raises(SystemExit, match="failed: "):

@@ -1,4 +1,4 @@
-"""Models of other libraries as priors, against the arithmetic of those libraries."""
+"""Models of other libraries as priors, compared with those libraries."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TestDiffusers:
             ),
         ],
     )
-    def test_attention_has_tiles_of_twice_the_side_that_it_knows(self, diffusers, more, tile):
+    def test_attention_limits_tiles_to_twice_the_trained_size(self, diffusers, more, tile):
         prior = load_prior(small(diffusers, **more), scheduler=diffusers.DDPMScheduler())
         assert prior.tile == tile
         large = Tiled.if_needed(prior, None, (96, 400))
@@ -157,7 +157,7 @@ class TestDiffusers:
         expected = load_prior(unet, scheduler=diffusers.DDPMScheduler())(noisy(), T).detach()
         assert close(load_prior(tmp_path)(noisy(), T).detach(), expected)
 
-    def test_half_precision_is_fed_half_precision(self, diffusers):
+    def test_a_network_in_half_precision_gets_half_precision(self, diffusers):
         unet = stirred(small(diffusers)).eval()
         scheduler = diffusers.DDPMScheduler()
         expected = load_prior(unet, scheduler=scheduler)(noisy(), T).detach()
@@ -183,7 +183,7 @@ class TestDiffusers:
         with pytest.raises(DdfmError, match="takes no num_heads"):
             load_prior(unet, scheduler=scheduler, num_heads=4)
 
-    def test_broken_folders_say_what_is_wrong(self, diffusers, unet, tmp_path):
+    def test_broken_folders_are_refused_with_the_reason(self, diffusers, unet, tmp_path):
         with pytest.raises(DdfmError, match="neither config.json nor unet"):
             load_prior(tmp_path)
         unet.save_config(tmp_path)
@@ -212,7 +212,7 @@ class TestDiffusers:
             "norm_num_groups": -4,
         }.items():
             (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
-            with pytest.raises(DdfmError, match=f"{key} of .* makes no sense"):
+            with pytest.raises(DdfmError, match=f"{key} of .* is invalid"):
                 load_prior(tmp_path)
         torch.save(unet.state_dict(), weights)
         (tmp_path / "config.json").write_text(json.dumps(config | {"act_fn": "nonsense"}))
@@ -229,7 +229,9 @@ class TestDiffusers:
         with pytest.raises(DdfmError, match="config.json is not JSON"):
             load_prior(tmp_path)
 
-    def test_without_the_library_its_extra_is_named(self, diffusers, unet, tmp_path, monkeypatch):
+    def test_without_the_library_the_error_names_the_extra(
+        self, diffusers, unet, tmp_path, monkeypatch
+    ):
         diffusers.DDPMPipeline(unet, diffusers.DDPMScheduler()).save_pretrained(tmp_path)
         monkeypatch.setitem(sys.modules, "diffusers", None)
         with pytest.raises(MissingExtra, match=r"ddfm\[diffusers\]"):
@@ -269,7 +271,7 @@ class TestGuidedDiffusion:
             assert close(prior(x, t), expected)
             assert prior.features(x, t)[0].shape == (2, 32, 16, 16)
 
-    def test_any_other_model_is_used_as_it_is(self, library):
+    def test_other_models_are_used_unchanged(self, library):
         """For example, a stand-in for guided-diffusion's own."""
         model, diffusion = self.both(library, timestep_respacing="20")
 
@@ -285,7 +287,7 @@ class TestGuidedDiffusion:
             expected = load_prior((model, diffusion))(x, t)
             assert close(load_prior((Own(), diffusion))(x, t), expected)
 
-    def test_the_weights_are_shared_and_the_dtype_is_free(self, library):
+    def test_the_weights_are_shared_and_the_dtype_can_be_chosen(self, library):
         model, diffusion = self.both(library)
         prior = load_prior((model, diffusion))
         weight = next(model.parameters())
@@ -327,16 +329,18 @@ class TestCallables:
         assert torch.allclose(prior(x_t, T), x0, atol=1e-4)
 
     def test_the_error_names_what_is_missing(self):
-        with pytest.raises(DdfmError, match="T, channels; tell ddfm.load_prior, for .*channels=3"):
+        with pytest.raises(
+            DdfmError, match="T, channels; pass them to ddfm.load_prior, for .*channels=3"
+        ):
             load_prior(lambda x, t: x)
-        with pytest.raises(DdfmError, match="does not tell channels;"):
+        with pytest.raises(DdfmError, match="does not specify channels;"):
             load_prior(lambda x, t: x, kind="eps", betas=[0.1, 0.2])
         with pytest.raises(DdfmError, match="did you mean channels"):
             load_prior(lambda x, t: x, kind="eps", betas=[0.1], chanels=1)
         with pytest.raises(DdfmError, match="unknown setting 'num_heads'"):
             load_prior(lambda x, t: x, kind="eps", betas=[0.1], channels=1, num_heads=1)
 
-    def test_our_own_network_is_taken_as_it_is(self):
+    def test_our_own_network_is_used_unchanged(self):
         network = UNet(
             UNetConfig(1, 1, 32, (1, 2), 1, attention=(), num_head_channels=32, patch=2)
         ).eval()
@@ -344,7 +348,7 @@ class TestCallables:
         assert (prior.name, prior.multiple, prior.channels) == ("mine", 4, 1)
         assert len(prior.features(noisy(1), T)) == 2
 
-    def test_a_module_moves_and_rests(self):
+    def test_a_module_is_moved_and_set_to_evaluation(self):
         module = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Dropout(0.9)).train()
 
         class Network(nn.Module):
@@ -373,7 +377,7 @@ def test_devices_and_dtypes_have_the_names_that_a_fuser_takes():
         load_prior(prior, device="gpu")
 
 
-def test_a_prior_stays_what_it_is():
+def test_a_prior_that_is_passed_is_not_changed():
     prior = GaussianPrior()
     assert load_prior(prior) is prior
     with pytest.raises(DdfmError, match="takes no num_heads"):

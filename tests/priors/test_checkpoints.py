@@ -127,7 +127,7 @@ def test_the_old_pickle_format_is_read_too(tmp_path, state):
         lambda state: {"job": {"network": state}},
     ],
 )
-def test_wrappers_and_prefixes_fall_away(tmp_path, state, wrap):
+def test_wrappers_and_prefixes_are_removed(tmp_path, state, wrap):
     torch.save(wrap(state), tmp_path / "w.pt")
     found = read_state_dict(tmp_path / "w.pt")
     assert found.keys() == state.keys()
@@ -135,7 +135,7 @@ def test_wrappers_and_prefixes_fall_away(tmp_path, state, wrap):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_made_the_precision_of_the_run(tmp_path, network, state, dtype):
+def test_half_precision_is_converted_to_the_dtype_of_the_run(tmp_path, network, state, dtype):
     save_file({key: value.to(dtype) for key, value in state.items()}, tmp_path / "w.safetensors")
     prior = load_prior(tmp_path / "w.safetensors", **TOLD)
     assert {weight.dtype for weight in prior.network.parameters()} == {torch.float32}
@@ -146,7 +146,7 @@ def test_half_precision_is_made_the_precision_of_the_run(tmp_path, network, stat
     assert half(X, T).dtype == torch.float32
 
 
-def test_nothing_is_initialised_only_to_be_thrown_away(tmp_path, state, monkeypatch):
+def test_no_weights_are_initialised_before_loading(tmp_path, state, monkeypatch):
     torch.save(state, tmp_path / "w.pt")
     real = torch.nn.init.kaiming_uniform_
 
@@ -160,7 +160,7 @@ def test_nothing_is_initialised_only_to_be_thrown_away(tmp_path, state, monkeypa
         UNet(CONFIG)
 
 
-def test_settings_come_from_the_arguments_the_file_beside_and_the_metadata(tmp_path, state):
+def test_settings_come_from_arguments_then_json_then_metadata(tmp_path, state):
     path = tmp_path / "w.safetensors"
     save_file(state, path, metadata={"ddfm": json.dumps({**TOLD, "T": 100, "name": "mine"})})
     prior = load_prior(path, rescale_timesteps=False)
@@ -193,7 +193,7 @@ def test_flags_of_guided_diffusion_are_understood(tmp_path, state):
     assert prior.kind == "x0"
 
 
-def test_the_network_is_told_rescaled_timesteps(tmp_path, network, state):
+def test_the_network_gets_rescaled_timesteps(tmp_path, network, state):
     torch.save(state, tmp_path / "w.pt")
     told = TOLD | {"T": 4000, "kind": "x0"}
     prior = load_prior(tmp_path / "w.pt", rescale_timesteps=True, **told)
@@ -218,13 +218,13 @@ def test_the_error_names_what_is_missing(tmp_path, state, missing):
     torch.save(state, tmp_path / "w.pt")
     told = {key: value for key, value in TOLD.items() if key != missing}
     message = error_of(tmp_path / "w.pt", **told)
-    assert f"does not tell {missing};" in message and "w.pt.json" in message
+    assert f"does not specify {missing};" in message and "w.pt.json" in message
 
 
-def test_everything_that_is_missing_is_named_at_once(tmp_path, state):
+def test_all_missing_settings_are_named_at_once(tmp_path, state):
     torch.save(state, tmp_path / "w.pt")
     assert all(key in error_of(tmp_path / "w.pt") for key in TOLD)
-    assert "does not tell rescale_timesteps" in error_of(tmp_path / "w.pt", **TOLD | {"T": 500})
+    assert "does not specify rescale_timesteps" in error_of(tmp_path / "w.pt", **TOLD | {"T": 500})
 
 
 @pytest.mark.parametrize(
@@ -291,14 +291,14 @@ def test_weights_of_another_network_are_refused(tmp_path, state, change, message
     [b"", b"hello", os.urandom(5000), b"PK\x03\x04" + os.urandom(5000), bytes(5000)],
     ids=["empty", "text", "random", "false archive", "zeros"],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path, suffix, content):
+def test_other_files_are_refused_as_checkpoints(tmp_path, suffix, content):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     assert str(path) in error_of(path, **TOLD)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_cut_off_file_is_refused(tmp_path, state, suffix):
+def test_a_truncated_file_is_refused(tmp_path, state, suffix):
     path = tmp_path / f"w{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     whole = path.read_bytes()
@@ -308,7 +308,7 @@ def test_a_cut_off_file_is_refused(tmp_path, state, suffix):
 
 
 @pytest.mark.parametrize("content", [[1, 2], "text", {"a": 1}, torch.zeros(3), {"a": {"b": None}}])
-def test_what_holds_no_weights_is_refused(tmp_path, content):
+def test_files_without_weights_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     assert "holds no weights" in error_of(tmp_path / "w.pt", **TOLD)
 
@@ -332,7 +332,7 @@ def test_tensors_that_are_no_plain_numbers_are_refused(tmp_path, state, kind, wo
     assert words in message or "not a checkpoint" in message
 
 
-def test_a_container_full_of_itself_is_looked_through_once(tmp_path):
+def test_a_container_that_contains_itself_is_searched_once(tmp_path):
     inner: dict[str, object] = {"a": 1}
     for _ in range(4):
         inner = {str(k): inner for k in range(200)}
@@ -344,7 +344,7 @@ def test_a_container_full_of_itself_is_looked_through_once(tmp_path):
     "told, words",
     [
         ('{"channel_mult": [1e999, 1]}', "channel_mult of .* must be a list of numbers"),
-        ('{"channel_mult": [NaN]}', "NaN is no number"),
+        ('{"channel_mult": [NaN]}', "NaN is not a number"),
         ('{"channel_mult": ' + "[" * 200_000, "nested too deeply"),
         ('{"alphas_bar": 0.5}', "alphas_bar of .* must be a list of numbers"),
         ('{"alphas_bar": [[0.5], [0.4]]}', "alphas_bar of .* must be a list of numbers"),
@@ -358,7 +358,7 @@ def test_a_container_full_of_itself_is_looked_through_once(tmp_path):
     ],
 )
 @pytest.mark.parametrize("place", ["beside", "within"])
-def test_settings_that_make_no_sense_are_one_line(tmp_path, state, told, words, place):
+def test_invalid_settings_are_refused_in_one_line(tmp_path, state, told, words, place):
     path = tmp_path / "w.safetensors"
     if place == "within":
         save_file(state, path, metadata={"ddfm": told})
@@ -420,7 +420,7 @@ def test_tensors_that_are_larger_than_the_file_are_refused(tmp_path, state):
     assert "claims more numbers than it holds" in error_of(tmp_path / "w.pt", **TOLD)
 
 
-def test_false_settings_beside_the_weights_are_refused(tmp_path, state):
+def test_wrong_settings_in_json_are_refused(tmp_path, state):
     path, beside = tmp_path / "w.pt", tmp_path / "w.pt.json"
     torch.save(state, path)
     for text, message in (
@@ -435,7 +435,7 @@ def test_false_settings_beside_the_weights_are_refused(tmp_path, state):
         assert message in found and "w.pt.json" in found
 
 
-def test_a_missing_file_says_so(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     assert "no such file" in error_of(tmp_path / "w.pt")
     assert "ddfm priors get openai-256" in error_of(tmp_path / "256x256_diffusion_uncond.pt")
     with pytest.raises(DdfmError, match="did you mean openai-256"):
@@ -462,7 +462,7 @@ def test_a_file_of_the_catalogue_needs_no_settings(tmp_path, monkeypatch, state)
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_what_is_saved_is_loaded_again(tmp_path, nested):
+def test_a_saved_prior_is_loaded_again(tmp_path, nested):
     """Our own format: weights, the network behind its patches, and settings, in one file."""
     config = replace(TINY, model_channels=24, channel_mult=(1, 2))
     network = UNet(config).eval()

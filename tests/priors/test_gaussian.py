@@ -1,4 +1,4 @@
-"""The Gaussian prior against linear algebra, and what every prior promises."""
+"""The Gaussian prior against linear algebra, and the guarantees of every prior."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_is_the_posterior_mean(h, w):
 
 
 @pytest.mark.parametrize(("h", "w"), [(32, 32), (33, 20), (1, 1), (3, 1)])
-def test_default_spectrum_falls_as_one_over_f2_with_the_pixel_variance_asked_for(h, w):
+def test_default_spectrum_falls_as_one_over_f2_with_the_given_variance(h, w):
     power = GaussianPrior(std=0.4).power(h, w)
     assert power.shape == (h, w // 2 + 1)
     whole = torch.zeros(h, w, dtype=torch.float64)
@@ -107,7 +107,7 @@ def test_a_learned_variance_is_left_out():
     assert torch.equal(prior(x, torch.tensor([3, 4])), x)
 
 
-def test_a_network_is_moved_and_computes_in_the_dtype_asked_for():
+def test_a_network_is_moved_and_computes_in_the_given_dtype():
     network = torch.nn.Conv2d(1, 1, 1).double()
     seen = []
 
@@ -134,7 +134,7 @@ def test_wrong_shapes_and_kinds_and_schedules_are_named():
         FunctionPrior(lambda x, t: x, alphas_bar(), kind="epsilon")
     with pytest.raises(DdfmError, match="unknown prediction kind"):
         x0_from(torch.zeros(1), "score", torch.zeros(1), 1.0, 0.0)
-    with pytest.raises(DdfmError, match="falling vector"):
+    with pytest.raises(DdfmError, match="decreasing vector"):
         FunctionPrior(lambda x, t: x, torch.linspace(1e-4, 0.02, 1000))  # betas by mistake
     with pytest.raises(DdfmError, match="1 channel"):
         FunctionPrior(lambda x, t: x, alphas_bar(), channels=4)

@@ -85,7 +85,7 @@ def test_timesteps_equal_those_of_guided_diffusion():
         ("ddim300", "no integer stride gives 300"),
     ],
 )
-def test_timesteps_that_cannot_be(respacing, complaint):
+def test_impossible_timesteps_are_refused(respacing, complaint):
     with pytest.raises(DdfmError, match=complaint):
         timesteps(1000, respacing)
 
@@ -96,7 +96,7 @@ def test_unknown_schedule_suggests_the_nearest():
 
 
 @pytest.mark.parametrize("betas", [[], [0.1, 0.0], [0.1, 1.2], [[0.1]], [float("nan")]])
-def test_betas_that_are_none(betas):
+def test_invalid_betas_are_refused(betas):
     with pytest.raises(DdfmError, match="betas"):
         schedule.alphas_bar_of_betas(torch.tensor(betas))
 

@@ -33,7 +33,7 @@ def blurred(reach: int):
 
 
 @pytest.mark.parametrize("size", [(40, 40), (41, 97), (32, 33), (100, 20), (200, 136), (1, 90)])
-def test_what_looks_at_single_pixels_is_the_same_in_tiles(size):
+def test_a_prior_of_single_pixels_is_the_same_in_tiles(size):
     prior = function(lambda x, t: torch.sin(3 * x))
     x = noise(2, 1, *size)
     torch.testing.assert_close(Tiled(prior, 32, 8)(x, T), prior(x, T), atol=1e-6, rtol=1e-6)
@@ -101,7 +101,7 @@ def test_tiles_differ_only_where_the_receptive_field_crosses_a_border():
 
 
 def test_a_whole_run_in_tiles_shows_no_seam():
-    """Along the borders of tiles the result is as smooth as elsewhere, and as without tiles."""
+    """Along the borders of tiles, the result is as smooth as elsewhere and as without tiles."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0.2, 0.8, (2, 1, 9, 12)))
     a, b = F.interpolate(coarse, (160, 300), mode="bicubic").clamp(0, 1)[:, 0].float()

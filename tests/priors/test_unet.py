@@ -98,7 +98,7 @@ def test_the_same_weights_give_the_same_output(layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layout_is_read_from_the_shapes(layout):
-    """What shapes cannot tell is given; all else is recovered from the shapes."""
+    """Settings that shapes do not imply are given; the others are inferred."""
     config, theirs = pair(LAYOUTS[layout])
     state = theirs.state_dict()
     untold = ("num_heads", "num_head_channels", "num_heads_upsample", "use_new_attention_order")
@@ -119,7 +119,7 @@ def test_the_layout_is_read_from_the_shapes(layout):
     ],
     ids=["256x256_diffusion_uncond", "512x512"],
 )
-def test_the_networks_of_openai_key_by_key(mult, attention, parameters):
+def test_the_network_has_the_keys_and_shapes_of_openais(mult, attention, parameters):
     """On the meta device, which holds shapes and no numbers."""
     with torch.device("meta"):
         theirs = original.UNetModel(

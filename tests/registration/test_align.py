@@ -1,4 +1,4 @@
-"""Pairs of two sensors, put off by known transforms and found again."""
+"""Alignment of pairs of two sensors, moved by known transforms."""
 
 from dataclasses import replace
 
@@ -38,19 +38,19 @@ def off(image, by):
     return picture.pixels[..., 0]
 
 
-def test_a_registered_pair_raises_no_alarm(pair):
+def test_a_registered_pair_causes_no_warning(pair):
     infrared, visible = pair
     found = check(visible, infrared)
     assert found.transform.moves < 2 and not found.is_off
 
 
-def test_a_shifted_pair_is_named_with_its_offset(pair):
+def test_a_shifted_pair_causes_a_warning_with_its_offset(pair):
     infrared, visible = pair
     found = check(visible[:-20, 14:], infrared[20:, :-14])
     assert found.is_off and np.allclose(found.transform.offset, (-14, 20), atol=1.5)
 
 
-def test_a_turned_pair_is_named_with_its_turn_and_size(pair):
+def test_a_turned_pair_causes_a_warning_with_rotation_and_size(pair):
     infrared, visible = pair
     size = visible.shape
     angle, scale = np.deg2rad(-3.0), 1 / 1.06
@@ -75,7 +75,7 @@ def test_the_spread_is_larger_where_less_is_seen(pair):
     assert 0 < whole.spread < part.spread < 1
 
 
-def test_auto_takes_a_shift_for_a_shift_and_leaves_what_lies_well(pair):
+def test_auto_finds_a_shift_and_keeps_registered_pairs(pair):
     infrared, visible = pair
     shifted = align(visible[:-20, 14:], infrared[20:, :-14])
     assert shifted.sure and np.allclose(shifted.transform.offset, (-14, 20), atol=1.5)
@@ -84,7 +84,7 @@ def test_auto_takes_a_shift_for_a_shift_and_leaves_what_lies_well(pair):
 
 
 @pytest.mark.parametrize("model", ["affine", "homography"])
-def test_a_turn_is_found(pair, model):
+def test_a_rotation_is_found(pair, model):
     infrared, visible = pair
     size = visible.shape
     angle = np.deg2rad(3.0)
@@ -101,14 +101,14 @@ def test_sizes_may_differ(pair):
     assert found.sure and found.transform.moves < 4
 
 
-def test_pictures_of_two_scenes_are_never_sure():
+def test_pictures_of_two_scenes_are_never_aligned():
     for seed in (0, 1):
         assert not check(scene(seed), 1 - scene(seed + 10)).sure
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5])
 @pytest.mark.parametrize("size", [(48, 64), (480, 640), (100, 400)])
-def test_flat_pictures_are_no_error_and_never_sure(size, level):
+def test_flat_pictures_cause_no_error_and_are_never_aligned(size, level):
     a, b = np.full(size, level, np.float32), np.full(size, 1 - level, np.float32)
     assert not check(a, b).sure and not align(a, b).sure
 
@@ -126,7 +126,7 @@ def pictures(pair):
     )
 
 
-def test_sources_that_are_off_are_named_and_left_or_laid(pair):
+def test_misaligned_sources_cause_a_warning_or_are_aligned(pair):
     a, b = pictures(pair)
     left = lay((a, b))
     assert left.pictures == (a, b) and "14 px to the left and 20 px down" in left.words[0]
@@ -143,14 +143,14 @@ def test_a_side_without_a_move_is_not_named(pair):
     assert "if moved 14 px to the left; align=auto" in words
 
 
-def test_what_all_see_is_kept(pair):
+def test_the_common_part_is_kept(pair):
     a, b = pictures(pair)
     cropped = lay((a, b), "shift", crop=True)
     height, width = b.size
     assert np.allclose(cropped.pictures[0].size, (height - 20, width - 14), atol=2)
 
 
-def test_a_transform_that_is_given_is_used_as_it_is(pair):
+def test_a_given_transform_is_used_unchanged(pair):
     a, b = pictures(pair)
     known = Transform([[1, 0, -14], [0, 1, 20], [0, 0, 1]], a.size, b.size, "shift")
     done = lay((a, b), transform=known)
@@ -176,8 +176,8 @@ def test_uncertain_pairs_are_left_as_they_are_with_a_warning():
         (-0.5, 8.0, 20.0, True),  # they do
     ],
 )
-def test_a_larger_model_casts_doubt_on_a_smaller(monkeypatch, better, apart, spread, sure):
-    """A shift by 10 pixels is sure; perspective, which is not, would move it further."""
+def test_a_larger_model_can_make_a_smaller_one_uncertain(monkeypatch, better, apart, spread, sure):
+    """A shift by 10 pixels is certain; a homography, which is not, would move it further."""
     size, tiles = (300, 400), np.random.default_rng(0).normal(0.5, 0.1, 100)
     gain = np.random.default_rng(1).normal(0, 0.05, 100)
     gain += better * gain.std() / np.sqrt(gain.size) - gain.mean()
@@ -196,7 +196,7 @@ def test_a_larger_model_casts_doubt_on_a_smaller(monkeypatch, better, apart, spr
 
 
 @pytest.mark.parametrize("blob", [3, 6])
-def test_smooth_random_fields_are_no_pair(blob):
+def test_smooth_random_fields_are_not_aligned(blob):
     fields = [
         ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((96, 128)), blob)
         for seed in range(4)

@@ -1,4 +1,4 @@
-"""Fields of displacements: as a part of a transform, and found again where one was put on."""
+"""Displacement fields: as part of a transform, and estimated after one was applied."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_field_of_one_number_is_a_shift():
     assert np.allclose(spread_out(t.field, SIZE), 2.0)
 
 
-def test_a_point_goes_where_the_picture_shows_it():
+def test_a_point_moves_with_the_picture():
     image = np.zeros((*SIZE, 1), np.float32)
     image[30, 40] = 1.0
     image = ndimage.gaussian_filter(image, (2, 2, 0))
@@ -39,7 +39,7 @@ def test_a_point_goes_where_the_picture_shows_it():
     assert np.allclose(seen, with_field()(np.array([[40.0, 30.0]]))[0], atol=0.3)
 
 
-def test_it_is_saved_and_holds_for_other_sizes(tmp_path):
+def test_it_is_saved_and_applies_to_other_sizes(tmp_path):
     with_field().save(tmp_path / "flow.json")
     again = Transform.load(tmp_path / "flow.json")
     assert again.distance(with_field()) < 0.01
@@ -47,7 +47,7 @@ def test_it_is_saved_and_holds_for_other_sizes(tmp_path):
     assert np.allclose(large(np.array([[40.5, 60.5]])), 2 * again(np.array([[20, 30]])) + 0.5)
 
 
-def test_what_has_no_inverse_says_so():
+def test_a_transform_with_a_field_cannot_be_inverted():
     with pytest.raises(DdfmError, match="neither inverted"):
         with_field().inverse()
     with pytest.raises(DdfmError, match="nor chained"):
@@ -55,12 +55,12 @@ def test_what_has_no_inverse_says_so():
 
 
 @pytest.mark.parametrize("field", [np.zeros((2, 2)), np.full((5, 5, 2), np.nan), "folded"])
-def test_a_field_that_is_none_is_refused(field):
+def test_an_invalid_field_is_refused(field):
     if isinstance(field, str):
         field = np.zeros((5, 5, 2))
         field[2, 2] = -60.0
         assert least_area(field, SIZE) < 0
-    with pytest.raises(DdfmError, match="a field has"):
+    with pytest.raises(DdfmError, match="a field must have"):
         Transform(np.eye(3), SIZE, SIZE, "flow", field)
 
 
@@ -68,9 +68,9 @@ def test_a_field_that_is_none_is_refused(field):
     "broken",
     [{"moving": [float("inf"), 4]}, {"fixed": [10**400, 4]}, {"field": np.full((5, 5, 2), 1e200)}],
 )
-def test_a_broken_file_is_no_transform(broken):
+def test_a_broken_file_is_refused(broken):
     entry = with_field().to_dict() | broken
-    with pytest.raises(DdfmError, match="not a transform|a field has"):
+    with pytest.raises(DdfmError, match="not a transform|a field must have"):
         Transform.from_dict(entry)
 
 
@@ -90,7 +90,7 @@ def displaced():
     return visible, ndimage.map_coordinates(1 - infrared, at, order=3, mode="nearest"), moves
 
 
-def test_a_field_that_was_put_on_is_found(displaced):
+def test_an_applied_field_is_found(displaced):
     visible, infrared, moves = displaced
     found = align(visible, infrared, "flow")
     assert found.sure and found.transform.model == "flow"
@@ -99,12 +99,12 @@ def test_a_field_that_was_put_on_is_found(displaced):
     assert np.linalg.norm(left, axis=1).mean() < 1.5  # of 5 pixels
 
 
-def test_pairs_that_lie_well_get_none(displaced):
+def test_registered_pairs_get_no_field(displaced):
     visible = displaced[0]
     assert align(visible, 1 - visible, "flow").transform.moves == 0
 
 
-def test_a_pair_is_laid_by_it_and_many_are_not(displaced):
+def test_a_field_aligns_one_pair_and_is_refused_for_many(displaced):
     visible, infrared, _ = displaced
     pair = [Picture(x[..., None].astype(np.float32)) for x in (infrared, visible)]
     laid = lay(pair, transform=with_field(size=visible.shape))

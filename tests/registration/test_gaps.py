@@ -1,4 +1,4 @@
-"""What a picture has nothing to say about, by itself and when it is moved."""
+"""Invalid pixels of a picture, unmoved and moved."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def texture(seed=0, colors=1):
     return (0.5 + 0.3 * smooth / np.abs(smooth).max()).astype(np.float32)
 
 
-def test_outside_of_the_frame_the_gradients_are_those_of_the_other():
+def test_outside_of_the_frame_the_gradients_are_those_of_the_other_source():
     rng = np.random.default_rng(0)
     other = np.clip(0.4 + 0.05 * rng.standard_normal((60, 80)), 0, 1).astype(np.float32)
     inside = np.zeros((60, 80), bool)
@@ -33,14 +33,14 @@ def test_outside_of_the_frame_the_gradients_are_those_of_the_other():
     assert np.abs(result - other - 0.2).max() < 0.02  # inside as it was, outside with its offset
 
 
-def test_colours_of_the_other_come_along():
+def test_in_a_gap_the_colours_are_those_of_the_other_source():
     other = texture(colors=3)
     result = filled(Picture(np.where(FRAME[..., None], other, 0)), FRAME, other)
     assert np.allclose(result.pixels, other, atol=1e-3)
 
 
-def test_the_reference_fills_the_gap_and_other_gaps_leave_no_seam_in_it():
-    """Two levels that differ would meet in the gap of the first, were their mean taken."""
+def test_the_reference_fills_a_gap_without_a_seam():
+    """With a mean of the sources, two different levels would meet in the gap of the first."""
     flat = [np.full((*SIZE, 1), level, np.float32) for level in (0.5, 0.4, 0.8)]
     left = np.zeros(SIZE, bool)
     left[:, :64] = True
@@ -51,14 +51,14 @@ def test_the_reference_fills_the_gap_and_other_gaps_leave_no_seam_in_it():
     )
 
 
-def test_a_bridge_has_no_edge():
+def test_a_bridged_gap_has_no_edge():
     pixels = np.where(FRAME, 0.7, 0.0).astype(np.float32)[..., None]
     bridge = bridged(Picture(pixels, mask=FRAME))
     assert np.abs(np.diff(bridge.pixels[..., 0], axis=0)).max() < 0.02
 
 
 def test_wide_means_are_those_of_a_gaussian():
-    """They are taken at a smaller size."""
+    """They are computed at a smaller size."""
     plane = np.zeros((257, 301))
     plane[40:170, 60:220] = np.random.default_rng(0).uniform(size=(130, 160))
     for sigma in (4.0, 32.0, 64.0):
@@ -67,8 +67,8 @@ def test_wide_means_are_those_of_a_gaussian():
 
 
 @pytest.mark.parametrize("reference", [0, 1])
-def test_the_rim_of_a_source_that_is_moved_or_stays_is_no_part_of_it(reference):
-    """Both show one texture, so filled they must be it, wherever the rim came to lie."""
+def test_the_rim_of_a_moved_or_fixed_source_is_ignored(reference):
+    """Both show one texture, so the filled result must equal it, wherever the rim is."""
     whole = texture()
     rimmed = np.where(FRAME[..., None], whole, 0)
     moved = np.zeros_like(whole)
@@ -84,7 +84,7 @@ def test_the_rim_of_a_source_that_is_moved_or_stays_is_no_part_of_it(reference):
         assert np.abs(grey(picture)[:-6, 9:] - whole[:-6, 9:, 0]).max() < 0.02
 
 
-def test_what_all_see_ends_at_the_rims_too():
+def test_the_common_part_ends_at_the_rims():
     whole = texture()
     pictures = [Picture(whole), Picture(whole, mask=FRAME)]
     done = lay(pictures, transform=SHIFT, crop=True)

@@ -11,7 +11,7 @@ AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
 @pytest.fixture(scope="module")
 def head():
-    """Two contrasts of one thing: what is bright in one is neither in the other."""
+    """Two contrasts of one object: bright tissue in one is of medium level in the other."""
     rng = np.random.default_rng(0)
     field = ndimage.gaussian_filter(rng.standard_normal((48, 44, 40)), 3)
     z = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij"))
@@ -28,7 +28,7 @@ def motion():
     return matrix
 
 
-def test_a_header_that_is_off_is_put_right(head):
+def test_a_misaligned_header_is_corrected(head):
     one, other = head
     found = align_space(one, AFFINE, other, motion() @ AFFINE, finest=4.0)
     ends = np.c_[np.array(list(np.ndindex(2, 2, 2))) * 160.0, np.ones(8)]
@@ -38,6 +38,6 @@ def test_a_header_that_is_off_is_put_right(head):
     assert found.off > 15
 
 
-def test_volumes_of_nothing_in_common_are_not_sure(head):
+def test_unrelated_volumes_are_not_aligned(head):
     noise = np.random.default_rng(1).standard_normal(head[0].shape)
     assert not align_space(head[0], AFFINE, noise, AFFINE, finest=8.0).sure

@@ -45,7 +45,7 @@ def mat(name, values):
 
 
 @pytest.mark.parametrize("suffix", [".tfm", ".json"])
-def test_what_was_written_is_read_back(tmp_path, suffix):
+def test_written_motions_are_read_back(tmp_path, suffix):
     write_space_transform(tmp_path / f"m{suffix}", motion())
     assert np.allclose(read_space_transform(tmp_path / f"m{suffix}"), motion())
 
@@ -63,14 +63,14 @@ def test_itk_reads_the_same_motion_in_its_own_axes(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tfm", ".txt", ".mat"])
-def test_an_affine_about_a_centre(tmp_path, suffix):
+def test_an_affine_about_a_centre_is_read(tmp_path, suffix):
     """A doubling about (1, 2, 3), and then 10 to the left."""
     parameters = [2, 0, 0, 0, 2, 0, 0, 0, 2, 10, 0, 0]
     path = itk(tmp_path, "AffineTransform_double_3_3", parameters, [1, 2, 3], suffix)
     assert np.allclose(moved(read_space_transform(path)), [29, 38, 57])
 
 
-def test_a_quarter_of_a_turn_by_angles_and_by_a_versor(tmp_path):
+def test_a_quarter_turn_is_read_as_angles_and_as_a_versor(tmp_path):
     """About the third axis, x becomes y, and y becomes -x."""
     expected = [-20 + 5, 10, 30]
     angles = itk(tmp_path, "Euler3DTransform_double_3_3", [0, 0, np.pi / 2, 5, 0, 0], [0, 0, 0, 0])
@@ -91,7 +91,7 @@ def test_a_quarter_of_a_turn_by_angles_and_by_a_versor(tmp_path):
         ("AffineTransform_double_3_3", ["one"] * 12, [0, 0, 0], "not numbers"),
     ],
 )
-def test_what_is_no_motion_is_refused(tmp_path, kind, parameters, fixed, word):
+def test_invalid_motions_are_refused(tmp_path, kind, parameters, fixed, word):
     with pytest.raises(DdfmError, match=word):
         read_space_transform(itk(tmp_path, kind, parameters, fixed))
 

@@ -1,4 +1,4 @@
-"""Exposures, and pictures of differing focus, off one another by small known moves."""
+"""Exposures and focus stacks, misaligned by small known motions."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def photograph():
 
 
 def moved(picture, scale, shift):
-    """A part of it, and where that lies on the same part of the picture that stays."""
+    """A part of a picture, and its transform to the same part of the fixed picture."""
     h, w = picture.size
     ends = np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]], float)
     middle = ends.mean(0)
@@ -40,7 +40,7 @@ def worst(pictures, truths, model, reference):
     )
 
 
-def test_an_exposure_of_two_stops_less_is_laid_on_the_other(photograph):
+def test_an_exposure_of_two_stops_less_is_aligned(photograph):
     pictures, truths = [], []
     for stops, shift in ((-2, (9, -5)), (0, (0, 0))):
         levels = np.clip(photograph.pixels**2.2 * 2.0**stops, 0, 1) ** (1 / 2.2)
@@ -74,21 +74,21 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
         ({"align_to": "1"}, 3, 0),
     ],
 )
-def test_which_source_stays(said, number, which):
+def test_align_to_chooses_the_fixed_source(said, number, which):
     assert FusionConfig(**said).reference(number) == which
 
 
 @pytest.mark.parametrize("which", [0, -1, "c", 1.5])
-def test_a_source_that_there_cannot_be(which):
+def test_an_impossible_number_of_a_source_is_refused(which):
     with pytest.raises(DdfmError, match="align_to"):
         FusionConfig(align_to=which)
 
 
-def test_a_source_that_there_is_not():
+def test_the_number_of_a_missing_source_is_refused():
     with pytest.raises(DdfmError, match="3, but there are 2"):
         FusionConfig(align_to=3).reference(2)
 
 
-def test_a_picture_that_is_moved_by_nobody_stays_the_object_that_it_was():
+def test_a_picture_that_is_not_moved_is_returned_unchanged():
     one = Picture(np.zeros((32, 32, 1), np.float32))
     assert lay([one, one, one], look=False, reference=1).pictures == (one, one, one)

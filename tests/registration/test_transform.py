@@ -38,7 +38,7 @@ def test_a_change_of_size_keeps_borders_on_borders():
     assert framed.moves == 0 and framed.offset == (0, 0)
 
 
-def test_what_holds_for_one_size_holds_for_another():
+def test_a_transform_applies_to_other_sizes():
     large = turned().at((120, 160), (120, 160))
     # The middle of the frame is the same place in both, a half pixel's corner apart.
     small_point = turned()(np.array([[20.0, 30.0]]))
@@ -47,7 +47,7 @@ def test_what_holds_for_one_size_holds_for_another():
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
-def test_a_model_is_fitted_to_what_it_moved(model):
+def test_a_model_is_fitted_to_points_that_it_moved(model):
     moved = {
         "shift": CORNERS + [4, -7],
         "similarity": turned()(CORNERS),
@@ -58,13 +58,13 @@ def test_a_model_is_fitted_to_what_it_moved(model):
     assert np.allclose(found(CORNERS), moved) and found.model == model
 
 
-def test_the_common_transform_is_not_moved_by_a_bad_one():
+def test_the_common_transform_is_not_affected_by_an_outlier():
     bad = turned(40.0, 0.7, (30.0, 30.0))
     good = [turned(10 + e, 1.2, (3 + e, -2)) for e in (-0.1, 0.0, 0.1)]
     assert common_transform([*good, bad]).distance(turned()) < 0.3
 
 
-def test_a_file_gives_back_what_was_saved(tmp_path):
+def test_a_saved_transform_is_read_back(tmp_path):
     turned().save(tmp_path / "rig.json")
     again = Transform.load(tmp_path / "rig.json")
     assert again.distance(turned()) < 1e-9 and again.fixed == SIZE
@@ -79,13 +79,13 @@ def test_other_files_are_refused(tmp_path, text):
         Transform.load(tmp_path / "rig.json")
 
 
-def test_a_transform_that_loses_the_picture_is_refused():
+def test_a_degenerate_transform_is_refused():
     for matrix in (np.zeros((3, 3)), [[1, 0, 0], [0, 1, 0], [0.1, 0, -1]], np.full((3, 3), np.nan)):
         with pytest.raises(DdfmError):
             Transform(matrix, SIZE, SIZE)
 
 
-def test_a_shift_of_whole_pixels_moves_pixels_and_nothing_else():
+def test_a_shift_of_whole_pixels_moves_pixels_exactly():
     pixels = np.random.default_rng(0).random((60, 80, 1), np.float32)
     shift = Transform([[1, 0, 5], [0, 1, -3], [0, 0, 1]], SIZE, SIZE, "shift")
     moved, inside = warped(Picture(pixels), shift)
@@ -102,7 +102,7 @@ def test_the_common_part_is_the_largest_rectangle():
     assert area(common_box([one, other])) == 63
 
 
-def test_the_common_part_is_that_of_a_search_of_all_rectangles():
+def test_the_common_part_agrees_with_an_exhaustive_search():
     rng = np.random.default_rng(0)
     for _ in range(20):
         seen = rng.random((7, 9)) < 0.8
@@ -117,7 +117,7 @@ def test_the_common_part_is_that_of_a_search_of_all_rectangles():
         assert (found[1] - found[0]) * (found[3] - found[2]) == best
 
 
-def test_a_warp_of_many_rows_at_a_time_has_no_seams():
+def test_a_warp_in_bands_has_no_seams():
     size = (700, 900)  # more than are worked on at once
     picture = Picture(np.random.default_rng(0).random((*size, 1), np.float32))
     moved, inside = warped(picture, Transform([[1, 0, 3], [0, 1, 5], [0, 0, 1]], size, size))

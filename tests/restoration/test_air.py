@@ -1,4 +1,4 @@
-"""Noise in the air around a body: found where it is, told by its law, and nowhere else."""
+"""Noise in the air around a body: detected with its law, and only where there is some."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_air_may_be_lighter_than_black():
 
 
 def test_noise_of_a_colour_image_is_that_of_its_luminance():
-    """Each is clipped by itself, and their noise is added by the shares they have."""
+    """Each channel is clipped separately, and the noise is added with luminance weights."""
     clean = body()
     channels = np.clip(clean[..., None] + noise((*clean.shape, 3), 8), 0, 255)
     luma = 8 * np.hypot(np.hypot(0.299, 0.587), 0.114)
     assert found(channels @ [0.299, 0.587, 0.114]) == pytest.approx(luma, rel=AT_MOST)
 
 
-def test_texture_is_no_noise_and_black_has_none():
+def test_texture_and_black_are_not_noise():
     assert found(body()) is None
     assert found(np.zeros((192, 192))) is None
 
@@ -73,18 +73,18 @@ def test_uneven_air_is_not_used():
     assert found(clean + noise(clean.shape, 5)) is None
 
 
-def test_noise_that_neighbours_share_is_not_white():
+def test_noise_that_neighbours_share_is_not_detected_as_white():
     clean = body(air=60)
     wide = ndimage.gaussian_filter(noise(clean.shape, 20), 0.8)
     assert found(clean + wide) is None
 
 
-def test_too_few_blocks_tell_nothing():
+def test_too_few_blocks_give_no_estimate():
     assert found(noise((40, 40), 5)) is None
 
 
 @pytest.mark.parametrize("name", ["olinda_infrared", "olinda_visible"])
-def test_a_picture_without_air_tells_nothing(name):
+def test_a_picture_without_air_gives_no_estimate(name):
     assert found(np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("L"), float)) is None
 
 
@@ -99,7 +99,7 @@ def test_slices_of_a_simulated_scanner_have_noise_in_one_proportion(name, lighte
     assert deviation == pytest.approx(0.03 * lightest, rel=0.1)
 
 
-def test_a_fusion_of_slices_is_rid_of_faint_noise():
+def test_a_fusion_of_slices_removes_faint_noise():
     """Without air, noise below ten levels would be taken for texture."""
     clean = np.rint(np.clip(body(), 0, 255)).astype(np.uint8)
     other = np.rint(np.clip(255 - body(255.0), 0, 255)).astype(np.uint8)

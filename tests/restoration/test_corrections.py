@@ -1,4 +1,4 @@
-"""What was corrected, in words."""
+"""The report of corrections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOUND = [
 ]
 
 
-def test_each_kind_is_named_with_the_option_that_keeps_it():
+def test_each_correction_is_named_with_the_option_that_prevents_it():
     first, second, third = corrections("abc", FOUND)
     assert first == (
         "a: JPEG blocks of quality 30 removed (--jpeg-a 0 keeps them); "
@@ -36,21 +36,22 @@ def test_one_dead_pixel_is_no_plural():
     assert corrections("a", [{"dead": 1}]) == ["a: 1 dead pixel replaced (--as-is keeps it)"]
 
 
-def test_what_was_given_is_no_news():
+def test_specified_defects_are_not_reported():
     given = [{"noise": 12.0, "jpeg": 30}, {"scale": 3.0}]
     kinds = [list(one) for one in corrected(FOUND, given)]
     assert kinds == [["dead", "stripes"], ["noise", "frame"], ["noise", "frame"]]
     assert corrections("ab", [{}, {"scale": 2.0}]) == []
 
 
-def test_what_a_stranger_wrote_into_a_record_ends_in_words():
-    strange = {"noise": [[]], "stripes": 3, "dead": "x" * 1000, "jpeg": None}
+def test_invalid_entries_of_a_record_cause_no_error():
+    strange = {"noise": [[]], "stripes": {"x" * 1000: 1}, "dead": "x" * 1000, "jpeg": None}
+    strange |= {"enlarged": 10**400}  # beyond all floats
     (line,) = corrections("a", [strange], given=3)
     assert corrections("a", [strange], given=[3]) == [line]
     assert len(line) < 500 and "JPEG blocks of quality None" in line
 
 
-def test_folders_count_what_was_corrected(tmp_path):
+def test_folders_count_corrections(tmp_path):
     kinds = ("noise", "stripes"), ("noise",), ()
     done = [Outcome(tmp_path / f"{k}.png", "fused", corrected=some) for k, some in enumerate(kinds)]
     lines = str(Summary(done)).splitlines()

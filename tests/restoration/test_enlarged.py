@@ -1,4 +1,4 @@
-"""Pictures that were enlarged before: found by Pillow's and OpenCV's own, and no others."""
+"""Earlier enlargement is detected, by Pillow or OpenCV, and only there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def example(name: str) -> np.ndarray:
 
 
 def enlarged(plane: np.ndarray, times: float, way: Image.Resampling) -> Image.Image:
-    """A picture of `SIZE` that was so many times smaller before."""
+    """A picture of `SIZE` that was enlarged by this factor."""
     whole = Image.fromarray(plane[: SIZE[0], : SIZE[1]])
     small = whole.resize([round(n / times) for n in whole.size], Image.Resampling.BOX)
     return small.resize(whole.size, way)
@@ -36,12 +36,12 @@ def levels(image: Image.Image | np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("way", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
 @pytest.mark.parametrize("times", [2, 2.5, 3, 4])
-def test_the_size_before_is_found(way, times):
+def test_the_original_size_is_found(way, times):
     found = find_coarse(levels(enlarged(example("olinda_infrared"), times, way)))
     assert found == (round(252 / times), round(336 / times))
 
 
-def test_the_size_before_an_enlargement_by_opencv_is_found():
+def test_the_original_size_is_found_after_an_enlargement_by_opencv():
     cv2 = pytest.importorskip("cv2")
     small = example("olinda_infrared")[:240, :320]
     wide = cv2.resize(small, (800, 600), interpolation=cv2.INTER_CUBIC)
@@ -49,7 +49,7 @@ def test_the_size_before_an_enlargement_by_opencv_is_found():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scenes_were_not_enlarged_nor_are_blurred_ones(name):
+def test_scenes_and_blurred_scenes_are_not_detected_as_enlarged(name):
     plane = example(name)
     assert find_coarse(levels(plane)) is None
     for sigma in (0.8, 1.5, 3):
@@ -60,7 +60,7 @@ def test_scenes_were_not_enlarged_nor_are_blurred_ones(name):
         assert find_coarse(levels(Image.open(buffer))) is None
 
 
-def test_the_picture_before_comes_back():
+def test_the_original_picture_is_recovered():
     small = Image.fromarray(example("olinda_infrared")[:120, :160])
     wide = levels(small.resize((400, 300), Image.Resampling.BICUBIC))
     y, left = taken_back(torch.from_numpy(2 * wide - 1)[None, None], (120, 160))
@@ -68,14 +68,14 @@ def test_the_picture_before_comes_back():
     assert np.sqrt((error**2).mean()) < 1.5 and left < 1 / 127.5
 
 
-def test_an_enlarged_source_is_named_and_restored():
+def test_an_enlarged_source_is_restored_with_a_warning():
     infrared, visible = (example(f"olinda_{name}")[:252, :336] for name in ("infrared", "visible"))
     wide = np.asarray(enlarged(infrared, 3, Image.Resampling.BILINEAR))
     fuser = Fuser("gaussian", device="cpu", look=False)
     fuser = fuser.with_config(observations=[Observation(noise=0), None])
-    with pytest.warns(DdfmWarning, match=r"enlarged by 3,.*\(--scale-a 1\)"):
+    with pytest.warns(DdfmWarning, match=r"was enlarged by a factor of 3 .*\(--scale-a 1\)"):
         fusion = fuser(wide, visible)
-    with pytest.warns(DdfmWarning, match=r"enlarged by 3,.*\(--as-is\)"):
+    with pytest.warns(DdfmWarning, match=r"was enlarged by a factor of 3 .*\(--as-is\)"):
         fuser(visible, visible, wide)
     assert fusion.settings["observed"][0] == {"enlarged": 3.0, "scale": 3.0}
     left = fuser.with_config(observations=[Observation(scale=1), None])(wide, visible)

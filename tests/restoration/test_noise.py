@@ -1,4 +1,4 @@
-"""Noise that depends on the level: even where it is made even, and no bias on the way back."""
+"""Noise that depends on the level: its stabilisation, and an inverse without bias."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_deviation_is_one_at_every_level(name, level):
 
 @pytest.mark.parametrize("name", LAWS)
 @pytest.mark.parametrize("level", [8.0, 20.0, 60.0, 150.0, 240.0])
-def test_the_way_back_has_no_bias(name, level):
-    """A perfect denoiser leaves the mean of f(y), and that is the mean of many drawings."""
+def test_the_inverse_has_no_bias(name, level):
+    """A perfect denoiser returns the mean of f(y), which is the mean of many draws."""
     law, draw = LAWS[name]
     mean = law.even(draw(level, np.random.default_rng(2))).mean(keepdims=True)
     assert law.level(mean)[0] == pytest.approx(level, abs=0.5)
@@ -59,7 +59,7 @@ def test_the_mean_of_a_magnitude_in_the_dark_is_not_its_level():
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_a_flat_picture_comes_back_to_its_level(name):
+def test_a_flat_picture_keeps_its_level(name):
     law, draw = LAWS[name]
     noisy = draw(30.0, np.random.default_rng(4)).reshape(1, 1, 200, 200) * 2 / 255 - 1
     seen: list[float] = []
@@ -73,7 +73,7 @@ def test_a_flat_picture_comes_back_to_its_level(name):
     assert (float(x[0, 0, 0, 0]) + 1) * 127.5 == pytest.approx(30, abs=1)
 
 
-def test_laws_are_functions_of_whole_pictures():
+def test_laws_apply_to_whole_pictures():
     laws: list[Law] = [Rician(4.0), PoissonGaussian(0.5)]
     for law in laws:
         x = np.linspace(0, 255, 12).reshape(3, 4)
@@ -81,7 +81,7 @@ def test_laws_are_functions_of_whole_pictures():
 
 
 def scene() -> np.ndarray:
-    """A scene without noise, levels from 0 to 255: a ramp of all levels with bars of all."""
+    """A scene without noise, levels from 0 to 255: a ramp with bars of all levels."""
     x = np.linspace(5, 250, 320)
     plane = np.tile(x, (240, 1))
     plane[80:160] = (
@@ -99,7 +99,7 @@ def as_seen(plane: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(rounded / 127.5 - 1).float()[None, None]
 
 
-def test_photons_are_found_by_how_noise_grows_with_the_level():
+def test_photon_noise_is_detected_as_it_grows_with_the_level():
     rng = np.random.default_rng(5)
     noisy = GAIN * rng.poisson(scene() / GAIN) + READ * rng.standard_normal(scene().shape)
     found = find_photons(as_seen(noisy))
@@ -111,12 +111,12 @@ def test_photons_are_found_by_how_noise_grows_with_the_level():
 
 
 @pytest.mark.parametrize("sigma", [5, 15, 40])
-def test_white_noise_is_not_that_of_photons(sigma):
+def test_white_noise_is_not_detected_as_photon_noise(sigma):
     rng = np.random.default_rng(6)
     planes = [np.asarray(Image.open(p).convert("L"), float) for p in EXAMPLES.glob("*.png")]
     for plane in (scene(), *planes):
         assert find_photons(as_seen(plane + sigma * rng.standard_normal(plane.shape))) is None
 
 
-def test_the_deviation_of_other_noise_is_what_is_said():
+def test_the_deviation_of_other_noise_is_the_given_one():
     assert deviation_of(7.0, 100) == deviation_of(("rician", 7.0), 100) == 7.0

@@ -41,7 +41,7 @@ def test_the_adjoint_is_the_transpose(name):
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_levels_stay(name):
+def test_operators_keep_levels(name):
     flat = torch.full((1, 1, *FINE), 0.3, dtype=torch.float64)
     image = OPERATORS[name].forward(flat)
     torch.testing.assert_close(image, torch.full_like(image, 0.3))
@@ -53,7 +53,7 @@ def test_area_averages_are_means_of_blocks():
     np.testing.assert_allclose(AreaAverage(FINE, (6, 11)).forward(x)[0, 0], means)
 
 
-def test_blurs_are_scipys():
+def test_blurs_are_those_of_scipy():
     x = draw(*FINE)
     blurred = ndimage.gaussian_filter(x[0, 0].numpy(), 1.5, mode="reflect", truncate=10 / 3)
     np.testing.assert_allclose(GaussianBlur(1.5).forward(x)[0, 0], blurred, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Sources that are not clean: what is found out, what is undone, and that clean ones stay."""
+"""Degraded sources: detection and restoration; clean sources are unchanged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from scipy import ndimage
 
 from ddfm import DdfmError, Fuser, Observation, read_image
 from ddfm.errors import DdfmWarning
+from ddfm.numerics.noise_level import noise_level
+from ddfm.numerics.planes import plane
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
@@ -53,7 +55,7 @@ def latent(fuser: Fuser, first: np.ndarray, said: Observation | None = None) -> 
 
 
 def slice_in_black(name: str) -> np.ndarray:
-    """A slice as data sets have it: what is around the head is black."""
+    """A slice as in data sets: black around the head."""
     plane = np.asarray(Image.open(EXAMPLES / f"brain_{name}.png").convert("L"))
     return np.where(ndimage.uniform_filter(plane.astype(float), 9) > 25, plane, 0).astype(np.uint8)
 
@@ -62,29 +64,29 @@ PAIRS = {"ir-visible": (INFRARED, VISIBLE), "medical": (slice_in_black("t1"), sl
 
 
 @pytest.mark.parametrize("task", PAIRS)
-def test_clean_pairs_are_not_touched(fuser, task):
-    """The very pixels, and nothing found: what is fused is what it was without looking."""
+def test_clean_pairs_are_not_changed(fuser, task):
+    """The same pixels, and nothing detected: the fusion is the one without detection."""
     sources = PAIRS[task]
     fuser = fuser.with_config(task=task)
     looked = fuser(*sources)
     assert "observed" not in looked.settings
-    for picture, plane in zip(looked.sources, sources, strict=True):
-        assert np.array_equal(picture.pixels, read_image(plane).pixels)
+    for picture, path in zip(looked.sources, sources, strict=True):
+        assert np.array_equal(picture.pixels, read_image(path).pixels)
     left = fuser.with_config(observations=[NOTHING, NOTHING])(*sources)
     assert np.array_equal(looked.image, left.image)
 
 
 @pytest.mark.parametrize("sigma", [12, 25])
 @pytest.mark.parametrize("side", [40, 120, 344])
-def test_white_noise_is_no_stripes(side, sigma):
-    """Its columns have means, too, which are as different as chance makes them."""
+def test_white_noise_is_not_detected_as_stripes(side, sigma):
+    """The means of its columns differ, too, but only by chance."""
     noise = np.random.default_rng(side).normal(0, sigma, (side, side))
     plane = (INFRARED[:side, :side] + noise) / 255
     assert not find_stripes(plane).sure and not find_stripes(plane.T).sure
     assert find_stripes(plane + np.random.default_rng(1).normal(0, sigma, side) / 255).sure
 
 
-def test_noise_is_left_where_none_is_said(fuser):
+def test_noise_is_kept_where_zero_is_given(fuser):
     noisy = rounded(INFRARED + np.random.default_rng(1).normal(0, 12, INFRARED.shape))
     assert np.abs(latent(fuser, noisy) - noisy).max() > 5  # found out, and removed
     assert np.array_equal(np.rint(latent(fuser, noisy, Observation(noise=0))), noisy)
@@ -106,8 +108,8 @@ def test_a_small_picture_is_enlarged_better_than_bicubically(fuser):
     assert np.abs(x.reshape(h // 4, 4, w // 4, 4).mean((1, 3)) - small).mean() < 1
 
 
-def test_a_large_picture_is_enlarged_as_well():
-    """From half its size on, in few rounds, where one of ordinary size has many."""
+def test_a_large_picture_is_enlarged_equally_well():
+    """It starts at half the size and takes few iterations, where a smaller one takes many."""
     size = (1480, 1400)
     truth, guide = (
         np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.LANCZOS))
@@ -125,8 +127,8 @@ def test_a_large_picture_is_enlarged_as_well():
     assert np.abs(x.reshape(185, 8, 175, 8).mean((1, 3)) - small).mean() < 1
 
 
-def test_nothing_is_copied_from_the_guide(fuser):
-    """A flat source stays flat, whatever the photograph shows."""
+def test_no_detail_is_copied_from_the_guide(fuser):
+    """A flat source stays flat for any photograph."""
     flat = np.full((INFRARED.shape[0] // 4, INFRARED.shape[1] // 4), 120, np.uint8)
     assert np.ptp(latent(fuser, flat)) < 1
 
@@ -142,7 +144,7 @@ def test_pictures_of_one_shape_need_no_setting_for_their_sizes(fuser, size, fits
         fuser(small, np.pad(large, ((0, 30), (0, 0))))
 
 
-def test_blur_is_undone_where_it_is_said(fuser):
+def test_blur_is_undone_where_it_is_given(fuser):
     blurred = rounded(ndimage.gaussian_filter(INFRARED.astype(float), 1.5))
     assert psnr(latent(fuser, blurred), INFRARED) == pytest.approx(psnr(blurred, INFRARED))
     x = latent(fuser, blurred, Observation(blur=1.5))
@@ -151,7 +153,7 @@ def test_blur_is_undone_where_it_is_said(fuser):
 
 @pytest.mark.parametrize("way", ["columns", "rows"])
 @pytest.mark.parametrize(("sigma", "gain"), [(6, 8.0), (2, 4.0)])
-def test_stripes_are_found_and_taken_off(fuser, way, sigma, gain):
+def test_stripes_are_detected_and_removed(fuser, way, sigma, gain):
     h, w = INFRARED.shape
     offsets = sigma * RNG.standard_normal((1, w) if way == "columns" else (h, 1))
     striped = rounded(INFRARED + offsets)
@@ -163,13 +165,13 @@ def test_stripes_are_found_and_taken_off(fuser, way, sigma, gain):
 
 
 @pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
-def test_stripes_that_are_not_there_cost_next_to_nothing(plane):
+def test_removal_of_absent_stripes_changes_little(plane):
     stripes = find_stripes(plane / 255)
     assert not stripes.sure
     assert psnr(plane - 255 * stripes.offsets, plane + 1e-6) > 50
 
 
-def test_dead_pixels_are_found_and_no_others():
+def test_dead_pixels_are_detected_and_no_others():
     dead = RNG.random(INFRARED.shape) < 0.001
     plane = np.where(dead, 255 * RNG.integers(0, 2, dead.shape), INFRARED) / 255
     found = find_dead(plane)
@@ -182,7 +184,7 @@ CORNERS = {"upright": None, "turned": [[40, 20], [430, 45], [410, 300], [15, 280
 
 
 @pytest.mark.parametrize("kind", CORNERS)
-def test_frames_are_found(kind):
+def test_frames_are_detected(kind):
     h, w = INFRARED.shape
     truth = np.zeros((h, w), bool)
     truth[30:-40, 50:-30] = True
@@ -200,13 +202,13 @@ def test_frames_are_found(kind):
 
 
 @pytest.mark.parametrize("name", ["olinda_infrared", "olinda_visible", "brain_t1", "brain_pd"])
-def test_scenes_are_no_frames(name):
+def test_scenes_are_not_detected_as_frames(name):
     plane = np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("L")) / 255
     assert find_frame(plane) is None
 
 
-def test_what_is_round_is_no_frame():
-    """A brain on black ground, of so few pixels that its outline has eight straight parts."""
+def test_a_round_object_on_black_is_not_a_frame():
+    """A brain on black, with so few pixels that its outline has eight straight parts."""
     y, x = np.mgrid[:128, :128] - 63.5
     head = np.maximum(np.maximum(abs(x), abs(y)), (abs(x) + abs(y)) / 1.35) < 30
     assert find_frame(np.where(head, 0.6, 0)) is None
@@ -217,7 +219,7 @@ def test_what_is_round_is_no_frame():
     [("ir-visible", None, True), ("medical", None, False), ("medical", True, True)],
 )
 def test_a_head_in_air_has_no_frame(fuser, task, said, framed):
-    """Of a slice cut out at the head dark corners are left, as of a picture that was turned."""
+    """A slice cropped at the head has dark corners, as a rotated picture has."""
     t1, pd = slice_in_black("t1"), slice_in_black("pd")
     rows, columns = (np.flatnonzero(t1.any(axis=axis)) for axis in (1, 0))
     cut = slice(rows[0] + 16, rows[-1] - 15), slice(columns[0] + 16, columns[-1] - 15)
@@ -227,7 +229,7 @@ def test_a_head_in_air_has_no_frame(fuser, task, said, framed):
 
 
 def test_a_frame_shows_no_rim(fuser):
-    """Levels jump no more where the frame ends than they do in the fusion of whole pictures."""
+    """Levels jump no more at the frame's border than in the fusion of pictures without a frame."""
     framed = np.zeros_like(INFRARED)
     framed[40:-40, 60:-60] = INFRARED[40:-40, 60:-60]
 
@@ -241,7 +243,7 @@ def test_a_frame_shows_no_rim(fuser):
     assert jump(blind.image) > jump(whole) + 5
 
 
-def test_quantisation_is_that_of_the_usual_encoder():
+def test_quantisation_tables_are_those_of_libjpeg():
     for quality in (10, 30, 75, 95):
         buffer = io.BytesIO()
         Image.fromarray(INFRARED).save(buffer, "JPEG", quality=quality)
@@ -249,8 +251,8 @@ def test_quantisation_is_that_of_the_usual_encoder():
         assert quantisation(quality).flatten().tolist() == list(table)
 
 
-def test_what_was_compressed_is_held_where_the_file_has_it():
-    """The original lies within the intervals, and so it stays as it is, but for rounding."""
+def test_a_restored_jpeg_stays_within_its_quantisation_intervals():
+    """The original is within the intervals, so it is unchanged except for rounding."""
     buffer = io.BytesIO()
     Image.fromarray(INFRARED).save(buffer, "JPEG", quality=30)
     file = np.asarray(Image.open(buffer))
@@ -267,14 +269,14 @@ def compressed(plane: np.ndarray, quality: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("quality", [10, 30, 55])
-def test_a_quality_is_found_where_blocks_lie_as_they_were(quality):
+def test_the_quality_is_found_if_the_block_grid_is_intact(quality):
     file = compressed(INFRARED, quality) / 255
     assert find_quality(file) == pytest.approx(quality, abs=2)  # some tables differ in little
     assert find_quality(file[3:, 5:]) is None
 
 
 @pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
-def test_what_was_not_compressed_or_hardly_has_no_quality(plane):
+def test_pictures_with_little_or_no_compression_have_no_quality(plane):
     assert find_quality(plane / 255) is None
     assert find_quality(compressed(plane, 90) / 255) is None
 
@@ -302,8 +304,8 @@ def test_noise_in_a_jpeg_is_removed_and_causes_no_warning_if_it_is_specified(fus
         assert psnr(255 * fusion.sources[1].pixels[..., 0], clean) > psnr(came, clean) + 1.5
 
 
-def test_what_is_transparent_says_nothing(fuser):
-    """As with a mask: the other source is seen there, and the result is opaque."""
+def test_transparent_pixels_are_ignored(fuser):
+    """As with a mask: the other source is visible there, and the result is opaque."""
     clear = np.zeros(INFRARED.shape, bool)
     clear[:, : INFRARED.shape[1] // 3] = True
     source = np.dstack([np.where(clear, 0, INFRARED), np.where(clear, 0, 255)]).astype(np.uint8)
@@ -319,7 +321,7 @@ def test_what_is_transparent_says_nothing(fuser):
     assert (both.image[..., 1] == source[..., 1]).all()  # where both are clear, so is the result
 
 
-def test_noise_of_colours_is_removed_with_that_of_levels():
+def test_noise_of_chroma_is_removed_with_that_of_luminance():
     fuser = Fuser(device="cpu", look=False)
     color = np.stack([VISIBLE * share for share in (1.0, 0.8, 0.6)], axis=2)
     noisy = rounded(color + 20 * RNG.standard_normal(color.shape))
@@ -329,13 +331,13 @@ def test_noise_of_colours_is_removed_with_that_of_levels():
     assert errors[0] < errors[1] / 2
 
 
-def test_noise_that_is_not_there_is_named(fuser):
+def test_specified_noise_that_is_absent_causes_a_warning(fuser):
     with pytest.warns(DdfmWarning, match=r"the specified noise is 30 levels, but only \d"):
         fusion = fuser.with_config(observations=[{"noise": 30}, None])(INFRARED, VISIBLE)
     assert fusion.settings["observed"][0]["noise_there"] < 10
 
 
-def test_pictures_too_small_to_tell_are_not_said_to_have_no_noise(fuser):
+def test_pictures_too_small_for_an_estimate_cause_no_warning_about_noise(fuser):
     said = [{"noise": 30}, None]
     assert fuser.with_config(observations=said)(INFRARED[:8, :8], VISIBLE[:8, :8]).words == ()
 
@@ -347,7 +349,7 @@ def test_a_mask_that_leaves_nothing_is_refused(fuser, tmp_path):
         fuser.with_config(observations=said)(INFRARED, VISIBLE)
 
 
-def test_powers_of_matrices_against_numpy():
+def test_powers_of_matrices_agree_with_numpy():
     rng = np.random.default_rng(1)
     root = rng.standard_normal((5, 2, 2))
     matrices = root @ root.transpose(0, 2, 1) + 0.01 * np.eye(2)
@@ -363,12 +365,12 @@ def test_powers_of_matrices_against_numpy():
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ({"scale": 0.5}, "scale is 1 or more"),
+        ({"scale": 0.5}, "scale must be 1 or more"),
         ({"blur": -1}, "blur must be a finite number above 0"),
         ({"blur": [1, 2, 3]}, "length and angle"),
         ({"noise": "much"}, "noise must be a finite number"),
         ({"noise": ["rice", 3]}, "did you mean rician"),
-        ({"noise": ["rician", 3, 4]}, "noise rician takes its deviation"),
+        ({"noise": ["rician", 3, 4]}, "noise rician takes its standard deviation"),
         ({"noise": ["poisson", 0]}, "noise poisson must be a finite number above 0"),
         ({"stripes": "diagonal"}, "unknown stripes 'diagonal'"),
         ({"jpeg": 101}, "quality from 1 to 100"),
@@ -376,11 +378,20 @@ def test_powers_of_matrices_against_numpy():
         ("noise", "an observation is an Observation"),
     ],
 )
-def test_what_is_said_wrongly_is_refused(said, why):
+def test_invalid_observations_are_refused(said, why):
     with pytest.raises(DdfmError, match=why):
         Fuser("gaussian", observations=[said])
 
 
-def test_there_are_no_more_observations_than_sources(fuser):
+def test_more_observations_than_sources_are_refused(fuser):
     with pytest.raises(DdfmError, match="there are 3 observations for 2 sources"):
         fuser.with_config(observations=[{"noise": 1}, {}, {}])(INFRARED, VISIBLE)
+
+
+def test_the_prior_separates_noise_from_the_texture_of_a_coarse_source():
+    h, w = (n // 3 * 3 for n in INFRARED.shape)
+    coarse = INFRARED[:h, :w].reshape(h // 3, 3, w // 3, 3).mean((1, 3))
+    noisy = rounded(coarse + np.random.default_rng(3).normal(0, 10, coarse.shape))
+    measured = 255 / 2 * noise_level(plane(noisy / np.float32(255)))
+    fusion = Fuser(device="cpu", look=False)(noisy, VISIBLE[:h, :w])
+    assert 9.5 < fusion.settings["observed"][0]["noise"] < 0.95 * measured

@@ -1,4 +1,4 @@
-"""Noise that neighbours share: found where it is, and nowhere else; white where it is removed."""
+"""Noise that neighbours share: detected only where there is some, and removed as white noise."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def as_seen(plane: np.ndarray) -> torch.Tensor:
 
 
 def noise(deviation: float, width: float, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """White noise behind a Gaussian, in the frequencies of an FFT."""
+    """White noise blurred by a Gaussian, by FFT."""
     waves = np.fft.fft2(RNG.standard_normal(size))
     plane = np.fft.ifft2(ndimage.fourier_gaussian(waves, width)).real
     return deviation * plane / plane.std()
 
 
 def scene(size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A ramp, with boxes of all sizes before it."""
+    """A ramp, with boxes of all sizes in front of it."""
     rng = np.random.default_rng(1)
     plane = np.tile(np.linspace(60, 190, size[1]), (size[0], 1))
     for _ in range(40):
@@ -78,28 +78,28 @@ def test_deviation_and_width_are_found_on_a_flat_picture(width):
 
 
 @pytest.mark.parametrize("width", [0.7, 1.0])
-def test_it_is_found_in_a_scene(width):
+def test_shared_noise_is_found_in_a_scene(width):
     plane = scene()
     found = find_shared(as_seen(plane + noise(12, width, plane.shape)), LEAST)
     assert found is not None
     assert found[1] == pytest.approx(12, rel=0.25)
 
 
-def test_clean_pictures_have_none():
+def test_no_shared_noise_is_found_in_clean_pictures():
     for file in EXAMPLES.glob("*.png"):
         plane = np.asarray(Image.open(file).convert("L"), float)
         assert find_shared(as_seen(plane), LEAST) is None
         assert find_shared(as_seen(np.pad(plane, 200, mode="symmetric")), LEAST) is None
 
 
-def test_white_noise_is_not_shared():
+def test_white_noise_is_not_detected_as_shared():
     for plane in (np.full(SIZE, 128.0), scene()):
         assert find_shared(as_seen(plane + noise(15, 0, plane.shape)), LEAST) is None
 
 
 @pytest.mark.parametrize("quality", [75, 50])
-def test_white_noise_is_known_by_what_a_jpeg_left_of_it(quality):
-    """In pixels half of it is left, or less; it is as strong as it was where it is coarser."""
+def test_white_noise_is_detected_after_jpeg_compression(quality):
+    """Half of it or less remains in single pixels; at coarser scales it is as strong as before."""
     plane = as_seen(compressed(scene() + noise(12, 0), quality))
     assert noise_level(plane) < 0.6 * 12 * 2 / 255
     found = find_shared(plane, LEAST)
@@ -107,7 +107,7 @@ def test_white_noise_is_known_by_what_a_jpeg_left_of_it(quality):
     assert found == pytest.approx(11, abs=2)  # a part of it is gone
 
 
-def test_a_jpeg_makes_no_noise():
+def test_jpeg_compression_is_not_detected_as_noise():
     for plane in [
         scene(),
         *(np.asarray(Image.open(f).convert("L")) for f in EXAMPLES.glob("*.png")),
@@ -115,15 +115,15 @@ def test_a_jpeg_makes_no_noise():
         assert find_shared(as_seen(compressed(plane, 50)), LEAST) is None
 
 
-def test_leaves_are_no_noise():
-    """They are as even as noise, and fade as it does; but their details stand out."""
+def test_leaves_are_not_detected_as_noise():
+    """They are as uniform as noise, and fade with size as it does; but their details stand out."""
     plane = as_seen(leaves(SIZE))
     assert noise_level(F.avg_pool2d(plane, 2)) > LEAST / 2
     assert peaks(F.avg_pool2d(plane, 2)) > 3.1 > peaks(F.avg_pool2d(as_seen(128 + noise(12, 1)), 2))
     assert find_shared(plane, LEAST) is None
 
 
-def test_faint_noise_and_small_pictures_are_left():
+def test_faint_noise_and_small_pictures_are_not_changed():
     assert find_shared(as_seen(128 + noise(6, 0.8)), LEAST) is None
     assert find_shared(as_seen(128 + noise(12, 0.8, (120, 120))), LEAST) is None
 
@@ -134,7 +134,7 @@ def test_the_deviation_of_chroma_is_found_where_the_width_is_known():
 
 
 @pytest.mark.parametrize("width", [0.4, 0.6])
-def test_a_denoiser_is_given_white_noise_and_told_its_level(width):
+def test_the_denoiser_gets_white_noise_and_its_level(width):
     seen: list[float] = []
 
     def denoise(x: torch.Tensor, level: float) -> torch.Tensor:
@@ -149,7 +149,7 @@ def test_a_denoiser_is_given_white_noise_and_told_its_level(width):
     assert float(x.abs().max()) < 1e-5
 
 
-def test_what_a_denoiser_leaves_comes_back_as_it_was():
+def test_a_denoiser_without_effect_leaves_the_picture_unchanged():
     y = as_seen(scene())
     for width in (0.7, 1.2, 3.0):
         x = without_shared_noise(y, 24 / 255, width, lambda x, level: x)
@@ -167,12 +167,12 @@ def test_wide_noise_is_removed_at_half_the_size():
     assert sizes == [(151, 201), (301, 401)]
 
 
-def test_the_usual_width_stands_for_one_that_is_not_said():
+def test_the_usual_width_is_the_default():
     assert of_shared(("shared", 12.0)) == (24 / 255, 0.8)
     assert of_shared(("shared", 12.0, 1.1)) == (24 / 255, 1.1)
 
 
-def test_a_fusion_finds_it_and_removes_it():
+def test_a_fusion_detects_and_removes_it():
     """In colour: luminance and chroma come out with less of it."""
     fuser = Fuser("gaussian", device="cpu", look=False)
     plane = scene()

@@ -1,4 +1,4 @@
-"""A volume seen by a scanner: its transpose, what a wide Gaussian leaves, and what comes back."""
+"""The resolution of a scanner: the operator, its adjoint, and restoration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_adjoint_is_the_transpose():
     torch.testing.assert_close((image * y).sum(), (x * seen.adjoint(y)).sum(), rtol=1e-4, atol=1e-3)
 
 
-def test_a_point_is_seen_as_wide_as_is_said():
+def test_a_point_is_blurred_to_the_given_width():
     """Half as bright at half of the full width, four voxels away."""
     point = torch.zeros(SHAPE)
     point[20, 18, 12] = 1
@@ -55,7 +55,7 @@ def test_a_point_is_seen_as_wide_as_is_said():
     assert float(seen[24, 18, 12] / seen[20, 18, 12]) == pytest.approx(0.5, abs=0.01)
 
 
-def test_regions_come_back_sharper_than_they_were_seen(phantom):
+def test_regions_are_restored_sharper(phantom):
     affine, coarse = turned(2.0, 10), (20, 18, 12)
     sigma = np.sqrt((4 / FWHM) ** 2 + 2.0**2 / 12)  # of the scanner, and of its voxels
     blurred = ndimage.gaussian_filter(phantom, sigma, mode="reflect")
@@ -74,14 +74,14 @@ def test_regions_come_back_sharper_than_they_were_seen(phantom):
     assert np.abs(other - sharp).mean() < 0.02
 
 
-def test_colours_have_no_resolution_to_be_undone():
+def test_fwhm_b_is_refused_for_colours():
     colors = Volume(np.zeros((4, 4, 4, 3), np.float32), GRID, "pet")
     with pytest.raises(DdfmError, match="pet is in colour"):
         sharpened(colors, Volume(np.zeros((8, 8, 8)), GRID), 4.0, np.zeros((8, 8, 8)))
 
 
-def test_what_is_said_of_the_second_volume_is_undone(phantom):
-    """The record says it, the source that was fused is sharper, and without it all is as it was."""
+def test_the_given_resolution_of_the_second_volume_is_undone(phantom):
+    """It is recorded, the fused source is sharper, and without it nothing changes."""
     fuser = Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
     mri = Volume((phantom > 0.5).astype(np.float32), GRID, "mri")
     pet = Volume(ndimage.zoom(phantom, 0.5, order=1), turned(2.0, 0), "pet")
@@ -94,6 +94,6 @@ def test_what_is_said_of_the_second_volume_is_undone(phantom):
         fuse_volumes(mri, pet, fuser, fwhm_b=-1.0, progress=False)
 
 
-def test_a_width_that_is_none_ends_in_one_line(tmp_path):
+def test_an_invalid_width_is_refused_in_one_line(tmp_path):
     result = ddfm_run("volume", tmp_path, tmp_path, "-o", tmp_path / "f.nrrd", "--fwhm-b", "wide")
     assert result.exit_code == 2 and "such as 5mm" in result.stderr

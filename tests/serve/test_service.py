@@ -1,4 +1,4 @@
-"""The service: pictures as of the command line, and a sentence for whatever cannot be fused."""
+"""The service: the pictures of the command line, and a one-line error for anything else."""
 
 import base64
 import html
@@ -69,7 +69,7 @@ def test_json_has_settings_and_the_same_picture(client):
 
 
 @pytest.mark.parametrize("format", ["tif", "jpg", "webp", ".jp2"])
-def test_formats(client, format):
+def test_formats_can_be_chosen(client, format):
     data = {"options": json.dumps(OPTIONS), "format": format}
     answer = client.post("/fuse", files=pair(), data=data)
     with Image.open(io.BytesIO(answer.content)) as image:
@@ -92,15 +92,15 @@ def test_formats(client, format):
         ([], "options must be a JSON object"),
     ],
 )
-def test_options_that_cannot_be_are_named(client, options, words):
+def test_invalid_options_are_named(client, options, words):
     answer = fuse(client, pair(), options)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
 
 
-def test_settings_that_stand_beside_the_options_are_refused(client):
-    """And not passed over, which would make another picture than was asked for."""
+def test_settings_outside_of_the_options_are_refused(client):
+    """Ignoring them would give another picture than the requested one."""
     for url, more in (("/fuse", {"task": "medical"}), ("/fuse?task=medical", {})):
         answer = client.post(url, files=pair(), data=more)
         assert answer.status_code == 400
@@ -139,7 +139,7 @@ def test_malformed_bodies_are_refused(client):
             assert answer.json()["error"]
 
 
-def test_no_file_is_made(client, monkeypatch):
+def test_no_file_is_written(client, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a temporary file")
 
@@ -149,7 +149,7 @@ def test_no_file_is_made(client, monkeypatch):
     assert fuse(client, large).status_code == 200
 
 
-def test_too_much_is_refused_whether_it_says_so_or_not(prior):
+def test_a_request_that_is_too_large_is_refused_with_or_without_length(prior):
     app = make_app(Service(device="cpu", limits=Limits(upload=2000)), prior)
     body = b"x" * 5000
     with TestClient(app) as client:
@@ -164,7 +164,7 @@ def test_too_much_is_refused_whether_it_says_so_or_not(prior):
 
 
 def held(prior):
-    """A prior that waits to be let go on, when it is asked first, and when it may."""
+    """A prior that blocks, an event for its first evaluation, and one that releases it."""
     asked, may_go = threading.Event(), threading.Event()
     kept = type(prior).__call__
 
@@ -179,7 +179,7 @@ def held(prior):
     return waiting, asked, may_go
 
 
-def test_who_comes_to_a_full_house_is_told_when_to_come_again(prior):
+def test_a_request_beyond_the_queue_gets_a_time_to_try_again(prior):
     waiting, asked, may_go = held(prior)
     app = make_app(Service(device="cpu", limits=Limits(queue=3)), waiting)
     with TestClient(app) as client, ThreadPoolExecutor(3) as pool:
@@ -195,7 +195,7 @@ def test_who_comes_to_a_full_house_is_told_when_to_come_again(prior):
         assert fuse(client, pair()).status_code == 200
 
 
-def test_what_takes_too_long_is_ended(prior):
+def test_a_request_that_takes_too_long_is_ended(prior):
     waiting, _, may_go = held(prior)
     app = make_app(Service(device="cpu", limits=Limits(seconds=0.3)), waiting)
     with TestClient(app) as client:
@@ -206,20 +206,20 @@ def test_what_takes_too_long_is_ended(prior):
         may_go.set()
 
 
-def test_none_of_many_requests_is_lost(client):
+def test_no_request_of_many_is_lost(client):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda k: fuse(client, pair()), range(24)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
 
 
-def test_other_names_than_its_own_are_refused(prior):
+def test_other_host_names_are_refused(prior):
     app = make_app(Service(device="cpu", hosts=("localhost",)), prior)
     with TestClient(app, base_url="http://evil.example") as client:
         assert client.get("/healthz").status_code == 400
 
 
-def test_its_pages_ask_no_other_host(client):
+def test_its_pages_load_nothing_from_other_hosts(client):
     assert client.get("/openapi.json").json()["paths"].keys() == {"/fuse", "/healthz"}
     page = client.get("/docs")
     assert "http" not in page.text
@@ -227,7 +227,7 @@ def test_its_pages_ask_no_other_host(client):
 
 
 def sent_by_a_browser(client, files):
-    """As a form is, in which fields that are left empty are files without a name."""
+    """The request of a form, in which empty fields are files without a name."""
     parts = [b'"options"\r\n\r\n' + json.dumps(OPTIONS).encode()]
     for _, (name, data) in files:
         parts.append(f'"sources"; filename="{name}"\r\n\r\n'.encode() + data)
@@ -236,8 +236,8 @@ def sent_by_a_browser(client, files):
     return client.post("/fuse", content=body + b"--x--\r\n", headers=kind)
 
 
-def test_the_form_for_people_is_one_that_the_service_understands(client):
-    """Its choices are options, and fields that are left empty no files."""
+def test_the_form_sends_requests_that_the_service_accepts(client):
+    """Its choices are options, and empty fields are no files."""
     text = html.unescape(client.get("/").text)
     options = [json.loads(value) for value in re.findall(r"value=['\"]({.*?})['\"]>", text)]
     assert {} in options and {"task": "medical"} in options
@@ -248,7 +248,7 @@ def test_the_form_for_people_is_one_that_the_service_understands(client):
     assert "pass two" in sent_by_a_browser(client, [png(1), empty, empty]).json()["error"]
 
 
-def test_people_are_told_in_a_page_and_programs_in_json(prior):
+def test_errors_are_a_page_for_browsers_and_json_for_programs(prior):
     """A browser asks for HTML, and the name of a file may be anything."""
     service = Service(device="cpu", limits=Limits(upload=1000))
     asks = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

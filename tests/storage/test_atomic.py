@@ -1,4 +1,4 @@
-"""What a killed run has left is cleared by the next, and nobody else's is."""
+"""Leftovers of a killed run are removed by the next, and nothing else is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITERS = {"file": atomic_path, "folder": atomic_folder}
 
 
 def begin(kind: str, path: Path, here: Connection) -> None:
-    """Begins to write, and is never done."""
+    """Begins to write, and never finishes."""
     with WRITERS[kind](path) as temporary:
         (temporary / "half" if kind == "folder" else temporary).write_bytes(b"half")
         here.send(temporary.name)
@@ -27,7 +27,7 @@ def begin(kind: str, path: Path, here: Connection) -> None:
 
 @pytest.fixture
 def writer():
-    """Begins a process that writes, and gives it with its temporary name."""
+    """Starts a process that writes; returns it with its temporary path."""
     processes = []
 
     def started(kind: str, path: Path):
@@ -46,7 +46,9 @@ def writer():
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_leftovers_of_killed_runs_are_cleared_those_of_the_living_are_not(tmp_path, writer, kind):
+def test_leftovers_of_killed_runs_are_removed_and_those_of_running_ones_are_not(
+    tmp_path, writer, kind
+):
     path = tmp_path / "x.mkv"
     killed, name = writer(kind, path)
     _, living = writer(kind, path)
@@ -59,7 +61,7 @@ def test_leftovers_of_killed_runs_are_cleared_those_of_the_living_are_not(tmp_pa
     assert {p.name for p in tmp_path.iterdir()} == {path.name, living, of_another}
 
 
-def test_leftovers_of_other_hosts_are_cleared_when_they_are_old(tmp_path):
+def test_leftovers_of_other_hosts_are_removed_when_they_are_old(tmp_path):
     with atomic_path(tmp_path / "x.png") as temporary:
         prefix = temporary.name[: len(".partial-12345678-")]
     theirs = tmp_path / f"{prefix}another_host-123.png"
@@ -73,7 +75,7 @@ def test_leftovers_of_other_hosts_are_cleared_when_they_are_old(tmp_path):
         assert not theirs.exists()
 
 
-def test_what_is_temporary_already_is_written_in_place(tmp_path):
+def test_temporary_files_are_written_in_place(tmp_path):
     with atomic_path(tmp_path / "x.png") as outer:
         with atomic_path(outer) as inner:
             assert inner == outer

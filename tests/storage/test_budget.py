@@ -1,4 +1,4 @@
-"""What a small file may cost, and what is opened and parsed at all. The files are made here."""
+"""The memory that small files take, and which files are opened and parsed at all."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ print(json.dumps(told))
 
 
 def png(width: int, height: int) -> bytes:
-    """Black RGBA, deflated a thousandfold."""
+    """Black RGBA, compressed by a factor of a thousand."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -69,7 +69,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def sparse_tiff() -> bytes:
-    """A page that says it has 169 megapixels."""
+    """A page whose header claims 169 megapixels."""
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((2, 2), np.uint8))
     data = file.getvalue()
@@ -152,7 +152,7 @@ def legacy_weights() -> bytes:
 
 
 def large_frame() -> bytes:
-    """A film that says it is 64 x 48, and has a frame of 9 megapixels."""
+    """A film whose header claims 64 x 48 pixels, with a frame of 9 megapixels."""
     av = pytest.importorskip("av")
     file = io.BytesIO()
     with av.open(file, "w", "avi") as container:
@@ -171,15 +171,15 @@ BOMBS = {
     "a.nii.gz": ("volume", lambda: nifti(50), "would take 250 MB"),
     "a.nrrd": ("volume", lambda: nrrd(50), "would take 300 MB"),
     "a.dcm": ("volume", lambda: deflated_dicom(50), "would take"),
-    "zip.pt": ("weights", weights, "asks for __builtin__.bytearray"),
-    "legacy.pt": ("weights", legacy_weights, "asks for __builtin__.bytearray"),
+    "zip.pt": ("weights", weights, "refers to __builtin__.bytearray"),
+    "legacy.pt": ("weights", legacy_weights, "refers to __builtin__.bytearray"),
     "a.avi": ("video", large_frame, "more than 3.125 megapixels"),
 }
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """What became of each file, and the bytes of memory that it took."""
+    """The outcome of each file, and the bytes of memory that it took."""
     folder = tmp_path_factory.mktemp("bombs")
     files = []
     for name, (reader, make, _) in BOMBS.items():
@@ -207,7 +207,7 @@ def test_a_small_file_takes_little_memory(told, name):
 # --- the limits ---------------------------------------------------------------------------------
 
 
-def test_small_files_have_less_room_than_large_ones(monkeypatch):
+def test_small_files_may_take_less_memory_than_large_ones(monkeypatch):
     monkeypatch.delenv("DDFM_MAX_BYTES", raising=False)
     monkeypatch.setattr(budget, "_memory", lambda: 64 * 2**30)
     assert budget.max_bytes(1000) == 2**30
@@ -221,7 +221,7 @@ def test_small_files_have_less_room_than_large_ones(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "2 GB"])
-def test_limits_that_make_no_sense_are_one_line(monkeypatch, text):
+def test_invalid_limits_are_refused_in_one_line(monkeypatch, text):
     monkeypatch.setenv("DDFM_MAX_BYTES", text)
     with pytest.raises(DdfmError, match="DDFM_MAX_BYTES must be a number above 0"):
         budget.ask_bytes(1, "a file")
@@ -270,7 +270,7 @@ def test_pipes_are_refused_before_they_are_opened(tmp_path, monkeypatch, command
     refused(result, f"cannot read pipe{suffix}: it is not a regular file")
 
 
-def test_text_of_others_is_read_within_reason(tmp_path):
+def test_large_and_nested_text_files_are_refused(tmp_path):
     deep = tmp_path / "deep"
     deep.write_text("[" * 200_000)
     with pytest.raises(DdfmError, match="deep is nested too deeply"):
@@ -296,6 +296,6 @@ def test_text_of_others_is_read_within_reason(tmp_path):
 
 
 @pytest.mark.parametrize("bad", ["nowhere", "", "nul\0"])
-def test_what_is_no_file_says_what_it_is(tmp_path, bad):
+def test_errors_name_what_is_there_instead_of_a_file(tmp_path, bad):
     with pytest.raises(DdfmError, match="it is a folder|there is no such file|embedded null"):
         existing_file(tmp_path / bad)

@@ -1,4 +1,4 @@
-"""Sources and results that are no files: the same pixels, budgets and errors as of paths."""
+"""Sources and results in memory: the same pixels, budgets and errors as for paths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_bytes_and_open_files_read_like_their_path(tmp_path):
     assert opened.name == str(VIS)
 
 
-def test_tables_are_known_from_their_content_or_the_name_of_the_file(tmp_path):
+def test_tables_are_recognised_by_content_or_by_the_name_of_the_file(tmp_path):
     degrees = np.linspace(-5, 40, 12, dtype=np.float32).reshape(3, 4)
     np.save(tmp_path / "t.npy", degrees)
     assert read_image((tmp_path / "t.npy").read_bytes()).range == (-5, 40)
@@ -37,7 +37,7 @@ def test_tables_are_known_from_their_content_or_the_name_of_the_file(tmp_path):
         assert read_image(file).range == (-5, 40)
 
 
-def test_a_radiometric_file_is_known_in_memory(tmp_path):
+def test_a_radiometric_file_is_recognised_in_memory(tmp_path):
     path = tmp_path / "flir.jpg"
     raw = kelvin_to_raw(273.15 + np.linspace(10, 40, 80 * 60).reshape(60, 80))
     photograph = np.zeros((120, 160, 3), np.uint8)
@@ -53,7 +53,7 @@ def test_a_radiometric_file_is_known_in_memory(tmp_path):
     assert thermal.name == "the first image (thermal)"
 
 
-def test_errors_call_them_by_name_and_nothing_stays_behind(tmp_path, monkeypatch):
+def test_errors_give_their_names_and_no_temporary_file_remains(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ddfm.InputError, match=r"^the second image is not an image, or damaged"):
         read_sources([VIS, b"no image"])
@@ -68,7 +68,7 @@ def test_errors_call_them_by_name_and_nothing_stays_behind(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_budgets_hold(monkeypatch):
+def test_budgets_apply(monkeypatch):
     monkeypatch.setenv(budget.PIXELS, "0.01")
     with pytest.raises(ddfm.InputError, match="megapixels"):
         read_image(VIS.read_bytes())

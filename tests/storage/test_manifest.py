@@ -1,4 +1,4 @@
-"""Manifests: what they know again, what they leave alone, and what survives a kill."""
+"""Manifests: which results they recognise, which files they leave alone, what survives a kill."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_contents_decide_where_times_differ(made):
         path.write_bytes(data)
 
 
-def test_lines_without_size_and_time_are_known_by_content(made, monkeypatch):
-    """As versions before 0.6 have written them."""
+def test_lines_without_size_and_time_are_compared_by_content(made, monkeypatch):
+    """Versions before 0.6 wrote such lines."""
     manifest, _ = made
     line = manifest.entries["x.png"]
     for entry in (line, line["sources"][0]):
@@ -107,12 +107,12 @@ def test_lines_without_size_and_time_are_known_by_content(made, monkeypatch):
     "damage", [{"sources": None}, {"sources": [1]}, {"sources": [{}]}, {"sources": [{"size": {}}]},
                {"settings": [1]}, {"sha256": 7, "mtime_ns": "x"}],
 )  # fmt: skip
-def test_damaged_lines_are_no_reason_to_keep_anything(made, damage):
+def test_results_with_damaged_lines_are_made_again(made, damage):
     made[0].note("x.png", damage)
     assert not found(made)
 
 
-def test_data_is_known_by_its_content():
+def test_sources_in_memory_are_recognised_by_content():
     data = KnownData("a", b"one", b"two")
     assert data.is_as_noted(data.noted())
     assert data.is_as_noted(KnownData("b", b"onetwo").noted())
@@ -120,7 +120,7 @@ def test_data_is_known_by_its_content():
         assert not data.is_as_noted(other)
 
 
-def test_names_of_any_kind_are_found_again(tmp_path):
+def test_names_of_any_kind_are_found(tmp_path):
     names = ["plain.png", 'quoted".png', "back\\slash.png", "straße 東.png", "{}.png", " .png"]
     for turn in (b"a", b"b"):
         with Manifest(tmp_path) as manifest:
@@ -132,7 +132,7 @@ def test_names_of_any_kind_are_found_again(tmp_path):
             assert manifest.get(name)["settings"] == "b" and len(manifest.known(name)) == 2
 
 
-def test_a_line_that_was_cut_off_gives_way_to_the_one_before(tmp_path):
+def test_the_line_before_a_truncated_one_is_used(tmp_path):
     with Manifest(tmp_path) as manifest:
         add(manifest, "x.png", b"x", settings={"steps": {"a": 2}})
     whole = (tmp_path / NAME).read_bytes()
@@ -143,8 +143,8 @@ def test_a_line_that_was_cut_off_gives_way_to_the_one_before(tmp_path):
             assert len(manifest.known("x.png")) == 1
 
 
-def test_a_limit_of_the_size_of_files_is_told_from_a_full_disk(tmp_path):
-    """A line of which a part is written is taken back, and the error is the system's own."""
+def test_a_limit_of_file_size_is_distinguished_from_a_full_disk(tmp_path):
+    """A partly written line is removed, and the error is that of the system."""
     resource = pytest.importorskip("resource")
     with Manifest(tmp_path) as manifest:
         add(manifest, "a.png", b"a")
@@ -161,8 +161,8 @@ def test_a_limit_of_the_size_of_files_is_told_from_a_full_disk(tmp_path):
     assert [line["output"] for line in lines(tmp_path)] == ["a.png", "b.png"]
 
 
-def test_what_is_kept_of_a_line_is_where_it_stands(tmp_path):
-    """Of a million lines of 1.5 kB each that is what there is room for."""
+def test_only_the_place_of_a_line_is_kept_in_memory(tmp_path):
+    """A million lines of 1.5 kB each would not fit into memory."""
     entry = {"settings": {"x" * 1000: 1}, "sha256": "0" * 64, "size": 1, "mtime_ns": 1}
     lines = (
         json.dumps({"output": f"{k}.png"} | {name: entry[name] for name in ORDER} | entry) + "\n"
@@ -196,7 +196,7 @@ FOREIGN = [b"mine", b"\n\n", b'{"name": "x"}\n', b'{"output": "said"}\n', b"\x89
 
 @pytest.mark.parametrize("data", FOREIGN)
 @pytest.mark.parametrize("how", ["file", "hard link", "symbolic link"])
-def test_a_manifest_of_somebody_else_is_left_as_it_is(tmp_path, data, how):
+def test_a_file_of_somebody_else_is_not_used_as_a_manifest(tmp_path, data, how):
     out, theirs = tmp_path / "out", tmp_path / "theirs"
     out.mkdir()
     theirs.write_bytes(data)
@@ -212,7 +212,7 @@ def test_a_manifest_of_somebody_else_is_left_as_it_is(tmp_path, data, how):
     assert theirs.read_bytes() == data and len(list(out.iterdir())) == 1
 
 
-def test_what_is_no_regular_file_is_not_opened(tmp_path):
+def test_other_than_regular_files_are_not_opened(tmp_path):
     for name, make in (("folder", Path.mkdir), ("pipe", os.mkfifo)):
         (tmp_path / name).mkdir()
         make(tmp_path / name / NAME)
@@ -224,7 +224,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
         Manifest(tmp_path / "link")
 
 
-def test_a_manifest_that_was_cut_off_in_its_first_line_is_ours(tmp_path):
+def test_a_manifest_truncated_in_its_first_line_is_ours(tmp_path):
     line = b'{"output": "x.png", "sha256": "0"}\n'
     for length in range(len(line)):
         (tmp_path / NAME).write_bytes(line[:length])
@@ -236,7 +236,7 @@ def test_a_manifest_that_was_cut_off_in_its_first_line_is_ours(tmp_path):
         (tmp_path / "y.png").unlink()
 
 
-def test_a_manifest_that_was_cut_off_or_tampered_with(tmp_path):
+def test_a_truncated_or_changed_manifest_is_used_as_far_as_valid(tmp_path):
     (tmp_path / "x.png").write_bytes(b"x")
     good = json.dumps({"output": "x.png", "sha256": sha256_of(tmp_path / "x.png")})
     outside = json.dumps({"output": "../x.png", "sha256": "0"})
@@ -256,7 +256,7 @@ def test_a_manifest_that_was_cut_off_or_tampered_with(tmp_path):
 # --- kills ----------------------------------------------------------------------------------------
 
 
-def test_a_file_that_was_written_but_not_moved_is_moved(tmp_path, monkeypatch):
+def test_a_file_that_a_killed_run_did_not_move_is_moved(tmp_path, monkeypatch):
     with Manifest(tmp_path) as manifest:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(os, "replace", _killed)
@@ -290,7 +290,7 @@ def test_one_of_two_equal_files_was_not_moved(tmp_path):
     assert contents(tmp_path) == dict.fromkeys(("x.png", "y.png", "z.png"), b"black")
 
 
-def test_what_others_have_begun_is_theirs(tmp_path):
+def test_unfinished_files_of_other_runs_are_not_moved(tmp_path):
     with atomic_path(tmp_path / "film.mp4") as film, atomic_folder(tmp_path / "series") as series:
         film.write_bytes(b"half a film")
         (series / "0001.dcm").write_bytes(b"a slice")
@@ -317,7 +317,7 @@ def test_opening_a_manifest_reads_no_file_without_need(tmp_path, monkeypatch):
 
 
 def test_two_runs_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
-    """As some of networks; the second run removed what the first was writing."""
+    """Such as some network file systems; a second run used to remove the files of the first."""
 
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -342,7 +342,7 @@ def test_two_runs_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
 # --- shards ---------------------------------------------------------------------------------------
 
 
-def test_every_file_is_of_exactly_one_shard():
+def test_every_file_belongs_to_exactly_one_shard():
     names = [f"{k:03d}.png" for k in range(300)]
     for count in (1, 2, 7):
         shards = [Shard(k, count) for k in range(1, count + 1)]
@@ -350,7 +350,7 @@ def test_every_file_is_of_exactly_one_shard():
         assert min(sum(map(shard.has, names)) for shard in shards) > 200 / count
 
 
-def test_shards_write_side_by_side_and_know_of_each_other(tmp_path):
+def test_shards_write_at_the_same_time_and_see_each_others_results(tmp_path):
     with Manifest(tmp_path) as manifest:
         add(manifest, "before.png", b"before")
     with Manifest(tmp_path, Shard(1, 2)) as one, Manifest(tmp_path, Shard(2, 2)) as two:
@@ -369,7 +369,7 @@ def test_shards_write_side_by_side_and_know_of_each_other(tmp_path):
         Manifest(tmp_path, Shard(1, 2))
 
 
-def test_the_newest_line_of_a_file_holds_whichever_manifest_has_it(tmp_path):
+def test_the_newest_line_of_a_file_in_any_manifest_is_used(tmp_path):
     with Manifest(tmp_path, Shard(1, 2)) as one:
         add(one, "x.png", b"first", settings=1)
     with Manifest(tmp_path) as whole:

@@ -1,4 +1,4 @@
-"""The rule of all writers, and that there is no way around it."""
+"""The rule of all writers: never replace a source or a file of others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ddfm.storage.ours import MARK, check_ours, overwriting, protecting
 from ddfm.storage.outputs import check_writable, keep_sources
 from places import ROOT
 
-REFUSED = "it is there already, and nothing in it says ddfm wrote it; name another output"
+REFUSED = "it exists already, and nothing in it shows that ddfm wrote it; name another output"
 
 # --- there is one door --------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ TEMPORARY = {"temporary", "file", "buffer"}
 
 
 def writes(tree: ast.AST) -> list[int]:
-    """The lines of a module that write to files, or take them away."""
+    """The lines of a module that write or remove files."""
     imported = {
         name.asname or name.name
         for node in ast.walk(tree)
@@ -70,8 +70,8 @@ def writes(tree: ast.AST) -> list[int]:
     return lines
 
 
-def test_nothing_is_written_but_through_the_door():
-    """Outside of `ddfm.storage` files are written at temporary paths alone."""
+def test_files_are_written_only_through_ddfm_storage():
+    """Outside of `ddfm.storage`, files are written at temporary paths only."""
     found = {}
     for path in sorted((ROOT / "ddfm").rglob("*.py")):
         if path.parent.name != "storage" and (lines := writes(ast.parse(path.read_text()))):
@@ -87,7 +87,7 @@ def test_nothing_is_written_but_through_the_door():
         "np.lib.format.open_memmap(path, 'w+')", "tempfile.mkdtemp()", "torch.save(state, path)",
     ],
 )  # fmt: skip
-def test_a_way_around_would_be_seen(code):
+def test_writing_elsewhere_would_be_detected(code):
     assert writes(ast.parse(code)) == [1]
 
 
@@ -101,8 +101,8 @@ def profile(size: int) -> bytes:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "webp", "jp2"])
-def test_pictures_say_whose_they_are_and_nothing_of_the_time(tmp_path, suffix, dtype):
-    """A profile of colour, which may come first, does not hide it."""
+def test_pictures_are_marked_as_ours_without_a_time(tmp_path, suffix, dtype):
+    """A colour profile, which may come first, does not hide the mark."""
     pixels = np.random.default_rng(0).random((20, 30, 3), np.float32)
     like = Picture(pixels, dtype=np.dtype(dtype), icc=profile(700_000))
     path = tmp_path / f"a.{suffix}"
@@ -112,7 +112,7 @@ def test_pictures_say_whose_they_are_and_nothing_of_the_time(tmp_path, suffix, d
     assert path.read_bytes() == before and MARK.encode() in before
 
 
-def test_a_picture_that_was_made_anew_by_others_is_theirs(tmp_path):
+def test_a_picture_rewritten_by_others_is_not_replaced(tmp_path):
     path = tmp_path / "a.png"
     pixels = np.zeros((4, 4, 1), np.float32)
     write_image(path, pixels, Picture(pixels))
@@ -123,7 +123,7 @@ def test_a_picture_that_was_made_anew_by_others_is_theirs(tmp_path):
         write_image(path, pixels, Picture(pixels))
 
 
-def test_a_format_without_a_place_for_it_is_replaced_where_that_is_allowed(tmp_path):
+def test_a_format_without_a_mark_is_replaced_only_if_allowed(tmp_path):
     path = tmp_path / "a.bmp"
     pixels = np.zeros((4, 4, 1), np.float32)
     write_image(path, pixels, Picture(pixels))
@@ -135,8 +135,8 @@ def test_a_format_without_a_place_for_it_is_replaced_where_that_is_allowed(tmp_p
 
 
 @pytest.mark.parametrize("end", ["killed", "told to end"])
-def test_a_table_whose_run_ended_before_it_was_moved(tmp_path, monkeypatch, end):
-    """There is a line for what is not there, and what is there is of an earlier line."""
+def test_a_table_of_an_interrupted_run_is_ours(tmp_path, monkeypatch, end):
+    """The note is of the new table, which was not moved; the old one is in an earlier line."""
     path = tmp_path / "results.csv"
     write_noted(path, "first")
     with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
@@ -149,7 +149,7 @@ def test_a_table_whose_run_ended_before_it_was_moved(tmp_path, monkeypatch, end)
     assert {p.name: p.read_text() for p in tmp_path.glob("[!d]*")} == {"results.csv": "third"}
 
 
-def test_text_that_only_mentions_us_is_not_ours(tmp_path):
+def test_text_that_only_mentions_ddfm_is_not_ours(tmp_path):
     path = tmp_path / "notes.json"
     path.write_text(f'{{"notes": "results of {MARK}"}}')
     with pytest.raises(StorageError, match=REFUSED):
@@ -160,7 +160,7 @@ def test_text_that_only_mentions_us_is_not_ours(tmp_path):
     assert '"a": 2' in other.read_text()
 
 
-def test_a_table_that_somebody_has_worked_on_is_theirs(tmp_path):
+def test_a_table_edited_by_somebody_is_not_replaced(tmp_path):
     path = tmp_path / "results.csv"
     for text in ("a,b\n", "c,d\n"):
         check_noted(path)
@@ -173,7 +173,7 @@ def test_a_table_that_somebody_has_worked_on_is_theirs(tmp_path):
 
 
 def test_the_same_weights_are_the_same_file(tmp_path):
-    """With metadata in one order, which is a random one in the library's files."""
+    """The metadata have a fixed order, which is random in files of the library."""
     torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors")
     weights = {f"w.{k}": torch.arange(k + 1.0) for k in range(9)}
     about = {key: f'{{"key": "{key} ä"}}' for key in "abcdefgh"}
@@ -189,7 +189,7 @@ def test_the_same_weights_are_the_same_file(tmp_path):
         assert all(torch.equal(file.get_tensor(key), weight) for key, weight in weights.items())
 
 
-def test_names_of_files_that_are_no_unicode_can_be_written_down(tmp_path):
+def test_names_that_are_not_unicode_can_be_noted(tmp_path):
     write_text(tmp_path / "a", os.fsdecode(b"\xff") + "ä")
     assert (tmp_path / "a").read_text(encoding="utf-8") == "\\udcffä"
 
@@ -198,7 +198,7 @@ def test_names_of_files_that_are_no_unicode_can_be_written_down(tmp_path):
 
 
 def kinds(folder: Path) -> dict[str, Path]:
-    """Somebody's file, and other names of it; what is behind a link to nothing is nobody's."""
+    """A file of somebody else and links to it, with its content; a dangling link has none."""
     mine = folder / "mine"
     mine.write_bytes(b"mine")
     (folder / "hard").hardlink_to(mine)
@@ -209,7 +209,7 @@ def kinds(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX alone")
-def test_what_is_not_ours_is_neither_written_to_nor_removed(tmp_path):
+def test_files_of_others_are_neither_written_to_nor_removed(tmp_path):
     for name, path in kinds(tmp_path).items():
         before = path.lstat()
         for write in (lambda path: write_bytes(path, b"x"), check_writable, check_ours, remove):
@@ -237,7 +237,7 @@ def test_a_source_is_not_written_to_by_any_name_or_permission(tmp_path):
     write_bytes(source, b"now it may be")
 
 
-def test_a_source_of_one_thread_is_one_for_all(tmp_path):
+def test_a_source_of_one_thread_is_protected_in_all(tmp_path):
     source, inside, go_on = tmp_path / "source", threading.Event(), threading.Event()
     write_bytes(source, MARK.encode())
 
@@ -256,14 +256,14 @@ def test_a_source_of_one_thread_is_one_for_all(tmp_path):
     write_bytes(source, b"x")
 
 
-def test_what_appears_while_one_works_is_kept(tmp_path):
+def test_a_file_that_appears_during_the_work_is_kept(tmp_path):
     path = tmp_path / "a"
     with pytest.raises(StorageError, match=REFUSED), atomic_path(path):
         path.write_bytes(b"mine")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"mine"}
 
 
-def test_a_folder_of_ours_is_replaced_as_a_whole_and_no_other(tmp_path):
+def test_only_a_folder_of_ours_is_replaced(tmp_path):
     path = tmp_path / "series"
     for names in (("1", "2"), ("1",)):
         with atomic_folder(path) as folder:
@@ -271,7 +271,7 @@ def test_a_folder_of_ours_is_replaced_as_a_whole_and_no_other(tmp_path):
                 (folder / name).write_text(MARK)
         assert sorted(p.name for p in path.iterdir()) == list(names)
     (path / "mine").write_text("mine")
-    with pytest.raises(StorageError, match="series/mine: it is there already"):
+    with pytest.raises(StorageError, match="series/mine: it exists already"):
         with atomic_folder(path):
             pass
     assert sorted(p.name for p in path.iterdir()) == ["1", "mine"]

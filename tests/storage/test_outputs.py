@@ -1,4 +1,4 @@
-"""Results replace no source, and a place that cannot be written to is known before the work."""
+"""Results replace no source, and outputs that cannot be written are refused before the work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """Nothing is even loaded for a run that is refused."""
+    """A run that is refused must not even load a prior."""
     monkeypatch.setattr("ddfm.fuser.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
 
 
@@ -45,7 +45,7 @@ def fuser() -> ddfm.Fuser:
     return ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu")
 
 
-def test_what_was_temporary_can_be_read_by_others(tmp_path):
+def test_written_files_have_the_usual_permissions(tmp_path):
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "file").touch()
     with atomic_folder(tmp_path / "folder") as folder, atomic_path(folder / "file"):
@@ -66,7 +66,7 @@ def test_an_image_is_not_replaced_by_its_fusion(tmp_path, no_work, which):
     assert contents(tmp_path) == before
 
 
-def test_other_names_of_a_source_count(tmp_path, no_work, monkeypatch):
+def test_other_names_of_a_source_are_recognised(tmp_path, no_work, monkeypatch):
     a, b = noise(tmp_path / "a.png"), noise(tmp_path / "b.png", 1)
     link = tmp_path / "link.png"
     link.symlink_to(a)
@@ -92,7 +92,7 @@ def test_a_film_is_not_replaced_by_its_fusion(tmp_path, no_work):
 
 
 def test_frames_of_an_earlier_fusion_are_not_replaced_by_the_next(tmp_path, fuser):
-    """Whose manifest knows them, so that nothing else would hold it back."""
+    """Their manifest lists them, so nothing else would prevent it."""
     for word in ("ir", "vis"):
         noise(tmp_path / word / "1.png")
     first = tmp_path / "first"
@@ -120,7 +120,7 @@ def test_a_volume_is_not_replaced_by_its_fusion(tmp_path, no_work):
     assert set(contents(tmp_path)) == {"a.nii", "b.nii", "look.png", "series/1"}
 
 
-def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
+def test_sources_that_link_to_the_results_are_recognised(tmp_path, fuser):
     for word in ("ir", "vis"):
         noise(tmp_path / word / "1.png")
     first = tmp_path / "first"
@@ -138,7 +138,7 @@ def test_folders_whose_files_are_links_to_where_results_go(tmp_path, fuser):
 
 @pytest.fixture
 def closed(tmp_path):
-    """A folder that takes no files. Root may write anywhere, and no one may write into /proc."""
+    """A folder without permission to write. Root may write anywhere, but not into /proc."""
     if not hasattr(os, "geteuid"):
         pytest.skip("permissions are POSIX")
     if os.geteuid() == 0:
@@ -152,13 +152,13 @@ def closed(tmp_path):
     folder.chmod(0o755)
 
 
-def test_a_folder_that_takes_no_video(tmp_path, closed, no_work):
+def test_a_folder_without_permission_is_refused_for_a_video(tmp_path, closed, no_work):
     pytest.importorskip("av")
     folders = [noise(tmp_path / word / "1.png").parent for word in ("ir", "vis")]
     refused(ddfm_run("film", *folders, "-o", closed / "f.mp4", *FAST), "cannot write", "f.mp4")
 
 
-def test_a_folder_that_takes_no_volume(tmp_path, closed, no_work):
+def test_a_folder_without_permission_is_refused_for_a_volume(tmp_path, closed, no_work):
     pytest.importorskip("pydicom")
     for name in ("a.nii", "b.nii"):
         (tmp_path / name).touch()
@@ -169,7 +169,7 @@ def test_a_folder_that_takes_no_volume(tmp_path, closed, no_work):
     refused(ddfm_run(*run, closed / "x.png"), "cannot write", "x.png")
 
 
-def test_a_place_is_tried_and_left_as_it_was(tmp_path):
+def test_trying_to_write_leaves_no_trace(tmp_path):
     for check, name in (
         (check_output, "x.png"),
         (check_volume_output, "x.nii"),
@@ -179,14 +179,14 @@ def test_a_place_is_tried_and_left_as_it_was(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_format_that_ends_before_the_image_does(tmp_path, no_work):
-    """WebP has 14 bits for a side."""
+def test_an_image_too_large_for_the_format_is_refused(tmp_path, no_work):
+    """WebP stores a side in 14 bits."""
     a, b = (noise(tmp_path / f"{name}.png", k, (1, 1 << 14)) for k, name in enumerate("ab"))
     run = ["fuse", a, b, "-o"]
     refused(ddfm_run(*run, tmp_path / "x.webp", *FAST), "have at most 16383 pixels a side")
 
 
-def test_a_format_that_ends_before_some_images_of_a_folder_do(tmp_path, fuser, monkeypatch):
+def test_images_of_a_folder_too_large_for_the_format_are_refused(tmp_path, fuser, monkeypatch):
     for word in ("ir", "vis"):
         noise(tmp_path / word / "small.png")
         Image.new("L", (1 << 14, 1)).save(tmp_path / word / "wide.png")
@@ -221,7 +221,7 @@ def test_a_volume_whose_slices_are_sheared_cannot_become_dicom(tmp_path, no_work
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_who_is_told_to_end_takes_away_what_is_half_written(tmp_path, name):
+def test_a_terminated_process_removes_half_written_files(tmp_path, name):
     pytest.importorskip("av")
     for folder in ("ir", "vis"):
         for k in range(99):
@@ -246,8 +246,8 @@ def test_who_is_told_to_end_takes_away_what_is_half_written(tmp_path, name):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals are POSIX")
-def test_what_was_set_for_signals_is_left_as_it_was():
-    """Under `nohup` a terminal may be closed; and a program that calls ddfm keeps its ways."""
+def test_signal_handlers_of_others_are_kept():
+    """Under `nohup` the terminal may be closed; a program that calls ddfm keeps its handlers."""
     inside = []
 
     class Spy(click.Command):

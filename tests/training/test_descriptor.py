@@ -1,4 +1,4 @@
-"""Samples whose truth is known, and a network that learns it."""
+"""Training of the descriptor: samples with a known truth, and a network that learns it."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def pairs(count=2):
     return [(scene, 1 - scene) for scene in scenes.clip(-0.5, 0.5).astype(np.float32) + 0.5]
 
 
-def test_tiles_are_likest_where_a_sample_says():
+def test_tiles_are_most_similar_at_the_true_offset():
     samples = Samples(pairs(), seed=0)
     near = []
     for _ in range(8):

@@ -40,7 +40,7 @@ def photographs(tmp_path):
     return folder
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(photographs, tmp_path):
+def test_a_killed_run_continues_with_the_same_result(photographs, tmp_path):
     crops = Photographs(find_photographs(photographs), 32, progress=False)
 
     def run(out: str) -> PriorRun:
@@ -65,7 +65,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(photographs, tmp_path):
         assert torch.equal(expected, got)
 
 
-def test_what_training_writes_is_a_prior(photographs, tmp_path):
+def test_training_writes_a_prior(photographs, tmp_path):
     out = tmp_path / "run"
     weights = train_prior(photographs, out, QUICK, validation=photographs, progress=False)
     prior = load_prior(weights)
@@ -88,7 +88,7 @@ def test_what_training_writes_is_a_prior(photographs, tmp_path):
         train_prior(photographs, out, QUICK, progress=False)
 
 
-def test_who_waits_for_samples_sees_a_bar(photographs, tmp_path, capsys):
+def test_drawing_samples_shows_a_progress_bar(photographs, tmp_path, capsys):
     train_prior(photographs, tmp_path / "run", QUICK, progress=True)
     assert "drawing samples:   0%|" in capsys.readouterr().err
 
@@ -113,7 +113,7 @@ def test_hidden_files_are_no_photographs(photographs):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "grey.jpg", "alpha.png", "palette.png"])
-def test_photographs_of_eight_bits_are_read_to_the_bit(photographs, tmp_path, name):
+def test_photographs_of_eight_bits_are_read_exactly(photographs, tmp_path, name):
     path = tmp_path / name
     modes = {"grey.jpg": "L", "alpha.png": "RGBA", "palette.png": "P"}
     Image.open(photographs / "0.png").convert(modes.get(name, "RGB")).save(path)
@@ -155,7 +155,7 @@ def test_priors_are_compared_on_pictures_of_any_size(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (5, 5), (8, 16), (9, 30)])
-def test_padding_reflects_as_often_as_it_takes(size):
+def test_padding_reflects_as_often_as_needed(size):
     image = torch.rand(2, 3, *size)
     margins = [(0, 0), (0, 0), *((0, -side % 8) for side in size)]
     expected = np.pad(image.numpy(), margins, mode="reflect")
@@ -173,7 +173,7 @@ def test_training_makes_a_better_denoiser(photographs, tmp_path):
     assert denoising_psnr(run.prior, [image], 50) > before + 1.5
 
 
-def test_noise_as_pictures_have_it_is_drawn_more_often_and_every_level_counts_alike():
+def test_low_noise_is_drawn_more_often_and_every_level_counts_alike():
     rng = np.random.default_rng(0)
     levels = NoiseLevels(alphas_bar("linear"), low_noise=0.7)
     t = levels.draw(rng, 20_000)
@@ -218,7 +218,7 @@ def test_denoising_with_the_exact_prior_is_the_wiener_filter():
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.2, 0.6, 2.0])
-def test_what_clipping_of_noise_does_to_the_mean_is_undone(sigma):
+def test_the_bias_of_clipped_noise_is_undone(sigma):
     levels, steps = np.linspace(-1, 1, 41), np.linspace(-9, 9, 200_001)
     density = np.exp(-(steps**2) / 2) / np.sqrt(2 * np.pi) * (steps[1] - steps[0])
     means = np.array([density @ np.clip(level + sigma * steps, -1, 1) for level in levels])

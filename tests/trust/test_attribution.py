@@ -1,4 +1,4 @@
-"""Where a result is from: shares that sum to one, known scenes, marks, files."""
+"""Attribution of a result to its sources: sums, known scenes, unsupported pixels, files."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_three_sources_have_three_shares_and_the_prior_one():
     assert len(found.attribution.names) == 4
 
 
-def test_a_source_has_no_share_where_it_says_nothing():
-    """In a gap of its own, and beyond the frame that it is moved to."""
+def test_a_source_has_no_share_where_it_is_invalid():
+    """In its gaps, and outside of its moved frame."""
     thermal, visible = (crop(name, 64) for name in PAIR)
     gap = thermal.copy()
     gap[:, :20] = np.nan
@@ -63,7 +63,7 @@ def test_a_source_has_no_share_where_it_says_nothing():
             np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)
 
 
-def test_where_no_source_says_anything_shares_stay_as_they_are():
+def test_where_all_sources_are_invalid_shares_are_unchanged():
     shares = np.full((3, 4, 4), 1 / 3, np.float32)
     blank = np.zeros((4, 4), bool)
     one = Attribution(("a", "b", "the prior"), shares, shares, blank, blank.astype(np.float32))
@@ -72,7 +72,7 @@ def test_where_no_source_says_anything_shares_stay_as_they_are():
     np.testing.assert_allclose(one.among([blank, None]).levels[:, 0, 0], [0, 2 / 3, 1 / 3])
 
 
-def test_details_are_from_the_one_source_that_has_them():
+def test_details_are_attributed_to_the_source_that_has_them():
     left = np.full((64, 64), 0.5, np.float32)
     right = left.copy()
     left[:, :32] += 0.2 * np.random.default_rng(0).random((64, 32), np.float32)
@@ -83,15 +83,15 @@ def test_details_are_from_the_one_source_that_has_them():
     assert shares[1, :, 36:62].mean() > 0.9
 
 
-def test_a_picture_with_itself_owes_nothing_to_the_prior():
+def test_a_picture_fused_with_itself_gives_the_prior_no_share():
     picture = crop(PAIR[1])
     found = Fuser(task="ir-visible", **PLAIN)(picture, picture, attribution=True).attribution
     assert found.levels[2].max() == 0 and found.gradients[2].max() == 0
     assert not found.unsupported.any()
 
 
-def test_what_the_prior_removes_is_the_priors():
-    """Of a flat source with noise, what is even now is so by the prior; levels are the source's."""
+def test_smoothing_by_the_prior_is_attributed_to_the_prior():
+    """In a flat noisy source, gradients are attributed to the prior, levels to the source."""
     noise = 0.1 * np.random.default_rng(0).normal(size=(2, 64, 64))
     pair = (0.5 + noise).astype(np.float32)
     found = Fuser(task="ir-visible", **PLAIN)(*pair, attribution=True).attribution
@@ -99,7 +99,7 @@ def test_what_the_prior_removes_is_the_priors():
     assert found.levels[2].mean() < 0.1
 
 
-def test_a_change_counts_by_its_size():
+def test_a_change_counts_in_proportion_to_its_size():
     f = torch.full((1, 1, 16, 16), 0.0)
     levels, _ = share_of(torch.full_like(f, 0.25), f)
     torch.testing.assert_close(levels, torch.full_like(f, 0.2))  # a quarter beside one
@@ -109,7 +109,7 @@ def plain(picture: torch.Tensor) -> Observed:
     return Observed(picture, None, 0.0, 0.0, 0.0)
 
 
-def test_what_is_beyond_every_source_is_marked():
+def test_pixels_that_no_source_supports_are_marked():
     low, high = torch.full((1, 1, 32, 32), -0.4), torch.full((1, 1, 32, 32), 0.0)
     f = torch.full_like(low, -0.2)  # between both
     f[..., 8:24, 8:24] = 0.2  # 25 grey levels above the brighter source
@@ -122,10 +122,10 @@ def test_what_is_beyond_every_source_is_marked():
 
 
 @pytest.mark.parametrize("settings", [{"method": "dmfuse"}, {"likelihood": "reference"}])
-def test_methods_that_do_not_know_say_so(settings):
+def test_methods_without_attribution_are_refused(settings):
     prior = "default" if "method" in settings else GaussianPrior()
     fuser = Fuser(prior, **PLAIN, **settings)
-    with pytest.raises(DdfmError, match="does not know which source"):
+    with pytest.raises(DdfmError, match="cannot trace its result"):
         fuser(crop(PAIR[0]), crop(PAIR[1]), attribution=True)
 
 

@@ -94,7 +94,7 @@ def test_shares_are_kept_with_their_slices(fuser, tmp_path, monkeypatch):
     assert np.array_equal(resumed.uncertainty.values, whole.uncertainty.values)
 
 
-def test_windows_of_third_volumes_and_the_order_of_what_is_printed(tmp_path):
+def test_windows_of_a_third_volume_are_applied_and_printed_in_order(tmp_path):
     paths = [tmp_path / f"{name}.nii" for name in "abc"]
     for seed, path in enumerate(paths):
         nibabel.save(nibabel.Nifti1Image(volume(seed), AFFINE), path)
@@ -106,14 +106,14 @@ def test_windows_of_third_volumes_and_the_order_of_what_is_printed(tmp_path):
     refused(ddfm_run(*line, "--window-c", "1/2", "--window-c", "1/2"), "more_windows")
 
 
-def test_a_film_has_a_film_of_its_shares_and_of_its_deviation(tmp_path, frames):
+def test_a_film_has_films_of_its_attribution_and_uncertainty(tmp_path, frames):
     out, shares, std = (tmp_path / f"{name}.mkv" for name in ("out", "shares", "std"))
     line = ["film", *frames, "-o", out, *FAST, "-q", "--attribution", shares]
     assert ddfm_run(*line, "--uncertainty", std, "--samples", 2).exit_code == 0
     for path in (shares, std):
         pictures = list(VideoReader(path))
         assert len(pictures) == 3 and all(picture.is_color for picture in pictures)
-    refused(ddfm_run(*line[:4], tmp_path / "o", *line[5:]), "can only be written beside a video")
+    refused(ddfm_run(*line[:4], tmp_path / "o", *line[5:]), "maps of films are only for videos")
     refused(ddfm_run(*line[:-1], tmp_path / "m.png"), "suffix of a film")
     assert not (tmp_path / "o").exists()
 
@@ -129,7 +129,7 @@ def test_a_film_may_be_cancelled(tmp_path, frames):
     assert not (tmp_path / "o.mkv").exists()
 
 
-def test_a_scale_may_be_one_for_all_frames():
+def test_all_frames_can_have_the_same_scale():
     std = np.full((60, 80), 1.7)
     assert top_for(std) == 2
     assert np.asarray(drawn_uncertainty(std, 50))[40, 40].sum() < (

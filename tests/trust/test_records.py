@@ -1,4 +1,4 @@
-"""Volumes and films say what made them, and are made again by what they say."""
+"""Records of volumes and films, and fusions repeated from them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def films(tmp_path) -> list[Path]:
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
-def test_a_volume_is_made_again_by_what_it_says(tmp_path, volumes, suffix):
+def test_a_volume_is_reproduced_from_its_record(tmp_path, volumes, suffix):
     first, again = tmp_path / f"first{suffix}", tmp_path / f"again{suffix}"
     said = ["--seed", 7, "--window-b", "300/500", "--axis", "coronal", "--window-c", "400,600"]
     assert ddfm_run("volume", *volumes, "-o", first, *MANY, *said, "-q").exit_code == 0
@@ -54,7 +54,7 @@ def test_a_volume_is_made_again_by_what_it_says(tmp_path, volumes, suffix):
     assert "Jane" not in record.text
 
 
-def test_a_volume_of_other_sources_says_so(tmp_path, volumes):
+def test_other_sources_for_the_record_of_a_volume_cause_a_warning(tmp_path, volumes):
     first = tmp_path / "first.nii"
     assert ddfm_run("volume", *volumes[:2], "-o", first, *FAST, "-q").exit_code == 0
     said = ddfm_run("volume", "--like", first, volumes[0], volumes[2], "-o", tmp_path / "o.nii")
@@ -62,7 +62,7 @@ def test_a_volume_of_other_sources_says_so(tmp_path, volumes):
     refused(ddfm_run("fuse", "--like", first, first, first, "-o", "o.png"), "was made as a volume")
 
 
-def test_a_series_says_it_too(tmp_path):
+def test_a_dicom_series_has_a_record(tmp_path):
     pytest.importorskip("pydicom")
     sources = [tmp_path / name for name in ("mri", "pet")]
     for seed, folder in enumerate(sources):
@@ -84,7 +84,7 @@ def test_a_series_says_it_too(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
-def test_a_film_is_made_again_by_what_it_says(tmp_path, films, suffix):
+def test_a_film_is_reproduced_from_its_record(tmp_path, films, suffix):
     first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
     said = ["--seed", 7, "--rate", 5, "--no-temporal-denoising"]
     assert ddfm_run("film", *films, "-o", first, *FAST, *said, "-q").exit_code == 0
@@ -96,7 +96,7 @@ def test_a_film_is_made_again_by_what_it_says(tmp_path, films, suffix):
     assert record.opening == {"film": {"rate": 5.0, "temporal_denoising": False, "warm": False}}
 
 
-def test_a_folder_of_frames_is_made_again_by_its_manifest(tmp_path, films):
+def test_a_folder_of_frames_is_reproduced_from_its_manifest(tmp_path, films):
     first, again = tmp_path / "first", tmp_path / "again"
     said = [*FAST, "--seed", 7, "--no-temporal-denoising", "-q"]
     assert ddfm_run("film", *films, "-o", first, *said).exit_code == 0
@@ -119,7 +119,7 @@ def test_a_damaged_manifest_of_frames_is_refused(tmp_path, sources):
     refused(ddfm_run("info", tmp_path), "its manifest is damaged")
 
 
-def test_a_frame_is_not_made_again_alone(tmp_path, films):
+def test_a_single_frame_cannot_be_reproduced(tmp_path, films):
     assert ddfm_run("film", *films, "-o", tmp_path / "f", *FAST, "-q").exit_code == 0
     frame = min((tmp_path / "f").glob("*.png"))
     for command, sources, out in (("fuse", (frame, frame), "o.png"), ("film", films, "o.mp4")):
@@ -127,14 +127,14 @@ def test_a_frame_is_not_made_again_alone(tmp_path, films):
         refused(done, "is a frame of a film", "ddfm film --like")
 
 
-def test_what_was_stripped_says_nothing(tmp_path, volumes, films):
+def test_stripped_results_have_no_record(tmp_path, volumes, films):
     for command, sources, out in (("volume", volumes, "o.nii"), ("film", films, "o.mp4")):
         made = ddfm_run(command, *sources[:2], "-o", tmp_path / out, *FAST, "-q", "--strip")
         assert made.exit_code == 0
         assert ddfm_run("info", tmp_path / out, "--json").stdout == "null\n"
 
 
-def test_comments_of_others_are_no_records(tmp_path):
+def test_comments_of_others_are_not_taken_for_records(tmp_path):
     image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), AFFINE)
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"ddfm record 1"))
     nibabel.save(image, tmp_path / "a.nii")

@@ -1,4 +1,4 @@
-"""How sure a result is: against noise that is known, pictures and files, command line."""
+"""The uncertainty of a result: with known noise, as pictures and files, on the command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fuser() -> Fuser:
 
 
 def test_intervals_of_a_noisy_pair_contain_the_fusion_of_the_clean_one(fuser):
-    """Noise of 4 grey levels is left by the recipe of medical images, and no prior has a part."""
+    """The recipe of medical images keeps noise of 4 grey levels, and the prior has no influence."""
     clean = [scene(0, 2), scene(1, 2)]  # as fine as what real pictures show
     truth = fuser(*(c.astype(np.float32) for c in clean)).picture.pixels[..., 0]
     fusion = fuser(*(noisy(c, 4 / 255, k) for k, c in enumerate(clean)), samples=16)
@@ -52,7 +52,7 @@ def test_intervals_of_a_noisy_pair_contain_the_fusion_of_the_clean_one(fuser):
     assert fusion.uncertainty.std.mean() == pytest.approx(error.std(), rel=0.25)
 
 
-def test_samples_leave_the_result_as_it_is(fuser):
+def test_samples_do_not_change_the_result(fuser):
     pair = [noisy(scene(k), 4 / 255, k) for k in (0, 1)]
     with_samples, without = fuser(*pair, samples=3), fuser(*pair)
     assert np.array_equal(with_samples.image, without.image)
@@ -62,7 +62,7 @@ def test_samples_leave_the_result_as_it_is(fuser):
     assert np.array_equal(again[:3], with_samples.uncertainty.samples)
 
 
-def test_a_picture_with_itself_is_sure_to_a_grey_level():
+def test_a_picture_fused_with_itself_is_certain_to_a_grey_level():
     picture = read_image(PAIR[1]).pixels[:128, :128]
     fusion = Fuser(**(PLAIN | {"task": "ir-visible"}))(picture, picture, samples=8)
     assert 255 * fusion.uncertainty.std.max() < 1
@@ -77,7 +77,7 @@ def test_every_method_has_an_uncertainty(settings):
     assert 0 < 255 * sure.std.mean() < 20
 
 
-def test_intervals_are_students_and_quantiles_those_of_the_samples():
+def test_intervals_are_of_students_t_and_quantiles_of_the_samples():
     samples = norm.ppf((np.arange(999) + 0.5) / 999)[:, None, None] * 0.01 + 0.5
     sure = Uncertainty(np.full((1, 1), 0.5), samples)
     low, high = sure.interval(0.9)
@@ -87,18 +87,18 @@ def test_intervals_are_students_and_quantiles_those_of_the_samples():
 
 
 @pytest.mark.parametrize("samples", [1, -1, 5000])
-def test_a_senseless_number_of_samples_is_refused(fuser, samples):
+def test_an_invalid_number_of_samples_is_refused(fuser, samples):
     with pytest.raises(DdfmError, match="samples must be"):
         fuser(scene(0), scene(1), samples=samples)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0])
-def test_a_senseless_share_is_refused(share):
+def test_an_invalid_share_is_refused(share):
     with pytest.raises(DdfmError, match="share"):
         Uncertainty(np.zeros((2, 2)), np.zeros((3, 2, 2))).interval(share)
 
 
-def test_the_picture_has_a_scale_that_pictures_can_be_compared_by():
+def test_the_picture_has_a_common_scale():
     std = np.full((60, 80), 1.7)
     dark, light = np.asarray(drawn_uncertainty(0.2 * std)), np.asarray(drawn_uncertainty(std))
     assert light.shape[1] > 80  # the scale, beside
@@ -123,13 +123,13 @@ def test_the_command_line_writes_numbers_and_pictures(tmp_path):
     assert read_image(picture).is_color
 
 
-def test_folders_and_films_have_none(tmp_path):
+def test_maps_of_folders_are_written_to_folders(tmp_path):
     for name in ("ir", "vi"):
         (tmp_path / name).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
     folders = [tmp_path / "ir", tmp_path / "vi"]
     done = ddfm_run("fuse", *folders, "-o", tmp_path / "o", "--uncertainty", "u.tif")
-    refused(done, "--uncertainty is for images, not for folders")
+    refused(done, "u.tif must be a folder")
 
 
 PROGRAM = """
@@ -147,7 +147,7 @@ for threads in (1, 2, 3, 4):
 
 
 def test_clean_pairs_are_the_same_bytes_for_any_number_of_threads():
-    """Large enough that threads share the work, of a size that leaves each another rest."""
+    """Large enough to be split among threads, of a size that does not divide evenly."""
     line = [sys.executable, "-c", PROGRAM]
     patient = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}  # more threads than cores do not spin
     done = subprocess.run(line, capture_output=True, text=True, check=True, env=patient)

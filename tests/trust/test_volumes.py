@@ -1,4 +1,4 @@
-"""How sure a volume is: slice by slice as alone, kept and resumed, on the same grid."""
+"""The uncertainty of a volume: slice by slice as alone, kept and resumed, on the same grid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def volume(seed: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def test_each_slice_has_the_uncertainty_that_it_has_alone(fuser):
+def test_each_slice_has_the_same_uncertainty_as_alone(fuser):
     a, b = volume(0), volume(1)
     fusion = fuse_volumes((a, AFFINE), (b, AFFINE), fuser, samples=3)
     assert fusion.uncertainty is not None
@@ -54,7 +54,7 @@ def test_a_volume_has_no_share_where_it_does_not_reach(fuser):
         assert of_a[20:, ..., 1:].mean() > 0.5
 
 
-def test_a_run_that_was_interrupted_goes_on_with_its_deviations(fuser, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_with_its_uncertainty(fuser, tmp_path, monkeypatch):
     sources = [(volume(k), AFFINE) for k in (0, 1)]
     whole = fuse_volumes(*sources, fuser, samples=2)
     fused, once = [], Fuser.__call__

@@ -1,4 +1,4 @@
-"""Sound in a fused film, and films that do not quite match."""
+"""Sound in a fused film, and films that do not match exactly."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def films(tmp_path):
 
 
 @pytest.mark.parametrize("audio, tone", [("auto", 1000), ("a", 440), ("b", 1000), ("none", None)])
-def test_whose_sound_is_kept(tmp_path, fuser, films, audio, tone):
+def test_the_source_of_the_sound_can_be_chosen(tmp_path, fuser, films, audio, tone):
     out = tmp_path / "out.mkv"
     fuse_sequence(*films, out, fuser, audio=audio, progress=False)
     found = heard(out)
@@ -79,7 +79,7 @@ def test_whose_sound_is_kept(tmp_path, fuser, films, audio, tone):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "b.mkv", "out.mkv"]
 
 
-def test_the_only_sound_there_is(tmp_path, fuser):
+def test_the_only_sound_is_kept(tmp_path, fuser):
     a, b = film(tmp_path / "a.mkv", 440), film(tmp_path / "b.mkv", None)
     fuse_sequence(a, b, tmp_path / "out.mkv", fuser, progress=False)
     assert heard(tmp_path / "out.mkv")[0] == pytest.approx(440, abs=8)
@@ -89,7 +89,7 @@ def test_the_only_sound_there_is(tmp_path, fuser):
         fuse_sequence(a, b, tmp_path / "x.mkv", fuser, audio="c", progress=False)
 
 
-def test_sound_that_is_left_out_is_named(tmp_path, fuser, films):
+def test_sound_that_is_left_out_causes_a_warning(tmp_path, fuser, films):
     a = film(tmp_path / "law.avi", 440, sound_codec="pcm_alaw")
     with pytest.warns(DdfmWarning, match=".mp4 cannot hold the sound of .*pcm_alaw"):
         fuse_sequence(a, films[1], tmp_path / "a.mp4", fuser, audio="a", progress=False)
@@ -100,7 +100,7 @@ def test_sound_that_is_left_out_is_named(tmp_path, fuser, films):
         fuse_sequence(*films, tmp_path / "frames", fuser, progress=False)
 
 
-def test_films_that_do_not_quite_go_together_are_named(tmp_path, fuser):
+def test_films_that_do_not_match_exactly_cause_a_warning(tmp_path, fuser):
     a = film(tmp_path / "a.mkv", None, frames=6)
     b = film(tmp_path / "b.mkv", None, frames=8)
     with pytest.warns(DdfmWarning, match=r"b\.mkv continues after frame 6, where .*a\.mkv ends"):
@@ -114,7 +114,7 @@ def test_films_that_do_not_quite_go_together_are_named(tmp_path, fuser):
         fuse_sequence(a, same, tmp_path / "out3.mkv", fuser, progress=False)
 
 
-def test_the_command(tmp_path, films):
+def test_the_command_keeps_the_sound(tmp_path, films):
     out = tmp_path / "out.mkv"
     result = ddfm_run("film", *films, "-o", out, "--audio", "a", *FAST, "-q")
     assert result.exit_code == 0, result.output

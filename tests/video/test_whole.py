@@ -38,7 +38,7 @@ def film(path, codec: str, layout: str, frames: int = 8) -> bytes:
 
 
 @pytest.mark.parametrize("name, codec, layout", KINDS)
-def test_what_is_cut_off_is_refused_before_any_frame(tmp_path, name, codec, layout):
+def test_a_truncated_film_is_refused_before_any_frame(tmp_path, name, codec, layout):
     data = film(tmp_path / name, codec, layout)
     assert len(list(VideoReader(tmp_path / name))) == 8
     for part in np.linspace(0.2, 0.999, 12):

@@ -23,26 +23,26 @@ def pair():
     return first, Volume(np.choose(labels, [0.0, 90, 20, 70, 50]), wrong, "B")
 
 
-def test_a_header_that_is_wrong_is_named(pair):
+def test_a_wrong_header_causes_a_warning(pair):
     first, second = pair
-    with pytest.warns(DdfmWarning, match=r"B seems to lie 20 mm off A .*--align rigid"):
+    with pytest.warns(DdfmWarning, match=r"B seems to be 20 mm off A .*--align rigid"):
         left, about = aligned(second, first)
     assert left is second and not about["applied"]
 
 
-def test_it_is_put_right_and_no_voxel_is_touched(pair):
+def test_a_wrong_header_is_corrected_without_changing_voxels(pair):
     first, second = pair
     right, about = aligned(second, first, "rigid")
     assert about["applied"] and np.abs(right.affine - AFFINE).max() < 1.0
     assert right.values is second.values
 
 
-def test_an_unknown_way_is_named(pair):
+def test_an_unknown_way_to_align_is_refused(pair):
     with pytest.raises(DdfmError, match="similarity"):
         aligned(pair[1], pair[0], "similarity")
 
 
-def test_a_motion_that_is_known_is_believed(pair):
+def test_a_given_motion_is_used(pair):
     """12 mm to the right and 16 back, from the first volume to the second's stated position."""
     first, second = pair
     motion = np.eye(4)

@@ -27,14 +27,14 @@ def stored(slices=5, rows=6, columns=4, seed=0) -> np.ndarray:
 
 
 def turned_series(folder, data, **more):
-    """Slices 2.5 mm apart, in any orientation, in files whose names do not tell the order."""
+    """Slices 2.5 mm apart, in any orientation, in files whose names do not give the order."""
     positions = [np.array([7, -8, 9]) + 2.5 * k * NORMAL for k in range(len(data))]
     order = np.random.default_rng(1).permutation(len(data))
     more = {"ImageOrientationPatient": TURNED, "PixelSpacing": [0.5, 0.75]} | more
     return dicom_series(folder, data, positions, order=order, **more)
 
 
-def test_voxels_lie_where_the_standard_says(tmp_path):
+def test_voxels_are_placed_as_the_standard_defines(tmp_path):
     """PS3.3 C.7.6.2.1.1: P = S + X di i + Y dj j, with i counting columns and dj rows."""
     data = stored()
     volume = read_volume(turned_series(tmp_path / "s", data))
@@ -72,13 +72,13 @@ def test_slopes_may_change_from_slice_to_slice(tmp_path):
     np.testing.assert_array_equal(read_volume(folder).values[0, 0], [100, 200, 300])
 
 
-def test_inverted_grey_is_put_right(tmp_path):
+def test_inverted_grey_is_corrected(tmp_path):
     data = np.array([[[0, 1000]]], np.uint16)
     folder = dicom_series(tmp_path / "s", data, PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read_volume(folder).values[:, 0, 0], [65535, 64535])
 
 
-def test_compressed_series(tmp_path):
+def test_compressed_series_are_read(tmp_path):
     data = np.abs(stored())
     plain = read_volume(dicom_series(tmp_path / "plain", data)).values
     rle = dicom_series(tmp_path / "rle", data)
@@ -110,7 +110,7 @@ def encapsulate(path, syntax, code: bytes | None = None) -> None:
 
 
 @pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless"])
-def test_what_scanners_compress_without_loss(tmp_path, syntax):
+def test_lossless_compression_of_scanners_is_read(tmp_path, syntax):
     gdcm = pytest.importorskip("gdcm")
     folder = dicom_series(tmp_path / "s", np.abs(stored(2, 16, 16)).astype(np.uint16))
     expected = read_volume(folder).values
@@ -139,7 +139,7 @@ def test_a_syntax_without_a_decoder_names_the_package(tmp_path):
         read_volume(folder)
 
 
-def test_colours(tmp_path):
+def test_colours_are_read(tmp_path):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (3, 4, 5, 3), np.uint8)
     volume = read_volume(dicom_series(tmp_path / "rgb", rgb))
@@ -155,7 +155,7 @@ def test_colours(tmp_path):
     np.testing.assert_allclose(volume.values[2, 1, 1], palette[index[1, 1, 2]] / 65535, atol=1e-6)
 
 
-def test_a_file_of_several_frames(tmp_path):
+def test_a_file_of_several_frames_is_read(tmp_path):
     data = stored(4)
     path = tmp_path / "frames.dcm"
     dicom_slice(path, data[0], (0, 0, 0))
@@ -197,7 +197,7 @@ def group(position=None, orientation=None, spacing=None, slope=None):
     return result
 
 
-def test_series_of_a_folder(tmp_path):
+def test_one_of_several_series_of_a_folder_can_be_chosen(tmp_path):
     root = tmp_path / "exam"
     dicom_series(root / "DICOM" / "A", stored(3), SeriesNumber=3)
     dicom_series(root / "DICOM" / "B", stored(4), SeriesNumber=5, Modality="CT")
@@ -227,10 +227,10 @@ def at(*places):
         (at(0, 2, 4, 6.5, 8.5), "2.00 mm apart, but 2.50 mm between IM0002 and IM0003"),
         (at(0, 2, 2, 4, 6), "IM0001 and IM0002 are at the same place"),
         ([(0, 0, 0), (0, 0, 1), (3, 0, 2), (0, 0, 3), (0, 0, 4)], "slices are not on a line"),
-        ([(0, np.inf, 0)] * 5, "position, orientation or spacing makes no sense"),
+        ([(0, np.inf, 0)] * 5, "position, orientation or spacing is invalid"),
     ],
 )  # fmt: skip
-def test_slices_that_are_no_volume(tmp_path, positions, words):
+def test_slices_without_a_regular_grid_are_refused(tmp_path, positions, words):
     if np.isinf(positions[0][1]):
         dicom_series(tmp_path / "s", stored(5))
         dicom_slice(tmp_path / "s" / "IM0000", stored(1)[0], (0, 0, 0),
@@ -247,7 +247,7 @@ def uids(folder):
     return (pydicom.dcmread(path).SeriesInstanceUID for path in sorted(folder.iterdir())[1:])
 
 
-def test_slices_that_do_not_fit_one_another(tmp_path):
+def test_slices_that_do_not_match_are_refused(tmp_path):
     for name, shape, more, words in [
         ("size", (9, 9), {}, "4 x 6 pixels, odd 9 x 9"),
         ("spacing", (6, 4), {"PixelSpacing": [2, 2]}, "different pixel spacing"),
@@ -262,7 +262,7 @@ def test_slices_that_do_not_fit_one_another(tmp_path):
             read_volume(folder)
 
 
-def test_what_is_not_dicom(tmp_path):
+def test_other_files_are_refused_as_dicom(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"no DICOM" * 99)
     with pytest.raises(DdfmError, match=r"x.dcm is not a DICOM file"):
         read_volume(tmp_path / "x.dcm")
@@ -293,14 +293,14 @@ def test_a_new_series_has_the_geometry_and_values(tmp_path):
     assert first.PixelSpacing == [0.5, 0.75] and first.SpacingBetweenSlices == 2.5
 
 
-def test_a_coloured_series(tmp_path):
+def test_a_coloured_series_is_written(tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (5, 3, 3, 3)) / np.float32(255)
     volume = Volume(colors.astype(np.float32), np.diag([-1, -1, 2, 1]))
     write_volume(tmp_path / "out", volume)
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, colors, atol=1e-6)
 
 
-def test_other_numbers_come_back_through_slope_and_intercept(tmp_path):
+def test_other_values_are_written_with_slope_and_intercept(tmp_path):
     values = np.random.default_rng(0).normal(0, 1000, (4, 5, 3)).astype(np.float32)
     write_volume(tmp_path / "out", Volume(values, np.eye(4)))
     step = np.ptp(values) / 65535
@@ -323,7 +323,7 @@ def test_nothing_identifies_anyone(tmp_path):
     assert pydicom.dcmread(tmp_path / "out" / "0001.dcm").PatientIdentityRemoved == "YES"
 
 
-def test_identity_is_kept_where_asked(tmp_path):
+def test_identity_is_kept_on_request(tmp_path):
     source = dicom_series(tmp_path / "in", stored(), **PRIVATE)
     write_volume(tmp_path / "out", fused(source), keep_identity=True)
     before = pydicom.dcmread(source / "IM0000")
@@ -365,7 +365,7 @@ def test_each_slice_refers_to_those_it_is_made_of_where_identity_is_kept(tmp_pat
         assert found == {uids["mri"][z]} | near and (near or z == 0)
 
 
-def test_uids_belong_together_and_are_others_for_anything_else(tmp_path):
+def test_uids_are_determined_by_the_content(tmp_path):
     """The same values in the same place give the same UIDs, and identical files."""
     volume = fused(dicom_series(tmp_path / "in", stored()))
     write_volume(tmp_path / "one", volume)
@@ -409,7 +409,7 @@ def test_a_pet_series_is_overlaid_in_colours(tmp_path):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_text_in_the_pixels_is_not_called_removed(tmp_path, which):
+def test_burned_in_text_stays_declared(tmp_path, which):
     """In either source, although only the geometry of the first is taken over."""
     import ddfm
 
@@ -424,7 +424,7 @@ def test_text_in_the_pixels_is_not_called_removed(tmp_path, which):
 
 
 @pytest.mark.parametrize("keyword", ["SliceThickness", "NumberOfFrames", "SeriesNumber"])
-def test_a_bad_value_that_nobody_needs_refuses_no_file(tmp_path, keyword):
+def test_a_bad_value_of_an_unused_field_is_ignored(tmp_path, keyword):
     folder = dicom_series(tmp_path / "s", stored())
     expected = read_volume(folder).values
     for path in folder.iterdir():
@@ -435,7 +435,7 @@ def test_a_bad_value_that_nobody_needs_refuses_no_file(tmp_path, keyword):
     np.testing.assert_allclose(read_volume(tmp_path / "out").values, expected, atol=0.1)
 
 
-def test_what_cannot_be_read_of_a_patient_is_left_out(tmp_path):
+def test_unreadable_fields_of_a_patient_are_left_out(tmp_path):
     folder = dicom_series(tmp_path / "s", stored(), PatientName="Doe^Jane")
     for path in folder.iterdir():
         _spoil(path, "PatientWeight")
@@ -455,7 +455,7 @@ def _spoil(path, keyword: str) -> None:
     dataset.save_as(path)
 
 
-def test_a_result_says_that_it_is_of_no_unit(tmp_path):
+def test_a_result_declares_that_it_has_no_unit(tmp_path):
     write_volume(tmp_path / "out", Volume(np.zeros((2, 2, 2), np.uint16), np.eye(4)))
     head = pydicom.dcmread(next((tmp_path / "out").iterdir()))
     assert head.RescaleType == "US" and head.Laterality == ""

@@ -24,7 +24,7 @@ def exam(tmp_path):
     return folders
 
 
-def test_it_lies_where_the_series_does(tmp_path, exam):
+def test_it_has_the_position_of_the_series(tmp_path, exam):
     out, std, nifti = (tmp_path / name for name in ("out", "std.dcm", "std.nii"))
     line = ["volume", *exam, "-o", out, *FAST, "-q", "--samples", 3, "--uncertainty"]
     assert ddfm_run(*line, std).exit_code == 0
@@ -60,7 +60,7 @@ def test_with_identity_each_frame_refers_to_its_sources(tmp_path, exam):
     assert source.SOPInstanceUID in referred and len(referred) == 2
 
 
-def test_only_one_file_will_do(tmp_path, exam):
+def test_a_map_must_be_one_file(tmp_path, exam):
     line = ["volume", *exam, "-o", tmp_path / "out", *FAST, "--uncertainty"]
     refused(ddfm_run(*line, tmp_path / "folder"), "a map is one file")
     refused(ddfm_run("volume", *exam, "-o", tmp_path / "a.dcm", *FAST), "unknown output suffix")

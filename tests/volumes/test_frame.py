@@ -19,7 +19,7 @@ def head(shape: tuple[int, int, int]) -> np.ndarray:
     return waves.astype(np.float32)
 
 
-def test_a_volume_goes_on_as_the_other_one_and_is_it_far_from_its_frame():
+def test_a_volume_is_continued_by_the_other_one_outside_of_its_frame():
     a = head((8, 9, 60))
     inside = np.zeros(a.shape, bool)
     inside[..., :20] = True
@@ -33,7 +33,7 @@ def test_a_volume_goes_on_as_the_other_one_and_is_it_far_from_its_frame():
     assert np.abs(offset[55:]).max() < 1e-4
 
 
-def test_nothing_is_continued_where_nobody_knows_more():
+def test_nothing_is_continued_where_no_volume_reaches():
     a, b = head((4, 4, 4)), head((4, 4, 4)) / 2
     none = np.zeros(a.shape, bool)
     half = none.copy()
@@ -44,7 +44,7 @@ def test_nothing_is_continued_where_nobody_knows_more():
     np.testing.assert_array_equal(right, b)
 
 
-def test_colours_go_on_in_grey():
+def test_colours_are_continued_in_grey():
     a = head((4, 4, 40))
     inside = np.zeros(a.shape, bool)
     inside[..., :10] = True
@@ -55,7 +55,7 @@ def test_colours_go_on_in_grey():
     np.testing.assert_allclose(whole[..., 39, :], np.repeat(a[..., 39, None], 3, -1), atol=1e-3)
 
 
-def test_the_frame_on_a_grid():
+def test_the_frame_is_placed_on_the_grid():
     grid = Volume(np.zeros((4, 4, 10), np.float32), np.eye(4))
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[2, 3] = 2.5  # voxels from 1.5 to 7.5

@@ -47,20 +47,20 @@ def values() -> np.ndarray:
 )
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("msb", [False, True])
-def test_values_and_place(tmp_path, values, kind, code, packed, msb):
+def test_values_and_position_are_read(tmp_path, values, kind, code, packed, msb):
     data = values.astype((">" if msb else "<") + code).tobytes(order="F")
     volume = read_volume(written(tmp_path / "a.mha", data, kind, msb, packed))
     np.testing.assert_array_equal(volume.values, values)
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
-def test_data_beside_the_header(tmp_path, values):
+def test_data_in_a_separate_file_is_read(tmp_path, values):
     path = written(tmp_path / "a.mhd", values.astype("<i2").tobytes(order="F"), beside="a.raw")
     np.testing.assert_array_equal(read_volume(path).values, values)
     assert tmp_path / "a.raw" in volume_files(path)
 
 
-def test_colours(tmp_path):
+def test_colours_are_read(tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
     data = colors.transpose(2, 1, 0, 3).tobytes()
     more = "ElementNumberOfChannels = 3\n"
@@ -68,7 +68,7 @@ def test_colours(tmp_path):
     np.testing.assert_allclose(volume.values, colors / 255, atol=1e-6)
 
 
-def test_bad_files(tmp_path, values):
+def test_bad_files_are_refused(tmp_path, values):
     data = values.astype("<i2").tobytes(order="F")
     path = tmp_path / "a.mha"
 

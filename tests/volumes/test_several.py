@@ -20,7 +20,7 @@ def several() -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mgz"])
-def test_one_of_several(tmp_path, several, suffix):
+def test_one_of_several_volumes_can_be_chosen(tmp_path, several, suffix):
     path = tmp_path / f"a{suffix}"
     kind = nibabel.MGHImage if suffix == ".mgz" else nibabel.Nifti1Image
     nibabel.save(kind(several, np.diag([1, 2, 3, 1.0])), path)
@@ -33,7 +33,7 @@ def test_one_of_several(tmp_path, several, suffix):
         read_volume(path, volume=4)
 
 
-def test_where_there_is_one_alone(tmp_path, several):
+def test_a_file_of_one_volume_needs_no_number(tmp_path, several):
     nibabel.save(nibabel.Nifti1Image(several[..., :1], np.eye(4)), tmp_path / "a.nii")
     for number in (None, 0):
         one = read_volume(tmp_path / "a.nii", volume=number)
@@ -42,7 +42,7 @@ def test_where_there_is_one_alone(tmp_path, several):
         read_volume(tmp_path / "a.nii", volume=1)
 
 
-def test_a_vector_of_three_is_no_colour_unless_of_bytes(tmp_path, several):
+def test_a_vector_of_three_is_a_colour_only_if_of_bytes(tmp_path, several):
     bytes_of_three = (several[..., :3] // 4).astype(np.uint8)
     nibabel.save(nibabel.Nifti1Image(bytes_of_three, np.eye(4)), tmp_path / "a.nii")
     assert read_volume(tmp_path / "a.nii").is_color
@@ -53,8 +53,8 @@ def test_a_vector_of_three_is_no_colour_unless_of_bytes(tmp_path, several):
         read_volume(tmp_path / "b.nii")
 
 
-def test_a_pair_of_analyze(tmp_path, several):
-    """Its header has only spacing; left and right are as nibabel defines them."""
+def test_an_analyze_pair_is_read(tmp_path, several):
+    """Its header has only spacing; left and right are as in nibabel."""
     image = nibabel.AnalyzeImage(several[..., 0], np.diag([-2, 2, 3, 1.0]))
     nibabel.save(image, tmp_path / "a.img")
     for name in ("a.img", "a.hdr"):
@@ -63,7 +63,7 @@ def test_a_pair_of_analyze(tmp_path, several):
         np.testing.assert_allclose(volume.spacing, (2, 2, 3))
 
 
-def test_the_command_takes_the_number_for_those_that_hold_several(tmp_path, several):
+def test_the_command_applies_the_number_to_files_with_several_volumes(tmp_path, several):
     nibabel.save(nibabel.Nifti1Image(several, np.eye(4)), tmp_path / "a.nii")
     nibabel.save(nibabel.Nifti1Image(several[..., 0], np.eye(4)), tmp_path / "b.nii")
     files = [str(tmp_path / name) for name in ("a.nii", "b.nii")]

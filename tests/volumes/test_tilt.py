@@ -1,4 +1,4 @@
-"""A tilted gantry: volumes with slices askew are resampled onto a square grid."""
+"""A tilted gantry: volumes with oblique slices are resampled onto a square grid."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def field(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("degrees", [-20, 8, 15])
-def test_a_linear_field_stays_what_it_is(degrees):
+def test_a_linear_field_is_preserved(degrees):
     volume = askew(degrees=degrees)
-    with pytest.warns(DdfmWarning, match="slices are askew"):
+    with pytest.warns(DdfmWarning, match="slices are stacked obliquely"):
         square, inside = squared(volume)
     axes = square.affine[:3, :3]
     np.testing.assert_allclose(axes.T @ axes, np.diag(square.spacing**2), atol=1e-9)
@@ -43,7 +43,7 @@ def test_a_linear_field_stays_what_it_is(degrees):
     assert square.source == "its header"
 
 
-def test_a_square_grid_is_left_alone():
+def test_a_square_grid_is_not_resampled():
     turned = np.eye(4)
     c, s = np.cos(0.3), np.sin(0.3)
     turned[:2, :2] = [[c, -s], [s, c]]
@@ -57,7 +57,7 @@ def test_the_result_lies_on_the_square_grid(tmp_path):
     pytest.importorskip("pydicom")
     volume = askew((12, 10, 6))
     fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, task="medical", device="cpu")
-    with pytest.warns(DdfmWarning, match="askew"):
+    with pytest.warns(DdfmWarning, match="stacked obliquely"):
         fusion = fuse_volumes(volume, volume, fuser, progress=False)
     fusion.save(tmp_path / "out")  # which DICOM could not have had
     assert len(list((tmp_path / "out").iterdir())) == fusion.volume.shape[2]

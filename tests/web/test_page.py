@@ -1,4 +1,4 @@
-"""The page, in a browser: two pictures in, their fusion out, and no other host is asked.
+"""The page, in a browser: it fuses two pictures, and no other host is contacted.
 
 The methods here are graphs of one operation, so that what comes out is known; that ddfm's own are
 right is tested in tests/export, and on the page by benchmarks/page_equal.py. Chromium is looked for
@@ -36,7 +36,7 @@ def graphs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
-    """The real one where there is one; files of its names elsewhere."""
+    """The real runtime if there is one; otherwise files of the same names."""
     if DIST:
         return Path(DIST)
     folder = tmp_path_factory.mktemp("dist")
@@ -60,7 +60,7 @@ def address(site):
         server.shutdown()
 
 
-def test_the_site_has_all_that_its_pages_name(site):
+def test_the_site_has_all_files_that_its_pages_name(site):
     assert MARK in (site / "site.json").read_text()
     names = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
     assert {"index.html", "page.js", "worker.js", "graphs/default.onnx"} <= names
@@ -70,7 +70,7 @@ def test_the_site_has_all_that_its_pages_name(site):
     assert sum(len((site / name).read_bytes()) for name in names if "/" not in name) < 25_000
 
 
-def test_headers_let_nothing_out_and_folders_are_not_listed(address):
+def test_headers_forbid_other_hosts_and_folders_are_not_listed(address):
     with urllib.request.urlopen(address) as answer:
         policy = answer.headers["Content-Security-Policy"]
         assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
@@ -82,12 +82,12 @@ def test_headers_let_nothing_out_and_folders_are_not_listed(address):
         assert answer.headers["Content-Type"] == "text/javascript"
 
 
-def test_what_is_missing_is_named(tmp_path, graphs, runtime, site):
+def test_missing_files_are_named(tmp_path, graphs, runtime, site):
     refused(ddfm_run("web", tmp_path / "none"), "is not a site of ddfm", "npm install")
     refused(ddfm_run("web", tmp_path / "new", "--runtime", tmp_path), "there is no ort.wasm")
     told = ("web", tmp_path / "new", "--runtime", runtime, "--graphs")
     refused(ddfm_run(*told, tmp_path), "ddfm export tone")
-    refused(ddfm_run("web", site, "--runtime", runtime, "--graphs", graphs), "is there already")
+    refused(ddfm_run("web", site, "--runtime", runtime, "--graphs", graphs), "exists already")
     assert not (tmp_path / "new").exists()
 
 
@@ -124,7 +124,7 @@ def picture(seed: int, size=(45, 37)) -> dict[str, object]:
 
 
 def photograph(seed: int) -> dict[str, object]:
-    """Lying on its side, as a camera writes it that was turned; with the place and a thumbnail."""
+    """Stored rotated, as by a camera held upright; with position and thumbnail in EXIF."""
     upright = Image.fromarray(np.full((36, 48, 3), (200, 90, 40 + seed), np.uint8))
     exif = Image.Exif()
     exif[0x112], exif[0x10F] = 6, "Camera"
@@ -166,8 +166,8 @@ def test_two_pictures_are_fused_in_the_browser_and_nothing_leaves_it(page, addre
     assert page.evaluate(shown) == ["2.png", "1.png"]
 
 
-def test_the_download_has_what_the_camera_wrote(page):
-    """Of the picture that gives the colour, true to the result; and nothing, where that is said."""
+def test_the_download_has_the_exif_of_the_camera(page):
+    """That of the picture that gives the colour, adapted to the result; none if unticked."""
     page.set_input_files("#file-a", given(picture(1, (48, 36))))
     page.set_input_files("#file-b", given(photograph(0)))
     page.wait_for_selector("#result:not([hidden])", timeout=60_000)
@@ -193,7 +193,7 @@ def test_the_download_has_what_the_camera_wrote(page):
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
-def test_exif_is_found_in_every_kind_of_file_and_damage_is_none(page, format):
+def test_exif_is_found_in_every_format_and_ignored_if_damaged(page, format):
     exif, buffer = Image.Exif(), io.BytesIO()
     exif[0x10F] = "Camera"
     Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(buffer, format, exif=exif)
@@ -209,7 +209,7 @@ def test_exif_is_found_in_every_kind_of_file_and_damage_is_none(page, format):
         assert page.evaluate(look, list(broken)) in (None, [])
 
 
-def test_a_damaged_file_ends_in_a_message(page):
+def test_a_damaged_file_causes_a_message(page):
     broken = given(picture(1)) | {"name": "broken.png"}
     page.set_input_files("#file-a", broken | {"buffer": broken["buffer"][:60]})
     page.wait_for_selector("#warning:not([hidden])")
@@ -220,7 +220,7 @@ def test_a_damaged_file_ends_in_a_message(page):
     assert "of the same size" in page.inner_text("#warning")
 
 
-def test_it_works_offline_and_everything_has_a_name(page):
+def test_it_works_offline_and_all_controls_have_labels(page):
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.context.set_offline(True)
     page.reload()

@@ -1,4 +1,4 @@
-"""Object detectors: a Python function, or an ONNX file with a description beside it.
+"""Object detectors: a Python function, or an ONNX file with a description next to it.
 
 A detector is called with an image, (H, W, 3) of 8-bit RGB, and returns (class, score, (x0, y0, x1,
 y1)), in pixels, for each object that it detects.
@@ -53,7 +53,7 @@ def load_detector(name: str) -> tuple[str, Detector]:
 
 def _of_python(file: Path, function: str) -> Detector:
     if not file.is_file():
-        raise InputError(f"there is no file {file}")
+        raise InputError(f"cannot read {file}: there is no such file")
     names = runpy.run_path(str(file))
     if not callable(names.get(function)):
         raise InputError(f"{file} has no function {function}")

@@ -200,7 +200,7 @@ def _tables(scores: Sequence[Score]) -> str:
     for detector, group in dict.fromkeys((s.detector, s.group) for s in scores):
         some = [s for s in scores if (s.detector, s.group) == (detector, group)]
         kinds = {s.kind: s.boxes for s in some}
-        cells = [["method", *(f"{k} ({n})" for k, n in kinds.items()), "mean, less the first"]]
+        cells = [["method", *(f"{k} ({n})" for k, n in kinds.items()), "mean minus first method"]]
         for method in dict.fromkeys(s.method for s in some):
             own = [s for s in some if s.method == method]
             cells.append([method, *(_percent(s.ap50, s.ap50_interval) for s in own),

@@ -59,14 +59,13 @@ def uuid_boxes(path: Path) -> dict[bytes, bytes]:
 
 def boxed_orientation(path: Path) -> int:
     """The EXIF orientation of a JPEG 2000 file, 1 if it has none."""
-    block = uuid_boxes(path).get(_EXIF, b"").removeprefix(b"Exif\0\0")
-    opened = in_block(block)
+    opened = in_block(uuid_boxes(path).get(_EXIF, b"").removeprefix(b"Exif\0\0"))
     try:
         found = directory_in(*opened, {_ORIENTATION}) if opened else {}
     except InputError:  # damaged EXIF is reported with the other metadata
         return 1
-    number = int(next(iter(found[_ORIENTATION].numbers), 1)) if _ORIENTATION in found else 1
-    return number if number in range(1, 9) else 1
+    number = next(iter(found[_ORIENTATION].numbers), 1) if _ORIENTATION in found else 1
+    return int(number) if number in range(1, 9) else 1  # a damaged one may be NaN
 
 
 def boxed_metadata(path: Path, size: tuple[int, int], orientation: int) -> Metadata:

@@ -1,4 +1,4 @@
-"""DJI's R-JPEG: a JPEG that holds the raw values of the thermal sensor beside a rendering of them.
+"""DJI's R-JPEG: a JPEG with a rendering of a thermal image and the sensor's raw values.
 
 They are 16-bit integers in the APP3 segments, larger for warmer. Only DJI's own Thermal SDK
 converts them to degrees, but fusing needs only their order.

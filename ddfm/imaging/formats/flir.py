@@ -66,8 +66,8 @@ class FlirPair:
         thermal: grey; 0 and 1 stand for the temperatures in `celsius`, at which it is clipped.
         visible: the photograph.
         celsius: the temperatures at black and white.
-        aligned: whether the pictures were aligned by what the file tells. If not, both are assumed
-            to show the same field.
+        aligned: whether the pictures were aligned by the camera's own data. If not, both are
+            assumed to show the same field.
     """
 
     thermal: Picture
@@ -88,7 +88,7 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
 
 
 def has_photograph(path: Path) -> bool:
-    """Whether there is a photograph beside the temperatures, so that the file is a pair by itself.
+    """Whether there is a photograph next to the temperatures, so that the file alone is a pair.
 
     True for a damaged file, too, so that reading it reports the damage.
     """
@@ -182,7 +182,10 @@ def _limits(
         with explained(str(path)):
             low, high = thermogram.embedded_range("celsius")
         if not (isfinite(low) and isfinite(high) and low < high):
-            raise InputError(f"{path} does not tell which level and span the camera was set to")
+            raise InputError(
+                f"{path} does not record the level and span of the camera; give two temperatures "
+                "(--celsius LOW HIGH)"
+            )
     else:
         low, high = map(float, celsius)
     return float(low), float(high)

@@ -1,7 +1,7 @@
 """FLIR: places the thermal image in the photograph, and brings both to one pixel grid.
 
 `Real2IR` = r means that the thermal field is 1/r as wide as the photograph. `OffsetX` and `OffsetY`
-tell how far its centre lies to the right of and below the photograph's, in pixels of the latter.
+are how far its centre lies to the right of and below the photograph's, in pixels of the latter.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def field_of(
     pixel = max(1.0, width / thermal[1])  # the larger of the two pictures' pixels
     if min(seen[2] - seen[0], seen[3] - seen[1]) < pixel:
         raise InputError(
-            f"{path}: by the camera's own scale and offset the thermal image lies outside the "
+            f"{path}: by the camera's own scale and offset, the thermal image is outside the "
             "photograph; read it without alignment"
         )
     return box
 
 
 def _zoom(path: Path) -> float:
-    """The digital zoom, by which the thermal field is wider than `Real2IR` tells; 1 if none."""
+    """The digital zoom, by which the thermal field is wider than `Real2IR` states; 1 if none."""
     with suppress(Exception), Image.open(path, formats=["JPEG"]) as image:
         zoom = float(image.getexif().get_ifd(_EXIF)[_ZOOM])
         return zoom if 1 < zoom <= 16 else 1.0

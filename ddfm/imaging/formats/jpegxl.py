@@ -15,7 +15,9 @@ def jpegxl_size(head: bytes, name: str) -> tuple[int, int]:
     """Width and height of a picture whose file begins with `head`."""
     at = 0 if head[:2] == b"\xff\x0a" else _codestream(head)
     if head[at : at + 2] != b"\xff\x0a":
-        raise InputError(f"{name}: its size is not where JPEG XL has it; save the picture again")
+        raise InputError(
+            f"{name}: its size is not at the place that JPEG XL prescribes; save the picture again"
+        )
     bits = _Bits(int.from_bytes(head[at + 2 : at + 18], "little"))
     small = bits.take(1)
     height = _side(bits, small)

@@ -64,7 +64,7 @@ def from_pil_file(
     """A picture from a file, at the depth of the file.
 
     Args:
-        opened: opens the file anew at each call.
+        opened: opens the file again at each call.
         name: the picture's name in messages.
     """
     with opened() as image:
@@ -77,7 +77,7 @@ def from_pil_file(
             return _finish(np.asarray(image).view(">u2").astype(np.uint16), image, name)
         if raw not in _SWAPPED:
             raise InputError(
-                f"{name}: 16-bit samples laid out as {raw} cannot be read without loss; "
+                f"{name}: 16-bit samples stored as {raw} cannot be read without loss; "
                 "save it as a PNG or an uncompressed TIFF first"
             )
         image.load()
@@ -100,7 +100,7 @@ def _finish(samples: np.ndarray, image: Image.Image, name: str) -> Picture:
 
 
 def _is_upright(image: Image.Image) -> bool:
-    """Whether decoding turned it upright already, whatever its EXIF says.
+    """Whether the decoder has turned it upright already, so that its EXIF is ignored.
 
     So it is for JPEG XL, unless the file is a repacked JPEG.
     """

@@ -1,7 +1,7 @@
 """AVIF, HEIC and JPEG XL, which phones write, read by Pillow or by an installed plugin.
 
-A plugin is imported only when such a file is read. Samples have 8 bits whatever the file has,
-except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
+A plugin is imported only when such a file is read. Samples are read at 8 bits, even if the file
+has more, except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image, features
 from ddfm.imaging.formats.jpegxl import jpegxl_size
 from ddfm.storage.budget import ask_bytes, ask_pixels
 
-__all__ = ["opened_by", "said_of", "suffix_is_read"]
+__all__ = ["opened_by", "remedy_for", "suffix_is_read"]
 
 _DECODED = 16  # bytes in memory per pixel in colour, decoded and copied
 
@@ -76,7 +76,7 @@ def suffix_is_read(suffix: str) -> bool:
     return any(kind.is_read for kind in _KINDS if suffix.lower() in kind.suffixes)
 
 
-def said_of(head: bytes, suffix: str) -> str:
+def remedy_for(head: bytes, suffix: str) -> str:
     """What to do with a file with this head or suffix, if it cannot be read; otherwise empty."""
     kind = _kind_of(head) or next((k for k in _KINDS if suffix.lower() in k.suffixes), None)
     if kind is None or kind.is_read:

@@ -13,7 +13,7 @@ __all__ = ["Property", "properties_of"]
 MOST = 1 << 16  # most bytes of a block that are read
 _MARK, _APPLICATION = 0x1C, 2  # first byte of a data set; number of the record about the picture
 _UTF8 = b"\x1b%G"
-_CODED = (1, 90)  # record and number of the data set that tells the character encoding
+_CODED = (1, 90)  # record and number of the data set that gives the character encoding
 
 _DC, _DC_PREFIX = "http://purl.org/dc/elements/1.1/", "dc"
 _PS, _PS_PREFIX = "http://ns.adobe.com/photoshop/1.0/", "photoshop"

@@ -89,7 +89,7 @@ class Record:
         if not isinstance(sources, list) or not all(map(_is_source, sources)):
             raise InputError(f"{where} is damaged: it has no list of sources")
         if not isinstance(observed, list) or not all(isinstance(one, dict) for one in observed):
-            raise InputError(f"{where} is damaged: what was found of the sources is no list")
+            raise InputError(f"{where} is damaged: its findings about the sources are not a list")
         return cls(settings, [(one["name"], one["sha256"]) for one in sources], opening, observed)
 
 

@@ -1,4 +1,4 @@
-// Copies what a camera wrote beside the pixels (EXIF) from one file into another.
+// Copies what a camera wrote about a picture (EXIF) from one file into another.
 
 const TAGS = {orientation: 0x112, exif: 0x8769, width: 0xa002, height: 0xa003};
 

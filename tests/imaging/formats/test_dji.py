@@ -1,4 +1,4 @@
-"""DJI's R-JPEG: the raw values are read, not their rendering."""
+"""DJI's R-JPEG: the raw values are read, not the rendering."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def counts() -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(32, 24), (64, 48)])
-def test_raw_values_are_read_and_spread(tmp_path, counts, size):
+def test_raw_values_are_read_and_spread_over_the_range(tmp_path, counts, size):
     path = tmp_path / "a.jpg"
     path.write_bytes(dji_jpeg(counts, size))
     assert is_dji(path)
@@ -44,7 +44,7 @@ def test_raw_values_are_read_and_spread(tmp_path, counts, size):
     np.testing.assert_allclose(said, np.clip((counts - 2700) / 200, 0, 1), atol=1e-5)
 
 
-def test_a_pair_of_a_drone(tmp_path, counts):
+def test_a_pair_from_a_drone_is_fused(tmp_path, counts):
     (tmp_path / "a_T.jpg").write_bytes(dji_jpeg(counts, (32, 24)))
     Image.new("RGB", (32, 24), "green").save(tmp_path / "a_V.jpg")
     files = [tmp_path / "a_T.jpg", tmp_path / "a_V.jpg"]
@@ -58,7 +58,7 @@ def test_a_pair_of_a_drone(tmp_path, counts):
         Opening().pictures(files[:1])
 
 
-def test_what_is_no_r_jpeg(tmp_path, counts):
+def test_other_files_are_refused_as_r_jpeg(tmp_path, counts):
     (tmp_path / "a.jpg").write_bytes(dji_jpeg(counts, (32, 24), make="Another"))
     Image.new("RGB", (32, 24)).save(tmp_path / "b.jpg")
     Image.new("RGB", (32, 24)).save(tmp_path / "c.png")

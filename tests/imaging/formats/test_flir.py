@@ -65,7 +65,7 @@ def test_temperatures_follow_plancks_law(tmp_path, png, segment):
     assert not pair.aligned and pair.thermal.dtype == np.uint16
 
 
-def test_range_of_temperatures(tmp_path):
+def test_the_range_of_temperatures_can_be_given(tmp_path):
     celsius = np.linspace(10, 50, 48).reshape(6, 8)
     raw = np.rint(kelvin_to_raw(celsius + 273.15)).astype(np.uint16)
     (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, np.zeros((6, 8, 3), np.uint8)))
@@ -89,7 +89,7 @@ def test_both_pictures_show_the_same_scene(tmp_path, ratio, dx, dy, which):
     assert np.abs(thermal.pixels[:, :, 0] - shifted)[inner].max() > 0.05  # it would show
 
 
-def test_visible_pixels_are_cut_out_and_not_resampled(tmp_path):
+def test_visible_pixels_are_cropped_and_not_resampled(tmp_path):
     path = scene_file(tmp_path / "a.jpg", 1.6, 4, -6, spare=2)
     photograph = (flyr.unpack(str(path)).optical / 255).astype(np.float32)
     left, top, right, bottom = 40, 21, 160, 111  # 192 / 1.6 wide, about (96 + 4, 72 - 6)
@@ -113,7 +113,7 @@ def test_without_alignment_both_are_taken_whole(tmp_path):
     assert read_flir(path, align=False, grid="thermal").visible.size == SENSOR
 
 
-def test_a_flir_file_is_told_from_others(tmp_path):
+def test_a_flir_file_is_distinguished_from_others(tmp_path):
     path = scene_file(tmp_path / "a.jpg", 1.2, 0, 0)
     assert is_flir(path)
     assert read_image(path).size == (16, 16)  # to other readers it is its preview
@@ -124,14 +124,14 @@ def test_a_flir_file_is_told_from_others(tmp_path):
         read_flir(tmp_path / "b.jpg")
 
 
-def test_a_copy_that_was_broken_off_says_so(tmp_path):
+def test_a_truncated_copy_is_refused(tmp_path):
     whole = container([(32, camera()), (1, sized(np.zeros((6, 8)), bytes(96)))])
     (tmp_path / "a.fff").write_bytes(whole[:-20])
     with pytest.raises(DdfmError, match="is cut off: its raw values end beyond the end"):
         read_thermal(tmp_path / "a.fff")
 
 
-def test_bad_files_and_arguments(tmp_path):
+def test_bad_files_and_arguments_are_refused(tmp_path):
     raw = np.full((6, 8), 17000, np.uint16)
     path = tmp_path / "a.jpg"
 
@@ -157,7 +157,7 @@ def test_bad_files_and_arguments(tmp_path):
     fails("record of the raw")
 
 
-def test_a_directory_without_end_is_cut_short(tmp_path):
+def test_an_endless_directory_is_limited(tmp_path):
     data = bytearray(flir_jpeg(np.full((6, 8), 17000, np.uint16), np.zeros((6, 8, 3), np.uint8)))
     at = data.index(b"FFF\0") + 28
     data[at : at + 4] = b"\xff\xff\xff\xff"
@@ -165,7 +165,7 @@ def test_a_directory_without_end_is_cut_short(tmp_path):
     assert read_flir(tmp_path / "a.jpg").thermal.size == (6, 8)
 
 
-def test_a_bomb_for_a_sensor_is_refused(tmp_path):
+def test_an_impossibly_large_sensor_is_refused(tmp_path):
     stored = BytesIO()
     Image.new("I;16", (2100, 2100)).save(stored, "PNG")
     raw = sized(np.broadcast_to(np.uint16(0), (2100, 2100)), stored.getvalue())
@@ -208,7 +208,7 @@ def test_a_photograph_in_luminance_and_differences_gets_its_colours(tmp_path):
         assert np.abs(visible.pixels * 255 - photograph).max() < 4  # rounded on the way
 
 
-def test_black_margins_of_the_photograph_have_nothing_to_say(tmp_path):
+def test_black_margins_of_the_photograph_are_invalid(tmp_path):
     raw = np.random.default_rng(0).integers(14000, 16000, (12, 16)).astype(np.uint16)
     photograph = np.zeros((24, 32, 3), np.uint8)
     photograph[3:20, 2:31] = np.random.default_rng(1).integers(60, 256, (17, 29, 3))
@@ -220,7 +220,7 @@ def test_black_margins_of_the_photograph_have_nothing_to_say(tmp_path):
 
 
 def test_a_digital_zoom_widens_the_field(tmp_path):
-    """At a zoom of 2, the thermal field is twice as wide as Real2IR tells."""
+    """At a zoom of 2, the thermal field is twice as wide as Real2IR states."""
     path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
     size = read_flir(path).visible.size
     data = path.read_bytes()
@@ -233,7 +233,7 @@ def test_a_digital_zoom_widens_the_field(tmp_path):
     assert zoomed[1] == pytest.approx(min(WIDE, 2 * size[1]), abs=1)
 
 
-def test_temperatures_alone_are_read_beside_a_photograph_of_its_own(tmp_path):
+def test_temperatures_alone_are_read_if_there_is_a_separate_photograph(tmp_path):
     path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
     thermal = read_thermal(path, celsius=(20, 30))
     assert thermal.size == SENSOR and thermal.range == (20, 30)
@@ -254,7 +254,7 @@ def test_a_bare_container_is_read_as_temperatures(tmp_path):
         read_flir(path)
 
 
-def test_what_was_turned_upright_in_the_rendering_is_upright(tmp_path):
+def test_a_rendering_that_was_turned_upright_turns_the_temperatures(tmp_path):
     """Also upside down, and for any palette, even if its brightness does not rise with warmth."""
     y, x = np.mgrid[:24, :32]
     warmth = 20 + 10 * scene(6.0 * x, 6.0 * y) + 4 * ((x - 4) ** 2 + (y - 4) ** 2 < 9)
@@ -287,12 +287,12 @@ def _scaled(raw: np.ndarray) -> np.ndarray:
     return np.clip((celsius - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def test_the_range_that_the_camera_was_set_to(tmp_path):
+def test_the_range_can_be_that_of_the_camera(tmp_path):
     raw = np.linspace(14000, 16000, 48).reshape(6, 8).astype(np.uint16)
     photograph = np.zeros((6, 8, 3), np.uint8)
     path = _written(tmp_path, raw, photograph, level_and_span=(15000, 1000))
     low, high = raw_to_kelvin(np.array([14500, 15500])) - 273.15
     assert read_flir(path, celsius="camera").celsius == pytest.approx((low, high), abs=1e-3)
     path = _written(tmp_path, raw, photograph)
-    with pytest.raises(DdfmError, match="which level and span"):
+    with pytest.raises(DdfmError, match="level and span of the camera"):
         read_thermal(path, celsius="camera")

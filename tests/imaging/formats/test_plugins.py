@@ -1,7 +1,7 @@
 """AVIF, HEIC and JPEG XL: read if Pillow or a plugin can, otherwise refused with advice.
 
 phone.heic and phone.jxl in data/files were written by pillow-heif and pillow-jxl-plugin; the first
-lies on its side, the other is upright whatever its EXIF says, as its standard has it.
+lies on its side, the other is upright and its EXIF is ignored, as its standard requires.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def phone(request, tmp_path):
     return path, shown() if kind == "jxl" else np.rot90(shown(), -1)
 
 
-def test_photographs_of_phones_are_upright_and_keep_their_camera(phone):
+def test_photographs_of_phones_are_upright_and_keep_the_camera_in_exif(phone):
     path, expected = phone
     picture = read_image(path)
     assert np.abs(255 * picture.pixels - expected).mean() < 4
@@ -50,7 +50,7 @@ def test_photographs_of_phones_are_upright_and_keep_their_camera(phone):
     assert np.array_equal(again.pixels, picture.pixels)
 
 
-def test_a_folder_pairs_them_and_results_have_their_metadata(phone, tmp_path):
+def test_a_folder_pairs_them_and_results_keep_their_metadata(phone, tmp_path):
     path, expected = phone
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()
@@ -65,20 +65,20 @@ def test_a_folder_pairs_them_and_results_have_their_metadata(phone, tmp_path):
         assert exif[271] == "Phone" and exif[274] == 1
 
 
-def test_damaged_ones_end_in_one_line(phone, tmp_path):
+def test_damaged_photographs_are_refused_in_one_line(phone, tmp_path):
     data = phone[0].read_bytes()
     for size in (20, len(data) // 2):
         with pytest.raises(DdfmError, match="image"):
             read_image(data[:size])
 
 
-def test_one_that_claims_much_is_refused_before_it_is_unpacked(phone, monkeypatch):
+def test_a_photograph_that_claims_to_be_large_is_refused_before_decoding(phone, monkeypatch):
     monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", "0.0005")
     with pytest.raises(DdfmError, match="megapixels"):
         ddfm.read_image(phone[0])
 
 
-def test_without_a_plugin_the_way_is_told(tmp_path, monkeypatch):
+def test_without_a_plugin_the_error_names_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "find_spec", lambda name: None)
     for name, package, words in (
         ("phone.heic", r"ddfm\[phone\]", "heif-convert"),

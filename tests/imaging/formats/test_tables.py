@@ -17,7 +17,7 @@ def scaled(values: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("between, point", [(",", "."), (";", ","), (";", "."), ("\t", ",")])
 @pytest.mark.parametrize("about", ["", "File:;x.jpg\nEmissivity:;0.95\n\n"])
-def test_csv_of_degrees(tmp_path, between, point, about):
+def test_a_csv_of_degrees_is_read(tmp_path, between, point, about):
     if about and between == ",":
         about = about.replace(";", ",")
     rows = (between.join(f"{v:.3f}".replace(".", point) for v in row) for row in DEGREES)
@@ -27,21 +27,21 @@ def test_csv_of_degrees(tmp_path, between, point, about):
     assert np.abs(picture.pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
 
 
-def test_a_cell_that_is_no_number_is_a_gap(tmp_path):
+def test_a_cell_that_is_no_number_is_an_invalid_pixel(tmp_path):
     (tmp_path / "a.csv").write_text("1,2,3\n4,n/a,6\n7,8,9\n")
     mask = read_image(tmp_path / "a.csv").mask
     assert not mask[1, 1] and mask.sum() == 8
 
 
 @pytest.mark.parametrize("text", ["", "a,b\nc,d\n", "1\n2\n", "1,2\n", "NPY"])
-def test_what_is_no_table_is_refused(tmp_path, text):
+def test_other_text_is_refused_as_a_table(tmp_path, text):
     for name in ("a.csv", "a.npy"):
         (tmp_path / name).write_text(text)
         with pytest.raises(DdfmError, match=name):
             read_image(tmp_path / name)
 
 
-def test_npy(tmp_path):
+def test_npy_is_read(tmp_path):
     np.save(tmp_path / "a.npy", DEGREES)
     assert np.abs(read_image(tmp_path / "a.npy").pixels[:, :, 0] - scaled(DEGREES)).max() < 1e-5
     colors = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -56,7 +56,7 @@ def test_npy(tmp_path):
         read_image(tmp_path / "d.npy")
 
 
-def test_pgm_of_both_depths_and_pfm(tmp_path):
+def test_pgm_of_both_depths_and_pfm_are_read(tmp_path):
     deep = np.random.default_rng(0).integers(0, 65536, (4, 5)).astype(np.uint16)
     (tmp_path / "a.pgm").write_bytes(b"P5 5 4 65535\n" + deep.astype(">u2").tobytes())
     picture = read_image(tmp_path / "a.pgm")
@@ -81,7 +81,7 @@ def test_pgm_of_both_depths_and_pfm(tmp_path):
         ("a.xyz", "known: PNG"),
     ],
 )
-def test_what_cannot_be_read_is_told_a_way_forward(tmp_path, name, words):
+def test_files_that_cannot_be_read_cause_an_error_with_a_remedy(tmp_path, name, words):
     (tmp_path / name).write_bytes(b"something else altogether")
     with pytest.raises(DdfmError, match=words):
         read_image(tmp_path / name)

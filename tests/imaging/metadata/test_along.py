@@ -102,7 +102,7 @@ def metadata_of(path: Path) -> tuple[Image.Exif, str, bytes | None]:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_it_comes_along_in_every_format(tmp_path, fuser, photo, suffix, depth):
+def test_metadata_is_taken_over_in_every_format(tmp_path, fuser, photo, suffix, depth):
     thermal = colors()[..., 1].astype(depth) * (257 if depth == np.uint16 else 1)
     out = tmp_path / f"fused.{suffix}"
     quietly(fuser, thermal, photo).save(out)
@@ -123,7 +123,7 @@ def test_it_comes_along_in_every_format(tmp_path, fuser, photo, suffix, depth):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_it_is_turned_once_and_the_same_each_time(tmp_path, fuser, photo, thermal, suffix):
+def test_files_are_the_same_each_time_and_turned_only_once(tmp_path, fuser, photo, thermal, suffix):
     paths = [tmp_path / f"{k}.{suffix}" for k in range(3)]
     fusion = quietly(fuser, thermal, photo)
     for path in paths[:2]:
@@ -140,7 +140,7 @@ def test_it_is_turned_once_and_the_same_each_time(tmp_path, fuser, photo, therma
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_stripped_file_has_none_of_it(tmp_path, fuser, photo, thermal, suffix):
+def test_a_stripped_file_has_no_metadata(tmp_path, fuser, photo, thermal, suffix):
     out = tmp_path / f"fused.{suffix}"
     with pytest.warns(DdfmWarning, match="the colour profile is stripped"):
         fuser.with_config(strip=True)(thermal, photo).save(out)
@@ -152,7 +152,7 @@ def test_a_stripped_file_has_none_of_it(tmp_path, fuser, photo, thermal, suffix)
     check_ours(out)  # it is still known whose it is
 
 
-def test_whose_it_is_can_be_said(tmp_path, fuser, photo):
+def test_the_source_of_the_metadata_can_be_chosen(tmp_path, fuser, photo):
     other = tmp_path / "other.png"
     exif = Image.Exif()
     exif[271] = "Other"
@@ -165,7 +165,7 @@ def test_whose_it_is_can_be_said(tmp_path, fuser, photo):
     assert found == {"auto": "Maker", "a": "Other", "b": "Maker", "none": None}
 
 
-def test_persons_and_places_are_named(fuser, photo, thermal):
+def test_metadata_about_persons_and_places_is_reported(fuser, photo, thermal):
     with pytest.warns(DdfmWarning, match="kept from the sources: GPS position, Artist, creator;"):
         fuser(thermal, photo)
     with warnings.catch_warnings():
@@ -202,7 +202,7 @@ def noise(shape=(TALL, WIDE)) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", ["tif", "jp2"])
-def test_coordinates_come_along(tmp_path, fuser, suffix):
+def test_coordinates_are_taken_over(tmp_path, fuser, suffix):
     source = geotiff(tmp_path / "b.tif", noise())
     out = tmp_path / f"out.{suffix}"
     quietly(fuser, noise(), source).save(out)
@@ -211,7 +211,7 @@ def test_coordinates_come_along(tmp_path, fuser, suffix):
         assert found.transform == before.transform and found.bounds == before.bounds
 
 
-def test_coordinates_are_said_as_tifffile_reads_them(tmp_path, fuser):
+def test_coordinates_are_written_as_tifffile_reads_them(tmp_path, fuser):
     source = geotiff(tmp_path / "b.tif", noise(), nodata="7")
     quietly(fuser, noise(), source).save(tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
@@ -245,7 +245,7 @@ def test_another_size_shows_the_same_field(tmp_path, fuser, raster):
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
-def test_a_turned_page_stays_where_it_was(tmp_path, turn):
+def test_a_turned_page_keeps_its_coordinates(tmp_path, turn):
     """A bright pixel has the same coordinates before and after turning."""
     pixels = np.zeros((5, 7), np.uint8)
     pixels[1, 2] = 255
@@ -270,7 +270,7 @@ def test_a_map_that_is_not_north_up_keeps_its_place(tmp_path, fuser):
         assert found.crs.to_epsg() == 32633 and found.transform.almost_equals(turned)
 
 
-def test_what_is_moved_elsewhere_loses_its_place_and_says_so(tmp_path, fuser):
+def test_a_picture_moved_onto_another_grid_loses_its_coordinates_with_a_warning(tmp_path, fuser):
     source = geotiff(tmp_path / "a.tif", noise())
     shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
     moved = Transform(shift, (TALL, WIDE), (TALL, WIDE), "shift")
@@ -281,7 +281,7 @@ def test_what_is_moved_elsewhere_loses_its_place_and_says_so(tmp_path, fuser):
         assert not file.pages[0].is_geotiff
 
 
-def test_what_is_moved_onto_a_map_gets_its_place(tmp_path, fuser):
+def test_a_picture_moved_onto_a_map_gets_its_coordinates(tmp_path, fuser):
     a, b = geotiff(tmp_path / "a.tif", noise()), tmp_path / "b.tif"
     geotiff(b, noise())
     shift = np.array([[1, 0, 5], [0, 1, 3], [0, 0, 1.0]])
@@ -291,7 +291,7 @@ def test_what_is_moved_onto_a_map_gets_its_place(tmp_path, fuser):
         assert found.transform == grid.transform
 
 
-def test_no_data_is_where_no_source_has_any(tmp_path, fuser):
+def test_a_pixel_is_nodata_only_if_no_source_is_valid_there(tmp_path, fuser):
     one, two = noise(), noise()
     one[:, :9], two[:, :5] = 0, 0
     two[20, 20] = one[20, 20] = 1  # dark, and there
@@ -320,7 +320,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_packet_that_is_meant_to_harm_is_left_out(tmp_path, fuser, bomb):
+def test_a_malicious_xmp_packet_is_left_out(tmp_path, fuser, bomb):
     from PIL.PngImagePlugin import PngInfo
 
     path = tmp_path / "a.png"
@@ -334,7 +334,7 @@ def test_a_packet_that_is_meant_to_harm_is_left_out(tmp_path, fuser, bomb):
     assert "ddfm image fusion" in xmp and not any(w in xmp for w in ("haha", "root:", "AAAA"))
 
 
-def test_an_exif_block_that_points_everywhere_is_left_out(tmp_path, fuser):
+def test_an_exif_block_with_bad_offsets_is_left_out(tmp_path, fuser):
     block = bytearray(exif_of_a_camera(1))
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -352,7 +352,7 @@ def test_an_exif_block_that_points_everywhere_is_left_out(tmp_path, fuser):
         fuser(path, path)
 
 
-def test_the_file_around_a_thermal_image_says_where_it_was(tmp_path, fuser):
+def test_a_radiometric_file_passes_on_its_exif(tmp_path, fuser):
     pytest.importorskip("flyr")
     from flir_files import flir_jpeg, kelvin_to_raw
 
@@ -380,7 +380,7 @@ def test_the_file_around_a_thermal_image_says_where_it_was(tmp_path, fuser):
         (np.uint8, "none", None),
     ],
 )  # fmt: skip
-def test_the_value_for_no_data_is_one_that_the_samples_can_have(tmp_path, dtype, nodata, expected):
+def test_the_nodata_value_is_written_if_the_samples_can_have_it(tmp_path, dtype, nodata, expected):
     top = 1 if dtype == np.float32 else np.iinfo(dtype).max
     ramp = (np.linspace(0, 1, 100).reshape(10, 10) * top).astype(dtype)
     like = read_image(geotiff(tmp_path / "a.tif", ramp, nodata=nodata))

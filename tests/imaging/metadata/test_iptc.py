@@ -61,7 +61,7 @@ def tiff(block: bytes) -> bytes:
 
 @pytest.mark.parametrize("made", [jpeg, tiff])
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "webp"])
-def test_what_it_says_is_in_the_result_as_xmp(tmp_path, made, suffix):
+def test_iptc_is_in_the_result_as_xmp(tmp_path, made, suffix):
     source, out = tmp_path / "a", tmp_path / f"out.{suffix}"
     source = source.with_suffix(".jpg" if made is jpeg else ".tif")
     source.write_bytes(made(BLOCK))
@@ -78,7 +78,7 @@ def test_what_it_says_is_in_the_result_as_xmp(tmp_path, made, suffix):
     assert "creator" in metadata.personal
 
 
-def test_what_the_packet_says_goes_before():
+def test_the_xmp_packet_overrides_iptc():
     packet = kept(None, data_set(2, 105, b"old") + data_set(2, 90, b"Oldtown"))
     said = kept(packet, data_set(2, 105, b"new") + data_set(2, 101, b"Newland")).decode()
     assert "old" in said and "new<" not in said and "Newland" in said
@@ -95,7 +95,7 @@ def test_what_the_packet_says_goes_before():
         BLOCK[:-4],
     ],
 )
-def test_damage_is_left_out(block):
+def test_damaged_records_are_left_out(block):
     texts = [text for said in properties_of(block) for text in said.texts]
     assert texts == (
         ["Brücke", "bridge", "river & <night>", "2024-05-06", "Ann Example"]
@@ -104,6 +104,6 @@ def test_damage_is_left_out(block):
     )
 
 
-def test_letters_of_old_programs_and_what_xml_cannot_say():
+def test_old_encodings_are_decoded_and_control_characters_dropped():
     (said,) = properties_of(data_set(2, 90, b"M\xfcnchen\x00\x07"))
     assert said.texts == ("München",)

@@ -31,7 +31,7 @@ def pair(folder) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jpg", "webp", "jp2"])
-def test_a_picture_says_what_made_it(tmp_path, suffix):
+def test_a_picture_records_how_it_was_made(tmp_path, suffix):
     sources = pair(tmp_path / "of somebody")
     fuser = Fuser("gaussian", seed=5, **QUICK)
     out = tmp_path / f"fused.{suffix}"
@@ -44,7 +44,7 @@ def test_a_picture_says_what_made_it(tmp_path, suffix):
     assert b"of somebody" not in out.read_bytes()  # no folder of the machine
 
 
-def test_a_picture_of_others_says_nothing(tmp_path):
+def test_other_pictures_have_no_record(tmp_path):
     for suffix in ("png", "tif", "jpg", "webp", "jp2", "bmp", "gif"):
         path = tmp_path / f"a.{suffix}"
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
@@ -53,7 +53,7 @@ def test_a_picture_of_others_says_nothing(tmp_path):
             existing_record(path)
 
 
-def test_what_is_no_file_has_no_sum(tmp_path):
+def test_sources_that_are_no_files_have_no_digest(tmp_path):
     array = np.random.default_rng(0).random((16, 16), np.float32)
     ddfm.fuse(array, array, prior="gaussian", **QUICK).save(tmp_path / "a.png")
     assert read_record(tmp_path / "a.png").sources == [
@@ -70,7 +70,7 @@ def test_what_is_no_file_has_no_sum(tmp_path):
         {"device": "cpu", "likelihood": "paper", "steps": 2, "sampler": "ddpm"},
     ],
 )
-def test_the_same_again_is_the_same_bytes(tmp_path, method):
+def test_a_fusion_repeated_gives_the_same_bytes(tmp_path, method):
     sources = pair(tmp_path)
     made, again = tmp_path / "made.png", tmp_path / "again.png"
     Fuser("gaussian", seed=7, tone="none", **method)(*sources).save(made)
@@ -81,7 +81,7 @@ def test_the_same_again_is_the_same_bytes(tmp_path, method):
     assert changes(record, fusion.record, "made.png") == []
 
 
-def test_what_is_different_now_is_said(tmp_path):
+def test_differences_from_the_record_are_reported(tmp_path):
     sources = pair(tmp_path)
     fusion = Fuser("gaussian", **QUICK)(*sources)
     other = {"ddfm": "0.1", "weights": "0" * 64}
@@ -121,7 +121,7 @@ SOUND = {
         (json.dumps(SOUND | {"more": "a" * 300_000}), "too large"),
     ],
 )
-def test_a_record_by_a_stranger_is_refused_in_one_line(tmp_path, damage, words):
+def test_a_forged_record_is_refused_in_one_line(tmp_path, damage, words):
     path = tmp_path / "a.webp"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(path, xmp=packet(None, damage))
     with pytest.raises(InputError, match=words) as error:
@@ -145,7 +145,7 @@ def test_a_record_by_a_stranger_is_refused_in_one_line(tmp_path, damage, words):
         ({"clip": "x"}, "clip"),
     ],
 )
-def test_settings_by_a_stranger_are_checked(settings, words):
+def test_settings_in_a_record_are_checked(settings, words):
     record = Record.from_text(
         json.dumps(SOUND | {"settings": SOUND["settings"] | settings}), "a.png"
     )
