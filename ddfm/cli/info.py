@@ -53,30 +53,40 @@ def info(result: Path, as_json: bool) -> None:
     if as_json:
         echo_json(looked)
     else:
-        say(f"{result}: holds no record of how ddfm made it")
+        from ddfm.storage.ours import is_ours
+
+        ours = is_ours(result)
+        of_ours = "made by ddfm, but holds no record of how (a map, a view, or --strip)"
+        say(f"{result}: {of_ours if ours else 'holds no record of how ddfm made it'}")
         if looked is not None:
-            say("\n".join(_looks(looked)))
+            say("\n".join(_looks(looked, ours=ours)))
 
 
-def _looks(looked: dict[str, Any]) -> Iterator[str]:
+def _looks(looked: dict[str, Any], *, ours: bool) -> Iterator[str]:
     """Lines about an image without a record: what it is, and what a fusion would correct."""
     from ddfm.restoration.corrections import corrections
 
     depth = {"uint8": "8 bits", "uint16": "16 bits"}.get(looked["dtype"], "floating point")
     color = "colour" if looked["color"] else "grey"
     alpha = ", with transparency" if looked["alpha"] else ""
-    yield f"  picture   {looked['width']} x {looked['height']} pixels, {color}, {depth}{alpha}"
+    first = f", the first of {looked['pages']}" if looked["pages"] > 1 else ""
+    size = f"{looked['width']} x {looked['height']} pixels"
+    yield f"  picture   {size}, {color}, {depth}{alpha}{first}"
     low, high = looked["values"]
     black = ", which become black and white" if looked["unit"] else ""
+    if looked["unit"]:
+        low, high = round(low, 2), round(high, 2)
     yield f"  values    {low:g} to {high:g} {looked['unit']}".rstrip() + black
     if looked["spread"] is not None:
         low, high = looked["spread"]
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
     if looked["thermal"] == "false colours":
-        yield "  thermal   seems to be temperatures in false colours, without their values"
+        if not ours:  # the scale of an uncertainty looks the same
+            yield "  thermal   seems to be temperatures in false colours, without their values"
     elif looked["thermal"]:
-        yield f"  thermal   radiometric file of {looked['thermal']}"
+        photograph = "with a photograph" if looked["photograph"] else "without a photograph"
+        yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
     found = corrections([""], [looked["observed"]]) or [": nothing"]
     yield f"  corrects  {found[0].removeprefix(': ')}"
 

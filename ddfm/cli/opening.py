@@ -187,7 +187,7 @@ def say_equal(pictures: tuple[Picture, ...]) -> None:
 
 
 def say_levels(pictures: tuple[Picture, ...]) -> None:
-    """Tells the user which images have their levels spread by default."""
+    """Tells the user which images have their levels spread by default, or all clipped."""
     from ddfm.imaging.formats.dji import COUNTS
     from ddfm.imaging.levels import used
 
@@ -199,6 +199,12 @@ def say_levels(pictures: tuple[Picture, ...]) -> None:
                 f"{white:g}; only DJI's own Thermal SDK converts them to degrees",
                 err=True,
             )
+        if clipped := _all_clipped(picture):
+            say(
+                f"{picture.name}: {clipped}; choose another range "
+                f"({'--celsius' if picture.unit == '°C' else option})",
+                err=True,
+            )
         levels = used(picture)
         if levels is not None:
             say(
@@ -207,3 +213,16 @@ def say_levels(pictures: tuple[Picture, ...]) -> None:
                 "they are",
                 err=True,
             )
+
+
+def _all_clipped(picture: Picture) -> str:
+    """What a range does to a picture that lies beyond it; empty if it shows anything."""
+    low, high = picture.range or (0, 0)
+    if low == high:
+        return ""
+    valid = picture.pixels if picture.mask is None else picture.pixels[picture.mask]
+    limits = f"{low:g} to {high:g} {picture.unit}".rstrip()
+    for level, side, shade in ((0, "below", "black"), (1, "above", "white")):
+        if (valid == level).all():
+            return f"all of its values are {side} the range {limits}, so it is fused as {shade}"
+    return ""

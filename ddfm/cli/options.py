@@ -53,7 +53,7 @@ quiet_option = click.option(
     "--quiet",
     is_flag=True,
     callback=_silence,
-    help="Print errors only: no progress bar, no summary.",
+    help="Print errors only: no progress bar, and no summary unless something failed.",
 )
 
 verify_option = click.option(

@@ -15,10 +15,11 @@ from ddfm.arguments import by_annotation
 from ddfm.config import FusionConfig
 from ddfm.fusing.run import Model
 from ddfm.imaging.formats.dji import is_dji
+from ddfm.imaging.formats.flir import has_photograph
 from ddfm.imaging.formats.radiometric import is_radiometric
 from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.reading import read_source
+from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
 from ddfm.numerics.device import find_device
 from ddfm.priors import load_prior
@@ -33,24 +34,30 @@ __all__ = ["look_into"]
 def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What a picture is and what would be corrected in it, for JSON; None for volumes and films.
 
+    Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
-    part of 16 bits is used. "observed" is as in `Fusion.settings`, as far as one picture tells.
+    part of 16 bits is used. "photograph" tells whether a radiometric file is a pair by itself.
+    "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     path = Path(path)
     if path.is_dir() or is_video(path) or is_volume(path):
         return None
-    picture = read_source(path)
+    pages = pages_in(path)
+    picture = read_source(path, page=0 if pages > 1 else None)
     height, width = picture.size
     thermal = ""
+    photograph = False
     if is_radiometric(path):
         thermal = "DJI" if is_dji(path) else "FLIR"
+        photograph = thermal == "FLIR" and has_photograph(path)
     elif in_false_colors(picture):
         thermal = "false colours"
     return {
         "picture": str(path),
         "width": width,
         "height": height,
+        "pages": pages,
         "dtype": str(picture.dtype),
         "color": picture.is_color,
         "alpha": picture.alpha is not None,
@@ -58,6 +65,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "unit": picture.unit,
         "spread": used(picture),
         "thermal": thermal,
+        "photograph": photograph,
         "observed": _found(with_levels(picture)),
     }
 

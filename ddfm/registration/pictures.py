@@ -92,7 +92,8 @@ def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -
     """The common transform of pairs from one camera; uncertain pairs do not count."""
     if model == FLOW:
         raise InputError(
-            "a field (align=flow) is for one pair; a transform for all pairs cannot have one"
+            "align=flow (--align flow) follows the parallax of one pair, so it is not for films or "
+            "for one transform of many pairs; use another model, or align=once (--align once)"
         )
     found = []
     for pictures in groups:
@@ -162,7 +163,7 @@ def _words(
         return []
     return [
         f"{moving.name} seems to be misaligned: it fits {fixed.name} if "
-        f"{_motion(found.transform)}; align='auto' (--align auto) corrects this where it is certain"
+        f"{_motion(found.transform)}; align=auto (--align auto) corrects this where it is certain"
     ]
 
 
@@ -170,12 +171,14 @@ def _motion(transform: Transform) -> str:
     """What a transform does to a picture, in words."""
     x, y = transform.offset
     degrees, size = transform.turn_and_size
-    to = f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}"
-    down = f"{abs(y):.0f} px {'down' if y > 0 else 'up'}"
-    words = f"moved {to} and {down}"
+    ways = [
+        f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}" if round(x) else "",
+        f"{abs(y):.0f} px {'down' if y > 0 else 'up'}" if round(y) else "",
+    ]
+    words = ["moved " + " and ".join(filter(None, ways))] if any(ways) else []
     if abs(degrees) > 0.5:
         side = "clockwise" if degrees > 0 else "anticlockwise"
-        words += f", turned {abs(degrees):.1f} degrees {side}"
+        words.append(f"turned {abs(degrees):.1f} degrees {side}")
     if abs(size - 1) > 0.01:
-        words += f", made {100 * abs(size - 1):.0f} % {'larger' if size > 1 else 'smaller'}"
-    return words
+        words.append(f"made {100 * abs(size - 1):.0f} % {'larger' if size > 1 else 'smaller'}")
+    return ", ".join(words) or "slightly deformed"

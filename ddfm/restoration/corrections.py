@@ -24,6 +24,7 @@ KINDS = {
     "frame": "frames",
 }
 _GIVEN = {"enlarged": "scale"}  # arguments of an `Observation` that are called otherwise
+_MANY = ("jpeg", "dead", "stripes")  # kinds that are named in the plural
 _KEEPS = {  # options; those of the others are --as-is
     "enlarged": "--scale-{} 1",
     "jpeg": "--jpeg-{} 0",
@@ -60,17 +61,18 @@ def corrections(names: Sequence[str], observed: Sequence[Found], given: Any = ()
     """
     lines = []
     for number, (name, kinds) in enumerate(zip(names, corrected(observed, given), strict=False)):
-        said = [f"{words} ({_kept_by(kind, number)})" for kind, words in kinds.items()]
+        said = [f"{words} ({_kept_by(kind, number, words)})" for kind, words in kinds.items()]
         lines += [f"{name}: {'; '.join(said)}"] if said else []
     return lines
 
 
-def _kept_by(kind: str, number: int) -> str:
+def _kept_by(kind: str, number: int, words: str) -> str:
     """Options are for the first two sources; for a third one, only Python has the noise."""
     if number > 1 and kind == "noise":
         return "Observation(noise=0) keeps it"
     option = _KEEPS.get(kind) if number < 2 else None
-    return f"{option.format('ab'[number]) if option else '--as-is'} keeps it"
+    those = "them" if kind in _MANY and not words.startswith("1 ") else "it"
+    return f"{option.format('ab'[number]) if option else '--as-is'} keeps {those}"
 
 
 def _words(kind: str, value: Any) -> str:
@@ -79,7 +81,7 @@ def _words(kind: str, value: Any) -> str:
     if kind == "jpeg":
         return f"JPEG blocks of quality {_number(value)} removed"
     if kind == "dead":
-        return f"{_number(value)} dead pixels replaced"
+        return f"{_number(value)} dead pixel{'' if value == 1 else 's'} replaced"
     if kind == "frame":
         return "a flat frame around the picture left out"
     if kind == "stripes":

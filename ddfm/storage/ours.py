@@ -27,6 +27,7 @@ __all__ = [
     "check_folder",
     "check_no_source",
     "check_ours",
+    "is_ours",
     "may_overwrite",
     "overwriting",
     "protecting",
@@ -107,7 +108,7 @@ def check_ours(path: Path, known: Collection[str] = ()) -> None:
     if not link and not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise StorageError(f"cannot write {path}: it is {what}; name another output")
-    if may_overwrite() or (not link and _is_ours(path, known)):
+    if may_overwrite() or (not link and is_ours(path, known)):
         return
     why = (
         "it is a link" if link else "it exists already, and nothing in it shows that ddfm wrote it"
@@ -128,7 +129,8 @@ def check_folder(path: Path) -> None:
         check_ours(path)
 
 
-def _is_ours(path: Path, known: Collection[str]) -> bool:
+def is_ours(path: Path, known: Collection[str] = ()) -> bool:
+    """Whether a file has the mark of ddfm in it, or one of these SHA-256."""
     mark = _IN_TEXT.get(path.suffix.lower(), MARK).encode()
     try:
         with open(path, "rb") as file:

@@ -44,7 +44,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     if look and found.sure and found.off > max(LEAVE, 2 * float(fixed.spacing.max())):
         warnings.warn(
             f"{moving.name} seems to be {found.off:.0f} mm off {fixed.name} in the patient's "
-            "space; align='rigid' (--align rigid) corrects it",
+            "space; align=rigid (--align rigid) corrects it",
             DdfmWarning,
             stacklevel=3,
         )

@@ -120,6 +120,21 @@ def test_a_flir_file_holds_both_images(tmp_path, flir):
     assert fused("--grid", "thermal").shape == (12, 16, 3)
 
 
+def test_a_range_beyond_all_values_is_reported(tmp_path, flir):
+    def said(*sources: object) -> str:
+        result = ddfm_run("fuse", *sources, "-o", tmp_path / "out.png", *FAST)
+        assert result.exit_code == 0
+        return result.stderr
+
+    file, deep = flir / "FLIR_0.jpg", tmp_path / "deep.png"
+    black = "below the range 60 to 70 °C, so it is fused as black; choose another range (--celsius)"
+    assert said(file, "--celsius", 60, 70).endswith(f"all of its values are {black}\n")
+    assert "above the range -9 to -8 °C" in said(file, "--celsius", -9, -8)
+    Image.fromarray(np.full((12, 16), 900, np.uint16)).save(deep)
+    with_range = said(deep, flir / "other.jpg", "--range-a", 0, 650)
+    assert "deep.png: all of its values are above the range 0 to 650, so it is" in with_range
+
+
 def test_a_file_without_a_photograph_is_not_a_pair(tmp_path, flir):
     """A bare container of temperatures, and a JPEG: reported by the dry run and by the run."""
     raw = np.full((12, 16), 14000, np.uint16)
@@ -136,6 +151,9 @@ def test_a_file_without_a_photograph_is_not_a_pair(tmp_path, flir):
         in (planned.stdout)
     )
     assert "3 pairs, 3 files left out\n" in planned.stdout  # the damaged one fails when it is read
+    for name, has in (("FLIR_0", "with"), ("thermal", "without")):
+        told = ddfm_run("info", flir / f"{name}.jpg").stdout
+        assert f"radiometric file of FLIR, {has} a photograph\n" in told
     for name in ("FLIR_0", "FLIR_1", "damaged"):
         (flir / f"{name}.jpg").unlink()
     refused(ddfm_run("fuse", flir, "-o", tmp_path / "out"), "a photograph next to its temperatures")

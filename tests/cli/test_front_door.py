@@ -78,6 +78,11 @@ def test_a_folder_of_results_must_not_have_the_name_of_a_picture(tmp_path):
     out = tmp_path / "out.png"
     refused(ddfm_run("fuse", tmp_path / "ir", tmp_path / "vis", "-o", out), "must be a folder")
     assert not out.exists()
+    folders = (tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out")
+    for option in ("--uncertainty", "--attribution", "--check"):
+        refused(
+            ddfm_run("fuse", *folders, option, tmp_path / "map.tif"), "map.tif must be a folder"
+        )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

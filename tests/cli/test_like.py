@@ -55,6 +55,21 @@ def test_info_reports_a_missing_record(pair):
     assert "settings" not in looked and looked["width"] == 30
 
 
+def test_info_knows_a_map_without_a_record(tmp_path, pair):
+    """It has three pages as numbers, and colours like those of temperatures as an image."""
+    for name, size in (
+        ("std.tif", "floating point, the first of 3"),
+        ("std.png", "colour, 8 bits"),
+    ):
+        out = tmp_path / name
+        made(pair, tmp_path / "out.png", "--uncertainty", out, "--samples", 2, "--overwrite")
+        said = ddfm_run("info", out)
+        first, second, *others = said.stdout.splitlines()
+        assert first.startswith(f"{out}: made by ddfm, but holds no record of how (a map")
+        assert second.endswith(size) and said.stderr == ""
+        assert not any("thermal" in line for line in others)
+
+
 def test_info_shows_what_a_fusion_would_correct(tmp_path, pair):
     """The corrections are those that a fusion finds and prints."""
     said = ddfm_run("info", pair[0]).stdout.splitlines()

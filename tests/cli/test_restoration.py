@@ -85,7 +85,7 @@ def test_corrections_are_printed_with_the_option_that_prevents_them(tmp_path):
     line = said(noisy)
     stripes, noise = line.removeprefix(f"{noisy}: ").removesuffix("\n").split("; ")
     assert re.fullmatch(
-        r"stripes \(columns of [345](\.\d+)? grey levels\) removed \(--stripes-a none keeps it\)",
+        r"stripes \(columns of [345](\.\d+)? grey levels\) removed \(--stripes-a none keeps them\)",
         stripes,
     )
     assert re.fullmatch(r"noise of 1\d(\.\d+)? grey levels removed \(--noise-a 0 keeps it\)", noise)

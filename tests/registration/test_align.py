@@ -137,6 +137,12 @@ def test_misaligned_sources_cause_a_warning_or_are_aligned(pair):
     assert back.transform.moves < 1.5
 
 
+def test_a_side_without_a_move_is_not_named(pair):
+    a, b = (p[..., None] for p in (pair[0][:, :-14], pair[1][:, 14:]))
+    (words,) = lay([Picture(np.ascontiguousarray(x)) for x in (a, b)]).words
+    assert "if moved 14 px to the left; align=auto" in words
+
+
 def test_the_common_part_is_kept(pair):
     a, b = pictures(pair)
     cropped = lay((a, b), "shift", crop=True)

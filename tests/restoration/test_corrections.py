@@ -15,9 +15,9 @@ FOUND = [
 def test_each_correction_is_named_with_the_option_that_prevents_it():
     first, second, third = corrections("abc", FOUND)
     assert first == (
-        "a: JPEG blocks of quality 30 removed (--jpeg-a 0 keeps it); "
-        "12 dead pixels replaced (--as-is keeps it); "
-        "stripes (rows of 2 grey levels) removed (--stripes-a none keeps it); "
+        "a: JPEG blocks of quality 30 removed (--jpeg-a 0 keeps them); "
+        "12 dead pixels replaced (--as-is keeps them); "
+        "stripes (rows of 2 grey levels) removed (--stripes-a none keeps them); "
         "noise of 12.3 grey levels removed (--noise-a 0 keeps it)"
     )
     assert second == (
@@ -30,6 +30,10 @@ def test_each_correction_is_named_with_the_option_that_prevents_it():
         "(Observation(noise=0) keeps it); "
         "a flat frame around the picture left out (--as-is keeps it)"
     )
+
+
+def test_one_dead_pixel_is_no_plural():
+    assert corrections("a", [{"dead": 1}]) == ["a: 1 dead pixel replaced (--as-is keeps it)"]
 
 
 def test_specified_defects_are_not_reported():
