@@ -84,7 +84,7 @@ class Summary:
         if corrected := Counter(each for outcome in self.outcomes for each in outcome.corrected):
             counted = [f"{kind} in {count}" for kind, count in corrected.most_common()]
             fused = len(self.of("fused"))
-            lines.append(f"corrected in the sources of {fused} fused: {', '.join(counted)}")
+            lines.append(f"corrected in the sources of {fused} results: {', '.join(counted)}")
         kinds = ("fused", "skipped", "failed", "planned")
         counts = [f"{len(self.of(kind))} {kind}" for kind in kinds if self.of(kind)]
         what = ", ".join(counts + self.pairing.counts()) or "nothing to do"

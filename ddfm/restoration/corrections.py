@@ -21,7 +21,7 @@ KINDS = {
     "dead": "dead pixels",
     "stripes": "stripes",
     "noise": "noise",
-    "frame": "frames",
+    "frame": "flat frames",
 }
 _GIVEN = {"enlarged": "scale"}  # arguments of an `Observation` that are called otherwise
 _MANY = ("jpeg", "dead", "stripes")  # kinds that are named in the plural

@@ -55,6 +55,6 @@ def test_folders_count_corrections(tmp_path):
     kinds = ("noise", "stripes"), ("noise",), ()
     done = [Outcome(tmp_path / f"{k}.png", "fused", corrected=some) for k, some in enumerate(kinds)]
     lines = str(Summary(done)).splitlines()
-    assert lines[0] == "corrected in the sources of 3 fused: noise in 2, stripes in 1"
+    assert lines[0] == "corrected in the sources of 3 results: noise in 2, stripes in 1"
     assert len(lines) == 2
     assert "corrected" not in str(Summary(done[2:]))
