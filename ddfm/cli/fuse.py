@@ -179,7 +179,7 @@ def fuse(
 
 
 def _say_corrections(fusion: Fusion) -> None:
-    """Tells the user what was corrected in the sources, but for what a warning has named."""
+    """Prints what was corrected in the sources, except what a warning has named already."""
     from ddfm.restoration.corrections import corrections
 
     settings = fusion.settings

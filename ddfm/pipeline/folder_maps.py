@@ -1,6 +1,6 @@
-"""Beside a folder of results, folders with one file per pair: maps of trust, and alignments.
+"""Folders with a further file for each pair: maps of uncertainty or attribution, alignment sheets.
 
-Each has a manifest of its own. A pair is done when its result and all that was asked for are there.
+Each folder has a manifest of its own. A pair is done when its result and all requested files exist.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = ["SinkWithMaps", "check_folder", "check_maps", "map_folders", "map_sin
 
 
 def map_folders(beside: Beside) -> dict[str, Path]:
-    """The folders that are asked for, by what is in them."""
+    """The requested folders, by the kind of their files."""
     named = {name: getattr(beside, name) for name in ("uncertainty", "attribution", "sheet")}
     return {name: path for name, path in named.items() if path is not None}
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raise if a folder to be made has the name of an image file, as for a single pair."""
+    """Raises InputError if a new folder has the name of an image file, as for a single pair."""
     if is_image(Path(folder)) and not Path(folder).exists():
         raise InputError(f"{folder} must be a folder, but its name is that of an image file")
 
 
 def check_maps(beside: Beside, out: Path, sources: Sequence[Any], config: FusionConfig) -> None:
-    """Raise if maps cannot be made, or if one of their folders is in use for something else.
+    """Raises InputError if the maps cannot be made, or one of their folders has another use.
 
     Args:
         out: the folder of the results.
@@ -59,7 +59,8 @@ def check_maps(beside: Beside, out: Path, sources: Sequence[Any], config: Fusion
         check_apart(folder, *sources)
         if folder.resolve() in taken:
             raise InputError(
-                f"{folder}: results and maps of a pair have one name; name a folder for each"
+                f"{folder}: the result and the maps of a pair have the same file name; use a "
+                "separate folder for each"
             )
         taken.append(folder.resolve())
 
@@ -72,11 +73,11 @@ def map_sinks(
     verify: bool,
     items: Sequence[Item],
 ) -> Iterator[list[FolderSink]]:
-    """One for each folder. Files are called as the results are.
+    """A sink for each requested folder, whose files have the names of the results.
 
     Args:
-        settings: that results may have been made with.
-        items: all that there will be.
+        settings: the settings with which finished results may have been made.
+        items: all items of the run.
     """
     with ExitStack() as stack:
         sinks: list[FolderSink] = []
@@ -88,10 +89,10 @@ def map_sinks(
 
 
 class SinkWithMaps(FolderSink):
-    """Results in a folder, and what is beside each of them in others.
+    """Writes results to a folder, and their further files to other folders.
 
     Args:
-        beside: the sinks of these.
+        beside: the sinks of the other folders.
     """
 
     def __init__(self, *args: Any, beside: Sequence[FolderSink]) -> None:
@@ -110,7 +111,7 @@ class SinkWithMaps(FolderSink):
 
 
 class _MapSink(FolderSink):
-    """Settings of its files say what they are, too."""
+    """Writes one kind of map, which the manifest records together with the settings."""
 
     def __init__(
         self,
