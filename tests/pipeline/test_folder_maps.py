@@ -84,8 +84,8 @@ def test_the_command_line_takes_folders(tmp_path, pairs):
     line = ("fuse", *pairs, "-o", root / "out", "--prior", "gaussian", "--device", "cpu", *options)
     assert ddfm_run(*line, "-q").exit_code == 0
     assert (root / "std" / "a.png").is_file() and (root / "sheets" / "b.png").is_file()
-    refused(ddfm_run(*line, "--attribution", root / "out"), "a folder for each")
-    refused(ddfm_run(*line, "--attribution", root / "std"), "a folder for each")
+    refused(ddfm_run(*line, "--attribution", root / "out"), "a separate folder for each")
+    refused(ddfm_run(*line, "--attribution", root / "std"), "a separate folder for each")
     one_pass = ("fuse", *pairs, "-o", root / "out", "--method", "dmfuse")
     refused(ddfm_run(*one_pass, "--attribution", root / "of"), "dmfuse has no attribution")
 
