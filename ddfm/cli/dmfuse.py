@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import quiet_option, reading_options
+from ddfm.cli.options import device_option, quiet_option, reading_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["train_dmfuse"]
@@ -107,13 +107,7 @@ __all__ = ["train_dmfuse"]
     metavar="A,B",
     help="Names of the two subfolders.  [default: ir,vi or another known pair]",
 )
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
-)
+@device_option
 @reading_options
 @quiet_option
 def train_dmfuse(

@@ -162,9 +162,8 @@ class OfFiles:
             "page": self.page,
             "longest": longest,
         }
-        if {"--celsius", "--percentiles"} & set(
-            options
-        ):  # either option replaces both of the record
+        # Either option replaces both of the record.
+        if {"--celsius", "--percentiles"} & set(options):
             before = replace(before, celsius=None, percentiles=None)
         if self.range_a or self.range_b:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)

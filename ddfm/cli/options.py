@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "all_of",
     "checked",
+    "device_option",
     "echo_json",
     "fuser_options",
     "json_option",
@@ -47,6 +48,14 @@ def _silence(_: click.Context, __: click.Parameter, quiet: bool) -> bool:
         be_quiet()
     return quiet
 
+
+device_option = click.option(
+    "--device",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
+)
 
 quiet_option = click.option(
     "-q",
@@ -208,13 +217,7 @@ fuser_options = all_of(
         show_default=True,
         help="Seed of the random noise; the same seed gives the same pixels.",
     ),
-    click.option(
-        "--device",
-        metavar="NAME",
-        default="auto",
-        show_default=True,
-        help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
-    ),
+    device_option,
     click.option(
         "--dtype",
         metavar="NAME",

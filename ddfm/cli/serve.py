@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from ddfm.cli.options import port_option, reading_options
+from ddfm.cli.options import device_option, port_option, reading_options
 from ddfm.cli.writing import say
 
 __all__ = ["serve"]
@@ -57,13 +57,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
     show_default=True,
     help="The prior, as for `ddfm fuse`; see `ddfm priors list`.",
 )
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
-)
+@device_option
 @click.option(
     "--dtype",
     metavar="NAME",

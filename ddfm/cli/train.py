@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ddfm.cli.options import quiet_option, reading_options
+from ddfm.cli.options import device_option, quiet_option, reading_options
 from ddfm.cli.writing import OutputPath, WritingCommand, say
 
 __all__ = ["train_prior"]
@@ -71,13 +71,7 @@ __all__ = ["train_prior"]
     help="Seed of everything random in the training.  [default: 0]",
 )
 @click.option("--bf16", is_flag=True, default=None, help="Compute in bfloat16 where that is safe.")
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, mps, ..., or auto: a GPU if there is one.",
-)
+@device_option
 @reading_options
 @quiet_option
 def train_prior(
