@@ -22,8 +22,8 @@ _OF_EACH: dict[str, tuple[Any, str, str]] = {
         str,
         "SIGMA",
         "Blur of {0} to undo, in its own pixels: the standard deviation of a Gaussian; "
-        "LENGTH,ANGLE of a motion, in degrees; or an image file of the blur kernel.  [default: "
-        "none]",
+        "LENGTH,ANGLE of a motion, in degrees; or an image file of the blur kernel; 0 for none.  "
+        "[default: a Gaussian is estimated]",
     ),
     "noise": (
         str,

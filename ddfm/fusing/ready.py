@@ -119,6 +119,7 @@ def _restored(
         clean=config.clean,
         guided=guided,
         frames=config.task != "medical",
+        blurs=config.task == "ir-visible",
     )
 
 

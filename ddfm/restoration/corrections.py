@@ -21,6 +21,7 @@ KINDS = {
     "dead": "dead pixels",
     "stripes": "stripes",
     "noise": "noise",
+    "blur": "blur",
     "frame": "flat frames",
 }
 _GIVEN = {"enlarged": "scale"}  # arguments of an `Observation` that are called otherwise
@@ -30,6 +31,7 @@ _KEEPS = {  # options; those of the others are --as-is
     "jpeg": "--jpeg-{} 0",
     "stripes": "--stripes-{} none",
     "noise": "--noise-{} 0",
+    "blur": "--blur-{} 0",
 }
 
 
@@ -82,6 +84,8 @@ def _words(kind: str, value: Any) -> str:
         return f"JPEG blocks of quality {_number(value)} removed"
     if kind == "dead":
         return f"{_number(value)} dead pixel{'' if value == 1 else 's'} replaced"
+    if kind == "blur":
+        return f"a blur of {_number(value)} pixels undone"
     if kind == "frame":
         return "a flat frame around the picture left out"
     if kind == "stripes":

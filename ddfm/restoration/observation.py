@@ -44,8 +44,8 @@ class Observation:
             picture that was enlarged before, by how much. 1 is no enlargement; None follows from
             the sizes, and from an earlier enlargement if one is detected with certainty.
         blur: in pixels of the source: the standard deviation of a Gaussian; length and angle
-            (degrees, up from the row) of a motion; or a picture file of the kernel. It is never
-            estimated, since a blur and a smooth scene look alike.
+            (degrees, up from the row) of a motion; or a picture file of the kernel; 0 is none. Only
+            a Gaussian is estimated.
         noise: standard deviation in levels of 255. If it is given, it is removed, however small.
             Noise that depends on the level is ("rician", deviation), as in the magnitude of an MRI,
             or ("poisson", levels of one photon, deviation of added noise), as in low light and PET.
@@ -148,7 +148,7 @@ def _blur(value: Any) -> float | tuple[float, float] | str | None:
             raise InputError(f"a motion blur must be given by length and angle, not {short(value)}")
         length, angle = value
         return positive("the length of a blur", length, WIDEST_BLUR), float(angle)
-    return positive("blur", value, WIDEST_BLUR)
+    return number("blur", value, 0, WIDEST_BLUR)
 
 
 def _noise(value: Any) -> float | NoiseLaw:

@@ -30,6 +30,7 @@ from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
 from ddfm.registration.gaps import says
 from ddfm.restoration.air import find_in_air
+from ddfm.restoration.blur import find_blur
 from ddfm.restoration.enlarged import find_coarse, taken_back
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
@@ -81,6 +82,7 @@ def restored(
     clean: float,
     guided: bool = True,
     frames: bool = True,
+    blurs: bool = True,
 ) -> tuple[tuple[Picture, ...], list[Found]]:
     """Clean pictures of these sizes, and what was found in each.
 
@@ -91,12 +93,14 @@ def restored(
         clean: the least noise that is removed where none is specified.
         guided: whether the pictures are registered, so that edges of one may guide another.
         frames: whether frames are detected where none is specified. A body in air looks like one.
+        blurs: whether blur is detected where none is specified. Medical images are smoother than
+            their pixels, and parts of a focus stack are blurred on purpose.
     """
-    given = _filled_up(observations, len(pictures), frames)
+    given = _filled_up(observations, len(pictures), frames, blurs)
     done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
     # Sharp pictures come first, since they guide the others.
     order = sorted(
-        range(len(done)), key=lambda k: given[k].blur is not None or coarse[k] != sizes[k]
+        range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k]
     )
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
@@ -105,13 +109,15 @@ def restored(
     return tuple(_opaque(done, k, found[k]) for k in range(len(done))), found
 
 
-def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True) -> Found:
+def found_in(
+    picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True, blurs: bool = True
+) -> Found:
     """What would be detected and corrected in one picture, as far as it shows without the others.
 
     Args:
-        denoise, clean, frames: as for `restored`.
+        denoise, clean, frames, blurs: as for `restored`.
     """
-    given = _filled_up([], 1, frames)
+    given = _filled_up([], 1, frames, blurs)
     (done,), (coarse,), (found,) = _looked_into([picture], given, [picture.size], denoise, clean)
     y, law = _plane(done), given[0].noise
     level = noise_level(y)
@@ -121,13 +127,18 @@ def found_in(picture: Picture, denoise: Denoise, *, clean: float, frames: bool =
         found["noise"] = list(law) if isinstance(law, tuple) else law
     elif is_noise(y, level, clean):
         found["noise"] = round(255 * level / 2, 2)
+    if given[0].blur:
+        found["blur"] = given[0].blur
     return found
 
 
-def _filled_up(observations: Sequence[Any], number: int, frames: bool) -> list[Observation]:
-    """An observation for each picture, with the default for frames where none is specified."""
+def _filled_up(
+    observations: Sequence[Any], number: int, frames: bool, blurs: bool
+) -> list[Observation]:
+    """An observation for each picture, which specifies what is not to be detected."""
     given = observation_of_each(observations, number)
-    return [replace(one, frame=frames) if one.frame is None else one for one in given]
+    given = [replace(one, frame=frames) if one.frame is None else one for one in given]
+    return [replace(one, blur=0) if one.blur is None and not blurs else one for one in given]
 
 
 def _looked_into(
@@ -140,7 +151,7 @@ def _looked_into(
     """Removes JPEG blocks and defects of the sensors.
 
     Returns the pictures, their sizes before any enlargement, and what was found. `given` receives
-    the law of noise that is not white.
+    blur, and the law of noise that is not white.
     """
     done, found = list(pictures), [Found() for _ in pictures]
     coarse = [_coarse(*one) for one in zip(pictures, given, sizes, found, strict=True)]
@@ -151,7 +162,19 @@ def _looked_into(
             file = _plane(picture if "jpeg" in found[k] else done[k])
             of_file = file, "jpeg" in found[k]
             given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
+        if given[k].blur is None and coarse[k] == picture.size:
+            given[k] = replace(given[k], blur=_blur_of(done[k], given[k].noise, clean, found[k]))
     return done, coarse, found
+
+
+def _blur_of(
+    picture: Picture, noise: float | NoiseLaw | None, clean: float, found: Found
+) -> float | None:
+    """The blur of a picture; noise, JPEG blocks and frames would hide it."""
+    if noise or picture.mask is not None or "jpeg" in found:
+        return None
+    y = _plane(picture)
+    return None if is_noise(y, noise_level(y), clean) else find_blur(grey(picture))
 
 
 def with_quiet_colors(picture: Picture, denoise: Denoise) -> Picture:
@@ -304,7 +327,7 @@ def _sharp(
 ) -> Picture:
     """The picture at this size, without noise and blur."""
     smaller = coarse[0] < size[0] or coarse[1] < size[1]
-    asked = given.blur is not None or bool(given.noise)
+    asked = bool(given.blur) or bool(given.noise)
     if not smaller and not asked:
         return picture if picture.size == size else resized(picture, size)
     y = plane(grey(picture))
@@ -314,15 +337,15 @@ def _sharp(
     if "noise" in found and picture.is_color:
         picture = with_quiet_colors(picture, _of_chroma(given.noise, denoise))
     wide = picture if picture.size == size else resized(picture, size)
-    if coarse != size or given.blur is not None:
+    if coarse != size or given.blur:
         # What looks like faint noise in a source that is only coarse is texture, and counts as 0.
-        lam = LAM + (0.0 if given.blur is None else PER_NOISE * min(noise_level(y), clean))
+        lam = LAM + (PER_NOISE * min(noise_level(y), clean) if given.blur else 0.0)
         guide = next(filter(lambda g: noise_level(g) < clean, map(_plane, guides)), None)
         mask = 1.0 if picture.mask is None else _means(picture.mask, coarse)
         y = _solved(y, given, size, lam, guide, mask)
     if smaller:
         found["scale"] = round(max(n / m for n, m in zip(size, coarse, strict=True)), 3)
-    if given.blur is not None:
+    if given.blur:
         found["blur"] = list(given.blur) if isinstance(given.blur, tuple) else given.blur
     return with_luminance(wide, levels_of(y)[0, 0].numpy())
 
@@ -432,7 +455,7 @@ def _parts(given: Observation, fine: Size, coarse: Size) -> tuple[Operator, ...]
         parts.append(KernelBlur(as_kernel(_kernel_in(given.blur))))
     elif isinstance(given.blur, tuple):
         parts.append(KernelBlur(motion_kernel(*given.blur)))
-    elif given.blur is not None:
+    elif given.blur:
         parts.append(GaussianBlur(given.blur))
     return tuple(parts)
 
