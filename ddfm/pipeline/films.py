@@ -177,17 +177,16 @@ def _aligned(
     return aligned_once(fuser, (frame.given for frame in first))
 
 
-def _without_detection(fuser: Fuser) -> Fuser:
-    """A fuser that does not look for earlier enlargements and blur.
+def _as_large_as_they_are(fuser: Fuser) -> Fuser:
+    """A fuser that does not look for earlier enlargements, and hence not for blur.
 
-    If they were found in some frames only, the film would flicker.
+    If one were found in some frames only, the film would flicker.
 
-    Scales and blurs that were given remain.
+    Scales that were given remain.
     """
     given = observation_of_each(fuser.config.observations, 2)
-    given = [one if one.scale is not None else replace(one, scale=1.0) for one in given]
-    given = [one if one.blur is not None else replace(one, blur=0) for one in given]
-    return fuser.with_config(observations=[one.plain() for one in given])
+    scaled = [one if one.scale is not None else replace(one, scale=1.0) for one in given]
+    return fuser.with_config(observations=[one.plain() for one in scaled])
 
 
 @by_annotation
@@ -232,7 +231,7 @@ class _FilmWork:
         self.of_film = {"temporal_denoising": temporal_denoising, "warm": warm} | self.reading
         self.settings: Entry = fuser.settings(fuser.config.usual_task) | self.of_film
         self.settings["task"] = fuser.config.task
-        self.fuser, self.given = _without_detection(fuser), dict(fuser.config.options)
+        self.fuser, self.given = _as_large_as_they_are(fuser), dict(fuser.config.options)
         self.asked = {} if asked is None else asked  # the maps of each frame
         if self.asked.get("attribution"):
             check_attribution(fuser.config)

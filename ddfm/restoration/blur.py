@@ -9,6 +9,10 @@ C, alpha, sigma and N are fitted to the mean logarithm of the power in rings of 
 Lenses and sensors blur every picture by 0.4 to 0.9 pixels, and a smooth scene, or one with lines
 along a few directions, may seem more blurred than that in some directions. A blurred picture is so
 in all of them: the spectrum is divided into `DIRECTIONS`, and the least sigma counts.
+
+An enlarged picture lacks high frequencies as well, but a blur would be the wrong thing to undo: its
+spectrum ends abruptly, and the picture would get ringing edges. So the model must fit, and nothing
+else may show that the picture was enlarged.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ import numpy as np
 from scipy.fft import fftfreq, rfft2, rfftfreq
 from scipy.optimize import least_squares
 
+from ddfm.restoration.enlarged import looks_enlarged
+
 __all__ = ["LEAST", "find_blur"]
 
 LEAST = 1.2  # pixels; without a blur, all pictures at hand stay below 0.95
@@ -28,8 +34,12 @@ DIRECTIONS = 4
 SLOWEST, RING = 0.02, 0.01  # lowest frequency, and width of a ring, per pixel
 RINGS = round((0.5 - SLOWEST) / RING)
 FREQUENCIES = SLOWEST + RING * (np.arange(RINGS) + 0.5)  # in the middle of each ring
+MISFIT = (
+    2.6  # of a ring, on average; more if blocks, sharpening or an enlargement bend the spectrum
+)
 FEWEST = 8  # frequencies of a ring, at least
-FITTED = 12  # rings, at least
+FITTED = 12  # rings of a direction, at least
+SIGNAL = 5  # in which the power of the picture exceeds that of the noise, at least
 ABOVE = 3.0  # times N: the least power that the linear fit uses
 ROUNDING = 1 / 12  # power of the error of rounding to 8 bits
 # Bounds of log C, alpha, sigma^2 and log N.
@@ -43,9 +53,12 @@ def find_blur(plane: np.ndarray) -> float | None:
     h, w = (min(n, LARGEST) for n in plane.shape)
     top, left = (plane.shape[0] - h) // 2, (plane.shape[1] - w) // 2
     logs, counts = _spectrum(255.0 * plane[top : top + h, left : left + w])
-    if _roughly(np.average(logs, axis=0, weights=counts + 1e-9)) < LEAST**2 / 2:
+    together = np.average(logs, axis=0, weights=counts + TINY)
+    if _roughly(together) < LEAST**2 / 2 or looks_enlarged(plane):
         return None
-    squares = [_fitted(*one) for one in zip(logs, counts, strict=True)]
+    if _fitted(together, counts.sum(axis=0))[1] > MISFIT:
+        return None
+    squares = [_fitted(*one)[0] for one in zip(logs, counts, strict=True)]
     least = max(min(squares), 0.0) ** 0.5
     return round(least, 2) if LEAST <= least <= MOST else None
 
@@ -75,23 +88,23 @@ def _places(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _roughly(logs: np.ndarray) -> float:
-    """sigma^2 by a linear fit, where the power is well above that of the noise."""
+    """sigma^2 by a linear fit, where the power is well above that of the noise; 0 if nowhere."""
     noise = max(np.exp(logs[-4:].min()), ROUNDING)
     faint = np.exp(logs) < ABOVE * noise
     last = int(faint.argmax()) if faint.any() else RINGS
-    if last < FITTED // 2:
-        return np.inf
+    if last < SIGNAL:
+        return 0.0
     f = FREQUENCIES[:last]
     terms = np.stack([np.ones_like(f), -np.log(f), -((2 * np.pi * f) ** 2)], axis=1)
     values = np.log(np.maximum(np.exp(logs[:last]) - noise, TINY))
     return float(np.linalg.lstsq(terms, values, rcond=None)[0][2])
 
 
-def _fitted(logs: np.ndarray, counts: np.ndarray) -> float:
-    """sigma^2 of one direction; 0 if there are too few frequencies."""
+def _fitted(logs: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """sigma^2, and the misfit of a ring; sigma is 0 if there are too few frequencies."""
     used = counts >= FEWEST
     if used.sum() < FITTED:
-        return 0.0
+        return 0.0, 0.0
     f, logs, weights = FREQUENCIES[used], logs[used], np.sqrt(counts[used])
 
     def residuals(x: np.ndarray) -> np.ndarray:
@@ -103,4 +116,5 @@ def _fitted(logs: np.ndarray, counts: np.ndarray) -> float:
         first = [logs[0] + 2 * np.log(f[0]), 2.0, square, logs[-5:].mean() - 0.5]
         first = np.clip(first, *BOUNDS)
         fits.append(least_squares(residuals, first, bounds=BOUNDS, loss="soft_l1", f_scale=2.0))
-    return float(min(fits, key=lambda fit: fit.cost).x[2])
+    best = min(fits, key=lambda fit: fit.cost)
+    return float(best.x[2]), float(best.cost / used.sum())

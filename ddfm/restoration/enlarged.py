@@ -20,7 +20,7 @@ from torch import Tensor
 from ddfm.numerics.planes import plane as as_plane
 from ddfm.restoration.operators import AreaAverage
 
-__all__ = ["find_coarse", "taken_back"]
+__all__ = ["find_coarse", "looks_enlarged", "taken_back"]
 
 Size = tuple[int, int]
 
@@ -61,6 +61,11 @@ def find_coarse(plane: np.ndarray) -> Size | None:
         if left / 2 < min(EXACT, SHARE * steps):
             return coarse
     return None
+
+
+def looks_enlarged(plane: np.ndarray) -> bool:
+    """Whether the differences of (H, W) levels in [0, 1] vary periodically along a side."""
+    return bool(_waves(plane) or _waves(plane.T))
 
 
 def taken_back(x: Tensor, coarse: Size) -> tuple[Tensor, float]:

@@ -44,8 +44,8 @@ class Observation:
             picture that was enlarged before, by how much. 1 is no enlargement; None follows from
             the sizes, and from an earlier enlargement if one is detected with certainty.
         blur: in pixels of the source: the standard deviation of a Gaussian; length and angle
-            (degrees, up from the row) of a motion; or a picture file of the kernel; 0 is none. Only
-            a Gaussian is estimated.
+            (degrees, up from the row) of a motion; or a picture file of the kernel; 0 is none. A
+            Gaussian is estimated where no scale is given.
         noise: standard deviation in levels of 255. If it is given, it is removed, however small.
             Noise that depends on the level is ("rician", deviation), as in the magnitude of an MRI,
             or ("poisson", levels of one photon, deviation of added noise), as in low light and PET.
@@ -165,4 +165,4 @@ def _noise(value: Any) -> float | NoiseLaw:
 
 
 # For a source in which only noise is estimated, and whose scale follows from the sizes alone.
-AS_IT_IS = Observation(scale=1, stripes="none", dead=False, frame=False, jpeg=0)
+AS_IT_IS = Observation(scale=1, blur=0, stripes="none", dead=False, frame=False, jpeg=0)

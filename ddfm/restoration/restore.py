@@ -99,9 +99,7 @@ def restored(
     given = _filled_up(observations, len(pictures), frames, blurs)
     done, coarse, found = _looked_into(pictures, given, sizes, denoise, clean)
     # Sharp pictures come first, since they guide the others.
-    order = sorted(
-        range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k]
-    )
+    order = sorted(range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k])
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
         of_k = given[k], sizes[k], coarse[k]
@@ -162,7 +160,7 @@ def _looked_into(
             file = _plane(picture if "jpeg" in found[k] else done[k])
             of_file = file, "jpeg" in found[k]
             given[k] = replace(given[k], noise=_law(_plane(done[k]), *of_file, clean))
-        if given[k].blur is None and coarse[k] == picture.size:
+        if given[k].blur is None and given[k].scale is None and coarse[k] == picture.size:
             given[k] = replace(given[k], blur=_blur_of(done[k], given[k].noise, clean, found[k]))
     return done, coarse, found
 

@@ -6,7 +6,7 @@ from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.restoration.corrections import corrected, corrections
 
 FOUND = [
-    {"jpeg": 30, "dead": 12, "stripes": {"rows": 2.0}, "noise": 12.34, "scale": 2.0, "blur": 1.0},
+    {"jpeg": 30, "dead": 12, "stripes": {"rows": 2.0}, "noise": 12.34, "scale": 2.0, "blur": 1.5},
     {"enlarged": 3.0, "frame": 0.71, "noise": ["shared", 8, 0.8]},
     {"noise": ["poisson", 4.0, 2.0], "frame": 0.5},
 ]
@@ -18,7 +18,8 @@ def test_each_correction_is_named_with_the_option_that_prevents_it():
         "a: JPEG blocks of quality 30 removed (--jpeg-a 0 keeps them); "
         "12 dead pixels replaced (--as-is keeps them); "
         "stripes (rows of 2 grey levels) removed (--stripes-a none keeps them); "
-        "noise of 12.3 grey levels removed (--noise-a 0 keeps it)"
+        "noise of 12.3 grey levels removed (--noise-a 0 keeps it); "
+        "a blur of 1.5 pixels undone (--blur-a 0 keeps it)"
     )
     assert second == (
         "b: an earlier enlargement by 3 undone (--scale-b 1 keeps it); "
@@ -37,7 +38,7 @@ def test_one_dead_pixel_is_no_plural():
 
 
 def test_specified_defects_are_not_reported():
-    given = [{"noise": 12.0, "jpeg": 30}, {"scale": 3.0}]
+    given = [{"noise": 12.0, "jpeg": 30, "blur": 1.5}, {"scale": 3.0}]
     kinds = [list(one) for one in corrected(FOUND, given)]
     assert kinds == [["dead", "stripes"], ["noise", "frame"], ["noise", "frame"]]
     assert corrections("ab", [{}, {"scale": 2.0}]) == []

@@ -1,0 +1,115 @@
+"""Blur that is estimated: random fields of known spectra, and the example pair."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter, uniform_filter1d
+
+from ddfm import Fuser, Observation
+from ddfm.restoration.blur import find_blur
+from places import EXAMPLES
+
+SIZE = (384, 480)
+INFRARED, VISIBLE = (
+    np.asarray(Image.open(EXAMPLES / f"olinda_{name}.png").convert("L"))
+    for name in ("infrared", "visible")
+)
+
+
+def rounded(plane: np.ndarray, noise: float = 0.0) -> np.ndarray:
+    plane = plane + noise * np.random.default_rng(2).standard_normal(plane.shape)
+    return np.rint(np.clip(plane, 0, 255)).astype(np.uint8)
+
+
+def blurred(plane: np.ndarray, sigma: float, noise: float = 2.0) -> np.ndarray:
+    return rounded(gaussian_filter(plane.astype(float), sigma), noise)
+
+
+def as_jpeg(plane: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(plane).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def psnr(x: np.ndarray, y: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((x.astype(float) - y.astype(float)) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def fuser() -> Fuser:
+    return Fuser("gaussian", device="cpu", look=False)
+
+
+def field(alpha: float, sigma: float) -> np.ndarray:
+    """A random field with the spectrum f^-alpha exp(-(2 pi sigma f)^2) + noise, in 8 bits."""
+    rng = np.random.default_rng(1)
+    f = np.hypot(np.fft.fftfreq(SIZE[0])[:, None], np.fft.rfftfreq(SIZE[1]))
+    f[0, 0] = 1
+    response = f ** (-alpha / 2) * np.exp(-((2 * np.pi * sigma * f) ** 2) / 2)
+    plane = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(SIZE)) * response, SIZE)
+    return rounded(128 + 35 * (plane - plane.mean()) / plane.std(), 1.0)
+
+
+@pytest.mark.parametrize("alpha", [1.8, 2.4, 3.0])
+@pytest.mark.parametrize("sigma", [1.5, 2.5, 3.5])
+def test_the_blur_of_a_random_field_is_found(alpha, sigma):
+    assert find_blur(field(alpha, sigma) / 255) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("alpha", [1.8, 2.4, 3.0])
+@pytest.mark.parametrize("sigma", [0.0, 0.8])
+def test_a_sharp_random_field_is_not_blurred(alpha, sigma):
+    assert find_blur(field(alpha, sigma) / 255) is None
+
+
+@pytest.mark.parametrize("plane", [INFRARED, VISIBLE], ids=["infrared", "visible"])
+def test_the_example_is_blurred_only_if_it_was_blurred(plane):
+    assert find_blur(blurred(plane, 1.5) / 255) == pytest.approx(1.6, abs=0.25)
+    assert find_blur(blurred(plane, 2.5) / 255) == pytest.approx(2.5, abs=0.4)
+    for sharp in (
+        plane,
+        rounded(plane, 3.0),
+        rounded(plane, 15.0),
+        as_jpeg(plane, 75),
+        as_jpeg(plane, 30),
+        rounded(255 * (plane / 255) ** 0.5),
+        plane[: plane.shape[0] // 2, : plane.shape[1] // 2],
+        uniform_filter1d(plane, 9, axis=1),  # a motion; other directions are sharp
+        np.repeat(plane[:1], 200, axis=0),
+        np.full((200, 200), 90, np.uint8),
+        plane[:7, :5],
+    ):
+        assert find_blur(sharp / 255) is None
+
+
+def test_a_blurred_source_is_sharpened_and_reported(fuser):
+    seen = blurred(INFRARED, 1.5)
+    fusion = fuser(seen, VISIBLE)
+    found = fusion.settings["observed"]
+    assert found[0]["blur"] == find_blur(seen / 255) and "blur" not in found[1]
+    assert psnr(255 * fusion.sources[0].pixels[..., 0], INFRARED) > psnr(seen, INFRARED) + 2
+    known = fuser.with_config(observations=[{"blur": 1.5, "noise": 2}, None])(seen, VISIBLE)
+    own, best = (psnr(255 * f.sources[0].pixels[..., 0], INFRARED) for f in (fusion, known))
+    assert own > best - 0.5
+
+
+def test_blur_is_kept_on_request(fuser):
+    seen = blurred(INFRARED, 1.5)
+    kept = fuser.with_config(observations=[Observation(blur=0), None])(seen, VISIBLE)
+    assert "observed" not in kept.settings
+    assert np.array_equal(rounded(255 * kept.sources[0].pixels[..., 0]), seen)
+
+
+def test_a_source_with_a_given_scale_is_not_examined(fuser):
+    kept = fuser.with_config(observations=[Observation(scale=1), None])
+    assert "observed" not in kept(blurred(INFRARED, 1.5), VISIBLE).settings
+
+
+@pytest.mark.parametrize("task", ["medical", "multi-focus", "multi-exposure"])
+def test_blur_is_not_looked_for_where_it_belongs_to_the_picture(fuser, task):
+    fusion = fuser.with_config(task=task)(blurred(INFRARED, 1.5), VISIBLE)
+    assert "observed" not in fusion.settings
