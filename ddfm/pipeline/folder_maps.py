@@ -6,15 +6,17 @@ Each folder has a manifest of its own. A pair is done when its result and all re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError
 from ddfm.fusing.checks import check_attribution
+from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image
 from ddfm.pipeline.beside import Beside, check_sheet
 from ddfm.pipeline.runner import FolderSink, Item, Made, check_outputs
@@ -22,7 +24,20 @@ from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Manifest, Shard
 from ddfm.storage.outputs import check_apart
 
-__all__ = ["SinkWithMaps", "check_folder", "check_maps", "map_folders", "map_sinks"]
+if TYPE_CHECKING:
+    from ddfm.result import Fusion
+
+__all__ = [
+    "MapSavers",
+    "SinkWithMaps",
+    "check_folder",
+    "check_maps",
+    "map_folders",
+    "map_savers",
+    "map_sinks",
+]
+
+MapSavers = dict[str, Callable[[Path], None]]
 
 
 def map_folders(beside: Beside) -> dict[str, Path]:
@@ -88,6 +103,30 @@ def map_sinks(
         yield sinks
 
 
+def map_savers(fusion: Fusion, pictures: Sequence[Picture]) -> MapSavers:
+    """Functions that write the maps of a pair, by the kind of their files.
+
+    They keep the deviation of its samples, not the samples, which are large.
+
+    Args:
+        fusion: the result, with the maps that were requested.
+        pictures: the sources as they were read; empty if no sheet is requested.
+    """
+    savers: MapSavers = {}
+    if fusion.uncertainty is not None:
+        savers["uncertainty"] = fusion.uncertainty.deviation.save
+    if fusion.attribution is not None:
+        savers["attribution"] = fusion.attribution.save
+    if pictures:
+        bare = replace(fusion, uncertainty=None, attribution=None)
+        savers["sheet"] = partial(_save_sheet, bare, pictures)
+    return savers
+
+
+def _save_sheet(fusion: Fusion, pictures: Sequence[Picture], path: Path) -> None:
+    Beside(sheet=path).write(fusion, pictures, path)
+
+
 class SinkWithMaps(FolderSink):
     """Writes results to a folder, and their further files to other folders.
 
@@ -123,10 +162,8 @@ class _MapSink(FolderSink):
     ) -> None:
         self.of = {"map": name} | ({"samples": samples} if name == "uncertainty" else {})
 
-        def save(result: Any, path: Path) -> None:
-            fusion, pictures = result
-            only: dict[str, Any] = {name: path}
-            Beside(**only).write(fusion, pictures, path)
+        def save(result: tuple[Fusion, MapSavers], path: Path) -> None:
+            result[1][name](path)
 
         super().__init__(manifest, [{**some, **self.of} for some in settings], save, verify)
 

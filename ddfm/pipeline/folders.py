@@ -25,10 +25,12 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folder_maps import (
+    MapSavers,
     SinkWithMaps,
     check_folder,
     check_maps,
     map_folders,
+    map_savers,
     map_sinks,
 )
 from ddfm.pipeline.runner import (
@@ -232,7 +234,8 @@ class _PairWork(Work):
         fusion = replace(fusion, sources=())  # frees memory; they are not written
         by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
         kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
-        result = fusion, loaded if beside.sheet is not None else ()
+        savers = map_savers(fusion, loaded if beside.sheet is not None else ())
+        result = replace(fusion, uncertainty=None, attribution=None), savers
         return Made(result, {"settings": settings, **found}, fusion.words, fusion.kept, kinds)
 
 
@@ -319,7 +322,7 @@ def _in_order(summary: Summary, pairing: Pairing) -> Summary:
     return replace(summary, outcomes=outcomes, pairing=pairing)
 
 
-def _save(result: tuple[Fusion, tuple[Picture, ...]], path: Path) -> None:
+def _save(result: tuple[Fusion, MapSavers], path: Path) -> None:
     fusion, _ = result
     fusion.save(path)
 

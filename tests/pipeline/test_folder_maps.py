@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -76,6 +77,22 @@ def test_shards_fill_them_together(tmp_path, pairs, fuser):
         fused(pairs, tmp_path, fuser, shard=Shard(index, 2))
     assert len(contents(tmp_path)) == 6
     assert len(fused(pairs, tmp_path, fuser).of("skipped")) == 2
+
+
+def test_results_that_wait_to_be_written_do_not_keep_their_samples(tmp_path, pairs, fuser):
+    class Weighing:
+        """An engine that fuses without writing, and weighs what would wait to be written."""
+
+        def run(self, items, work, sink):
+            for item in items:
+                weights.append(len(pickle.dumps(work.fuse(item, work.load(item)))))
+                yield item, lambda: None
+
+    weights: list[int] = []
+    where = {"uncertainty": tmp_path / "std", "engine": Weighing()}
+    for samples in (3, 60):
+        fuse_folders(*pairs, tmp_path / "out", fuser, samples=samples, **where)
+    assert max(weights) - min(weights) < 40 * 36 * 4  # less than one sample
 
 
 def test_the_command_line_takes_folders(tmp_path, pairs):
