@@ -19,9 +19,9 @@ from ddfm.fusing.checks import check_attribution
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image
 from ddfm.pipeline.beside import Beside, check_sheet
-from ddfm.pipeline.runner import FolderSink, Item, Made, check_outputs
+from ddfm.pipeline.runner import FolderSink, Item, Made, check_folder_before, check_outputs
 from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import Manifest, Shard
+from ddfm.storage.manifest import Manifest, Shard, has_manifest
 from ddfm.storage.outputs import check_apart
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ __all__ = [
     "MapSavers",
     "SinkWithMaps",
     "check_folder",
+    "check_folders_before",
     "check_maps",
     "map_folders",
     "map_savers",
-    "map_sinks",
+    "opened_folders",
 ]
+
+RESULTS = "results"  # the key of the folder of the results, among those of the maps
 
 MapSavers = dict[str, Callable[[Path], None]]
 
@@ -80,27 +83,41 @@ def check_maps(beside: Beside, out: Path, sources: Sequence[Any], config: Fusion
         taken.append(folder.resolve())
 
 
+def check_folders_before(out: Path, beside: Beside, items: Sequence[Item]) -> None:
+    """Raise, before anything is written, if a result or a map cannot be written to its folder."""
+    for folder in (out, *map_folders(beside).values()):
+        check_folder_before(folder, items)
+
+
 @contextmanager
-def map_sinks(
+def opened_folders(
+    out: Path,
     beside: Beside,
+    items: Sequence[Item],
     settings: Sequence[Mapping[str, Any]],
+    *,
     shard: Shard | None,
     verify: bool,
-    items: Sequence[Item],
-) -> Iterator[list[FolderSink]]:
-    """A sink for each requested folder, whose files have the names of the results.
+) -> Iterator[SinkWithMaps]:
+    """The sink of a run: opens the manifests of the results and of each requested folder of maps.
 
     Args:
-        settings: the settings with which finished results may have been made.
         items: all items of the run.
+        settings: the settings with which finished results may have been made.
     """
+    folders = {RESULTS: out, **map_folders(beside)}
+    # Those with a manifest come first: after an error about files in them, no other gets one.
+    names = sorted(folders, key=lambda name: not has_manifest(folders[name]))
+    manifests: dict[str, Manifest] = {}
     with ExitStack() as stack:
-        sinks: list[FolderSink] = []
-        for name, folder in map_folders(beside).items():
-            manifest = stack.enter_context(Manifest(folder, shard))
-            check_outputs(manifest, items)
-            sinks.append(_MapSink(manifest, settings, verify, name, beside.samples))
-        yield sinks
+        for name in names:
+            manifests[name] = stack.enter_context(Manifest(folders[name], shard))
+            check_outputs(manifests[name], items)
+        results = manifests.pop(RESULTS)
+        maps = [
+            _MapSink(manifests[name], settings, verify, name, beside.samples) for name in manifests
+        ]
+        yield SinkWithMaps(results, settings, _save, verify, beside=maps)
 
 
 def map_savers(fusion: Fusion, pictures: Sequence[Picture]) -> MapSavers:
@@ -121,6 +138,11 @@ def map_savers(fusion: Fusion, pictures: Sequence[Picture]) -> MapSavers:
         bare = replace(fusion, uncertainty=None, attribution=None)
         savers["sheet"] = partial(_save_sheet, bare, pictures)
     return savers
+
+
+def _save(result: tuple[Fusion, MapSavers], path: Path) -> None:
+    fusion, _ = result
+    fusion.save(path)
 
 
 def _save_sheet(fusion: Fusion, pictures: Sequence[Picture], path: Path) -> None:

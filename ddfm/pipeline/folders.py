@@ -25,34 +25,25 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folder_maps import (
-    MapSavers,
-    SinkWithMaps,
     check_folder,
+    check_folders_before,
     check_maps,
     map_folders,
     map_savers,
-    map_sinks,
+    opened_folders,
 )
-from ddfm.pipeline.runner import (
-    Engine,
-    Item,
-    Made,
-    Work,
-    check_outputs,
-    run,
-)
+from ddfm.pipeline.runner import Engine, Item, Made, Work, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import Manifest, Shard, is_manifest
-from ddfm.storage.outputs import check_apart
+from ddfm.storage.manifest import Shard, has_manifest
+from ddfm.storage.outputs import check_apart, check_writable
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
-    from ddfm.result import Fusion
 
 __all__ = ["fuse_flir", "fuse_folders"]
 
@@ -260,71 +251,76 @@ def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
 def _fuse_all(
     pairing: Pairing, out: Path, fuser: Fuser | Unloaded, opening: Opening, how: _How
 ) -> Summary:
-    of_all_shards = pairing.pairs
-    pairing, outputs = _planned_outputs(pairing, how.suffix, how.shard)
+    planned, outputs = _planned_outputs(pairing, how.suffix, how.shard)
     if how.dry_run:
-        return _planned(pairing, outputs, out)
+        return _planned(planned, outputs, out)
     items = [
         Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
         for pair, output in outputs.items()
     ]
-    if isinstance(fuser, Unloaded):
-        done = _done_before(items, out, fuser, opening, how)
-        if done is not None:
-            return _in_order(done, pairing)
-        fuser = fuser.load()
+    check_folders_before(out, how.beside, items)
+    if how.save_transform is not None:
+        check_writable(Path(how.save_transform))
+    summary = _done_before(items, out, fuser, opening, how)
+    if summary is None:
+        fuser = fuser.load() if isinstance(fuser, Unloaded) else fuser
+        fuser = _aligned(fuser, pairing, opening, how.save_transform)
+        summary = _fused(items, out, fuser, opening, how)
+    return _in_order(summary, planned)
+
+
+def _aligned(
+    fuser: Fuser, pairing: Pairing, opening: Opening, save_transform: str | os.PathLike[str] | None
+) -> Fuser:
+    """The fuser, with the transform that all pairs share if it aligns them once.
+
+    Args:
+        pairing: the pairs of all shards, so that each shard finds the same transform.
+    """
     if fuser.config.align == "once":
         from ddfm.pipeline.rig import aligned_once, spread
 
-        sample = spread(of_all_shards)  # so that all shards find the same transform
+        sample = spread(pairing.pairs)
         fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
-    if how.save_transform is not None:
-        fuser.save_transform(how.save_transform)
-    bar = progress_bar(how.progress, total=len(outputs), unit="pair")
-    with Manifest(out, how.shard) as manifest, bar:
-        check_outputs(manifest, items)
-        new = (name for name in outputs.values() if not os.path.lexists(out / name))
-        for name in {Path(name).suffix: name for name in new}.values():
-            check_output(out / name)  # one file of each format
-        settings = _possible_settings(fuser, opening) or []
-        with map_sinks(how.beside, settings, how.shard, how.verify, items) as sinks:
-            sink = SinkWithMaps(manifest, settings, _save, how.verify, beside=sinks)
-            work = _PairWork(fuser, opening, how.beside)
-            summary = run(
-                items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
-            )
-    return _in_order(summary, pairing)
+    if save_transform is not None:
+        fuser.save_transform(save_transform)
+    return fuser
+
+
+def _fused(items: list[Item], out: Path, fuser: Fuser, opening: Opening, how: _How) -> Summary:
+    settings = _possible_settings(fuser, opening) or []
+    work = _PairWork(fuser, opening, how.beside)
+    with (
+        opened_folders(
+            out, how.beside, items, settings, shard=how.shard, verify=how.verify
+        ) as sink,
+        progress_bar(how.progress, total=len(items), unit="pair") as bar,
+    ):
+        return run(items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback)
 
 
 def _done_before(
-    items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
+    items: list[Item], out: Path, fuser: Fuser | Unloaded, opening: Opening, how: _How
 ) -> Summary | None:
-    """The summary of a finished folder; None if work is left, or may be."""
+    """The summary of a finished folder; None if work is left, or may be, or a fuser is loaded."""
     begin = time.monotonic()
-    folders = [out, *map_folders(how.beside).values()]
-    begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)
-    if not begun or how.verify or how.callback is not None or fuser.config.align == "once":
+    begun = all(map(has_manifest, (out, *map_folders(how.beside).values())))
+    loaded = not isinstance(fuser, Unloaded) or fuser.config.align == "once"
+    if loaded or not begun or how.verify or how.callback is not None:
         return None
     settings = _possible_settings(fuser, opening)
     if settings is None:
         return None
-    with Manifest(out, how.shard) as manifest:
-        with map_sinks(how.beside, settings, how.shard, False, items) as sinks:
-            sink = SinkWithMaps(manifest, settings, _save, beside=sinks)
-            if any(sink.known(item) is None for item in items):
-                return None
-            skipped = [Outcome(sink.path(item), "skipped") for item in items]
+    with opened_folders(out, how.beside, items, settings, shard=how.shard, verify=False) as sink:
+        if any(sink.known(item) is None for item in items):
+            return None
+        skipped = [Outcome(sink.path(item), "skipped") for item in items]
     return Summary(skipped, time.monotonic() - begin)
 
 
 def _in_order(summary: Summary, pairing: Pairing) -> Summary:
     outcomes = sorted(summary.outcomes, key=lambda outcome: outcome.output.stem)
     return replace(summary, outcomes=outcomes, pairing=pairing)
-
-
-def _save(result: tuple[Fusion, MapSavers], path: Path) -> None:
-    fusion, _ = result
-    fusion.save(path)
 
 
 def _planned_outputs(

@@ -21,7 +21,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -39,7 +39,16 @@ from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
 
-__all__ = ["NAME", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
+__all__ = [
+    "NAME",
+    "Manifest",
+    "Shard",
+    "as_json",
+    "has_manifest",
+    "is_manifest",
+    "keep_others",
+    "shard_of",
+]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
@@ -138,15 +147,6 @@ class Manifest:
             if not source.is_as_noted(note, verify=verify) or note.get("name") != source.name:
                 return None
         return entry if self.is_there(entry, verify=verify) else None
-
-    def keep_others(self, outputs: Iterable[str]) -> None:
-        """Raise if one of these files exists, and no line lists it as made here."""
-        for output in () if may_overwrite() else outputs:
-            if output not in self.entries and os.path.lexists(self.folder / output):
-                raise StorageError(
-                    f"cannot write {self.folder / output}: it exists already, and {NAME} does "
-                    "not list it; move it away, name another folder, or allow it (--overwrite)"
-                )
 
     def known(self, output: str) -> set[str]:
         """The SHA-256 of everything that was made here under this name, from all its lines.
@@ -247,9 +247,24 @@ class Manifest:
         path.unlink(missing_ok=True)
 
 
+def keep_others(folder: Path, outputs: Iterable[str], listed: Container[str] = ()) -> None:
+    """Raise if one of these files exists in a folder, and is not listed as made there."""
+    for output in () if may_overwrite() else outputs:
+        if output not in listed and os.path.lexists(folder / output):
+            raise StorageError(
+                f"cannot write {folder / output}: it exists already, and {NAME} does not list it; "
+                "move it away, name another folder, or allow it (--overwrite)"
+            )
+
+
 def is_manifest(name: str) -> bool:
     """Whether this is the name of a manifest."""
     return name == NAME or shard_of(name) is not None
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder exists and has a manifest, be it of a shard."""
+    return folder.is_dir() and any(map(is_manifest, os.listdir(folder)))
 
 
 def shard_of(name: str) -> Shard | None:

@@ -10,7 +10,7 @@ import pytest
 
 import ddfm
 from command_line import ddfm_run, refused
-from ddfm.errors import InputError
+from ddfm.errors import InputError, StorageError
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.storage.manifest import NAME, Shard
 from image_files import folders_of_noise
@@ -118,6 +118,33 @@ def test_impossible_maps_are_refused_before_any_work(tmp_path, pairs, fuser):
     fails("name is that of an image file", attribution=tmp_path / "map.png")
     unseen = ddfm.Fuser("gaussian", steps=2, device="cpu", look=False)
     fails("look", unseen, sheets=tmp_path / "sheets")
+
+
+@pytest.mark.parametrize("before", ["nothing", "results", "maps"])
+def test_an_error_about_one_folder_leaves_no_manifest_in_another(tmp_path, pairs, fuser, before):
+    """Whether they are new, or one of them has results of an earlier run."""
+    out, std = tmp_path / "out", tmp_path / "std"
+    for folder in {"nothing": [], "results": [out], "maps": [std]}[before]:
+        fuse_folders(pairs[0], pairs[1], folder, fuser, suffix="webp")
+    there = sorted(tmp_path.glob("*/*"))
+
+    def fails(words, **how):
+        with pytest.raises(StorageError, match=words):
+            fuse_folders(*pairs, out, fuser, uncertainty=std, samples=3, **how)
+
+    if before != "maps":
+        std.touch()
+        fails("std is not a folder")
+        std.unlink()
+        std.symlink_to("nowhere")
+        fails("std is not a folder")
+        std.unlink()
+    std.mkdir(exist_ok=True)
+    (std / "a.png").write_bytes(b"mine")
+    fails("std/a.png: it exists already")
+    (std / "a.png").unlink()
+    fails("there is no folder", save_transform=tmp_path / "no" / "rig.json")
+    assert sorted(tmp_path.glob("*/*")) == there
 
 
 def test_one_folder_for_two_outputs_is_refused(tmp_path, pairs, fuser):
