@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import InputError
+from ddfm.errors import DdfmWarning, InputError, StorageError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
@@ -38,6 +39,7 @@ from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
 from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.checksum import KnownFile
+from ddfm.storage.failures import Failures
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import Shard, has_manifest
 from ddfm.storage.outputs import check_apart, check_writable
@@ -259,13 +261,14 @@ def _fuse_all(
         for pair, output in outputs.items()
     ]
     check_folders_before(out, how.beside, items)
+    failures = Failures(out, how.shard)
     if how.save_transform is not None:
         check_writable(Path(how.save_transform))
-    summary = _done_before(items, out, fuser, opening, how)
+    summary = _done_before(items, out, fuser, opening, failures, how)
     if summary is None:
         fuser = fuser.load() if isinstance(fuser, Unloaded) else fuser
         fuser = _aligned(fuser, pairing, opening, how.save_transform)
-        summary = _fused(items, out, fuser, opening, how)
+        summary = _fused(items, out, fuser, opening, failures, how)
     return _in_order(summary, planned)
 
 
@@ -287,7 +290,18 @@ def _aligned(
     return fuser
 
 
-def _fused(items: list[Item], out: Path, fuser: Fuser, opening: Opening, how: _How) -> Summary:
+def _fused(
+    items: list[Item], out: Path, fuser: Fuser, opening: Opening, failures: Failures, how: _How
+) -> Summary:
+    """Fuses the pairs, and keeps a list of those that fail."""
+    sources = {item.output: [source.name for source in item.sources] for item in items}
+
+    def noted(outcome: Outcome) -> object:
+        if outcome.status == "failed":
+            name = outcome.output.name
+            failures.add(name, sources[name], outcome.error)
+        return None if how.callback is None else how.callback(outcome)
+
     settings = _possible_settings(fuser, opening) or []
     work = _PairWork(fuser, opening, how.beside)
     with (
@@ -296,11 +310,26 @@ def _fused(items: list[Item], out: Path, fuser: Fuser, opening: Opening, how: _H
         ) as sink,
         progress_bar(how.progress, total=len(items), unit="pair") as bar,
     ):
-        return run(items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback)
+        summary = run(items, work, sink, stop=False, bar=bar, engine=how.engine, callback=noted)
+        _settle(failures)
+    return summary
+
+
+def _settle(failures: Failures) -> None:
+    """Completes the list of failures; a disk that is full must not hide how the run ended."""
+    try:
+        failures.settle()
+    except StorageError as error:
+        warnings.warn(f"{error}; the pairs that failed are not listed", DdfmWarning, stacklevel=2)
 
 
 def _done_before(
-    items: list[Item], out: Path, fuser: Fuser | Unloaded, opening: Opening, how: _How
+    items: list[Item],
+    out: Path,
+    fuser: Fuser | Unloaded,
+    opening: Opening,
+    failures: Failures,
+    how: _How,
 ) -> Summary | None:
     """The summary of a finished folder; None if work is left, or may be, or a fuser is loaded."""
     begin = time.monotonic()
@@ -314,6 +343,7 @@ def _done_before(
     with opened_folders(out, how.beside, items, settings, shard=how.shard, verify=False) as sink:
         if any(sink.known(item) is None for item in items):
             return None
+        _settle(failures)
         skipped = [Outcome(sink.path(item), "skipped") for item in items]
     return Summary(skipped, time.monotonic() - begin)
 

@@ -160,14 +160,14 @@ def run(
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
+            if callback is not None and callback(outcomes[-1]) is False:
+                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
             unwritten = 0 if outcomes[-1].status == "fused" else unwritten + outcomes[-1].unwritten
             if unwritten == UNWRITTEN:
                 raise StorageError(
                     f"{outcomes[-1].error}; {unwritten} results in a row could not be written, so "
                     "the run ends; give the same command again to continue it"
                 )
-            if callback is not None and callback(outcomes[-1]) is False:
-                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
     return Summary(outcomes, time.monotonic() - begin)
 
 

@@ -36,7 +36,7 @@ from ddfm.storage.atomic import (
     open_where_it_lies,
 )
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
-from ddfm.storage.lines import Entry, Lines, entry_of
+from ddfm.storage.lines import Entry, Lines, append, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
 
 __all__ = [
@@ -71,6 +71,11 @@ class Shard:
     @property
     def manifest(self) -> str:
         return f"ddfm-manifest-{self.index}-of-{self.count}.jsonl"
+
+    @property
+    def failures(self) -> str:
+        """The name of its list of `ddfm.storage.failures`."""
+        return f"ddfm-failed-{self.index}-of-{self.count}.jsonl"
 
 
 class Manifest:
@@ -196,20 +201,9 @@ class Manifest:
 
     def _append(self, *entries: Entry) -> None:
         each = [json.dumps(entry).encode() + b"\n" for entry in entries]
-        lines = b"".join(each)
-        length = self._file.seek(0, os.SEEK_END)
-        if length < len(BEGIN):  # cut off so early, it is not a line
-            self._file.truncate(length := 0)
-        else:  # cut off later, it stays as a line of its own
-            self._file.seek(length - 1)
-            lines = lines if self._file.read(1) == b"\n" else b"\n" + lines
-        try:
-            while lines:  # a disk or a limit that leaves room for a part of them refuses the rest
-                lines = lines[self._file.write(lines) :]
-        except OSError:
-            self._file.truncate(length)
-            raise
-        os.fsync(self._file.fileno())
+        if self._file.seek(0, os.SEEK_END) < len(BEGIN):  # cut off so early, it is not a line
+            self._file.truncate(0)
+        append(self._file, b"".join(each))
         end = self._file.seek(0, os.SEEK_END)
         for entry, line in zip(reversed(entries), reversed(each), strict=True):
             end -= len(line)
