@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import by_annotation
 from ddfm.config import TASKS
-from ddfm.errors import DdfmWarning, InputError, StorageError
+from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.opening import Opening
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
@@ -283,11 +284,18 @@ def _aligned(
     if fuser.config.align == "once":
         from ddfm.pipeline.rig import aligned_once, spread
 
-        sample = spread(pairing.pairs)
-        fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
+        sample = _readable(spread(pairing.pairs), opening)
+        fuser = aligned_once(fuser, sample, max(2, len(pairing.pairs[0].files)))
     if save_transform is not None:
         fuser.save_transform(save_transform)
     return fuser
+
+
+def _readable(pairs: Iterable[Pair], opening: Opening) -> Iterator[tuple[Picture, ...]]:
+    """The pictures of those pairs that can be read; the others fail when it is their turn."""
+    for pair in pairs:
+        with suppress(DdfmError):
+            yield opening.pictures(pair.files)
 
 
 def _fused(
