@@ -33,9 +33,7 @@ _NAMES = re.compile(r"ddfm-failed(-[1-9]\d*-of-[1-9]\d*)?\.jsonl")
 
 
 class Failures:
-    """The list of one run, or of one of its shards; the caller has locked its manifest.
-
-    Raises if a file of this name was not written by ddfm.
+    """The list of one run, or of one of its shards; the caller locks its manifest.
 
     Args:
         folder: the folder of the results, which need not exist yet.
@@ -46,7 +44,10 @@ class Failures:
         self._folder, self._whole = folder, shard is None
         self._path = folder / (NAME if shard is None else shard.failures)
         self._entries: list[Entry] = []
-        for path in _lists(folder) if self._whole else [self._path]:
+
+    def check(self) -> None:
+        """Raises, before any work is done, if a list to be replaced was not written by ddfm."""
+        for path in _lists(self._folder) if self._whole else [self._path]:
             check_ours(path)
 
     def add(self, output: str, sources: Sequence[str], error: str) -> None:

@@ -81,8 +81,10 @@ def test_a_list_of_others_is_refused_and_stays(tmp_path):
     path = tmp_path / NAME
     path.write_text("what failed in my life\n")
     with pytest.raises(StorageError, match="nothing in it shows that ddfm wrote it"):
-        Failures(tmp_path)
-    Failures(tmp_path, Shard(1, 2)).settle()  # does not touch it
+        Failures(tmp_path).check()
+    shard = Failures(tmp_path, Shard(1, 2))  # does not touch it
+    shard.check()
+    shard.settle()
     assert path.read_text() == "what failed in my life\n"
 
 
