@@ -12,7 +12,9 @@ from PIL import Image
 
 import ddfm
 from ddfm.errors import DdfmError, DdfmWarning, StorageError
+from ddfm.pipeline import folder_maps
 from ddfm.pipeline.folders import fuse_folders
+from ddfm.pipeline.runner import UNWRITTEN
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.failures import NAME as FAILED
 from ddfm.storage.manifest import NAME
@@ -213,6 +215,21 @@ def test_a_full_disk_hides_no_outcome(tmp_path, fuser, monkeypatch):
     with pytest.warns(DdfmWarning, match="No space left on device; the pairs that failed are not"):
         summary = fuse_folders(ir, vis, tmp_path / "out", fuser)
     assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed"]
+
+
+def test_all_results_that_could_not_be_written_are_listed(tmp_path, fuser, monkeypatch):
+    """Also the last one, at which the run ends."""
+    ir, vis = make_pairs(tmp_path, UNWRITTEN + 2)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_maps, "_save", full)
+    with pytest.raises(StorageError, match=f"{UNWRITTEN} results in a row"):
+        fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert [entry["output"] for entry in failed(tmp_path / "out")] == [
+        f"{k:03d}.png" for k in range(UNWRITTEN)
+    ]
 
 
 def test_a_list_of_failures_by_others_is_refused_before_anything_is_written(tmp_path, fuser):
