@@ -62,7 +62,7 @@ def writes(tree: ast.AST) -> list[int]:
             name in GIVEN
             and call.args
             and not names & TEMPORARY
-            and owned not in ("fusion", "transform", "uncertainty", "attribution")
+            and owned not in ("fusion", "transform", "uncertainty", "deviation", "attribution")
         )
         free = name in ALWAYS and name not in imported and owned not in ("temporary", "part")
         if opened or os_call or given or free:
