@@ -35,7 +35,7 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
-from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -167,7 +167,9 @@ def fuse(
     seconds = round(time.monotonic() - began, 3)
     warn_of_changes(record, fusion.record, like)
     if not quiet:
-        _say_corrections(fusion)
+        made_with = fusion.settings
+        observed = made_with.get("observed", ())
+        say_corrections(made_with["sources"], observed, made_with.get("observations"))
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
@@ -176,19 +178,6 @@ def fuse(
         h, w = fusion.picture.size
         say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
-
-
-def _say_corrections(fusion: Fusion) -> None:
-    """Prints what was corrected in the sources, except what a warning has named already."""
-    from ddfm.restoration.corrections import corrections
-
-    settings = fusion.settings
-    observed = [
-        {kind: value for kind, value in found.items() if kind != "enlarged"}
-        for found in settings.get("observed", ())
-    ]
-    for line in corrections(settings["sources"], observed, settings.get("observations")):
-        say(line, err=True)
 
 
 def _fuse_images(

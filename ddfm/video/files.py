@@ -36,6 +36,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "check_video",
+    "comment",
     "comment_of",
     "import_av",
     "open_video",
@@ -128,7 +129,7 @@ class VideoWriter:
             self.container = import_av().open(
                 str(temporary.absolute()), "w", container_options=EXACT
             )
-        self.container.metadata["comment"] = MARK if record is None else f"{MARK}\n{record}"
+        self.container.metadata["comment"] = comment(record)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -205,6 +206,11 @@ class VideoWriter:
             yield
         except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def comment(record: str | None) -> str:
+    """The comment of a video by ddfm, with the record of how it was made."""
+    return MARK if record is None else f"{MARK}\n{record}"
 
 
 def record_in(path: Path) -> str | None:
