@@ -1,4 +1,4 @@
-"""What a picture is that ddfm did not make, and what a fusion would correct in it."""
+"""What a file is that ddfm did not make, and what a fusion would correct in a picture."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
 from ddfm.numerics.device import find_device
+from ddfm.pipeline.looked_others import folder_at, video_at, volume_at
 from ddfm.priors import load_prior
 from ddfm.restoration.restore import found_in
 from ddfm.video.formats import is_video
@@ -31,8 +32,11 @@ __all__ = ["look_into"]
 
 
 @by_annotation
-def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a picture is and what would be corrected in it, for JSON; None for volumes and films.
+def look_into(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a file or folder is, for JSON; of a picture also what would be corrected in it.
+
+    The first key is "picture", "volume", "video" or "folder"; the last three are described in
+    `ddfm.pipeline.looked_others`.
 
     Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become
@@ -41,8 +45,14 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     path = Path(path)
-    if path.is_dir() or is_video(path) or is_volume(path):
-        return None
+    if path.is_dir():
+        return folder_at(path)
+    if is_video(path):
+        return video_at(path)
+    return volume_at(path) if is_volume(path) else _picture_at(path)
+
+
+def _picture_at(path: Path) -> dict[str, Any]:
     pages = pages_in(path)
     picture = read_source(path, page=0 if pages > 1 else None)
     height, width = picture.size
@@ -58,7 +68,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "width": width,
         "height": height,
         "pages": pages,
-        "dtype": str(picture.dtype),
+        "dtype": str(picture.integers or picture.dtype),
         "color": picture.is_color,
         "alpha": picture.alpha is not None,
         "values": _values(picture),

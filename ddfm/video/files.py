@@ -9,7 +9,7 @@ row or column, and .mkv as lossless FFV1 of 8 or 16 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -75,7 +75,7 @@ class VideoReader:
             self.count = self.stream.frames or round(seconds * self.rate) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Generator[Picture, None, None]:
         with self.container:
             frames = self.container.decode(self.stream)
             for number in counting(1):
