@@ -199,7 +199,7 @@ def test_a_preview_tells_only_what_is_true_of_the_files(tmp_path):
     refused(run, "1200 x 900 pixels and", "1200 x 600;")
     Image.fromarray(np.eye(64, dtype=np.uint8)).save(other)
     run = ddfm_run("fuse", other, other, "-o", tmp_path / "g.png", *FAST, "--preview")
-    assert "preview" not in run.stderr
+    assert "is a preview" not in run.stderr
 
 
 def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path):
