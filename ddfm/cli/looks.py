@@ -26,8 +26,6 @@ def lines_about(looked: Looked, *, ours: bool) -> Iterator[str]:
 
 
 def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
-    from ddfm.restoration.corrections import corrections
-
     alpha = ", with transparency" if looked["alpha"] else ""
     first = f", the first of {looked['pages']}" if looked["pages"] > 1 else ""
     size = f"{looked['width']} x {looked['height']} pixels"
@@ -47,8 +45,7 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
     elif looked["thermal"]:
         photograph = "with a photograph" if looked["photograph"] else "without a photograph"
         yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
-    found = corrections([""], [looked["observed"]]) or [": nothing"]
-    yield f"  corrects  {found[0].removeprefix(': ')}"
+    yield _corrects(looked)
 
 
 def _of_volume(looked: Looked) -> Iterator[str]:
@@ -75,6 +72,7 @@ def _of_volume(looked: Looked) -> Iterator[str]:
         yield f"  window    {window} in the file; --window-a {window} applies it"
     if looked["burned_in"]:
         yield "  text      the header states that text is burned into the pixels"
+    yield _corrects(looked)
 
 
 def _of_video(looked: Looked) -> Iterator[str]:
@@ -118,6 +116,13 @@ def _of_folder(looked: Looked) -> Iterator[str]:
     elif looked["first"] is not None:
         yield f"  first     {looked['first']}; ddfm info FILE describes a picture"
         yield f"  fuse      ddfm fuse {folder} OTHER -o OUT fuses its pictures with those of OTHER"
+
+
+def _corrects(looked: Looked) -> str:
+    from ddfm.restoration.corrections import corrections
+
+    found = corrections([""], [looked["observed"]]) or [": nothing"]
+    return f"  corrects  {found[0].removeprefix(': ')}"
 
 
 def _count(number: int, what: str) -> str:

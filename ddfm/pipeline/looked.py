@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import FusionConfig
-from ddfm.fusing.run import Model
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import has_photograph
 from ddfm.imaging.formats.radiometric import is_radiometric
@@ -21,10 +16,8 @@ from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
-from ddfm.numerics.device import find_device
+from ddfm.pipeline.found import found_in_picture
 from ddfm.pipeline.looked_others import folder_at, video_at, volume_at
-from ddfm.priors import load_prior
-from ddfm.restoration.restore import found_in
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
@@ -76,7 +69,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "spread": used(picture),
         "thermal": thermal,
         "photograph": photograph,
-        "observed": _found(with_levels(picture)),
+        "observed": found_in_picture(with_levels(picture)),
     }
 
 
@@ -88,18 +81,3 @@ def _values(picture: Picture) -> tuple[float, float]:
         return low, high
     white = np.iinfo(picture.dtype).max
     return round(low * white), round(high * white)
-
-
-@torch.no_grad()
-def _found(picture: Picture) -> dict[str, Any]:
-    @cache
-    def model() -> Model:
-        device = find_device()
-        prior = load_prior("default").to(device, torch.float32)
-        return Model(prior, device, None).tiled(None, picture.size)
-
-    def denoise(x: Tensor, level: float) -> Tensor:
-        return model().without_noise(x, level)
-
-    clean = FusionConfig().resolved("ir-visible").clean
-    return found_in(picture, denoise, clean=clean)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from ddfm.errors import InputError, disk_explained
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import explained, is_dicom
+from ddfm.pipeline.found import found_in_volume
 from ddfm.pipeline.volume_sources import scaled_by
 from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole
@@ -76,7 +78,7 @@ def volume_at(path: Path) -> dict[str, Any]:
 
     "axes" are the letters of the sides that the indices proceed to. "black_and_white" are the
     values that become black and white, as "scaled_by" tells. "window" has level and width that the
-    file itself suggests, or is None.
+    file itself suggests, or is None. "observed" is what `ddfm volume` would correct in some slices.
     """
     count = volume_count(path)
     volume = read_volume(path, volume=0 if count > 1 else None)
@@ -87,6 +89,7 @@ def volume_at(path: Path) -> dict[str, Any]:
 def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
     axis = find_axis(volume)
     low, high = (float(value) for value in (volume.values.min(), volume.values.max()))
+    levels, limits = scaled(volume, None, PERCENTILES)
     unit = "HU" if is_ct(volume) else _unit(volume)
     return {
         "volume": str(path),
@@ -102,10 +105,11 @@ def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
         "color": volume.is_color,
         "values": [low, high],
         "unit": unit,
-        "black_and_white": [float(value) for value in scaled(volume, None, PERCENTILES)[1]],
+        "black_and_white": [float(value) for value in limits],
         "scaled_by": scaled_by(volume, None, PERCENTILES),
         "window": _window(volume.source),
         "burned_in": volume.burned_in,
+        "observed": found_in_volume(replace(volume, values=levels)),
     }
 
 

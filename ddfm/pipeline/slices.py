@@ -25,7 +25,7 @@ from ddfm.trust.attribution import Attribution
 from ddfm.trust.samples import check_samples
 from ddfm.volumes.volume import Volume, slices
 
-__all__ = ["SliceWork", "keeping", "kept_slices"]
+__all__ = ["SliceWork", "keeping", "kept_slices", "picture_of"]
 
 SAMPLE = 9  # slices from which the contrast of the whole volume is estimated
 
@@ -176,7 +176,7 @@ class SliceWork:
         return [None if frame is None else frame[k] for frame in self.frames]
 
     def _groups(self, indices: Sequence[int]) -> Groups:
-        return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
+        return [tuple(picture_of(stack[k]) for stack in self.stacks) for k in indices]
 
 
 @contextmanager
@@ -243,6 +243,7 @@ def _stored(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.shape[2] == 3 else np.rint(pixels[..., 0] * 65535).astype(np.uint16)
 
 
-def _picture(plane: np.ndarray) -> Picture:
+def picture_of(plane: np.ndarray) -> Picture:
+    """A slice (H, W) or (H, W, 3) with levels from 0 to 1."""
     pixels = plane if plane.ndim == 3 else plane[..., None]
     return Picture(np.ascontiguousarray(pixels, np.float32), dtype=np.dtype(np.float32))

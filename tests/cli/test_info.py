@@ -67,6 +67,7 @@ def test_a_volume_is_described(tmp_path):
         "  values    -1000 to 1500 HU",
         "            -160 to 240 become black and white (window soft-tissue; --window-a)",
         "  window    40/80 in the file; --window-a 40/80 applies it",
+        "  corrects  nothing",
     ]
     found = plain(tmp_path / "ct.nii.gz")
     assert (found["shape"], found["spacing"], found["axes"]) == ([20, 16, 5], [0.5, 0.5, 3.0], axes)
@@ -74,6 +75,31 @@ def test_a_volume_is_described(tmp_path):
     assert lines_of(tmp_path / "four.nii")[0].endswith(
         ", the first of 4 (--volume chooses another)"
     )
+
+
+def test_what_would_be_corrected_in_a_volume_is_what_is_corrected(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :128]
+    for name, sigma in (("a", 0), ("b", 60)):
+        planes = [900 + 300 * np.sin((x + k) / 13) + 300 * np.cos(y / 11) for k in range(7)]
+        noisy = np.stack(planes, -1) + rng.normal(0, sigma, (96, 128, 7))
+        nibabel.save(
+            nibabel.Nifti1Image(noisy.astype(np.int16), np.eye(4)), tmp_path / f"{name}.nii"
+        )
+    (line,) = [line for line in lines_of(tmp_path / "b.nii") if "corrects" in line]
+    paths = tmp_path / "a.nii", tmp_path / "b.nii"
+    fast = ("--prior", "gaussian", "--steps", "1", "--device", "cpu")
+    said = ddfm_run("volume", *paths, "-o", tmp_path / "f.nii", *fast).stderr.splitlines()[-1]
+
+    def level(text: str) -> float:
+        assert "(median; --noise-" in text
+        return float(text.split("noise of ")[1].split()[0])
+
+    low, high = plain(paths[1])["black_and_white"]
+    assert level(line) == pytest.approx(60 / (high - low) * 255, rel=0.05)
+    assert level(line) == pytest.approx(level(said), rel=0.05)
+    assert "in 5 of 5 slices" in line and "in 7 of 7 slices" in said
 
 
 def test_other_formats_of_volumes_are_described(tmp_path):
