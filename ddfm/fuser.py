@@ -228,7 +228,9 @@ class Fuser:
         task = task_of(group.pictures, self.config)
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
         words = fusion.words[len(group.words) :]
-        for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
+        if fusion.kept:
+            words += (kept_word(fusion.kept, fusion.picture.metadata.source),)
+        for word in words:
             warnings.warn(word, DdfmWarning, stacklevel=2)
         return fusion
 

@@ -35,7 +35,7 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
-from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -43,7 +43,9 @@ from ddfm.progress import stage
 from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
+    from ddfm.config import FusionConfig
     from ddfm.imaging.opening import Opening
+    from ddfm.imaging.picture import Picture
     from ddfm.pipeline.beside import Beside
     from ddfm.result import Fusion
 
@@ -166,8 +168,6 @@ def fuse(
     fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
     seconds = round(time.monotonic() - began, 3)
     warn_of_changes(record, fusion.record, like)
-    if not quiet:
-        _say_corrections(fusion)
     if as_json:
         views_at = list(map(str, beside.views_of(output)))
         about = {"output": str(output), "views": views_at, "seconds": seconds}
@@ -176,19 +176,6 @@ def fuse(
         h, w = fusion.picture.size
         say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
     return None
-
-
-def _say_corrections(fusion: Fusion) -> None:
-    """Prints what was corrected in the sources, except what a warning has named already."""
-    from ddfm.restoration.corrections import corrections
-
-    settings = fusion.settings
-    observed = [
-        {kind: value for kind, value in found.items() if kind != "enlarged"}
-        for found in settings.get("observed", ())
-    ]
-    for line in corrections(settings["sources"], observed, settings.get("observations")):
-        say(line, err=True)
 
 
 def _fuse_images(
@@ -210,18 +197,19 @@ def _fuse_images(
     else:
         check_output(output)
     beside.check(output, config)
-    pictures = opening.pictures(opened(sources))
-    if not quiet:
-        say_equal(pictures)
-        say_levels(pictures)
+    pictures, is_preview = _read(sources, opening, config, quiet)
     pictures = read_sources(pictures, config.resize, alike=False)
     if config.moves:
         size = pictures[config.reference(len(pictures))].size
     else:
         size = common_size(pictures, config.resize)
-    if opening.longest is not None and not quiet:
+    if is_preview and not quiet:
         height, width = size
-        say(f"this is a preview of {width} x {height} pixels, not the full size", err=True)
+        say(
+            f"this is a preview of {width} x {height} pixels, not the full size; warnings that "
+            "follow are about the preview",
+            err=True,
+        )
     if output != DASH:
         check_output(output, size)
     prepare_for_large(size)
@@ -236,4 +224,26 @@ def _fuse_images(
     else:
         fusion.save(output)
     beside.write(fusion, pictures, output)
+    if not quiet and not is_preview:  # reduced pictures have less noise, and other defects
+        made_with = fusion.settings
+        observed = made_with.get("observed", ())
+        say_corrections(made_with["sources"], observed, made_with.get("observations"))
     return fusion
+
+
+def _read(
+    sources: tuple[Path, ...], opening: Opening, config: FusionConfig, quiet: bool
+) -> tuple[tuple[Picture, ...], bool]:
+    """The sources, and whether they were reduced; what is said about them is true of the files."""
+    from ddfm.imaging.sources import common_size, reduced
+
+    pictures = replace(opening, longest=None).pictures(opened(sources))
+    if not quiet:
+        say_equal(pictures)
+        say_levels(pictures)
+    if not config.moves:
+        common_size(pictures, config.resize)
+    if opening.longest is None:
+        return pictures, False
+    small = reduced(pictures, opening.longest)
+    return small, [p.size for p in small] != [p.size for p in pictures]

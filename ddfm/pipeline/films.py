@@ -37,6 +37,7 @@ from ddfm.pipeline.runner import Item, Made, Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar, stage
 from ddfm.registration.pictures import SAMPLE
+from ddfm.restoration.corrections import summed_up
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen, Fusion
 from ddfm.storage.checksum import sha256_of_all
@@ -141,7 +142,8 @@ def fuse_sequence(
         of_film: dict[str, Any] = {"rate": rate, "warm": warm, **reading}
         of_film["temporal_denoising"] = temporal_denoising
         of_film |= {} if audio == "auto" else {"audio": audio}
-        how["record"] = _record(fuser, film, (a, b), of_film).text
+        record = _record(fuser, film, (a, b), of_film)
+        how["record"] = lambda: replace(record, observed=work.corrected()).text
     # Iteration ends when one film ends, and with it the progress bar.
     bar, frames = progress_bar(progress, total=film.count, unit="frame"), iter(film.frames)
     with bar, writing(out, film, work.settings, rate, **how) as sink:
@@ -150,7 +152,8 @@ def fuse_sequence(
             frames = islice(frames, film.count)
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
-        return run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+        done = run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+    return replace(done, observed=work.corrected())
 
 
 def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
@@ -240,17 +243,25 @@ class _FilmWork:
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
         self.begun, self.heard = False, set[str]()
         self.guess: np.ndarray | None = None
+        self.observed: list[Any] = []  # what was detected in the sources of each frame
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
         return _frames(*item.given, **self.reading)
 
     def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
         fusion = self.fused(*loaded)
-        found = {"task": fusion.settings["task"], "chosen": fusion.chosen}
+        observed = fusion.settings.get("observed", [])
+        self.observed.append(observed)
+        found = {"task": fusion.settings["task"], "chosen": fusion.chosen, "observed": observed}
         return Made(fusion, {"settings": self.settings, **found})
+
+    def corrected(self) -> list[dict[str, Any]]:
+        """What was detected and corrected in each source, over all frames so far."""
+        return summed_up(self.observed, "frames")
 
     def recall(self, item: Item, entry: Entry) -> None:
         self._seen(*self.load(item))
+        self.observed.append(entry.get("observed", []))
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
     def run_in(self, frames: Iterable[Item], count: int) -> None:

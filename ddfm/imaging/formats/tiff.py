@@ -39,7 +39,7 @@ from ddfm.imaging.metadata.geo import GEO_TAGS, NODATA, Geo, geo_in, turned
 from ddfm.imaging.metadata.xmp import kept
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
 from ddfm.imaging.quiet import silence_libtiff
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 from ddfm.storage.inputs import BoundedFile
 from ddfm.storage.ours import MARK
 
@@ -184,11 +184,11 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
         sheet = file.pages[page]
         _check_numbers(sheet, name)
-        ask_pixels(sheet.imagewidth, sheet.imagelength, name)
         if not _is_ours(sheet):
             return None
         _check_layout(sheet, name)
-        ask_bytes(_bytes_needed(sheet), name, opened.length)
+        size = sheet.imagewidth, sheet.imagelength
+        ask_pixels(*size, name, _bytes_needed(sheet), opened.length)
         array = _unpack(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (_ORIENTATION, _ICC))
         nodata = _number(sheet.tags.valueof(NODATA))
