@@ -50,6 +50,14 @@ def test_photographs_of_phones_are_upright_and_keep_the_camera_in_exif(phone):
     assert np.array_equal(again.pixels, picture.pixels)
 
 
+def test_they_have_no_record_but_info_tells_what_they_are(phone):
+    path, expected = phone
+    assert ddfm.read_record(path) is None
+    told = ddfm_run("info", path)
+    height, width = expected.shape[:2]
+    assert told.exit_code == 0 and f"{width} x {height} pixels, colour, 8 bits" in told.stdout
+
+
 def test_a_folder_pairs_them_and_results_keep_their_metadata(phone, tmp_path):
     path, expected = phone
     for folder in ("ir", "vis"):
