@@ -250,11 +250,11 @@ def _encode(
 
 def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | None:
     """An XMP packet with as much as fits; None if there is nothing to write, or nothing fits."""
-    text = None if record is None else record.text
+    text, trained = (None, False) if record is None else (record.text, record.is_trained)
     for along, made in ((metadata.xmp, text), (None, text), (None, None)):
         if along is None and made is None:
             break
-        whole = packet(along, made)
+        whole = packet(along, made, trained)
         if form != "JPEG" or len(whole) <= _MOST_IN_JPEG:
             return whole
     return None
