@@ -22,6 +22,8 @@ _ELSEWHERE = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
     (".irg",): "is an InfiRay file; export temperatures as TIFF or CSV with InfiRay's own program",
     _RAW: "is a camera's raw file; develop it to TIFF first",
+    (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
+    "gdal_translate IN.fits OUT.tif",
 }
 
 

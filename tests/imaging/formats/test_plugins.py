@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, features
 
 import ddfm
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.imaging.formats import plugins
 from ddfm.imaging.formats.jpegxl import jpegxl_size
@@ -56,6 +56,11 @@ def test_they_have_no_record_but_info_tells_what_they_are(phone):
     told = ddfm_run("info", path)
     height, width = expected.shape[:2]
     assert told.exit_code == 0 and f"{width} x {height} pixels, colour, 8 bits" in told.stdout
+
+
+def test_they_are_not_written(phone, tmp_path):
+    out = tmp_path / f"f{phone[0].suffix}"
+    refused(ddfm_run("fuse", phone[0], phone[0], "-o", out), "it is only read; known: .bmp")
 
 
 def test_a_folder_pairs_them_and_results_keep_their_metadata(phone, tmp_path):
