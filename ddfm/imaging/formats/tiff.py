@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tifffile import FileHandle, TiffPage
 
 __all__ = [
+    "is_raw",
     "is_tiff",
     "page_count",
     "page_mask",
@@ -65,6 +66,8 @@ _WIDTH, _HEIGHT, _FILL_ORDER, _ORIENTATION, _XMP, _ICC = 256, 257, 266, 274, 700
 _IPTC = 33723
 _UNSPECIFIED, _PREMULTIPLIED = 0, 1
 _SUBFILE, _REDUCED, _MASK = 254, 1, 4
+_SUBFILES, _DNG = 330, 50706  # the tags of further images within a page, and of DNG's version
+_OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 _BYTE = 1
 _LARGEST_PLAIN = 2**32 - 2**20  # bytes of a TIFF file with offsets of 32 bits
 _MOST_COPIES = 50  # pages after a page that are searched for its mask
@@ -74,6 +77,21 @@ _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minut
 def is_tiff(head: bytes) -> bool:
     """Whether a file's first bytes are those of a TIFF or BigTIFF."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_raw(path: Path) -> bool:
+    """Whether this is a camera's raw file, whose first page is a small preview of the image.
+
+    In DNG, NEF and ARW, the page is marked as a reduced copy of one that is within it; CR2 has two
+    letters after the header.
+    """
+    with BoundedFile(path) as file:
+        if file.read(10)[8:] == b"CR":
+            return True
+        offset, order, big = _page(file, 0)
+        tags = directory_in(partial(_bytes_at, file), offset, order, _OF_RAW, big=big)
+    kind = next(iter(tags[_SUBFILE].numbers), 0) if _SUBFILE in tags else 0
+    return _DNG in tags or (_SUBFILES in tags and bool(int(kind) & _REDUCED))
 
 
 def page_count(path: Path) -> int:
