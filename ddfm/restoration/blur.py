@@ -34,9 +34,8 @@ DIRECTIONS = 4
 SLOWEST, RING = 0.02, 0.01  # lowest frequency, and width of a ring, per pixel
 RINGS = round((0.5 - SLOWEST) / RING)
 FREQUENCIES = SLOWEST + RING * (np.arange(RINGS) + 0.5)  # in the middle of each ring
-MISFIT = (
-    2.6  # of a ring, on average; more if blocks, sharpening or an enlargement bend the spectrum
-)
+# The most misfit of a ring, on average. Blocks, sharpening and enlargement bend the spectrum more.
+MISFIT = 3.0
 FEWEST = 8  # frequencies of a ring, at least
 FITTED = 12  # rings of a direction, at least
 SIGNAL = 5  # in which the power of the picture exceeds that of the noise, at least
