@@ -139,21 +139,43 @@ def writing(
     rate = film.rate if rate is None else rate
     check_rate(rate)
     if out.suffix:
-        with atomic_path(out) as temporary:
-            with (
-                VideoWriter(temporary, out, rate, record) as video,
-                maps.writing(rate, record) as beside,
-            ):
-                yield _VideoSink(out, video, beside)
-                video.finish()
-            if sound is not None and _keeps_time(sound, film.rate, rate):
-                kind = add_sound(temporary, sound, out)
-                if kind is not None:
-                    _say(
-                        f"{out}: {out.suffix} cannot hold the sound of {sound} ({kind}), so it is "
-                        "left out; try .mkv"
-                    )
-        return
+        sink = _writing_video(out, film, rate, record, maps, sound)
+    else:
+        sink = _writing_frames(out, film, settings, resume, verify, sound)
+    with sink as opened:
+        yield opened
+
+
+@contextmanager
+def _writing_video(
+    out: Path,
+    film: Film,
+    rate: float,
+    record: str | None,
+    maps: FilmMaps,
+    sound: Path | None,
+) -> Iterator[Sink]:
+    with atomic_path(out) as temporary:
+        with (
+            VideoWriter(temporary, out, rate, record) as video,
+            maps.writing(rate, record) as beside,
+        ):
+            yield _VideoSink(out, video, beside)
+            video.finish()
+        if sound is None or not _keeps_time(sound, film.rate, rate):
+            return
+        refused = add_sound(temporary, sound, out)
+        if refused is not None:
+            _say(
+                f"{out}: {out.suffix} cannot hold the sound of {sound} ({refused}), so it is "
+                "left out; try .mkv"
+            )
+
+
+@contextmanager
+def _writing_frames(
+    out: Path, film: Film, settings: Entry, resume: bool, verify: bool, sound: Path | None
+) -> Iterator[Sink]:
     if sound is not None:
         _say(f"the sound of {sound} is left out, since the output is a folder of frames")
     if film.outputs is not None:  # the frames are files
