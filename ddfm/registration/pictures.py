@@ -13,7 +13,7 @@ from typing import Any
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
 from ddfm.registration.align import Alignment, align, check
-from ddfm.registration.gaps import bridged, says, with_gaps_filled
+from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
@@ -81,7 +81,7 @@ def lay(
             about.append(_about(k, reference, found, applied))
         done.append(picture)
     if crop:
-        box = common_box([says(picture) for picture in done])
+        box = common_box([picture.valid for picture in done])
         if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
             raise InputError("the part that all sources show is too small to be fused")
         done = [cropped(picture, box) for picture in done]
@@ -123,7 +123,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
     moved, inside = warped(whole, transform)
     if moved is whole:
         return picture
-    known = inside & says(moved)
+    known = inside & moved.valid
     if not known.any():
         raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
     along = picture.metadata.laid_on(fixed.metadata)
