@@ -37,7 +37,7 @@ from ddfm.fusing.checks import (
 from ddfm.fusing.ready import made_ready, task_of
 from ddfm.fusing.results import results
 from ddfm.fusing.run import Model, Run, run
-from ddfm.imaging.metadata import kept_word
+from ddfm.imaging.metadata import note_of_kept
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
@@ -223,13 +223,15 @@ class Fuser:
             )
         group = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
-        for word in group.words:
-            warnings.warn(word, DdfmWarning, stacklevel=2)
+        for warning in group.warnings:
+            warnings.warn(warning, DdfmWarning, stacklevel=2)
         task = task_of(group.pictures, self.config)
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
-        words = fusion.words[len(group.words) :]
-        for word in (*words, kept_word(fusion.kept)) if fusion.kept else words:
-            warnings.warn(word, DdfmWarning, stacklevel=2)
+        of_result = fusion.warnings[len(group.warnings) :]
+        if fusion.kept:
+            of_result += (note_of_kept(fusion.kept),)
+        for warning in of_result:
+            warnings.warn(warning, DdfmWarning, stacklevel=2)
         return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:

@@ -88,7 +88,7 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.gradients import AROUND, GRAIN, Gradients, Weighing
-from ddfm.likelihood.levels import Choosing, Levels, middles_of
+from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
 from ddfm.numerics.filters import smooth
@@ -251,7 +251,7 @@ class EvidenceLikelihood(Likelihood):
         if self._all_of_it is not None:
             return self._all_of_it
         sources, u, T = self._rows(band)
-        return self._weighing.of(sources, u, T, self._middles)
+        return self._weighing.of(sources, u, T, self._medians)
 
     def _rows(self, band: Band) -> tuple[list[Tensor], Tensor, Tensor | None]:
         T = None if self.T is None else band.around(self.T)
@@ -263,8 +263,8 @@ class EvidenceLikelihood(Likelihood):
         if self._read_as == (like.device, like.dtype):
             return
         asked = self.theta > 0 or self._choosing.saliency == "stands out"
-        self._middles = middles_of(self.sources) if asked else []
-        self.levels = Levels(self.sources, self._middles, self._choosing)
+        self._medians = medians(self.sources) if asked else []
+        self.levels = Levels(self.sources, self._medians, self._choosing)
         self.T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
         self._read_as = like.device, like.dtype
         self._weigh()
@@ -276,7 +276,7 @@ class EvidenceLikelihood(Likelihood):
         self._bands = bands(self.u, AROUND, count)
         self._all_of_it: Gradients | None = None
         if self._bands == [WHOLE]:
-            self._all_of_it = self._weighing.of(self.sources, self.u, self.T, self._middles)
+            self._all_of_it = self._weighing.of(self.sources, self.u, self.T, self._medians)
             self.W, self.a = self._all_of_it.W, self._all_of_it.a
             return
         self.W, self.a = torch.empty_like(self.u), torch.empty_like(self.u)

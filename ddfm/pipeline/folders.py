@@ -233,7 +233,7 @@ class _PairWork(Work):
         by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
         kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
         result = fusion, loaded if beside.sheet is not None else ()
-        return Made(result, {"settings": settings, **found}, fusion.words, fusion.kept, kinds)
+        return Made(result, {"settings": settings, **found}, fusion.warnings, fusion.kept, kinds)
 
 
 def _settings(of_fuser: Entry, opening: Opening) -> Entry:

@@ -300,7 +300,7 @@ def test_noise_in_a_jpeg_is_removed_and_causes_no_warning_if_it_is_specified(fus
         fusion = fuser.with_config(observations=said)(INFRARED, came)
         assert fusion.settings["observed"][1]["jpeg"] == 49  # its table is that of 50
         assert fusion.settings["observed"][1]["noise"] == pytest.approx(10.5, abs=2)
-        assert fusion.words == ()
+        assert fusion.warnings == ()
         assert psnr(255 * fusion.sources[1].pixels[..., 0], clean) > psnr(came, clean) + 1.5
 
 
@@ -339,7 +339,7 @@ def test_specified_noise_that_is_absent_causes_a_warning(fuser):
 
 def test_pictures_too_small_for_an_estimate_cause_no_warning_about_noise(fuser):
     said = [{"noise": 30}, None]
-    assert fuser.with_config(observations=said)(INFRARED[:8, :8], VISIBLE[:8, :8]).words == ()
+    assert fuser.with_config(observations=said)(INFRARED[:8, :8], VISIBLE[:8, :8]).warnings == ()
 
 
 def test_a_mask_that_leaves_nothing_is_refused(fuser, tmp_path):
