@@ -131,10 +131,8 @@ def fuse_sequence(
         part = Part(shard, _exact_count(film, a, b))
         film = replace(film, part=part, count=part.end - part.begin)
         work.settings |= {"frames": [part.begin + 1, part.end]}
-    record = None
-    if Path(out).suffix and not fuser.config.strip:
-        of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
-        record = _record(fuser, film, (a, b), of_film).text
+    of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
+    has_record = Path(out).suffix and not fuser.config.strip
     sink = writing(
         out,
         film,
@@ -142,7 +140,7 @@ def fuse_sequence(
         rate,
         resume=not warm,  # kept frames are rounded, unlike the results that --warm starts from
         verify=verify,
-        record=record,
+        record=_record(fuser, film, (a, b), of_film).text if has_record else None,
         maps=maps,
         sound=sound,
     )
