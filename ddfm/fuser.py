@@ -31,7 +31,7 @@ from ddfm.fusing.checks import (
     check_attribution,
     check_early,
     check_number,
-    possible,
+    resolved_for,
     usual_dtype,
 )
 from ddfm.fusing.ready import made_ready, task_of
@@ -309,7 +309,7 @@ class Fuser:
     def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for a task, with all settings filled in and checked for this prior."""
         if task not in self._resolved:
-            self._resolved[task] = possible(self.config, task, len(self.prior.alphas_bar))
+            self._resolved[task] = resolved_for(self.config, task, len(self.prior.alphas_bar))
         return self._resolved[task]
 
     @by_annotation

@@ -11,8 +11,8 @@ from PIL import Image
 
 from command_line import ddfm_run
 from ddfm import DdfmError
+from ddfm.bench.classical import METHODS, restored_by
 from ddfm.bench.degrade import find_degradation, inside
-from ddfm.bench.first import METHODS, restored_by
 from ddfm.imaging.picture import Picture, from_array
 from places import EXAMPLES
 
