@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ddfm
+from ddfm.config import FusionConfig
 from ddfm.diffusion.watch import Watch
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.progress import counting_parts
@@ -94,6 +96,9 @@ def test_the_signature_of_fuse_names_all_its_arguments():
     for name, own in (dict(inspect.signature(ddfm.Fuser).parameters) | dict(of_call)).items():
         if name not in ("self", "sources"):
             assert (names[name].default, names[name].annotation) == (own.default, own.annotation)
+    for field in fields(FusionConfig):
+        if field.name not in ("observations", "options"):  # None is an empty collection there
+            assert names[field.name].default == field.default
     values = {"progress": False, "callback": print, "trajectory": True, "first_guess": None}
     assert ddfm.fuse(A, B, prior="gaussian", steps=1, **values).trajectory
 
