@@ -67,10 +67,10 @@ def test_stages_are_logged_by_the_name_of_the_package(caplog):
     with caplog.at_level(logging.INFO, "ddfm"):
         ddfm.fuse(A, B, prior="gaussian", clean=0.01)
     assert {record.name for record in caplog.records} == {"ddfm"}
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "loading the prior"
-    assert said[-1] == "fusing 48 x 40 pixels"
-    assert "removing noise" in said
+    stages = [record.getMessage() for record in caplog.records]
+    assert stages[0] == "loading the prior"
+    assert stages[-1] == "fusing 48 x 40 pixels"
+    assert "removing noise" in stages
 
 
 def test_objects_have_a_repr_of_one_line():

@@ -223,8 +223,8 @@ def test_a_warning_about_every_frame_is_issued_once(tmp_path, fuser):
             Image.fromarray(noisy(scene(), k)).resize(size).save(path)
     with pytest.warns(DdfmWarning) as caught:
         list(fuse_frames(frames, fuser.with_config(resize="b")))
-    (said,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
-    assert "ir_0.png: 16 x 24 pixels become 16 x 16" in said
+    (warning,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
+    assert "ir_0.png: 16 x 24 pixels become 16 x 16" in warning
 
 
 def test_degrees_have_one_scale_in_all_frames():

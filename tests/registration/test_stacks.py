@@ -63,7 +63,7 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
 
 
 @pytest.mark.parametrize(
-    ("said", "number", "which"),
+    ("settings", "number", "which"),
     [
         ({}, 2, 1),
         ({}, 3, 1),
@@ -74,8 +74,8 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
         ({"align_to": "1"}, 3, 0),
     ],
 )
-def test_align_to_chooses_the_fixed_source(said, number, which):
-    assert FusionConfig(**said).reference(number) == which
+def test_align_to_chooses_the_fixed_source(settings, number, which):
+    assert FusionConfig(**settings).reference(number) == which
 
 
 @pytest.mark.parametrize("which", [0, -1, "c", 1.5])
