@@ -224,9 +224,8 @@ def _fuse_scene(request: _Request) -> None:
     began = time.monotonic()
     _check_outputs(request, beside)
     pictures = _read(request, opening)
-    _check_size(request, pictures)
-    fusion = _fused(request, pictures, beside)
-    fusion = replace(fusion, opening=opening.plain())
+    _check_size(request, pictures, is_preview=opening.longest is not None)
+    fusion = replace(_fused(request, pictures, beside), opening=opening.plain())
     _write(request, fusion, pictures, beside)
     seconds = time.monotonic() - began
     warn_of_changes(request.record, fusion.record, request.like)
@@ -255,12 +254,12 @@ def _read(request: _Request, opening: Opening) -> tuple[Picture, ...]:
     return read_sources(pictures, request.settings["resize"], alike=False)
 
 
-def _check_size(request: _Request, pictures: Sequence[Picture]) -> None:
+def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool) -> None:
     """Refuses results that are too large to be written, and tells if this is a preview."""
     from ddfm.imaging.writing import check_output
 
     size = _size_of_result(pictures, checked(request.settings))
-    if request.images.preview and not request.quiet:
+    if is_preview and not request.quiet:
         height, width = size
         say(f"this is a preview of {width} x {height} pixels, not the full size", err=True)
     if request.output != DASH:

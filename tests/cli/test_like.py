@@ -187,7 +187,8 @@ def test_like_of_a_preview_is_a_preview(tmp_path):
         Image.fromarray(values).save(tmp_path / f"{name}.png")
     sources = tmp_path / "a.png", tmp_path / "b.png"
     first, again = made(sources, tmp_path / "first.png", "--preview"), tmp_path / "again.png"
-    ddfm_run("fuse", "--like", first, *sources, "-o", again, "--device", "cpu")
+    result = ddfm_run("fuse", "--like", first, *sources, "-o", again, "--device", "cpu")
+    assert "this is a preview of 512 x 20 pixels" in result.stderr
     assert read_image(first).size == (20, 512)
     assert again.read_bytes() == first.read_bytes()
 
