@@ -229,7 +229,7 @@ class Fuser:
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
         of_result = fusion.warnings[len(group.warnings) :]
         if fusion.kept:
-            of_result += (note_of_kept(fusion.kept),)
+            of_result += (note_of_kept(fusion.kept, fusion.picture.metadata.source),)
         for warning in of_result:
             warnings.warn(warning, DdfmWarning, stacklevel=2)
         return fusion

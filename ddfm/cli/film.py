@@ -24,6 +24,7 @@ from ddfm.cli.options import (
     shard_option,
     verify_option,
 )
+from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.writing import OutputPath, say
@@ -85,6 +86,7 @@ __all__ = ["film", "fuse_film"]
 @trust_options
 @verify_option
 @record_options
+@observation_options
 @fuser_options
 @resize_option
 @align_options
@@ -132,6 +134,7 @@ def film(
       ddfm film infrared.mp4 visible.mp4 -o fused.mp4 --attribution map.mp4
       ddfm film --like fused.mp4 infrared.mp4 visible.mp4 -o again.mp4
     """
+    settings |= observations(settings, 2)
     settings |= alignment_settings(align, align_to, transform_file, crop)
     how: dict[str, Any] = {"range_a": range_a, "range_b": range_b, "celsius": celsius}
     how |= {"pattern": pattern, "rate": rate, "warm": warm, "audio": audio, "verify": verify}
@@ -176,6 +179,8 @@ def fuse_film(
     fuser = Fuser(**settings)
     how |= {"save_transform": save_transform, "progress": False if quiet else None}
     summary = fuse_sequence(a, b, output, fuser, **how)
+    if not quiet:
+        say_corrections([str(a), str(b)], summary.observed, fuser.config.observations)
     if not quiet and sys.stderr.isatty():
         frames, seconds = len(summary.outcomes), summary.seconds
         say(f"{output}: {frames} frames, {seconds:.1f} s", err=True)

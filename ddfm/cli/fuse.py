@@ -36,7 +36,7 @@ from ddfm.cli.options import (
 )
 from ddfm.cli.pipes import DASH, check_dashes, opened, write_out
 from ddfm.cli.process import prepare_for_large
-from ddfm.cli.restoration import observation_options, observations
+from ddfm.cli.restoration import observation_options, observations, say_corrections
 from ddfm.cli.sources import check_sources
 from ddfm.cli.writing import OutputPath, say
 from ddfm.errors import DdfmWarning
@@ -223,10 +223,12 @@ def _fuse_scene(request: _Request) -> None:
     opening, beside = request.opening(), request.images.beside(request.save_transform)
     began = time.monotonic()
     _check_outputs(request, beside)
-    pictures = _read(request, opening)
-    _check_size(request, pictures, is_preview=opening.longest is not None)
+    pictures, is_preview = _read(request, opening)
+    _check_size(request, pictures, is_preview)
     fusion = replace(_fused(request, pictures, beside), opening=opening.plain())
     _write(request, fusion, pictures, beside)
+    if not request.quiet and not is_preview:  # reduced pictures have less noise, and other defects
+        _say_corrections(fusion)
     seconds = time.monotonic() - began
     warn_of_changes(request.record, fusion.record, request.like)
     _report(request, fusion, beside, seconds)
@@ -243,15 +245,20 @@ def _check_outputs(request: _Request, beside: Beside) -> None:
     beside.check(request.output, checked(request.settings))
 
 
-def _read(request: _Request, opening: Opening) -> tuple[Picture, ...]:
-    """The sources; tells what is unusual about them."""
-    from ddfm.imaging.sources import read_sources
+def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], bool]:
+    """The sources, and whether they were reduced; what is said about them is true of the files."""
+    from ddfm.imaging.sources import common_size, read_sources, reduced
 
-    pictures = opening.pictures(opened(request.sources))
+    config = checked(request.settings)
+    pictures = replace(opening, longest=None).pictures(opened(request.sources))
     if not request.quiet:
         say_equal(pictures)
         say_levels(pictures)
-    return read_sources(pictures, request.settings["resize"], alike=False)
+    if not config.moves:
+        common_size(pictures, config.resize)
+    small = pictures if opening.longest is None else reduced(pictures, opening.longest)
+    is_preview = [p.size for p in small] != [p.size for p in pictures]
+    return read_sources(small, config.resize, alike=False), is_preview
 
 
 def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool) -> None:
@@ -261,7 +268,11 @@ def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool
     size = _size_of_result(pictures, checked(request.settings))
     if is_preview and not request.quiet:
         height, width = size
-        say(f"this is a preview of {width} x {height} pixels, not the full size", err=True)
+        say(
+            f"this is a preview of {width} x {height} pixels, not the full size; warnings that "
+            "follow are about the preview",
+            err=True,
+        )
     if request.output != DASH:
         check_output(request.output, size)
     prepare_for_large(size)
@@ -291,9 +302,7 @@ def _write(request: _Request, fusion: Fusion, pictures: Sequence[Picture], besid
 
 
 def _report(request: _Request, fusion: Fusion, beside: Beside, seconds: float) -> None:
-    """Prints what was corrected, and the summary: as JSON, and as a line on a terminal."""
-    if not request.quiet:
-        _say_corrections(fusion)
+    """Prints the summary: as JSON, and as a line on a terminal."""
     if request.as_json:
         views = list(map(str, beside.views_of(request.output)))
         about = {"output": str(request.output), "views": views, "seconds": round(seconds, 3)}
@@ -304,13 +313,6 @@ def _report(request: _Request, fusion: Fusion, beside: Beside, seconds: float) -
 
 
 def _say_corrections(fusion: Fusion) -> None:
-    """Prints what was corrected in the sources, except what a warning has named already."""
-    from ddfm.restoration.corrections import corrections
-
     settings = fusion.settings
-    observed = [
-        {kind: value for kind, value in found.items() if kind != "enlarged"}
-        for found in settings.get("observed", ())
-    ]
-    for line in corrections(settings["sources"], observed, settings.get("observations")):
-        say(line, err=True)
+    observed, given = settings.get("observed", ()), settings.get("observations")
+    say_corrections(settings["sources"], observed, given)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ddfm.cli.looks import lines_about
 from ddfm.cli.options import echo_json, json_option, reading_options
 from ddfm.cli.sources import check_there
 from ddfm.cli.writing import say
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["info"]
 
 
-@click.command(short_help="Show how a result was made, or what an image is.")
+@click.command(short_help="Show how a result was made, or what a file is.")
 @click.argument("result", type=click.Path(path_type=Path))
 @reading_options
 @json_option
@@ -27,14 +27,16 @@ def info(result: Path, as_json: bool) -> None:
     """Show how a result was made: version, weights, settings, and the SHA-256 of the sources.
 
     The file holds this record unless it was made with --strip. To fuse again in the same way, use
-    the same command with --like RESULT. Of an image without a record, show its size, depth and
-    values, and what `ddfm fuse` would correct in it. With --json, a volume or a film without a
-    record gives null.
+    the same command with --like RESULT. Of a file without a record, show what it is: of an image
+    its size, depth and values, and what `ddfm fuse` would correct in it; of a volume its grid and
+    which values become black and white; of a video its size, rate and length; of a folder what it
+    holds.
 
     \b
     Examples:
       ddfm info fused.png
       ddfm info thermal.jpg
+      ddfm info ct.nii.gz
       ddfm info fused.tif --json
       ddfm info fused.nii.gz
       ddfm info fused.mp4
@@ -46,7 +48,7 @@ def info(result: Path, as_json: bool) -> None:
     if record is not None:
         echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
         return
-    stage("examining the image")
+    stage("examining the file")
     from ddfm.pipeline.looked import look_into
 
     looked = look_into(result)
@@ -58,37 +60,7 @@ def info(result: Path, as_json: bool) -> None:
         ours = is_ours(result)
         of_ours = "made by ddfm, but holds no record of how (a map, a view, or --strip)"
         say(f"{result}: {of_ours if ours else 'holds no record of how ddfm made it'}")
-        if looked is not None:
-            say("\n".join(_looks(looked, ours=ours)))
-
-
-def _looks(looked: dict[str, Any], *, ours: bool) -> Iterator[str]:
-    """Lines about an image without a record: what it is, and what a fusion would correct."""
-    from ddfm.restoration.corrections import corrections
-
-    depth = {"uint8": "8 bits", "uint16": "16 bits"}.get(looked["dtype"], "floating point")
-    color = "colour" if looked["color"] else "grey"
-    alpha = ", with transparency" if looked["alpha"] else ""
-    first = f", the first of {looked['pages']}" if looked["pages"] > 1 else ""
-    size = f"{looked['width']} x {looked['height']} pixels"
-    yield f"  picture   {size}, {color}, {depth}{alpha}{first}"
-    low, high = looked["values"]
-    black = ", which become black and white" if looked["unit"] else ""
-    if looked["unit"]:
-        low, high = round(low, 2), round(high, 2)
-    yield f"  values    {low:g} to {high:g} {looked['unit']}".rstrip() + black
-    if looked["spread"] is not None:
-        low, high = looked["spread"]
-        full = "--range-a full keeps all 16 bits"
-        yield f"            {low:g} to {high:g} become black and white; {full}"
-    if looked["thermal"] == "false colours":
-        if not ours:  # the scale of an uncertainty looks the same
-            yield "  thermal   seems to be temperatures in false colours, without their values"
-    elif looked["thermal"]:
-        photograph = "with a photograph" if looked["photograph"] else "without a photograph"
-        yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
-    found = corrections([""], [looked["observed"]]) or [": nothing"]
-    yield f"  corrects  {found[0].removeprefix(': ')}"
+        say("\n".join(lines_about(looked, ours=ours)))
 
 
 def _lines(result: Path, record: Record) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from ddfm.cli.options import all_of
+from ddfm.cli.writing import say
 from ddfm.errors import InputError
 
-__all__ = ["observation_options", "observations"]
+__all__ = ["observation_options", "observations", "say_corrections", "slice_observation_options"]
 
 _OF_EACH: dict[str, tuple[Any, str, str]] = {
     "scale": (
@@ -50,21 +52,28 @@ _OF_EACH: dict[str, tuple[Any, str, str]] = {
         "estimated]",
     ),
 }
-observation_options = all_of(
-    *(
+_OF_SLICES = ("noise", "stripes")  # those that make sense for slices of volumes
+
+
+def _options(names: Sequence[str], as_is: str) -> Callable[[Any], Any]:
+    rows = [(name, *_OF_EACH[name], source) for name in names for source in "AB"]
+    return all_of(
+        *(
+            click.option(f"--{name}-{s.lower()}", type=kind, metavar=metavar, help=text.format(s))
+            for name, kind, metavar, text, s in rows
+        ),
         click.option(
-            f"--{name}-{source.lower()}", type=kind, metavar=metavar, help=text.format(source)
-        )
-        for name, (kind, metavar, text) in _OF_EACH.items()
-        for source in "AB"
-    ),
-    click.option(
-        "--as-is",
-        is_flag=True,
-        help="Do not look for earlier enlargement, stripes, dead pixels, frames and JPEG blocks "
-        "in the sources; noise is still estimated.",
-    ),
+            "--as-is",
+            is_flag=True,
+            help=f"Do not look for {as_is} in the sources; noise is still estimated.",
+        ),
+    )
+
+
+observation_options = _options(
+    list(_OF_EACH), "earlier enlargement, stripes, dead pixels, frames and JPEG blocks"
 )
+slice_observation_options = _options(_OF_SLICES, "stripes and dead pixels")
 
 
 def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
@@ -74,7 +83,7 @@ def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
     as_is = settings.pop("as_is")
     found = []
     for source in "ab":
-        given = {name: settings.pop(f"{name}_{source}") for name in _OF_EACH}
+        given = {name: settings.pop(f"{name}_{source}", None) for name in _OF_EACH}
         given = {name: value for name, value in given.items() if value is not None}
         if "blur" in given:
             given["blur"] = _blur(given["blur"])
@@ -106,3 +115,17 @@ def _blur(text: str) -> float | tuple[float, float] | str:
     except ValueError:
         return text
     return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
+
+
+def say_corrections(names: Sequence[str], observed: Sequence[Any], given: Any) -> None:
+    """Prints what was corrected in the sources, except what a warning has named already.
+
+    Args:
+        names: of the sources.
+        observed, given: the settings "observed" and "observations" of the result.
+    """
+    from ddfm.restoration.corrections import corrections
+
+    unnamed = [{k: v for k, v in found.items() if k != "enlarged"} for found in observed]
+    for line in corrections(names, unnamed, given):
+        say(line, err=True)

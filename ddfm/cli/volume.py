@@ -22,6 +22,7 @@ from ddfm.cli.options import (
     shard_option,
     verify_option,
 )
+from ddfm.cli.restoration import observations, say_corrections, slice_observation_options
 from ddfm.cli.sources import check_there
 from ddfm.cli.trust import samples_for, trust_options
 from ddfm.cli.volume_sources import OfVolumes, volume_options
@@ -92,6 +93,7 @@ __all__ = ["volume"]
 @trust_options
 @record_options
 @verify_option
+@slice_observation_options
 @fuser_options
 @quiet_option
 def volume(
@@ -130,6 +132,7 @@ def volume(
     sources = (a, b, *more)
     check_there(sources)
     of_volumes, outputs = take(OfVolumes, settings), take(_Outputs, settings)
+    settings |= observations(settings, len(sources))
     how = of_volumes.how() | {"align": align, "transform": transform_file}
     settings, both, record = as_recorded(like, settings, how | of_volumes.which(), "volume")
     how = {name: both[name] for name in how}
@@ -271,11 +274,15 @@ def _read(sources: Sequence[Path], series: Sequence[int | None], numbers: Any) -
 
 
 def _say_how(fusion: VolumeFusion, output: Path, seconds: float) -> None:
-    """Reports black and white, text burned into pixels and, on a terminal, the time it took."""
+    """Reports black and white, corrections, burned-in text and, on a terminal, the time taken."""
     about = fusion.settings
     columns = about["order"], about["sources"], about["black_and_white"], about["scaled_by"]
     for _, name, (low, high), way in sorted(zip(*columns, strict=True)):
         say(f"{name}: black is {low:g}, white {high:g} ({way})", err=True)
+    names = [name for _, name in sorted(zip(about["order"], about["sources"], strict=True))]
+    if fusion.record is not None:
+        made_with = fusion.record.settings
+        say_corrections(names, fusion.record.observed, made_with.get("observations"))
     if fusion.volume.burned_in:
         say(
             f"{output}: the header of a source states that text is burned into its pixels; the "

@@ -87,6 +87,7 @@ def _like(models: Sequence[Picture], pictures: Sequence[Picture]) -> Picture:
         mask=_any_mask(pictures),
         metadata=NOTHING,
         sha256=None,
+        integers=None,
     )
 
 
@@ -119,7 +120,7 @@ def with_metadata(
     if source is None:
         return fused, ()
     words = tuple(f"{source.name}: {word}" for word in source.metadata.lost)
-    return replace(fused, metadata=source.metadata), words
+    return replace(fused, metadata=replace(source.metadata, source=source.name)), words
 
 
 def _whose(pictures: Sequence[Picture], color: str, metadata_from: str) -> Picture | None:

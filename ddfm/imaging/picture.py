@@ -55,6 +55,7 @@ class Picture:
         mask: True where pixels are valid, of shape (H, W); None if they are valid everywhere.
         metadata: the EXIF, XMP and geographic position that a result takes over.
         sha256: checksum of the file that it is from; None if there was no file.
+        integers: the type of its original values, if these are integers and `dtype` is float32.
     """
 
     samples: np.ndarray
@@ -68,6 +69,7 @@ class Picture:
     mask: np.ndarray | None = None
     metadata: Metadata = NOTHING
     sha256: str | None = None
+    integers: np.dtype | None = None
 
     def __post_init__(self) -> None:
         shape = np.shape(self.samples)
@@ -143,7 +145,9 @@ def from_array(
         dtype = np.dtype(np.float32)
         pixels, limits = _scale(color, name)
         alpha = None if alpha is None else _opacity(alpha)
-    return Picture(pixels, alpha, dtype, icc, name, limits, mask=None if gaps is None else ~gaps)
+    mask = None if gaps is None else ~gaps
+    integers = array.dtype if dtype.kind == "f" and array.dtype.kind in "iu" else None
+    return Picture(pixels, alpha, dtype, icc, name, limits, mask=mask, integers=integers)
 
 
 def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:

@@ -35,7 +35,7 @@ from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, orient
 from ddfm.imaging.quiet import silence_libtiff
 from ddfm.imaging.unreadable import explained
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
 from ddfm.storage.inputs import BoundedFile, existing_file
@@ -201,8 +201,7 @@ def _open(path: Path, page: int, name: str) -> Iterator[ImageFile.ImageFile]:
     with BoundedFile(path) as file, Image.open(file, formats=formats) as image:
         if page:
             image.seek(page)
-        ask_pixels(image.width, image.height, name)
-        ask_bytes(bytes_needed(image), name, file.length)
+        ask_pixels(image.width, image.height, name, bytes_needed(image), file.length)
         yield image
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "scale_bar",
     "shortened",
     "side_by_side",
+    "titled",
     "view",
 ]
 
@@ -73,15 +74,22 @@ def side_by_side(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:
     names = [Path(source.name).name for source in sources] + ["fused"]
     panels = [_rgb(picture) for picture in (*sources, fused)]
     _check_sizes(panels)
-    height, width = panels[0].shape[:2]
-    line = line_height(width)
-    sheet = Image.new("RGB", (len(panels) * (width + GAP) - GAP, line + height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for k, (name, panel) in enumerate(zip(names, panels, strict=True)):
-        left = k * (width + GAP)
-        draw.text((left + 4, 2), shortened(name, width, line), fill=INK, font=font_of(line))
+    return np.asarray(titled(panels, names))
+
+
+def titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
+    """Panels (H, W, 3) of one height in a row, with a title above each."""
+    height = panels[0].shape[0]
+    line = line_height(min(panel.shape[1] for panel in panels))
+    width = sum(panel.shape[1] + GAP for panel in panels) - GAP
+    sheet = Image.new("RGB", (width, height + line), PAPER)
+    draw, left = ImageDraw.Draw(sheet), 0
+    for panel, title in zip(panels, titles, strict=True):
+        text = shortened(title, panel.shape[1], line)
+        draw.text((left + 4, 2), text, fill=INK, font=font_of(line))
         sheet.paste(Image.fromarray(panel), (left, line))
-    return np.asarray(sheet)
+        left += panel.shape[1] + GAP
+    return sheet
 
 
 def before_after(fused: Picture, sources: Sequence[Picture]) -> np.ndarray:

@@ -135,7 +135,10 @@ class Beside:
             alone = len(used) == 1 and about[0]["onto"] == 1
             save_transforms(used[0] if alone else of_each, self.transform)
         if self.sheet is not None:
-            moved = [(pictures[found["source"]], t) for found, t in zip(about, used, strict=True)]
+            moved = [
+                (pictures[found["source"]], transform if found["applied"] else None)
+                for found, transform in zip(about, used, strict=True)
+            ]
             alignment_sheet(self.sheet, pictures[about[0]["onto"]], moved)
 
 

@@ -28,9 +28,9 @@ from ddfm.storage.checksum import KnownFile
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, is_manifest
 from ddfm.storage.outputs import keep_sources
-from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video
+from ddfm.video.files import RATE, VideoReader, VideoWriter, check_video, comment
 from ddfm.video.formats import WRITTEN
-from ddfm.video.sound import add_sound
+from ddfm.video.sound import complete
 
 __all__ = ["Film", "check_film", "check_rate", "open_film", "writing"]
 
@@ -109,7 +109,7 @@ def writing(
     *,
     resume: bool = True,
     verify: bool = False,
-    record: str | None = None,
+    record: Callable[[], str] | None = None,
     maps: FilmMaps | None = None,
     sound: Path | None = None,
 ) -> Iterator[Sink]:
@@ -122,13 +122,15 @@ def writing(
         rate: frames per second; None is that of the sources.
         resume: whether existing frames are kept.
         verify: see `FolderSink`.
-        record: how it was made, for the comment of a video; frames in files have their own.
+        record: how it was made, for the comment of a video; frames in files have their own. It is
+            called before the first frame and after the last one.
         maps: further films to write next to it.
         sound: the video whose sound is kept.
     """
     out = Path(out)
     if film.part is not None:
-        out, record = film.part.path(out), film.part.note(settings)
+        note = film.part.note(settings)
+        out, record = film.part.path(out), lambda: note
     maps = FilmMaps() if maps is None else maps
     check_film(out)
     maps.check(out)
@@ -151,25 +153,23 @@ def _writing_video(
     out: Path,
     film: Film,
     rate: float,
-    record: str | None,
+    record: Callable[[], str] | None,
     maps: FilmMaps,
     sound: Path | None,
 ) -> Iterator[Sink]:
+    before = None if record is None else record()
     with atomic_path(out) as temporary:
         with (
-            VideoWriter(temporary, out, rate, record) as video,
-            maps.writing(rate, record) as beside,
+            VideoWriter(temporary, out, rate, before) as video,
+            maps.writing(rate, before) as beside,
         ):
             yield _VideoSink(out, video, beside)
             video.finish()
-        if sound is None or not _keeps_time(sound, film.rate, rate):
-            return
-        refused = add_sound(temporary, sound, out)
-        if refused is not None:
-            _say(
-                f"{out}: {out.suffix} cannot hold the sound of {sound} ({refused}), so it is "
-                "left out; try .mkv"
-            )
+        after = None if record is None else record()
+        if sound is not None and not _keeps_time(sound, film.rate, rate):
+            sound = None
+        if sound is not None or after != before:
+            _complete(temporary, out, after, sound)
 
 
 @contextmanager
@@ -186,6 +186,15 @@ def _writing_frames(
     with Manifest(out, shard) as manifest:
         _check_other_films(manifest, there, film.outputs)
         yield _FramesSink(manifest, settings, resume, verify)
+
+
+def _complete(temporary: Path, out: Path, record: str | None, sound: Path | None) -> None:
+    kind = complete(temporary, out, comment(record), sound)
+    if kind is not None:
+        _say(
+            f"{out}: {out.suffix} cannot hold the sound of {sound} ({kind}), so it is left out; "
+            "try .mkv"
+        )
 
 
 def _keeps_time(sound: Path, rate: float, wanted: float) -> bool:

@@ -37,6 +37,7 @@ from ddfm.pipeline.runner import Item, Made, Overlapping, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.progress import progress_bar, stage
 from ddfm.registration.pictures import SAMPLE
+from ddfm.restoration.corrections import summed_up
 from ddfm.restoration.observation import observation_of_each
 from ddfm.result import Chosen, Fusion
 from ddfm.storage.checksum import sha256_of_all
@@ -133,6 +134,7 @@ def fuse_sequence(
         work.settings |= {"frames": [part.begin + 1, part.end]}
     of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
     has_record = Path(out).suffix and not fuser.config.strip
+    record = _record(fuser, film, (a, b), of_film) if has_record else None
     sink = writing(
         out,
         film,
@@ -140,7 +142,7 @@ def fuse_sequence(
         rate,
         resume=not warm,  # kept frames are rounded, unlike the results that --warm starts from
         verify=verify,
-        record=_record(fuser, film, (a, b), of_film).text if has_record else None,
+        record=_text_of(record, work),
         maps=maps,
         sound=sound,
     )
@@ -150,7 +152,8 @@ def fuse_sequence(
         frames = work.frames_of(film)
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
-        return run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
+        done = run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
+    return replace(done, observed=work.corrected())
 
 
 def _maps(uncertainty: Any, attribution: Any, samples: int) -> FilmMaps:
@@ -179,6 +182,13 @@ def _record(
     digests = map(sha256_of_all, film.files)
     opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
     return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
+
+
+def _text_of(record: Record | None, work: _FilmWork) -> Callable[[], str] | None:
+    """A function for the text of the record, with what was corrected until it is called."""
+    if record is None:
+        return None
+    return lambda: replace(record, observed=work.corrected()).text
 
 
 def _aligned(
@@ -252,17 +262,25 @@ class _FilmWork:
         self.denoisers = (TemporalDenoiser(), TemporalDenoiser()) if temporal_denoising else None
         self.begun, self.heard = False, set[str]()
         self.guess: np.ndarray | None = None
+        self.observed: list[Any] = []  # what was detected in the sources of each frame
 
     def load(self, item: Item) -> tuple[Picture, Picture]:
         return _frames(*item.given, **self.reading)
 
     def fuse(self, item: Item, loaded: tuple[Picture, Picture]) -> Made:
         fusion = self.fused(*loaded)
-        found = {"task": fusion.settings["task"], "chosen": fusion.chosen}
+        observed = fusion.settings.get("observed", [])
+        self.observed.append(observed)
+        found = {"task": fusion.settings["task"], "chosen": fusion.chosen, "observed": observed}
         return Made(fusion, {"settings": self.settings, **found})
+
+    def corrected(self) -> list[dict[str, Any]]:
+        """What was detected and corrected in each source, over all frames so far."""
+        return summed_up(self.observed, "frames")
 
     def recall(self, item: Item, entry: Entry) -> None:
         self._seen(*self.load(item))
+        self.observed.append(entry.get("observed", []))
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
     def frames_of(self, film: Film) -> Iterator[Item]:

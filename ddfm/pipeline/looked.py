@@ -1,19 +1,14 @@
-"""What a picture is that ddfm did not make, and what a fusion would correct in it."""
+"""What a file is that ddfm did not make, and what a fusion would correct in a picture."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ddfm.arguments import by_annotation
-from ddfm.config import FusionConfig
-from ddfm.fusing.run import Model
 from ddfm.imaging.formats.dji import is_dji
 from ddfm.imaging.formats.flir import has_photograph
 from ddfm.imaging.formats.radiometric import is_radiometric
@@ -21,9 +16,8 @@ from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
-from ddfm.numerics.device import find_device
-from ddfm.priors import load_prior
-from ddfm.restoration.restore import found_in
+from ddfm.pipeline.found import found_in_picture
+from ddfm.pipeline.looked_others import folder_at, video_at, volume_at
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
 
@@ -31,8 +25,11 @@ __all__ = ["look_into"]
 
 
 @by_annotation
-def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a picture is and what would be corrected in it, for JSON; None for volumes and films.
+def look_into(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a file or folder is, for JSON; of a picture also what would be corrected in it.
+
+    The first key is "picture", "volume", "video" or "folder"; the last three are described in
+    `ddfm.pipeline.looked_others`.
 
     Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become
@@ -41,8 +38,14 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     path = Path(path)
-    if path.is_dir() or is_video(path) or is_volume(path):
-        return None
+    if path.is_dir():
+        return folder_at(path)
+    if is_video(path):
+        return video_at(path)
+    return volume_at(path) if is_volume(path) else _picture_at(path)
+
+
+def _picture_at(path: Path) -> dict[str, Any]:
     pages = pages_in(path)
     picture = read_source(path, page=0 if pages > 1 else None)
     height, width = picture.size
@@ -58,7 +61,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "width": width,
         "height": height,
         "pages": pages,
-        "dtype": str(picture.dtype),
+        "dtype": str(picture.integers or picture.dtype),
         "color": picture.is_color,
         "alpha": picture.alpha is not None,
         "values": _values(picture),
@@ -66,7 +69,7 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         "spread": used(picture),
         "thermal": thermal,
         "photograph": photograph,
-        "observed": _found(with_levels(picture)),
+        "observed": found_in_picture(with_levels(picture)),
     }
 
 
@@ -78,18 +81,3 @@ def _values(picture: Picture) -> tuple[float, float]:
         return low, high
     white = np.iinfo(picture.dtype).max
     return round(low * white), round(high * white)
-
-
-@torch.no_grad()
-def _found(picture: Picture) -> dict[str, Any]:
-    @cache
-    def model() -> Model:
-        device = find_device()
-        prior = load_prior("default").to(device, torch.float32)
-        return Model(prior, device, None).tiled(None, picture.size)
-
-    def denoise(x: Tensor, level: float) -> Tensor:
-        return model().without_noise(x, level)
-
-    clean = FusionConfig().resolved("ir-visible").clean
-    return found_in(picture, denoise, clean=clean)

@@ -10,6 +10,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.record import read_record as of_picture
+from ddfm.restoration.corrections import summed_up
 from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
 from ddfm.storage.lines import Lines
@@ -68,7 +69,8 @@ def _of_frames(folder: Path) -> Record | None:
         raise InputError(
             f"{folder}: its manifest is damaged: it does not name the sources of all frames"
         ) from None
-    return Record.of(of_fuser, sources, {"film": of_film})
+    observed = summed_up((entry.get("observed") for entry in entries), "frames")
+    return Record.of(of_fuser, sources, {"film": of_film}, observed)
 
 
 def _all_of_one(files: list[dict[str, str]]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from ddfm.trust.attribution import Attribution
 from ddfm.trust.samples import check_samples
 from ddfm.volumes.volume import Volume, slices
 
-__all__ = ["SliceWork", "keeping", "kept_slices"]
+__all__ = ["SliceWork", "keeping", "kept_slices", "picture_of"]
 
 SAMPLE = 9  # slices from which the contrast of the whole volume is estimated
 
@@ -48,6 +49,7 @@ class SliceWork:
     Attributes:
         fuser: the fuser in use, whose options are estimated from some slices and hold for all.
         settings: everything a slice depends on except its sources.
+        observed: what was detected in the sources of each slice, and corrected.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class SliceWork:
             self.settings["samples"] = samples
         if attribution:
             self.settings["attribution"] = True
+        self.observed: list[Any] = []
         self._made: list[np.ndarray] = []  # the fused volume, then the requested maps
 
     def _sample(self) -> Groups:
@@ -129,7 +132,9 @@ class SliceWork:
         maps = [_planes(one.among(self._valid(k))) for k, one in found if one is not None]
         arrays += [np.stack(one, dtype=np.float32) for one in (stds, maps) if one]
         self._put(item.given, arrays)
-        return Made(arrays, {"settings": self.settings})
+        observed = [fusion.settings.get("observed", []) for fusion in fusions]
+        self.observed += observed
+        return Made(arrays, {"settings": self.settings, "observed": observed})
 
     def recall(self, item: Item, entry: Entry) -> None:
         assert self.kept is not None
@@ -139,7 +144,8 @@ class SliceWork:
                 count = 1 + bool(self.samples) + self.attribution
                 arrays = [np.load(file, allow_pickle=False) for _ in range(count)]
             self._put(item.given, arrays)
-        except (OSError, ValueError) as error:
+            self.observed += entry.get("observed", [])
+        except (OSError, TypeError, ValueError) as error:
             raise InputError(f"cannot continue from {path}: {error}; remove this file") from None
 
     def volume(self) -> np.ndarray:
@@ -174,7 +180,7 @@ class SliceWork:
         return [None if frame is None else frame[k] for frame in self.frames]
 
     def _groups(self, indices: Sequence[int]) -> Groups:
-        return [tuple(_picture(stack[k]) for stack in self.stacks) for k in indices]
+        return [tuple(picture_of(stack[k]) for stack in self.stacks) for k in indices]
 
 
 @contextmanager
@@ -241,6 +247,7 @@ def _stored(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.shape[2] == 3 else np.rint(pixels[..., 0] * 65535).astype(np.uint16)
 
 
-def _picture(plane: np.ndarray) -> Picture:
+def picture_of(plane: np.ndarray) -> Picture:
+    """A slice (H, W) or (H, W, 3) with levels from 0 to 1."""
     pixels = plane if plane.ndim == 3 else plane[..., None]
     return Picture(np.ascontiguousarray(pixels, np.float32), dtype=np.dtype(np.float32))

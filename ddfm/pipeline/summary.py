@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ class Summary:
         outcomes: the outcome of each item.
         seconds: the time that the run took.
         pairing: for folders, which files were paired and which were not.
+        observed: for films, what was detected and corrected in each source, over all frames.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
     pairing: Pairing = field(default_factory=Pairing)
+    observed: Sequence[dict[str, Any]] = ()
 
     def of(self, status: str) -> list[Outcome]:
         """The outcomes of one kind."""

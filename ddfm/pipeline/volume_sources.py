@@ -24,7 +24,7 @@ from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.tilt import squared
 from ddfm.volumes.volume import Origin, Volume
 
-__all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready"]
+__all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready", "scaled_by"]
 
 ACTIVITY = ("PT", "NM")  # DICOM modalities: PET, SPECT
 WIDEST = 100.0  # widest point spread function, in millimetres
@@ -168,7 +168,7 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
         tuple(map(_with, sources, known)),
         tuple(insides),
         tuple(limits),
-        tuple(_scaled_by(volume, window, options.percentiles) for volume, window in by_window),
+        tuple(scaled_by(volume, window, options.percentiles) for volume, window in by_window),
         tuple(map(_scale, volumes, maps, limits)),
         _order(volumes, maps),
         found,
@@ -202,9 +202,7 @@ def _scale(volume: Volume, colormap: str | None, limits: Limits) -> Scale:
     return (*limits, None if name == GREY else name)
 
 
-def _scaled_by(
-    volume: Volume, window: str | Window | None, percentiles: tuple[float, float]
-) -> str:
+def scaled_by(volume: Volume, window: str | Window | None, percentiles: tuple[float, float]) -> str:
     """How black and white were determined."""
     if volume.is_color:
         return "its colours"

@@ -29,6 +29,8 @@ from ddfm.pipeline.slices import SliceWork, keeping
 from ddfm.pipeline.summary import Outcome
 from ddfm.pipeline.volume_sources import Ready, VolumeOptions, found_motion, made_ready
 from ddfm.progress import progress_bar
+from ddfm.restoration.corrections import summed_up
+from ddfm.restoration.observation import observation_of_each
 from ddfm.storage.checksum import sha256_of_all
 from ddfm.storage.manifest import Shard
 from ddfm.trust.attribution import PRIOR, names_of_planes
@@ -81,8 +83,8 @@ class VolumeFusion:
         volume: the result, on the grid of the first volume. Grey levels are from 0 to 65535,
             colours from 0 to 1; neither is in the unit of a source.
         settings: everything the result depends on except the sources, ready for JSON. Its
-            "sources", and the a and b of "color", are in the order of fusion; "order" holds their
-            indices in the caller's order, counted from 0.
+            "sources", "observations", "observed", and the a and b of "color", are in the order of
+            fusion; "order" holds their indices in the caller's order, counted from 0.
         sources: the volumes as they were fused, on the grid of the first, from 0 to 1, in the
             caller's order.
         scales: for each of them, the values that were black and white, and the colours in between.
@@ -215,9 +217,13 @@ def fuse_volumes(
 
 def _result(work: SliceWork, asked: Fuser, ready: Ready, options: VolumeOptions) -> VolumeFusion:
     """The fused slices as a volume, with its maps and its record."""
+    observed = summed_up(work.observed, "slices")
+    of_caller = [observed[ready.order.index(k)] for k in range(len(observed))]
     # The settings of the caller, with the options that were estimated for all slices.
-    record = _record(asked.with_config(options=work.fuser.config.options), ready.volumes, options)
+    asked = asked.with_config(options=work.fuser.config.options)
+    record = _record(asked, ready.volumes, options, of_caller)
     settings = work.fuser.settings(work.fuser.config.usual_task) | {"axis": work.axis}
+    settings |= {"observed": observed} if observed else {}
     fused = Volume(
         work.volume(),
         ready.first.affine,
@@ -239,7 +245,9 @@ def _result(work: SliceWork, asked: Fuser, ready: Ready, options: VolumeOptions)
     )
 
 
-def _record(fuser: Fuser, volumes: Sequence[Volume], options: VolumeOptions) -> Record:
+def _record(
+    fuser: Fuser, volumes: Sequence[Volume], options: VolumeOptions, observed: Sequence[Any]
+) -> Record:
     """The record; it names sources a, b, ..., since names of files may be those of patients."""
     digests = [sha256_of_all(volume.files) if volume.files else None for volume in volumes]
     sources = list(zip(ascii_lowercase, digests, strict=False))
@@ -247,11 +255,13 @@ def _record(fuser: Fuser, volumes: Sequence[Volume], options: VolumeOptions) -> 
     numbers = [volume.number for volume in volumes]
     plain["numbers"] = numbers if any(number is not None for number in numbers) else None
     opening = {"volume": {name: value for name, value in plain.items() if value is not None}}
-    return Record.of(fuser.settings(fuser.config.usual_task), sources, opening)
+    return Record.of(fuser.settings(fuser.config.usual_task), sources, opening, observed)
 
 
 def _in_order(fuser: Fuser, order: Sequence[int]) -> Fuser:
-    """A fuser whose colour and balance, given for the caller's a and b, fit this order."""
+    """A fuser whose settings for single sources, given for the caller's order, fit this one."""
+    given = observation_of_each(fuser.config.observations, len(order))
+    fuser = fuser.with_config(observations=[given[k].plain() for k in order])
     color = fuser.config.color
     if len(order) > 2 and color in ("a", "b"):
         raise InputError(

@@ -17,7 +17,7 @@ from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
-__all__ = ["Registered", "common_of", "registered"]
+__all__ = ["Registered", "common_of", "motion_of", "registered"]
 
 SAMPLE = 20  # number of pairs from which the common transform of a camera is found
 SMALLEST = 16  # least side in pixels of the part that all sources have in common
@@ -167,11 +167,11 @@ def _warnings(
         return []
     return [
         f"{moving.name} seems to be misaligned: it fits {fixed.name} if "
-        f"{_motion(found.transform)}; align=auto (--align auto) corrects this where it is certain"
+        f"{motion_of(found.transform)}; align=auto (--align auto) corrects this where it is certain"
     ]
 
 
-def _motion(transform: Transform) -> str:
+def motion_of(transform: Transform) -> str:
     """What a transform does to a picture, in words."""
     x, y = transform.offset
     degrees, size = transform.turn_and_size

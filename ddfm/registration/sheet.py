@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
-from ddfm.imaging.writing import write_image
+from ddfm.imaging.views import GAP, PAPER, titled
+from ddfm.imaging.writing import write_drawing
+from ddfm.registration.pictures import motion_of
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 
@@ -18,34 +22,49 @@ __all__ = ["alignment_sheet"]
 
 SQUARES = 12  # squares of the checkerboard along the longer side
 STRONGEST = 92  # percentage of pixels that are not drawn as edges
-GAP = 4  # pixels between the views
 RIM = 4  # pixels inside a frame's border in which no edges are drawn
 
 
 def alignment_sheet(
-    path: str | os.PathLike[str], fixed: Picture, moved: Sequence[tuple[Picture, Transform]]
+    path: str | os.PathLike[str],
+    fixed: Picture,
+    moved: Sequence[tuple[Picture, Transform | None]],
 ) -> None:
-    """Writes four views of each moved picture, one picture below the other.
+    """Writes four views of each moved picture, one picture below the other, with captions.
 
     The checkerboard is on top and the edges are below it; before on the left, after on the right.
+    A transform of None leaves a picture as it is.
     """
-    base = _stretched(grey(fixed))
-    rows: list[list[np.ndarray]] = []
-    for moving, transform in moved:
-        checkers, edges = [], []
-        for step in (Transform.framed(moving.size, fixed.size), transform):
-            picture, inside = warped(moving, step)
-            plane = np.where(inside, _stretched(grey(picture)), 0)
-            checkers.append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
-            edges.append(_drawn(base, plane, inside))
-        rows += [checkers, edges]
-    height, width = fixed.size
-    sheet = np.ones((len(rows) * (height + GAP) - GAP, 2 * width + GAP, 3), np.float32)
-    for i, row in enumerate(rows):
-        for k, view in enumerate(row):
-            top, left = i * (height + GAP), k * (width + GAP)
-            sheet[top : top + height, left : left + width] = view
-    write_image(path, sheet, Picture(sheet))
+    views = [_views(fixed, *one) for one in moved]
+    write_drawing(path, Image.fromarray(_stacked(views)))
+
+
+def _views(fixed: Picture, moving: Picture, transform: Transform | None) -> np.ndarray:
+    base, framed = _stretched(grey(fixed)), Transform.framed(moving.size, fixed.size)
+    checkers, edges = [], []
+    for step in (framed, framed if transform is None else transform):
+        picture, inside = warped(moving, step)
+        plane = np.where(inside, _stretched(grey(picture)), 0)
+        checkers.append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
+        edges.append(_drawn(base, plane, inside))
+    name, other = Path(moving.name).name, Path(fixed.name).name
+    motion = "left as it is" if transform is None else motion_of(transform)
+    rows = (checkers, "checkerboard of both"), (edges, f"edges of {name} in red")
+    strips = [
+        titled(
+            [np.rint(255 * view).astype(np.uint8) for view in two],
+            [f"{when}: {what}" for when in ("before", "after")],
+        )
+        for two, what in rows
+    ]
+    whole = _stacked([np.asarray(strip) for strip in strips])
+    return np.asarray(titled([whole], [f"{name} on {other}: {motion}"]))
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts (H, W, 3) of one width, one below the other, with a gap between them."""
+    gap = np.broadcast_to(np.array(PAPER, np.uint8), (GAP, *parts[0].shape[1:]))
+    return np.concatenate([row for part in parts for row in (part, gap)][:-1])
 
 
 def _stretched(plane: np.ndarray) -> np.ndarray:

@@ -211,7 +211,8 @@ class _Level:
 def _bins(values: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """The two bins next to each value, and its share in each."""
     low = values.detach().floor().clamp(0, BINS - 2)
-    part = values - low
+    # Interpolation rounds values to slightly beyond the last bin, and shares must not be negative.
+    part = (values - low).clamp(0, 1)
     return (low.long(), 1 - part), (low.long() + 1, part)
 
 

@@ -5,13 +5,16 @@ What is read here may come from the record in a file, which anybody may have wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
+from statistics import median
 from typing import Any
 
 from ddfm.errors import short
 
-__all__ = ["KINDS", "corrected", "corrections"]
+__all__ = ["KINDS", "corrected", "corrections", "summed_up"]
 
 Found = Mapping[str, Any]  # an entry of `Fusion.settings["observed"]`
 
@@ -24,6 +27,7 @@ KINDS = {
     "frame": "flat frames",
 }
 _GIVEN = {"enlarged": "scale"}  # arguments of an `Observation` that are called otherwise
+_MOST = 1e9  # numbers beyond this are not from ddfm
 _MANY = ("jpeg", "dead", "stripes")  # kinds that are named in the plural
 _KEEPS = {  # options; those of the others are --as-is
     "enlarged": "--scale-{} 1",
@@ -31,6 +35,50 @@ _KEEPS = {  # options; those of the others are --as-is
     "stripes": "--stripes-{} none",
     "noise": "--noise-{} 0",
 }
+
+
+def summed_up(many: Iterable[Any], unit: str) -> list[dict[str, Any]]:
+    """What was found in the sources of a film or a volume: for each source, medians of all frames.
+
+    "in" holds how often each kind was found, "of" the number of frames or slices.
+
+    Args:
+        many: what was found in each frame or slice: an entry for each source, or nothing.
+        unit: "frames" or "slices".
+    """
+    rows = [_listed(observed) for observed in many]
+    by_source = zip_longest(*rows)
+    done = [_of_all([one for one in found if isinstance(one, Mapping)]) for found in by_source]
+    about = {"of": len(rows), "unit": unit}
+    return [entry | about if entry else {} for entry in done] if any(done) else []
+
+
+def _of_all(found: Sequence[Found]) -> dict[str, Any]:
+    """What is typical of a source, and how often each kind was found."""
+    values = {kind: [one[kind] for one in found if kind in one] for kind in KINDS}
+    values = {kind: some for kind, some in values.items() if some}
+    typical = {kind: _typical(some) for kind, some in values.items()}
+    return typical | {"in": {kind: len(some) for kind, some in values.items()}} if values else {}
+
+
+def _typical(values: Sequence[Any]) -> Any:
+    """The median of numbers, of each entry of mappings, or of the most frequent law of noise."""
+    if mappings := [value for value in values if isinstance(value, Mapping)]:
+        names = dict.fromkeys(name for one in mappings for name in one)
+        return {name: _median([one[name] for one in mappings if name in one]) for name in names}
+    laws = [v if _is_law(v) else ("", v) for v in values]
+    ((name, _),) = Counter(law[0] for law in laws).most_common(1)
+    numbers = map(_median, zip_longest(*(law[1:] for law in laws if law[0] == name)))
+    return [name, *numbers] if name else next(numbers, 0)
+
+
+def _is_law(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], str)
+
+
+def _median(values: Iterable[Any]) -> float:
+    known = [v for v in values if isinstance(v, int | float) and abs(v) < _MOST]
+    return round(median(known), 3) if known else 0
 
 
 def corrected(observed: Sequence[Found], given: Any = ()) -> list[dict[str, str]]:
@@ -44,7 +92,7 @@ def corrected(observed: Sequence[Found], given: Any = ()) -> list[dict[str, str]
     known += [{}] * len(observed)
     return [
         {
-            kind: _words(kind, found[kind])
+            kind: _words(kind, found[kind]) + _in_how_many(kind, found)
             for kind in KINDS
             if kind in found and _GIVEN.get(kind, kind) not in known[k]
         }
@@ -61,9 +109,21 @@ def corrections(names: Sequence[str], observed: Sequence[Found], given: Any = ()
     """
     lines = []
     for number, (name, kinds) in enumerate(zip(names, corrected(observed, given), strict=False)):
-        said = [f"{words} ({_kept_by(kind, number, words)})" for kind, words in kinds.items()]
+        typical = "median; " if "in" in observed[number] else ""
+        said = [
+            f"{words} ({'' if kind == 'frame' else typical}{_kept_by(kind, number, words)})"
+            for kind, words in kinds.items()
+        ]
         lines += [f"{name}: {'; '.join(said)}"] if said else []
     return lines
+
+
+def _in_how_many(kind: str, found: Found) -> str:
+    """In how many frames or slices this was found, if there are several."""
+    counts, unit = found.get("in"), found.get("unit")
+    if not isinstance(counts, Mapping) or unit not in ("frames", "slices"):
+        return ""
+    return f" in {_number(counts.get(kind))} of {_number(found.get('of'))} {unit}"
 
 
 def _kept_by(kind: str, number: int, words: str) -> str:

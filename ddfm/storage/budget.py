@@ -48,14 +48,27 @@ def max_bytes(packed: int | None = None) -> float:
     return limit if packed is None else min(limit, max(ALWAYS, RATIO * packed))
 
 
-def ask_pixels(width: int, height: int, name: str) -> None:
-    """Refuse a picture with too many pixels."""
-    if width * height > max_pixels():
-        raise InputError(
-            f"{name} claims to have {width} x {height} pixels, more than the limit of "
-            f"{max_pixels() / 1e6:g} megapixels that guards against decompression bombs; if you "
-            f"trust it, raise the limit with --max-megapixels or {PIXELS}"
-        )
+def ask_pixels(
+    width: int, height: int, name: str, needed: float = 0, packed: int | None = None
+) -> None:
+    """Refuse a picture with too many pixels, or one that would take too much memory.
+
+    Args:
+        width, height: its size.
+        name: its name in messages.
+        needed, packed: as for `ask_bytes`.
+    """
+    if width * height <= max_pixels():
+        ask_bytes(needed, name, packed)
+        return
+    more = ""
+    if needed > max_bytes(packed):
+        more = f", and the memory it may take with {BYTES}={needed:.0f}"
+    raise InputError(
+        f"{name} claims to have {width} x {height} pixels, more than the limit of "
+        f"{max_pixels() / 1e6:g} megapixels that guards against decompression bombs; if you "
+        f"trust it, raise the limit with --max-megapixels or {PIXELS}{more}"
+    )
 
 
 def ask_bytes(needed: float, name: str, packed: int | None = None) -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from ddfm.imaging.colormaps import colored
-from ddfm.imaging.views import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened
+from ddfm.imaging.views import GAP, INK, PAPER, font_of, line_height, scale_bar, shortened, titled
 
 __all__ = ["DEEP", "drawn_attribution", "drawn_uncertainty", "top_for"]
 
@@ -52,7 +52,7 @@ def drawn_uncertainty(std: np.ndarray, top: int | None = None) -> Image.Image:
     std = _smoothed(std)
     colors = np.rint(255 * colored((std / top).clip(0, 1), CALM)).astype(np.uint8)
     sheet = np.hstack([colors, scale_bar(len(std), (0, top), CALM)])
-    return _titled([sheet], ["standard deviation, grey levels of 255"])
+    return titled([sheet], ["standard deviation, grey levels of 255"])
 
 
 def _smoothed(std: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def drawn_attribution(
         panels.append(
             _hatched(np.rint(255 * (light * color).clip(0, 1)).astype(np.uint8), unsupported)
         )
-    sheet = _titled(panels, ["levels", "details"])
+    sheet = titled(panels, ["levels", "details"])
     letters = [f"{letter}: {Path(n).name}" for letter, n in zip("ABCDEFGHIJ", names, strict=False)]
     letters += [Path(name).name for name in names[len(letters) :]]
     legend = list(zip([*letters, "the prior"], hues, strict=True))
@@ -101,21 +101,6 @@ def _hatched(panel: np.ndarray, where: np.ndarray) -> np.ndarray:
     panel = panel.copy()
     panel[lines] = np.rint(255 * np.array(INKED)).astype(np.uint8)
     return panel
-
-
-def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> Image.Image:
-    """Panels of one height in a row, with a title above each."""
-    height = panels[0].shape[0]
-    line = line_height(min(panel.shape[1] for panel in panels))
-    width = sum(panel.shape[1] + GAP for panel in panels) - GAP
-    sheet = Image.new("RGB", (width, height + line), PAPER)
-    draw, left = ImageDraw.Draw(sheet), 0
-    for panel, title in zip(panels, titles, strict=True):
-        text = shortened(title, panel.shape[1], line)
-        draw.text((left + 4, 2), text, fill=INK, font=font_of(line))
-        sheet.paste(Image.fromarray(panel), (left, line))
-        left += panel.shape[1] + GAP
-    return sheet
 
 
 def _with_legend(sheet: Image.Image, legend: Sequence[tuple[str, np.ndarray]]) -> Image.Image:

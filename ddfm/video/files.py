@@ -9,7 +9,7 @@ row or column, and .mkv as lossless FFV1 of 8 or 16 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -36,6 +36,7 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "check_video",
+    "comment",
     "comment_of",
     "import_av",
     "open_video",
@@ -74,7 +75,7 @@ class VideoReader:
             self.count = self.stream.frames or round(seconds * self.rate) or None
             ask_pixels(self.stream.width, self.stream.height, str(path))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Generator[Picture, None, None]:
         with self.container:
             frames = self.container.decode(self.stream)
             for number in counting(1):
@@ -128,7 +129,7 @@ class VideoWriter:
             self.container = import_av().open(
                 str(temporary.absolute()), "w", container_options=EXACT
             )
-        self.container.metadata["comment"] = MARK if record is None else f"{MARK}\n{record}"
+        self.container.metadata["comment"] = comment(record)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -205,6 +206,11 @@ class VideoWriter:
             yield
         except (import_av().FFmpegError, OSError, ValueError) as error:
             raise StorageError(f"cannot write {self.path}: {one_line(error)}") from None
+
+
+def comment(record: str | None) -> str:
+    """The comment of a video by ddfm, with the record of how it was made."""
+    return MARK if record is None else f"{MARK}\n{record}"
 
 
 def record_in(path: Path) -> str | None:

@@ -1,8 +1,9 @@
-"""Adds the sound of a source to the video of a result. Neither is encoded again."""
+"""Completes the video of a result: its comment, and the sound of a source. Nothing is encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ddfm.errors import InputError, StorageError, one_line
 from ddfm.storage.inputs import existing_file
 from ddfm.video.files import EXACT, import_av, open_video
 
-__all__ = ["add_sound", "sound_of"]
+__all__ = ["complete", "sound_of"]
 
 WHOSE = ("auto", "a", "b", "none")
 
@@ -36,38 +37,48 @@ def sound_of(a: Path, b: Path, audio: str) -> Path | None:
     return next((path for path in (b, a) if _has_sound(path)), None)
 
 
-def add_sound(video: Path, source: Path, path: Path) -> str | None:
-    """Add the sound of a source to a silent video, up to the length of its pictures.
+def complete(video: Path, path: Path, comment: str, source: Path | None = None) -> str | None:
+    """Replace the comment of a silent video, and add the sound of a source to it.
+
+    The sound ends where the pictures end.
 
     Args:
         video: the silent video, which is replaced.
-        source: the video with sound.
         path: the final path of the video, for messages.
+        comment: the text in its metadata.
+        source: the video with sound; None adds none.
 
     Returns:
-        None, or the codec of the sound if the format cannot hold it; then nothing is changed.
+        None, or the codec of the sound if the format cannot hold it, so that it is left out.
     """
     av = import_av()
-    temporary = video.with_name(f"{video.stem}-sound{video.suffix}")
+    temporary = video.with_name(f"{video.stem}-complete{video.suffix}")
+    lacking = None
     try:
-        with open_video(source) as given, open_video(video) as silent:
-            track, kind = given.streams.audio[0], given.streams.audio[0].codec_context.name
-            with av.open(str(temporary.absolute()), "w", container_options=EXACT) as out:
-                if kind not in out.supported_codecs:
-                    return str(kind)
-                out.metadata.update(silent.metadata)
-                pictures = out.add_stream_from_template(silent.streams.video[0])
-                sound = out.add_stream_from_template(track)
-                length = float(silent.duration or 0) / 1e6
-                streams = _pictures(silent, pictures), _sounds(given, track, sound, length)
-                for _, packet in merge(*streams, key=lambda timed: timed[0]):
-                    out.mux(packet)
+        with ExitStack() as stack:
+            silent = stack.enter_context(open_video(video))
+            out = av.open(str(temporary.absolute()), "w", container_options=EXACT)
+            stack.enter_context(out)
+            out.metadata["comment"] = comment
+            shown = silent.streams.video[0]
+            streams = [_pictures(silent, out.add_stream_from_template(shown))]
+            if source is not None:
+                given = stack.enter_context(open_video(source))
+                track = given.streams.audio[0]
+                kind = str(track.codec_context.name)
+                if kind in out.supported_codecs:
+                    length = float(silent.duration or 0) / 1e6
+                    streams += [_sounds(given, track, out.add_stream_from_template(track), length)]
+                else:
+                    lacking = kind
+            for _, packet in merge(*streams, key=lambda timed: timed[0]):
+                out.mux(packet)
         temporary.replace(video)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {one_line(error)}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return None
+    return lacking
 
 
 def _pictures(film: Any, stream: Any) -> Iterator[tuple[float, Any]]:

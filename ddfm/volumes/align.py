@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.errors import DdfmWarning, unknown
+from ddfm.errors import DdfmWarning, InputError, unknown
 from ddfm.registration.space import GRIDS, SPACE_MODELS, align_space, apart, corners_of
+from ddfm.volumes.resample import check_overlap, overlap
 from ddfm.volumes.volume import Volume
 
 __all__ = ["aligned", "placed"]
@@ -21,7 +22,7 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     """The volume with its affine corrected, and what was found, ready for JSON.
 
     Nothing is interpolated. With "none" the affine is unchanged: a fast check on a coarse grid
-    gives a warning if the volume is certainly misplaced.
+    gives a warning if the volume is certainly misplaced; volumes that do not overlap are refused.
 
     Args:
         moving: the volume to correct.
@@ -31,6 +32,8 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
     if model not in SPACE_MODELS:
         raise unknown("way to align volumes", model, SPACE_MODELS)
     look = model == "none"
+    if look:
+        check_overlap(moving, fixed)
     found = align_space(
         fixed.grey,
         fixed.affine,
@@ -49,6 +52,11 @@ def aligned(moving: Volume, fixed: Volume, model: str = "none") -> tuple[Volume,
             stacklevel=3,
         )
     if not look and not found.sure:
+        if not overlap(moving, fixed):
+            raise InputError(
+                f"{moving.name} and {fixed.name} do not overlap in the patient's space, and could "
+                "not be aligned reliably; are they of one patient?"
+            )
         warnings.warn(
             f"{moving.name} could not be aligned with {fixed.name} reliably, and is left unchanged",
             DdfmWarning,

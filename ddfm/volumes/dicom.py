@@ -24,7 +24,7 @@ from ddfm.volumes.dicom_files import frames_of, number_of, pixels_of, read_head
 from ddfm.volumes.reading import LPS, check_bytes, finite, library
 from ddfm.volumes.volume import Origin, Volume
 
-__all__ = ["read"]
+__all__ = ["read", "series_in"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,35 @@ def _read(path: Path, series: int | None) -> Volume:
     origin = Origin(affine, tuple(named[one.path] for one in slices))
     modality = str(head.get("Modality", ""))
     files = tuple(dict.fromkeys(one.path for one in slices))
-    return Volume(values, affine, name, modality, head, burned_in, (origin,), files)
+    return Volume(
+        values,
+        affine,
+        name,
+        modality,
+        head,
+        burned_in,
+        (origin,),
+        files,
+        stored_as=_stored_as(head),
+    )
+
+
+def series_in(path: Path) -> list[tuple[int | None, str, int]]:
+    """The number, modality and number of files of each series in a folder, or in a file."""
+    library("pydicom")
+    with explained(str(path)):
+        heads = _heads(path).values()
+        found = [(number_of(of[0][1]), _modality(of[0][1]), len(of)) for of in heads]
+    return sorted(found, key=lambda one: (one[0] is None, one))
+
+
+def _stored_as(head: Any) -> str:
+    signed, bits = head.get("PixelRepresentation") == 1, head.get("BitsAllocated")
+    return f"{'' if signed else 'u'}int{bits}" if bits in (8, 16, 32) else ""
+
+
+def _modality(head: Any) -> str:
+    return str(head.get("Modality", "?"))
 
 
 def _image(head: Any) -> tuple[str, str]:
@@ -85,9 +113,7 @@ def _image(head: Any) -> tuple[str, str]:
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
     """The name of a series, and its files, each with its header."""
-    if not path.exists():
-        raise StorageError(f"cannot read {path}: there is no such file or folder")
-    found = _all_series(path)
+    found = list(_heads(path).values())
     if not found:
         what = "is not a DICOM file" if path.is_file() else "has no DICOM images in it"
         raise InputError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
@@ -104,8 +130,10 @@ def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]
     return str(path), chosen[0]
 
 
-def _all_series(path: Path) -> list[list[tuple[Path, Any]]]:
-    """The images of each series in a file or a folder."""
+def _heads(path: Path) -> dict[str, list[tuple[Path, Any]]]:
+    """The files of each series, by its UID, each with its header."""
+    if not path.exists():
+        raise StorageError(f"cannot read {path}: there is no such file or folder")
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     else:
@@ -115,13 +143,13 @@ def _all_series(path: Path) -> list[list[tuple[Path, Any]]]:
         head = read_head(file)
         if head is not None and "Rows" in head:
             found.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
-    return list(found.values())
+    return found
 
 
 def _about(heads: list[tuple[Path, Any]]) -> str:
     head = heads[0][1]
     # Descriptions may contain names of persons; numbers and modalities do not.
-    return f"{number_of(head)} ({head.get('Modality', '?')}, {len(heads)} files)"
+    return f"{number_of(head)} ({_modality(head)}, {len(heads)} files)"
 
 
 def _slices(file: Path, head: Any) -> Iterator[_Slice]:

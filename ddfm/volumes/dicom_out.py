@@ -195,12 +195,16 @@ def _copy(source: Any, series: Any, keyword: str) -> None:
 
 
 def record_in(path: Path) -> str | None:
-    """The text of the record of how a series was made, from its folder or a file of it."""
+    """The text of the record of how a series was made, from its folder or a file of it.
+
+    None if there is none, or if the folder has no DICOM files.
+    """
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     head = next((found for file in files if (found := read_head(file)) is not None), None)
+    if head is None and path.is_dir():
+        return None
     if head is None:
-        what = "it is a folder without DICOM files" if path.is_dir() else "it is not a DICOM file"
-        raise InputError(f"cannot read {path}: {what}")
+        raise InputError(f"cannot read {path}: it is not a DICOM file")
     try:
         return str(head.private_block(BLOCK, CREATOR)[RECORD].value)
     except KeyError:

@@ -27,6 +27,7 @@ __all__ = [
     "is_volume",
     "read_volume",
     "record_in",
+    "suffix_of",
     "volume_count",
     "volume_files",
     "write_map",
@@ -56,7 +57,7 @@ def read_volume(
         return source
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        suffix = _suffix(path)
+        suffix = suffix_of(path)
         if path.is_dir() or suffix not in (*_OF_NIBABEL, *_READERS):
             return replace(dicom.read(path, series), series=series)
         there = tuple(file for file in volume_files(path) if file.is_file())
@@ -76,17 +77,17 @@ def read_volume(
 
 def volume_count(path: Path) -> int:
     """How many volumes a file holds; 1 for DICOM, where series are chosen by their number."""
-    return nifti.count(path) if _suffix(path) in _OF_NIBABEL and not path.is_dir() else 1
+    return nifti.count(path) if suffix_of(path) in _OF_NIBABEL and not path.is_dir() else 1
 
 
 def is_volume(path: Path) -> bool:
     """Whether a path may be a volume, by its suffix; a folder may be a DICOM series."""
-    return path.is_dir() or _suffix(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
+    return path.is_dir() or suffix_of(path) in (*_OF_NIBABEL, *_READERS, ".dcm")
 
 
 def record_in(path: Path) -> str | None:
     """The text of the record of how a volume was made, from its file; its values are not read."""
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if not path.is_dir() and suffix in _OF_NIBABEL:
         return nifti.record_in(path)
     if not path.is_dir() and suffix in _READERS:  # ddfm does not write MetaImage, so has no record
@@ -99,7 +100,7 @@ def volume_files(path: Path) -> list[Path]:
     if path.is_dir():
         return [path, *(file for file in path.rglob("*") if file.is_file())]
     files = [path]
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix in (".hdr", ".img"):
         files += [path.with_suffix(other) for other in (".hdr", ".img")]
     elif suffix in (".nhdr", ".nrrd"):
@@ -117,7 +118,7 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
         grid: a volume on the grid of the result, if known.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix and suffix not in _WRITABLE:
         raise unknown("output suffix", suffix, [*_WRITABLE, "none (a folder for DICOM)"])
     check_writable(path, folder=not suffix)
@@ -127,8 +128,8 @@ def check_volume_output(path: str | os.PathLike[str], grid: Volume | None = None
 
 def check_map_output(path: Path, grid: Volume | None = None) -> None:
     """Raise what `write_map` would raise about this path, before any work is done."""
-    if _suffix(path) != dicom_map.SUFFIX:
-        if not _suffix(path):
+    if suffix_of(path) != dicom_map.SUFFIX:
+        if not suffix_of(path):
             raise InputError(f"{path}: a map is one file: .nii.gz, .nii, .nrrd or .dcm")
         check_volume_output(path)
         return
@@ -150,7 +151,7 @@ def write_map(
     """
     path = Path(path)
     check_map_output(path, volume)
-    if _suffix(path) == dicom_map.SUFFIX:
+    if suffix_of(path) == dicom_map.SUFFIX:
         dicom_map.write_map(path, volume, what, keep_identity)
     else:
         write_volume(path, volume)
@@ -158,7 +159,7 @@ def write_map(
 
 def check_planes_output(path: Path) -> None:
     """Raise unless several values at each voxel can be written to this path."""
-    if _suffix(path) not in (".nii", ".nii.gz"):
+    if suffix_of(path) not in (".nii", ".nii.gz"):
         raise unknown("suffix of shares", path.suffix or path.name, [".nii.gz", ".nii"])
     check_volume_output(path)
 
@@ -177,7 +178,7 @@ def write_volume(
     """
     path = Path(path)
     check_volume_output(path)
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if not suffix:
         dicom_out.write(path, volume, keep_identity)
     elif suffix == ".nrrd":
@@ -186,7 +187,8 @@ def write_volume(
         nifti.write(path, volume)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """The suffix of a file in small letters; that of a compressed NIfTI is .nii.gz."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
 

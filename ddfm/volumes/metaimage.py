@@ -58,7 +58,8 @@ def read(path: Path) -> Volume:
             with BoundedFile(data) as beside:
                 values = _values(header, beside, data)
         affine = _affine(header, str(path))
-    return Volume(usable(values, str(path)), affine, str(path))
+    kind = values.dtype.name
+    return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
 
 
 def data_files(path: Path) -> list[Path]:

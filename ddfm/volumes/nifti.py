@@ -75,12 +75,13 @@ def from_image(
         values = values.reshape(shape)
         affine = np.asarray(image.affine, np.float64)
         header = image.header.copy()
+    kind = "uint8" if values.dtype.names is not None else dtype.name
     if values.dtype.names is not None:
         if not {"R", "G", "B"} <= set(values.dtype.names):
             raise InputError(f"{name}: a volume cannot have values of type {dtype}")
         values = np.stack([values[channel] for channel in "RGB"], -1)
     values = values / np.float32(255) if values.ndim == 4 else finite(values, name)
-    return Volume(values, affine, name, source=header)
+    return Volume(values, affine, name, source=header, stored_as=kind)
 
 
 def _along_time(shape: Sequence[int]) -> tuple[tuple[int, ...], int]:

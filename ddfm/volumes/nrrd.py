@@ -60,7 +60,8 @@ def read(path: Path) -> Volume:
     check_shape(values.shape, str(path))
     with explained(str(path)):
         affine = _affine(header, color, str(path))
-    return Volume(usable(values, str(path)), affine, str(path))
+    kind = values.dtype.name
+    return Volume(usable(values, str(path)), affine, str(path), stored_as=kind)
 
 
 def data_files(path: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from ddfm.errors import InputError
 from ddfm.volumes.volume import Volume, same_grid
 
-__all__ = ["inside_of", "resampled"]
+__all__ = ["check_overlap", "inside_of", "overlap", "resampled"]
 
 
 def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Volume:
@@ -29,12 +29,8 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     M = _from_grid(volume, grid)
     if outside is None:
         outside = 0.0 if volume.is_color else float(volume.values.min())
+    check_overlap(volume, grid)
     inside = _Inside(M, grid.shape, volume.shape)
-    if not inside.any():
-        raise InputError(
-            f"{volume.name} and {grid.name} do not overlap in the patient's space; "
-            "are they of one patient, and is the affine of both right?"
-        )
     values = np.empty(grid.shape + volume.values.shape[3:], np.float32)
     for channel in np.ndindex(volume.values.shape[3:]):
         part = (..., *channel)
@@ -46,6 +42,20 @@ def resampled(volume: Volume, grid: Volume, outside: float | None = None) -> Vol
     for i in range(grid.shape[0]):
         values[i][~inside.plane(i)] = outside
     return Volume(values, grid.affine, volume.name, volume.modality)
+
+
+def overlap(volume: Volume, grid: Volume) -> bool:
+    """Whether any voxel of the grid lies within the volume."""
+    return _Inside(_from_grid(volume, grid), grid.shape, volume.shape).any()
+
+
+def check_overlap(volume: Volume, grid: Volume) -> None:
+    """Raise unless the volumes overlap."""
+    if not overlap(volume, grid):
+        raise InputError(
+            f"{volume.name} and {grid.name} do not overlap in the patient's space; if they are of "
+            "one patient, align=rigid (--align rigid) aligns their centres of mass first"
+        )
 
 
 def inside_of(volume: Volume, grid: Volume) -> np.ndarray | None:

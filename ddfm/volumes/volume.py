@@ -18,7 +18,16 @@ import numpy as np
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, unknown
 
-__all__ = ["PLANES", "Origin", "Volume", "find_axis", "rows_and_columns", "same_grid", "slices"]
+__all__ = [
+    "PLANES",
+    "Origin",
+    "Volume",
+    "axes_of",
+    "find_axis",
+    "rows_and_columns",
+    "same_grid",
+    "slices",
+]
 
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
@@ -63,6 +72,7 @@ class Volume:
         files: the files that it was read from.
         series, number: the series or number of the volume, if it was specified in `read_volume`.
         record: the text of the record of how it was made; see `ddfm.imaging.metadata.record`.
+        stored_as: the type of the values in its file, such as "int16"; empty if unknown.
     """
 
     values: np.ndarray
@@ -76,6 +86,7 @@ class Volume:
     series: int | None = None
     number: int | None = None
     record: str | None = None
+    stored_as: str = ""
 
     def __post_init__(self) -> None:
         check_shape(self.values.shape, self.name)
@@ -135,6 +146,16 @@ def same_grid(a: Volume, b: Volume) -> bool:
     corners = np.array([[0, 0, 0, 1], [*a.shape, 1]], float).T
     distance = np.abs((a.affine - b.affine) @ corners).max()
     return a.shape == b.shape and bool(distance <= tolerance)
+
+
+def axes_of(volume: Volume) -> str:
+    """Where each index proceeds to, as letters: R or L, A or P (front or back), S or I (up, down).
+
+    "RAS" means that indices go to the patient's right, front and head.
+    """
+    index_of, direction = _orientation(volume.affine)
+    letters = {index_of[w]: ("RAS", "LPI")[direction[w] < 0][w] for w in range(3)}
+    return "".join(letters[index] for index in range(3))
 
 
 @by_annotation

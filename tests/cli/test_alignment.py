@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
+from ddfm.imaging.views import titled
 from ddfm.registration.transform import Transform, load_transforms
 from ddfm.storage.manifest import NAME
 from places import EXAMPLES
@@ -45,7 +46,16 @@ def test_a_transform_is_found_saved_shown_and_used_again(pair, tmp_path):
     height, width = np.asarray(Image.open(pair[1])).shape[:2]
     look = np.asarray(Image.open(sheet))
     assert look.shape[0] > 2 * height and look.shape[1] > 2 * width
-    assert not np.array_equal(look[:height, :width], look[:height, -width:])
+    assert not np.array_equal(look[-height:, :width], look[-height:, -width:])
+    names = " on ".join(path.name for path in pair)
+    heading = f"{names}: moved 14 px to the left and 20 px down"
+    line = np.asarray(titled([np.zeros((1, look.shape[1], 3), np.uint8)], [heading]))[:-1]
+    assert np.array_equal(look[: len(line)], line)
+    ddfm_run("fuse", *pair, "-o", tmp_path / "n.png", "--check", sheet, *FAST, "--overwrite")
+    look = np.asarray(Image.open(sheet))
+    assert np.array_equal(look[-height:, :width], look[-height:, -width:])
+    line = np.asarray(titled([look[:1]], [f"{names}: left as it is"]))[:-1]
+    assert np.array_equal(look[: len(line)], line)
     again = ddfm_run("fuse", *pair, "-o", tmp_path / "g.png", "--transform", rig, *FAST)
     assert again.exit_code == 0
     assert np.array_equal(*(np.asarray(Image.open(tmp_path / n)) for n in ("f.png", "g.png")))

@@ -171,6 +171,37 @@ def test_a_preview_is_small_and_reports_its_size(tmp_path):
     refused(ddfm_run("fuse", tmp_path, tmp_path, "-o", out, "--preview"), "--preview is for images")
 
 
+def test_a_preview_tells_only_what_is_true_of_the_files(tmp_path):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:900, :1200]
+    clean = 127 + 50 * np.sin(x / 90) + 50 * np.cos(y / 70)
+    noisy = clean + 20 * rng.standard_normal(clean.shape)
+    counts = (7000 + 4 * clean).astype(np.uint16)
+    for name, values in (("ir", counts), ("vis", noisy.clip(0, 255).astype(np.uint8))):
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    Image.fromarray(clean[:600].astype(np.uint8)).save(tmp_path / "wide.png")
+    pair = tmp_path / "ir.png", tmp_path / "vis.png"
+    said = {}
+    for option in ("--preview", "--quality=default"):
+        run = ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *FAST, option, "--overwrite")
+        assert run.exit_code == 0, run.stderr
+        said[option] = run.stderr.splitlines()
+    levels, corrected = said["--quality=default"]
+    assert "a small part of the 16-bit range" in levels and "replaced (--as-is" in corrected
+    assert said["--preview"] == [
+        levels,
+        "this is a preview of 512 x 384 pixels, not the full size; warnings that follow are about "
+        "the preview",
+    ]
+    other = tmp_path / "wide.png"
+    options = (*FAST, "--preview", "--range-a", "full")
+    run = ddfm_run("fuse", pair[0], other, "-o", tmp_path / "f.png", *options)
+    refused(run, "1200 x 900 pixels and", "1200 x 600;")
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(other)
+    run = ddfm_run("fuse", other, other, "-o", tmp_path / "g.png", *FAST, "--preview")
+    assert "is a preview" not in run.stderr
+
+
 def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path):
     for folder in ("ir", "vis"):
         (tmp_path / folder).mkdir()

@@ -687,7 +687,7 @@ def test_a_missing_package_names_its_extra(tmp_path, fuser, folders, monkeypatch
 
 def test_the_command_writes_what_the_library_makes(tmp_path, fuser, folders):
     fuse_sequence(*folders, tmp_path / "expected", fuser)
-    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST)
+    result = ddfm_run("film", *folders, "-o", tmp_path / "out", *FAST, "--quiet")
     assert (result.exit_code, result.output) == (0, "")
     assert contents(tmp_path / "out") == contents(tmp_path / "expected")
     fuse_sequence(*folders, tmp_path / "plain", fuser, temporal_denoising=False)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
-from ddfm.registration.space import align_space
+from ddfm.registration.space import _bins, align_space
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
@@ -41,3 +42,19 @@ def test_a_misaligned_header_is_corrected(head):
 def test_unrelated_volumes_are_not_aligned(head):
     noise = np.random.default_rng(1).standard_normal(head[0].shape)
     assert not align_space(head[0], AFFINE, noise, AFFINE, finest=8.0).sure
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_volumes_that_do_not_overlap_are_aligned_from_their_centres(head, turned):
+    one, other = head[::-1] if turned else head
+    header = motion() @ AFFINE
+    header[:3, 3] += (900.0, -500.0, 300.0)
+    found = align_space(one, AFFINE, other, header, finest=4.0)
+    assert found.sure and np.abs(found.placed(header) - AFFINE).max() < 3.0
+
+
+def test_values_beyond_the_last_bin_have_no_negative_share():
+    """Otherwise the entropy of a bin that nothing else falls into is not a number."""
+    values = torch.tensor([-1e-6, 0.0, 0.25, 30.999, 31.0, 31.00001])
+    shares = torch.stack([share for _, share in _bins(values)])
+    assert (shares >= 0).all() and torch.allclose(shares.sum(0), torch.ones(6))

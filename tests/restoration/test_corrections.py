@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
+import pytest
+
 from ddfm.pipeline.summary import Outcome, Summary
-from ddfm.restoration.corrections import corrected, corrections
+from ddfm.restoration.corrections import corrected, corrections, summed_up
 
 FOUND = [
     {"jpeg": 30, "dead": 12, "stripes": {"rows": 2.0}, "noise": 12.34, "scale": 2.0, "blur": 1.0},
@@ -58,3 +63,36 @@ def test_folders_count_corrections(tmp_path):
     assert lines[0] == "corrected in the sources of 3 results: noise in 2, stripes in 1"
     assert len(lines) == 2
     assert "corrected" not in str(Summary(done[2:]))
+
+
+def test_films_and_volumes_are_summed_up():
+    levels = [3.0, 9.0, 12.5, 4.0, 8.0]
+    noise = [[{"noise": one}, {}] for one in levels]
+    rows = [[], *noise, [{}, {"stripes": {"rows": 2.0}}], [{}, {"stripes": {"rows": 4.0}}]]
+    first, second = summed_up(rows, "frames")
+    assert first == {"noise": np.median(levels), "in": {"noise": 5}, "of": 8, "unit": "frames"}
+    assert second["stripes"] == {"rows": 3.0} and second["in"] == {"stripes": 2}
+    laws = [[{"noise": law}] for law in (["shared", 8, 0.8], 3.0, ["shared", 9, 0.6])]
+    assert summed_up(laws, "slices")[0]["noise"] == ["shared", 8.5, 0.7]
+    assert summed_up([[], [{}, {}], None], "frames") == summed_up([], "frames") == []
+    assert corrections("ab", [first, second]) == [
+        "a: noise of 8 grey levels removed in 5 of 8 frames (median; --noise-a 0 keeps it)",
+        "b: stripes (rows of 3 grey levels) removed in 2 of 8 frames "
+        "(median; --stripes-b none keeps them)",
+    ]
+    frame = summed_up([[{"frame": 0.5}], []], "frames")
+    assert corrections("a", frame) == [
+        "a: a flat frame around the picture left out in 1 of 2 frames (--as-is keeps it)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "strange", [None, 3, "x", [], [[]], ["", {}], {"a": []}, 10**400, float("nan"), [3, [4]]]
+)
+def test_invalid_entries_of_a_manifest_cause_no_error(strange):
+    for row in (strange, [strange], [{"noise": strange, "stripes": strange, "dead": strange}]):
+        found = summed_up([row, row], "frames")
+        json.dumps(found, allow_nan=False)
+        corrections("abc", found)
+    corrections("a", [{"noise": 3.0, "in": strange, "of": strange, "unit": "frames"}])
+    corrections("a", [{"noise": 3.0, "in": {"noise": strange}, "of": 3, "unit": strange}])

@@ -220,6 +220,19 @@ def test_small_files_may_take_less_memory_than_large_ones(monkeypatch):
         budget.ask_bytes(3.1e9, "a file", 1000)
 
 
+def test_a_picture_over_both_limits_is_refused_with_both_options(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", "1")
+    monkeypatch.setenv("DDFM_MAX_BYTES", "1e6")
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((1100, 1000), np.uint8)).save(path)
+    with pytest.raises(DdfmError, match="1000 x 1100 pixels, .*DDFM_MAX_MEGAPIXELS") as refused:
+        read_image(path)
+    monkeypatch.setenv("DDFM_MAX_MEGAPIXELS", "2")
+    variable, value = str(refused.value).rpartition(" ")[2].split("=")
+    monkeypatch.setenv(variable, value)
+    assert read_image(path).size == (1100, 1000)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "2 GB"])
 def test_invalid_limits_are_refused_in_one_line(monkeypatch, text):
     monkeypatch.setenv("DDFM_MAX_BYTES", text)

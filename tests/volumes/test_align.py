@@ -1,5 +1,8 @@
 """A volume whose header is wrong: a warning, or a correction."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -49,3 +52,19 @@ def test_a_given_motion_is_used(pair):
     motion[:3, 3] = (12.0, -16.0, 0.0)
     right, about = placed(second, first, motion)
     assert np.allclose(right.affine, AFFINE) and about["applied"] and about["off"] == 20
+
+
+def test_volumes_that_do_not_overlap_are_refused_with_advice_that_works(pair):
+    first, second = pair
+    header = second.affine.copy()
+    header[:3, 3] += (0.0, 700.0, 0.0)
+    far = replace(second, affine=header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DdfmError, match=r"B and A do not overlap .*\(--align rigid\)"):
+            aligned(far, first)
+        right, about = aligned(far, first, "rigid")
+    assert about["applied"] and np.abs(right.affine - AFFINE).max() < 1.0
+    noise = np.random.default_rng(1).standard_normal(second.shape)
+    with pytest.raises(DdfmError, match="do not overlap .* could not be aligned reliably"):
+        aligned(replace(far, values=noise), first, "rigid")

@@ -17,7 +17,7 @@ from PIL import Image
 from ddfm.errors import InputError, MissingExtra
 from ddfm.imaging.formats.segments import segments
 from ddfm.imaging.unreadable import advice_for
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 
 __all__ = ["Records", "container_of", "opened_container", "photograph_in", "thermogram_of"]
 
@@ -151,7 +151,7 @@ def _check_record_sizes(container: bytes, records: Records, path: Path) -> None:
             with Image.open(BytesIO(embedded), formats=["PNG", "JPEG"]) as image:
                 sizes.append(image.size)
         for width, height in sizes:
-            ask_pixels(width, height, str(path))
-            ask_bytes(3 * width * height * _PHOTOGRAPH_BYTES, str(path), path.stat().st_size)
+            needed = 3 * width * height * _PHOTOGRAPH_BYTES
+            ask_pixels(width, height, str(path), needed, path.stat().st_size)
             if limit is not None and width * height > limit:
                 raise InputError(f"{path} is damaged: a sensor of {width} x {height} pixels")

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, features
 
 from ddfm.imaging.formats.jpegxl import jpegxl_size
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 
 __all__ = ["opened_by", "remedy_for", "suffix_is_read"]
 
@@ -96,8 +96,7 @@ def opened_by(path: Path, head: bytes, name: str) -> tuple[str, ...]:
     if kind is _JXL:
         with open(path, "rb") as file:
             width, height = jpegxl_size(file.read(1 << 20), name)
-        ask_pixels(width, height, name)
-        ask_bytes(width * height * _DECODED, name, path.stat().st_size)
+        ask_pixels(width, height, name, width * height * _DECODED, path.stat().st_size)
     kind.load()
     return (kind.format,)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture, from_array
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 from ddfm.storage.inputs import BoundedFile, read_text
 
 __all__ = ["TABLES", "read_table"]
@@ -34,11 +34,10 @@ def _npy(path: Path, name: str) -> np.ndarray:
         shape, _, dtype = read(file)
         if dtype.hasobject or len(shape) not in (2, 3):
             raise InputError(f"{name} is not a picture: its numbers must be (H, W) or (H, W, C)")
-        ask_pixels(shape[1], shape[0], name)
         needed = prod(shape) * dtype.itemsize
         if needed > file.length:
             raise InputError(f"{name} is truncated: its header announces {shape} numbers")
-        ask_bytes(3 * needed, name, file.length)
+        ask_pixels(shape[1], shape[0], name, 3 * needed, file.length)
         file.seek(0)
         return np.load(file, allow_pickle=False)
 

@@ -29,7 +29,7 @@ from ddfm.imaging.metadata import Metadata
 from ddfm.imaging.metadata.exif import entries_for
 from ddfm.imaging.metadata.geo import NODATA
 from ddfm.imaging.picture import Picture, from_array, inks_to_rgb, orient
-from ddfm.storage.budget import ask_bytes, ask_pixels
+from ddfm.storage.budget import ask_pixels
 from ddfm.storage.inputs import BoundedFile
 from ddfm.storage.ours import MARK
 
@@ -53,11 +53,11 @@ def read_page(path: Path, page: int, name: str) -> Picture | None:
     with BoundedFile(path) as opened, tifffile.TiffFile(opened) as file:
         sheet = file.pages[page]
         _check_numbers(sheet, name)
-        ask_pixels(sheet.imagewidth, sheet.imagelength, name)
         if not _is_ours(sheet):
             return None
         _check_layout(sheet, name)
-        ask_bytes(_bytes_needed(sheet), name, opened.length)
+        size = sheet.imagewidth, sheet.imagelength
+        ask_pixels(*size, name, _bytes_needed(sheet), opened.length)
         array = unpacked(sheet, name)
         orientation, icc = (sheet.tags.valueof(tag) for tag in (ORIENTATION, _ICC))
         nodata = _number(sheet.tags.valueof(NODATA))

@@ -35,12 +35,14 @@ class Metadata:
         xmp: a packet with the properties that are taken over.
         geo: the geographic position.
         lost: a line for each part that is not taken over, with the reason.
+        source: the name of the source, in the metadata of a result.
     """
 
     exif: Exif = field(default_factory=Exif)
     xmp: bytes | None = None
     geo: Geo | None = None
     lost: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def personal(self) -> tuple[str, ...]:
@@ -68,9 +70,9 @@ class Metadata:
 NOTHING = Metadata()
 
 
-def note_of_kept(kept: Iterable[str]) -> str:
+def note_of_kept(kept: Iterable[str], source: str = "the sources") -> str:
     """A line that names the metadata in a result that may identify a person or a place."""
-    return f"kept from the sources: {', '.join(kept)}; strip=True (--strip) leaves it out"
+    return f"kept from {source}: {', '.join(kept)}; strip=True (--strip) leaves it out"
 
 
 def gathered(

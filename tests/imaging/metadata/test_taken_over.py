@@ -166,7 +166,9 @@ def test_the_source_of_the_metadata_can_be_chosen(tmp_path, fuser, photo):
 
 
 def test_metadata_about_persons_and_places_is_reported(fuser, photo, thermal):
-    with pytest.warns(DdfmWarning, match="kept from the sources: GPS position, Artist, creator;"):
+    with pytest.warns(
+        DdfmWarning, match=rf"kept from .*{photo.name}: GPS position, Artist, creator;"
+    ):
         fuser(thermal, photo)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

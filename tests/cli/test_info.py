@@ -1,0 +1,193 @@
+"""`ddfm info` of files and folders without a record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from command_line import ddfm_run, refused
+from film_files import write_film
+
+
+def lines_of(path: Path) -> list[str]:
+    said = ddfm_run("info", path)
+    assert (said.exit_code, said.stderr) == (0, "")
+    first, *others = said.stdout.splitlines()
+    assert first.startswith(f"{path}: ") and "holds no record of how" in first
+    return others
+
+
+def plain(path: Path) -> dict:
+    return json.loads(ddfm_run("info", path, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("int16", "16 bits with a sign"),
+        ("int32", "32 bits with a sign"),
+        ("uint32", "32 bits"),
+        ("uint16", "16 bits"),
+        ("float32", "floating point"),
+    ],
+)
+def test_depths_are_those_of_the_file(tmp_path, dtype, words):
+    values = np.random.default_rng(0).integers(0, 9000, (24, 30)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    assert f"  picture   30 x 24 pixels, grey, {words}" in lines_of(tmp_path / "a.tif")
+    found = plain(tmp_path / "a.tif")
+    assert found["dtype"] == dtype and found["values"] == [values.min(), values.max()]
+
+
+def head(low: float, high: float) -> np.ndarray:
+    values = np.linspace(low, high, 20 * 16 * 5).reshape(20, 16, 5)
+    values[0] = values[1] = low
+    return values
+
+
+def test_a_volume_is_described(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.array([[-0.5, 0, 0, 9], [0, 0, 3.0, 2], [0, 0.5, 0, 1], [0, 0, 0, 1]])
+    values = head(-1000, 1500).astype(np.int16)
+    image = nibabel.Nifti1Image(values, affine)
+    image.header["cal_min"], image.header["cal_max"] = 0, 80
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    axes = "".join(nibabel.aff2axcodes(affine))
+    assert axes == "LSA"
+    assert lines_of(tmp_path / "ct.nii.gz") == [
+        "  volume    NIfTI, grey, 16 bits with a sign",
+        "  grid      20 x 16 x 5 voxels of 0.5 x 0.5 x 3 mm, together 10 x 8 x 15 mm",
+        f"  axes      to the patient's left, head, front ({axes})",
+        "  slices    5 coronal slices are fused; --axis chooses others",
+        "  values    -1000 to 1500 HU",
+        "            -160 to 240 become black and white (window soft-tissue; --window-a)",
+        "  window    40/80 in the file; --window-a 40/80 applies it",
+        "  corrects  nothing",
+    ]
+    found = plain(tmp_path / "ct.nii.gz")
+    assert (found["shape"], found["spacing"], found["axes"]) == ([20, 16, 5], [0.5, 0.5, 3.0], axes)
+    nibabel.save(nibabel.Nifti1Image(np.stack([values] * 4, -1), affine), tmp_path / "four.nii")
+    assert lines_of(tmp_path / "four.nii")[0].endswith(
+        ", the first of 4 (--volume chooses another)"
+    )
+
+
+def test_what_would_be_corrected_in_a_volume_is_what_is_corrected(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :128]
+    for name, sigma in (("a", 0), ("b", 60)):
+        planes = [900 + 300 * np.sin((x + k) / 13) + 300 * np.cos(y / 11) for k in range(7)]
+        noisy = np.stack(planes, -1) + rng.normal(0, sigma, (96, 128, 7))
+        nibabel.save(
+            nibabel.Nifti1Image(noisy.astype(np.int16), np.eye(4)), tmp_path / f"{name}.nii"
+        )
+    (line,) = [line for line in lines_of(tmp_path / "b.nii") if "corrects" in line]
+    paths = tmp_path / "a.nii", tmp_path / "b.nii"
+    fast = ("--prior", "gaussian", "--steps", "1", "--device", "cpu")
+    said = ddfm_run("volume", *paths, "-o", tmp_path / "f.nii", *fast).stderr.splitlines()[-1]
+
+    def level(text: str) -> float:
+        assert "(median; --noise-" in text
+        return float(text.split("noise of ")[1].split()[0])
+
+    low, high = plain(paths[1])["black_and_white"]
+    assert level(line) == pytest.approx(60 / (high - low) * 255, rel=0.05)
+    assert level(line) == pytest.approx(level(said), rel=0.05)
+    assert "in 5 of 5 slices" in line and "in 7 of 7 slices" in said
+
+
+def test_other_formats_of_volumes_are_described(tmp_path):
+    nrrd = pytest.importorskip("nrrd")
+    values = head(0, 800).astype(np.uint16)
+    nrrd.write(str(tmp_path / "a.nrrd"), values, {"spacings": [1.0, 1.0, 2.0]})
+    header = "NDims = 3\nDimSize = 20 16 5\nElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
+    data = values.astype("<f4").tobytes(order="F")
+    (tmp_path / "a.mha").write_bytes(header.encode() + data)
+    for name, kind in (
+        ("a.nrrd", "NRRD, grey, 16 bits"),
+        ("a.mha", "MetaImage, grey, floating point"),
+    ):
+        assert lines_of(tmp_path / name)[0] == f"  volume    {kind}"
+        assert plain(tmp_path / name)["values"] == [0, 800]
+
+
+def test_a_series_of_dicom_is_described_without_names(tmp_path):
+    pytest.importorskip("pydicom")
+    from dicom_files import PRIVATE, dicom_slice
+
+    about = dict(PRIVATE) | {"WindowCenter": [40, 400], "WindowWidth": [80, 1800]}
+    about |= {"SeriesInstanceUID": "1.2.3", "Modality": "CT"}
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    for k in range(4):
+        plane = np.full((16, 20), 100 * k, np.int16)
+        dicom_slice(folder / f"{k}.dcm", plane, (0, 0, 2.5 * k), **about)
+    said = lines_of(folder)
+    assert said[0] == "  volume    DICOM CT, grey, 16 bits with a sign"
+    assert "  grid      20 x 16 x 4 voxels of 1 x 1 x 2.5 mm, together 20 x 16 x 10 mm" in said
+    assert "  axes      to the patient's left, back, head (LPS)" in said
+    assert "  window    40/80 in the file; --window-a 40/80 applies it" in said
+    assert not any(name in line for line in said for name in PRIVATE.values())
+    other = about | {"SeriesInstanceUID": "1.2.4", "Modality": "PT", "SeriesNumber": 7}
+    dicom_slice(folder / "9.dcm", plane, (0, 0, 0), **other)
+    assert lines_of(folder) == [
+        "  series    3: CT, 4 files",
+        "  series    7: PT, 1 file",
+        f"  fuse      ddfm volume {folder} OTHER -o OUT --series-a NUMBER",
+    ]
+
+
+def test_a_video_is_described(tmp_path):
+    av = pytest.importorskip("av")
+    frames = [np.full((48, 64, 3), (9 * k, 90, 200), np.uint8) for k in range(6)]
+    write_film(tmp_path / "a.mp4", frames, rate=12.5)
+    video, form, length, sound = lines_of(tmp_path / "a.mp4")
+    assert video == "  video     64 x 48 pixels, colour, 8 bits" and "h264 in " in form
+    assert length == "  frames    6 frames, 12.5 per second, 0.48 s" and sound == "  sound     none"
+    with av.open(str(tmp_path / "b.mkv"), "w") as out:
+        pictures = out.add_stream("ffv1", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "gray10le"
+        heard = out.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for k in range(5):
+            plane = np.full((48, 64), 200 * k, np.uint16)
+            out.mux(pictures.encode(av.VideoFrame.from_ndarray(plane, format="gray10le")))
+        out.mux(pictures.encode(None))
+        wave = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")
+        wave.sample_rate, wave.pts = 8000, 0
+        out.mux(heard.encode(wave))
+        out.mux(heard.encode(None))
+    video, form, length, sound = lines_of(tmp_path / "b.mkv")
+    assert video == "  video     64 x 48 pixels, grey, 10 bits" and "ffv1 in Matroska" in form
+    assert length == "  frames    about 5 frames, 10 per second, 0.5 s"
+    assert sound == "  sound     pcm_s16le, 8000 Hz, mono"
+    assert plain(tmp_path / "b.mkv")["sound"]["rate"] == 8000
+
+
+def test_a_folder_is_described(tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    assert lines_of(folder) == ["  holds     no files"]
+    for name in ("2.png", "1.png", "3.jpg"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / name)
+    for name in ("notes", "x.nii.gz", ".hidden"):
+        (folder / name).write_bytes(b"x")
+    assert lines_of(folder) == [
+        "  holds     3 pictures (.png, .jpg), 1 volume (.nii.gz), 1 other file",
+        "  first     1.png; ddfm info FILE describes a picture",
+        f"  fuse      ddfm fuse '{folder}' OTHER -o OUT fuses its pictures with those of OTHER",
+    ]
+    found = plain(folder)
+    assert found["files"]["picture"] == {".png": 2, ".jpg": 1} and not found["results"]
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.mp4", "a.dcm"])
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"NRRD0004\ntype: int\n\n"])
+def test_damaged_files_are_refused_in_one_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(ddfm_run("info", tmp_path / name), name)
