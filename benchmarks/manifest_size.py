@@ -27,7 +27,8 @@ from PIL import Image
 from ddfm.fuser import Fuser
 from ddfm.imaging.opening import Opening
 from ddfm.pipeline.beside import Beside
-from ddfm.pipeline.folders import _PairWork, fuse_folders
+from ddfm.pipeline.folders import fuse_folders
+from ddfm.pipeline.pair_work import PairWork
 from ddfm.pipeline.shards import merge_shards
 from ddfm.storage.checksum import KnownFile
 from ddfm.storage.manifest import Manifest, Shard, as_json
@@ -54,7 +55,7 @@ def make(root: Path, pairs: int, shards: int) -> None:
                 Image.fromarray(np.full((4, 4), (k // LINKS) % 256, np.uint8)).save(first)
             else:
                 os.link(first, folder / f"{k:07d}.png")
-    settings = as_json(_PairWork(fuser(), Opening(), Beside()).settings("ir-visible"))
+    settings = as_json(PairWork(fuser(), Opening(), Beside()).settings("ir-visible"))
     noted: dict[str, dict[str, object]] = {}
     parts = [Shard(k + 1, shards) for k in range(shards)]
     with ExitStack() as stack:

@@ -76,7 +76,7 @@ class FusionConfig:
         align: "none" leaves sources as they are, and warns if one is clearly misaligned; "auto"
             aligns them by the simplest model that explains them, where that is certain; "shift",
             "similarity", "affine" and "homography" use this model. "flow" is "auto" with a smooth
-            field on top of it. "once" is for folders.
+            field on top of it. "once" is for folders and films.
         align_to: the source that stays: "a", "b", or its number, starting from 1. None is the one
             whose size `resize` selects, or the middle one; of two, the second.
         transform: the transform of a pair, if known: a `Transform`, or what its `to_dict` returned.

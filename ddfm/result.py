@@ -15,14 +15,14 @@ from PIL import Image
 
 from ddfm.arguments import a_path, by_annotation
 from ddfm.diffusion.watch import Snapshot
-from ddfm.errors import InputError, StorageError
+from ddfm.errors import InputError
 from ddfm.imaging.metadata import NOTHING
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.picture import Picture, to_array
 from ddfm.imaging.writing import image_bytes, output_suffix, write_image
 from ddfm.storage.files import make_folder, remove
 from ddfm.storage.ours import check_ours
-from ddfm.storage.outputs import check_writable
+from ddfm.storage.outputs import check_folder_writable
 from ddfm.trust.attribution import Attribution
 from ddfm.trust.uncertainty import Uncertainty
 
@@ -173,11 +173,7 @@ def check_steps(
 
 def _check_folder(folder: Path, names: re.Pattern[str]) -> None:
     """Raises unless files can be written there, and existing files with such names are ours."""
-    file = folder / "file"
-    there = next((path for path in file.parents if path.exists()), Path())
-    if not there.is_dir():
-        raise StorageError(f"cannot make the folder {folder}: {there} is a file")
-    check_writable(there / file.name)
+    check_folder_writable(folder)
     for path in _called(folder, names):
         check_ours(path)
 

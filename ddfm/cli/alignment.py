@@ -24,8 +24,8 @@ align_options = all_of(
         metavar="HOW",
         help="How to align sources that are not registered. none: not at all; auto: by the "
         "simplest model that fits; shift, similarity, affine or homography: by this model; flow: "
-        "like auto, and follow parallax (not for films); once: by one transform for all pairs of "
-        "folders or all frames of a film.",
+        "like auto, and follow parallax (not for films); once: by one transform of each source, "
+        "for all pairs of folders or all frames of a film.",
     ),
     click.option(
         "--align-to",

@@ -11,7 +11,8 @@ from ddfm.cli.options import quiet_option, verify_option
 __all__ = ["merge"]
 
 UNSEEN = (
-    "results that failed or never began are not counted; the command without --shard makes them"
+    "results that never began are not counted; the command without --shard makes them, and tries "
+    "those again that failed"
 )
 
 
@@ -20,15 +21,15 @@ UNSEEN = (
 @verify_option
 @quiet_option
 def merge(out: Path, verify: bool, quiet: bool) -> int | None:
-    """Join the results of runs with --shard, and report which are missing.
+    """Join the results of runs with --shard, and report which are missing or failed.
 
-    A result is missing if it was made and is gone; results that failed or were never begun are not
-    known here.
+    A result is missing if it was made and is gone. Results that were never begun are not known
+    here. The exit code is 1 if any is missing or failed.
 
-    OUT is a folder that `ddfm fuse --shard` or `ddfm film --shard` wrote, whose manifests become
-    one; or the video whose parts `ddfm film --shard` wrote, which are joined without encoding them
-    again. Folders, volumes and benchmarks do not need this: the same command without --shard finds
-    what is done and fuses what is missing.
+    OUT is a folder that `ddfm fuse --shard` or `ddfm film --shard` wrote, whose manifests and
+    lists of failures become one; or the video whose parts `ddfm film --shard` wrote, which are
+    joined without encoding them again. Folders, volumes and benchmarks do not need this: the same
+    command without --shard finds what is done and fuses what is missing.
 
     \b
     Examples:

@@ -117,7 +117,7 @@ class Run:
                     f, _ = _in_a_loop(s, noise, config, model.prior, quiet, None, seeds)
             return tone(self.likelihood.finish(within(f, size)))[0]
 
-        samples = posterior_samples(sources, model.prior, fuse, count, config.seed)
+        samples = posterior_samples(sources, model.prior, fuse, count, config.seed, size)
         return Uncertainty(self.fused[0, 0].float().cpu().numpy(), samples)
 
 

@@ -6,23 +6,41 @@ Each folder has a manifest of its own. A pair is done when its result and all re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddfm.config import FusionConfig
 from ddfm.errors import InputError
 from ddfm.fusing.checks import check_attribution
+from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import is_image
 from ddfm.pipeline.beside import Beside, check_sheet
-from ddfm.pipeline.runner import FolderSink, Item, Made, check_outputs
+from ddfm.pipeline.runner import FolderSink, Item, Made, check_folder_before, check_outputs
 from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import Manifest, Shard
+from ddfm.storage.manifest import Manifest, Shard, has_manifest
 from ddfm.storage.outputs import check_apart
 
-__all__ = ["SinkWithMaps", "check_folder", "check_maps", "map_folders", "map_sinks"]
+if TYPE_CHECKING:
+    from ddfm.result import Fusion
+
+__all__ = [
+    "MapSavers",
+    "SinkWithMaps",
+    "check_folder",
+    "check_folders_before",
+    "check_maps",
+    "map_folders",
+    "map_savers",
+    "opened_folders",
+]
+
+RESULTS = "results"  # the key of the folder of the results, among those of the maps
+
+MapSavers = dict[str, Callable[[Path], None]]
 
 
 def map_folders(beside: Beside) -> dict[str, Path]:
@@ -65,27 +83,70 @@ def check_maps(beside: Beside, out: Path, sources: Sequence[Any], config: Fusion
         taken.append(folder.resolve())
 
 
+def check_folders_before(out: Path, beside: Beside, items: Sequence[Item]) -> None:
+    """Raise, before anything is written, if a result or a map cannot be written to its folder."""
+    for folder in (out, *map_folders(beside).values()):
+        check_folder_before(folder, items)
+
+
 @contextmanager
-def map_sinks(
+def opened_folders(
+    out: Path,
     beside: Beside,
+    items: Sequence[Item],
     settings: Sequence[Mapping[str, Any]],
+    *,
     shard: Shard | None,
     verify: bool,
-    items: Sequence[Item],
-) -> Iterator[list[FolderSink]]:
-    """A sink for each requested folder, whose files have the names of the results.
+) -> Iterator[SinkWithMaps]:
+    """The sink of a run: opens the manifests of the results and of each requested folder of maps.
 
     Args:
-        settings: the settings with which finished results may have been made.
         items: all items of the run.
+        settings: the settings with which finished results may have been made.
     """
+    folders = {RESULTS: out, **map_folders(beside)}
+    # Those with a manifest come first: after an error about files in them, no other gets one.
+    names = sorted(folders, key=lambda name: not has_manifest(folders[name]))
+    manifests: dict[str, Manifest] = {}
     with ExitStack() as stack:
-        sinks: list[FolderSink] = []
-        for name, folder in map_folders(beside).items():
-            manifest = stack.enter_context(Manifest(folder, shard))
-            check_outputs(manifest, items)
-            sinks.append(_MapSink(manifest, settings, verify, name, beside.samples))
-        yield sinks
+        for name in names:
+            manifests[name] = stack.enter_context(Manifest(folders[name], shard))
+            check_outputs(manifests[name], items)
+        results = manifests.pop(RESULTS)
+        maps = [
+            _MapSink(manifests[name], settings, verify, name, beside.samples) for name in manifests
+        ]
+        yield SinkWithMaps(results, settings, _save, verify, beside=maps)
+
+
+def map_savers(fusion: Fusion, pictures: Sequence[Picture]) -> MapSavers:
+    """Functions that write the maps of a pair, by the kind of their files.
+
+    They keep the deviation of its samples, not the samples, which are large.
+
+    Args:
+        fusion: the result, with the maps that were requested.
+        pictures: the sources as they were read; empty if no sheet is requested.
+    """
+    savers: MapSavers = {}
+    if fusion.uncertainty is not None:
+        savers["uncertainty"] = fusion.uncertainty.deviation.save
+    if fusion.attribution is not None:
+        savers["attribution"] = fusion.attribution.save
+    if pictures:
+        bare = replace(fusion, uncertainty=None, attribution=None)
+        savers["sheet"] = partial(_save_sheet, bare, pictures)
+    return savers
+
+
+def _save(result: tuple[Fusion, MapSavers], path: Path) -> None:
+    fusion, _ = result
+    fusion.save(path)
+
+
+def _save_sheet(fusion: Fusion, pictures: Sequence[Picture], path: Path) -> None:
+    Beside(sheet=path).write(fusion, pictures, path)
 
 
 class SinkWithMaps(FolderSink):
@@ -123,10 +184,8 @@ class _MapSink(FolderSink):
     ) -> None:
         self.of = {"map": name} | ({"samples": samples} if name == "uncertainty" else {})
 
-        def save(result: Any, path: Path) -> None:
-            fusion, pictures = result
-            only: dict[str, Any] = {name: path}
-            Beside(**only).write(fusion, pictures, path)
+        def save(result: tuple[Fusion, MapSavers], path: Path) -> None:
+            result[1][name](path)
 
         super().__init__(manifest, [{**some, **self.of} for some in settings], save, verify)
 

@@ -1,61 +1,53 @@
 """Folders of pairs, or of more images of each scene: each is fused as it would be alone.
 
 A pair that fails does not stop the others, and an interrupted run can be continued. A file that
-the manifest in that folder does not list is never replaced. `ddfm.imaging.pairing` decides
-which files are a pair, `ddfm.pipeline.runner` what runs at the same time, `ddfm.storage.manifest`
-which results survive when the run is killed.
+the manifest in that folder does not list is never replaced. `ddfm.pipeline.folder_pairs` decides
+which files are a pair, `ddfm.pipeline.pair_work` how it is fused, `ddfm.pipeline.runner` what runs
+at the same time, `ddfm.storage.manifest` which results survive when the run is killed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddfm.arguments import by_annotation
-from ddfm.config import TASKS
-from ddfm.errors import InputError
-from ddfm.imaging.formats.flir import has_photograph, is_flir
+from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError
 from ddfm.imaging.opening import Opening
-from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
+from ddfm.imaging.pairing import Pair, Pairing
 from ddfm.imaging.picture import Picture
-from ddfm.imaging.writing import check_output, output_suffix
 from ddfm.pipeline.beside import Beside
 from ddfm.pipeline.folder_maps import (
     SinkWithMaps,
     check_folder,
+    check_folders_before,
     check_maps,
     map_folders,
-    map_sinks,
+    opened_folders,
 )
-from ddfm.pipeline.runner import (
-    Engine,
-    Item,
-    Made,
-    Work,
-    check_outputs,
-    run,
-)
+from ddfm.pipeline.folder_pairs import names_of_results, pairs_in_files, pairs_of_folders
+from ddfm.pipeline.pair_work import PairWork, possible_settings
+from ddfm.pipeline.runner import Engine, Item, run
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.pipeline.unloaded import Unloaded
 from ddfm.progress import progress_bar
-from ddfm.restoration.corrections import KINDS, corrected
 from ddfm.storage.checksum import KnownFile
+from ddfm.storage.failures import Failures
 from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import Manifest, Shard, is_manifest
-from ddfm.storage.outputs import check_apart
+from ddfm.storage.manifest import Shard, has_manifest
+from ddfm.storage.outputs import check_apart, check_writable
 
 if TYPE_CHECKING:
     from ddfm.fuser import Fuser
-    from ddfm.result import Fusion
 
 __all__ = ["fuse_flir", "fuse_folders"]
-
-NO_FLIR = "no radiometric data of a FLIR camera in it"
-NO_PHOTOGRAPH = "no photograph in it; put the photographs into a second folder"
 
 
 @by_annotation
@@ -83,6 +75,8 @@ def fuse_folders(
 ) -> Summary:
     """Fuses the pairs of two folders. A pair that fails does not stop the others.
 
+    Pairs that failed are listed in `ddfm-failed.jsonl` among the results.
+
     Args:
         dir_a, dir_b: the folders; with a pattern they may be one and the same. For files that hold
             both images each, `dir_b` is None; see `fuse_flir`.
@@ -97,7 +91,7 @@ def fuse_folders(
         verify: whether to compare the contents of files to recognise finished work; by default
             their sizes and modification times are compared.
         shard: the part of the pairs that this process fuses while others fuse the rest.
-        save_transform: where to write the transform that all pairs share (align="once").
+        save_transform: where to write the transforms that all pairs share (align="once").
         uncertainty, attribution: folders for maps of how far each pixel may be off, and of which
             source it comes from: one file per pair, with the name of its result, as numbers if
             that is a .tif, else as an image.
@@ -111,22 +105,27 @@ def fuse_folders(
     folders = (dir_a, *more) if dir_b is None else (dir_a, dir_b, *more)
     check_folder(out)
     check_apart(out, *folders)
-    if dir_b is None:
-        if more or pattern is not None:
-            raise InputError("more and pattern are for pairs of two folders, not for one folder")
-        pairing = _radiometric_pairs(dir_a)
-    else:
-        pairing = _pairs(folders, pattern)
+    if dir_b is None and (more or pattern is not None):
+        raise InputError("more and pattern are for pairs of two folders, not for one folder")
+    pairing = pairs_in_files(dir_a) if dir_b is None else pairs_of_folders(folders, pattern)
     fuser = fuser or Unloaded({})
     fuser.check_number(max(2, len(folders)))
-    std, shares, shown = (
-        None if f is None else Path(f) for f in (uncertainty, attribution, sheets)
-    )
-    count = 0 if std is None else samples
-    beside = Beside(sheet=shown, uncertainty=std, attribution=shares, samples=count)
+    beside = _maps(uncertainty, attribution, sheets, samples)
     check_maps(beside, Path(out), folders, fuser.config)
-    how = _How(suffix, dry_run, verify, shard, save_transform, beside, progress, callback, engine)
-    return _fuse_all(pairing, Path(out), fuser, opening or Opening(), how)
+    everything = _Run(
+        pairing=pairing,
+        out=Path(out),
+        opening=opening or Opening(),
+        beside=beside,
+        suffix=suffix,
+        shard=shard,
+        verify=verify,
+        save_transform=None if save_transform is None else Path(save_transform),
+        progress=progress,
+        callback=callback,
+        engine=engine,
+    )
+    return everything.planned() if dry_run else everything.fused(fuser)
 
 
 @by_annotation
@@ -148,194 +147,160 @@ def fuse_flir(
     return fuse_folders(folder, None, out, fuser, opening=Opening(**reading), **how)
 
 
-def _pairs(folders: Sequence[str | os.PathLike[str]], pattern: str | None) -> Pairing:
-    """The pairs of two or more folders; raises if there are none."""
-    pairing = find_pairs(*folders, pattern=pattern)
-    if not pairing.pairs:
-        others = " and ".join(str(folder) for folder in folders[1:])
-        raise InputError(
-            f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such "
-            "as '{}_thermal.png:{}_rgb.jpg' to pair them"
-            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
-        )
-    return pairing
+def _maps(
+    uncertainty: str | os.PathLike[str] | None,
+    attribution: str | os.PathLike[str] | None,
+    sheets: str | os.PathLike[str] | None,
+    samples: int,
+) -> Beside:
+    """The requested folders of maps."""
+    return Beside(
+        uncertainty=None if uncertainty is None else Path(uncertainty),
+        attribution=None if attribution is None else Path(attribution),
+        sheet=None if sheets is None else Path(sheets),
+        samples=0 if uncertainty is None else samples,
+    )
 
 
-def _radiometric_pairs(folder: str | os.PathLike[str]) -> Pairing:
-    """The files of a folder that hold both images each; raises if there are none."""
-    why = {path: _why_no_pair(path) for path in image_files(folder)}
-    others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
-    pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
-    if not pairing.pairs:
-        what = "radiometric data of a FLIR camera in it"
-        if NO_PHOTOGRAPH in why.values():
-            what = "a photograph next to its temperatures"
-        raise InputError(
-            f"no file of {folder} has {what}; for other images, give two folders, or the same "
-            "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
-        )
-    return pairing
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run over folders, as set by `fuse_folders`.
 
+    Attributes:
+        pairing: the pairs of all shards.
+        beside: the folders of maps.
+    """
 
-def _why_no_pair(path: Path) -> str:
-    """Why a file does not hold a pair; empty if it does."""
-    if not is_flir(path):
-        return NO_FLIR
-    return "" if has_photograph(path) else NO_PHOTOGRAPH
-
-
-@dataclass(frozen=True)
-class _How:
-    """The settings of a run, as given to `fuse_folders`."""
-
-    suffix: str | None
-    dry_run: bool
-    verify: bool
-    shard: Shard | None
-    save_transform: str | os.PathLike[str] | None
+    pairing: Pairing
+    out: Path
+    opening: Opening
     beside: Beside
+    suffix: str | None
+    shard: Shard | None
+    verify: bool
+    save_transform: Path | None
     progress: bool | None
     callback: Callable[[Outcome], object] | None
     engine: Engine | None
 
+    @cached_property
+    def names(self) -> dict[Pair, str]:
+        """The pairs of this shard, with the names of their results."""
+        return names_of_results(self.pairing.pairs, self.suffix, self.shard)
 
-@dataclass(frozen=True)
-class _PairWork(Work):
-    """Loads and fuses pairs, each independently."""
+    @cached_property
+    def items(self) -> list[Item]:
+        """The results to make."""
+        return [
+            Item(name, [KnownFile(path) for path in pair.files], (pair, self.out / name))
+            for pair, name in self.names.items()
+        ]
 
-    fuser: Fuser
-    opening: Opening
-    beside: Beside
+    @cached_property
+    def failures(self) -> Failures:
+        """The list of the pairs that fail."""
+        return Failures(self.out, self.shard)
 
-    def settings(self, task: str) -> Entry:
-        """Everything a result of this task depends on except its sources."""
-        return _settings(self.fuser.settings(task), self.opening)
+    def planned(self) -> Summary:
+        """What would be done."""
+        return self._complete([Outcome(self.out / name, "planned") for name in self.names.values()])
 
-    def load(self, item: Item) -> tuple[Picture, ...]:
-        pair, path = item.given
-        pictures = self.opening.pictures(pair.files)
-        if len({picture.size for picture in pictures}) == 1:  # else they are refused, or resized
-            check_output(path, pictures[0].size)
-        return pictures
+    def fused(self, fuser: Fuser | Unloaded) -> Summary:
+        """Fuses all pairs that are not done; loads the fuser only if there are any."""
+        begin = time.monotonic()
+        self._check()
+        if isinstance(fuser, Unloaded):
+            if (skipped := self._done_before(fuser)) is not None:
+                return self._complete(skipped, time.monotonic() - begin)
+            fuser = fuser.load()
+        summary = self._fused(self._aligned(fuser))
+        return self._complete(summary.outcomes, summary.seconds)
 
-    def fuse(self, item: Item, loaded: tuple[Picture, ...]) -> Made:
-        # Its warnings are in the summary.
-        beside = self.beside
-        shares = beside.attribution is not None
-        (fusion,) = self.fuser.stream(
-            [loaded], progress=False, samples=beside.samples, attribution=shares
-        )
-        fusion = replace(fusion, opening=self.opening.plain())
-        settings = self.settings(fusion.settings["task"])
-        known = (*settings, "sources", "sha256")  # in the manifest anyway
-        found = {k: v for k, v in fusion.settings.items() if k not in known}
-        fusion = replace(fusion, sources=())  # frees memory; they are not written
-        by_source = corrected(fusion.settings.get("observed", ()), settings.get("observations"))
-        kinds = tuple(dict.fromkeys(KINDS[kind] for each in by_source for kind in each))
-        result = fusion, loaded if beside.sheet is not None else ()
-        return Made(result, {"settings": settings, **found}, fusion.warnings, fusion.kept, kinds)
+    def _check(self) -> None:
+        """Raises, before anything is written, if something cannot be written."""
+        check_folders_before(self.out, self.beside, self.items)
+        self.failures.check()
+        if self.save_transform is not None:
+            check_writable(self.save_transform)
 
-
-def _settings(of_fuser: Entry, opening: Opening) -> Entry:
-    plain = opening.plain()
-    return of_fuser | ({"opening": plain} if plain else {})
-
-
-def _possible_settings(fuser: Fuser | Unloaded, opening: Opening) -> list[Entry] | None:
-    """The settings for each task that "auto" can resolve to; None if the fuser must be loaded."""
-    task = fuser.config.task
-    found = [fuser.settings(task) for task in (TASKS if task == "auto" else (task,))]
-    some = [_settings(each, opening) for each in found if each is not None]
-    return some if len(some) == len(found) else None
-
-
-def _planned(pairing: Pairing, outputs: dict[Pair, str], out: Path) -> Summary:
-    planned = [Outcome(out / output, "planned") for output in outputs.values()]
-    return Summary(planned, pairing=pairing)
-
-
-def _fuse_all(
-    pairing: Pairing, out: Path, fuser: Fuser | Unloaded, opening: Opening, how: _How
-) -> Summary:
-    of_all_shards = pairing.pairs
-    pairing, outputs = _planned_outputs(pairing, how.suffix, how.shard)
-    if how.dry_run:
-        return _planned(pairing, outputs, out)
-    items = [
-        Item(output, [KnownFile(path) for path in pair.files], (pair, out / output))
-        for pair, output in outputs.items()
-    ]
-    if isinstance(fuser, Unloaded):
-        done = _done_before(items, out, fuser, opening, how)
-        if done is not None:
-            return _in_order(done, pairing)
-        fuser = fuser.load()
-    if fuser.config.align == "once":
-        from ddfm.pipeline.rig import aligned_once, spread
-
-        sample = spread(of_all_shards)  # so that all shards find the same transform
-        fuser = aligned_once(fuser, (opening.pictures(pair.files) for pair in sample))
-    if how.save_transform is not None:
-        fuser.save_transform(how.save_transform)
-    bar = progress_bar(how.progress, total=len(outputs), unit="pair")
-    with Manifest(out, how.shard) as manifest, bar:
-        check_outputs(manifest, items)
-        new = (name for name in outputs.values() if not os.path.lexists(out / name))
-        for name in {Path(name).suffix: name for name in new}.values():
-            check_output(out / name)  # one file of each format
-        settings = _possible_settings(fuser, opening) or []
-        with map_sinks(how.beside, settings, how.shard, how.verify, items) as sinks:
-            sink = SinkWithMaps(manifest, settings, _save, how.verify, beside=sinks)
-            work = _PairWork(fuser, opening, how.beside)
-            summary = run(
-                items, work, sink, stop=False, bar=bar, engine=how.engine, callback=how.callback
-            )
-    return _in_order(summary, pairing)
-
-
-def _done_before(
-    items: list[Item], out: Path, fuser: Unloaded, opening: Opening, how: _How
-) -> Summary | None:
-    """The summary of a finished folder; None if work is left, or may be."""
-    begin = time.monotonic()
-    folders = [out, *map_folders(how.beside).values()]
-    begun = all(f.is_dir() and any(map(is_manifest, os.listdir(f))) for f in folders)
-    if not begun or how.verify or how.callback is not None or fuser.config.align == "once":
-        return None
-    settings = _possible_settings(fuser, opening)
-    if settings is None:
-        return None
-    with Manifest(out, how.shard) as manifest:
-        with map_sinks(how.beside, settings, how.shard, False, items) as sinks:
-            sink = SinkWithMaps(manifest, settings, _save, beside=sinks)
-            if any(sink.known(item) is None for item in items):
+    def _done_before(self, fuser: Unloaded) -> list[Outcome] | None:
+        """The outcomes of a finished folder; None if work is left, or may be."""
+        begun = all(map(has_manifest, (self.out, *map_folders(self.beside).values())))
+        once = fuser.config.align == "once"  # its settings contain what is found
+        if not begun or once or self.verify or self.callback is not None:
+            return None
+        settings = possible_settings(fuser, self.opening)
+        if settings is None:
+            return None
+        with self._opened(settings) as sink:
+            if any(sink.known(item) is None for item in self.items):
                 return None
-            skipped = [Outcome(sink.path(item), "skipped") for item in items]
-    return Summary(skipped, time.monotonic() - begin)
+            self._settle()
+            return [Outcome(sink.path(item), "skipped") for item in self.items]
 
+    def _aligned(self, fuser: Fuser) -> Fuser:
+        """The fuser, with the transform that all pairs share if it aligns them once."""
+        if fuser.config.align == "once":
+            from ddfm.pipeline.rig import aligned_once, spread
 
-def _in_order(summary: Summary, pairing: Pairing) -> Summary:
-    outcomes = sorted(summary.outcomes, key=lambda outcome: outcome.output.stem)
-    return replace(summary, outcomes=outcomes, pairing=pairing)
+            number = max(2, len(self.pairing.pairs[0].files))
+            sample = spread(self.pairing.pairs)  # of all shards, which find the same transform
+            fuser = aligned_once(fuser, self._readable(sample), number)
+        if self.save_transform is not None:
+            fuser.save_transform(self.save_transform)
+        return fuser
 
+    def _readable(self, pairs: Sequence[Pair]) -> Iterator[tuple[Picture, ...]]:
+        """The pictures of those pairs that can be read; the others fail when it is their turn."""
+        for pair in pairs:
+            with suppress(DdfmError):
+                yield self.opening.pictures(pair.files)
 
-def _save(result: tuple[Fusion, tuple[Picture, ...]], path: Path) -> None:
-    fusion, _ = result
-    fusion.save(path)
+    def _fused(self, fuser: Fuser) -> Summary:
+        """Fuses the pairs that are not done, and keeps a list of those that fail."""
+        work = PairWork(fuser, self.opening, self.beside)
+        settings = possible_settings(fuser, self.opening) or []
+        bar = progress_bar(self.progress, total=len(self.items), unit="pair")
+        with self._opened(settings) as sink, bar:
+            summary = run(
+                self.items,
+                work,
+                sink,
+                stop=False,
+                bar=bar,
+                engine=self.engine,
+                callback=self._noted,
+            )
+            self._settle()
+        return summary
 
+    def _opened(self, settings: list[Entry]) -> AbstractContextManager[SinkWithMaps]:
+        """The folders of results and maps, locked for this run."""
+        return opened_folders(
+            self.out, self.beside, self.items, settings, shard=self.shard, verify=self.verify
+        )
 
-def _planned_outputs(
-    pairing: Pairing, suffix: str | None, shard: Shard | None
-) -> tuple[Pairing, dict[Pair, str]]:
-    """The pairs of this shard, and the names of their results."""
-    outputs = {pair: pair.name + _suffix(pair, suffix) for pair in pairing.pairs}
-    if shard is not None:
-        outputs = {pair: name for pair, name in outputs.items() if shard.has(name)}
-    return replace(pairing, pairs=list(outputs)), outputs
+    def _noted(self, outcome: Outcome) -> object:
+        """Lists a pair that failed, then calls the callback of the user."""
+        if outcome.status == "failed":
+            name = outcome.output.name
+            self.failures.add(name, self._sources[name], outcome.error)
+        return None if self.callback is None else self.callback(outcome)
 
+    @cached_property
+    def _sources(self) -> dict[str, list[str]]:
+        """The names of the sources of each result."""
+        return {item.output: [source.name for source in item.sources] for item in self.items}
 
-def _suffix(pair: Pair, suffix: str | None) -> str:
-    if suffix is not None:
-        return output_suffix(suffix)
-    tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in pair.files)
-    return ".tif" if tiffs else ".png"
+    def _settle(self) -> None:
+        """Completes the list of failures; a full disk must not hide how the run ended."""
+        try:
+            self.failures.settle()
+        except StorageError as error:
+            message = f"{error}; the pairs that failed are not listed"
+            warnings.warn(message, DdfmWarning, stacklevel=2)
+
+    def _complete(self, outcomes: Sequence[Outcome], seconds: float = 0.0) -> Summary:
+        """The summary of this shard, in the order of names."""
+        in_order = sorted(outcomes, key=lambda outcome: outcome.output.stem)
+        return Summary(in_order, seconds, replace(self.pairing, pairs=list(self.names)))

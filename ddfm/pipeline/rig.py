@@ -1,4 +1,4 @@
-"""One transform for all pairs of a camera, estimated from some of them together."""
+"""One transform of each source for all pairs or stacks of a rig, estimated from some of them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from ddfm.registration.pictures import SAMPLE, common_of
 __all__ = ["aligned_once", "spread"]
 
 
-def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]]) -> Fuser:
-    """A fuser that aligns every pair by the transform that these pairs have in common."""
+def aligned_once(fuser: Fuser, groups: Iterable[Sequence[Any]], number: int = 2) -> Fuser:
+    """A fuser that aligns every group of sources by the transforms that these have in common.
+
+    Args:
+        number: how many sources each group has.
+    """
     config = fuser.config
     # Two lenses of one camera differ by no more than a similarity. "auto" would leave single pairs
     # unaligned that are nearly registered.
     model = "similarity" if config.align == "once" else config.align
-    pairs = (read_sources(group, alike=False) for group in groups)
-    reference = config.reference(2)
-    common = common_of(pairs, model, reference)
-    return fuser.with_config(align="none", transform=common if reference else [None, common])
+    pictures = (read_sources(group, alike=False) for group in groups)
+    found = common_of(pictures, model, config.reference(number))
+    # A single transform moves the first of two sources onto the second.
+    alone = number == 2 and found[1] is None
+    return fuser.with_config(align="none", transform=found[0] if alone else found)
 
 
 def spread(items: Sequence[Any]) -> list[Any]:

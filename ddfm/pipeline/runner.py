@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -25,8 +25,8 @@ from ddfm.errors import Cancelled, DdfmError, StorageError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.lines import Entry
-from ddfm.storage.manifest import Manifest, as_json
-from ddfm.storage.outputs import keep_sources
+from ddfm.storage.manifest import Manifest, as_json, has_manifest, keep_others
+from ddfm.storage.outputs import check_folder_writable, keep_sources
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -41,6 +41,7 @@ __all__ = [
     "Sink",
     "Wait",
     "Work",
+    "check_folder_before",
     "check_outputs",
     "run",
     "timed",
@@ -159,14 +160,14 @@ def run(
         for item, wait in done:
             outcomes.append(_outcome(sink.path(item), wait, stop))
             bar.update(item.size)
+            if callback is not None and callback(outcomes[-1]) is False:
+                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
             unwritten = 0 if outcomes[-1].status == "fused" else unwritten + outcomes[-1].unwritten
             if unwritten == UNWRITTEN:
                 raise StorageError(
                     f"{outcomes[-1].error}; {unwritten} results in a row could not be written, so "
                     "the run ends; give the same command again to continue it"
                 )
-            if callback is not None and callback(outcomes[-1]) is False:
-                raise Cancelled(f"cancelled by the callback, with {len(outcomes)} done")
     return Summary(outcomes, time.monotonic() - begin)
 
 
@@ -271,10 +272,21 @@ class FolderSink:
 
 def check_outputs(manifest: Manifest, items: Sequence[Item]) -> None:
     """Raise if a result would replace a source, or a file that is not in the manifest."""
-    manifest.keep_others(item.output for item in items)
+    _keep_files(manifest.folder, items, manifest.entries)
+
+
+def check_folder_before(folder: Path, items: Sequence[Item]) -> None:
+    """Raise, before it is made or gets a manifest, if results cannot be written to a folder."""
+    check_folder_writable(folder)
+    if not has_manifest(folder):  # else `check_outputs` knows more
+        _keep_files(folder, items)
+
+
+def _keep_files(folder: Path, items: Sequence[Item], listed: Container[str] = ()) -> None:
+    keep_others(folder, (item.output for item in items), listed)
     sources = (source for item in items for source in item.sources)
     files = [source.path for source in sources if isinstance(source, KnownFile)]
-    keep_sources((manifest.folder / item.output for item in items), files)
+    keep_sources((folder / item.output for item in items), files)
 
 
 def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:

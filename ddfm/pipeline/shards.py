@@ -1,4 +1,4 @@
-"""One folder of results made by many processes: which process does what, and what is missing."""
+"""One folder of results made by many processes: who does what, what is missing, what failed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddfm.errors import InputError
+from ddfm.storage.failures import failures_in, join_failures
 from ddfm.storage.lines import Entry
 from ddfm.storage.manifest import NAME, Manifest, Shard, is_manifest, shard_of
 
@@ -67,6 +68,8 @@ class Merged:
     Attributes:
         results: how many files exist as they were made.
         missing: names of files that do not.
+        failed: why the last attempt to make a file failed, by its name; such a file is not counted
+            as missing, and exists if an earlier attempt made it.
         silent: shards without a manifest, although others of the same split have one; as long as
             there are any, nothing is merged.
         cut: a line for each part of a film that is incomplete.
@@ -74,24 +77,29 @@ class Merged:
 
     results: int
     missing: list[str]
+    failed: dict[str, str]
     silent: list[Shard]
     cut: list[str]
 
     @property
     def ok(self) -> bool:
-        return not (self.missing or self.silent or self.cut)
+        return not (self.missing or self.failed or self.silent or self.cut)
 
     def __str__(self) -> str:
         lines = [f"{name}: is missing, or was changed afterwards" for name in self.missing]
+        lines += [f"{name}: failed: {why}" for name, why in self.failed.items()]
         lines += [f"shard {s.index} of {s.count}: has not begun" for s in self.silent]
         lines += self.cut
         if self.silent:
             lines.append("nothing was merged: run these shards first, then merge")
-        return "\n".join([*lines, f"{self.results} results, {len(self.missing)} missing"])
+        counts = f"{self.results} results, {len(self.missing)} missing, {len(self.failed)} failed"
+        return "\n".join([*lines, counts])
 
 
 def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged:
-    """Merges the manifests of all shards, if all have begun, and checks their results.
+    """Merges the manifests and lists of failures of all shards, and checks their results.
+
+    If a shard has not begun, nothing is merged.
 
     Args:
         out: the folder of results.
@@ -105,17 +113,20 @@ def merge_shards(out: str | os.PathLike[str], *, verify: bool = False) -> Merged
         )
     silent = _silent(out, names)
     with Manifest(out) as manifest:
+        failures = failures_in(out, manifest.entries)
         if not silent:
             manifest.merge()
+            join_failures(out, failures)
+        failed = {entry["output"]: entry["error"] for entry in failures}
         results, missing = 0, []
         ranges: Counter[tuple[int, int]] = Counter()  # frames found in each range of a film
         for entry in manifest.entries.newest():
             if manifest.is_there(entry, verify=verify):
                 results += 1
-            else:
+            elif entry["output"] not in failed:
                 missing.append(entry["output"])
             ranges.update(filter(None, [_frames_of(entry)]))
-        return Merged(results, sorted(missing), silent, _cut(ranges))
+        return Merged(results, sorted(missing), failed, silent, _cut(ranges))
 
 
 def _silent(out: Path, names: list[str]) -> list[Shard]:

@@ -19,7 +19,7 @@ from ddfm.registration.warp import common_box, cropped, warped
 
 __all__ = ["Registered", "common_of", "motion_of", "registered"]
 
-SAMPLE = 20  # number of pairs from which the common transform of a camera is found
+SAMPLE = 20  # number of pairs or stacks from which the transforms of a rig are found
 SMALLEST = 16  # least side in pixels of the part that all sources have in common
 
 
@@ -84,26 +84,39 @@ def registered(
     return Registered(with_gaps_filled(done, reference), about, tuple(warnings))
 
 
-def common_of(groups: Iterable[Sequence[Picture]], model: str, reference: int) -> Transform:
-    """The common transform of pairs from one camera; uncertain pairs do not count."""
+def common_of(
+    groups: Iterable[Sequence[Picture]], model: str, reference: int
+) -> list[Transform | None]:
+    """The common transform of each source of one rig of cameras; None for the reference.
+
+    Args:
+        groups: images of some scenes, one of each source; what is uncertain in one does not count.
+        model: the model of the transforms.
+        reference: the index of the source that stays.
+    """
     if model == FLOW:
         raise InputError(
             "align=flow (--align flow) follows the parallax of one pair, so it is not for films or "
             "for one transform of many pairs; use another model, or align=once (--align once)"
         )
-    found = []
+    found: dict[int, list[Transform]] = {}
     for pictures in groups:
-        if len(pictures) != 2:
-            raise InputError("one transform for all (align=once) can only be found for pairs")
-        result = align(pictures[reference], pictures[1 - reference], model)
-        if result.sure:
-            found.append(result.transform)
+        for k, picture in enumerate(pictures):
+            of_source = found.setdefault(k, [])
+            if k != reference:
+                result = align(pictures[reference], picture, model)
+                of_source += [result.transform] if result.sure else []
     if not found:
-        raise InputError(
-            "no pair could be aligned with certainty, so no common transform was found; "
-            "give one (--transform), or leave the pairs as they are (--align none)"
-        )
-    return common_transform(found)
+        raise InputError("no images could be read from which to find a common transform")
+    for k, of_source in found.items():
+        if k != reference and not of_source:
+            raise InputError(
+                f"source {k + 1} could not be aligned to source {reference + 1} with certainty in "
+                f"any of the {'pairs' if len(found) == 2 else 'stacks'} tried, so no common "
+                "transform was found; give one (--transform), or leave the sources as they are "
+                "(--align none)"
+            )
+    return [None if k == reference else common_transform(found[k]) for k in sorted(found)]
 
 
 def _common_part(pictures: Sequence[Picture]) -> list[Picture]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
 
-__all__ = ["Entry", "Lines", "entry_of"]
+__all__ = ["Entry", "Lines", "append", "entry_of", "made_at"]
 
 LONGEST = 255  # longest name of a file, in bytes
 # How lines written by ddfm begin. Other lines have to be parsed.
@@ -98,11 +98,11 @@ class Lines(Mapping[str, Entry]):
             entry = entry_of(line)
             if entry is None:
                 return
-            output, time = entry["output"], _time(entry)
+            output, time = entry["output"], made_at(entry)
         known = self._places.get(output)
         if known is None:
             self._places[output] = (place,)
-        elif time >= _time(self.get(output, {})):
+        elif time >= made_at(self.get(output, {})):
             self._places[output] = (place, *known)
         else:
             self._places[output] = (known[0], place, *known[1:])
@@ -142,7 +142,25 @@ def entry_of(line: bytes) -> Entry | None:
     return None
 
 
-def _time(entry: Entry) -> int:
+def append(file: BinaryIO, lines: bytes) -> None:
+    """Appends lines to a file that is open without a buffer, all or none, down to the disk.
+
+    A line that was cut off before stays a line of its own.
+    """
+    length = file.seek(0, os.SEEK_END)
+    if length:
+        file.seek(length - 1)
+        lines = lines if file.read(1) == b"\n" else b"\n" + lines
+    try:
+        while lines:  # a disk or a limit that leaves room for a part of them refuses the rest
+            lines = lines[file.write(lines) :]
+    except OSError:
+        file.truncate(length)
+        raise
+    os.fsync(file.fileno())
+
+
+def made_at(entry: Entry) -> int:
     """When its file was written, in nanoseconds; 0 if this is not recorded."""
     time = entry.get("mtime_ns")
     return time if isinstance(time, int) else 0

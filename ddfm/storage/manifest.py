@@ -21,7 +21,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -36,10 +36,19 @@ from ddfm.storage.atomic import (
     open_in_place,
 )
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
-from ddfm.storage.lines import Entry, Lines, entry_of
+from ddfm.storage.lines import Entry, Lines, append, entry_of
 from ddfm.storage.ours import check_ours, may_overwrite
 
-__all__ = ["NAME", "Manifest", "Shard", "as_json", "is_manifest", "shard_of"]
+__all__ = [
+    "NAME",
+    "Manifest",
+    "Shard",
+    "as_json",
+    "has_manifest",
+    "is_manifest",
+    "keep_others",
+    "shard_of",
+]
 
 NAME = "ddfm-manifest.jsonl"
 OF_SHARD = re.compile(r"ddfm-manifest-([1-9]\d*)-of-([1-9]\d*)\.jsonl")
@@ -62,6 +71,11 @@ class Shard:
     @property
     def manifest(self) -> str:
         return f"ddfm-manifest-{self.index}-of-{self.count}.jsonl"
+
+    @property
+    def failures(self) -> str:
+        """The name of its list of `ddfm.storage.failures`."""
+        return f"ddfm-failed-{self.index}-of-{self.count}.jsonl"
 
 
 class Manifest:
@@ -139,15 +153,6 @@ class Manifest:
                 return None
         return entry if self.is_there(entry, verify=verify) else None
 
-    def keep_others(self, outputs: Iterable[str]) -> None:
-        """Raise if one of these files exists, and no line lists it as made here."""
-        for output in () if may_overwrite() else outputs:
-            if output not in self.entries and os.path.lexists(self.folder / output):
-                raise StorageError(
-                    f"cannot write {self.folder / output}: it exists already, and {NAME} does "
-                    "not list it; move it away, name another folder, or allow it (--overwrite)"
-                )
-
     def known(self, output: str) -> set[str]:
         """The SHA-256 of everything that was made here under this name, from all its lines.
 
@@ -196,20 +201,9 @@ class Manifest:
 
     def _append(self, *entries: Entry) -> None:
         each = [json.dumps(entry).encode() + b"\n" for entry in entries]
-        lines = b"".join(each)
-        length = self._file.seek(0, os.SEEK_END)
-        if length < len(BEGIN):  # cut off so early, it is not a line
-            self._file.truncate(length := 0)
-        else:  # cut off later, it stays as a line of its own
-            self._file.seek(length - 1)
-            lines = lines if self._file.read(1) == b"\n" else b"\n" + lines
-        try:
-            while lines:  # a disk or a limit that leaves room for a part of them refuses the rest
-                lines = lines[self._file.write(lines) :]
-        except OSError:
-            self._file.truncate(length)
-            raise
-        os.fsync(self._file.fileno())
+        if self._file.seek(0, os.SEEK_END) < len(BEGIN):  # cut off so early, it is not a line
+            self._file.truncate(0)
+        append(self._file, b"".join(each))
         end = self._file.seek(0, os.SEEK_END)
         for entry, line in zip(reversed(entries), reversed(each), strict=True):
             end -= len(line)
@@ -247,9 +241,24 @@ class Manifest:
         path.unlink(missing_ok=True)
 
 
+def keep_others(folder: Path, outputs: Iterable[str], listed: Container[str] = ()) -> None:
+    """Raise if one of these files exists in a folder, and is not listed as made there."""
+    for output in () if may_overwrite() else outputs:
+        if output not in listed and os.path.lexists(folder / output):
+            raise StorageError(
+                f"cannot write {folder / output}: it exists already, and {NAME} does not list it; "
+                "move it away, name another folder, or allow it (--overwrite)"
+            )
+
+
 def is_manifest(name: str) -> bool:
     """Whether this is the name of a manifest."""
     return name == NAME or shard_of(name) is not None
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder exists and has a manifest, be it of a shard."""
+    return folder.is_dir() and any(map(is_manifest, os.listdir(folder)))
 
 
 def shard_of(name: str) -> Shard | None:

@@ -36,7 +36,8 @@ __all__ = [
 MARK = "ddfm image fusion"
 JSON_MARK = {"software": MARK}
 # In text, which may mention ddfm for any reason, the mark alone would not be enough.
-_IN_TEXT = {".json": f'"software": "{MARK}"', ".sha256": f"# {MARK}\n"}
+_IN_JSON = f'"software": "{MARK}"'
+_IN_TEXT = {".json": _IN_JSON, ".jsonl": _IN_JSON, ".sha256": f"# {MARK}\n"}
 _WINDOW = 1 << 20  # bytes searched at either end; colour profiles may precede the mark
 _UNPACKED = 1 << 12  # bytes unpacked of a compressed file
 

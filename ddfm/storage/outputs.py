@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ddfm.errors import DdfmError, InputError, StorageError
 from ddfm.storage.ours import check_no_source, check_ours, protecting
 
-__all__ = ["check_apart", "check_writable", "keep_sources"]
+__all__ = ["check_apart", "check_folder_writable", "check_writable", "keep_sources"]
 
 
 def keep_sources(outputs: Iterable[object], sources: Iterable[object]) -> None:
@@ -52,7 +53,7 @@ def check_writable(path: Path, *, folder: bool = False, known: Collection[str] =
         folder: whether it is a folder, which may exist.
         known: as for `check_ours`.
     """
-    try:
+    with _refusing(path, path.parent):
         if path.is_dir() and not folder:
             raise StorageError(f"cannot write {path}: it is a folder")
         if not path.parent.is_dir():
@@ -60,10 +61,26 @@ def check_writable(path: Path, *, folder: bool = False, known: Collection[str] =
         if not (folder and path.is_dir()):
             check_ours(path, known)
         tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def check_folder_writable(folder: Path) -> None:
+    """Raise unless files can be made in this folder, which need not exist yet; leaves nothing."""
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+    with _refusing(folder, there):
+        if not there.is_dir():
+            raise StorageError(f"cannot write into the folder {folder}: {there} is not a folder")
+        tempfile.TemporaryFile(dir=there).close()
+
+
+@contextmanager
+def _refusing(path: Path, folder: Path) -> Iterator[None]:
+    """Explains that a path cannot be written because no file can be made in its folder."""
+    try:
+        yield
     except DdfmError:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"cannot write {path}: no file can be made in {path.parent} ({reason})"
+            f"cannot write {path}: no file can be made in {folder} ({reason})"
         ) from None

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ddfm.arguments import whole_number
@@ -42,21 +41,23 @@ def posterior_samples(
     fuse: Callable[[list[Tensor], list[int]], Tensor],
     count: int,
     seed: int,
+    size: tuple[int, int],
 ) -> np.ndarray:
     """Samples (count, H, W), each with its own noise, which does not depend on the batch.
 
     Args:
         fuse: makes luminance (N, 1, H, W) in [0, 1] from sources (N, 1, H, W) each, and N seeds.
         seed: that of the result itself; samples have the seeds after it.
+        size: (H, W), without the padding of the sources.
     """
     like = sources[0].seen
     kind = "cpu" if like.device.type == "cpu" else "other"
     together = max(1, AT_ONCE[kind] // like[0].numel())
     seeds = [(seed + 1 + k) % 2**63 for k in range(count)]
-    planes = []
+    samples = np.empty((count, *size), np.float32)
     for first in range(0, count, together):
         some = seeds[first : first + together]
         noise = Noise(some)
         drawn = [source.drawn(prior, noise) for source in sources]
-        planes.append(fuse(drawn, some)[:, 0].float().cpu())
-    return torch.cat(planes).numpy()
+        samples[first : first + together] = fuse(drawn, some)[:, 0].float().cpu().numpy()
+    return samples

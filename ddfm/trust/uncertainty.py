@@ -14,7 +14,43 @@ from ddfm.errors import InputError
 from ddfm.imaging.writing import write_drawing, write_planes
 from ddfm.trust.pictures import DEEP, drawn_uncertainty
 
-__all__ = ["Uncertainty"]
+__all__ = ["Deviation", "Uncertainty"]
+
+ROWS = 64  # rows of all samples that are processed at once, to save memory
+
+
+@dataclass(frozen=True, eq=False)
+class Deviation:
+    """The maps that a file holds of an uncertainty: much smaller than its samples.
+
+    Attributes:
+        result: (H, W), the luminance of the result.
+        std: (H, W), the standard deviation of the samples.
+        count: the number of samples.
+    """
+
+    result: np.ndarray = field(repr=False)
+    std: np.ndarray = field(repr=False)
+    count: int
+
+    def interval(self, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """As `Uncertainty.interval`."""
+        from scipy.special import stdtrit
+
+        if not 0 < share < 1:
+            raise InputError(f"the share of an interval must be between 0 and 1, not {share}")
+        t = float(stdtrit(self.count - 1, (1 + share) / 2))
+        reach = t * np.sqrt(1 + 1 / self.count) * self.std
+        return (self.result - reach).clip(0, 1), (self.result + reach).clip(0, 1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """As `Uncertainty.save`."""
+        if Path(path).suffix.lower() in DEEP:
+            low, high = self.interval(0.9)
+            pages = (("standard deviation", self.std), ("90 % from", low), ("90 % to", high))
+            write_planes(path, [(name, plane.astype(np.float32)) for name, plane in pages])
+        else:
+            write_drawing(path, drawn_uncertainty(255 * self.std))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +70,13 @@ class Uncertainty:
     @cached_property
     def std(self) -> np.ndarray:
         """The standard deviation of the samples, (H, W)."""
-        return self.samples.std(axis=0, ddof=1)
+        bands = [self.samples[:, top : top + ROWS] for top in range(0, self.samples.shape[1], ROWS)]
+        return np.concatenate([band.std(axis=0, ddof=1) for band in bands])
+
+    @property
+    def deviation(self) -> Deviation:
+        """The maps to write, which do not keep the samples in memory."""
+        return Deviation(self.result, self.std, len(self.samples))
 
     @by_annotation
     def quantile(self, share: float) -> np.ndarray:
@@ -50,13 +92,7 @@ class Uncertainty:
         They are the result plus and minus the deviation of the samples times the quantile of
         Student's t distribution for their number.
         """
-        from scipy.special import stdtrit
-
-        if not 0 < share < 1:
-            raise InputError(f"the share of an interval must be between 0 and 1, not {share}")
-        n = len(self.samples)
-        reach = float(stdtrit(n - 1, (1 + share) / 2)) * np.sqrt(1 + 1 / n) * self.std
-        return (self.result - reach).clip(0, 1), (self.result + reach).clip(0, 1)
+        return self.deviation.interval(share)
 
     @by_annotation
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -65,9 +101,4 @@ class Uncertainty:
         The picture is in grey levels of 255. The TIFF has three pages in floating point, in levels
         from 0 to 1: the deviation, and the lower and upper limits of the 90 % interval.
         """
-        if Path(path).suffix.lower() in DEEP:
-            low, high = self.interval()
-            pages = (("standard deviation", self.std), ("90 % from", low), ("90 % to", high))
-            write_planes(path, [(name, plane.astype(np.float32)) for name, plane in pages])
-        else:
-            write_drawing(path, drawn_uncertainty(255 * self.std))
+        self.deviation.save(path)

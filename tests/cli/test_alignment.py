@@ -169,3 +169,32 @@ def test_transforms_of_three_sources_are_saved_and_used_again(pair, tmp_path):
 )
 def test_impossible_combinations_are_refused(pair, tmp_path, options, word):
     refused(ddfm_run("fuse", *pair, "-o", tmp_path / "f.png", *options, *FAST), word)
+
+
+def test_stacks_of_a_folder_are_aligned_by_one_transform_of_each_source(tmp_path):
+    """The cuts tell by how much; a stack that cannot be read does not stop the others."""
+    cuts = (np.s_[20:, :-14], np.s_[:-20, 14:], np.s_[10:-10, 7:-7])
+    folders = [tmp_path / name for name in ("near", "middle", "far")]
+    for folder, cut, kind in zip(folders, cuts, ("infrared", "visible", "infrared"), strict=True):
+        folder.mkdir()
+        whole = np.asarray(Image.open(EXAMPLES / f"olinda_{kind}.png"))
+        for name, scene in (("x", whole), ("y", whole[:, ::-1])):
+            Image.fromarray(scene[cut]).save(folder / f"{name}.png")
+        (folder / "bad.png").write_bytes(b"not a picture")
+    rig, fast = tmp_path / "rig.json", ("--prior", "gaussian", "--steps", "1", "--device", "cpu")
+    run = ("fuse", *folders, "--task", "ir-visible", *fast)
+    how = ("--align", "once", "--save-transform", rig)
+    result = ddfm_run(*run, "-o", tmp_path / "f", *how)
+    assert result.exit_code == 1 and "2 fused, 1 failed" in result.stderr
+    first, fixed, last = load_transforms(rig)
+    assert fixed is None
+    assert np.allclose(first.offset, (-14, 20), atol=1.5)
+    assert np.allclose(last.offset, (-7, 10), atol=1.5)
+    assert ddfm_run(*run, "-o", tmp_path / "g", "--transform", rig).exit_code == 1
+    for name in ("x.png", "y.png"):
+        assert (tmp_path / "f" / name).read_bytes() == (tmp_path / "g" / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for name in ("x", "y"):
+        Image.fromarray(rng.integers(0, 255, (120, 160), np.uint8)).save(folders[2] / f"{name}.png")
+    unsure = ddfm_run(*run, "-o", tmp_path / "h", *how)
+    refused(unsure, "source 3 could not be aligned to source 2", "stacks")

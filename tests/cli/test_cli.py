@@ -373,7 +373,7 @@ def test_steps_without_permission_are_refused(pair, out, tmp_path, monkeypatch):
     monkeypatch.setattr("ddfm.fuser.Fuser.__init__", lambda *a, **k: pytest.fail("it worked"))
     for steps in (pair[0], pair[0] / "steps", pair[0] / "deep" / "steps"):
         result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--save-steps", steps)
-        refused(result, "cannot make the folder", "a.png is a file")
+        refused(result, "cannot write into the folder", "a.png is not a folder")
     assert not out.exists()
 
 

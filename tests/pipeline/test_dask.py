@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ from command_line import FAST, ddfm_run, refused
 from ddfm.fuser import Fuser
 from ddfm.pipeline.dask_engine import OnDask
 from ddfm.pipeline.folders import fuse_folders
+from ddfm.storage.failures import NAME as FAILED
 from image_files import folders_of_noise
 
 distributed = pytest.importorskip("distributed")
@@ -54,6 +56,9 @@ def test_folders_have_the_same_bytes_as_without_dask(tmp_path, folders, cluster)
     assert sum(status == "failed" for _, status, _ in statuses) == 1
     for path in (tmp_path / "here").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes()
+    lists = [(tmp_path / place / FAILED).read_text() for place in ("here", "there")]
+    first, second = (json.loads(text) for text in lists)
+    assert first["output"] == "3.png" and first | {"time_ns": 0} == second | {"time_ns": 0}
     again = fuse_folders(*folders, tmp_path / "there", fuser(), engine=OnDask(address))
     assert len(again.of("skipped")) == 6 and len(again.of("failed")) == 1
     # Whoever made it, one manifest knows it.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 import ddfm
 from command_line import ddfm_run, refused
-from ddfm.errors import InputError
+from ddfm.errors import InputError, StorageError
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.storage.manifest import NAME, Shard
 from image_files import folders_of_noise
@@ -78,6 +79,22 @@ def test_shards_fill_them_together(tmp_path, pairs, fuser):
     assert len(fused(pairs, tmp_path, fuser).of("skipped")) == 2
 
 
+def test_results_that_wait_to_be_written_do_not_keep_their_samples(tmp_path, pairs, fuser):
+    class Weighing:
+        """An engine that fuses without writing, and weighs what would wait to be written."""
+
+        def run(self, items, work, sink):
+            for item in items:
+                weights.append(len(pickle.dumps(work.fuse(item, work.load(item)))))
+                yield item, lambda: None
+
+    weights: list[int] = []
+    where = {"uncertainty": tmp_path / "std", "engine": Weighing()}
+    for samples in (3, 60):
+        fuse_folders(*pairs, tmp_path / "out", fuser, samples=samples, **where)
+    assert max(weights) - min(weights) < 40 * 36 * 4  # less than one sample
+
+
 def test_the_command_line_takes_folders(tmp_path, pairs):
     root = tmp_path
     options = ("--uncertainty", root / "std", "--samples", 3, "--check", root / "sheets")
@@ -101,6 +118,33 @@ def test_impossible_maps_are_refused_before_any_work(tmp_path, pairs, fuser):
     fails("name is that of an image file", attribution=tmp_path / "map.png")
     unseen = ddfm.Fuser("gaussian", steps=2, device="cpu", look=False)
     fails("look", unseen, sheets=tmp_path / "sheets")
+
+
+@pytest.mark.parametrize("before", ["nothing", "results", "maps"])
+def test_an_error_about_one_folder_leaves_no_manifest_in_another(tmp_path, pairs, fuser, before):
+    """Whether they are new, or one of them has results of an earlier run."""
+    out, std = tmp_path / "out", tmp_path / "std"
+    for folder in {"nothing": [], "results": [out], "maps": [std]}[before]:
+        fuse_folders(pairs[0], pairs[1], folder, fuser, suffix="webp")
+    there = sorted(tmp_path.glob("*/*"))
+
+    def fails(words, **how):
+        with pytest.raises(StorageError, match=words):
+            fuse_folders(*pairs, out, fuser, uncertainty=std, samples=3, **how)
+
+    if before != "maps":
+        std.touch()
+        fails("std is not a folder")
+        std.unlink()
+        std.symlink_to("nowhere")
+        fails("std is not a folder")
+        std.unlink()
+    std.mkdir(exist_ok=True)
+    (std / "a.png").write_bytes(b"mine")
+    fails("std/a.png: it exists already")
+    (std / "a.png").unlink()
+    fails("there is no folder", save_transform=tmp_path / "no" / "rig.json")
+    assert sorted(tmp_path.glob("*/*")) == there
 
 
 def test_one_folder_for_two_outputs_is_refused(tmp_path, pairs, fuser):

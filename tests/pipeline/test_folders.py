@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 import ddfm
-from ddfm.errors import DdfmError
+from ddfm.errors import DdfmError, DdfmWarning, StorageError
+from ddfm.pipeline import folder_maps
 from ddfm.pipeline.folders import fuse_folders
+from ddfm.pipeline.runner import UNWRITTEN
 from ddfm.storage.checksum import sha256_of
+from ddfm.storage.failures import NAME as FAILED
 from ddfm.storage.manifest import NAME
 from image_files import folders_of_noise
 
@@ -28,8 +31,8 @@ def make_pairs(root: Path, count: int) -> tuple[Path, ...]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The results of a folder, without the manifest, which holds times and is tested elsewhere."""
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != NAME}
+    """The files of a folder without manifest and list of failures, which hold times."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in (NAME, FAILED)}
 
 
 def lines(folder: Path) -> list[dict]:
@@ -164,6 +167,79 @@ def test_one_bad_pair_does_not_stop_the_rest(tmp_path, fuser):
     assert f"unpaired: {vis / 'only.png'}" in text
     assert "2 fused, 2 failed, 1 file without a partner" in text
     assert set(contents(tmp_path / "out")) == {"000.png", "003.png"}
+
+
+def failed(folder: Path) -> list[dict]:
+    path = folder / FAILED
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_failed_pairs_are_listed_until_they_succeed(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 4)
+    out, good = tmp_path / "out", (ir / "001_ir.png").read_bytes()
+    (ir / "001_ir.png").write_bytes(b"not a picture")
+    Image.new("L", (7, 7)).save(vis / "002_vis.png")
+    summary = fuse_folders(ir, vis, out, fuser)
+    first, second = failed(out)
+    assert (first["output"], first["error"]) == ("001.png", summary.outcomes[1].error)
+    assert second["sources"] == ["002_ir.png", "002_vis.png"]
+    (ir / "001_ir.png").write_bytes(good)
+    fuse_folders(ir, vis, out, fuser)
+    assert [entry["output"] for entry in failed(out)] == ["002.png"]
+    (ir / "002_ir.png").unlink()
+    assert fuse_folders(ir, vis, out, fuser).ok
+    assert not (out / FAILED).exists()
+
+
+def test_a_run_that_ends_early_forgets_no_failure(tmp_path, fuser):
+    """Neither its own, nor those of pairs that it did not reach."""
+    ir, vis = make_pairs(tmp_path, 12)
+    for k in (1, 11):
+        (ir / f"{k:03d}_ir.png").write_bytes(b"not a picture")
+    out = tmp_path / "out"
+    fuse_folders(ir, vis, out, fuser)
+    (ir / "000_ir.png").write_bytes(b"not a picture either")
+    with pytest.raises(ddfm.Cancelled):
+        fuse_folders(ir, vis, out, fuser, callback=lambda outcome: outcome.status == "failed")
+    assert {entry["output"] for entry in failed(out)} == {"000.png", "001.png", "011.png"}
+
+
+def test_a_full_disk_hides_no_outcome(tmp_path, fuser, monkeypatch):
+    ir, vis = make_pairs(tmp_path, 2)
+    (ir / "001_ir.png").write_bytes(b"not a picture")
+
+    def full(*_: object) -> None:
+        raise StorageError("cannot write the list: No space left on device")
+
+    monkeypatch.setattr("ddfm.storage.failures.write_bytes", full)
+    with pytest.warns(DdfmWarning, match="No space left on device; the pairs that failed are not"):
+        summary = fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert [outcome.status for outcome in summary.outcomes] == ["fused", "failed"]
+
+
+def test_all_results_that_could_not_be_written_are_listed(tmp_path, fuser, monkeypatch):
+    """Also the last one, at which the run ends."""
+    ir, vis = make_pairs(tmp_path, UNWRITTEN + 2)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder_maps, "_save", full)
+    with pytest.raises(StorageError, match=f"{UNWRITTEN} results in a row"):
+        fuse_folders(ir, vis, tmp_path / "out", fuser)
+    assert [entry["output"] for entry in failed(tmp_path / "out")] == [
+        f"{k:03d}.png" for k in range(UNWRITTEN)
+    ]
+
+
+def test_a_list_of_failures_by_others_is_refused_before_anything_is_written(tmp_path, fuser):
+    ir, vis = make_pairs(tmp_path, 1)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / FAILED).write_text("mine")
+    with pytest.raises(StorageError, match=FAILED):
+        fuse_folders(ir, vis, out, fuser)
+    assert [path.name for path in out.iterdir()] == [FAILED]
 
 
 def test_a_dry_run_does_nothing(tmp_path):

@@ -11,6 +11,7 @@ from command_line import ddfm_run
 from ddfm.errors import DdfmError
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.pipeline.shards import find_shard, merge_shards
+from ddfm.storage.failures import NAME as FAILED
 from ddfm.storage.manifest import NAME, Manifest, Shard
 from image_files import folders_of_noise
 
@@ -65,16 +66,62 @@ def test_merging_names_missing_results(tmp_path, fuser, folders):
     (out / "1.png").write_bytes((out / "1.png").read_bytes()[:-9])
     result = ddfm_run("merge", out)
     assert result.exit_code == 1 and "0.png: is missing, or was changed afterwards" in result.stderr
-    assert "7 results, 2 missing" in result.stderr
+    assert "7 results, 2 missing, 0 failed" in result.stderr
     assert fuse_folders(*folders, out, fuser).ok
     result = ddfm_run("merge", out, "--verify")
-    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "9 results, 0 missing")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        0,
+        "9 results, 0 missing, 0 failed",
+    )
     assert "never began are not counted; the command without --shard" in result.stderr
     assert [path.name for path in out.glob("*.jsonl")] == [NAME]
     (out / "0.png").unlink()
     (again,) = (shard for k in (1, 2, 3) if (shard := Shard(k, 3)).has("0.png"))
     fuse_folders(*folders, out, fuser, shard=again)
     assert merge_shards(out).ok  # the others began before
+
+
+def test_merging_joins_the_lists_of_failures(tmp_path, fuser, folders):
+    out, bad = tmp_path / "out", {"2": b"no picture", "5": b"", "6": b"nor this"}
+    good = {name: (folders[0] / f"{name}.png").read_bytes() for name in bad}
+    for name, content in bad.items():
+        (folders[0] / f"{name}.png").write_bytes(content)
+    reasons = {}
+    for k in (1, 2, 3):
+        summary = fuse_folders(*folders, out, fuser, shard=Shard(k, 3))
+        reasons |= {outcome.output.name: outcome.error for outcome in summary.of("failed")}
+    lists = {path.name for path in out.glob("ddfm-failed*")}
+    assert lists == {Shard(k, 3).failures for k in (1, 2, 3) if any(map(Shard(k, 3).has, reasons))}
+    assert reasons.keys() == {"2.png", "5.png", "6.png"} and len(lists) > 1
+    result = ddfm_run("merge", out, "-q")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[:4] == [
+        *(f"{name}: failed: {why}" for name, why in sorted(reasons.items())),
+        "6 results, 0 missing, 3 failed",
+    ]
+    assert [path.name for path in out.glob("ddfm-failed*")] == [FAILED]
+    (folders[0] / "2.png").write_bytes(good["2"])
+    for k in (1, 2):  # of another number
+        fuse_folders(*folders, out, fuser, shard=Shard(k, 2))
+    assert list(merge_shards(out).failed) == ["5.png", "6.png"]
+    for name in ("5", "6"):
+        (folders[0] / f"{name}.png").write_bytes(good[name])
+    assert fuse_folders(*folders, out, fuser).ok and not list(out.glob("ddfm-failed*"))
+    assert merge_shards(out).ok
+
+
+def test_a_failure_with_other_settings_counts_although_there_is_a_result(tmp_path, fuser, folders):
+    out, good = tmp_path / "out", (folders[0] / "3.png").read_bytes()
+    fuse_folders(*folders, out, fuser)
+    (folders[0] / "3.png").write_bytes(b"no picture")
+    fuse_folders(*folders, out, fuser)
+    merged = merge_shards(out)
+    assert (merged.results, merged.missing, list(merged.failed)) == (9, [], ["3.png"])
+    (out / "3.png").unlink()
+    merged = merge_shards(out)
+    assert (merged.results, merged.missing, list(merged.failed)) == (8, [], ["3.png"])
+    (folders[0] / "3.png").write_bytes(good)
+    assert fuse_folders(*folders, out, fuser).ok and merge_shards(out).ok
 
 
 def test_merging_leaves_other_folders_and_running_shards_alone(tmp_path, folders):

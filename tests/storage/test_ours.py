@@ -61,7 +61,7 @@ def _writes(call: ast.Call, imported: set[str]) -> bool:
     if owned in ("os", "shutil") and name in ("replace", "remove", "link", "symlink"):
         return True
     if name in GIVEN:
-        ours = owned in ("fusion", "transform", "uncertainty", "attribution")
+        ours = owned in ("fusion", "transform", "uncertainty", "deviation", "attribution")
         return bool(call.args) and not temporary and not ours
     return name in ALWAYS and name not in imported and owned not in ("temporary", "part")
 

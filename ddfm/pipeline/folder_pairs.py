@@ -1,0 +1,74 @@
+"""Which files of folders are fused with each other, and what their results are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ddfm.errors import InputError
+from ddfm.imaging.formats.flir import has_photograph, is_flir
+from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
+from ddfm.imaging.writing import output_suffix
+from ddfm.storage.manifest import Shard
+
+__all__ = ["names_of_results", "pairs_in_files", "pairs_of_folders"]
+
+NO_FLIR = "no radiometric data of a FLIR camera in it"
+NO_PHOTOGRAPH = "no photograph in it; put the photographs into a second folder"
+
+
+def pairs_of_folders(folders: Sequence[str | os.PathLike[str]], pattern: str | None) -> Pairing:
+    """The pairs of two or more folders; raises if there are none."""
+    pairing = find_pairs(*folders, pattern=pattern)
+    if not pairing.pairs:
+        others = " and ".join(str(folder) for folder in folders[1:])
+        raise InputError(
+            f"no image of {folders[0]} has a partner in {others} by its name; give a pattern such "
+            "as '{}_thermal.png:{}_rgb.jpg' to pair them"
+            + "".join(f"; {line}" for line in pairing.leftovers() if line.startswith("left out"))
+        )
+    return pairing
+
+
+def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
+    """The files of a folder that hold both images each; raises if there are none."""
+    why = {path: _why_no_pair(path) for path in image_files(folder)}
+    others = {path: reason for path, reason in why.items() if reason} | other_files(folder)
+    pairing = replace(both_in_one(path for path in why if not why[path]), others=others)
+    if not pairing.pairs:
+        what = "radiometric data of a FLIR camera in it"
+        if NO_PHOTOGRAPH in why.values():
+            what = "a photograph next to its temperatures"
+        raise InputError(
+            f"no file of {folder} has {what}; for other images, give two folders, or the same "
+            "folder twice with a pattern such as '{}_T.JPG:{}_V.JPG' (DJI)"
+        )
+    return pairing
+
+
+def _why_no_pair(path: Path) -> str:
+    """Why a file does not hold a pair; empty if it does."""
+    if not is_flir(path):
+        return NO_FLIR
+    return "" if has_photograph(path) else NO_PHOTOGRAPH
+
+
+def names_of_results(
+    pairs: Iterable[Pair], suffix: str | None, shard: Shard | None
+) -> dict[Pair, str]:
+    """The pairs of a shard, or all, with the file names of their results.
+
+    Args:
+        suffix: the suffix of the names; None is ".png", or ".tif" for pairs of TIFF files.
+    """
+    names = {pair: pair.name + _suffix(pair, suffix) for pair in pairs}
+    return {pair: name for pair, name in names.items() if shard is None or shard.has(name)}
+
+
+def _suffix(pair: Pair, suffix: str | None) -> str:
+    if suffix is not None:
+        return output_suffix(suffix)
+    tiffs = all(path.suffix.lower() in (".tif", ".tiff") for path in pair.files)
+    return ".tif" if tiffs else ".png"
