@@ -46,6 +46,8 @@ def _meant(sources: Sequence[Path]) -> str:
         whole = " ".join(map(str, sources[:count]))
         if os.path.exists(whole):
             return f"; put a name with spaces in quotes: {shlex.quote(whole)}"
+    if missing.is_symlink():
+        return f"; it is a link to {missing.readlink()}, which is missing or leads back to it"
     there = _beside(missing)
     if fnmatch.filter(there, missing.name):
         return "; without quotes, the shell replaces the pattern by the names that match it"

@@ -15,7 +15,7 @@ import click
 
 from ddfm.cli.sections import write_options
 from ddfm.cli.status import clear_status
-from ddfm.errors import printable
+from ddfm.errors import StorageError, printable
 from ddfm.storage.ours import overwriting, protecting
 
 __all__ = ["OutputPath", "WritingCommand", "say"]
@@ -56,12 +56,19 @@ class WritingCommand(click.Command):
             value = ctx.params.get(parameter.name or "")
             several = value if isinstance(value, tuple) else (value,)
             values[isinstance(parameter.type, OutputPath)] += several
-        written = {value.resolve() for value in values[True] if value is not None}
+        written = {_place(value) for value in values[True] if value is not None}
         for value in values[False]:
             yield value
             # An output folder that is also a source may hold results of an earlier run.
             if isinstance(value, Path) and value.is_dir() and value.resolve() not in written:
                 yield from value.iterdir()
+
+
+def _place(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # Python before 3.13
+        raise StorageError(f"cannot write {path}: it is a link that leads back to itself") from None
 
 
 def say(message: object, *, err: bool = False) -> None:

@@ -3,7 +3,8 @@
 1. Files with equal stems are a pair: `0001.jpg` and `0001.png`.
 2. In the stems of the rest, a word for the kind of image is ignored at the beginning or the end, if
    `_`, `-`, `.` or a space separates it: `x_ir.png` and `x_vis.png` are a pair named `x`,
-   `PET-07.png` and `MRI-07.png` one named `07`.
+   `PET-07.png` and `MRI-07.png` one named `07`; so is the letter of DJI's names: `DJI_0001_T.JPG`
+   and `DJI_0001_W.JPG` are a pair named `DJI_0001`.
 3. A pattern replaces both rules. It has one name for each folder, separated by colons; `{}` stands
    for what the names of a pair share, `*` for anything: `{}_thermal.png:{}_rgb.jpg`,
    `A{}.*:B{}.*`.
@@ -40,6 +41,7 @@ WORDS = (
 _WORD = "|".join(sorted(WORDS, key=len, reverse=True))
 _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
+_OF_DJI = re.compile(r"(DJI_.+)_[TVWZ]", re.IGNORECASE | re.DOTALL)  # thermal, visible, wide, zoom
 
 SHOWN = 3  # how many of the files left out for one reason are listed by name
 
@@ -228,7 +230,8 @@ def _stem(path: Path) -> str:
 
 
 def _bare_stem(path: Path) -> str:
-    match = _AT_END.fullmatch(path.stem) or _AT_BEGIN.fullmatch(path.stem)
+    ways = (_AT_END, _AT_BEGIN, _OF_DJI)
+    match = next(filter(None, (way.fullmatch(path.stem) for way in ways)), None)
     return match[1] if match else path.stem
 
 

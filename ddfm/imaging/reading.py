@@ -30,11 +30,17 @@ from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
 from ddfm.imaging.formats.tiff import page_mask, read_page
-from ddfm.imaging.formats.tiff_pages import is_tiff, page_count, page_metadata, whole_pages
+from ddfm.imaging.formats.tiff_pages import (
+    is_raw,
+    is_tiff,
+    page_count,
+    page_metadata,
+    whole_pages,
+)
 from ddfm.imaging.levels import Levels, with_levels
 from ddfm.imaging.picture import Picture, from_array, orient
 from ddfm.imaging.quiet import silence_libtiff
-from ddfm.imaging.unreadable import explained
+from ddfm.imaging.unreadable import RAW, explained, suffix_is_raw
 from ddfm.storage.budget import ask_pixels
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.in_memory import as_path, has_no_path, name_of
@@ -172,6 +178,8 @@ def _read_file(path: Path, page: int | None, name: str | None) -> Picture:
 
 
 def _read_tiff(path: Path, page: int, name: str) -> Picture:
+    if suffix_is_raw(path.suffix) or is_raw(path):
+        raise InputError(f"{name} {RAW}")
     _check_page(page, max(page_count(path), 1), name)
     picture = read_page(path, page, name)
     if picture is None:

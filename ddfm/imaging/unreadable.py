@@ -12,16 +12,19 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import remedy_for
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["VOLUMES", "advice_for", "explained", "is_dicom"]
+__all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
+RAW = "is a camera's raw file; develop it to TIFF first"
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
 # Kinds of file that are not read here, and how to convert them.
 _NOT_READ = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
     (".irg",): "is an InfiRay file; export temperatures as TIFF or CSV with InfiRay's own program",
-    _RAW: "is a camera's raw file; develop it to TIFF first",
+    _RAW: RAW,
+    (".fits", ".fit", ".fts"): "is a FITS file; convert it to TIFF in floating point first: "
+    "gdal_translate IN.fits OUT.tif",
 }
 
 
@@ -62,6 +65,11 @@ def advice_for(name: str) -> str:
         if name.lower().endswith(suffixes):
             return way
     return remedy_for(b"", Path(name).suffix)
+
+
+def suffix_is_raw(suffix: str) -> bool:
+    """Whether this is the suffix of a camera's raw files, of which many are a kind of TIFF."""
+    return suffix.lower() in _RAW
 
 
 def _not_an_image(name: str) -> str:

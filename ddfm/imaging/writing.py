@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, StorageError, one_line, unknown
 from ddfm.imaging.formats.boxes import add_boxes, with_profile
+from ddfm.imaging.formats.plugins import suffix_is_read
 from ddfm.imaging.formats.png16 import write_png16
 from ddfm.imaging.formats.tiff import write_pages, write_tiff
 from ddfm.imaging.metadata import NOTHING, Metadata
@@ -94,7 +95,7 @@ def output_suffix(text: str) -> str:
     """The suffix with its dot, ".tif" for "tif"; raises if its format cannot be written."""
     suffix = text if text.startswith(".") else f".{text}"
     if suffix.lower() not in _WRITABLE:
-        raise unknown("output suffix", suffix, _WRITABLE)
+        raise _unknown(suffix)
     return suffix
 
 
@@ -143,6 +144,13 @@ def image_bytes(
     return _encode(path, array, form.name, icc, like.metadata, record)
 
 
+def _unknown(suffix: str) -> InputError:
+    if not suffix_is_read(suffix):
+        return unknown("output suffix", suffix, _WRITABLE)
+    known = ", ".join(sorted(_WRITABLE))
+    return InputError(f"unknown output suffix {suffix!r}: it is only read; known: {known}")
+
+
 def write_drawing(path: str | os.PathLike[str], drawing: Image.Image) -> None:
     """Write a drawing, such as a plot or a contact sheet."""
     path = Path(path)
@@ -171,7 +179,7 @@ def _format_of(path: Path, size: tuple[int, int] | None = None) -> _Format:
             raise InputError(f"cannot write {path}: a suffix must give the format; try {path}.png")
         if path.name.lower().endswith(VOLUMES):
             raise InputError(f"cannot write {path}: volumes are for the command `ddfm volume`")
-        raise unknown("output suffix", suffix, _WRITABLE)
+        raise _unknown(suffix)
     form = _WRITABLE[suffix]
     if size is not None and max(size) > form.side:
         raise InputError(
@@ -250,11 +258,11 @@ def _encode(
 
 def _packet(form: str, metadata: Metadata, record: Record | None) -> bytes | None:
     """An XMP packet with as much as fits; None if there is nothing to write, or nothing fits."""
-    text = None if record is None else record.text
+    text, trained = (None, False) if record is None else (record.text, record.is_trained)
     for along, made in ((metadata.xmp, text), (None, text), (None, None)):
         if along is None and made is None:
             break
-        whole = packet(along, made)
+        whole = packet(along, made, trained)
         if form != "JPEG" or len(whole) <= _MOST_IN_JPEG:
             return whole
     return None

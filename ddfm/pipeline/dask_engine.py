@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections import deque
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from ddfm.errors import DdfmError, HostError, InputError, MissingExtra, one_line, why_failed
-from ddfm.pipeline.runner import Done, Item, Made, Sink, Wait, Work, timed, written
+from ddfm.errors import (
+    DdfmError,
+    DdfmWarning,
+    HostError,
+    InputError,
+    MissingExtra,
+    one_line,
+    why_failed,
+)
+from ddfm.pipeline.runner import Done, EngineLost, Item, Made, Sink, Wait, Work, timed, written
 
 __all__ = ["OnDask"]
 
+# Dask serves HTTP even without its page to watch a cluster; 0 is any free port.
+_NO_PAGE = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 _LARGE = "distributed.admin.large-graph-warning-threshold"
 AHEAD = 2  # items in flight per worker thread: one is fused, one waits
 
@@ -38,14 +50,20 @@ class OnDask:
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         with ExitStack() as stack:
+            stack.enter_context(_silent("distributed.client"))  # it prints lost connections itself
             client = stack.enter_context(self._client(stack))
+            stack.enter_context(_connected())
+            self._wait_for_a_worker(client)
             # This sends the weights to each worker once. They are not scattered: scattered data,
             # and all that depends on it, is lost with the worker that holds it.
             shared = client.submit(_itself, work, pure=False)
-            most = AHEAD * max(1, sum(client.nthreads().values()))
             waiting: deque[tuple[Item, Wait]] = deque()
+            most = AHEAD
             for item in items:
-                waiting.append((item, _begun(client, shared, item, work, sink)))
+                wait = _begun(client, shared, item, work, sink)
+                waiting.append((item, wait))
+                if wait is not _exists:
+                    most = AHEAD * sum(client.nthreads().values())  # workers come and go
                 if len(waiting) >= most:
                     yield waiting.popleft()
             while waiting:
@@ -64,11 +82,47 @@ class OnDask:
             count = self.workers or len(os.sched_getaffinity(0))
             options: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1}
             # The messages of Dask are about its workers; pairs that fail are reported in any case.
-            options |= {"dashboard_address": None, "silence_logs": logging.ERROR}
+            options |= {"scheduler_kwargs": _NO_PAGE, "silence_logs": logging.ERROR}
             return Client(stack.enter_context(LocalCluster(**options)))
         except (OSError, ValueError, RuntimeError) as error:
             where = self.scheduler or "this machine"
             raise HostError(f"there is no Dask cluster at {where}: {one_line(error)}") from None
+
+    def _wait_for_a_worker(self, client: Any) -> None:
+        if not client.nthreads():
+            warnings.warn(
+                f"the Dask cluster at {self.scheduler} has no workers yet; waiting for the first",
+                DdfmWarning,
+                stacklevel=2,
+            )
+            client.wait_for_workers(1)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """A logger that prints nothing, for as long as this lasts."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Ends the run with one line if the scheduler is lost."""
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except DdfmError:
+        raise
+    except (CancelledError, ClosedClientError, OSError):
+        raise EngineLost(
+            "the connection to the Dask cluster was lost; give the same command again to continue"
+        ) from None
 
 
 def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait:
@@ -79,7 +133,7 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
         return partial(_raise, error)
     if entry is not None:
         work.recall(item, entry)
-        return lambda: None
+        return _exists
     future = client.submit(_fused, shared, item, pure=False)
 
     def wait() -> Made:
@@ -105,7 +159,8 @@ def _begun(client: Any, shared: Any, item: Item, work: Work, sink: Sink) -> Wait
 def _answer(future: Any) -> Made | str:
     """The answer of a worker, which is then released from the memory of the cluster."""
     try:
-        return future.result()
+        with _connected():
+            return future.result()
     finally:
         future.release()
 
@@ -123,6 +178,10 @@ def _fused(work: Work, item: Item) -> Made | str:
         return timed(work, item, work.load(item))
     except (DdfmError, MemoryError, RuntimeError) as error:
         return why_failed(error)
+
+
+def _exists() -> None:
+    """Waits for an item whose result exists."""
 
 
 def _raise(error: DdfmError) -> None:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ddfm.errors import Cancelled, DdfmError, StorageError, why_failed
+from ddfm.errors import Cancelled, DdfmError, HostError, StorageError, why_failed
 from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import KnownFile, Source
 from ddfm.storage.lines import Entry
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Engine",
+    "EngineLost",
     "FolderSink",
     "InTurn",
     "Item",
@@ -118,6 +119,10 @@ class Sink(Protocol):
 
     def write(self, item: Item, made: Made) -> None:
         """Called for one item after the other, in order."""
+
+
+class EngineLost(HostError):
+    """The engine cannot work on any item any more, so the run ends."""
 
 
 class Engine(Protocol):
@@ -298,7 +303,7 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
             output, "fused", warnings=made.warnings, kept=made.kept, corrected=made.corrected
         )
     except (DdfmError, MemoryError, RuntimeError) as error:
-        if stop:
+        if stop or isinstance(error, EngineLost):
             raise
         return Outcome(output, "failed", why_failed(error), unwritten=isinstance(error, _Unwritten))
 

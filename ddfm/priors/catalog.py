@@ -142,7 +142,7 @@ def check(name: str) -> str:
 
 def table() -> list[dict[str, Any]]:
     """The content of `listing`, a dict for each prior."""
-    return [
+    ours = [
         {
             "name": entry.name,
             "channels": entry.channels,
@@ -152,12 +152,24 @@ def table() -> list[dict[str, Any]]:
         }
         for entry in ENTRIES.values()
     ]
+    others = [
+        {
+            "name": name,
+            "channels": None,
+            "size": "-",
+            "status": "of a package",
+            "description": f"{part.value}, which an installed package provides",
+        }
+        for name, part in sorted(brought("prior").items())
+        if name not in ENTRIES
+    ]
+    return ours + others
 
 
 def listing() -> str:
     """All priors, one per line: name, channels, size, status and description."""
     rows: list[tuple[str, ...]] = [("NAME", "CHANNELS", "SIZE", "STATUS", "DESCRIPTION")]
-    rows += [tuple(str(value) for value in row.values()) for row in table()]
+    rows += [tuple("-" if v is None else str(v) for v in row.values()) for row in table()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddfm.arguments import flag, number, one_of, positive, text, whole_number
+from ddfm.arguments import a_path, flag, number, one_of, positive, text, whole_number
 from ddfm.errors import InputError, short
 
 __all__ = [
@@ -86,7 +86,7 @@ class Observation:
             if getattr(self, name) is not None:
                 checked[name] = flag(name, getattr(self, name))
         if self.mask is not None:
-            checked["mask"] = text("mask", os.fspath(self.mask))
+            checked["mask"] = os.fspath(a_path("mask", self.mask))
         if self.jpeg is not None:
             checked["jpeg"] = whole_number("jpeg", self.jpeg, " from 1 to 100")
             if not 0 <= checked["jpeg"] <= 100:
@@ -147,7 +147,8 @@ def _blur(value: Any) -> float | tuple[float, float] | str | None:
         if len(value) != 2:
             raise InputError(f"a motion blur must be given by length and angle, not {short(value)}")
         length, angle = value
-        return positive("the length of a blur", length, WIDEST_BLUR), float(angle)
+        turn = number("the angle of a blur", angle, -360, 360)
+        return positive("the length of a blur", length, WIDEST_BLUR), turn
     return positive("blur", value, WIDEST_BLUR)
 
 

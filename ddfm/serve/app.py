@@ -269,6 +269,7 @@ class _Work:
         in_time()
         began = time.monotonic()
         config = FusionConfig(**options)  # raises before images are read
+        _refuse_paths(config)
         with _enough_memory(), warnings.catch_warnings(record=True) as noted:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", DdfmWarning)
@@ -303,6 +304,17 @@ def _options(text: str) -> dict[str, Any]:
         if name not in OPTIONS:
             raise unknown("option", printable(name), OPTIONS)
     return options
+
+
+def _refuse_paths(config: FusionConfig) -> None:
+    """Refuses options that name a file, which would be one of this machine."""
+    for observation in config.observations:
+        for name in ("blur", "mask"):
+            if isinstance(observation.get(name), str):
+                raise InputError(
+                    f"{name} cannot name a file in a request; transparent pixels of a source are "
+                    "its mask, and a blur is given by numbers"
+                )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import InputError, MissingExtra, StorageError
+from ddfm.progress import lines_where_no_bar_is
 from ddfm.storage.atomic import atomic_folder
 from ddfm.storage.files import make_folder, write_bytes, write_json
 from ddfm.storage.inputs import existing_file
@@ -89,7 +90,12 @@ def _found(folder: Path) -> dict[str, bytes]:
 def _made() -> dict[str, bytes]:
     from ddfm.export.onnx import exported
 
-    return {name: exported(name) for name in GRAPHS}
+    made = {}
+    with lines_where_no_bar_is(None, total=len(GRAPHS), desc="graphs made: ") as bar:
+        for name in GRAPHS:
+            made[name] = exported(name)
+            bar.update()
+    return made
 
 
 def _about(contents: dict[str, bytes], graphs: dict[str, bytes]) -> dict[str, Any]:

@@ -356,6 +356,16 @@ def test_bad_outputs_are_refused_before_the_work(name, words, pair, tmp_path, ou
     refused(ddfm_run("fuse", *pair, "-o", tmp_path / name, *FAST), words)
 
 
+def test_links_that_lead_nowhere_are_refused(pair, tmp_path):
+    loop, dangling = tmp_path / "loop.png", tmp_path / "dangling.png"
+    loop.symlink_to(loop)
+    dangling.symlink_to("gone.png")
+    refused(ddfm_run("fuse", *pair, "-o", loop, *FAST), "cannot write", "it is a link")
+    for name, target in ((loop, loop), (dangling, "gone.png")):
+        result = ddfm_run("fuse", name, pair[1], "-o", tmp_path / "f.png", *FAST)
+        refused(result, f"it is a link to {target}, which is missing or leads back to it")
+
+
 def test_an_output_without_permission_is_refused(pair, out, monkeypatch):
     """Root may write anywhere, and no one may write into /proc."""
     where = Path("/proc") if os.geteuid() == 0 else out.parent

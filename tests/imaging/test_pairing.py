@@ -36,6 +36,8 @@ def names(pairing) -> list[tuple[str, ...]]:
         ("scene.01.thermal.png", "scene.01.visible.png", "scene.01"),
         ("x.png", "x_rgb.png", "x"),
         ("PET 07.png", "MRI 07.png", "07"),
+        ("DJI_0001_T.JPG", "DJI_0001_W.JPG", "DJI_0001"),
+        ("dji_20260501_0001_t.jpg", "dji_20260501_0001_z.jpg", "dji_20260501_0001"),
     ],
 )
 def test_pairs_are_found(tmp_path, a, b, name):

@@ -12,6 +12,7 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
+from ddfm.errors import DdfmError
 from ddfm.imaging.formats.boxes import add_boxes
 from ddfm.imaging.formats.tags import DOUBLE, Entry, block
 from ddfm.imaging.metadata.geo import Geo
@@ -340,3 +341,19 @@ def test_filters_of_warnings_are_restored():
     read_image(FILES / "la16.png")
     message(lambda: read_image(FILES / "rgb16.jp2"))
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.nef", "dng.tif", "cr2.tif"])
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_image(tmp_path, name):
+    """As NEF, DNG and CR2 begin: a small preview, and within its page the samples of the sensor."""
+    preview, samples = np.zeros((12, 16, 3), np.uint8), np.zeros((120, 160), np.uint16)
+    version = [(50706, 1, 4, b"\1\4\0\0", True)] if name == "dng.tif" else []
+    reduced = 0 if name == "dng.tif" else 1
+    path = tmp_path / name
+    with tifffile.TiffWriter(path) as file:
+        file.write(preview, photometric="rgb", subfiletype=reduced, subifds=1, extratags=version)
+        file.write(samples, photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)])
+    if name == "cr2.tif":
+        path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(1000))
+    with pytest.raises(DdfmError, match="is a camera's raw file; develop it to TIFF first"):
+        read_image(path)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 from PIL import Image
 
 from command_line import FAST, ddfm_run, refused
+from ddfm.errors import DdfmWarning, HostError
 from ddfm.fuser import Fuser
 from ddfm.pipeline.dask_engine import OnDask
 from ddfm.pipeline.folders import fuse_folders
@@ -82,6 +88,46 @@ def test_a_pair_that_kills_its_worker_fails_alone(tmp_path, folders, cluster):
     (failed,) = summary.of("failed")
     assert failed.output.name == "2.png" and "have died" in failed.error
     assert len(summary.of("fused")) == 6
+
+
+def test_its_own_cluster_takes_free_ports(tmp_path, folders, cluster):
+    with warnings.catch_warnings():  # the other cluster has Dask's usual ports
+        warnings.simplefilter("error", UserWarning)
+        summary = fuse_folders(*folders, tmp_path / "out", fuser(), engine=OnDask(workers=1))
+    assert len(summary.of("fused")) == 7
+
+
+class Alone:
+    """A scheduler process without workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
+        command += ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self.file)]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    @property
+    def address(self) -> str:
+        while not self.file.exists() or not self.file.read_text():
+            time.sleep(0.1)
+        return json.loads(self.file.read_text())["address"]
+
+
+def test_a_cluster_that_is_lost_ends_the_run_with_one_line(tmp_path, folders, caplog):
+    scheduler = Alone(tmp_path)
+    try:
+        engine = OnDask(scheduler.address)
+        threading.Timer(3, scheduler.process.kill).start()
+        with (
+            dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
+            pytest.warns(DdfmWarning, match="has no workers yet; waiting for the first"),
+            pytest.raises(HostError, match="the connection to the Dask cluster was lost"),
+        ):
+            fuse_folders(*folders, tmp_path / "out", fuser(), engine=engine)
+        assert not caplog.records  # Dask's own message has a traceback
+    finally:
+        scheduler.process.kill()
+        scheduler.process.wait()
 
 
 def test_a_missing_cluster_is_reported(tmp_path, folders):

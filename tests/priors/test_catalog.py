@@ -11,6 +11,7 @@ import threading
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -463,6 +464,14 @@ def test_every_entry_is_complete_and_can_be_described():
             assert file.sha256 or "no published checksum" in catalog.describe(name)
     assert entries.find("256x256_diffusion_uncond") is entries.find("openai-256")
     assert entries.find("google/ddpm-cat-256") is entries.find("ddpm-cat-256")
+
+
+def test_priors_of_installed_packages_are_listed(monkeypatch):
+    part = EntryPoint("theirs", "their_package:prior", "ddfm.priors")
+    monkeypatch.setattr(catalog, "brought", lambda kind: {"theirs": part})
+    last = catalog.listing().splitlines()[-1]
+    assert last.split()[:3] == ["theirs", "-", "-"] and "their_package:prior" in last
+    assert catalog.table()[-1]["channels"] is None
 
 
 def test_an_unknown_name_causes_a_suggestion():

@@ -368,6 +368,8 @@ def test_powers_of_matrices_agree_with_numpy():
         ({"scale": 0.5}, "scale must be 1 or more"),
         ({"blur": -1}, "blur must be a finite number above 0"),
         ({"blur": [1, 2, 3]}, "length and angle"),
+        ({"blur": [3, "x"]}, "the angle of a blur must be a number"),
+        ({"mask": 3}, "mask must be a path"),
         ({"noise": "much"}, "noise must be a finite number"),
         ({"noise": ["rice", 3]}, "did you mean rician"),
         ({"noise": ["rician", 3, 4]}, "noise rician takes its standard deviation"),

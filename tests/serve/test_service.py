@@ -99,6 +99,15 @@ def test_invalid_options_are_named(client, options, words):
     assert "\n" not in answer.json()["error"]
 
 
+@pytest.mark.parametrize("name", ["mask", "blur"])
+def test_no_request_makes_it_open_a_file_of_its_machine(client, tmp_path, name):
+    Image.new("L", (24, 20), 255).save(tmp_path / "there.png")
+    for path in (tmp_path / "there.png", tmp_path / "missing.png"):
+        answer = fuse(client, pair(), OPTIONS | {"observations": [None, {name: str(path)}]})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith(f"{name} cannot name a file in a request")
+
+
 def test_settings_outside_of_the_options_are_refused(client):
     """Ignoring them would give another picture than the requested one."""
     for url, more in (("/fuse", {"task": "medical"}), ("/fuse?task=medical", {})):

@@ -70,6 +70,19 @@ def test_the_site_has_all_files_that_its_pages_name(site):
     assert sum(len((site / name).read_bytes()) for name in names if "/" not in name) < 25_000
 
 
+def test_it_offers_only_what_its_graphs_are_for(site):
+    text = (site / "index.html").read_text()
+    assert "Infrared" in text and "MRI" not in text and "CT," not in text
+
+
+def test_graphs_that_it_makes_are_counted(graphs, runtime, tmp_path, monkeypatch, capsys):
+    graph = (graphs / "default.onnx").read_bytes()
+    monkeypatch.setattr("ddfm.export.onnx.exported", lambda name: graph)
+    build_site(tmp_path / "site", runtime)
+    lines = capsys.readouterr().err.splitlines()
+    assert "graphs made: 0 of 5" in lines[0] and "graphs made: 5 of 5" in lines[-1]
+
+
 def test_headers_forbid_other_hosts_and_folders_are_not_listed(address):
     with urllib.request.urlopen(address) as answer:
         policy = answer.headers["Content-Security-Policy"]

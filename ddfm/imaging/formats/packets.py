@@ -8,6 +8,7 @@ from PIL import Image
 
 from ddfm.imaging.formats import boxes
 from ddfm.imaging.formats.pil import READABLE, packet_of
+from ddfm.imaging.formats.plugins import opened_by
 from ddfm.imaging.formats.tiff_pages import is_tiff, page_tags
 from ddfm.storage.inputs import BoundedFile
 
@@ -19,11 +20,12 @@ _XMP = 700  # the TIFF tag of XMP
 def packet_in(path: Path) -> bytes | None:
     """The packet, if there is one; in a TIFF file, that of the first page."""
     with open(path, "rb") as opened:
-        head = opened.read(16)
+        head = opened.read(4096)
     if is_tiff(head):
         entry = page_tags(path, 0, {_XMP}).get(_XMP)
         return None if entry is None else entry.data
     if boxes.is_boxed(head):
         return boxes.uuid_boxes(path).get(boxes.XMP)
-    with BoundedFile(path) as file, Image.open(file, formats=READABLE) as image:
+    formats = READABLE + opened_by(path, head, str(path))
+    with BoundedFile(path) as file, Image.open(file, formats=formats) as image:
         return packet_of(image)

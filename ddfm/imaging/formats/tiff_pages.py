@@ -28,6 +28,7 @@ __all__ = [
     "REDUCED",
     "XMP",
     "bytes_at",
+    "is_raw",
     "is_tiff",
     "page_count",
     "page_metadata",
@@ -37,6 +38,8 @@ __all__ = [
 
 ORIENTATION, XMP = 274, 700  # tags
 _WIDTH, _HEIGHT, _IPTC, _SUBFILE = 256, 257, 33723, 254
+_SUBFILES, _DNG = 330, 50706  # the tags of further images within a page, and of DNG's version
+_OF_RAW = {_SUBFILE, _SUBFILES, _DNG}
 REDUCED, MASK = 1, 4  # bits of the tag _SUBFILE
 _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minutes to follow
 
@@ -44,6 +47,21 @@ _MOST_PAGES = 100_000  # a longer chain is not from a real file, and takes minut
 def is_tiff(head: bytes) -> bool:
     """Whether a file's first bytes are those of a TIFF or BigTIFF."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_raw(path: Path) -> bool:
+    """Whether this is a camera's raw file, whose first page is a small preview of the image.
+
+    In DNG, NEF and ARW, the page is marked as a reduced copy of one that is within it; CR2 has two
+    letters after the header.
+    """
+    with BoundedFile(path) as file:
+        if file.read(10)[8:] == b"CR":
+            return True
+        offset, order, big = _page(file, 0)
+        tags = directory_in(partial(bytes_at, file), offset, order, _OF_RAW, big=big)
+    kind = next(iter(tags[_SUBFILE].numbers), 0) if _SUBFILE in tags else 0
+    return _DNG in tags or (_SUBFILES in tags and bool(int(kind) & REDUCED))
 
 
 def page_count(path: Path) -> int:

@@ -63,6 +63,18 @@ class Record:
         """The JSON that is stored in the picture; it begins with the format."""
         return json.dumps(self.plain(), separators=(",", ":"), sort_keys=True, allow_nan=False)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether a trained model may have contributed to the pixels.
+
+        In the default likelihood, the prior only removes noise and JPEG artefacts, which are listed
+        in `observed`.
+        """
+        if self.settings.get("prior") == "gaussian":
+            return False
+        ours = (self.settings.get("method"), self.settings.get("likelihood")) == ("ddfm", "default")
+        return not ours or any({"noise", "jpeg"} & found.keys() for found in self.observed)
+
     def plain(self) -> dict[str, Any]:
         """The record as a dict, ready for JSON."""
         sources = [{"name": name, "sha256": digest} for name, digest in self.sources]

@@ -113,23 +113,24 @@ def kept(data: bytes | None, iptc: bytes | None = None) -> bytes | None:
     return written
 
 
-def packet(source: bytes | None, record: str | None) -> bytes:
+# The press's term for composites that a trained model contributed to.
+_TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
+def packet(source: bytes | None, record: str | None, trained: bool = False) -> bytes:
     """A packet with the properties that are taken over, and the record of how the picture was made.
 
     Args:
         source: what `kept` returned.
         record: the text of a record; see `ddfm.imaging.metadata.record`.
+        trained: whether a trained model contributed to the picture.
     """
     tree = _tree(source) if source else _Tree([], {})
     properties, prefixes = list(tree.properties), dict(tree.prefixes)
     if record is not None:
-        ours = {
-            (_XMP, "CreatorTool", "xmp"): MARK,
-            # The press's term for composites that a trained model contributed to.
-            (_IPTC, "DigitalSourceType", "Iptc4xmpExt"): "http://cv.iptc.org/newscodes/"
-            "digitalsourcetype/compositeWithTrainedAlgorithmicMedia",
-            (OURS, "Record", "ddfm"): record,
-        }
+        ours = {(_XMP, "CreatorTool", "xmp"): MARK, (OURS, "Record", "ddfm"): record}
+        if trained:
+            ours[_IPTC, "DigitalSourceType", "Iptc4xmpExt"] = _TRAINED
         for (space, name, prefix), text in ours.items():
             properties.append(_Element((space, name), inside=[text]))
             if prefix not in prefixes.values():

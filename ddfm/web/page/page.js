@@ -121,6 +121,7 @@ async function fuse() {
 
 async function paint() {
   if (!fused) return;
+  const mine = round;
   const {width, height} = fused, of = $('color').value;
   const plane = mixed(fused.below, fused.plane, $('strength').value / 100);
   const rgb = side => of === 'auto' || of === side ? sources[side].rgb : sources[side].grey;
@@ -130,6 +131,7 @@ async function paint() {
     fused: {data: plane, dims: [1, 1, height, width]},
     a: {data: rgb('a'), dims}, b: {data: rgb('b'), dims},
   });
+  if (mine !== round) return;
   $('result').hidden = false;
   draw($('fused'), {width, height, rgb: data});
   draw($('before'), sources[$('which').value]);

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, features
 
 import ddfm
-from command_line import ddfm_run
+from command_line import ddfm_run, refused
 from ddfm.errors import DdfmError
 from ddfm.imaging.formats import plugins
 from ddfm.imaging.formats.jpegxl import jpegxl_size
@@ -48,6 +48,19 @@ def test_photographs_of_phones_are_upright_and_keep_the_camera_in_exif(phone):
     assert picture.metadata.exif.image[271].data.startswith(b"Phone")
     again = read_image(path.read_bytes())  # by its content, whatever it is called
     assert np.array_equal(again.pixels, picture.pixels)
+
+
+def test_they_have_no_record_but_info_tells_what_they_are(phone):
+    path, expected = phone
+    assert ddfm.read_record(path) is None
+    told = ddfm_run("info", path)
+    height, width = expected.shape[:2]
+    assert told.exit_code == 0 and f"{width} x {height} pixels, colour, 8 bits" in told.stdout
+
+
+def test_they_are_not_written(phone, tmp_path):
+    out = tmp_path / f"f{phone[0].suffix}"
+    refused(ddfm_run("fuse", phone[0], phone[0], "-o", out), "it is only read; known: .bmp")
 
 
 def test_a_folder_pairs_them_and_results_keep_their_metadata(phone, tmp_path):

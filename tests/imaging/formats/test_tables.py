@@ -78,6 +78,7 @@ def test_pgm_of_both_depths_and_pfm_are_read(tmp_path):
         ("a.nef", "develop it to TIFF"),
         ("a.seq", "export its frames"),
         ("a.irg", "InfiRay"),
+        ("a.fits", "gdal_translate"),
         ("a.xyz", "known: PNG"),
     ],
 )

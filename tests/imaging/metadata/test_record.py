@@ -81,6 +81,23 @@ def test_a_fusion_repeated_gives_the_same_bytes(tmp_path, method):
     assert changes(record, fusion.record, "made.png") == []
 
 
+@pytest.mark.parametrize(
+    ("prior", "settings", "trained"),
+    [
+        ("default", {}, False),  # clean sources: the prior has no weight
+        ("default", {"observations": [{"noise": 5}]}, True),
+        ("default", {"likelihood": "paper", "steps": 1}, True),
+        ("gaussian", {"observations": [{"noise": 5}]}, False),
+    ],
+)
+def test_results_are_marked_only_if_a_trained_model_contributed(tmp_path, prior, settings, trained):
+    y, x = np.mgrid[:32, :48].astype(np.float32)
+    sources = np.sin(x / 9) / 2 + 0.5, np.cos(y / 7) / 2 + 0.5
+    Fuser(prior, device="cpu", **settings)(*sources).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert (b"compositeWithTrainedAlgorithmicMedia" in content) == trained
+
+
 def test_differences_from_the_record_are_reported(tmp_path):
     sources = pair(tmp_path)
     fusion = Fuser("gaussian", **QUICK)(*sources)
