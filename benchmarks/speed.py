@@ -2,15 +2,15 @@
 
     python benchmarks/speed.py [--before CHECKOUT_OR_WHEEL] [--size 640x480] [--no-authors]
     python benchmarks/speed.py --noise 15 ...
-    python benchmarks/speed.py --megapixels 0.1 0.3 1 4 24
+    python benchmarks/speed.py --megapixels 0.1 0.3 1 4 24 [--coarse 10] [--before ...]
     python benchmarks/speed.py --threads 1 2
 
 Each line is measured in its own processes, one line after the other, for several rounds, so that
 other work on the machine affects all of them. Figures are medians. Seconds are elapsed time,
 processor seconds are those of all threads together. On a busy machine the latter are more
 meaningful, and ratios are computed from them. Peak memory is the largest resident set of the
-process, and on Linux at least that of this script, which is larger for larger pictures. The pair is
-the example pair, mirrored at its borders to the given size.
+process. The pair is the example pair, mirrored at its borders to the given size; with `--coarse N`,
+the infrared picture is N times smaller than that.
 
 "As published" is the 552M network that the authors of DDFM use, with random weights and 100 calls
 per pair. One call on 256 x 256 pixels is timed, and scaled by pixels and calls. This favours it,
@@ -27,8 +27,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -38,6 +40,8 @@ from PIL import Image
 from mirrored import mirrored_pair, size_of
 
 HERE = Path(__file__).parents[1]
+
+Pairs = Callable[[tuple[int, int]], list[Path]]  # writes the pair of a size
 
 # Code timed within a process prints seconds and processor seconds, each for one turn.
 TIMED = """
@@ -167,10 +171,31 @@ def beside_others(
     return lines
 
 
+def write_pair(paths: Sequence[Path], size: tuple[int, int], sigma: float, coarse: int) -> None:
+    """Runs in a process of its own: on Linux, a process starts with the peak of its parent."""
+    infrared, visible = mirrored_pair(size)
+    if coarse > 1:
+        infrared = infrared.reduce(coarse)
+    for seed, (image, path) in enumerate(zip((infrared, visible), paths, strict=True)):
+        with_noise(image, sigma, seed).save(path)
+
+
 def with_noise(image: Image.Image, sigma: float, seed: int) -> Image.Image:
     pixels = np.asarray(image, float)
     noisy = pixels + sigma * np.random.default_rng(seed).standard_normal(pixels.shape)
     return Image.fromarray(np.rint(np.clip(noisy, 0, 255)).astype(np.uint8))
+
+
+def by_size(
+    sizes: Sequence[tuple[int, int]], pair_of: Pairs, before: Path | None, more: Sequence[str]
+) -> list[Contestant]:
+    lines = []
+    for w, h in sizes:
+        pair = pair_of((w, h))
+        lines.append(fuse(f"{w} x {h}", "ddfm", pair, *more))
+        if before:
+            lines.append(fuse(f"{w} x {h}", "before", pair, *more, package=before))
+    return lines
 
 
 def unpacked(path: Path, folder: Path) -> Path:
@@ -187,6 +212,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout or a wheel to compare with")
     parser.add_argument("--size", default="640x480", metavar="WxH")
     parser.add_argument("--noise", type=float, default=0.0, help="on both sources, in grey levels")
+    parser.add_argument("--coarse", type=int, default=1, help="times the infrared is smaller")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-authors", action="store_true", help="without the 552M network")
     parser.add_argument("--megapixels", type=float, nargs="+", help="cost by size instead")
@@ -198,20 +224,20 @@ def main() -> None:
 
         def pair_of(size: tuple[int, int]) -> list[Path]:
             paths = [folder / f"{kind}-{size[0]}x{size[1]}.png" for kind in ("ir", "vis")]
-            for seed, (image, path) in enumerate(zip(mirrored_pair(size), paths, strict=True)):
-                with_noise(image, options.noise, seed).save(path)
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                pool.submit(write_pair, paths, size, options.noise, options.coarse).result()
             return paths
 
+        before = options.before and unpacked(options.before, folder / "before")
         more, size = options.arguments, size_of(options.size)
         if options.megapixels:
             heights = [round((m * 1e6 * 3 / 4) ** 0.5) for m in options.megapixels]
             sizes = [(round(height * 4 / 3), height) for height in heights]
-            lines = [fuse("size", f"{w} x {h}", pair_of((w, h)), *more) for w, h in sizes]
+            lines = by_size(sizes, pair_of, before, more)
         elif options.threads:
             pair = pair_of(size)
             lines = [fuse("threads", str(n), pair, *more, threads=n) for n in options.threads]
         else:
-            before = options.before and unpacked(options.before, folder / "before")
             lines = beside_others(pair_of(size), before, not options.no_authors, more)
         print("\n".join(table(lines, options.rounds)))
 

@@ -72,10 +72,8 @@ without it come as close to those of the clean sources.
 The caller's preference. b_k is REACH balance |balance| for the second of two sources, and minus
 that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
-`ddfm.likelihood.levels` computes (4); `gradients` computes (2) and (5) to (7). For a large
-picture, only the planes that the M-step needs as a whole are kept: u, W, a and the expected
-gradient, sum_k (S z)_k g_k. The planes of each source (g_k, pi_k, z_k) are recomputed in every
-pass, a band of rows at a time.
+`ddfm.likelihood.levels` computes (4); `gradients` computes (2) and (5) to (7). A large picture is
+processed a band of rows at a time, so that only (4) to (7) are kept as a whole.
 """
 
 from __future__ import annotations
@@ -87,7 +85,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
-from ddfm.likelihood.gradients import AROUND, GRAIN, Gradients, Weighing
+from ddfm.likelihood.gradients import GRAIN, NEAR, Gradients, Weighing
 from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
@@ -248,14 +246,7 @@ class EvidenceLikelihood(Likelihood):
     def evidence(self, band: Band = WHOLE) -> Gradients:
         """The terms (5) to (7), for the wide rows of a band."""
         self._read_sources()
-        if self._all_of_it is not None:
-            return self._all_of_it
-        sources, u, T = self._rows(band)
-        return self._weighing.of(sources, u, T, self._medians)
-
-    def _rows(self, band: Band) -> tuple[list[Tensor], Tensor, Tensor | None]:
-        T = None if self.T is None else band.around(self.T)
-        return [band.around(s) for s in self.sources], band.around(self.u), T
+        return self._gradients.around(band)
 
     def _read_sources(self) -> None:
         """Computes (4) to (7); again only if the device or dtype of the sources has changed."""
@@ -270,20 +261,16 @@ class EvidenceLikelihood(Likelihood):
         self._weigh()
 
     def _weigh(self) -> None:
-        """Computes u, W and a for the whole picture, from the known regions and targets."""
-        count = len(self.sources)
+        """Computes u and the evidence, from the known regions and targets."""
         self.u = self.levels.of(self.sources)
-        self._bands = bands(self.u, AROUND, count)
-        self._all_of_it: Gradients | None = None
-        if self._bands == [WHOLE]:
-            self._all_of_it = self._weighing.of(self.sources, self.u, self.T, self._medians)
-            self.W, self.a = self._all_of_it.W, self._all_of_it.a
-            return
-        self.W, self.a = torch.empty_like(self.u), torch.empty_like(self.u)
-        for band in self._bands:
-            sources, _, T = self._rows(band)
-            W, a = self._weighing.weights(sources, T)
-            self.W[..., band.rows, :], self.a[..., band.rows, :] = band.within(W), band.within(a)
+
+        def weighed(band: Band) -> Gradients:
+            sources = [band.around(s) for s in self.sources]
+            T = None if self.T is None else band.around(self.T)
+            return self._weighing.of(sources, band.around(self.u), T, self._medians)
+
+        self._gradients = Gradients.in_bands(weighed, self.u, len(self.sources))
+        self.W, self.a = self._gradients.W, self._gradients.a
 
     def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
         """Solves (3) with W = 1, without the prior, and without limits at black and white."""
@@ -291,21 +278,12 @@ class EvidenceLikelihood(Likelihood):
 
     def _gradients_at(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """The expected gradient of f: with the labels of the E-step at f, or with pi without f."""
-
-        def expected(band: Band) -> tuple[Tensor, Tensor]:
+        right, below = torch.empty_like(self.u), torch.empty_like(self.u)
+        for band in bands(self.u, NEAR, len(self.sources)):
             evidence = self.evidence(band)
             z = evidence.pi if f is None else evidence.labels(band.around(f))
-            return evidence.expected(z)
-
-        if self._bands == [WHOLE]:
-            return expected(WHOLE)
-        right, below = torch.empty_like(self.u), torch.empty_like(self.u)
-        for band in self._bands:
-            one, other = expected(band)
-            right[..., band.rows, :], below[..., band.rows, :] = (
-                band.within(one),
-                band.within(other),
-            )
+            across, down = evidence.expected(z)
+            right[..., band.rows, :], below[..., band.rows, :] = map(band.within, (across, down))
         return right, below
 
     def _m_step(self, towards: tuple[Tensor, Tensor], f: Tensor, x0: Tensor, rho: Tensor) -> Tensor:

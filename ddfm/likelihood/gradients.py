@@ -5,25 +5,28 @@ The E-step (2) is here, too, and the gradient of f that is expected given the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ddfm.numerics.bands import WHOLE, Band, bands
 from ddfm.numerics.filters import reach_of, shares_of, smooth
 from ddfm.numerics.poisson import grad
 
-__all__ = ["AROUND", "GRAIN", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
+__all__ = ["GRAIN", "NEAR", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
 
 TINY = 4e-7  # energy of a twelfth of a grey level; keeps quotients finite in flat areas
 GRAIN = 0.86  # standard deviation of S, pixels
 CONTRAST = 2.0  # standard deviation of B, pixels
 WHITE = 0.9  # level at which a source begins to count as white; at 1 it does so fully
 ODDS = 6.0  # what a preference b of 1 adds to log pi
-# The expected gradient of a pixel depends on sources up to this many pixels away.
-AROUND = 1 + 4 * reach_of(GRAIN) + reach_of(CONTRAST)
+# How many pixels away the evidence of a pixel depends on the sources, and its expected gradient on
+# the evidence and on f.
+AROUND = 1 + 2 * reach_of(GRAIN) + reach_of(CONTRAST)
+NEAR = 1 + 2 * reach_of(GRAIN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,28 @@ class Gradients:
     W: Tensor
     a: Tensor
     t: Tensor
+
+    @classmethod
+    def in_bands(cls, evidence: Callable[[Band], Gradients], like: Tensor, count: int) -> Gradients:
+        """The evidence of `count` sources of the shape of `like`, computed band by band."""
+        all_of_it = bands(like, AROUND, count)
+        if len(all_of_it) == 1:
+            return evidence(WHOLE)
+        planes: list[Tensor] = []
+        for band in all_of_it:
+            parts = evidence(band)._planes
+            planes = planes or [part.new_empty(*part.shape[:2], *like.shape[2:]) for part in parts]
+            for plane, part in zip(planes, parts, strict=True):
+                plane[..., band.rows, :] = band.within(part)
+        return cls(*planes)
+
+    @property
+    def _planes(self) -> tuple[Tensor, ...]:
+        return self.right, self.below, self.pi, self.W, self.a, self.t
+
+    def around(self, band: Band) -> Gradients:
+        """The wide rows of a band."""
+        return Gradients(*map(band.around, self._planes))
 
     def labels(self, f: Tensor) -> Tensor:
         """The E-step, (2)."""
@@ -98,11 +123,6 @@ class Weighing:
         W, a = self._weights(strongest, T)
         pi = self._pi(s, u, energy, outlines)
         return Gradients(right, below, pi, W, a, W * strongest / self.learn)
-
-    def weights(self, sources: Sequence[Tensor], T: Tensor | None) -> tuple[Tensor, Tensor]:
-        """W and a, without the rest of the evidence."""
-        energies = torch.cat([energy_of(s) for s in sources], dim=1)
-        return self._weights(energies.amax(dim=1, keepdim=True), T)
 
     def whose(self, z: Tensor, sources: Sequence[Tensor]) -> Tensor:
         """The share of each source in the expected gradient, (B, K, H, W)."""

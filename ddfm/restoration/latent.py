@@ -75,8 +75,8 @@ def conjugate_gradients(
             break
         image = applied(way)
         step = norm / (way * image).sum()
-        x.add_(step * way)
-        rest.sub_(image.mul_(step))
+        x.addcmul_(step, way)
+        rest.addcmul_(-step, image)
         before, norm = norm, rest.square().sum()
         way.mul_(norm / before).add_(rest)
     return x
@@ -108,7 +108,7 @@ def _weights(x: Tensor, of_guide: Field | None) -> Field:
 def _weighted(weights: Field, right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
     """T grad x, without differences across the border."""
     xx, xy, yy = weights
-    across, down = xx * right + xy * below, xy * right + yy * below
+    across, down = (xx * right).addcmul_(xy, below), (yy * below).addcmul_(xy, right)
     across[..., :, -1] = 0
     down[..., -1, :] = 0
     return across, down

@@ -50,7 +50,8 @@ class AreaAverage:
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        for dim, (index, weight) in zip((-2, -1), self._spreads, strict=True):
+        # Columns first, while there are few rows: gathering along a row is slow.
+        for dim, (index, weight) in zip((-1, -2), reversed(self._spreads), strict=True):
             y = _gathered(y, dim, index, weight)
         return y
 

@@ -67,7 +67,7 @@ UNLIKELY = 3.0  # factor between the specified and the estimated noise that caus
 LARGEST_KERNEL = 99  # pixels of a side
 LAM = 2e-5  # lam of `least_squares`
 PER_NOISE = 0.045  # what deblurring adds to it for each unit of noise, which it would amplify
-LARGE = 2_000_000  # pixels; a larger result is computed at half the size first
+LARGE = 1_000_000  # pixels; a larger result is computed at half the size first
 FEW_ROUNDS = 2  # rounds of `least_squares` after that
 
 

@@ -30,7 +30,7 @@ from ddfm.imaging.formats.flir_container import (
     photograph_in,
     thermogram_of,
 )
-from ddfm.imaging.formats.flir_grid import GRIDS, field_of, on_one_grid
+from ddfm.imaging.formats.flir_grid import GRIDS, field_of, of_one_field
 from ddfm.imaging.formats.pil import metadata_of
 from ddfm.imaging.formats.turns import quarter_turns
 from ddfm.imaging.picture import Picture, from_array
@@ -115,8 +115,9 @@ def read_flir(
         percentiles: without `celsius`, the percentages of pixels below black and below white.
         align: whether to use the camera's own scale and offset. If not, both images are assumed to
             show the same field.
-        grid: the pixel grid of both results: "visible" resamples the thermal image to that of the
-            photograph, "thermal" the photograph to that of the sensor.
+        grid: the pixel grid of the fusion, "visible" or "thermal". The image with the other grid is
+            resampled, except that a thermal image much coarser than the photograph keeps the
+            sensor's pixels: the fusion enlarges it better.
     """
     path = existing_file(path)
     check_reading(celsius=celsius, percentiles=percentiles, grid=grid)
@@ -128,7 +129,7 @@ def read_flir(
     with explained(str(path)):
         visible = _photograph(photograph_in(container, records), path)
         field = field_of(thermogram, thermal.size, visible.size, path) if align else None
-    pair = on_one_grid(thermal, visible, field, grid)
+    pair = of_one_field(thermal, visible, field, grid)
     thermal, visible = (_turned(_with_origin(picture, path), turns) for picture in pair)
     return FlirPair(thermal, visible, limits, aligned=field is not None)
 

@@ -1,4 +1,4 @@
-"""FLIR: places the thermal image in the photograph, and brings both to one pixel grid.
+"""FLIR: places the thermal image in the photograph, and crops both to one field of view.
 
 `Real2IR` = r means that the thermal field is 1/r as wide as the photograph. `OffsetX` and `OffsetY`
 are how far its centre lies to the right of and below the photograph's, in pixels of the latter.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from math import isfinite
+from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from PIL import Image
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
 
-__all__ = ["GRIDS", "field_of", "on_one_grid"]
+__all__ = ["GRIDS", "field_of", "of_one_field"]
 
 GRIDS = ("visible", "thermal")
+COARSER = 2.0  # least size of a thermal pixel, in those of the photograph, at which it is kept
+ROUNDING = 1e-3  # share of a pixel
 _EXIF, _ZOOM = 0x8769, 0xA404  # tags of the directory of camera settings and of the digital zoom
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -62,20 +64,28 @@ def _zoom(path: Path) -> float:
     return 1.0
 
 
-def on_one_grid(
+def of_one_field(
     thermal: Picture, visible: Picture, field: Box | None, grid: str
 ) -> tuple[Picture, Picture]:
-    """Crop both images to the field that both see; resample the one whose grid is not used."""
+    """Crop both images to the field that both see.
+
+    For the grid "visible", a much coarser thermal image keeps its pixels: the fusion enlarges it,
+    as it does a separate file. Otherwise, the image whose grid is not used is resampled.
+    """
     (tall, wide), (high, broad) = thermal.size, visible.size
     field = field or (0.0, 0.0, float(broad), float(high))
     # Size of a thermal pixel in pixels of the photograph, across and down.
     across, down = (field[2] - field[0]) / wide, (field[3] - field[1]) / tall
+    frame = _moved((0, 0, broad, high), field[0], field[1], 1 / across, 1 / down)
+    seen = _overlap(frame, (0, 0, wide, tall))
+    if grid == "visible" and min(across, down) >= COARSER and (cut := _pixels_within(seen)):
+        other = _moved(cut, -field[0] / across, -field[1] / down, across, down)
+        return _cropped(thermal, cut), _cropped(visible, _whole_pixels(other))
     if grid == "visible":
         cut = _whole_pixels(_overlap(field, (0, 0, broad, high)))
         other = _moved(cut, field[0], field[1], 1 / across, 1 / down)
         return _resampled(thermal, other, cut), _cropped(visible, cut)
-    frame = _moved((0, 0, broad, high), field[0], field[1], 1 / across, 1 / down)
-    cut = _whole_pixels(_overlap(frame, (0, 0, wide, tall)))
+    cut = _whole_pixels(seen)
     other = _moved(cut, -field[0] / across, -field[1] / down, across, down)
     return _cropped(thermal, cut), _resampled(visible, other, cut)
 
@@ -102,6 +112,13 @@ def _moved(box: Box, left: float, top: float, across: float, down: float) -> Box
 def _whole_pixels(box: Box) -> tuple[int, int, int, int]:
     left, top = round(box[0]), round(box[1])
     return left, top, max(round(box[2]), left + 1), max(round(box[3]), top + 1)
+
+
+def _pixels_within(box: Box) -> tuple[int, int, int, int] | None:
+    """The pixels that are wholly within a box, up to rounding; None if there are none."""
+    left, top = (ceil(start - ROUNDING) for start in box[:2])
+    right, bottom = (floor(end + ROUNDING) for end in box[2:])
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def _cropped(picture: Picture, box: tuple[int, int, int, int]) -> Picture:

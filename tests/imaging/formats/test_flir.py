@@ -7,12 +7,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ddfm.errors import DdfmError
 from ddfm.imaging.formats.flir import is_flir, read_flir, read_thermal
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
+from ddfm.restoration.operators import AreaAverage
 from flir_files import (
     camera,
     container,
@@ -76,17 +78,39 @@ def test_the_range_of_temperatures_can_be_given(tmp_path):
     np.testing.assert_allclose(pair.celsius, np.percentile(celsius, (10, 90)), atol=0.02)
 
 
-@pytest.mark.parametrize("ratio, dx, dy", [(1.0, 0, 0), (1.6, 0, 0), (1.35, 14, -9), (1.2, 60, 40)])
+PLACES = [(1.0, 0, 0), (1.6, 0, 0), (1.35, 14, -9), (1.2, 60, 40)]
+
+
+@pytest.mark.parametrize("ratio, dx, dy", [*PLACES, (4.0, 3, -5)])
 @pytest.mark.parametrize("which", ["visible", "thermal"])
 def test_both_pictures_show_the_same_scene(tmp_path, ratio, dx, dy, which):
     pair = read_flir(scene_file(tmp_path / "a.jpg", ratio, dx, dy), celsius=(20, 30), grid=which)
     thermal, visible = pair
-    assert pair.aligned and thermal.size == visible.size and visible.is_color
-    inner = (slice(4, -4), slice(4, -4)) if which == "visible" else (slice(1, -1), slice(1, -1))
-    difference = np.abs(thermal.pixels[:, :, 0] - visible.pixels[:, :, 0])[inner]
-    assert difference.max() < 0.02
-    shifted = np.roll(visible.pixels[:, :, 0], 1 if which == "thermal" else 6, axis=1)
+    assert pair.aligned and visible.is_color
+    seen = visible.pixels[:, :, 0]
+    if thermal.size != visible.size:
+        means = AreaAverage(visible.size, thermal.size)
+        seen = means.forward(torch.from_numpy(seen.copy())[None, None])[0, 0].numpy()
+    inner = (slice(1, -1), slice(1, -1))
+    assert np.abs(thermal.pixels[:, :, 0] - seen)[inner].max() < 0.02
+    shifted = np.roll(seen, seen.shape[1] // 12, axis=1)
     assert np.abs(thermal.pixels[:, :, 0] - shifted)[inner].max() > 0.05  # it would show
+
+
+@pytest.mark.parametrize("ratio, dx, dy", PLACES)
+def test_a_coarse_thermal_image_keeps_the_sensors_pixels(tmp_path, ratio, dx, dy):
+    path = scene_file(tmp_path / "a.jpg", ratio, dx, dy)
+    thermal, visible = read_flir(path, celsius=(20, 30))
+    sensor = read_thermal(path, celsius=(20, 30)).pixels
+    windows = np.lib.stride_tricks.sliding_window_view(sensor, thermal.pixels.shape)
+    assert (windows == thermal.pixels).all(axis=(-3, -2, -1)).any()
+    height = WIDE / ratio / SENSOR[1] * thermal.size[0]
+    assert abs(visible.size[0] - height) <= 1  # what the sensor's pixels cover, in whole pixels
+
+
+def test_a_thermal_image_of_similar_resolution_is_resampled(tmp_path):
+    thermal, visible = read_flir(scene_file(tmp_path / "a.jpg", 4.0, 3, -5))
+    assert thermal.size == visible.size == (36, 48)
 
 
 def test_visible_pixels_are_cropped_and_not_resampled(tmp_path):
@@ -109,7 +133,7 @@ def test_without_alignment_both_are_taken_whole(tmp_path):
     path = scene_file(tmp_path / "a.jpg", 1.6, 4, -6)
     pair = read_flir(path, align=False)
     assert not pair.aligned and pair.visible.size == (TALL, WIDE)
-    assert pair.thermal.size == (TALL, WIDE)
+    assert pair.thermal.size == SENSOR
     assert read_flir(path, align=False, grid="thermal").visible.size == SENSOR
 
 
