@@ -28,7 +28,7 @@ from ddfm import Fuser
 from ddfm.imaging.pairing import find_pairs
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.registration.pictures import lay
+from ddfm.registration.pictures import registered
 from ddfm.registration.transform import Size, Transform, fitted
 from ddfm.registration.warp import warped
 
@@ -146,7 +146,7 @@ def _move(size: Size, rng: np.random.Generator, scale: float) -> Transform:
 
 def _errors(stack: Stack, model: str) -> Iterator[tuple[float, bool]]:
     """For each moved picture, its error, and whether it was aligned."""
-    for found in lay(stack.pictures, model, reference=stack.reference).about:
+    for found in registered(stack.pictures, model, reference=stack.reference).about:
         transform = Transform.from_dict(found["transform"])
         yield transform.distance(stack.truths[found["source"]]), found["applied"]
 

@@ -31,13 +31,13 @@ from ddfm.fusing.checks import (
     check_attribution,
     check_early,
     check_number,
-    possible,
+    resolved_for,
     usual_dtype,
 )
 from ddfm.fusing.ready import made_ready, task_of
 from ddfm.fusing.results import results
 from ddfm.fusing.run import Model, Run, run
-from ddfm.imaging.metadata import kept_word
+from ddfm.imaging.metadata import note_of_kept
 from ddfm.numerics.device import find_device, find_dtype
 from ddfm.numerics.tone import Tone
 from ddfm.priors import load_prior
@@ -223,15 +223,15 @@ class Fuser:
             )
         group = self.registered(sources)
         watch = Watch(progress, callback, trajectory)
-        for word in group.words:
-            warnings.warn(word, DdfmWarning, stacklevel=2)
+        for warning in group.warnings:
+            warnings.warn(warning, DdfmWarning, stacklevel=2)
         task = task_of(group.pictures, self.config)
         (fusion,) = self._fuse([group], task, watch, first_guess, samples, attribution)
-        words = fusion.words[len(group.words) :]
+        of_result = fusion.warnings[len(group.warnings) :]
         if fusion.kept:
-            words += (kept_word(fusion.kept, fusion.picture.metadata.source),)
-        for word in words:
-            warnings.warn(word, DdfmWarning, stacklevel=2)
+            of_result += (note_of_kept(fusion.kept, fusion.picture.metadata.source),)
+        for warning in of_result:
+            warnings.warn(warning, DdfmWarning, stacklevel=2)
         return fusion
 
     def registered(self, sources: Sequence[Any]) -> Registered:
@@ -309,7 +309,7 @@ class Fuser:
     def resolved(self, task: str) -> ResolvedConfig:
         """The configuration for a task, with all settings filled in and checked for this prior."""
         if task not in self._resolved:
-            self._resolved[task] = possible(self.config, task, len(self.prior.alphas_bar))
+            self._resolved[task] = resolved_for(self.config, task, len(self.prior.alphas_bar))
         return self._resolved[task]
 
     @by_annotation

@@ -45,7 +45,7 @@ class Fusion:
             it takes over from its sources.
         settings: everything the result depends on, ready for JSON.
         trajectory: a `Snapshot` for every step, if requested.
-        words: warnings, one line each, such as that the sources are misaligned.
+        warnings: one line each, such as that the sources are misaligned.
         chosen: options estimated from the image: the curve of its tone; see
             `Fuser.with_shared_estimates`.
         sources: what was fused: the sources without noise, blur and other defects; clean sources
@@ -60,7 +60,7 @@ class Fusion:
     settings: dict[str, Any]
     trajectory: list[Snapshot] = field(default_factory=list)
     chosen: Chosen = field(default_factory=dict)
-    words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     sources: tuple[Picture, ...] = field(default=(), repr=False)
     opening: dict[str, Any] = field(default_factory=dict)
     uncertainty: Uncertainty | None = None

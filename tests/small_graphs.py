@@ -12,9 +12,9 @@ def write_graphs(folder: Path) -> None:
     """A method that averages, a tone without effect, a noise of 0.5, and no colours."""
     node = helper.make_node
     mean = [node("Add", ["a", "b"], ["sum"]), node("Mul", ["sum", "half"], ["fused"])]
-    said = [("pad", "16"), ("clean", "0.4")]
+    metadata = [("pad", "16"), ("clean", "0.4")]
     made = {
-        "default": graph(mean, ["a", "b"], "fused", said),
+        "default": graph(mean, ["a", "b"], "fused", metadata),
         "tone": graph([node("Identity", ["fused"], ["toned"])], ["fused"], "toned"),
         "noise": graph([node("Identity", ["half"], ["noise"])], ["x"], "noise"),
         "color": graph(

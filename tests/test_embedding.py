@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ddfm
+from ddfm.config import FusionConfig
 from ddfm.diffusion.watch import Watch
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.progress import counting_parts
@@ -65,10 +67,10 @@ def test_stages_are_logged_by_the_name_of_the_package(caplog):
     with caplog.at_level(logging.INFO, "ddfm"):
         ddfm.fuse(A, B, prior="gaussian", clean=0.01)
     assert {record.name for record in caplog.records} == {"ddfm"}
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "loading the prior"
-    assert said[-1] == "fusing 48 x 40 pixels"
-    assert "removing noise" in said
+    stages = [record.getMessage() for record in caplog.records]
+    assert stages[0] == "loading the prior"
+    assert stages[-1] == "fusing 48 x 40 pixels"
+    assert "removing noise" in stages
 
 
 def test_objects_have_a_repr_of_one_line():
@@ -94,6 +96,9 @@ def test_the_signature_of_fuse_names_all_its_arguments():
     for name, own in (dict(inspect.signature(ddfm.Fuser).parameters) | dict(of_call)).items():
         if name not in ("self", "sources"):
             assert (names[name].default, names[name].annotation) == (own.default, own.annotation)
+    for field in fields(FusionConfig):
+        if field.name not in ("observations", "options"):  # None is an empty collection there
+            assert names[field.name].default == field.default
     values = {"progress": False, "callback": print, "trajectory": True, "first_guess": None}
     assert ddfm.fuse(A, B, prior="gaussian", steps=1, **values).trajectory
 

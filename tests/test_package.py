@@ -25,7 +25,7 @@ def test_every_public_name_exists():
 
 
 def test_all_statements_of_the_version_agree():
-    said = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     newest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ", 2)[1]
-    assert f"\nversion: {ddfm.__version__}\n" in said
+    assert f"\nversion: {ddfm.__version__}\n" in citation
     assert newest.startswith(f"{ddfm.__version__} ")

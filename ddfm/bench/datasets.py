@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddfm.errors import InputError, StorageError
-from ddfm.imaging.pairing import Pair, find_pairs
+from ddfm.imaging.pairing import Pair, Pairing, find_pairs
 
 __all__ = ["KINDS", "Dataset", "find_dataset"]
 
@@ -68,12 +68,6 @@ def find_dataset(
     ends = names[0], names[-1]  # over, normal, under are exposures, too
     found = next((kind for *words, kind in KINDS if _fits(ends, words)), "auto")
     pairing = find_pairs(*(folder / name for name in names))
-    missing = "has no partner" if len(names) == 2 else "has no partner in every other folder"
-    problems = {f"{p.parent.name}/{p.name}": f"{p} {missing}" for p in pairing.unpaired}
-    for name, files in pairing.ambiguous.items():
-        problems[name] = f"several files have this name: {', '.join(map(str, files))}"
-    for path, why in pairing.others.items():
-        problems[f"{path.parent.name}/{path.name}"] = f"{path} is left out: {why}"
     if not pairing.pairs:
         others = " and ".join(str(folder / name) for name in names[1:])
         raise InputError(
@@ -84,8 +78,19 @@ def find_dataset(
         found if task == "auto" else task,
         names,
         [p for p in pairing.pairs if only is None or p.name in only][:limit],
-        problems if limit is None and only is None else {},
+        _problems(pairing, len(names)) if limit is None and only is None else {},
     )
+
+
+def _problems(pairing: Pairing, number: int) -> dict[str, str]:
+    """A line for every file that is in no pair, by its name; `number` is that of the folders."""
+    missing = "has no partner" if number == 2 else "has no partner in every other folder"
+    problems = {f"{p.parent.name}/{p.name}": f"{p} {missing}" for p in pairing.unpaired}
+    for name, files in pairing.ambiguous.items():
+        problems[name] = f"several files have this name: {', '.join(map(str, files))}"
+    for path, why in pairing.others.items():
+        problems[f"{path.parent.name}/{path.name}"] = f"{path} is left out: {why}"
+    return problems
 
 
 def _subfolders(folder: Path) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def ways(what: Degradation, method: Method, baselines: bool) -> list[str]:
         return [AS_SEEN]
     if not baselines:
         return [AS_SEEN, TOLD]
-    from ddfm.bench.first import classical  # imports torch
+    from ddfm.bench.classical import classical  # imports torch
 
     return [AS_SEEN, TOLD, *classical(what)]
 
@@ -99,7 +99,7 @@ class DegradedWork(Work):
             if self.way == TOLD:
                 held = held.with_config(observations=self.what.observations(seen))
             elif self.way != AS_SEEN:
-                from ddfm.bench.first import restored_by
+                from ddfm.bench.classical import restored_by
 
                 seen = restored_by(self.way, self.what, seen, sizes)
                 held = held.with_config(observations=[AS_IT_IS] * len(seen))

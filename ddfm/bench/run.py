@@ -79,11 +79,11 @@ def bench(
     positive("ssim_range (--ssim-range)", ssim_range)
     _check_names("set", [d.name for d in datasets])
     _check_names("method", [m.name for m in methods])
-    whats = tuple({what.name: what for what in degrade}.values())  # without repetitions
+    degradations = tuple({one.name: one for one in degrade}.values())  # without repetitions
     if shard is not None:
         datasets = [_part(dataset, shard) for dataset in datasets]
         methods = [method for method in methods if method.make is not None]
-    result = Bench(list(datasets), list(methods), ssim_range, whats, classical)
+    result = Bench(list(datasets), list(methods), ssim_range, degradations, classical)
     for dataset in datasets:
         result.failures += [("", dataset.name, n, why) for n, why in dataset.problems.items()]
     sources = [path for dataset in datasets for pair in dataset.pairs for path in pair.files]
@@ -95,13 +95,17 @@ def bench(
         draw = lines_where_no_bar_is if lines else progress_bar
         with draw(progress, total=running.total, unit="pair") as bar:
             running.all_sets(bar)
-        if shard is not None:
-            return result
-        write_tables(result, out, columns)
-        write_report(result, out / REPORT)
-        write_plots(result, out / "plots")
-        write_sheets(result, out / "sheets")
+        if shard is None:
+            _write_all(result, out, columns)
     return result
+
+
+def _write_all(result: Bench, out: Path, columns: Sequence[str] | None) -> None:
+    """Writes tables, report, plots and contact sheets."""
+    write_tables(result, out, columns)
+    write_report(result, out / REPORT)
+    write_plots(result, out / "plots")
+    write_sheets(result, out / "sheets")
 
 
 def _part(dataset: Dataset, shard: Shard) -> Dataset:

@@ -149,34 +149,28 @@ def bench(
         raise click.UsageError(
             "--detect (the boxes) and --detector (what detects them) need each other; give both"
         )
-
-    names = folder_names(subfolders)
-    whats = [room.find_degradation(text) for text in degrade]
+    degradations = [room.find_degradation(text) for text in degrade]
     methods = _methods(settings, config, baselines, also)
-    chosen = None if only is None else [name.strip() for name in only.split(",")]
-    sets = [room.find_dataset(f, names, settings["task"], limit, chosen) for f in folders]
-    if chosen is not None:
-        _check_all_found(chosen, sets)
+    sets = _datasets(folders, subfolders, settings["task"], limit, only)
     annotated = None if boxes is None else detect.read_boxes(boxes)
-    looking = dict(map(detect.load_detector, detectors))
+    loaded = dict(map(detect.load_detector, detectors))
     if annotated is not None:
         detect.check_boxes(annotated, sets)
-    progress = False if quiet else None
     result = room.bench(
         sets,
         methods,
         out,
         ssim_range=ssim_range,
-        degrade=whats,
+        degrade=degradations,
         classical=baselines,
-        columns=None if columns is None else [name.strip() for name in columns.split(",")],
+        columns=_names(columns),
         verify=verify,
         shard=shard,
-        progress=progress,
+        progress=False if quiet else None,
         lines=True,
     )
     if annotated is not None and shard is None:
-        detect.detect(result, annotated, looking, out)
+        detect.detect(result, annotated, loaded, out)
     for method, dataset, pair, reason in result.failures:
         say(": ".join(filter(None, (method, dataset, pair, reason))), err=True)
     if not quiet and shard is None:
@@ -198,6 +192,29 @@ def _methods(
     return methods + [room.from_folder(name, folder) for name, folder in others.items()]
 
 
+def _datasets(
+    folders: tuple[Path, ...],
+    subfolders: str | None,
+    task: str,
+    limit: int | None,
+    only: str | None,
+) -> list[Dataset]:
+    """The pairs of each folder; every name in --only must be that of a pair."""
+    import ddfm.bench as room
+
+    names, chosen = folder_names(subfolders), _names(only)
+    sets = [room.find_dataset(folder, names, task, limit, chosen) for folder in folders]
+    found = {pair.name for dataset in sets for pair in dataset.pairs}
+    if missing := [name for name in chosen or () if name not in found]:
+        raise click.UsageError(f"--only {missing[0]}: no FOLDER has a pair of this name")
+    return sets
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names separated by commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
 def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | None:
     """The names in --subfolders: two or more, or, with `only_two`, exactly two."""
     if text is None:
@@ -207,12 +224,6 @@ def folder_names(text: str | None, only_two: bool = False) -> tuple[str, ...] | 
         number = "two names" if only_two else "two names or more"
         raise click.UsageError(f"--subfolders takes {number} separated by commas, such as near,far")
     return names
-
-
-def _check_all_found(names: list[str], sets: list[Dataset]) -> None:
-    found = {pair.name for dataset in sets for pair in dataset.pairs}
-    if missing := [name for name in names if name not in found]:
-        raise click.UsageError(f"--only {missing[0]}: no FOLDER has a pair of this name")
 
 
 def _named(text: str) -> tuple[str, Path]:

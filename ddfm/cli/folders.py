@@ -74,31 +74,23 @@ def fuse_files_of_folders(
     settings: dict[str, Any],
     of_folders: OfFolders,
     opening: Opening,
+    *,
     save_transform: Path | None,
     beside: Beside,
     progress: bool | None,
     as_json: bool,
 ) -> int | None:
     """Fuses the pairs of folders, reports the outcome, and returns the exit code."""
-    if save_transform is not None and settings["align"] != "once":
-        raise click.UsageError(
-            "--save-transform is for one pair; for folders, use it with --align once"
-        )
-    if len(sources) == 1 and of_folders.pattern is not None:
-        refuse(["--pattern"], "two folders or more")
-    from ddfm.imaging.writing import output_suffix
+    _check(sources, settings, of_folders, save_transform)
     from ddfm.pipeline.folders import fuse_folders
     from ddfm.pipeline.unloaded import Unloaded
 
-    if of_folders.format is not None:
-        output_suffix(of_folders.format)
-    fuser = Unloaded(settings)  # --dry-run and finished folders need no prior
     first, *others = sources
     summary = fuse_folders(
         first,
         others[0] if others else None,
         output,
-        fuser,
+        Unloaded(settings),  # --dry-run and finished folders need no prior
         more=others[1:],
         opening=opening,
         pattern=of_folders.pattern,
@@ -121,6 +113,25 @@ def fuse_files_of_folders(
     elif progress is None or not summary.ok:
         say(summary, err=True)
     return None if summary.ok else 1
+
+
+def _check(
+    sources: tuple[Path, ...],
+    settings: dict[str, Any],
+    of_folders: OfFolders,
+    save_transform: Path | None,
+) -> None:
+    """Refuses options that do not suit these folders, and unknown formats."""
+    if save_transform is not None and settings["align"] != "once":
+        raise click.UsageError(
+            "--save-transform is for one pair; for folders, use it with --align once"
+        )
+    if len(sources) == 1 and of_folders.pattern is not None:
+        refuse(["--pattern"], "two folders or more")
+    if of_folders.format is not None:
+        from ddfm.imaging.writing import output_suffix
+
+        output_suffix(of_folders.format)
 
 
 def _engine(of_folders: OfFolders) -> Engine | None:

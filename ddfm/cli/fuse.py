@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from ddfm.video.formats import is_video
 
 if TYPE_CHECKING:
     from ddfm.config import FusionConfig
+    from ddfm.imaging.metadata.record import Record
     from ddfm.imaging.opening import Opening
     from ddfm.imaging.picture import Picture
     from ddfm.pipeline.beside import Beside
@@ -119,11 +121,10 @@ def fuse(
       ddfm fuse --like fused.png infrared.png visible.png -o again.png
     """
     stage("loading")
-    of_images, of_folders = take(OfImages, settings), take(OfFolders, settings)
-    of_files = take(OfFiles, settings)
+    images, folders = take(OfImages, settings), take(OfFolders, settings)
+    files = take(OfFiles, settings)
     check_sources(sources)
-    views = bool(of_images.show or of_images.overlay)
-    check_dashes(sources, output, views=views, as_json=as_json)
+    check_dashes(sources, output, views=bool(images.show or images.overlay), as_json=as_json)
     settings |= observations(settings, len(sources))
     checked(settings)
     if quiet:
@@ -132,118 +133,186 @@ def fuse(
     settings, _, record = as_recorded(like, settings, {})
     check_alignment(settings)
     check_metadata(settings)
-    alone, progress = len(sources) == 1, False if quiet else None
+    request = _Request(
+        sources=sources,
+        output=output,
+        settings=settings,
+        images=images,
+        folders=folders,
+        files=files,
+        save_transform=save_transform,
+        like=like,
+        record=record,
+        as_json=as_json,
+        quiet=quiet,
+    )
     if sources[0].is_dir():
-        refuse(
-            [name for name in given_in(of_images) if name not in BOTH], "images, not for folders"
-        )
-        opening = of_files.opening(alone=alone, longest=None, record=record)
-        beside = of_images.beside(None)
-        return fuse_files_of_folders(
-            sources,
-            output,
-            settings,
-            of_folders,
-            opening,
-            save_transform,
-            beside,
-            progress,
-            as_json,
-        )
+        return _fuse_folders(request)
     to_stdout = {"--format"} if output == DASH else set()
-    refuse([name for name in given_in(of_folders) if name not in to_stdout], "folders")
-    films = sum(map(is_video, sources))
-    if films and not films == len(sources) == 2:
-        raise click.UsageError("a film can only be fused with one other film; give two films")
-    if films:
-        idle = given_in(of_images) | given_in(of_files)
-        refuse([name for name in idle if name not in FOR_FILMS], "images, not for films")
-        how = {name: getattr(of_files, name) for name in ("range_a", "range_b", "celsius")}
-        how["save_transform"] = save_transform
-        fuse_film(sources[0], sources[1], output, settings, quiet, **how)
-        return None
-    opening = of_files.opening(alone=alone, longest=of_images.longest, record=record)
-    beside, suffix = of_images.beside(save_transform), of_folders.format
-    began = time.monotonic()
-    fusion = _fuse_images(sources, output, settings, opening, beside, suffix, quiet)
-    seconds = round(time.monotonic() - began, 3)
-    warn_of_changes(record, fusion.record, like)
-    if as_json:
-        views_at = list(map(str, beside.views_of(output)))
-        about = {"output": str(output), "views": views_at, "seconds": seconds}
-        echo_json(about | {"settings": fusion.settings})
-    if not quiet and sys.stderr.isatty():
-        h, w = fusion.picture.size
-        say(f"{output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
+    refuse([name for name in given_in(folders) if name not in to_stdout], "folders")
+    if any(map(is_video, sources)):
+        _fuse_films(request)
+    else:
+        _fuse_scene(request)
     return None
 
 
-def _fuse_images(
-    sources: tuple[Path, ...],
-    output: Path,
-    settings: dict[str, Any],
-    opening: Opening,
-    beside: Beside,
-    suffix: str | None,
-    quiet: bool,
-) -> Fusion:
-    """Fuses one scene, and writes the result and the other requested outputs."""
-    from ddfm.imaging.sources import common_size, read_sources
+@dataclass(frozen=True)
+class _Request:
+    """What the command line asks for."""
+
+    sources: tuple[Path, ...]
+    output: Path
+    settings: dict[str, Any]
+    images: OfImages
+    folders: OfFolders
+    files: OfFiles
+    save_transform: Path | None
+    like: Path | None
+    record: Record | None  # of the result in --like
+    as_json: bool
+    quiet: bool
+
+    @property
+    def progress(self) -> bool | None:
+        return False if self.quiet else None
+
+    def opening(self) -> Opening:
+        """How the files are read."""
+        alone = len(self.sources) == 1
+        return self.files.opening(alone=alone, longest=self.images.longest, record=self.record)
+
+
+def _fuse_folders(request: _Request) -> int | None:
+    """Fuses the pairs of folders, and returns the exit code."""
+    only_images = [name for name in given_in(request.images) if name not in BOTH]
+    refuse(only_images, "images, not for folders")
+    return fuse_files_of_folders(
+        request.sources,
+        request.output,
+        request.settings,
+        request.folders,
+        request.opening(),
+        save_transform=request.save_transform,
+        beside=request.images.beside(None),
+        progress=request.progress,
+        as_json=request.as_json,
+    )
+
+
+def _fuse_films(request: _Request) -> None:
+    """Fuses two videos as `ddfm film` does."""
+    if len(request.sources) != 2 or not all(map(is_video, request.sources)):
+        raise click.UsageError("a film can only be fused with one other film; give two films")
+    only_images = given_in(request.images) | given_in(request.files)
+    refuse([name for name in only_images if name not in FOR_FILMS], "images, not for films")
+    fuse_film(
+        *request.sources,
+        request.output,
+        request.settings,
+        request.quiet,
+        save_transform=request.save_transform,
+        range_a=request.files.range_a,
+        range_b=request.files.range_b,
+        celsius=request.files.celsius,
+    )
+
+
+def _fuse_scene(request: _Request) -> None:
+    """Fuses one scene, writes all outputs, and reports what was done."""
+    opening, beside = request.opening(), request.images.beside(request.save_transform)
+    began = time.monotonic()
+    _check_outputs(request, beside)
+    pictures, is_preview = _read(request, opening)
+    _check_size(request, pictures, is_preview)
+    fusion = replace(_fused(request, pictures, beside), opening=opening.plain())
+    _write(request, fusion, pictures, beside)
+    if not request.quiet and not is_preview:  # reduced pictures have less noise, and other defects
+        _say_corrections(fusion)
+    seconds = time.monotonic() - began
+    warn_of_changes(request.record, fusion.record, request.like)
+    _report(request, fusion, beside, seconds)
+
+
+def _check_outputs(request: _Request, beside: Beside) -> None:
+    """Refuses outputs that cannot be written."""
     from ddfm.imaging.writing import check_output, output_suffix
 
-    config = checked(settings)
-    if output == DASH:
-        output_suffix(suffix or "png")
+    if request.output == DASH:
+        output_suffix(request.folders.format or "png")
     else:
-        check_output(output)
-    beside.check(output, config)
-    pictures, is_preview = _read(sources, opening, config, quiet)
-    pictures = read_sources(pictures, config.resize, alike=False)
-    if config.moves:
-        size = pictures[config.reference(len(pictures))].size
-    else:
-        size = common_size(pictures, config.resize)
-    if is_preview and not quiet:
+        check_output(request.output)
+    beside.check(request.output, checked(request.settings))
+
+
+def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], bool]:
+    """The sources, and whether they were reduced; what is said about them is true of the files."""
+    from ddfm.imaging.sources import common_size, read_sources, reduced
+
+    config = checked(request.settings)
+    pictures = replace(opening, longest=None).pictures(opened(request.sources))
+    if not request.quiet:
+        say_equal(pictures)
+        say_levels(pictures)
+    if not config.moves:
+        common_size(pictures, config.resize)
+    small = pictures if opening.longest is None else reduced(pictures, opening.longest)
+    is_preview = [p.size for p in small] != [p.size for p in pictures]
+    return read_sources(small, config.resize, alike=False), is_preview
+
+
+def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool) -> None:
+    """Refuses results that are too large to be written, and tells if this is a preview."""
+    from ddfm.imaging.writing import check_output
+
+    size = _size_of_result(pictures, checked(request.settings))
+    if is_preview and not request.quiet:
         height, width = size
         say(
             f"this is a preview of {width} x {height} pixels, not the full size; warnings that "
             "follow are about the preview",
             err=True,
         )
-    if output != DASH:
-        check_output(output, size)
+    if request.output != DASH:
+        check_output(request.output, size)
     prepare_for_large(size)
+
+
+def _size_of_result(pictures: Sequence[Picture], config: FusionConfig) -> tuple[int, int]:
+    from ddfm.imaging.sources import common_size
+
+    if config.moves:
+        return pictures[config.reference(len(pictures))].size
+    return common_size(pictures, config.resize)
+
+
+def _fused(request: _Request, pictures: Sequence[Picture], beside: Beside) -> Fusion:
     from ddfm.fuser import Fuser  # imports torch, so only after all checks
 
-    fuser = Fuser(**settings)
-    fusion = fuser(*pictures, progress=False if quiet else None, **beside.asked)
-    fusion = replace(fusion, opening=opening.plain())
+    return Fuser(**request.settings)(*pictures, progress=request.progress, **beside.asked)
+
+
+def _write(request: _Request, fusion: Fusion, pictures: Sequence[Picture], beside: Beside) -> None:
     stage("writing")
-    if output == DASH:
-        write_out(fusion, suffix)
+    if request.output == DASH:
+        write_out(fusion, request.folders.format)
     else:
-        fusion.save(output)
-    beside.write(fusion, pictures, output)
-    if not quiet and not is_preview:  # reduced pictures have less noise, and other defects
-        made_with = fusion.settings
-        observed = made_with.get("observed", ())
-        say_corrections(made_with["sources"], observed, made_with.get("observations"))
-    return fusion
+        fusion.save(request.output)
+    beside.write(fusion, pictures, request.output)
 
 
-def _read(
-    sources: tuple[Path, ...], opening: Opening, config: FusionConfig, quiet: bool
-) -> tuple[tuple[Picture, ...], bool]:
-    """The sources, and whether they were reduced; what is said about them is true of the files."""
-    from ddfm.imaging.sources import common_size, reduced
+def _report(request: _Request, fusion: Fusion, beside: Beside, seconds: float) -> None:
+    """Prints the summary: as JSON, and as a line on a terminal."""
+    if request.as_json:
+        views = list(map(str, beside.views_of(request.output)))
+        about = {"output": str(request.output), "views": views, "seconds": round(seconds, 3)}
+        echo_json(about | {"settings": fusion.settings})
+    if not request.quiet and sys.stderr.isatty():
+        h, w = fusion.picture.size
+        say(f"{request.output}: {w} x {h} pixels, {seconds:.1f} s", err=True)
 
-    pictures = replace(opening, longest=None).pictures(opened(sources))
-    if not quiet:
-        say_equal(pictures)
-        say_levels(pictures)
-    if not config.moves:
-        common_size(pictures, config.resize)
-    if opening.longest is None:
-        return pictures, False
-    small = reduced(pictures, opening.longest)
-    return small, [p.size for p in small] != [p.size for p in pictures]
+
+def _say_corrections(fusion: Fusion) -> None:
+    settings = fusion.settings
+    observed, given = settings.get("observed", ()), settings.get("observations")
+    say_corrections(settings["sources"], observed, given)

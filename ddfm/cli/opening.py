@@ -145,16 +145,15 @@ class OfFiles:
 
         from ddfm.imaging.opening import Opening
 
-        options = given_in(self)
-        if alone:
-            refuse([name for name in options if name in (*NAMES, "--page")], "two images or more")
-        elif self.grid is not None:
-            refuse(["--grid"], "a single FLIR file, or a folder of them")
+        self._check(alone)
         before = Opening()
         if record is not None:
             from ddfm.pipeline.again import opening
 
             before = opening(record)
+        if self.celsius is not None or self.percentiles is not None:
+            # Either option replaces both of the record.
+            before = replace(before, celsius=None, percentiles=None)
         given: dict[str, Any] = {
             "celsius": self.celsius,
             "percentiles": self.percentiles,
@@ -162,13 +161,18 @@ class OfFiles:
             "page": self.page,
             "longest": longest,
         }
-        # Either option replaces both of the record.
-        if {"--celsius", "--percentiles"} & set(options):
-            before = replace(before, celsius=None, percentiles=None)
         if self.range_a or self.range_b:
             pairs = zip_longest((self.range_a, self.range_b), before.ranges)
             given["ranges"] = tuple(new or old for new, old in pairs)
         return replace(before, **{k: v for k, v in given.items() if v is not None})
+
+    def _check(self, alone: bool) -> None:
+        """Refuses options that do not suit the number of files."""
+        if alone:
+            for_several = (*NAMES, "--page")
+            refuse([name for name in given_in(self) if name in for_several], "two images or more")
+        elif self.grid is not None:
+            refuse(["--grid"], "a single FLIR file, or a folder of them")
 
 
 def say_equal(pictures: tuple[Picture, ...]) -> None:

@@ -17,7 +17,7 @@ from ddfm.priors.tile_sizes import check_tile
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_attribution", "check_early", "check_number", "possible", "usual_dtype"]
+__all__ = ["check_attribution", "check_early", "check_number", "resolved_for", "usual_dtype"]
 
 
 def check_early(config: FusionConfig, head: Any) -> None:
@@ -59,7 +59,7 @@ def check_attribution(config: FusionConfig) -> None:
         raise InputError(f"{name} has no attribution: it cannot trace its result to the sources")
 
 
-def possible(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
+def resolved_for(config: FusionConfig, task: str, length: int) -> ResolvedConfig:
     """The resolved configuration for a task, checked for a prior with `length` timesteps."""
     full = config.resolved(task)
     if config.method == "dmfuse":

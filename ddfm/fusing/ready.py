@@ -15,7 +15,7 @@ from ddfm.fusing.run import Model
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import common_size, equally_bright, read_sources, stretched
 from ddfm.progress import stage
-from ddfm.registration.pictures import Registered, lay
+from ddfm.registration.pictures import Registered, registered
 from ddfm.restoration.restore import restored
 
 __all__ = ["made_ready", "task_of"]
@@ -57,7 +57,7 @@ def made_ready(
     pictures, observed = _restored(came, sizes, of_task, model, guided=not moves)
     if moves or config.look:
         stage("aligning" if moves else "checking whether the sources are aligned")
-    aligned = lay(
+    aligned = registered(
         pictures,
         config.align,
         transform=config.found_transform(),
@@ -65,10 +65,10 @@ def made_ready(
         crop=config.crop == "common",
         look=config.look,
     )
-    words = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
+    warnings = (*_in_doubt(came, config), *(() if moves else stretched(came, sizes[0])))
     for number, one in enumerate(zip(came, observed, strict=True)):
-        words += tuple(_warnings_of(*one, number))
-    return replace(aligned, observed=observed, words=words + aligned.words)
+        warnings += tuple(_warnings_of(*one, number))
+    return replace(aligned, observed=observed, warnings=warnings + aligned.warnings)
 
 
 def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:

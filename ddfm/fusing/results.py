@@ -33,7 +33,7 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
     done = []
     for k, group in enumerate(run.groups):
         pictures = _quiet(group.pictures, run, k)
-        picture, words = with_metadata(
+        picture, warnings = with_metadata(
             in_color(planes[k], pictures, config.color, _shares(run, k)),
             pictures,
             config.color,
@@ -43,7 +43,9 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
         about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])
-        done.append(Fusion(picture, about, snapshots, run.chosen[k], group.words + words, latents))
+        done.append(
+            Fusion(picture, about, snapshots, run.chosen[k], group.warnings + warnings, latents)
+        )
     return done
 
 

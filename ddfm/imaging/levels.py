@@ -70,7 +70,7 @@ def used(picture: Picture) -> Levels | None:
     """
     if picture.dtype != np.uint16 or picture.range is not None:
         return None
-    seen = np.ones(picture.size, bool) if picture.mask is None else picture.mask
+    seen = picture.valid
     if picture.alpha is not None:
         seen = seen & (picture.alpha > 0)
     seen = picture.pixels[seen]

@@ -26,7 +26,7 @@ from pathlib import Path
 from ddfm.errors import InputError, StorageError, disk_explained
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.reading import is_image
-from ddfm.imaging.unreadable import elsewhere, is_dicom
+from ddfm.imaging.unreadable import advice_for, is_dicom
 
 __all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
 
@@ -180,13 +180,13 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
 def other_files(folder: str | os.PathLike[str]) -> dict[Path, str]:
     """The files of a folder that are not images by their suffix, and what each is instead."""
     found = (path for path in _files(Path(folder)) if not is_image(path))
-    return {path: elsewhere(path.name) or _no_image(path) for path in found}
+    return {path: advice_for(path.name) or _no_image(path) for path in found}
 
 
 def _no_image(path: Path) -> str:
     if path.suffix.lower() in TABLES:
         return "tables are read only if named, as a source or by a --pattern"
-    return elsewhere("a.dcm") if is_dicom(path) else "not an image by its suffix"
+    return advice_for("a.dcm") if is_dicom(path) else "not an image by its suffix"
 
 
 def _files(folder: Path) -> list[Path]:

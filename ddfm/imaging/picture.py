@@ -105,6 +105,11 @@ class Picture:
         """Height and width."""
         return self.samples.shape[0], self.samples.shape[1]
 
+    @property
+    def valid(self) -> np.ndarray:
+        """Where pixels are valid, (H, W): the mask, or everywhere."""
+        return np.ones(self.size, bool) if self.mask is None else self.mask
+
 
 def from_array(
     array: np.ndarray,

@@ -29,13 +29,12 @@ from ddfm.imaging.formats.pil import READABLE, bytes_needed, from_pil, from_pil_
 from ddfm.imaging.formats.plugins import opened_by, suffix_is_read
 from ddfm.imaging.formats.radiometric import is_radiometric, read_radiometric
 from ddfm.imaging.formats.tables import TABLES, read_table
-from ddfm.imaging.formats.tiff import (
+from ddfm.imaging.formats.tiff import page_mask, read_page
+from ddfm.imaging.formats.tiff_pages import (
     is_raw,
     is_tiff,
     page_count,
-    page_mask,
     page_metadata,
-    read_page,
     whole_pages,
 )
 from ddfm.imaging.levels import Levels, with_levels

@@ -28,6 +28,7 @@ __all__ = [
     "equally_bright",
     "grey",
     "read_any",
+    "read_for_fusion",
     "read_sources",
     "reduced",
     "resized",
@@ -59,7 +60,7 @@ def read_sources(
         raise InputError(f"two or more images are needed to fuse, not {len(sources)}{hint}")
     names = ["the first image", "the second image"]
     names += [f"image {k}" for k in range(3, len(sources) + 1)]
-    pictures = tuple(with_levels(read_any(s, name)) for s, name in zip(sources, names, strict=True))
+    pictures = tuple(map(read_for_fusion, sources, names))
     pictures = without_false_colors(pictures)
     if not alike:
         return pictures
@@ -123,13 +124,13 @@ def _filled(pictures: tuple[Picture, ...]) -> tuple[Picture, ...]:
     if all(p.mask is None for p in pictures):
         return pictures
     planes = np.stack([grey(p) for p in pictures])
-    says = np.stack([np.ones(p.size, bool) if p.mask is None else p.mask for p in pictures])
-    count = says.sum(axis=0)
-    agreed = (planes * says).sum(axis=0) / np.maximum(count, 1)
+    valid = np.stack([p.valid for p in pictures])
+    count = valid.sum(axis=0)
+    mean = ((planes * valid).sum(axis=0) / np.maximum(count, 1)).astype(np.float32)
     done = []
-    for picture, own in zip(pictures, says, strict=True):
-        gaps = ~own & (count > 0)
-        pixels = np.where(gaps[..., None], agreed[..., None].astype(np.float32), picture.pixels)
+    for picture in pictures:
+        gaps = ~picture.valid & (count > 0)
+        pixels = np.where(gaps[..., None], mean[..., None], picture.pixels)
         done.append(replace(picture, samples=pixels))
     return tuple(done)
 
@@ -161,6 +162,11 @@ def equally_bright(pictures: Sequence[Picture]) -> bool:
     planes = (as_tensor(grey(picture)[..., None]) for picture in pictures)
     coarse = torch.cat([F.adaptive_avg_pool2d(plane, FIELDS) for plane in planes])
     return float((coarse.amax(0) - coarse.amin(0)).mean()) < EQUAL
+
+
+def read_for_fusion(source: Any, name: str) -> Picture:
+    """Read a source as it is fused: temperatures, not their rendering; levels by content."""
+    return with_levels(read_any(source, name))
 
 
 def read_any(source: Any, name: str, **how: Any) -> Picture:

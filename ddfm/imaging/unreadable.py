@@ -12,14 +12,14 @@ from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
 from ddfm.imaging.formats.plugins import remedy_for
 from ddfm.imaging.quiet import quiet
 
-__all__ = ["RAW", "VOLUMES", "elsewhere", "explained", "is_dicom", "suffix_is_raw"]
+__all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
 
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".nrrd", ".nhdr")
 
 RAW = "is a camera's raw file; develop it to TIFF first"
 _RAW = (".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
 # Kinds of file that are not read here, and how to convert them.
-_ELSEWHERE = {
+_NOT_READ = {
     (".seq", ".csq"): "is a FLIR film; export its frames as TIFF or CSV with FLIR's own program",
     (".irg",): "is an InfiRay file; export temperatures as TIFF or CSV with InfiRay's own program",
     _RAW: RAW,
@@ -57,11 +57,11 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def elsewhere(name: str) -> str:
+def advice_for(name: str) -> str:
     """What to do with a picture of a kind that is not read here; empty for other files."""
     if name.lower().endswith(VOLUMES):
         return "is not a picture; use the command `ddfm volume` for volumes and DICOM series"
-    for suffixes, way in _ELSEWHERE.items():
+    for suffixes, way in _NOT_READ.items():
         if name.lower().endswith(suffixes):
             return way
     return remedy_for(b"", Path(name).suffix)
@@ -81,5 +81,5 @@ def _not_an_image(name: str) -> str:
             return "is empty"
         name += ".dcm" if is_dicom(Path(name)) else ""
     known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
-    way = remedy_for(head, "") or elsewhere(name)
+    way = remedy_for(head, "") or advice_for(name)
     return way or f"is not an image, or damaged (known: {known})"

@@ -21,6 +21,7 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.imaging.color import luminance
 from ddfm.numerics.filters import smooth
+from ddfm.numerics.planes import levels_of
 from ddfm.numerics.poisson import steepness
 
 __all__ = ["Likelihood", "Shares", "share_of"]
@@ -156,7 +157,7 @@ class Likelihood(ABC):
 
     def finish(self, f: Tensor) -> Tensor:
         """Luminance in [0, 1] from the sampler's result, (B, 1, H, W) in about [-1, 1]."""
-        return ((f + 1) / 2).clamp(0, 1)
+        return levels_of(f)
 
     def needs_prior(self, sigma: Tensor) -> bool:
         """Whether the prior has any weight at noise sigma (B,); if not, it is not evaluated."""

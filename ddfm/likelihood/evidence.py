@@ -86,7 +86,7 @@ from torch import Tensor
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
 from ddfm.likelihood.gradients import GRAIN, NEAR, Gradients, Weighing
-from ddfm.likelihood.levels import Choosing, Levels, middles_of
+from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
 from ddfm.numerics.filters import smooth
@@ -254,8 +254,8 @@ class EvidenceLikelihood(Likelihood):
         if self._read_as == (like.device, like.dtype):
             return
         asked = self.theta > 0 or self._choosing.saliency == "stands out"
-        self._middles = middles_of(self.sources) if asked else []
-        self.levels = Levels(self.sources, self._middles, self._choosing)
+        self._medians = medians(self.sources) if asked else []
+        self.levels = Levels(self.sources, self._medians, self._choosing)
         self.T = find_targets(self.sources, self.theta, self._solve) if self.theta else None
         self._read_as = like.device, like.dtype
         self._weigh()
@@ -267,7 +267,7 @@ class EvidenceLikelihood(Likelihood):
         def weighed(band: Band) -> Gradients:
             sources = [band.around(s) for s in self.sources]
             T = None if self.T is None else band.around(self.T)
-            return self._weighing.of(sources, band.around(self.u), T, self._middles)
+            return self._weighing.of(sources, band.around(self.u), T, self._medians)
 
         self._gradients = Gradients.in_bands(weighed, self.u, len(self.sources))
         self.W, self.a = self._gradients.W, self._gradients.a

@@ -103,14 +103,14 @@ class Weighing:
     preference: float
 
     def of(
-        self, sources: Sequence[Tensor], u: Tensor, T: Tensor | None, middles: Sequence[Tensor]
+        self, sources: Sequence[Tensor], u: Tensor, T: Tensor | None, medians: Sequence[Tensor]
     ) -> Gradients:
         """The evidence of sources (B, 1, H, W).
 
         Args:
             u: the chosen level, (B, 1, H, W).
             T: probability of the targets of each source, (B, K, H, W), or None without targets.
-            middles: the medians of the sources, needed only with targets.
+            medians: those of the sources, needed only with targets.
         """
         s = torch.cat(list(sources), dim=1)
         right, below, energy = _with_energy(s)
@@ -118,7 +118,7 @@ class Weighing:
         outlines = None
         if T is not None:
             outlines = T * (1 - self._mildness(_energy_beyond(right, below, energy)))
-            _lift(s, torch.cat(list(middles), dim=1), T, right, below)
+            _lift(s, torch.cat(list(medians), dim=1), T, right, below)
         right, below = self._g(right, below, energy, strongest, T)
         W, a = self._weights(strongest, T)
         pi = self._pi(s, u, energy, outlines)
@@ -197,9 +197,9 @@ def _energy_beyond(right: Tensor, below: Tensor, energy: Tensor) -> Tensor:
     return (energy.sqrt() - smooth(wide, GRAIN).sqrt_()).clamp_(min=0).square_()
 
 
-def _lift(s: Tensor, middles: Tensor, T: Tensor, right: Tensor, below: Tensor) -> None:
+def _lift(s: Tensor, medians: Tensor, T: Tensor, right: Tensor, below: Tensor) -> None:
     """On targets, replaces s_k in d_k of (5) by max(s_k, min(median s_k, max_j s_j)); in place."""
-    most = torch.minimum(middles, s.amax(dim=1, keepdim=True))
+    most = torch.minimum(medians, s.amax(dim=1, keepdim=True))
     lifted = grad(torch.maximum(s, most))
     right.lerp_(lifted[0], T)
     below.lerp_(lifted[1], T)

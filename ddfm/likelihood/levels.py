@@ -16,7 +16,7 @@ from ddfm.numerics.exporting import median
 from ddfm.numerics.filters import reach_of, shares_of, smooth
 from ddfm.numerics.regions import GRID, from_grid, on_grid, smoothed_on_grid
 
-__all__ = ["Choosing", "Levels", "middles_of"]
+__all__ = ["Choosing", "Levels", "medians"]
 
 SALIENCIES = ("stands out", "exposed", "sharp")
 AROUND = 1 + reach_of(GRAIN)  # most rows above and below a pixel that its saliency depends on
@@ -57,12 +57,12 @@ class Levels:
     What depends on the whole picture is computed once; the rest is computed for a band of rows.
 
     Args:
-        middles: medians of the sources, needed only for the saliency "stands out".
+        medians: those of the sources, needed only for the saliency "stands out".
     """
 
-    def __init__(self, sources: Sequence[Tensor], middles: Sequence[Tensor], how: Choosing) -> None:
+    def __init__(self, sources: Sequence[Tensor], medians: Sequence[Tensor], how: Choosing) -> None:
         self.how = how
-        self._sources, self._middles = sources, middles
+        self._sources, self._medians = sources, medians
         self._shape = sources[0].shape
         # The width of R in pixels, for an R that is too narrow for the coarse grid.
         self._narrow = max(how.width * min(self._shape[-2:]), 0.3)
@@ -102,9 +102,9 @@ class Levels:
         return smoothed_on_grid(salient, sources, self.how.width, self.how.edge)
 
     def _salient(self, rows: Iterable[Tensor]) -> Iterator[Tensor]:
-        return map(self.how.salient, rows, self._middles or repeat(None))
+        return map(self.how.salient, rows, self._medians or repeat(None))
 
 
-def middles_of(sources: Sequence[Tensor]) -> list[Tensor]:
+def medians(sources: Sequence[Tensor]) -> list[Tensor]:
     """The median of each image of each source, (B, 1, 1, 1)."""
     return [median(s.flatten(2))[..., None] for s in sources]

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from ddfm.arguments import by_annotation
 from ddfm.errors import InputError, short
-from ddfm.imaging.levels import with_levels
 from ddfm.imaging.picture import LUMA, Picture, eight_bit, refuse_mask
-from ddfm.imaging.reading import read_image, read_source
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.sources import read_for_fusion
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +83,7 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     if not sources:
         raise InputError("this metric compares with sources; give at least one")
     f = as_grey(fused, "fused")
-    greys = [as_grey(_as_fused(source), f"source {k}") for k, source in enumerate(sources, 1)]
+    greys = [_source(source, f"source {k}") for k, source in enumerate(sources, 1)]
     for k, source in enumerate(greys, 1):
         if source.pixels.shape != f.pixels.shape:
             sizes = [f"{g.pixels.shape[1]}x{g.pixels.shape[0]}" for g in (source, f)]
@@ -95,11 +95,11 @@ def pair_up(fused: ImageLike, *sources: ImageLike) -> tuple[Grey, list[Grey]]:
     return f, greys
 
 
-def _as_fused(source: ImageLike) -> ImageLike:
-    """A file as it is read for fusion: temperatures, not their rendering; levels by content."""
+def _source(source: ImageLike, name: str) -> Grey:
+    """A source as `Grey`; a file is read as it is fused."""
     if isinstance(source, (str, os.PathLike)):
-        return with_levels(read_source(source))
-    return source
+        return as_grey(read_for_fusion(source, name), name)
+    return as_grey(source, name)
 
 
 def _flatten_colour(pixels: Array, name: str) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 
 from ddfm.arguments import by_annotation
@@ -28,15 +28,17 @@ def pooled(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
             raise InputError(
                 f"the metrics of a picture must be names with numbers, not {short(values)}"
             )
-    row = {}
-    for name in dict.fromkeys(name for values in each for name in values):
-        having = [values for values in each if name in values]
-        weights = [values[COUNTED_BY[name]] if name in COUNTED_BY else 1.0 for values in having]
-        weighed = [(w, values[name]) for w, values in zip(weights, having, strict=True) if w]
-        total = sum(w * value for w, value in weighed)
-        divisor = 1.0 if name in COUNTS else sum(w for w, _ in weighed)
-        row[name] = total / divisor if divisor else math.nan
-    return row
+    names = dict.fromkeys(name for values in each for name in values)
+    return {name: _pooled(name, [values for values in each if name in values]) for name in names}
+
+
+def _pooled(name: str, each: Sequence[Mapping[str, float]]) -> float:
+    """The mean, or the sum, of one metric over pictures that all have it."""
+    weights = [values[COUNTED_BY[name]] if name in COUNTED_BY else 1.0 for values in each]
+    weighted = [(w, values[name]) for w, values in zip(weights, each, strict=True) if w]
+    total = sum(w * value for w, value in weighted)
+    divisor = 1.0 if name in COUNTS else sum(w for w, _ in weighted)
+    return total / divisor if divisor else math.nan
 
 
 def for_json(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -141,20 +141,41 @@ def writing(
     rate = film.rate if rate is None else rate
     check_rate(rate)
     if out.suffix:
-        before = None if record is None else record()
-        with atomic_path(out) as temporary:
-            with (
-                VideoWriter(temporary, out, rate, before) as video,
-                maps.writing(rate, before) as beside,
-            ):
-                yield _VideoSink(out, video, beside)
-                video.finish()
-            after = None if record is None else record()
-            if sound is not None and not _keeps_time(sound, film.rate, rate):
-                sound = None
-            if sound is not None or after != before:
-                _complete(temporary, out, after, sound)
-        return
+        sink = _writing_video(out, film, rate, record, maps, sound)
+    else:
+        sink = _writing_frames(out, film, settings, resume, verify, sound)
+    with sink as opened:
+        yield opened
+
+
+@contextmanager
+def _writing_video(
+    out: Path,
+    film: Film,
+    rate: float,
+    record: Callable[[], str] | None,
+    maps: FilmMaps,
+    sound: Path | None,
+) -> Iterator[Sink]:
+    before = None if record is None else record()
+    with atomic_path(out) as temporary:
+        with (
+            VideoWriter(temporary, out, rate, before) as video,
+            maps.writing(rate, before) as beside,
+        ):
+            yield _VideoSink(out, video, beside)
+            video.finish()
+        after = None if record is None else record()
+        if sound is not None and not _keeps_time(sound, film.rate, rate):
+            sound = None
+        if sound is not None or after != before:
+            _complete(temporary, out, after, sound)
+
+
+@contextmanager
+def _writing_frames(
+    out: Path, film: Film, settings: Entry, resume: bool, verify: bool, sound: Path | None
+) -> Iterator[Sink]:
     if sound is not None:
         _say(f"the sound of {sound} is left out, since the output is a folder of frames")
     if film.outputs is not None:  # the frames are files

@@ -38,6 +38,11 @@ class FilmMaps:
     samples: int = 0
 
     @cached_property
+    def files(self) -> list[Path]:
+        """The films to write."""
+        return [path for path in (self.uncertainty, self.attribution) if path is not None]
+
+    @cached_property
     def asked(self) -> dict[str, Any]:
         """The keywords with which a fuser is called for each frame."""
         return {"samples": self.samples, "attribution": self.attribution is not None}
@@ -48,13 +53,12 @@ class FilmMaps:
         Args:
             out: the fused film itself.
         """
-        paths = [path for path in (self.uncertainty, self.attribution) if path is not None]
-        if paths and not out.suffix:
+        if self.files and not out.suffix:
             raise InputError(
-                f"cannot write {paths[0]}: maps of films are only for videos, and {out} becomes a "
-                "folder of frames; make the maps frame by frame with ddfm fuse"
+                f"cannot write {self.files[0]}: maps of films are only for videos, and {out} "
+                "becomes a folder of frames; make the maps frame by frame with ddfm fuse"
             )
-        for path in paths:
+        for path in self.files:
             if path.suffix.lower() not in WRITTEN:
                 raise unknown("suffix of a film", path.suffix or path.name, WRITTEN)
             check_video(path)

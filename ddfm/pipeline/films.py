@@ -107,13 +107,9 @@ def fuse_sequence(
         callback: is called with the outcome of each frame; if it returns False, `Cancelled` is
             raised. The next run then completes a folder of frames; a video does not appear.
     """
-    std, shares = (None if path is None else Path(path) for path in (uncertainty, attribution))
-    maps = FilmMaps(std, shares, 0 if std is None else samples)
-    keep_sources([out, *(path for path in (std, shares) if path is not None)], [a, b])
-    opening = Opening(ranges=(range_a, range_b), celsius=celsius)
-    reading = dict(zip(("range_a", "range_b"), opening.ranges, strict=True))
-    reading |= {"celsius": opening.celsius}
-    reading = {name: value for name, value in reading.items() if value is not None}
+    maps = _maps(uncertainty, attribution, samples)
+    keep_sources([out, *maps.files], [a, b])
+    reading = _reading(range_a, range_b, celsius)
     fuser = Fuser() if fuser is None else fuser
     if fuser.config.align != "none":
         fuser = _aligned(fuser, a, b, pattern)
@@ -125,7 +121,7 @@ def fuse_sequence(
     sound = sound_of(Path(a), Path(b), audio)
     work = _FilmWork(fuser, temporal_denoising, warm, maps.asked, reading)
     if shard is not None:
-        if warm or std or shares:
+        if warm or maps.files:
             raise InputError(
                 "--warm, --uncertainty and --attribution are only for films without --shard"
             )
@@ -136,24 +132,40 @@ def fuse_sequence(
         part = Part(shard, _exact_count(film, a, b))
         film = replace(film, part=part, count=part.end - part.begin)
         work.settings |= {"frames": [part.begin + 1, part.end]}
-    # Kept frames are rounded, unlike the previous result that --warm starts from.
-    how: dict[str, Any] = {"resume": not warm, "verify": verify, "maps": maps, "sound": sound}
-    if Path(out).suffix and not fuser.config.strip:
-        of_film: dict[str, Any] = {"rate": rate, "warm": warm, **reading}
-        of_film["temporal_denoising"] = temporal_denoising
-        of_film |= {} if audio == "auto" else {"audio": audio}
-        record = _record(fuser, film, (a, b), of_film)
-        how["record"] = lambda: replace(record, observed=work.corrected()).text
+    of_film = work.of_film | {"rate": rate, "audio": None if audio == "auto" else audio}
+    has_record = Path(out).suffix and not fuser.config.strip
+    record = _record(fuser, film, (a, b), of_film) if has_record else None
+    sink = writing(
+        out,
+        film,
+        work.settings,
+        rate,
+        resume=not warm,  # kept frames are rounded, unlike the results that --warm starts from
+        verify=verify,
+        record=_text_of(record, work),
+        maps=maps,
+        sound=sound,
+    )
     # Iteration ends when one film ends, and with it the progress bar.
-    bar, frames = progress_bar(progress, total=film.count, unit="frame"), iter(film.frames)
-    with bar, writing(out, film, work.settings, rate, **how) as sink:
-        if film.part is not None:
-            work.run_in(islice(frames, film.part.begin), film.part.begin)
-            frames = islice(frames, film.count)
+    bar = progress_bar(progress, total=film.count, unit="frame")
+    with bar, sink as opened:
+        frames = work.frames_of(film)
         # Frames may be large, and each one that waits takes memory.
         engine = Overlapping(ahead=1)
-        done = run(frames, work, sink, stop=True, bar=bar, engine=engine, callback=callback)
+        done = run(frames, work, opened, stop=True, bar=bar, engine=engine, callback=callback)
     return replace(done, observed=work.corrected())
+
+
+def _maps(uncertainty: Any, attribution: Any, samples: int) -> FilmMaps:
+    std, shares = (None if path is None else Path(path) for path in (uncertainty, attribution))
+    return FilmMaps(std, shares, 0 if std is None else samples)
+
+
+def _reading(range_a: Any, range_b: Any, celsius: Any) -> dict[str, Any]:
+    """How frames are read: those of these settings that are given, checked."""
+    opening = Opening(ranges=(range_a, range_b), celsius=celsius)
+    given = {"range_a": opening.ranges[0], "range_b": opening.ranges[1], "celsius": opening.celsius}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _exact_count(film: Film, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> int:
@@ -170,6 +182,13 @@ def _record(
     digests = map(sha256_of_all, film.files)
     opening = {"film": {name: value for name, value in of_film.items() if value is not None}}
     return Record.of(settings, list(zip(map(str, names), digests, strict=True)), opening)
+
+
+def _text_of(record: Record | None, work: _FilmWork) -> Callable[[], str] | None:
+    """A function for the text of the record, with what was corrected until it is called."""
+    if record is None:
+        return None
+    return lambda: replace(record, observed=work.corrected()).text
 
 
 def _aligned(
@@ -264,7 +283,15 @@ class _FilmWork:
         self.observed.append(entry.get("observed", []))
         self._follow(entry["task"], plain_options(entry["chosen"]))
 
-    def run_in(self, frames: Iterable[Item], count: int) -> None:
+    def frames_of(self, film: Film) -> Iterator[Item]:
+        """The frames to fuse; those before a part are looked at first."""
+        frames = iter(film.frames)
+        if film.part is None:
+            return frames
+        self._run_in(islice(frames, film.part.begin), film.part.begin)
+        return islice(frames, film.count)
+
+    def _run_in(self, frames: Iterable[Item], count: int) -> None:
         """Looks at all frames before a part, so that the part begins as in the whole film.
 
         The first frame decides the task; the last `RUN_IN` determine denoising and the tone curve;

@@ -57,7 +57,7 @@ class PairWork(Work):
         return Made(
             (bare, savers),
             {"settings": settings} | _found(fusion, settings),
-            fusion.words,
+            fusion.warnings,
             fusion.kept,
             _corrected(fusion, settings),
         )

@@ -82,14 +82,14 @@ class Made:
     Attributes:
         result: the result itself, or None once it is written.
         entry: what the manifest records of it: at least its settings.
-        words: warnings about its sources, for the summary.
+        warnings: about its sources, for the summary.
         kept: names of metadata it keeps that identify persons or places, for the summary.
         corrected: what was detected and corrected in its sources, for the summary.
     """
 
     result: Any
     entry: Entry
-    words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
 
@@ -299,8 +299,9 @@ def _outcome(output: Path, wait: Wait, stop: bool) -> Outcome:
         made = wait()
         if made is None:
             return Outcome(output, "skipped")
-        words, kept, corrected = made.words, made.kept, made.corrected
-        return Outcome(output, "fused", words=words, kept=kept, corrected=corrected)
+        return Outcome(
+            output, "fused", warnings=made.warnings, kept=made.kept, corrected=made.corrected
+        )
     except (DdfmError, MemoryError, RuntimeError) as error:
         if stop or isinstance(error, EngineLost):
             raise

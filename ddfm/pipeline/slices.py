@@ -83,10 +83,7 @@ class SliceWork:
         # Slices that are black in all sources are not fused: they stay black.
         count = len(self.stacks[0])
         self.busy = [k for k in range(count) if any(stack[k].any() for stack in self.stacks)]
-        last = len(self.busy) - 1
-        sample = {round(k) for k in np.linspace(0, last, SAMPLE)} if self.busy else set()
-        of_sample = self._groups([self.busy[k] for k in sorted(sample)])
-        self.fuser = fuser.with_shared_estimates(of_sample)
+        self.fuser = fuser.with_shared_estimates(self._sample())
         self.settings: Entry = self.fuser.settings(self.fuser.config.usual_task) | {
             "together": together,
             "axis": axis,
@@ -98,6 +95,13 @@ class SliceWork:
             self.settings["attribution"] = True
         self.observed: list[Any] = []
         self._made: list[np.ndarray] = []  # the fused volume, then the requested maps
+
+    def _sample(self) -> Groups:
+        """Some slices at equal distances, or all if there are few."""
+        if not self.busy:
+            return []
+        chosen = {round(k) for k in np.linspace(0, len(self.busy) - 1, SAMPLE)}
+        return self._groups([self.busy[k] for k in sorted(chosen)])
 
     def mine(self) -> list[list[int]]:
         """The slices to fuse in this shard, in groups that go through the network at once."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ddfm.imaging.metadata import kept_word
+from ddfm.imaging.metadata import note_of_kept
 from ddfm.imaging.pairing import Pairing
 
 __all__ = ["Outcome", "Summary"]
@@ -21,13 +21,13 @@ class Outcome:
     output: Path
     status: str
     error: str = ""
-    words: tuple[str, ...] = ()  # warnings about its sources
+    warnings: tuple[str, ...] = ()  # about its sources
     kept: tuple[str, ...] = ()  # names of metadata about persons and places
     unwritten: bool = False  # whether it failed because it could not be written
     corrected: tuple[str, ...] = ()  # what was corrected in its sources, such as noise
 
     def __str__(self) -> str:
-        text = self.error or "; ".join(self.words)
+        text = self.error or "; ".join(self.warnings)
         return f"{self.output}: {self.status}" + (f": {text}" if text else "")
 
 
@@ -80,10 +80,10 @@ class Summary:
         }
 
     def __str__(self) -> str:
-        lines = [str(o) for o in self.outcomes if o.words or o.status == "failed"]
+        lines = [str(o) for o in self.outcomes if o.warnings or o.status == "failed"]
         lines += self.pairing.leftovers()
         if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
-            lines.append(kept_word(kept))
+            lines.append(note_of_kept(kept))
         if corrected := Counter(each for outcome in self.outcomes for each in outcome.corrected):
             counted = [f"{kind} in {count}" for kind, count in corrected.most_common()]
             fused = len(self.of("fused"))

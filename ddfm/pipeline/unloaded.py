@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ddfm.config import FusionConfig
-from ddfm.fusing.checks import check_number, possible
+from ddfm.fusing.checks import check_number, resolved_for
 from ddfm.numerics.device import found_without_torch
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.shipped import shipped
@@ -58,5 +58,5 @@ class Unloaded:
         )
         if found is None:
             return None
-        full = possible(self.config, task, full.start + 1)
+        full = resolved_for(self.config, task, full.start + 1)
         return full.noted("default", sha256_of(weights), *found)

@@ -148,31 +148,29 @@ def made_ready(given: Sequence[Any], options: VolumeOptions) -> Ready:
     windows, maps = options.of_each(len(volumes))
     sources: list[Volume] = []
     limits = []
-    for volume, window, colormap in zip(volumes, windows, maps, strict=True):
+    for k, volume in enumerate(volumes):
         # Scale before resampling, so that percentiles are those of the volume, not of its frame.
-        values, limit = scaled(volume, window, options.percentiles)
+        values, limit = scaled(volume, windows[k], options.percentiles)
         levels = _with(volume, values)
-        if volume is others[0] and options.fwhm_b is not None:
+        if k == 1 and options.fwhm_b is not None:
             stage(f"undoing the resolution of {volume.name}")
             levels = sharpened(levels, first, options.fwhm_b, sources[0].grey)
         else:
             levels = resampled(levels, first, outside=0.0)
-        sources.append(_in_colors(levels, colormap))
+        sources.append(_in_colors(levels, maps[k]))
         limits.append(limit)
     insides = [inside, *(inside_of(other, first) for other in others)]
     known = continued([source.values for source in sources], insides)
-    # Fusers expect images of function or bone first, and of soft tissue last.
-    ranks = [_rank(volume, colormap) for volume, colormap in zip(volumes, maps, strict=True)]
     by_window = zip(volumes, windows, strict=True)
     return Ready(
         volumes,
         tuple(sources),
-        tuple(_with(source, values) for source, values in zip(sources, known, strict=True)),
+        tuple(map(_with, sources, known)),
         tuple(insides),
         tuple(limits),
         tuple(scaled_by(volume, window, options.percentiles) for volume, window in by_window),
         tuple(map(_scale, volumes, maps, limits)),
-        sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True),
+        _order(volumes, maps),
         found,
     )
 
@@ -236,6 +234,12 @@ def _map_of(volume: Volume, colormap: str | None) -> str:
     if colormap is not None:
         return colormap
     return "hot" if volume.modality in ACTIVITY else GREY
+
+
+def _order(volumes: Sequence[Volume], maps: Sequence[str | None]) -> list[int]:
+    """The order that fusers expect: images of function or bone first, of soft tissue last."""
+    ranks = list(map(_rank, volumes, maps))
+    return sorted(range(len(volumes)), key=lambda k: (ranks[k], k), reverse=True)
 
 
 def _rank(volume: Volume, colormap: str | None) -> int:

@@ -82,27 +82,32 @@ def get(
     if sha256 is not None and re.fullmatch("[0-9a-fA-F]{64}", sha256) is None:
         raise InputError(f"a sha256 is 64 hexadecimal digits, not {sha256!r}")
     for file in entry.files:
-        place = _place(entry, file)
-        digest = file.sha256 or (None if _is_settings(file) else sha256)
-        if _is_sound(entry, place, file, digest):
-            continue
-        if digest is None and not trust and not _is_settings(file):
-            raise InputError(
-                f"no checksum of {file.name} has been published; give one that you know with "
-                f"--sha256, or trust the server: ddfm priors get {entry.name} --trust"
-            )
         address = file.url
         if url is not None:
             address = f"{url.rstrip('/')}/{file.name}" if entry.folder else url
-        least = _least(entry, file)
-        check_ours(_receipt(place))
-        # Only a file with a receipt was downloaded here, and may be replaced.
-        ours = (sha256_of(place),) if place.is_file() and _noted(place) else ()
-        download(address, place, sha256=digest, size=file.size, least=least, known=ours)
-        write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
+        digest = file.sha256 or (None if _is_settings(file) else sha256)
+        _get_file(entry, file, address, digest, trust)
     path = path_of(name)
     assert path is not None
     return path
+
+
+def _get_file(entry: Entry, file: File, address: str, digest: str | None, trust: bool) -> None:
+    """Download one file of a prior, with a receipt of its checksum, unless it is there intact."""
+    place = _place(entry, file)
+    if _is_sound(entry, place, file, digest):
+        return
+    if digest is None and not trust and not _is_settings(file):
+        raise InputError(
+            f"no checksum of {file.name} has been published; give one that you know with "
+            f"--sha256, or trust the server: ddfm priors get {entry.name} --trust"
+        )
+    least = _least(entry, file)
+    check_ours(_receipt(place))
+    # Only a file with a receipt was downloaded here, and may be replaced.
+    ours = (sha256_of(place),) if place.is_file() and _noted(place) else ()
+    download(address, place, sha256=digest, size=file.size, least=least, known=ours)
+    write_text(_receipt(place), f"# {MARK}\n{sha256_of(place)}  {place.name}\n")
 
 
 def check(name: str) -> str:

@@ -152,23 +152,16 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
     start = part.length if known and (sha256 or known["etag"] or known["modified"]) else 0
     if start and start == known["length"]:
         return True
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        strong = known["etag"] if not known["etag"].startswith("W/") else ""
-        if strong or known["modified"]:
-            headers["If-Range"] = strong or known["modified"]
-    with _opened(url, headers) as response:
+    with _opened(url, _headers(start, known)) as response:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(
                 f"{url} answers with a web page, not with a file; it was not accepted"
             )
         offered = _version_of(response, url)
-        if response.status == 206:
-            if not start or not _goes_on(response, start, known, offered):
-                raise _Changed
-        else:
+        if response.status != 206:
             start = 0
+        elif not start or not _goes_on(response, start, known, offered):
+            raise _Changed
         total = offered["length"] if offered["length"] is not None else size
         if size is not None and total != size:
             part.discard()
@@ -181,6 +174,18 @@ def _attempt(url: str, part: Part, sha256: str | None, size: int | None) -> bool
         part.begin(offered)
         _copy(response, part, start, total)
     return start > 0
+
+
+def _headers(start: int, known: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of a request for a file from byte `start` on, if it is still the known one."""
+    headers = {"Accept-Encoding": "identity"}
+    if not start:
+        return headers
+    headers["Range"] = f"bytes={start}-"
+    strong = known["etag"] if not known["etag"].startswith("W/") else ""
+    if strong or known["modified"]:
+        headers["If-Range"] = strong or known["modified"]
+    return headers
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -170,29 +170,13 @@ def _refuse_others(state: State, where: str) -> None:
 
 def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The settings that the shapes in a state dict imply."""
-
-    def has(pattern: str) -> set[int]:
-        """The numbers of the blocks that have a key matching the pattern."""
-        found = (re.fullmatch(pattern, key) for key in state)
-        return {int(match[1]) for match in found if match}
-
     width = _shape(state, "time_embed.0.weight", 2, where)[1]
     taken, answered = _channels(state, settings, where)
     pixels = settings.get("patch", 1) ** 2
-    down, up = has(r"input_blocks\.(\d{1,6})\..*"), has(r"output_blocks\.(\d{1,6})\.0\..*")
-    by_block = has(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
-    by_convolution = has(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
-    if up != set(range(len(up))) or max(down) + 1 != len(up):
-        raise InputError(f"{where} is not complete: some input_blocks or output_blocks are missing")
-    by_mean = up - down  # blocks that average four pixels have no weights
-    levels = 1 + len(by_block or by_convolution or by_mean)
-    if len(up) % levels or len(up) < 2 * levels:
-        raise InputError(f"{where} is not complete: {len(up)} output_blocks for {levels} levels")
-    per_level = len(up) // levels
-
+    levels = _levels(state, where)
     mults, attention = [], []
-    for level in range(levels):
-        first = f"input_blocks.{1 + level * per_level}"
+    for level in range(levels.number):
+        first = f"input_blocks.{1 + level * levels.blocks}"
         channels = _shape(state, f"{first}.0.in_layers.2.weight", 4, where)[0]
         mults.append(_ratio(channels, width))
         if f"{first}.1.qkv.weight" in state:
@@ -203,13 +187,43 @@ def _from_shapes(state: State, settings: Mapping[str, Any], where: str) -> dict[
         "out_channels": answered // pixels,
         "model_channels": width,
         "channel_mult": tuple(mults),
-        "num_res_blocks": per_level - 1,
+        "num_res_blocks": levels.blocks - 1,
         "attention": tuple(attention),
         "use_scale_shift_norm": embedded == 2 * int(mults[0] * width),
-        "resblock_updown": bool(by_block),
-        "conv_resample": not by_mean,
+        "resblock_updown": levels.by_block,
+        "conv_resample": not levels.by_mean,
         "mid_attention": "middle_block.1.qkv.weight" in state,
     }
+
+
+class _Levels(NamedTuple):
+    """The levels of a network."""
+
+    number: int
+    blocks: int  # in the decoder, on each level
+    by_block: bool  # whether residual blocks enlarge, rather than layers of their own
+    by_mean: bool  # whether the encoder averages pixels, rather than by strided convolutions
+
+
+def _levels(state: State, where: str) -> _Levels:
+    """The levels, counted by the blocks that enlarge from one to the next."""
+
+    def numbers(pattern: str) -> set[int]:
+        """The numbers of the blocks that have a key matching the pattern."""
+        found = (re.fullmatch(pattern, key) for key in state)
+        return {int(match[1]) for match in found if match}
+
+    down = numbers(r"input_blocks\.(\d{1,6})\..*")
+    up = numbers(r"output_blocks\.(\d{1,6})\.0\..*")
+    by_block = numbers(r"output_blocks\.(\d{1,6})\.[12]\.in_layers\.0\.weight")
+    by_convolution = numbers(r"output_blocks\.(\d{1,6})\.[12]\.conv\.weight")
+    if up != set(range(len(up))) or max(down) + 1 != len(up):
+        raise InputError(f"{where} is not complete: some input_blocks or output_blocks are missing")
+    by_mean = up - down  # blocks that average four pixels have no weights
+    count = 1 + len(by_block or by_convolution or by_mean)
+    if len(up) % count or len(up) < 2 * count:
+        raise InputError(f"{where} is not complete: {len(up)} output_blocks for {count} levels")
+    return _Levels(count, len(up) // count, bool(by_block), bool(by_mean))
 
 
 def _channels(state: State, settings: Mapping[str, Any], where: str) -> tuple[int, int]:

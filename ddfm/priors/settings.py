@@ -96,32 +96,53 @@ def normalised(
 
 
 def _typed(key: str, value: Any, where: str) -> Any:
+    """The value of a setting, checked and in its type."""
     kind = SETTINGS[key]
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
-        least, most = LEAST.get(key, 1), MOST.get(key, LARGEST)
-        if not least <= value <= most:
-            raise InputError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
-        return value
-    if kind == "str" and isinstance(value, str):
-        return value
+    typed: Any
     if kind == "vector":
-        with suppress(TypeError, ValueError, RuntimeError, OverflowError):
-            if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
-                raise TypeError  # torch would drop the imaginary part with a warning
-            vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
-            if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
-                return vector
-    if kind.startswith("tuple") and isinstance(value, str):
+        typed = _vector(value)
+    elif kind.startswith("tuple"):
+        typed = _multipliers(value)
+    elif kind == "int":
+        typed = _whole(key, value, where)
+    else:
+        typed = value if isinstance(value, {"bool": bool, "str": str}[kind]) else None
+    if typed is None:
+        expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
+        raise InputError(f"{key} of {where} must be {expected}, not {short(value)}")
+    return typed
+
+
+def _whole(key: str, value: Any, where: str) -> int | None:
+    """A whole number within its bounds; None if it is no whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    least, most = LEAST.get(key, 1), MOST.get(key, LARGEST)
+    if not least <= value <= most:
+        raise InputError(f"{key} of {where} must be from {least} to {most}, not {short(value)}")
+    return value
+
+
+def _vector(value: Any) -> Tensor | None:
+    """A float64 vector from any sequence of finite numbers, or None."""
+    with suppress(TypeError, ValueError, RuntimeError, OverflowError):
+        if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
+            return None  # torch would drop the imaginary part with a warning
+        vector = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+        if vector.ndim == 1 and 1 <= len(vector) <= MOST["T"] and vector.isfinite().all():
+            return vector
+    return None
+
+
+def _multipliers(value: Any) -> tuple[float, ...] | None:
+    """A tuple from a few positive numbers, or whole ones separated by commas, or None."""
+    if isinstance(value, str):
         with suppress(ValueError):
             value = [int(part) for part in value.split(",")]
-    if kind.startswith("tuple") and isinstance(value, list | tuple):
-        plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-        if plain and len(value) <= 16 and all(0 < v <= LARGEST for v in value):
-            return tuple(value)
-    expected = "a list of numbers" if kind.startswith(("tuple", "vector")) else kind
-    raise InputError(f"{key} of {where} must be {expected}, not {short(value)}")
+    if not isinstance(value, list | tuple) or len(value) > 16:
+        return None
+    plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    return tuple(value) if plain and all(0 < v <= LARGEST for v in value) else None
 
 
 def overlaid(*layers: Mapping[str, Any]) -> dict[str, Any]:

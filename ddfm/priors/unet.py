@@ -70,54 +70,66 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.config = c = config
-        width = c.model_channels
-        embed = 4 * width
-        pixels = c.patch**2
-        self.time_embed = nn.Sequential(nn.Linear(width, embed), nn.SiLU(), nn.Linear(embed, embed))
-
-        def res(n_in: int, n_out: int, resample: str = "") -> ResBlock:
-            return ResBlock(c, n_in, n_out, embed, resample)
-
-        channels = int(c.channel_mult[0] * width)
-        first = nn.Conv2d(c.in_channels * pixels, channels, 3, padding=1)
-        self.input_blocks = nn.ModuleList([Stage(first)])
-        skips = [channels]
-        last_level = len(c.channel_mult) - 1
-        for level, mult in enumerate(c.channel_mult):
-            for _ in range(c.num_res_blocks):
-                layers: list[nn.Module] = [res(channels, int(mult * width))]
-                channels = int(mult * width)
-                if 2**level in c.attention:
-                    layers.append(Attention(c, channels, c.num_heads))
-                self.input_blocks.append(Stage(*layers))
-                skips.append(channels)
-            if level != last_level:
-                down = res(channels, channels, "down") if c.resblock_updown else None
-                self.input_blocks.append(Stage(down or Downsample(channels, c.conv_resample)))
-                skips.append(channels)
-
-        middle: list[nn.Module] = [res(channels, channels)]
-        if c.mid_attention:
-            middle.append(Attention(c, channels, c.num_heads))
-        self.middle_block = Stage(*middle, res(channels, channels))
-
-        decoder_heads = c.num_heads if c.num_heads_upsample == -1 else c.num_heads_upsample
+        self.config = config
+        width, pixels = config.model_channels, config.patch**2
+        self._embed = 4 * width
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, self._embed), nn.SiLU(), nn.Linear(self._embed, self._embed)
+        )
+        self.input_blocks = nn.ModuleList()
+        skips = self._add_encoder(config.in_channels * pixels)
+        self.middle_block = self._middle(skips[-1])
         self.output_blocks = nn.ModuleList()
-        for level, mult in reversed(list(enumerate(c.channel_mult))):
-            for block in range(c.num_res_blocks + 1):
-                layers = [res(channels + skips.pop(), int(mult * width))]
-                channels = int(mult * width)
-                if 2**level in c.attention:
-                    layers.append(Attention(c, channels, decoder_heads))
-                if level and block == c.num_res_blocks:
-                    up = res(channels, channels, "up") if c.resblock_updown else None
-                    layers.append(up or Upsample(channels, c.conv_resample))
-                self.output_blocks.append(Stage(*layers))
-
-        last = nn.Conv2d(channels, c.out_channels * pixels, 3, padding=1)
-        self.out = nn.Sequential(GroupNorm(c.norm_groups, channels), nn.SiLU(True), last)
+        channels = self._add_decoder(skips)
+        last = nn.Conv2d(channels, config.out_channels * pixels, 3, padding=1)
+        self.out = nn.Sequential(GroupNorm(config.norm_groups, channels), nn.SiLU(True), last)
         _zero(last)
+
+    def _add_encoder(self, channels: int) -> list[int]:
+        """Add the blocks from the input to the coarsest level; returns the channels after each."""
+        c = self.config
+        widths = [int(mult * c.model_channels) for mult in c.channel_mult]
+        self.input_blocks.append(Stage(nn.Conv2d(channels, widths[0], 3, padding=1)))
+        skips = [widths[0]]
+        for level, width in enumerate(widths):
+            for _ in range(c.num_res_blocks):
+                layers: list[nn.Module] = [self._res(skips[-1], width)]
+                if 2**level in c.attention:
+                    layers.append(Attention(c, width, c.num_heads))
+                self.input_blocks.append(Stage(*layers))
+                skips.append(width)
+            if level != len(widths) - 1:
+                down = self._res(width, width, "down") if c.resblock_updown else None
+                self.input_blocks.append(Stage(down or Downsample(width, c.conv_resample)))
+                skips.append(width)
+        return skips
+
+    def _middle(self, channels: int) -> Stage:
+        layers: list[nn.Module] = [self._res(channels, channels)]
+        if self.config.mid_attention:
+            layers.append(Attention(self.config, channels, self.config.num_heads))
+        return Stage(*layers, self._res(channels, channels))
+
+    def _add_decoder(self, skips: list[int]) -> int:
+        """Add the blocks from the coarsest level to the finest; returns the channels there."""
+        c = self.config
+        heads = c.num_heads if c.num_heads_upsample == -1 else c.num_heads_upsample
+        channels = skips[-1]
+        for level, mult in reversed(list(enumerate(c.channel_mult))):
+            width = int(mult * c.model_channels)
+            for block in range(c.num_res_blocks + 1):
+                layers: list[nn.Module] = [self._res(channels + skips.pop(), width)]
+                channels = width
+                if 2**level in c.attention:
+                    layers.append(Attention(c, width, heads))
+                if level and block == c.num_res_blocks:
+                    up = self._res(width, width, "up") if c.resblock_updown else None
+                    layers.append(up or Upsample(width, c.conv_resample))
+                self.output_blocks.append(Stage(*layers))
+        return channels
+
+    def _res(self, n_in: int, n_out: int, resample: str = "") -> ResBlock:
+        return ResBlock(self.config, n_in, n_out, self._embed, resample)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         *_, finest = self._scales(x, t)

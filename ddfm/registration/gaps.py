@@ -17,15 +17,10 @@ from scipy import ndimage
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 
-__all__ = ["bridged", "filled", "gaussian_mean", "says", "with_gaps_filled"]
+__all__ = ["bridged", "filled", "gaussian_mean", "with_gaps_filled"]
 
 CLOSE = 4.0  # pixels beyond the frame over which the offset at its border decays
 FINE = 16.0  # pixels; wider Gaussian means are computed at a reduced size
-
-
-def says(picture: Picture) -> np.ndarray:
-    """Where (H, W) a picture is valid."""
-    return np.ones(picture.size, bool) if picture.mask is None else picture.mask
 
 
 def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Picture, ...]:
@@ -36,18 +31,18 @@ def with_gaps_filled(pictures: Sequence[Picture], reference: int) -> tuple[Pictu
     """
     if all(picture.mask is None for picture in pictures):
         return tuple(pictures)
-    masks = np.stack([says(picture) for picture in pictures])
+    masks = np.stack([picture.valid for picture in pictures])
     colors = all(picture.is_color for picture in pictures)
     planes = np.stack([p.pixels if colors else grey(p)[..., None] for p in pictures])
     done = []
     for k, picture in enumerate(pictures):
-        heard = masks.copy()
-        heard[k] = False
+        used = masks.copy()  # the pixels of the others that fill the gaps of this one
+        used[k] = False
         if k != reference:
-            heard[:, masks[reference]] = False
-            heard[reference] = masks[reference]
-        count = heard.sum(axis=0)[..., None]
-        others = (planes * heard[..., None]).sum(axis=0) / np.maximum(count, 1)
+            used[:, masks[reference]] = False
+            used[reference] = masks[reference]
+        count = used.sum(axis=0)[..., None]
+        others = (planes * used[..., None]).sum(axis=0) / np.maximum(count, 1)
         known = masks[k] | (count[..., 0] == 0)
         done.append(filled(picture, known, others.astype(np.float32)))
     return tuple(done)

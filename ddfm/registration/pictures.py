@@ -13,11 +13,11 @@ from typing import Any
 from ddfm.errors import InputError
 from ddfm.imaging.picture import Picture
 from ddfm.registration.align import Alignment, align, check
-from ddfm.registration.gaps import bridged, says, with_gaps_filled
+from ddfm.registration.gaps import bridged, with_gaps_filled
 from ddfm.registration.transform import FLOW, Transform, common_transform
 from ddfm.registration.warp import common_box, cropped, warped
 
-__all__ = ["Registered", "common_of", "lay", "motion_of"]
+__all__ = ["Registered", "common_of", "motion_of", "registered"]
 
 SAMPLE = 20  # number of pairs or stacks from which the transforms of a rig are found
 SMALLEST = 16  # least side in pixels of the part that all sources have in common
@@ -29,17 +29,17 @@ class Registered:
 
     Attributes:
         about: what was found and done for each source except the reference; ready for JSON.
-        words: warnings, one line each.
+        warnings: one line each.
         observed: what was detected in each source, and undone; ready for JSON.
     """
 
     pictures: tuple[Picture, ...]
     about: list[dict[str, Any]] = field(default_factory=list)
-    words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     observed: Sequence[dict[str, Any]] = ()
 
 
-def lay(
+def registered(
     pictures: Sequence[Picture],
     how: str = "none",
     *,
@@ -66,26 +66,22 @@ def lay(
             "--save-transform writes them"
         )
     of_each = transform if isinstance(transform, Sequence) else [transform] * len(pictures)
-    seen, done, about, words = bridged(fixed), [], [], []
+    seen, done, about, warnings = bridged(fixed), [], [], []
     for k, (picture, given) in enumerate(zip(pictures, of_each, strict=True)):
         if k != reference and (given is not None or how != "none" or look):
             whole = bridged(picture)
             found = _found(seen, whole, how, given)
             applied = given is not None or (how != "none" and found.sure)
-            words += _words(found, picture, fixed, how, given)
+            warnings += _warnings(found, picture, fixed, how, given)
             if applied:
                 picture = _moved(picture, whole, found.transform, fixed)
             elif picture.size != fixed.size:
-                framed = Transform.framed(picture.size, fixed.size)
-                picture = _moved(picture, whole, framed, fixed)
+                picture = _moved(picture, whole, Transform.framed(picture.size, fixed.size), fixed)
             about.append(_about(k, reference, found, applied))
         done.append(picture)
     if crop:
-        box = common_box([says(picture) for picture in done])
-        if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
-            raise InputError("the part that all sources show is too small to be fused")
-        done = [cropped(picture, box) for picture in done]
-    return Registered(with_gaps_filled(done, reference), about, tuple(words))
+        done = _common_part(done)
+    return Registered(with_gaps_filled(done, reference), about, tuple(warnings))
 
 
 def common_of(
@@ -123,6 +119,14 @@ def common_of(
     return [None if k == reference else common_transform(found[k]) for k in sorted(found)]
 
 
+def _common_part(pictures: Sequence[Picture]) -> list[Picture]:
+    """The part that all pictures show."""
+    box = common_box([picture.valid for picture in pictures])
+    if min(box[1] - box[0], box[3] - box[2]) < SMALLEST:
+        raise InputError("the part that all sources show is too small to be fused")
+    return [cropped(picture, box) for picture in pictures]
+
+
 def _found(fixed: Picture, moving: Picture, how: str, transform: Transform | None) -> Alignment:
     if transform is not None:
         return Alignment(transform.at(moving.size, fixed.size), True, 0.0, 0.0)
@@ -136,7 +140,7 @@ def _moved(picture: Picture, whole: Picture, transform: Transform, fixed: Pictur
     moved, inside = warped(whole, transform)
     if moved is whole:
         return picture
-    known = inside & says(moved)
+    known = inside & moved.valid
     if not known.any():
         raise InputError(f"the transform moves {picture.name} outside of {fixed.name}")
     along = picture.metadata.laid_on(fixed.metadata)
@@ -156,7 +160,7 @@ def _about(k: int, reference: int, found: Alignment, applied: bool) -> dict[str,
     }
 
 
-def _words(
+def _warnings(
     found: Alignment, moving: Picture, fixed: Picture, how: str, transform: Transform | None
 ) -> list[str]:
     if transform is not None:

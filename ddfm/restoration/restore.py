@@ -28,7 +28,6 @@ from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.noise_level import is_noise, noise_level, refined_level
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.priors.denoise import unclipped
-from ddfm.registration.gaps import says
 from ddfm.restoration.air import find_in_air
 from ddfm.restoration.blur import find_blur
 from ddfm.restoration.enlarged import find_coarse, taken_back
@@ -229,8 +228,8 @@ def _opaque(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
     if "transparent" not in found or picture.alpha is None or picture.mask is None:
         return picture
     others = [p for j, p in enumerate(pictures) if j != k and p.size == picture.size]
-    heard = np.logical_or.reduce([says(p) for p in others], initial=False)
-    alpha = np.where(heard & ~picture.mask, 1, picture.alpha)
+    filled = np.logical_or.reduce([p.valid for p in others], initial=False) & ~picture.mask
+    alpha = np.where(filled, 1, picture.alpha)
     return replace(picture, alpha=alpha.astype(np.float32))
 
 

@@ -161,17 +161,9 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
         # File fields of a form may be empty.
         chosen = [each for each in sources if each.filename or each.size]
         named = [_Named(await each.read(), each.filename or "") for each in chosen]
-        fusion, words = await work.fused(named, keywords)
-        buffer = io.BytesIO()
-        fusion.save(buffer, format=suffix)
-        if "application/json" in request.headers.get("accept", ""):
-            picture = base64.b64encode(buffer.getvalue()).decode()
-            about = {"settings": fusion.settings, "warnings": words, "format": suffix[1:]}
-            return Response(
-                json.dumps(about | {"picture": picture}, default=str), 200, {}, "application/json"
-            )
-        headers = {"DDFM-Warnings": json.dumps(words)} if words else {}
-        return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])
+        fusion, warned = await work.fused(named, keywords)
+        in_json = "application/json" in request.headers.get("accept", "")
+        return _answer(fusion, warned, suffix, in_json)
 
     async def health() -> dict[str, Any]:
         """Tells how many requests are taken, and how many may be."""
@@ -190,6 +182,22 @@ def _add_routes(app: FastAPI, work: _Work) -> None:
     app.get("/healthz")(health)
     app.get("/", include_in_schema=False)(page)
     app.get("/docs", include_in_schema=False)(page)
+
+
+def _answer(fusion: Fusion, warned: list[str], suffix: str, in_json: bool) -> Response:
+    """The response with a fused image, or with JSON that holds it."""
+    buffer = io.BytesIO()
+    fusion.save(buffer, format=suffix)
+    if not in_json:
+        headers = {"DDFM-Warnings": json.dumps(warned)} if warned else {}
+        return Response(buffer.getvalue(), 200, headers, MEDIA[suffix.lower()])
+    about = {
+        "settings": fusion.settings,
+        "warnings": warned,
+        "format": suffix[1:],
+        "picture": base64.b64encode(buffer.getvalue()).decode(),
+    }
+    return Response(json.dumps(about, default=str), 200, {}, "application/json")
 
 
 def _refuse_others(names: list[str]) -> None:

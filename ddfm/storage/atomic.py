@@ -38,7 +38,7 @@ __all__ = [
     "claimed",
     "discard_all",
     "lock",
-    "open_where_it_lies",
+    "open_in_place",
 ]
 
 PREFIX = ".partial-"
@@ -123,7 +123,7 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
     return True
 
 
-def open_where_it_lies(path: Path, flags: int = 0) -> int:
+def open_in_place(path: Path, flags: int = 0) -> int:
     """Opens a file to write to it in place, and makes it if needed; does not follow links.
 
     It does not wait for anything else that may be there, such as a pipe.

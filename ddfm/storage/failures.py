@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ddfm.errors import StorageError, disk_explained
-from ddfm.storage.atomic import open_where_it_lies
+from ddfm.storage.atomic import open_in_place
 from ddfm.storage.files import remove, write_bytes
 from ddfm.storage.lines import Entry, append, entry_of, made_at
 from ddfm.storage.manifest import Shard
@@ -115,7 +115,7 @@ def _add(path: Path, line: bytes) -> None:
     check_ours(path)
     with (
         disk_explained(f"write {path}"),
-        open(open_where_it_lies(path, os.O_APPEND), "a+b", buffering=0) as file,
+        open(open_in_place(path, os.O_APPEND), "a+b", buffering=0) as file,
     ):
         append(file, line)
 

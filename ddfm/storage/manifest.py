@@ -33,7 +33,7 @@ from ddfm.storage.atomic import (
     atomic_path,
     claimed,
     lock,
-    open_where_it_lies,
+    open_in_place,
 )
 from ddfm.storage.checksum import KnownFile, Source, sha256_of
 from ddfm.storage.lines import Entry, Lines, append, entry_of
@@ -277,7 +277,7 @@ def _open_ours(path: Path) -> BinaryIO:
     """Opens a manifest, made if needed; refuses links, and files not written by ddfm."""
     if path.is_symlink():
         raise _foreign(path, "it is a symbolic link")
-    handle = open_where_it_lies(path, os.O_APPEND)
+    handle = open_in_place(path, os.O_APPEND)
     with disk_explained(f"write {path}"):
         regular = stat.S_ISREG(os.fstat(handle).st_mode)
         beginning = os.read(handle, BEGINNING) if regular else b""

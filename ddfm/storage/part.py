@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError
-from ddfm.storage.atomic import lock, open_where_it_lies
+from ddfm.storage.atomic import lock, open_in_place
 from ddfm.storage.files import make_folder, write_json
 from ddfm.storage.inputs import json_object, read_text
 from ddfm.storage.ours import JSON_MARK, check_ours
@@ -38,7 +38,7 @@ class Part:
         make_folder(self.target.parent)
         if self.path.is_symlink() or (os.path.lexists(self.path) and not self.path.is_file()):
             check_ours(self.path)  # raises, and says what it is
-        self.file = open(open_where_it_lies(self.path), "r+b", buffering=0)
+        self.file = open(open_in_place(self.path), "r+b", buffering=0)
         try:
             self._check()
         except DdfmError:

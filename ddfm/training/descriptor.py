@@ -206,20 +206,11 @@ class Training:
 
 def main() -> int:
     """Trains for some minutes on one thread, and writes the weights each minute."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "folder", type=Path, help="with subfolders ir and vi, whose files are paired by name"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the file for the weights")
-    parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    how = parser.parse_args()
+    how = _arguments()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    files = find_pairs(how.folder / "ir", how.folder / "vi").pairs
-    pairs = [[grey(read_image(file)).astype(np.float32) for file in pair.files] for pair in files]
+    pairs = _pairs_in(how.folder)
     samples = Samples([pair for k, pair in enumerate(pairs) if k % ASIDE != FIRST], 0)
     aside = Samples(pairs[FIRST::ASIDE], 1)
     measured = [aside.draw() for _ in range(MEASURED)]
@@ -231,15 +222,35 @@ def main() -> int:
         rate = warm * 0.5 * (1 + math.cos(math.pi * share))
         losses.append(training.step([samples.draw() for _ in range(how.batch)], rate))
         if time.monotonic() - printed > 60:
-            with torch.no_grad():
-                value = float(training.loss(measured))
-            print(
-                f"{len(losses)} steps: {np.mean(losses[-50:]):.3f}, aside {value:.3f}", flush=True
-            )
+            _report(training, losses, measured)
             training.keep(how.out)
             printed = time.monotonic()
     training.keep(how.out)
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "folder", type=Path, help="with subfolders ir and vi, whose files are paired by name"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the file for the weights")
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    return parser.parse_args()
+
+
+def _pairs_in(folder: Path) -> list[list[np.ndarray]]:
+    """The luminance of both pictures of each pair."""
+    files = find_pairs(folder / "ir", folder / "vi").pairs
+    return [[grey(read_image(file)).astype(np.float32) for file in pair.files] for pair in files]
+
+
+def _report(training: Training, losses: list[float], measured: list[Sample]) -> None:
+    with torch.no_grad():
+        value = float(training.loss(measured))
+    print(f"{len(losses)} steps: {np.mean(losses[-50:]):.3f}, aside {value:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Hounsfield units for CT, activity for PET. DICOM's space is LPS; the volume retu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -113,15 +113,15 @@ def _image(head: Any) -> tuple[str, str]:
 
 def _series(path: Path, number: int | None) -> tuple[str, list[tuple[Path, Any]]]:
     """The name of a series, and its files, each with its header."""
-    found = _heads(path)
+    found = list(_heads(path).values())
     if not found:
         what = "is not a DICOM file" if path.is_file() else "has no DICOM images in it"
         raise InputError(f"{path} {what}; volumes are .nii, .nii.gz, .nrrd, or folders of DICOM")
-    chosen = list(found.values())
+    chosen = found
     if number is not None:
-        chosen = [heads for heads in chosen if number_of(heads[0][1]) == number]
+        chosen = [heads for heads in found if number_of(heads[0][1]) == number]
     if len(chosen) != 1:
-        listed = sorted(_about(heads) for heads in found.values())
+        listed = sorted(map(_about, found))
         raise InputError(
             f"{path} has {len(chosen)} series"
             + (f" with the number {number}" if number is not None else "")
@@ -185,15 +185,7 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         )
     position, turned = np.array(position, float), np.array(turned, float)
     distances = tuple(map(float, spacing))
-    numbers = np.concatenate([position, turned, distances])
-    lengths = np.linalg.norm(turned.reshape(2, 3), axis=1) if turned.size == 6 else np.zeros(2)
-    if (
-        numbers.size != 11
-        or not np.isfinite(numbers).all()
-        or np.abs(lengths - 1).max() > 0.01
-        or abs(turned[:3] @ turned[3:]) > 0.01
-        or min(distances) <= 0
-    ):
+    if not _is_valid(position, turned, distances):
         raise InputError(f"{file} is damaged: its position, orientation or spacing is invalid")
     size = int(head.Rows), int(head.Columns)
     ask_pixels(size[1], size[0], str(file))
@@ -210,6 +202,17 @@ def _slice(file: Path, frame: int | None, head: Any, groups: list[Any]) -> _Slic
         size,
         (float(slope), float(intercept)),
     )
+
+
+def _is_valid(position: np.ndarray, turned: np.ndarray, distances: Sequence[float]) -> bool:
+    """Whether a position, two orthogonal unit vectors and two distances are what they should be."""
+    if (position.size, turned.size, len(distances)) != (3, 6, 2):
+        return False
+    if not np.isfinite([*position.flat, *turned.flat, *distances]).all():
+        return False
+    rows, columns = turned.reshape(2, 3)
+    lengths = np.linalg.norm([rows, columns], axis=1)
+    return np.abs(lengths - 1).max() <= 0.01 and abs(rows @ columns) <= 0.01 and min(distances) > 0
 
 
 def _thickness(get: Callable[..., Any]) -> float:

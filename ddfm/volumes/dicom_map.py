@@ -62,19 +62,25 @@ def write_map(path: Path, volume: Volume, what: str, keep_identity: bool = False
     dataset.LossyImageCompression = "00"
     dataset.PresentationLUTShape = "IDENTITY"
     dataset.AcquisitionContextSequence = []
-    _frames(dataset, volume, what, keep_identity)
+    _add_frames(dataset, volume, what, keep_identity)
     with atomic_path(path) as temporary:
         save(dataset, temporary)
 
 
-def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> None:
-    """Add the pixels, and the position of each frame."""
-    directions, spacing, positions = geometry(volume)
+def _add_frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> None:
+    """Add the pixels, what all frames share, and the position of each."""
     values = volume.values.astype("<f4").transpose(2, 1, 0)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = values.shape
     dataset.SamplesPerPixel, dataset.BitsAllocated = 1, 32
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.FloatPixelData = values.tobytes()
+    _add_dimensions(dataset)
+    dataset.SharedFunctionalGroupsSequence = _shared(volume, what)
+    dataset.PerFrameFunctionalGroupsSequence = _frames(dataset, volume, keep_identity)
+
+
+def _add_dimensions(dataset: Any) -> None:
+    """State that frames are sorted by their position."""
     organization = uid_of(str(dataset.SeriesInstanceUID), "dimensions")
     dataset.DimensionOrganizationSequence = sequence(DimensionOrganizationUID=organization)
     dataset.DimensionOrganizationType = "3D"
@@ -83,9 +89,14 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
         DimensionIndexPointer=0x00200032,  # ImagePositionPatient
         FunctionalGroupPointer=0x00209113,  # PlanePositionSequence
     )
-    top = max(float(values.max(initial=0)), 1e-3)
+
+
+def _shared(volume: Volume, what: str) -> Any:
+    """The functional groups of all frames: spacing, orientation, window and meaning."""
+    directions, spacing, _ = geometry(volume)
     (apart,) = decimals([spacing[2]])
-    dataset.SharedFunctionalGroupsSequence = sequence(
+    top = max(float(volume.values.astype("<f4").max(initial=0)), 1e-3)
+    return sequence(
         PixelMeasuresSequence=sequence(
             PixelSpacing=decimals([spacing[1], spacing[0]]),
             SliceThickness=apart,
@@ -113,6 +124,11 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
             MeasurementUnitsCodeSequence=code("1", "UCUM", "no units"),
         ),
     )
+
+
+def _frames(dataset: Any, volume: Volume, keep_identity: bool) -> list[Any]:
+    """The functional groups of each frame: its position, and the slices it comes from."""
+    _, _, positions = geometry(volume)
     frames = []
     for k, position in enumerate(positions):
         (frame,) = sequence(
@@ -125,4 +141,4 @@ def _frames(dataset: Any, volume: Volume, what: str, keep_identity: bool) -> Non
                 DerivationCodeSequence=dataset.DerivationCodeSequence,
             )
         frames.append(frame)
-    dataset.PerFrameFunctionalGroupsSequence = frames
+    return frames

@@ -11,8 +11,8 @@ from PIL import Image
 
 from command_line import ddfm_run
 from ddfm import DdfmError
+from ddfm.bench.classical import METHODS, restored_by
 from ddfm.bench.degrade import find_degradation, inside
-from ddfm.bench.first import METHODS, restored_by
 from ddfm.imaging.picture import Picture, from_array
 from places import EXAMPLES
 
@@ -20,20 +20,20 @@ FLAT = Picture(np.full((96, 120, 1), 100 / 255, np.float32))
 RAMP = Picture(np.broadcast_to(np.linspace(0, 1, 120)[:, None], (96, 120, 1)).astype(np.float32))
 
 
-def degraded(said: str, *pictures: Picture) -> list[np.ndarray]:
-    return [255 * p.pixels[..., 0].astype(float) for p in find_degradation(said)(pictures, "one")]
+def degraded(text: str, *pictures: Picture) -> list[np.ndarray]:
+    return [255 * p.pixels[..., 0].astype(float) for p in find_degradation(text)(pictures, "one")]
 
 
 @pytest.mark.parametrize(
-    ("said", "mean", "deviation"),
+    ("text", "mean", "deviation"),
     [
         ("noise=15", 100, 15),
         ("poisson=4", 100, np.sqrt(4 * 100)),
         ("rician=10", np.sqrt(100**2 + 10**2), 10),  # to the first order in (10 / 100)^2
     ],
 )
-def test_noise_has_the_moments_of_its_law(said, mean, deviation):
-    (y,) = degraded(said, FLAT)
+def test_noise_has_the_moments_of_its_law(text, mean, deviation):
+    (y,) = degraded(text, FLAT)
     assert y.mean() == pytest.approx(mean, abs=4 * deviation / np.sqrt(y.size) + 0.05)
     assert y.std() == pytest.approx(deviation, rel=0.05)
 
@@ -66,7 +66,7 @@ def test_degradations_of_one_source_and_in_sequence():
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("text", "why"),
     [
         ("nois=3", "did you mean noise"),
         ("noise", "noise must be a number from 0 to 255"),
@@ -75,9 +75,9 @@ def test_degradations_of_one_source_and_in_sequence():
         ("noise=nan", "noise must be a number"),
     ],
 )
-def test_invalid_degradations_are_refused(said, why):
+def test_invalid_degradations_are_refused(text, why):
     with pytest.raises(DdfmError, match=why):
-        find_degradation(said)
+        find_degradation(text)
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -81,13 +81,13 @@ def test_finished_and_refused_runs_do_not_import_torch(pairs, tmp_path):
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
 
-    def said(*more: str) -> str:
+    def outcome(*more: str) -> str:
         line = [sys.executable, "-c", code, "bench", pairs, "--out", tmp_path / "out", *more]
         return subprocess.run(line, capture_output=True, text=True).stdout.splitlines()[-1]
 
     assert bench(pairs, "--out", tmp_path / "out", "--baselines").exit_code == 0
-    assert said("--baselines") == "0 False"
-    assert said("--columns", "FOO") == "2 False"
+    assert outcome("--baselines") == "0 False"
+    assert outcome("--columns", "FOO") == "2 False"
 
 
 def test_the_report_is_one_page_with_every_picture(pairs, tmp_path):

@@ -23,7 +23,7 @@ def test_a_correct_command_has_no_faults(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "seen"),
+    ("code", "printed", "seen"),
     [
         (143, "", []),
         (-signal.SIGTERM, "", []),
@@ -33,6 +33,6 @@ def test_a_correct_command_has_no_faults(tmp_path):
         (1, "Fatal Python error: init_import_site\nTraceback", []),
     ],
 )
-def test_faults_are_detected(code, said, seen):
-    counts = signals._faults("fuse", code, signal.SIGTERM, said)
+def test_faults_are_detected(code, printed, seen):
+    counts = signals._faults("fuse", code, signal.SIGTERM, printed)
     assert [name for name in counts if name.startswith("bad")] == seen

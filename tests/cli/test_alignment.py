@@ -96,8 +96,9 @@ def test_a_picture_is_refused_as_a_transform(pair, tmp_path):
 
 def test_a_folder_warns_per_pair_and_takes_one_transform_for_all(pair, tmp_path):
     folders, out, rig = [path.parent for path in pair], tmp_path / "out", tmp_path / "rig.json"
-    said = ddfm_run("fuse", *folders, "-o", tmp_path / "asis", *FAST)
-    assert said.exit_code == 0 and "x.png: fused: " in said.stderr and "20 px down" in said.stderr
+    result = ddfm_run("fuse", *folders, "-o", tmp_path / "asis", *FAST)
+    assert result.exit_code == 0
+    assert "x.png: fused: " in result.stderr and "20 px down" in result.stderr
     once = ["--align", "once", "--save-transform", rig]
     assert ddfm_run("fuse", *folders, "-o", out, *once, *FAST).exit_code == 0
     assert np.allclose(Transform.load(rig).offset, (-14, 20), atol=1)

@@ -110,12 +110,12 @@ def test_a_summary_is_printed_on_a_terminal_only(pair, out):
                        stdout=theirs, stderr=theirs)  # fmt: skip
         os.close(theirs)
         try:
-            said = os.read(ours, 10_000)
+            printed = os.read(ours, 10_000)
         except OSError:  # how Linux says that nobody is left to speak
-            said = b""
+            printed = b""
         os.close(ours)
         assert done.returncode == 0
-        return said
+        return printed
 
     done = process("fuse", *pair, "-o", out, *FAST)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -66,7 +66,7 @@ raise ImportError("this is not torch")
 
 @posix
 @pytest.mark.parametrize(
-    ("numbers", "code", "said"),
+    ("numbers", "code", "printed"),
     [
         ([signal.SIGTERM], 143, ""),
         ([signal.SIGHUP], 129, ""),
@@ -75,7 +75,7 @@ raise ImportError("this is not torch")
     ],
 )
 def test_a_signal_ends_even_an_import_that_catches_all_exceptions(
-    pair, tmp_path, numbers, code, said
+    pair, tmp_path, numbers, code, printed
 ):
     """Such as torch, or a module in its place."""
     fake = tmp_path / "fake"
@@ -83,7 +83,7 @@ def test_a_signal_ends_even_an_import_that_catches_all_exceptions(
     (fake / "torch.py").write_text(SWALLOWS.format(numbers=[int(number) for number in numbers]))
     path = os.pathsep.join([str(fake), *filter(None, sys.path)])
     done = shell('exec "$@"', "fuse", *pair, "-o", tmp_path / "f.png", *FAST, PYTHONPATH=path)
-    assert (done.returncode, done.stderr) == (code, said)
+    assert (done.returncode, done.stderr) == (code, printed)
 
 
 @posix

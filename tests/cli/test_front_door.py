@@ -211,10 +211,11 @@ def test_files_that_are_left_out_of_folders_are_listed_with_the_reason(tmp_path)
     folders = tmp_path / "ir", tmp_path / "vis"
     for more in (["--dry-run"], FAST):
         result = ddfm_run("fuse", *folders, "-o", tmp_path / "out", *more)
-        said = result.stdout + result.stderr
-        assert f"with InfiRay's own program: {tmp_path}/vis/2.irg" in said
-        assert f"not an image by its suffix: {tmp_path}/vis/a.txt" in said and "and 1 more" in said
-        assert "5 files left out" in said and ".hidden" not in said
+        printed = result.stdout + result.stderr
+        assert f"with InfiRay's own program: {tmp_path}/vis/2.irg" in printed
+        assert f"not an image by its suffix: {tmp_path}/vis/a.txt" in printed
+        assert "and 1 more" in printed
+        assert "5 files left out" in printed and ".hidden" not in printed
     plan = json.loads(ddfm_run("fuse", *folders, "-o", "out", "--dry-run", "--json").stdout)
     assert "InfiRay" in plan["left_out"][str(tmp_path / "vis" / "2.irg")]
     (tmp_path / "ir" / "1.png").unlink()
@@ -267,11 +268,11 @@ def test_every_option_is_in_exactly_one_section_of_the_help(command):
     page = ddfm_run(command, "--help").stdout
     options = [p for p in main.commands[command].params if isinstance(p, click.Option)]
     for option in options:
-        said = sum(
+        listed = sum(
             line.split(" ")[:3] == ["", "", f"{name}{comma}"]  # not one that wraps within a text
             for line in page.splitlines()
             for name in option.opts
             for comma in ("", ",")
         )
-        assert said == (0 if option.hidden else 1), option.opts
+        assert listed == (0 if option.hidden else 1), option.opts
     assert ("Method and computation:" in page) == (len(options) > 20)

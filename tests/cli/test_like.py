@@ -36,10 +36,10 @@ def made(pair, out: Path, *options: object) -> Path:
 
 def test_info_shows_how_a_picture_was_made(tmp_path, pair):
     out = made(pair, tmp_path / "out.tif", "--range-a", 7000, 10000)
-    said = ddfm_run("info", out)
-    assert (said.exit_code, said.stderr) == (0, "")
+    about = ddfm_run("info", out)
+    assert (about.exit_code, about.stderr) == (0, "")
     for words in (f"{out}: made by ddfm ", "source  a.png  sha256 ", "seed", "7000.0, 10000.0"):
-        assert words in said.stdout
+        assert words in about.stdout
     record = json.loads(ddfm_run("info", out, "--json").stdout)
     assert record["settings"]["seed"] == 7
     assert [source["name"] for source in record["sources"]] == ["a.png", "b.jpg"]
@@ -47,10 +47,10 @@ def test_info_shows_how_a_picture_was_made(tmp_path, pair):
 
 
 def test_info_reports_a_missing_record(pair):
-    said = ddfm_run("info", pair[1])
-    first, *others = said.stdout.splitlines()
+    about = ddfm_run("info", pair[1])
+    first, *others = about.stdout.splitlines()
     assert first == f"{pair[1]}: holds no record of how ddfm made it"
-    assert said.exit_code == 0 and "  picture   30 x 24 pixels, colour, 8 bits" in others
+    assert about.exit_code == 0 and "  picture   30 x 24 pixels, colour, 8 bits" in others
     looked = json.loads(ddfm_run("info", pair[1], "--json").stdout)
     assert "settings" not in looked and looked["width"] == 30
 
@@ -63,19 +63,19 @@ def test_info_knows_a_map_without_a_record(tmp_path, pair):
     ):
         out = tmp_path / name
         made(pair, tmp_path / "out.png", "--uncertainty", out, "--samples", 2, "--overwrite")
-        said = ddfm_run("info", out)
-        first, second, *others = said.stdout.splitlines()
+        about = ddfm_run("info", out)
+        first, second, *others = about.stdout.splitlines()
         assert first.startswith(f"{out}: made by ddfm, but holds no record of how (a map")
-        assert second.endswith(size) and said.stderr == ""
+        assert second.endswith(size) and about.stderr == ""
         assert not any("thermal" in line for line in others)
 
 
 def test_info_shows_what_a_fusion_would_correct(tmp_path, pair):
     """The corrections are those that a fusion finds and prints."""
-    said = ddfm_run("info", pair[0]).stdout.splitlines()
+    about = ddfm_run("info", pair[0]).stdout.splitlines()
     counts = np.asarray(Image.open(pair[0]))
-    assert f"  values    {counts.min()} to {counts.max()}" in said
-    assert any("become black and white; --range-a full keeps" in line for line in said)
+    assert f"  values    {counts.min()} to {counts.max()}" in about
+    assert any("become black and white; --range-a full keeps" in line for line in about)
     noisy, beside = tmp_path / "noisy.png", EXAMPLES / "olinda_visible.png"
     with Image.open(EXAMPLES / "olinda_infrared.png") as image:
         levels = np.asarray(image.convert("L")).astype(float)
@@ -100,8 +100,8 @@ def test_info_of_other_files_is_refused(tmp_path, content):
 def test_info_of_a_forged_record_is_safe(tmp_path):
     path = tmp_path / "a.webp"
     record = {"format": "ddfm record 1", "settings": {"ddfm": "\x1b[2J"}, "sources": []}
-    said = packet(None, json.dumps(record))
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path, xmp=said)
+    xmp = packet(None, json.dumps(record))
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path, xmp=xmp)
     assert "\x1b" not in ddfm_run("info", path).stdout
     refused(ddfm_run("fuse", "--like", path, path, path, "-o", tmp_path / "o.png"), "prior")
 
@@ -186,7 +186,8 @@ def test_like_of_a_preview_is_a_preview(tmp_path):
         Image.fromarray(values).save(tmp_path / f"{name}.png")
     sources = tmp_path / "a.png", tmp_path / "b.png"
     first, again = made(sources, tmp_path / "first.png", "--preview"), tmp_path / "again.png"
-    ddfm_run("fuse", "--like", first, *sources, "-o", again, "--device", "cpu")
+    result = ddfm_run("fuse", "--like", first, *sources, "-o", again, "--device", "cpu")
+    assert "this is a preview of 512 x 20 pixels" in result.stderr
     assert read_image(first).size == (20, 512)
     assert again.read_bytes() == first.read_bytes()
 
@@ -210,13 +211,13 @@ def test_like_of_a_picture_without_record_is_refused(tmp_path, pair):
 
 def test_names_of_persons_are_reported_in_one_line_and_can_be_stripped(tmp_path, pair):
     out = tmp_path / "o.jpg"
-    said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full")
-    assert said.stderr.splitlines() == [
+    result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full")
+    assert result.stderr.splitlines() == [
         f"ddfm: warning: kept from {pair[1]}: Artist; strip=True (--strip) leaves it out"
     ]
     assert b"Ann Example" in out.read_bytes()
-    said = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full", "--strip")
-    assert said.output == "" and b"Ann Example" not in out.read_bytes()
+    result = ddfm_run("fuse", *pair, "-o", out, *FAST, "--range-a", "full", "--strip")
+    assert result.output == "" and b"Ann Example" not in out.read_bytes()
     assert "settings" not in json.loads(ddfm_run("info", out, "--json").stdout)
 
 

@@ -39,8 +39,8 @@ def test_a_small_thermal_image_is_fused_with_a_large_photograph(small, tmp_path)
 
 def test_options_reach_the_settings(small, tmp_path):
     a, b, _ = small
-    said = ("--noise-a", 5, "--blur-a", "0.7", "--stripes-a", "columns", "--as-is")
-    result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
+    options = ("--noise-a", 5, "--blur-a", "0.7", "--stripes-a", "columns", "--as-is")
+    result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *options, "--json")
     assert result.exit_code == 0, result.output
     settings = json.loads(result.stdout)["settings"]
     nothing = {"scale": 1, "dead": False, "frame": False, "jpeg": 0}
@@ -57,8 +57,8 @@ def test_options_reach_the_settings(small, tmp_path):
 def test_a_law_of_noise_is_given_with_its_numbers(small, tmp_path):
     a, b, _ = small
     for first in ("poisson,4,2", "shared,12,0.7"):
-        said = ("--noise-a", first, "--noise-b", "rician,10")
-        result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *said, "--json")
+        options = ("--noise-a", first, "--noise-b", "rician,10")
+        result = ddfm_run("fuse", a, b, "-o", tmp_path / "f.png", *FAST, *options, "--json")
         assert result.exit_code == 0, result.output
         settings = json.loads(result.stdout)["settings"]
         name, *numbers = first.split(",")
@@ -76,12 +76,12 @@ def test_corrections_are_printed_with_the_option_that_prevents_them(tmp_path):
     levels += rng.normal(0, 12, levels.shape) + rng.normal(0, 5, levels.shape[1])
     Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).save(noisy)
 
-    def said(source, *options):
+    def printed(source, *options):
         result = ddfm_run("fuse", source, visible, "-o", tmp_path / "f.png", *FAST, *options)
         assert (result.exit_code, result.stdout) == (0, "")
         return result.stderr
 
-    line = said(noisy)
+    line = printed(noisy)
     stripes, noise = line.removeprefix(f"{noisy}: ").removesuffix("\n").split("; ")
     assert re.fullmatch(
         r"stripes \(columns of [345](\.\d+)? grey levels\) removed \(--stripes-a none keeps them\)",
@@ -90,10 +90,10 @@ def test_corrections_are_printed_with_the_option_that_prevents_them(tmp_path):
     assert re.fullmatch(r"noise of 1\d(\.\d+)? grey levels removed \(--noise-a 0 keeps it\)", noise)
     told = ddfm_run("info", tmp_path / "f.png").stdout
     assert f"  corrected  noisy.png: {stripes}; {noise}" in told
-    assert said(noisy, "--quiet") == ""
-    assert said(noisy, "--noise-a", 12, "--stripes-a", "columns") == ""  # not by itself
-    assert said(noisy, "--noise-a", 0, "--stripes-a", "none") == ""
-    assert said(clean) == ""
+    assert printed(noisy, "--quiet") == ""
+    assert printed(noisy, "--noise-a", 12, "--stripes-a", "columns") == ""  # not by itself
+    assert printed(noisy, "--noise-a", 0, "--stripes-a", "none") == ""
+    assert printed(clean) == ""
     assert "  corrected  " not in ddfm_run("info", tmp_path / "f.png").stdout
 
 
@@ -113,7 +113,7 @@ def test_a_kernel_and_a_mask_are_read_from_files(small, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("options", "why"),
     [
         (("--blur-a", "none.png"), "none.png"),
         (("--scale-b", "0.2"), "scale must be 1 or more"),
@@ -124,6 +124,6 @@ def test_a_kernel_and_a_mask_are_read_from_files(small, tmp_path):
         (("--noise-b", "shared,3,1,1"), "noise shared takes its standard deviation and"),
     ],
 )
-def test_invalid_options_are_refused_in_one_line(small, tmp_path, said, why):
-    result = ddfm_run("fuse", *small[:2], "-o", tmp_path / "f.png", *FAST, *said)
+def test_invalid_options_are_refused_in_one_line(small, tmp_path, options, why):
+    result = ddfm_run("fuse", *small[:2], "-o", tmp_path / "f.png", *FAST, *options)
     assert result.exit_code != 0 and why in result.stderr and "Traceback" not in result.stderr

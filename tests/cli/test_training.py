@@ -20,11 +20,11 @@ from ddfm.training import dmfuse, train_prior
 def test_defaults_in_the_help_are_those_of_the_settings(command, settings, least):
     seen = 0
     for option in main.commands[command].params:
-        said = re.search(r"\[default: (.+)\]", getattr(option, "help", None) or "")
-        if said is None or not hasattr(settings, option.name):
+        stated = re.search(r"\[default: (.+)\]", getattr(option, "help", None) or "")
+        if stated is None or not hasattr(settings, option.name):
             continue
         default = getattr(settings, option.name)
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
-        assert said[1] == str(default), option.name
+        assert stated[1] == str(default), option.name
         seen += 1
     assert seen >= least

@@ -20,8 +20,8 @@ ALONG = {
 
 def test_the_described_calls_lead_from_the_command_to_the_m_step(tmp_path, monkeypatch):
     """The files of the open calls when the likelihood takes its step, outermost first."""
-    said = re.findall(r"^\d\. `ddfm/(\S+)`", PAGE, re.MULTILINE)
-    assert len(said) - 1 <= 6 and len(set(said)) == len(said)
+    listed = re.findall(r"^\d\. `ddfm/(\S+)`", PAGE, re.MULTILINE)
+    assert len(listed) - 1 <= 6 and len(set(listed)) == len(listed)
     step, ways = EvidenceLikelihood.step, []
 
     def watched(self, *args):
@@ -37,7 +37,7 @@ def test_the_described_calls_lead_from_the_command_to_the_m_step(tmp_path, monke
     out = tmp_path / "f.png"
     result = ddfm_run("fuse", *sources, "-o", out, "--steps", 1, "--prior", "gaussian")
     assert result.exit_code == 0, result.output
-    assert ways == [said]
+    assert ways == [listed]
 
 
 def test_the_listed_floors_are_those_of_the_import_contract():

@@ -48,10 +48,10 @@ def as_slurm(bash, folder, index, **environment):
 
 def test_the_shares_of_a_slurm_array_are_all_pairs(bash, tmp_path, monkeypatch):
     pairs(tmp_path)
-    said = {"A": str(tmp_path / "infrared"), "B": str(tmp_path / "visible")}
+    folders = {"A": str(tmp_path / "infrared"), "B": str(tmp_path / "visible")}
     done = []
     for index in (1, 2):
-        run = as_slurm(bash, tmp_path, index, **said, OUT=str(tmp_path / "fused"))
+        run = as_slurm(bash, tmp_path, index, **folders, OUT=str(tmp_path / "fused"))
         assert run.returncode == 0, run.stderr
         for name, value in (("ID", str(index)), ("COUNT", "2"), ("MIN", "1")):
             monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)

@@ -23,10 +23,10 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
     results = tmp_path / "pairs" / "fused" if example == "folder" else tmp_path
     written = {path.name: Image.open(path) for path in results.glob("*.png")}
     assert written and all(np.ptp(np.asarray(image)) > 50 for image in written.values())
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     if example == "folder":
-        assert "first run: 3 fused" in said and "second run: 3 skipped" in said
-    assert all(name in said for name in written)
+        assert "first run: 3 fused" in printed and "second run: 3 skipped" in printed
+    assert all(name in printed for name in written)
 
 
 def test_a_fusion_without_torch_pads_cuts_and_warns(tmp_path):

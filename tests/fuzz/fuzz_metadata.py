@@ -112,6 +112,6 @@ def _with_xmp(data: bytes) -> bytes:
 
 def _with_record(data: bytes) -> bytes:
     file = BytesIO()
-    said = packet(None, data.decode("utf-8", "replace"))
-    Image.fromarray(np.zeros((5, 7), np.uint8)).save(file, "WEBP", xmp=said)
+    xmp = packet(None, data.decode("utf-8", "replace"))
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(file, "WEBP", xmp=xmp)
     return file.getvalue()

@@ -55,8 +55,9 @@ def test_a_mask_page_marks_the_valid_pixels(tmp_path, compress):
         file.write((~GAP)[::2, ::2], subfiletype=5, metadata=None)
         file.write(SEEN, photometric="minisblack", metadata=None)
     picture = ddfm.read_image(tmp_path / "a.tif", page=0)
-    assert np.array_equal(picture.mask, ~GAP)
-    assert ddfm.read_image(tmp_path / "a.tif", page=4).mask is None
+    assert np.array_equal(picture.mask, ~GAP) and np.array_equal(picture.valid, ~GAP)
+    whole = ddfm.read_image(tmp_path / "a.tif", page=4)
+    assert whole.mask is None and whole.valid.shape == SEEN.shape and whole.valid.all()
 
 
 def test_orthophotos_in_jpeg_have_gdals_mask(tmp_path):

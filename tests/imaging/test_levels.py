@@ -113,8 +113,8 @@ def test_the_command_reports_the_levels_and_takes_others(tmp_path, monkeypatch):
     by_content = ddfm.read_image("o.png").pixels
     for words in (["--range-a", "full"], ["--range-a", "28000", "31000"], ["--range-b", "0", "99"]):
         result = ddfm_run(*command, *words)
-        said = "t.tif: its values" in result.stderr
-        assert result.exit_code == 0 and said == (words[0] == "--range-b")
+        reported = "t.tif: its values" in result.stderr
+        assert result.exit_code == 0 and reported == (words[0] == "--range-b")
         assert not np.array_equal(ddfm.read_image("o.png").pixels, by_content)
     refused(ddfm_run(*command, "--range-a", "7000"), "--range-a takes LOW HIGH, full or auto")
     refused(ddfm_run(*command, "--range-a", "9", "7"), "a range must be two numbers, LOW < HIGH")

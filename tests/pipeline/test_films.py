@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -222,8 +223,8 @@ def test_a_warning_about_every_frame_is_issued_once(tmp_path, fuser):
             Image.fromarray(noisy(scene(), k)).resize(size).save(path)
     with pytest.warns(DdfmWarning) as caught:
         list(fuse_frames(frames, fuser.with_config(resize="b")))
-    (said,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
-    assert "ir_0.png: 16 x 24 pixels become 16 x 16" in said
+    (warning,) = [str(one.message) for one in caught if "stretched by 1.5" in str(one.message)]
+    assert "ir_0.png: 16 x 24 pixels become 16 x 16" in warning
 
 
 def test_degrees_have_one_scale_in_all_frames():
@@ -267,37 +268,61 @@ def test_frames_of_a_thermal_camera_are_its_temperatures(tmp_path, fuser):
         assert np.abs(ours - expected).max() < 1
 
 
-def test_given_levels_apply_to_all_frames(tmp_path, fuser):
-    """Of all files by their values, of radiometric ones by their temperatures."""
+@pytest.fixture
+def thermal_folders(tmp_path) -> tuple[Path, Path]:
+    """Two radiometric frames, one with something hot in a corner, and photographs."""
     pytest.importorskip("flyr")
-    (tmp_path / "thermal").mkdir()
-    (tmp_path / "visible").mkdir()
+    thermal, visible = tmp_path / "thermal", tmp_path / "visible"
+    thermal.mkdir()
+    visible.mkdir()
     for k, hottest in enumerate((20, 60)):
         degrees = scene(0, 10, 20)
         degrees[:10, :10] = hottest
         raw = np.rint(kelvin_to_raw(degrees + 273.15)).astype(np.uint16)
-        (tmp_path / "thermal" / f"{k}.jpg").write_bytes(flir_jpeg(raw, None, spare=4))
-        Image.fromarray(eight_bit(scene(1))).save(tmp_path / "visible" / f"{k}.png")
+        (thermal / f"{k}.jpg").write_bytes(flir_jpeg(raw, None, spare=4))
+        Image.fromarray(eight_bit(scene(1))).save(visible / f"{k}.png")
+    return thermal, visible
 
-    def frames(out, **how):
-        sources = tmp_path / "thermal", tmp_path / "visible"
-        summary = fuse_sequence(*sources, tmp_path / out, fuser, temporal_denoising=False, **how)
-        files = sorted((tmp_path / out).glob("*.png"))
-        return summary, [np.asarray(Image.open(file)).astype(float) for file in files]
 
-    _, (first, second) = frames("celsius", celsius=(10, 20))
+def test_given_levels_apply_to_all_frames(tmp_path, fuser, thermal_folders):
+    """Of all files by their values, of radiometric ones by their temperatures."""
+
+    def frames(**how) -> list[np.ndarray]:
+        out = tmp_path / next(iter(how))
+        fuse_sequence(*thermal_folders, out, fuser, temporal_denoising=False, **how)
+        return [np.asarray(Image.open(file)).astype(float) for file in sorted(out.glob("*.png"))]
+
+    first, second = frames(celsius=(10, 20))
     cool = np.ones(first.shape, bool)
     cool[:16, :16] = False
     assert np.abs(first - second)[cool].max() < 0.02 * np.ptp(first)  # whatever is hot beside it
-    _, (same, _) = frames("range", range_a=(10, 20))
+    same, _ = frames(range_a=(10, 20))
     assert np.abs(first - same).max() < 0.02 * np.ptp(first)
-    again, _ = frames("celsius", celsius=(10, 20))
-    assert len(again.of("skipped")) == 2
-    again, _ = frames("range", range_a=np.array([10, 20], np.float32))
-    assert len(again.of("skipped")) == 2
-    other, _ = frames("celsius", celsius=(10, 30))
-    assert len(other.of("fused")) == 2
-    photographs = tmp_path / "visible", shutil.copytree(tmp_path / "visible", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("levels", "same", "other"),
+    [
+        ({"celsius": (10, 20)}, {"celsius": (10, 20)}, {"celsius": (10, 30)}),
+        (
+            {"range_a": (10, 20)},
+            {"range_a": np.array([10, 20], np.float32)},
+            {"range_a": (10, 30)},
+        ),
+    ],
+)
+def test_frames_are_kept_if_their_levels_are_the_same(
+    tmp_path, fuser, thermal_folders, levels, same, other
+):
+    run = partial(fuse_sequence, *thermal_folders, tmp_path / "out", fuser)
+    assert len(run(**levels).of("fused")) == 2
+    assert len(run(**same).of("skipped")) == 2
+    assert len(run(**other).of("fused")) == 2
+
+
+def test_levels_that_do_not_fit_the_frames_are_refused(tmp_path, fuser, thermal_folders):
+    visible = thermal_folders[1]
+    photographs = visible, shutil.copytree(visible, tmp_path / "other")
     with pytest.raises(DdfmError, match="celsius"):
         fuse_sequence(*photographs, tmp_path / "no", fuser, celsius=(10, 20))
     with pytest.raises(DdfmError, match="LOW"):

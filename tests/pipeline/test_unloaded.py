@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "settings",
     [
         {},
         {"task": "medical", "dtype": "float32"},
@@ -30,17 +30,17 @@ pytestmark = pytest.mark.skipif(
         {"quality": "fast", "steps": 2, "options": {"lam": 0.1}},
     ],
 )
-def test_its_settings_are_those_of_the_fuser(said):
-    task = said.get("task", "ir-visible")
-    assert Unloaded(said).settings(task) == ddfm.Fuser(**said).settings(task)
+def test_its_settings_are_those_of_the_fuser(settings):
+    task = settings.get("task", "ir-visible")
+    assert Unloaded(settings).settings(task) == ddfm.Fuser(**settings).settings(task)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "settings",
     [{"prior": "gaussian"}, {"method": "dmfuse"}, {"likelihood": "paper"}, {"device": "cuda"}],
 )
-def test_settings_that_need_the_fuser_are_none(said):
-    assert Unloaded(said).settings("ir-visible") is None
+def test_settings_that_need_the_fuser_are_none(settings):
+    assert Unloaded(settings).settings("ir-visible") is None
 
 
 def test_if_there_may_be_a_gpu_torch_is_imported(monkeypatch):
@@ -61,12 +61,12 @@ def test_a_finished_folder_and_a_dry_run_do_not_import_torch(tmp_path):
         "print(summary.outcomes[0].status, 'torch' in sys.modules)"
     )
 
-    def said(*more: str) -> str:
+    def printed(*more: str) -> str:
         command = [sys.executable, "-c", code, *map(str, folders), *more]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert said("plan") == "planned False\n" and not folders[2].exists()
+    assert printed("plan") == "planned False\n" and not folders[2].exists()
     assert fuse_folders(*folders).of("fused")
-    assert said() == "skipped False\n"
+    assert printed() == "skipped False\n"
     Image.fromarray(np.full((12, 16), 90, np.uint8)).save(folders[0] / "x.png")
     assert fuse_folders(*folders).of("fused")  # of another source

@@ -541,24 +541,38 @@ def test_a_montage_has_numbers_sides_and_scales(tmp_path):
     assert (below[..., 0].astype(int) - below[..., 2] > 100).any()
 
 
-def test_a_given_transform_corrects_a_wrong_header(tmp_path, fuser):
-    """From a file, the command line and the record: the same voxels as with the right header."""
+@pytest.fixture
+def wrong_header(tmp_path) -> tuple[Volume, Volume, Volume, np.ndarray]:
+    """A volume, a second one with the right header and with a wrong one, and its correction.
+
+    The files a.nii, b.nii (the wrong one) and b.tfm hold the same.
+    """
     affine, wrong = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([2.0, 2.0, 2.0, 1.0])
     wrong[:3, 3] = (6.0, -4.0, 2.0)  # whole voxels, so that nothing is interpolated
-    rng = np.random.default_rng(0)
-    values = rng.random((2, 20, 24, 8)).astype(np.float32)
-    first, right, off = (
-        Volume(values[k], a, n) for k, a, n in ((0, affine, "A"), (1, affine, "B"), (1, wrong, "B"))
-    )
+    a, b = np.random.default_rng(0).random((2, 20, 24, 8)).astype(np.float32)
+    first, right, off = Volume(a, affine, "A"), Volume(b, affine, "B"), Volume(b, wrong, "B")
     motion = np.eye(4)
     motion[:3, 3] = wrong[:3, 3]
+    write_volume(tmp_path / "a.nii", first)
+    write_volume(tmp_path / "b.nii", off)
     write_space_transform(tmp_path / "b.tfm", motion)
+    return first, right, off, motion
+
+
+def test_a_given_transform_corrects_a_wrong_header(tmp_path, fuser, wrong_header):
+    """The same voxels as with the right header."""
+    first, right, off, motion = wrong_header
     expected = fuse_volumes(first, right, fuser).values
     known = fuse_volumes(first, off, fuser, transform=tmp_path / "b.tfm")
     assert np.array_equal(known.values, expected)
     assert known.settings["alignment"][0]["fixed_to_moving"] == motion.tolist()
-    for volume, name in ((first, "a.nii"), (off, "b.nii")):
-        write_volume(tmp_path / name, volume)
+    for change in ({"more": [right]}, {"transform": np.eye(3)}):
+        with pytest.raises(DdfmError, match=r"two volumes|not a motion"):
+            fuse_volumes(first, off, fuser, **{"transform": motion, **change})
+
+
+@pytest.mark.usefixtures("wrong_header")
+def test_a_transform_is_given_on_the_command_line_and_by_the_record(tmp_path):
     command = ["volume", tmp_path / "a.nii", tmp_path / "b.nii"]
     one = [*command, "-o", tmp_path / "f.nii", *FAST, "--task", "medical", "--seed", "5"]
     assert ddfm_run(*one, "--transform", tmp_path / "b.tfm").exit_code == 0
@@ -568,6 +582,3 @@ def test_a_given_transform_corrects_a_wrong_header(tmp_path, fuser):
     assert np.array_equal(*made)
     both = ddfm_run(*one, "--transform", tmp_path / "b.tfm", "--align", "rigid", "--overwrite")
     refused(both, "use only one")
-    for change in ({"more": [right]}, {"transform": np.eye(3)}):
-        with pytest.raises(DdfmError, match=r"two volumes|not a motion"):
-            fuse_volumes(first, off, fuser, **{"transform": motion, **change})

@@ -351,8 +351,8 @@ def test_differences():
         {"file": "b", "sha256": "x"},
         {"file": "d", "sha256": ""},
     ]
-    said = photos.differences(built, listed)
-    assert said.startswith("1 of the 3 ") and "1 differ, 1 are missing, 1 are new" in said
+    report = photos.differences(built, listed)
+    assert report.startswith("1 of the 3 ") and "1 differ, 1 are missing, 1 are new" in report
 
 
 # --- the committed list

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from ddfm.priors.tiled import Tiled
 from ddfm.priors.unet import UNet, UNetConfig
 
 T = torch.tensor([7, 600])
+WEIGHTS = "diffusion_pytorch_model.bin"
 
 
 def noisy(channels: int = 3, size: int = 16) -> torch.Tensor:
@@ -153,7 +155,7 @@ class TestDiffusers:
                 key = key.replace(f".{new}.", f".{name}.")
             state[key] = value
         assert any("proj_attn" in key for key in state)
-        torch.save(state, tmp_path / "diffusion_pytorch_model.bin")
+        torch.save(state, tmp_path / WEIGHTS)
         expected = load_prior(unet, scheduler=diffusers.DDPMScheduler())(noisy(), T).detach()
         assert close(load_prior(tmp_path)(noisy(), T).detach(), expected)
 
@@ -183,51 +185,65 @@ class TestDiffusers:
         with pytest.raises(DdfmError, match="takes no num_heads"):
             load_prior(unet, scheduler=scheduler, num_heads=4)
 
-    def test_broken_folders_are_refused_with_the_reason(self, diffusers, unet, tmp_path):
+    def test_a_folder_that_lacks_a_part_is_refused_until_it_is_complete(
+        self, diffusers, unet, tmp_path
+    ):
         with pytest.raises(DdfmError, match="neither config.json nor unet"):
             load_prior(tmp_path)
         unet.save_config(tmp_path)
         with pytest.raises(DdfmError, match="has no weights"):
             load_prior(tmp_path)
-        weights = tmp_path / "diffusion_pytorch_model.bin"
-        torch.save(unet.state_dict(), weights)
+        torch.save(unet.state_dict(), tmp_path / WEIGHTS)
         with pytest.raises(DdfmError, match="no scheduler_config.json"):
             load_prior(tmp_path)
         diffusers.DDPMScheduler().save_config(tmp_path)
         assert load_prior(tmp_path).channels == 3
+
+    @pytest.fixture
+    def complete(self, diffusers, unet, tmp_path) -> Path:
+        """A folder of a model, its scheduler and its weights."""
+        unet.save_config(tmp_path)
+        diffusers.DDPMScheduler().save_config(tmp_path)
+        torch.save(unet.state_dict(), tmp_path / WEIGHTS)
+        return tmp_path
+
+    def test_bad_weights_are_refused_with_the_reason(self, complete):
+        weights = complete / WEIGHTS
         weights.write_bytes(weights.read_bytes()[:5000])
         with pytest.raises(DdfmError, match="damaged"):
-            load_prior(tmp_path)
+            load_prior(complete)
         torch.save({"a": pytest.raises}, weights)
         with pytest.raises(DdfmError, match="refused"):
-            load_prior(tmp_path)
+            load_prior(complete)
         torch.save({"conv_in.weight": torch.zeros(3)}, weights)
         with pytest.raises(DdfmError, match="is for another network: its config.json asks for"):
-            load_prior(tmp_path)
-        config = json.loads((tmp_path / "config.json").read_text())
-        for key, value in {
-            "layers_per_block": 10**6,
-            "block_out_channels": [32] * 1000,
-            "attention_head_dim": 0,
-            "norm_num_groups": -4,
-        }.items():
-            (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
-            with pytest.raises(DdfmError, match=f"{key} of .* is invalid"):
-                load_prior(tmp_path)
-        torch.save(unet.state_dict(), weights)
-        (tmp_path / "config.json").write_text(json.dumps(config | {"act_fn": "nonsense"}))
-        with pytest.raises(DdfmError, match="cannot load the model") as caught:
-            load_prior(tmp_path)
+            load_prior(complete)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "reason"),
+        [
+            ("layers_per_block", 10**6, "layers_per_block of .* is invalid"),
+            ("block_out_channels", [32] * 1000, "block_out_channels of .* is invalid"),
+            ("attention_head_dim", 0, "attention_head_dim of .* is invalid"),
+            ("norm_num_groups", -4, "norm_num_groups of .* is invalid"),
+            ("act_fn", "nonsense", "cannot load the model"),
+            ("_class_name", "VQModel", "holds a VQModel"),
+        ],
+    )
+    def test_bad_settings_are_refused_by_name(self, complete, key, value, reason):
+        config = json.loads((complete / "config.json").read_text())
+        (complete / "config.json").write_text(json.dumps(config | {key: value}))
+        with pytest.raises(DdfmError, match=reason) as caught:
+            load_prior(complete)
         assert "\n" not in str(caught.value)
-        (tmp_path / "config.json").write_text("[" * 100_000)
-        with pytest.raises(DdfmError, match="config.json is nested too deeply"):
-            load_prior(tmp_path)
-        (tmp_path / "config.json").write_text(json.dumps(config | {"_class_name": "VQModel"}))
-        with pytest.raises(DdfmError, match="holds a VQModel"):
-            load_prior(tmp_path)
-        (tmp_path / "config.json").write_text("{")
-        with pytest.raises(DdfmError, match="config.json is not JSON"):
-            load_prior(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"), [("[" * 100_000, "is nested too deeply"), ("{", "is not JSON")]
+    )
+    def test_a_damaged_config_is_refused(self, complete, text, reason):
+        (complete / "config.json").write_text(text)
+        with pytest.raises(DdfmError, match=f"config.json {reason}"):
+            load_prior(complete)
 
     def test_without_the_library_the_error_names_the_extra(
         self, diffusers, unet, tmp_path, monkeypatch

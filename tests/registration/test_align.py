@@ -12,7 +12,7 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration import align as room
 from ddfm.registration.align import align, check
-from ddfm.registration.pictures import lay
+from ddfm.registration.pictures import registered
 from ddfm.registration.refine import Fit, deviations
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
@@ -64,8 +64,8 @@ def test_a_turned_pair_causes_a_warning_with_rotation_and_size(pair):
     named = [
         Picture(x[..., None], name=n) for x, n in ((off(infrared, put_on), "A"), (visible, "B"))
     ]
-    words = lay(named).words[0]
-    assert "degrees clockwise" in words and "% larger" in words
+    warning = registered(named).warnings[0]
+    assert "degrees clockwise" in warning and "% larger" in warning
 
 
 def test_the_spread_is_larger_where_less_is_seen(pair):
@@ -128,10 +128,10 @@ def pictures(pair):
 
 def test_misaligned_sources_cause_a_warning_or_are_aligned(pair):
     a, b = pictures(pair)
-    left = lay((a, b))
-    assert left.pictures == (a, b) and "14 px to the left and 20 px down" in left.words[0]
-    moved = lay((a, b), "auto")
-    assert not moved.words and moved.about[0]["applied"]
+    left = registered((a, b))
+    assert left.pictures == (a, b) and "14 px to the left and 20 px down" in left.warnings[0]
+    moved = registered((a, b), "auto")
+    assert not moved.warnings and moved.about[0]["applied"]
     assert moved.pictures[1] is b and moved.pictures[0].size == b.size
     back = check(moved.pictures[1], moved.pictures[0])
     assert back.transform.moves < 1.5
@@ -139,13 +139,13 @@ def test_misaligned_sources_cause_a_warning_or_are_aligned(pair):
 
 def test_a_side_without_a_move_is_not_named(pair):
     a, b = (p[..., None] for p in (pair[0][:, :-14], pair[1][:, 14:]))
-    (words,) = lay([Picture(np.ascontiguousarray(x)) for x in (a, b)]).words
-    assert "if moved 14 px to the left; align=auto" in words
+    (warning,) = registered([Picture(np.ascontiguousarray(x)) for x in (a, b)]).warnings
+    assert "if moved 14 px to the left; align=auto" in warning
 
 
 def test_the_common_part_is_kept(pair):
     a, b = pictures(pair)
-    cropped = lay((a, b), "shift", crop=True)
+    cropped = registered((a, b), "shift", crop=True)
     height, width = b.size
     assert np.allclose(cropped.pictures[0].size, (height - 20, width - 14), atol=2)
 
@@ -153,17 +153,17 @@ def test_the_common_part_is_kept(pair):
 def test_a_given_transform_is_used_unchanged(pair):
     a, b = pictures(pair)
     known = Transform([[1, 0, -14], [0, 1, 20], [0, 0, 1]], a.size, b.size, "shift")
-    done = lay((a, b), transform=known)
+    done = registered((a, b), transform=known)
     assert np.allclose(done.pictures[0].pixels[20:, :-14], a.pixels[:-20, 14:], atol=1e-3)
 
 
 def test_uncertain_pairs_are_left_as_they_are_with_a_warning():
     a, b = (Picture(x[..., None], name=n) for x, n in ((scene(0), "A"), (1 - scene(10), "B")))
-    left = lay((a, b), "auto")
-    assert left.pictures[0] is a and "stays as it is" in left.words[0]
+    left = registered((a, b), "auto")
+    assert left.pictures[0] is a and "stays as it is" in left.warnings[0]
     narrow = replace(b, samples=b.samples[:, 9:])
-    left = lay((a, narrow), "auto")
-    assert left.pictures[0].size == narrow.size and "is resized to its frame" in left.words[0]
+    left = registered((a, narrow), "auto")
+    assert left.pictures[0].size == narrow.size and "is resized to its frame" in left.warnings[0]
 
 
 @pytest.mark.parametrize(

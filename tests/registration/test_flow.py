@@ -10,7 +10,7 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.registration.align import align
 from ddfm.registration.field import least_area, spread_out
-from ddfm.registration.pictures import common_of, lay
+from ddfm.registration.pictures import common_of, registered
 from ddfm.registration.transform import Transform
 from ddfm.registration.warp import warped
 from places import EXAMPLES
@@ -107,7 +107,7 @@ def test_registered_pairs_get_no_field(displaced):
 def test_a_field_aligns_one_pair_and_is_refused_for_many(displaced):
     visible, infrared, _ = displaced
     pair = [Picture(x[..., None].astype(np.float32)) for x in (infrared, visible)]
-    laid = lay(pair, transform=with_field(size=visible.shape))
+    laid = registered(pair, transform=with_field(size=visible.shape))
     assert laid.about[0]["transform"]["field"]
     with pytest.raises(DdfmError, match="one pair"):
         common_of([pair], "flow", 1)

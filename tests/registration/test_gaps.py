@@ -8,7 +8,7 @@ from ddfm import Fuser
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.sources import grey
 from ddfm.registration.gaps import bridged, filled, gaussian_mean, with_gaps_filled
-from ddfm.registration.pictures import lay
+from ddfm.registration.pictures import registered
 from ddfm.registration.transform import Transform
 
 SIZE = (96, 128)
@@ -79,7 +79,7 @@ def test_the_rim_of_a_moved_or_fixed_source_is_ignored(reference):
     by = SHIFT
     if reference == 0:
         pictures = [Picture(rimmed, mask=FRAME), Picture(np.roll(whole, (6, -9), (0, 1)))]
-    done = lay(pictures, transform=by, reference=reference).pictures
+    done = registered(pictures, transform=by, reference=reference).pictures
     for picture in done:
         assert np.abs(grey(picture)[:-6, 9:] - whole[:-6, 9:, 0]).max() < 0.02
 
@@ -87,10 +87,10 @@ def test_the_rim_of_a_moved_or_fixed_source_is_ignored(reference):
 def test_the_common_part_ends_at_the_rims():
     whole = texture()
     pictures = [Picture(whole), Picture(whole, mask=FRAME)]
-    done = lay(pictures, transform=SHIFT, crop=True)
+    done = registered(pictures, transform=SHIFT, crop=True)
     assert done.pictures[0].size == (60, 76)  # the frame of the one that stays
     assert np.allclose(done.pictures[1].pixels, whole[20:80, 24:100])
-    moved = lay(pictures, transform=SHIFT.inverse(), reference=0, crop=True)
+    moved = registered(pictures, transform=SHIFT.inverse(), reference=0, crop=True)
     assert moved.pictures[0].size == (60, 76)
     assert np.allclose(moved.pictures[0].pixels, whole[26:86, 15:91])
 
@@ -107,7 +107,7 @@ def test_a_fusion_has_no_rim_where_a_moved_frame_ends():
 
 
 def test_a_mask_moves_with_its_picture():
-    done = lay([Picture(texture(), mask=FRAME), Picture(texture(1))], transform=SHIFT)
+    done = registered([Picture(texture(), mask=FRAME), Picture(texture(1))], transform=SHIFT)
     expected = np.zeros(SIZE, bool)
     expected[:-6, 9:] = FRAME[6:, :-9]
     assert np.array_equal(done.pictures[0].mask, expected)

@@ -10,7 +10,7 @@ from ddfm.config import FusionConfig
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.registration.pictures import lay
+from ddfm.registration.pictures import registered
 from ddfm.registration.transform import Transform, fitted
 from ddfm.registration.warp import cropped, warped
 from places import EXAMPLES
@@ -33,7 +33,7 @@ def moved(picture, scale, shift):
 
 
 def worst(pictures, truths, model, reference):
-    about = lay(pictures, model, reference=reference).about
+    about = registered(pictures, model, reference=reference).about
     assert all(found["applied"] for found in about)
     return max(
         Transform.from_dict(found["transform"]).distance(truths[found["source"]]) for found in about
@@ -63,7 +63,7 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
 
 
 @pytest.mark.parametrize(
-    ("said", "number", "which"),
+    ("settings", "number", "which"),
     [
         ({}, 2, 1),
         ({}, 3, 1),
@@ -74,8 +74,8 @@ def test_a_field_of_view_that_grows_with_the_focus_is_undone(photograph):
         ({"align_to": "1"}, 3, 0),
     ],
 )
-def test_align_to_chooses_the_fixed_source(said, number, which):
-    assert FusionConfig(**said).reference(number) == which
+def test_align_to_chooses_the_fixed_source(settings, number, which):
+    assert FusionConfig(**settings).reference(number) == which
 
 
 @pytest.mark.parametrize("which", [0, -1, "c", 1.5])
@@ -91,4 +91,4 @@ def test_the_number_of_a_missing_source_is_refused():
 
 def test_a_picture_that_is_not_moved_is_returned_unchanged():
     one = Picture(np.zeros((32, 32, 1), np.float32))
-    assert lay([one, one, one], look=False, reference=1).pictures == (one, one, one)
+    assert registered([one, one, one], look=False, reference=1).pictures == (one, one, one)

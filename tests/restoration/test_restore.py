@@ -49,8 +49,8 @@ def fuser() -> Fuser:
     return Fuser("gaussian", device="cpu", look=False)
 
 
-def latent(fuser: Fuser, first: np.ndarray, said: Observation | None = None) -> np.ndarray:
-    fusion = fuser.with_config(observations=[said, None])(first, VISIBLE)
+def latent(fuser: Fuser, first: np.ndarray, given: Observation | None = None) -> np.ndarray:
+    fusion = fuser.with_config(observations=[given, None])(first, VISIBLE)
     return 255 * fusion.sources[0].pixels[..., 0]
 
 
@@ -118,8 +118,8 @@ def test_a_large_picture_is_enlarged_equally_well():
     assert truth.size > LARGE
     small = rounded(truth.reshape(185, 8, 175, 8).mean((1, 3)))
     pictures = [read_image(small), read_image(guide)]
-    said = [NOTHING, NOTHING]
-    (done, _), found = restored(pictures, said, [size, size], None, clean=1.0)
+    given = [NOTHING, NOTHING]
+    (done, _), found = restored(pictures, given, [size, size], None, clean=1.0)
     assert found[0] == {"scale": 8.0}
     x = 255 * done.pixels[..., 0]
     bicubic = Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
@@ -216,15 +216,15 @@ def test_a_round_object_on_black_is_not_a_frame():
 
 
 @pytest.mark.parametrize(
-    ("task", "said", "framed"),
+    ("task", "given", "framed"),
     [("ir-visible", None, True), ("medical", None, False), ("medical", True, True)],
 )
-def test_a_head_in_air_has_no_frame(fuser, task, said, framed):
+def test_a_head_in_air_has_no_frame(fuser, task, given, framed):
     """A slice cropped at the head has dark corners, as a rotated picture has."""
     t1, pd = slice_in_black("t1"), slice_in_black("pd")
     rows, columns = (np.flatnonzero(t1.any(axis=axis)) for axis in (1, 0))
     cut = slice(rows[0] + 16, rows[-1] - 15), slice(columns[0] + 16, columns[-1] - 15)
-    fuser = fuser.with_config(task=task, observations=[Observation(frame=said), None])
+    fuser = fuser.with_config(task=task, observations=[Observation(frame=given), None])
     settings = fuser(t1[cut], pd[cut]).settings
     assert ("frame" in settings.get("observed", [{}])[0]) == framed
 
@@ -297,11 +297,11 @@ def test_noise_in_a_jpeg_is_removed_and_causes_no_warning_if_it_is_specified(fus
     noisy = rounded(clean + 12 * RNG.standard_normal(clean.shape))
     Image.fromarray(noisy).save(file, "JPEG", quality=50)
     came = np.asarray(Image.open(file))
-    for said in (None, [None, {"noise": 12}]):
-        fusion = fuser.with_config(observations=said)(INFRARED, came)
+    for given in (None, [None, {"noise": 12}]):
+        fusion = fuser.with_config(observations=given)(INFRARED, came)
         assert fusion.settings["observed"][1]["jpeg"] == 49  # its table is that of 50
         assert fusion.settings["observed"][1]["noise"] == pytest.approx(10.5, abs=2)
-        assert fusion.words == ()
+        assert fusion.warnings == ()
         assert psnr(255 * fusion.sources[1].pixels[..., 0], clean) > psnr(came, clean) + 1.5
 
 
@@ -339,15 +339,15 @@ def test_specified_noise_that_is_absent_causes_a_warning(fuser):
 
 
 def test_pictures_too_small_for_an_estimate_cause_no_warning_about_noise(fuser):
-    said = [{"noise": 30}, None]
-    assert fuser.with_config(observations=said)(INFRARED[:8, :8], VISIBLE[:8, :8]).words == ()
+    given = [{"noise": 30}, None]
+    assert fuser.with_config(observations=given)(INFRARED[:8, :8], VISIBLE[:8, :8]).warnings == ()
 
 
 def test_a_mask_that_leaves_nothing_is_refused(fuser, tmp_path):
     Image.new("L", INFRARED.shape[::-1]).save(tmp_path / "mask.png")
-    said = [{"mask": str(tmp_path / "mask.png")}, None]
+    given = [{"mask": str(tmp_path / "mask.png")}, None]
     with pytest.raises(DdfmError, match=r"mask\.png is black"):
-        fuser.with_config(observations=said)(INFRARED, VISIBLE)
+        fuser.with_config(observations=given)(INFRARED, VISIBLE)
 
 
 def test_powers_of_matrices_agree_with_numpy():
@@ -364,7 +364,7 @@ def test_powers_of_matrices_agree_with_numpy():
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("given", "why"),
     [
         ({"scale": 0.5}, "scale must be 1 or more"),
         ({"blur": -1}, "blur must be a number from 0 to 50"),
@@ -381,9 +381,9 @@ def test_powers_of_matrices_agree_with_numpy():
         ("noise", "an observation is an Observation"),
     ],
 )
-def test_invalid_observations_are_refused(said, why):
+def test_invalid_observations_are_refused(given, why):
     with pytest.raises(DdfmError, match=why):
-        Fuser("gaussian", observations=[said])
+        Fuser("gaussian", observations=[given])
 
 
 def test_more_observations_than_sources_are_refused(fuser):

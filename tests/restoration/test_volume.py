@@ -85,10 +85,10 @@ def test_the_given_resolution_of_the_second_volume_is_undone(phantom):
     fuser = Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
     mri = Volume((phantom > 0.5).astype(np.float32), GRID, "mri")
     pet = Volume(ndimage.zoom(phantom, 0.5, order=1), turned(2.0, 0), "pet")
-    said = fuse_volumes(mri, pet, fuser, fwhm_b=5.0, progress=False)
+    given = fuse_volumes(mri, pet, fuser, fwhm_b=5.0, progress=False)
     left = fuse_volumes(mri, pet, fuser, progress=False)
-    assert "'fwhm_b': 5.0" in str(said.record) and "fwhm_b" not in str(left.record)
-    edges = [float(np.abs(np.diff(f.sources[1].values, axis=0)).max()) for f in (said, left)]
+    assert "'fwhm_b': 5.0" in str(given.record) and "fwhm_b" not in str(left.record)
+    edges = [float(np.abs(np.diff(f.sources[1].values, axis=0)).max()) for f in (given, left)]
     assert edges[0] > 1.3 * edges[1]
     with pytest.raises(DdfmError, match="fwhm_b"):
         fuse_volumes(mri, pet, fuser, fwhm_b=-1.0, progress=False)

@@ -45,29 +45,32 @@ def writes(tree: ast.AST) -> list[int]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddfm.storage")
         for name in node.names
     }
-    lines = []
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call):
-            continue
-        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-        owned = getattr(owner, "id", getattr(owner, "attr", ""))
-        words = [a.value for a in [*call.args, *(k.value for k in call.keywords)]
-                 if isinstance(a, ast.Constant)]  # fmt: skip
-        mode = next((w for w in words if isinstance(w, str) and set(w) <= set("rwxabt+")), "r")
-        names = {n.id for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name)}
-        opened = name == "open" and set(mode) & set("wxa+") and not names & TEMPORARY
-        os_call = owned in ("os", "shutil") and name in ("replace", "remove", "link", "symlink")
-        given = (
-            name in GIVEN
-            and call.args
-            and not names & TEMPORARY
-            and owned not in ("fusion", "transform", "uncertainty", "deviation", "attribution")
-        )
-        free = name in ALWAYS and name not in imported and owned not in ("temporary", "part")
-        if opened or os_call or given or free:
-            lines.append(call.lineno)
-    return lines
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call.lineno for call in calls if _writes(call, imported)]
+
+
+def _writes(call: ast.Call, imported: set[str]) -> bool:
+    """Whether a call writes or removes a file, and is none of `ddfm.storage` or to a temporary."""
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    owned = getattr(owner, "id", getattr(owner, "attr", ""))
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    names = {n.id for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name)}
+    temporary = bool(names & TEMPORARY)
+    if name == "open":
+        return bool(set(_mode(call)) & set("wxa+")) and not temporary
+    if owned in ("os", "shutil") and name in ("replace", "remove", "link", "symlink"):
+        return True
+    if name in GIVEN:
+        ours = owned in ("fusion", "transform", "uncertainty", "deviation", "attribution")
+        return bool(call.args) and not temporary and not ours
+    return name in ALWAYS and name not in imported and owned not in ("temporary", "part")
+
+
+def _mode(call: ast.Call) -> str:
+    """The mode of a call of `open`."""
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    words = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return next((word for word in words if set(word) <= set("rwxabt+")), "r")
 
 
 def test_files_are_written_only_through_ddfm_storage():

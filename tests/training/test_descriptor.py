@@ -36,10 +36,10 @@ def test_tiles_are_most_similar_at_the_true_offset():
 
 def test_the_truth_is_likelier_than_another_shift():
     sample = Samples(pairs(), seed=1).draw()
-    said = torch.stack([describe(side) for side in sample.sides])
-    true = loss(said, sample, torch.tensor(20.0))
+    described = torch.stack([describe(side) for side in sample.sides])
+    true = loss(described, sample, torch.tensor(20.0))
     sample.off.add_(4.0)
-    assert true < loss(said, sample, torch.tensor(20.0))
+    assert true < loss(described, sample, torch.tensor(20.0))
 
 
 def test_it_learns_and_what_is_saved_is_the_network(tmp_path):

@@ -42,8 +42,8 @@ def films(tmp_path) -> list[Path]:
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
 def test_a_volume_is_reproduced_from_its_record(tmp_path, volumes, suffix):
     first, again = tmp_path / f"first{suffix}", tmp_path / f"again{suffix}"
-    said = ["--seed", 7, "--window-b", "300/500", "--axis", "coronal", "--window-c", "400,600"]
-    assert ddfm_run("volume", *volumes, "-o", first, *MANY, *said, "-q").exit_code == 0
+    options = ["--seed", 7, "--window-b", "300/500", "--axis", "coronal", "--window-c", "400,600"]
+    assert ddfm_run("volume", *volumes, "-o", first, *MANY, *options, "-q").exit_code == 0
     done = ddfm_run("volume", "--like", first, *volumes, "-o", again, "--device", "cpu")
     assert (done.exit_code, "is not" in done.stderr) == (0, False), done.stderr
     assert first.read_bytes() == again.read_bytes()
@@ -57,8 +57,8 @@ def test_a_volume_is_reproduced_from_its_record(tmp_path, volumes, suffix):
 def test_other_sources_for_the_record_of_a_volume_cause_a_warning(tmp_path, volumes):
     first = tmp_path / "first.nii"
     assert ddfm_run("volume", *volumes[:2], "-o", first, *FAST, "-q").exit_code == 0
-    said = ddfm_run("volume", "--like", first, volumes[0], volumes[2], "-o", tmp_path / "o.nii")
-    assert "b is not the b that first.nii was made of" in said.stderr
+    result = ddfm_run("volume", "--like", first, volumes[0], volumes[2], "-o", tmp_path / "o.nii")
+    assert "b is not the b that first.nii was made of" in result.stderr
     refused(ddfm_run("fuse", "--like", first, first, first, "-o", "o.png"), "was made as a volume")
 
 
@@ -86,8 +86,8 @@ def test_a_dicom_series_has_a_record(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_a_film_is_reproduced_from_its_record(tmp_path, films, suffix):
     first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
-    said = ["--seed", 7, "--rate", 5, "--no-temporal-denoising"]
-    assert ddfm_run("film", *films, "-o", first, *FAST, *said, "-q").exit_code == 0
+    options = ["--seed", 7, "--rate", 5, "--no-temporal-denoising"]
+    assert ddfm_run("film", *films, "-o", first, *FAST, *options, "-q").exit_code == 0
     done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
     assert (done.exit_code, done.stderr) == (0, "")
     assert first.read_bytes() == again.read_bytes()
@@ -98,8 +98,8 @@ def test_a_film_is_reproduced_from_its_record(tmp_path, films, suffix):
 
 def test_a_folder_of_frames_is_reproduced_from_its_manifest(tmp_path, films):
     first, again = tmp_path / "first", tmp_path / "again"
-    said = [*FAST, "--seed", 7, "--no-temporal-denoising", "-q"]
-    assert ddfm_run("film", *films, "-o", first, *said).exit_code == 0
+    options = [*FAST, "--seed", 7, "--no-temporal-denoising", "-q"]
+    assert ddfm_run("film", *films, "-o", first, *options).exit_code == 0
     done = ddfm_run("film", "--like", first, *films, "-o", again, "--device", "cpu")
     assert (done.exit_code, done.stderr) == (0, "")
     frames = sorted(path.name for path in first.glob("*.png"))
@@ -113,8 +113,8 @@ def test_a_folder_of_frames_is_reproduced_from_its_manifest(tmp_path, films):
 @pytest.mark.parametrize("sources", ["none", "5", "[1, 2]", '[{"name": "a.mp4"}]'])
 def test_a_damaged_manifest_of_frames_is_refused(tmp_path, sources):
     settings = '{"ddfm": "0.11.0", "temporal_denoising": true, "warm": false}'
-    said = "" if sources == "none" else f'"sources": {sources}, '
-    line = f'{{"output": "a.png", {said}"settings": {settings}}}\n'
+    beginning = "" if sources == "none" else f'"sources": {sources}, '
+    line = f'{{"output": "a.png", {beginning}"settings": {settings}}}\n'
     (tmp_path / "ddfm-manifest.jsonl").write_text(line, encoding="utf-8")
     refused(ddfm_run("info", tmp_path), "its manifest is damaged")
 

@@ -413,8 +413,8 @@ def test_burned_in_text_stays_declared(tmp_path, which):
     """In either source, although only the geometry of the first is taken over."""
     import ddfm
 
-    said = [{"BurnedInAnnotation": "YES" if k == which else "NO"} for k in range(2)]
-    sources = [dicom_series(tmp_path / f"{k}", np.abs(stored()), **said[k]) for k in range(2)]
+    tags = [{"BurnedInAnnotation": "YES" if k == which else "NO"} for k in range(2)]
+    sources = [dicom_series(tmp_path / f"{k}", np.abs(stored()), **tags[k]) for k in range(2)]
     fuser = ddfm.Fuser("gaussian", likelihood="paper", steps=2, device="cpu", task="medical")
     fusion = fuse_volumes(*sources, fuser, progress=False)
     fusion.save(tmp_path / "out")

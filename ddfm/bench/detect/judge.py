@@ -142,41 +142,49 @@ def _scores(
 ) -> list[Score]:
     """The scores of every method for every class, and for their mean."""
     there = {pair: annotated.boxes[pair[1]] for pair in pairs}
-    kinds = [
-        k for k in annotated.kinds if any(b.kind == k for some in there.values() for b in some)
-    ]
+    present = {box.kind for boxes in there.values() for box in boxes}
+    kinds = [kind for kind in annotated.kinds if kind in present]
     drawn = draws(len(pairs))
-    first: dict[str, tuple[float, list[float]]] = {}
+    first: dict[str, _Rates] = {}
     scores = []
     for method, boxes in found.items():
         of_kinds = {k: [judged(boxes[pair], there[pair], k) for pair in pairs] for k in kinds}
-        values = {k: _with_draws(pictures, drawn) for k, pictures in of_kinds.items()}
-        recalls = {k: recall(pictures) for k, pictures in of_kinds.items()}
-        counts = {k: sum(p.boxes for p in pictures) for k, pictures in of_kinds.items()}
-        usual = [k for k in kinds if k in common] or kinds
-        values[MEAN] = _mean([values[k] for k in usual])
-        recalls[MEAN] = float(np.mean([recalls[k] for k in usual]))
-        counts[MEAN] = sum(counts[k] for k in usual)
-        first = first or values
-        for kind, (ap50, of_draws) in values.items():
-            against, of_first = first[kind]
-            differences = [a - b for a, b in zip(of_draws, of_first, strict=True)]
+        rates = {k: _Rates.of(pictures, drawn) for k, pictures in of_kinds.items()}
+        rates[MEAN] = _mean([rates[k] for k in kinds if k in common] or [*rates.values()])
+        first = first or rates
+        for kind, own in rates.items():
+            differences = [a - b for a, b in zip(own.drawn, first[kind].drawn, strict=True)]
             scores.append(
-                Score(detector, group, kind, method, counts[kind], ap50, interval(of_draws),
-                      recalls[kind], ap50 - against, interval(differences))
+                Score(detector, group, kind, method, own.boxes, own.ap50, interval(own.drawn),
+                      own.recall, own.ap50 - first[kind].ap50, interval(differences))
             )  # fmt: skip
     return scores
 
 
-def _with_draws(pictures: Sequence[Judged], drawn: np.ndarray) -> tuple[float, list[float]]:
-    return average_precision(pictures), [
-        average_precision([pictures[k] for k in draw]) for draw in drawn
-    ]
+@dataclass(frozen=True)
+class _Rates:
+    """How well a class is detected: AP50, the same of pairs that are drawn again, and recall."""
+
+    ap50: float
+    drawn: list[float]
+    recall: float
+    boxes: int
+
+    @classmethod
+    def of(cls, pictures: Sequence[Judged], drawn: np.ndarray) -> _Rates:
+        again = [average_precision([pictures[k] for k in draw]) for draw in drawn]
+        boxes = sum(picture.boxes for picture in pictures)
+        return cls(average_precision(pictures), again, recall(pictures), boxes)
 
 
-def _mean(values: Sequence[tuple[float, list[float]]]) -> tuple[float, list[float]]:
+def _mean(rates: Sequence[_Rates]) -> _Rates:
     """The mean over classes; draws that lack one of them become NaN."""
-    return float(np.mean([v for v, _ in values])), np.mean([d for _, d in values], axis=0).tolist()
+    return _Rates(
+        float(np.mean([one.ap50 for one in rates])),
+        np.mean([one.drawn for one in rates], axis=0).tolist(),
+        float(np.mean([one.recall for one in rates])),
+        sum(one.boxes for one in rates),
+    )
 
 
 def _write(scores: Sequence[Score], out: Path) -> None:

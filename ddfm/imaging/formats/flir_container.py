@@ -16,7 +16,7 @@ from PIL import Image
 
 from ddfm.errors import InputError, MissingExtra
 from ddfm.imaging.formats.segments import segments
-from ddfm.imaging.unreadable import elsewhere
+from ddfm.imaging.unreadable import advice_for
 from ddfm.storage.budget import ask_pixels
 
 __all__ = ["Records", "container_of", "opened_container", "photograph_in", "thermogram_of"]
@@ -42,7 +42,7 @@ def opened_container(path: Path) -> tuple[bytes, Records]:
     """The container of a file, its numbers in the byte order that flyr expects, and its records."""
     container = container_of(path)
     if not container:
-        what = elsewhere(str(path)) or (
+        what = advice_for(str(path)) or (
             "has no radiometric data of a FLIR camera in it, so it is one image; pass two"
         )
         raise InputError(f"{path} {what}")

@@ -9,7 +9,7 @@ from PIL import Image
 from ddfm.imaging.formats import boxes
 from ddfm.imaging.formats.pil import READABLE, packet_of
 from ddfm.imaging.formats.plugins import opened_by
-from ddfm.imaging.formats.tiff import is_tiff, page_tags
+from ddfm.imaging.formats.tiff_pages import is_tiff, page_tags
 from ddfm.storage.inputs import BoundedFile
 
 __all__ = ["packet_in"]

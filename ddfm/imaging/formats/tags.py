@@ -112,21 +112,36 @@ def directory_in(
     found: Directory = {}
     chosen = None if wanted is None else frozenset(wanted)
     for at in range(0, len(table) - width + 1, width):
-        tag, kind = (integer(table[at + k : at + k + 2], order) for k in (0, 2))
-        if kind not in _KINDS or tag in found or (chosen is not None and tag not in chosen):
+        line = table[at : at + width]
+        tag = integer(line[:2], order)
+        if tag in found or (chosen is not None and tag not in chosen):
             continue
-        name, numbers = _KINDS[kind]
-        held = integer(table[at + 4 : at + 4 + pointer], order)
-        size = held * numbers * np.dtype(name).itemsize
-        if not 0 < size <= MOST_BYTES:
-            continue
-        field = table[at + 4 + pointer : at + width]
-        data = field[:size] if size <= pointer else read(integer(field, order), size)
-        if len(data) == size:
-            found[tag] = Entry(
-                kind, np.frombuffer(data, f"{order}{name}").astype(f"<{name}").tobytes()
-            )
+        if (entry := _entry(line, read, order, pointer)) is not None:
+            found[tag] = entry
     return found
+
+
+def _entry(
+    line: bytes, read: Callable[[int, int], bytes], order: Order, pointer: int
+) -> Entry | None:
+    """The entry in one line of a directory; None if it is damaged.
+
+    Args:
+        read: as for `directory_in`.
+        pointer: bytes of an offset, and of a value that stands in the line itself.
+    """
+    kind = integer(line[2:4], order)
+    if kind not in _KINDS:
+        return None
+    name, numbers = _KINDS[kind]
+    count, value = integer(line[4 : 4 + pointer], order), line[4 + pointer :]
+    size = count * numbers * np.dtype(name).itemsize
+    if not 0 < size <= MOST_BYTES:
+        return None
+    data = value[:size] if size <= pointer else read(integer(value, order), size)
+    if len(data) != size:
+        return None
+    return Entry(kind, np.frombuffer(data, f"{order}{name}").astype(f"<{name}").tobytes())
 
 
 def _packed(directory: Mapping[int, Entry], offset: int) -> bytes:

@@ -17,7 +17,7 @@ from ddfm.imaging.metadata import xmp as packets
 from ddfm.imaging.metadata.exif import Exif
 from ddfm.imaging.metadata.geo import Geo
 
-__all__ = ["NOTHING", "Metadata", "gathered", "kept_word"]
+__all__ = ["NOTHING", "Metadata", "gathered", "note_of_kept"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Metadata:
 NOTHING = Metadata()
 
 
-def kept_word(kept: Iterable[str], source: str = "the sources") -> str:
+def note_of_kept(kept: Iterable[str], source: str = "the sources") -> str:
     """A line that names the metadata in a result that may identify a person or a place."""
     return f"kept from {source}: {', '.join(kept)}; strip=True (--strip) leaves it out"
 

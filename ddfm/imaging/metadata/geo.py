@@ -126,21 +126,28 @@ def geo_in(directory: Directory) -> Geo | None:
     }
     if not all((np.abs(each) <= FARTHEST).all() for each in numbers.values()):
         raise InputError("its coordinates are damaged")
-    scale, flat = numbers.get(SCALE, np.empty(0)), numbers.get(POINTS, np.empty(0))
+    flat = numbers.get(POINTS, np.empty(0))
     points = flat[: len(flat) // 6 * 6].reshape(-1, 6)
-    matrix = None
-    if (given := numbers.get(MATRIX)) is not None and len(given) == 16:
-        matrix = given.reshape(4, 4)
-    elif len(scale) >= 2 and len(points):
-        depth = scale[2] if len(scale) > 2 else 0.0
-        matrix = np.diag([scale[0], -scale[1], depth, 1.0])
-        x, y, z, *place = points[0]
-        matrix[:3, 3] = np.array(place) - matrix[:3, :3] @ (x, y, z)
+    matrix = _matrix_in(numbers, points)
     if matrix is not None:
         points = np.empty((0, 6))
     nodata = directory[NODATA].text if NODATA in directory else None
     geo = Geo(system, points, matrix, nodata)
     return geo if geo.is_placed or nodata is not None else None
+
+
+def _matrix_in(numbers: dict[int, np.ndarray], points: np.ndarray) -> np.ndarray | None:
+    """The matrix (4, 4) that is given, or that a scale and the first point are; else None."""
+    given, scale = numbers.get(MATRIX, np.empty(0)), numbers.get(SCALE, np.empty(0))
+    if len(given) == 16:
+        return given.reshape(4, 4)
+    if len(scale) < 2 or not len(points):
+        return None
+    depth = scale[2] if len(scale) > 2 else 0.0
+    matrix = np.diag([scale[0], -scale[1], depth, 1.0])
+    x, y, z, *place = points[0]
+    matrix[:3, 3] = np.array(place) - matrix[:3, :3] @ (x, y, z)
+    return matrix
 
 
 def turned(size: Size, orientation: int) -> np.ndarray:

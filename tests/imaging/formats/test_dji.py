@@ -40,8 +40,8 @@ def test_raw_values_are_read_and_spread_over_the_range(tmp_path, counts, size):
     expected = np.clip((counts - low) / (high - low), 0, 1)
     np.testing.assert_allclose(picture.pixels[..., 0], expected, atol=1e-5)
     assert picture.range == (low, high) and picture.unit == "counts"
-    said = read_dji(path, levels=(2700, 2900)).pixels[..., 0]
-    np.testing.assert_allclose(said, np.clip((counts - 2700) / 200, 0, 1), atol=1e-5)
+    scaled = read_dji(path, levels=(2700, 2900)).pixels[..., 0]
+    np.testing.assert_allclose(scaled, np.clip((counts - 2700) / 200, 0, 1), atol=1e-5)
 
 
 def test_a_pair_from_a_drone_is_fused(tmp_path, counts):

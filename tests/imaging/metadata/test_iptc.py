@@ -80,8 +80,8 @@ def test_iptc_is_in_the_result_as_xmp(tmp_path, made, suffix):
 
 def test_the_xmp_packet_overrides_iptc():
     packet = kept(None, data_set(2, 105, b"old") + data_set(2, 90, b"Oldtown"))
-    said = kept(packet, data_set(2, 105, b"new") + data_set(2, 101, b"Newland")).decode()
-    assert "old" in said and "new<" not in said and "Newland" in said
+    joined = kept(packet, data_set(2, 105, b"new") + data_set(2, 101, b"Newland")).decode()
+    assert "old" in joined and "new<" not in joined and "Newland" in joined
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_xmp_packet_overrides_iptc():
     ],
 )
 def test_damaged_records_are_left_out(block):
-    texts = [text for said in properties_of(block) for text in said.texts]
+    texts = [text for each in properties_of(block) for text in each.texts]
     assert texts == (
         ["Brücke", "bridge", "river & <night>", "2024-05-06", "Ann Example"]
         if len(block) > 20
@@ -105,5 +105,5 @@ def test_damaged_records_are_left_out(block):
 
 
 def test_old_encodings_are_decoded_and_control_characters_dropped():
-    (said,) = properties_of(data_set(2, 90, b"M\xfcnchen\x00\x07"))
-    assert said.texts == ("München",)
+    (found,) = properties_of(data_set(2, 90, b"M\xfcnchen\x00\x07"))
+    assert found.texts == ("München",)

@@ -103,14 +103,14 @@ def test_differences_from_the_record_are_reported(tmp_path):
     fusion = Fuser("gaussian", **QUICK)(*sources)
     other = {"ddfm": "0.1", "weights": "0" * 64}
     before = Record(fusion.record.settings | other, [("x.png", "0" * 64), fusion.record.sources[1]])
-    said = changes(before, fusion.record, "made.png")
-    assert len(said) == 3
+    differences = changes(before, fusion.record, "made.png")
+    assert len(differences) == 3
     assert (
-        said[0]
+        differences[0]
         == f"the version of ddfm differs from that of made.png: 0.1 there, {__version__} here"
     )
-    assert "the weights of the prior" in said[1]
-    assert said[2] == "ir.png is not the x.png that made.png was made of: its sha256 differs"
+    assert "the weights of the prior" in differences[1]
+    assert differences[2] == "ir.png is not the x.png that made.png was made of: its sha256 differs"
     assert changes(Record(before.settings, ()), fusion.record, "a")[2:] == [
         "a was made of 0 sources, not 2"
     ]

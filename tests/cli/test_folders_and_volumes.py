@@ -121,17 +121,17 @@ def test_a_flir_file_holds_both_images(tmp_path, flir):
 
 
 def test_a_range_beyond_all_values_is_reported(tmp_path, flir):
-    def said(*sources: object) -> str:
+    def printed(*sources: object) -> str:
         result = ddfm_run("fuse", *sources, "-o", tmp_path / "out.png", *FAST)
         assert result.exit_code == 0
         return result.stderr
 
     file, deep = flir / "FLIR_0.jpg", tmp_path / "deep.png"
     black = "below the range 60 to 70 °C, so it is fused as black; choose another range (--celsius)"
-    assert said(file, "--celsius", 60, 70).endswith(f"all of its values are {black}\n")
-    assert "above the range -9 to -8 °C" in said(file, "--celsius", -9, -8)
+    assert printed(file, "--celsius", 60, 70).endswith(f"all of its values are {black}\n")
+    assert "above the range -9 to -8 °C" in printed(file, "--celsius", -9, -8)
     Image.fromarray(np.full((12, 16), 900, np.uint16)).save(deep)
-    with_range = said(deep, flir / "other.jpg", "--range-a", 0, 650)
+    with_range = printed(deep, flir / "other.jpg", "--range-a", 0, 650)
     assert "deep.png: all of its values are above the range 0 to 650, so it is" in with_range
 
 

@@ -100,9 +100,9 @@ def test_windows_of_a_third_volume_are_applied_and_printed_in_order(tmp_path):
         nibabel.save(nibabel.Nifti1Image(volume(seed), AFFINE), path)
     line = ["volume", *paths, "-o", tmp_path / "o.nii", "--prior", "gaussian", "--device", "cpu"]
     line += ["--colormap-b", "hot"]
-    said = ddfm_run(*line, "--window-c", "500/900").stderr.splitlines()
-    assert [text.partition(":")[0] for text in said] == list(map(str, paths))
-    assert said[2].endswith("black is 50, white 950 (window 500/900)")
+    printed = ddfm_run(*line, "--window-c", "500/900").stderr.splitlines()
+    assert [text.partition(":")[0] for text in printed] == list(map(str, paths))
+    assert printed[2].endswith("black is 50, white 950 (window 500/900)")
     refused(ddfm_run(*line, "--window-c", "1/2", "--window-c", "1/2"), "more_windows")
 
 

@@ -147,8 +147,8 @@ def test_a_stripped_file_has_no_metadata(tmp_path, fuser, photo, thermal, suffix
     exif, xmp, icc = metadata_of(out)
     assert set(exif) <= {305} | set(range(254, 304)) | {338, 339}  # of TIFF, the picture's own
     assert not xmp and icc is None and not exif.get_ifd(34853) and read_record(out) is None
-    said = out.read_bytes()
-    assert not any(word in said for word in (b"Ann", b"Maker", b"2024:", b"photo", b"acsp"))
+    written = out.read_bytes()
+    assert not any(word in written for word in (b"Ann", b"Maker", b"2024:", b"photo", b"acsp"))
     check_ours(out)  # it is still known whose it is
 
 
@@ -217,9 +217,9 @@ def test_coordinates_are_written_as_tifffile_reads_them(tmp_path, fuser):
     source = geotiff(tmp_path / "b.tif", noise(), nodata="7")
     quietly(fuser, noise(), source).save(tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
-        said = file.pages[0].geotiff_tags
-        assert said["ModelTiepoint"] == [0, 0, 0, LEFT, TOP, 0]
-        assert said["ModelPixelScale"] == [STEP, STEP, 0] and said["ProjectedCSTypeGeoKey"] == 32633
+        tags = file.pages[0].geotiff_tags
+        assert tags["ModelTiepoint"] == [0, 0, 0, LEFT, TOP, 0]
+        assert tags["ModelPixelScale"] == [STEP, STEP, 0] and tags["ProjectedCSTypeGeoKey"] == 32633
         assert file.pages[0].tags[42113].value == "7"
 
 

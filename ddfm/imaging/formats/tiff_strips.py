@@ -1,0 +1,159 @@
+"""Unpacks the strips or tiles of a TIFF page, each of which is compressed by itself.
+
+Python decompresses Deflate; for LZW and similar methods, a strip is wrapped as a small TIFF of grey
+bytes, which libtiff decodes within Pillow. No strip unpacks to more than its place in the page.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ddfm.errors import InputError
+from ddfm.imaging.formats.tags import LONG, Entry, block
+from ddfm.imaging.formats.tiff_pages import bytes_at
+from ddfm.imaging.quiet import silence_libtiff
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+__all__ = ["BY_LIBTIFF", "DEFLATE", "UNCOMPRESSED", "bits", "sample_type", "unpacked"]
+
+UNCOMPRESSED, DEFLATE = {1}, {8, 32946}  # values of the tag for compression
+BY_LIBTIFF = {5, 32773, 34925, 50000}  # LZW, PackBits, LZMA, Zstandard
+_BLACK_IS_ZERO, _FILL_ORDER = 1, 266
+
+
+def unpacked(sheet: TiffPage, name: str) -> np.ndarray:
+    """The samples of the page as (H, W, C)."""
+    file, kind = sheet.parent.filehandle, sample_type(sheet)
+    silence_libtiff()
+    array = np.zeros((sheet.imagelength, sheet.imagewidth, sheet.samplesperpixel), kind)
+    grid = _grid(sheet)
+    found = min(len(sheet.dataoffsets), len(sheet.databytecounts))
+    if found < prod(grid):
+        raise InputError(f"{name} is damaged: it has {found} of its {prod(grid)} strips")
+    if not any(sheet.databytecounts):
+        raise InputError(f"{name} is damaged: there are no pixels in it")
+    for (top, left, planes, shape), offset, size in zip(
+        _places(sheet, grid), sheet.dataoffsets, sheet.databytecounts, strict=False
+    ):
+        if not size:
+            continue  # a sparse file leaves out strips of zeros
+        room = shape[0] * shape[1] * shape[2] * kind.itemsize
+        size = room if sheet.compression in UNCOMPRESSED else min(size, file.size)
+        packed = bytes_at(file, offset, size)
+        data = _decompress(packed, sheet, shape, room)
+        if len(data) < room:
+            raise InputError(f"{name} is truncated: {len(data)} of {room} bytes in a strip")
+        piece = _undo_predictor(np.frombuffer(data, np.uint8), sheet, shape)
+        target = array[top : top + shape[0], left : left + shape[1], planes]
+        target[...] = piece[: target.shape[0], : target.shape[1]]
+    return array
+
+
+def bits(sheet: TiffPage, name: str) -> np.ndarray | None:
+    """A page of one bit a pixel, True where it is set; None if its compression is not supported."""
+    if sheet.compression not in UNCOMPRESSED | DEFLATE:
+        return None
+    file = sheet.parent.filehandle
+    plane = np.zeros((sheet.imagelength, sheet.imagewidth), bool)
+    for (top, left, _, (tall, columns, _)), offset, size in zip(
+        _places(sheet, _grid(sheet)), sheet.dataoffsets, sheet.databytecounts, strict=False
+    ):
+        if not size:
+            continue
+        wide = ceil(columns / 8)
+        packed = bytes_at(file, offset, min(size, file.size))
+        data = _decompress(packed, sheet, (tall, wide, 1), tall * wide)
+        if len(data) < tall * wide:
+            raise InputError(f"{name} is truncated: {len(data)} of {tall * wide} bytes in its mask")
+        lines = np.frombuffer(data, np.uint8)[: tall * wide].reshape(tall, wide)
+        target = plane[top : top + tall, left : left + columns]
+        target[...] = np.unpackbits(lines, axis=1)[: target.shape[0], : target.shape[1]] == 1
+    return plane
+
+
+def sample_type(sheet: TiffPage) -> np.dtype:
+    """The type of samples, in native byte order; readers check that there is one."""
+    assert sheet.dtype is not None
+    return sheet.dtype
+
+
+def _grid(sheet: TiffPage) -> tuple[int, int, int]:
+    """How many strips or tiles there should be: planes, rows of them, columns of them."""
+    rows, columns = _piece(sheet)
+    planes = sheet.samplesperpixel if sheet.planarconfig == 2 else 1
+    return planes, ceil(sheet.imagelength / rows), ceil(sheet.imagewidth / columns)
+
+
+def _piece(sheet: TiffPage) -> tuple[int, int]:
+    """The height and width of a strip or tile."""
+    if sheet.is_tiled:
+        return sheet.tilelength, sheet.tilewidth
+    return min(max(sheet.rowsperstrip, 1), sheet.imagelength), sheet.imagewidth
+
+
+def _places(
+    sheet: TiffPage, grid: tuple[int, int, int]
+) -> Iterator[tuple[int, int, slice, tuple[int, int, int]]]:
+    """Top, left, channels and shape of each strip or tile, in the order of the file."""
+    rows, columns = _piece(sheet)
+    depth = sheet.samplesperpixel // grid[0]
+    for plane, down, across in np.ndindex(*grid):
+        planes = slice(plane, plane + 1) if grid[0] > 1 else slice(None)
+        top, left = down * rows, across * columns
+        # Tiles are stored whole; the last strip has only the remaining rows.
+        tall = rows if sheet.is_tiled else min(rows, sheet.imagelength - top)
+        yield top, left, planes, (tall, columns, depth)
+
+
+def _decompress(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int], room: int) -> bytes:
+    if sheet.compression in UNCOMPRESSED:
+        return packed
+    if sheet.compression in DEFLATE:
+        return zlib.decompressobj().decompress(packed, room)
+    with Image.open(BytesIO(_grey_bytes(packed, sheet, shape)), formats=["TIFF"]) as image:
+        return image.tobytes()
+
+
+def _grey_bytes(packed: bytes, sheet: TiffPage, shape: tuple[int, int, int]) -> bytes:
+    """A small TIFF file around one strip, with each byte of its samples as a grey pixel."""
+    tall, columns, depth = shape
+    fields = {
+        256: columns * depth * sample_type(sheet).itemsize,
+        257: tall,
+        258: 8,
+        259: int(sheet.compression),
+        262: _BLACK_IS_ZERO,
+        _FILL_ORDER: int(sheet.fillorder),
+        273: 14 + 2 + 10 * 12 + 4,  # offset of the strip: after the header and this table
+        277: 1,
+        278: tall,
+        279: len(packed),
+    }
+    return block({tag: Entry.of(LONG, value) for tag, value in fields.items()}) + packed
+
+
+def _undo_predictor(data: np.ndarray, sheet: TiffPage, shape: tuple[int, int, int]) -> np.ndarray:
+    """The samples of a strip, in its shape, with differences between neighbours summed up."""
+    tall, columns, depth = shape
+    kind = sample_type(sheet)
+    size = kind.itemsize
+    data = data[: tall * columns * depth * size]
+    if sheet.predictor == 3:  # floating point: all highest bytes of a row first, then the next
+        lines = np.cumsum(data.reshape(tall, -1, depth), axis=1, dtype=np.uint8)
+        lines = lines.reshape(tall, size, columns * depth).swapaxes(1, 2)
+        return np.ascontiguousarray(lines).view(f">f{size}").reshape(shape)
+    samples = data.view(kind.newbyteorder(sheet.parent.byteorder)).reshape(shape)
+    if sheet.predictor == 2:
+        whole = np.dtype(f"u{size}")
+        native = samples.astype(kind).view(whole)
+        return np.cumsum(native, axis=1, dtype=whole).view(kind)
+    return samples
