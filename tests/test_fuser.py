@@ -165,3 +165,9 @@ def test_numbers_of_numpy_and_in_text_become_plain_numbers():
 
 def again(settings: dict) -> dict:
     return {k: v for k, v in settings.items() if k not in ("ddfm", "weights")}
+
+
+def test_the_former_name_of_warnings_is_announced():
+    fusion = fuse(image(1), image(2), prior=GaussianPrior(), progress=False)
+    with pytest.warns(FutureWarning, match=r"now Fusion\.warnings"):
+        assert fusion.words == fusion.warnings

@@ -16,9 +16,9 @@ from ddfm.imaging.sources import grey, resized
 from ddfm.numerics.filters import smooth
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.poisson import adjoint, grad
+from ddfm.restoration.colors import with_luminance
 from ddfm.restoration.latent import conjugate_gradients
 from ddfm.restoration.operators import AreaAverage, Chain, GaussianBlur, Operator
-from ddfm.restoration.restore import with_luminance
 
 __all__ = ["classical", "restored_by"]
 

@@ -27,6 +27,7 @@ from ddfm.numerics.noise_level import QUIET, blocks_of_noise
 from ddfm.restoration.observation import NoiseLaw
 
 __all__ = [
+    "Denoise",
     "Law",
     "PoissonGaussian",
     "Rician",
@@ -42,7 +43,7 @@ SPAN, SURE, OFF = 1.8, 0.97, 0.08  # most by least variance; correlation with th
 LEVELS = 512  # of a table
 FAR = 6.0  # deviations, beyond which there is no noise
 
-Denoise = Callable[[Tensor, float], Tensor]
+Denoise = Callable[[Tensor, float], Tensor]  # of (1, 1, H, W) in [-1, 1], and its noise level
 
 
 class Law(Protocol):

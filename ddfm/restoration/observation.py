@@ -16,6 +16,7 @@ from ddfm.errors import InputError, short
 __all__ = [
     "AS_IT_IS",
     "STRIPES",
+    "Found",
     "NoiseLaw",
     "Observation",
     "observation_of_each",
@@ -33,6 +34,7 @@ LAWS = {
 }
 
 NoiseLaw = tuple[Any, ...]  # a key of `LAWS`, and one or two numbers
+Found = dict[str, Any]  # what was found in a source, or specified, and undone; ready for JSON
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ wide, and a second call of the denoiser, at a low level, removes the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from ddfm.numerics.noise_level import QUIET, noise_level, peaks, quiet_levels
 from ddfm.numerics.poisson import in_cosines
+from ddfm.restoration.noise import Denoise
 from ddfm.restoration.observation import NoiseLaw
 from ddfm.restoration.operators import AreaAverage
 
@@ -51,8 +51,6 @@ FAINT = 0.05  # lower limit of the divisor where G is inverted
 REST = 0.3  # level of the second call of the denoiser, relative to the deviation
 
 WAVES = (np.arange(2048) + 0.5) / 4096  # cycles a pixel, along one side
-
-Denoise = Callable[[Tensor, float], Tensor]
 
 
 def find_shared(y: Tensor, least: float, is_jpeg: bool = False) -> float | NoiseLaw | None:

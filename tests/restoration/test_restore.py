@@ -18,7 +18,8 @@ from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
 from ddfm.restoration.pixels import find_dead, mended
-from ddfm.restoration.restore import LARGE, restored
+from ddfm.restoration.restore import restored
+from ddfm.restoration.sharpening import LARGE
 from ddfm.restoration.stripes import find_stripes
 from places import EXAMPLES
 

@@ -1,0 +1,129 @@
+"""Undoes the defects of a file and of a sensor, at the source's own resolution.
+
+    JPEG -> rim without content, transparent parts -> dead pixels -> stripes
+
+What is found is noted in `found`, ready for JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ddfm.errors import InputError
+from ddfm.imaging.picture import Picture
+from ddfm.imaging.reading import read_image
+from ddfm.imaging.sources import grey
+from ddfm.numerics.planes import levels_of, plane
+from ddfm.restoration.colors import with_luminance
+from ddfm.restoration.frame import find_frame
+from ddfm.restoration.jpeg import find_quality, without_blocks
+from ddfm.restoration.noise import Denoise
+from ddfm.restoration.observation import Found, Observation
+from ddfm.restoration.pixels import MANY, find_dead, mended
+from ddfm.restoration.stripes import find_stripes
+
+__all__ = ["opaque_where_filled", "without_defects", "without_jpeg_blocks"]
+
+SEEN = 0.02  # least share of transparent (and of opaque) pixels for alpha to count as a mask
+
+
+def without_jpeg_blocks(
+    picture: Picture, given: Observation, denoise: Denoise, found: Found
+) -> Picture:
+    """The picture without the blocks of a compression, of the given quality or of the estimated."""
+    quality = given.jpeg
+    if quality is None:
+        quality = find_quality(grey(picture)) if picture.dtype == np.uint8 else None
+    if not quality:
+        return picture
+    found["jpeg"] = quality
+    x = without_blocks(plane(grey(picture)), quality, denoise)
+    return with_luminance(picture, levels_of(x)[0, 0].numpy())
+
+
+def without_defects(
+    picture: Picture, given: Observation, guide: np.ndarray | None, found: Found
+) -> Picture:
+    """The picture with a mask that excludes its rim, and without dead pixels and stripes."""
+    plane = before = grey(picture)
+    mask = _mask_of(picture, plane, given, found)
+    if given.dead or (given.dead is None and not picture.is_color):
+        dead = find_dead(plane)
+        if int(dead.sum()) >= (1 if given.dead else MANY):
+            plane = mended(plane, dead)
+            found["dead"] = int(dead.sum())
+    plane = _without_stripes(plane, given.stripes, guide, mask, found)
+    if mask is not picture.mask:
+        picture = replace(picture, mask=mask)
+    return picture if plane is before else with_luminance(picture, plane)
+
+
+def _mask_of(
+    picture: Picture, plane: np.ndarray, given: Observation, found: Found
+) -> np.ndarray | None:
+    """Where the picture is valid: as specified or stored, without its rim or transparent parts."""
+    mask = picture.mask
+    if given.mask is not None:
+        mask = grey(read_image(given.mask)) > 0.5
+        if mask.shape != picture.size:
+            raise InputError(f"the mask {given.mask} does not have the size of {picture.name}")
+        if not mask.any():
+            raise InputError(f"the mask {given.mask} is black and leaves nothing of {picture.name}")
+    elif mask is None and picture.alpha is None and given.frame:
+        mask = find_frame(plane)
+        if mask is not None:
+            found["frame"] = round(float(mask.mean()), 3)
+    if (clear := _transparent(picture.alpha)) is not None:
+        mask = ~clear if mask is None else mask & ~clear
+        found["transparent"] = round(float(clear.mean()), 3)
+    return mask
+
+
+def _without_stripes(
+    plane: np.ndarray,
+    given: str,
+    guide: np.ndarray | None,
+    mask: np.ndarray | None,
+    found: Found,
+) -> np.ndarray:
+    """The plane without stripes along columns and rows; rows are columns of its transpose."""
+    strengths: dict[str, float] = {}
+    for way in ("columns", "rows"):
+        if given not in ("auto", way):
+            continue
+        turned = _turned(plane, way)
+        beside, known = (None if p is None else _turned(p, way) for p in (guide, mask))
+        stripes = find_stripes(turned, beside, known)
+        if stripes.sure or (given == way and stripes.sigma > 0):
+            even = np.clip(turned - stripes.offsets, 0, 1).astype(np.float32)
+            plane = _turned(even if known is None else np.where(known, even, turned), way)
+            strengths[way] = round(255 * stripes.sigma, 2)
+    if strengths:
+        found["stripes"] = strengths
+    return plane
+
+
+def _turned(plane: np.ndarray, way: str) -> np.ndarray:
+    return plane.T if way == "rows" else plane
+
+
+def _transparent(alpha: np.ndarray | None) -> np.ndarray | None:
+    """A mask of transparent pixels, if neither they nor the others are negligibly few."""
+    if alpha is None:
+        return None
+    clear = alpha == 0
+    return clear if SEEN < clear.mean() < 1 - SEEN else None
+
+
+def opaque_where_filled(pictures: Sequence[Picture], k: int, found: Found) -> Picture:
+    """Picture k; if it had transparent parts, it is opaque where another picture can fill them."""
+    picture = pictures[k]
+    if "transparent" not in found or picture.alpha is None or picture.mask is None:
+        return picture
+    others = [p for j, p in enumerate(pictures) if j != k and p.size == picture.size]
+    filled = np.logical_or.reduce([p.valid for p in others], initial=False) & ~picture.mask
+    alpha = np.where(filled, 1, picture.alpha)
+    return replace(picture, alpha=alpha.astype(np.float32))
