@@ -10,6 +10,8 @@ Lenses and sensors blur every picture by 0.4 to 0.9 pixels, and a smooth scene, 
 along a few directions, may seem more blurred than that in some directions. A blurred picture is so
 in all of them: the spectrum is divided into `DIRECTIONS`, and the least sigma counts.
 
+If only a part of the picture is sharp, as with a lens out of focus elsewhere, nothing is found.
+
 An enlarged picture lacks high frequencies as well, but a blur would be the wrong thing to undo: its
 spectrum ends abruptly, and the picture would get ringing edges. So the model must fit, and nothing
 else may show that the picture was enlarged.
@@ -17,6 +19,7 @@ else may show that the picture was enlarged.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +32,7 @@ __all__ = ["LEAST", "find_blur"]
 
 LEAST = 1.2  # pixels; without a blur, all pictures at hand stay below 0.95
 MOST = 6.0  # pixels; with more, too few frequencies are left to fit
-LARGEST = 512  # pixels of a side, in the middle of the picture, that are examined
+LARGEST = 1024  # pixels of a side of the parts that a larger picture is examined in
 DIRECTIONS = 4
 SLOWEST, RING = 0.02, 0.01  # lowest frequency, and width of a ring, per pixel
 RINGS = round((0.5 - SLOWEST) / RING)
@@ -49,17 +52,29 @@ EULER = 0.5772  # the logarithm of the mean power less the mean logarithm, for n
 
 def find_blur(plane: np.ndarray) -> float | None:
     """The deviation, in pixels, of the blur of (H, W) levels in [0, 1]; None below `LEAST`."""
-    h, w = (min(n, LARGEST) for n in plane.shape)
-    top, left = (plane.shape[0] - h) // 2, (plane.shape[1] - w) // 2
-    logs, counts = _spectrum(255.0 * plane[top : top + h, left : left + w])
-    together = np.average(logs, axis=0, weights=counts + TINY)
-    if _roughly(together) < LEAST**2 / 2 or looks_enlarged(plane):
+    spectra = []
+    for part in _parts(255.0 * plane):
+        logs, counts = _spectrum(part)
+        rough = _roughly(np.average(logs, axis=0, weights=counts + TINY))
+        if rough is not None:
+            if rough < LEAST**2 / 2:
+                return None
+            spectra.append((logs, counts))
+    if not spectra or looks_enlarged(plane):
         return None
-    if _fitted(together, counts.sum(axis=0))[1] > MISFIT:
+    counts = np.sum([count for _, count in spectra], axis=0)
+    logs = np.sum([log * count for log, count in spectra], axis=0) / np.maximum(counts, 1)
+    if _fitted(np.average(logs, axis=0, weights=counts + TINY), counts.sum(axis=0))[1] > MISFIT:
         return None
     squares = [_fitted(*one)[0] for one in zip(logs, counts, strict=True)]
     least = max(min(squares), 0.0) ** 0.5
     return round(least, 2) if LEAST <= least <= MOST else None
+
+
+def _parts(plane: np.ndarray) -> Iterator[np.ndarray]:
+    """The picture, or parts of a large one: it may be sharp in one part only."""
+    for rows in np.array_split(plane, -(-plane.shape[0] // LARGEST)):
+        yield from np.array_split(rows, -(-plane.shape[1] // LARGEST), axis=1)
 
 
 def _spectrum(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,13 +101,13 @@ def _places(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
     return places, counts.reshape(DIRECTIONS, RINGS)
 
 
-def _roughly(logs: np.ndarray) -> float:
-    """sigma^2 by a linear fit, where the power is well above that of the noise; 0 if nowhere."""
+def _roughly(logs: np.ndarray) -> float | None:
+    """sigma^2 by a linear fit, where the power is well above that of the noise; None if nowhere."""
     noise = max(np.exp(logs[-4:].min()), ROUNDING)
     faint = np.exp(logs) < ABOVE * noise
     last = int(faint.argmax()) if faint.any() else RINGS
     if last < SIGNAL:
-        return 0.0
+        return None
     f = FREQUENCIES[:last]
     terms = np.stack([np.ones_like(f), -np.log(f), -((2 * np.pi * f) ** 2)], axis=1)
     values = np.log(np.maximum(np.exp(logs[:last]) - noise, TINY))

@@ -86,6 +86,20 @@ def test_the_example_is_blurred_only_if_it_was_blurred(plane):
         assert find_blur(sharp / 255) is None
 
 
+def test_a_picture_is_not_blurred_where_a_part_of_it_is_sharp():
+    soft = blurred(INFRARED, 2.5)
+    sharp = soft.copy()
+    sharp[100:180, 150:250] = INFRARED[100:180, 150:250]
+    assert find_blur(soft / 255) is not None and find_blur(sharp / 255) is None
+    # Large pictures are examined in parts; the sharp one is in a corner.
+    wide = blurred(np.tile(INFRARED, (4, 4)), 2.5)
+    assert wide.shape[0] > 1024 and find_blur(wide / 255) == pytest.approx(2.5, abs=0.4)
+    wide[: INFRARED.shape[0] // 2, : INFRARED.shape[1] // 2] = rounded(INFRARED)[
+        : INFRARED.shape[0] // 2, : INFRARED.shape[1] // 2
+    ]
+    assert find_blur(wide / 255) is None
+
+
 def test_a_blurred_source_is_sharpened_and_reported(fuser):
     seen = blurred(INFRARED, 1.5)
     fusion = fuser(seen, VISIBLE)
