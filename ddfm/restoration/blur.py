@@ -26,7 +26,7 @@ import numpy as np
 from scipy.fft import fftfreq, rfft2, rfftfreq
 from scipy.optimize import least_squares
 
-from ddfm.restoration.enlarged import looks_enlarged
+from ddfm.restoration.enlarged import SMALLEST, looks_enlarged
 
 __all__ = ["LEAST", "find_blur"]
 
@@ -52,6 +52,8 @@ EULER = 0.5772  # the logarithm of the mean power less the mean logarithm, for n
 
 def find_blur(plane: np.ndarray) -> float | None:
     """The deviation, in pixels, of the blur of (H, W) levels in [0, 1]; None below `LEAST`."""
+    if min(plane.shape) < SMALLEST:  # it cannot be told whether it was enlarged
+        return None
     spectra = []
     for part in _parts(255.0 * plane):
         logs, counts = _spectrum(part)

@@ -20,7 +20,7 @@ from torch import Tensor
 from ddfm.numerics.planes import plane as as_plane
 from ddfm.restoration.operators import AreaAverage
 
-__all__ = ["find_coarse", "looks_enlarged", "taken_back"]
+__all__ = ["SMALLEST", "find_coarse", "looks_enlarged", "taken_back"]
 
 Size = tuple[int, int]
 
@@ -64,7 +64,10 @@ def find_coarse(plane: np.ndarray) -> Size | None:
 
 
 def looks_enlarged(plane: np.ndarray) -> bool:
-    """Whether the differences of (H, W) levels in [0, 1] vary periodically along a side."""
+    """Whether the differences of (H, W) levels in [0, 1] vary periodically along a side.
+
+    Both sides must be at least `SMALLEST`.
+    """
     return bool(_waves(plane) or _waves(plane.T))
 
 

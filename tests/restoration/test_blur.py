@@ -100,6 +100,13 @@ def test_a_picture_is_not_blurred_where_a_part_of_it_is_sharp():
     assert find_blur(wide / 255) is None
 
 
+@pytest.mark.parametrize("size", [(1, 500), (2, 500), (500, 2), (63, 500)])
+def test_blur_is_not_looked_for_in_narrow_pictures(size):
+    walk = np.random.default_rng(0).standard_normal(SIZE[:1] + (600,)).cumsum(axis=1)
+    smooth = gaussian_filter(np.tile(walk, (2, 1)), 2.5)[: size[0], : size[1]]
+    assert find_blur((smooth - smooth.min()) / np.ptp(smooth)) is None
+
+
 def test_a_blurred_source_is_sharpened_and_reported(fuser):
     seen = blurred(INFRARED, 1.5)
     fusion = fuser(seen, VISIBLE)
