@@ -64,18 +64,21 @@ def _of_all(found: Sequence[Found]) -> dict[str, Any]:
 
 
 def _typical(values: Sequence[Any]) -> Any:
-    """The median of numbers, of each entry of mappings, or of the most frequent law of noise."""
+    """The median of numbers and of each entry of mappings; of named values, the most frequent."""
     if mappings := [value for value in values if isinstance(value, Mapping)]:
         names = dict.fromkeys(name for one in mappings for name in one)
         return {name: _median([one[name] for one in mappings if name in one]) for name in names}
-    laws = [v if _is_law(v) else ("", v) for v in values]
-    ((name, _),) = Counter(law[0] for law in laws).most_common(1)
-    numbers = map(_median, zip_longest(*(law[1:] for law in laws if law[0] == name)))
-    return [name, *numbers] if name else next(numbers, 0)
+    known = [_with_name(value) for value in values]
+    ((name, _),) = Counter(one[0] for one in known).most_common(1)
+    numbers = [*map(_median, zip_longest(*(one[1:] for one in known if one[0] == name)))]
+    found = [name, *numbers] if name else numbers
+    return found if len(found) > 1 else next(iter(found), 0)
 
 
-def _is_law(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], str)
+def _with_name(value: Any) -> tuple[Any, ...]:
+    """The name of a law of noise or of a file, empty for plain numbers, and the numbers."""
+    parts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return parts if parts and isinstance(parts[0], str) else ("", *parts)
 
 
 def _median(values: Iterable[Any]) -> float:

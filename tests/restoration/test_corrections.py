@@ -75,6 +75,8 @@ def test_films_and_volumes_are_summed_up():
     assert second["stripes"] == {"rows": 3.0} and second["in"] == {"stripes": 2}
     laws = [[{"noise": law}] for law in (["shared", 8, 0.8], 3.0, ["shared", 9, 0.6])]
     assert summed_up(laws, "slices")[0]["noise"] == ["shared", 8.5, 0.7]
+    for blur in ([9.0, 30.0], "kernel.png"):  # specified, so the same in all frames
+        assert summed_up([[{"blur": blur}]] * 2, "frames")[0]["blur"] == blur
     assert summed_up([[], [{}, {}], None], "frames") == summed_up([], "frames") == []
     assert corrections("ab", [first, second]) == [
         "a: noise of 8 grey levels removed in 5 of 8 frames (median; --noise-a 0 keeps it)",
