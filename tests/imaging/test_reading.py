@@ -357,3 +357,10 @@ def test_the_preview_in_a_raw_file_is_not_taken_for_the_image(tmp_path, name):
         path.write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(1000))
     with pytest.raises(DdfmError, match="is a camera's raw file; develop it to TIFF first"):
         read_image(path)
+
+
+@pytest.mark.parametrize("rest", [b"\0\0\0\0", b"\xff\0\0\0", b"\x08\0\0\0", b"\x08\0\0\0\xff\xff"])
+def test_an_error_names_a_tiff_without_a_first_page(tmp_path, rest):
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + rest)
+    with pytest.raises(DdfmError, match=r"a\.tif is truncated or damaged: (?!StopIteration)"):
+        read_image(tmp_path / "a.tif")

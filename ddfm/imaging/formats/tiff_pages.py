@@ -6,6 +6,7 @@ The directories of the pages form a chain, which a damaged file may make endless
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -55,7 +56,9 @@ def is_raw(path: Path) -> bool:
     In DNG, NEF and ARW, the page is marked as a reduced copy of one that is within it; CR2 has two
     letters after the header.
     """
-    with BoundedFile(path) as file:
+    tags: Directory = {}
+    # Whoever reads a damaged file, or one without pages, finds out what is wrong with it.
+    with BoundedFile(path) as file, suppress(InputError, StopIteration):
         if file.read(10)[8:] == b"CR":
             return True
         offset, order, big = _page(file, 0)
