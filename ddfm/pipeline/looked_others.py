@@ -46,7 +46,8 @@ def folder_at(path: Path) -> dict[str, Any]:
             series = series_in(path)
             if len(series) == 1:
                 return volume_at(path)
-            return {"folder": str(path), "series": [list(one) for one in series]}
+            if series:
+                return {"folder": str(path), "series": [list(one) for one in series]}
         files = sorted(_files(path.iterdir()))
     kinds = Counter((_kind(file), suffix_of(file)) for file in files)
     pictures = [file.name for file in files if _kind(file) == "picture"]

@@ -143,6 +143,19 @@ def test_a_series_of_dicom_is_described_without_names(tmp_path):
     ]
 
 
+def test_a_folder_with_dicom_files_of_no_series_is_described_by_its_files(tmp_path):
+    pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    index = Dataset()
+    index.FileSetID, index.file_meta = "A", FileMetaDataset()
+    index.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"  # a directory, as on a CD
+    index.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    index.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    index.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    assert lines_of(tmp_path) == ["  holds     1 other file"]
+
+
 def test_a_video_is_described(tmp_path):
     av = pytest.importorskip("av")
     frames = [np.full((48, 64, 3), (9 * k, 90, 200), np.uint8) for k in range(6)]
