@@ -50,4 +50,5 @@ def _found(picture: Picture, task: str) -> dict[str, Any]:
         return model().without_noise(x, level)
 
     clean = FusionConfig().resolved(task).clean
-    return found_in(picture, denoise, clean=clean, frames=task != "medical")
+    is_medical = task == "medical"
+    return found_in(picture, denoise, clean=clean, frames=not is_medical, blurs=not is_medical)

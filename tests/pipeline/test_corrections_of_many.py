@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 import ddfm
 from command_line import ddfm_run
+from ddfm.imaging.picture import from_array
 from ddfm.pipeline.films import fuse_sequence
+from ddfm.pipeline.found import found_in_picture, found_in_volume
 from ddfm.pipeline.records import read_record
 from ddfm.pipeline.volumes import fuse_volumes
 from ddfm.volumes import Volume
 from film_files import write_film
+from places import EXAMPLES
 
 FAST = ["--prior", "gaussian", "--steps", "2", "--device", "cpu"]
 ALONE = {"temporal_denoising": False, "progress": False}  # so that the noise is that of a frame
@@ -141,3 +145,11 @@ def test_the_command_tells_it_of_volumes(tmp_path):
     again = tmp_path / "again.nii"
     ddfm_run("volume", "--like", tmp_path / "kept.nii", *paths, "-o", again, "--device", "cpu")
     assert again.read_bytes() == (tmp_path / "kept.nii").read_bytes()
+
+
+def test_blur_is_found_in_a_picture_and_not_in_a_slice():
+    """Medical images are smoother than their pixels, so a fusion of volumes leaves them so."""
+    sharp = np.asarray(Image.open(EXAMPLES / "olinda_infrared.png").convert("L"), np.float32)
+    plane = np.rint(gaussian_filter(sharp, 2))
+    assert found_in_picture(from_array(plane.astype(np.uint8)))["blur"] == pytest.approx(2, abs=0.3)
+    assert "blur" not in found_in_volume(Volume(np.stack([plane / 255] * 2, -1), np.eye(4)))
