@@ -25,7 +25,7 @@ _OF_EACH: dict[str, tuple[Any, str, str]] = {
         "SIGMA",
         "Blur of {0} to undo, in its own pixels: the standard deviation of a Gaussian; "
         "LENGTH,ANGLE of a motion, in degrees; or an image file of the blur kernel; 0 for none.  "
-        "[default: a Gaussian is estimated]",
+        "[default: a Gaussian is estimated in infrared and visible images, not in films]",
     ),
     "noise": (
         str,
@@ -71,7 +71,7 @@ def _options(names: Sequence[str], as_is: str) -> Callable[[Any], Any]:
 
 
 observation_options = _options(
-    list(_OF_EACH), "earlier enlargement, stripes, dead pixels, frames and JPEG blocks"
+    list(_OF_EACH), "earlier enlargement, blur, stripes, dead pixels, frames and JPEG blocks"
 )
 slice_observation_options = _options(_OF_SLICES, "stripes and dead pixels")
 
