@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddfm.arguments import a_path, flag, number, one_of, positive, text, whole_number
+from ddfm.arguments import a_path, flag, number, one_of, positive, whole_number
 from ddfm.errors import InputError, short
 
 __all__ = [
@@ -141,10 +141,10 @@ def plain_observations(given: Any) -> list[dict[str, Any]]:
 
 
 def _blur(value: Any) -> float | tuple[float, float] | str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, os.PathLike):
-        return text("blur", os.fspath(value))
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike) and value != "":
+        return os.fspath(a_path("blur", value))
     if isinstance(value, Sequence):
         if len(value) != 2:
             raise InputError(f"a motion blur must be given by length and angle, not {short(value)}")

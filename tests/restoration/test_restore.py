@@ -370,6 +370,8 @@ def test_powers_of_matrices_agree_with_numpy():
         ({"scale": 0.5}, "scale must be 1 or more"),
         ({"blur": -1}, "blur must be a number from 0 to 50"),
         ({"blur": [1, 2, 3]}, "length and angle"),
+        ({"blur": ""}, "length and angle"),
+        ({"blur": "a\0b"}, "blur must be a path"),
         ({"blur": [3, "x"]}, "the angle of a blur must be a number"),
         ({"mask": 3}, "mask must be a path"),
         ({"noise": "much"}, "noise must be a finite number"),
