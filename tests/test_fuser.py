@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 import ddfm
 from ddfm import Fuser, fuse
 from ddfm.config import RECIPES, TASKS
+from ddfm.pipeline.summary import Outcome
 from ddfm.priors.gaussian import GaussianPrior
 from ddfm.priors.prior import FunctionPrior
 from ddfm.priors.schedule import alphas_bar
@@ -171,3 +173,6 @@ def test_the_former_name_of_warnings_is_announced():
     fusion = fuse(image(1), image(2), prior=GaussianPrior(), progress=False)
     with pytest.warns(FutureWarning, match=r"now Fusion\.warnings"):
         assert fusion.words == fusion.warnings
+    outcome = Outcome(Path("a.png"), "fused", warnings=("why",))
+    with pytest.warns(FutureWarning, match=r"now Outcome\.warnings"):
+        assert outcome.words == ("why",)

@@ -255,7 +255,7 @@ def _read(request: _Request, opening: Opening) -> tuple[tuple[Picture, ...], boo
         say_equal(pictures)
         say_levels(pictures)
     if not config.moves:
-        common_size(pictures, config.resize)
+        common_size(pictures, config.resize)  # raises if their sizes do not fit
     small = pictures if opening.longest is None else reduced(pictures, opening.longest)
     is_preview = [p.size for p in small] != [p.size for p in pictures]
     return read_sources(small, config.resize, alike=False), is_preview

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 from ddfm.imaging.metadata import note_of_kept
 from ddfm.imaging.pairing import Pairing
@@ -29,6 +30,12 @@ class Outcome:
     def __str__(self) -> str:
         text = self.error or "; ".join(self.warnings)
         return f"{self.output}: {self.status}" + (f": {text}" if text else "")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The former name of `warnings`, which will be removed."""
+        warn("Outcome.words is now Outcome.warnings", FutureWarning, stacklevel=2)
+        return self.warnings
 
 
 @dataclass(frozen=True)
