@@ -3,9 +3,8 @@
 The file is a JPEG around a container (see `ddfm.imaging.formats.flir_container`) of raw thermal
 values, camera constants, the visible photograph, and the placement of one view in the other.
 
-The two cameras see different fields. Both pictures are cropped to the field that both see, on one
-grid (see `ddfm.imaging.formats.flir_grid`), and turned to the orientation of the camera's
-rendering.
+The two cameras see different fields. Both pictures are cropped to the field that both see (see
+`ddfm.imaging.formats.flir_grid`), and turned to the orientation of the camera's rendering.
 """
 
 from __future__ import annotations
@@ -60,7 +59,9 @@ Celsius = tuple[float, float] | str
 
 @dataclass(frozen=True)
 class FlirPair:
-    """Both pictures of a file, of equal size. Unpacks as `thermal, visible = read_flir(path)`.
+    """Both pictures of a file, of one field of view; `read_flir` tells when their sizes differ.
+
+    Unpacks as `thermal, visible = read_flir(path)`.
 
     Attributes:
         thermal: grey; 0 and 1 stand for the temperatures in `celsius`, at which it is clipped.
