@@ -16,8 +16,6 @@ import numpy as np
 from ddfm.errors import InputError, disk_explained
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import explained, is_dicom
-from ddfm.pipeline.found import found_in_volume
-from ddfm.pipeline.volume_sources import scaled_by
 from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
@@ -87,6 +85,9 @@ def volume_at(path: Path) -> dict[str, Any]:
 
 
 def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
+    from ddfm.pipeline.found import found_in_volume  # both load torch, which folders do not need
+    from ddfm.pipeline.volume_sources import scaled_by
+
     axis = find_axis(volume)
     low, high = (float(value) for value in (volume.values.min(), volume.values.max()))
     levels, limits = scaled(volume, None, PERCENTILES)
