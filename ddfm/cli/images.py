@@ -59,8 +59,8 @@ image_options = all_of(
     click.option(
         "--overlay",
         metavar="MAP",
-        help="Also write the result overlaid with temperatures in false colours, and their scale: "
-        "iron, ember, hot, ice or green.",
+        help="Also write the result overlaid with temperatures in false colours, and their scale, "
+        "next to it (fused.overlay.png): iron, ember, hot, ice or green.",
     ),
 )
 

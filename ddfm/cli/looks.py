@@ -115,7 +115,9 @@ def _of_folder(looked: Looked) -> Iterator[str]:
         yield "  results   made by ddfm; ddfm info FILE shows how each was made"
     elif looked["first"] is not None:
         yield f"  first     {looked['first']}; ddfm info FILE describes a picture"
-        yield f"  fuse      ddfm fuse {folder} OTHER -o OUT fuses its pictures with those of OTHER"
+        alone = f"{folder} -o OUT fuses the thermal image and the photograph in each"
+        other = f"{folder} OTHER -o OUT fuses its pictures with those of OTHER"
+        yield f"  fuse      ddfm fuse {alone if looked['photograph'] else other}"
 
 
 def _corrects(looked: Looked) -> str:

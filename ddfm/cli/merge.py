@@ -12,7 +12,7 @@ __all__ = ["merge"]
 
 UNSEEN = (
     "results that never began are not counted; the command without --shard makes them, and tries "
-    "those again that failed"
+    "failed ones again"
 )
 
 

@@ -16,7 +16,6 @@ from ddfm.imaging.levels import used, with_levels
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import pages_in, read_source
 from ddfm.imaging.renderings import in_false_colors
-from ddfm.pipeline.found import found_in_picture
 from ddfm.pipeline.looked_others import folder_at, video_at, volume_at
 from ddfm.video.formats import is_video
 from ddfm.volumes.files import is_volume
@@ -56,6 +55,8 @@ def _picture_at(path: Path) -> dict[str, Any]:
         photograph = thermal == "FLIR" and has_photograph(path)
     elif in_false_colors(picture):
         thermal = "false colours"
+    from ddfm.pipeline.found import found_in_picture  # loads torch, which folders do not need
+
     return {
         "picture": str(path),
         "width": width,

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from ddfm.errors import InputError, disk_explained
+from ddfm.imaging.formats.flir import has_photograph, is_flir
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import explained, is_dicom
-from ddfm.pipeline.found import found_in_volume
-from ddfm.pipeline.volume_sources import scaled_by
 from ddfm.storage.manifest import is_manifest
 from ddfm.video.files import VideoReader, open_whole
 from ddfm.video.formats import is_video
@@ -39,7 +38,8 @@ def folder_at(path: Path) -> dict[str, Any]:
     """What a folder holds: a DICOM series, several of them, or files of other kinds.
 
     "files" counts the files that ddfm reads by their suffix, "others" the rest, without hidden
-    ones, and "first" is the name of the first picture. "results" tells whether ddfm filled it.
+    ones, and "first" is the name of the first picture. "photograph" tells whether that is a
+    radiometric file that is a pair by itself, and "results" whether ddfm filled the folder.
     """
     with disk_explained(f"read the folder {path}"):
         if any(map(is_dicom, islice(_files(path.rglob("*")), MOST_FILES))):
@@ -59,6 +59,7 @@ def folder_at(path: Path) -> dict[str, Any]:
         },
         "others": sum(number for (kind, _), number in kinds.items() if not kind),
         "first": pictures[0] if pictures else None,
+        "photograph": any(is_flir(path / f) and has_photograph(path / f) for f in pictures[:1]),
         "results": any(is_manifest(file.name) for file in files),
     }
 
@@ -88,6 +89,9 @@ def volume_at(path: Path) -> dict[str, Any]:
 
 
 def _about(volume: Volume, count: int, path: Path) -> dict[str, Any]:
+    from ddfm.pipeline.found import found_in_volume  # both load torch, which folders do not need
+    from ddfm.pipeline.volume_sources import scaled_by
+
     axis = find_axis(volume)
     low, high = (float(value) for value in (volume.values.min(), volume.values.max()))
     levels, limits = scaled(volume, None, PERCENTILES)

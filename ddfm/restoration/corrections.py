@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
-from statistics import median
+from statistics import median, median_high
 from typing import Any
 
 from ddfm.errors import short
@@ -83,7 +83,8 @@ def _with_name(value: Any) -> tuple[Any, ...]:
 
 def _median(values: Iterable[Any]) -> float:
     known = [v for v in values if isinstance(v, int | float) and abs(v) < _MOST]
-    return round(median(known), 3) if known else 0
+    middle = median if any(isinstance(v, float) for v in known) else median_high  # a whole count
+    return round(middle(known), 3) if known else 0
 
 
 def corrected(observed: Sequence[Found], given: Any = ()) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from command_line import ddfm_run, refused
 from film_files import write_film
+from flir_files import flir_jpeg
 
 
 def lines_of(path: Path) -> list[str]:
@@ -197,6 +198,14 @@ def test_a_folder_is_described(tmp_path):
     ]
     found = plain(folder)
     assert found["files"]["picture"] == {".png": 2, ".jpg": 1} and not found["results"]
+
+
+def test_a_folder_of_radiometric_files_is_fused_by_itself(tmp_path):
+    raw, photograph = np.full((24, 32), 15000, np.uint16), np.zeros((48, 64, 3), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(flir_jpeg(raw, photograph))
+    *_, fuse = lines_of(tmp_path)
+    alone = f"ddfm fuse {tmp_path} -o OUT fuses the thermal image and the photograph in each"
+    assert fuse == f"  fuse      {alone}"
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.mp4", "a.dcm"])

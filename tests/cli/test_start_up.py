@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from film_files import write_film
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 A, B, C = (str(DATA / name) for name in ("brain_t1.png", "brain_pd.png", "olinda_visible.png"))
@@ -68,6 +71,14 @@ def test_help_loads_neither_torch_nor_scipy(command):
 def test_priors_are_listed_without_torch():
     assert run("priors", "list").stdout.strip().splitlines()[-1] == "loaded:"
     assert run("priors", "show", "openai-256").stdout.strip().splitlines()[-1] == "loaded:"
+
+
+def test_only_pictures_and_volumes_are_described_with_torch(tmp_path):
+    write_film(tmp_path / "a.mkv", [np.zeros((8, 8), np.uint8)])
+    for path, code in ((tmp_path, 0), (tmp_path / "a.mkv", 0), (Path(__file__), 2)):
+        done = run("info", str(path))
+        assert done.returncode == code
+        assert "torch" not in done.stdout.splitlines()[-1]
 
 
 WAITING = """

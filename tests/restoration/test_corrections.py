@@ -73,7 +73,7 @@ def test_films_and_volumes_are_summed_up():
     first, second = summed_up(rows, "frames")
     assert first == {"noise": np.median(levels), "in": {"noise": 5}, "of": 8, "unit": "frames"}
     assert second["stripes"] == {"rows": 3.0} and second["in"] == {"stripes": 2}
-    laws = [[{"noise": law}] for law in (["shared", 8, 0.8], 3.0, ["shared", 9, 0.6])]
+    laws = [[{"noise": law}] for law in (["shared", 8.0, 0.8], 3.0, ["shared", 9.0, 0.6])]
     assert summed_up(laws, "slices")[0]["noise"] == ["shared", 8.5, 0.7]
     for blur in ([9.0, 30.0], "kernel.png"):  # specified, so the same in all frames
         assert summed_up([[{"blur": blur}]] * 2, "frames")[0]["blur"] == blur
@@ -82,6 +82,10 @@ def test_films_and_volumes_are_summed_up():
         "a: noise of 8 grey levels removed in 5 of 8 frames (median; --noise-a 0 keeps it)",
         "b: stripes (rows of 3 grey levels) removed in 2 of 8 frames "
         "(median; --stripes-b none keeps them)",
+    ]
+    dead = summed_up([[{"dead": 4}], [{"dead": 5}], [{}]], "slices")
+    assert corrections("a", dead) == [
+        "a: 5 dead pixels replaced in 2 of 3 slices (median; --as-is keeps them)"
     ]
     frame = summed_up([[{"frame": 0.5}], []], "frames")
     assert corrections("a", frame) == [
