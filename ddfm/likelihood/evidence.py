@@ -73,7 +73,8 @@ The caller's preference. b_k is REACH balance |balance| for the second of two so
 that for the first; the square allows fine changes around 0. Targets are kept at any balance.
 
 `ddfm.likelihood.levels` computes (4); `gradients` computes (2) and (5) to (7). A large picture is
-processed a band of rows at a time, so that only (4) to (7) are kept as a whole.
+processed a band of rows at a time. (5) to (7) are kept, or, if the sources are too many or too
+large (`KEPT`), computed again in every pass.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ from torch import Tensor
 
 from ddfm.errors import InputError
 from ddfm.likelihood.base import Likelihood, Shares
-from ddfm.likelihood.gradients import GRAIN, NEAR, Gradients, Weighing
+from ddfm.likelihood.gradients import AROUND, GRAIN, NEAR, Gradients, Weighing
 from ddfm.likelihood.levels import Choosing, Levels, medians
 from ddfm.likelihood.targets import find_targets
 from ddfm.numerics.bands import WHOLE, Band, band_of, bands, in_bands, sum_in_bands
@@ -97,6 +98,7 @@ __all__ = ["EvidenceLikelihood"]
 STIFF = 0.3  # weight of the penalty on levels beyond black and white
 REACH = 0.4  # saliency that a full preference adds, in levels from -1 to 1
 LEAST = 0.1  # a smaller rho is set to 0
+KEPT = 60_000_000  # most values of all sources for which the evidence is kept; 0.9 GB at most
 PASSES = 3  # conjugate gradient steps in each M-step
 
 
@@ -246,7 +248,13 @@ class EvidenceLikelihood(Likelihood):
     def evidence(self, band: Band = WHOLE) -> Gradients:
         """The terms (5) to (7), for the wide rows of a band."""
         self._read_sources()
-        return self._gradients.around(band)
+        return self._weighed(band) if self._kept is None else self._kept.around(band)
+
+    def _weighed(self, band: Band) -> Gradients:
+        """The terms (5) to (7), computed anew."""
+        sources = [band.around(s) for s in self.sources]
+        T = None if self.T is None else band.around(self.T)
+        return self._weighing.of(sources, band.around(self.u), T, self._medians)
 
     def _read_sources(self) -> None:
         """Computes (4) to (7); again only if the device or dtype of the sources has changed."""
@@ -261,16 +269,15 @@ class EvidenceLikelihood(Likelihood):
         self._weigh()
 
     def _weigh(self) -> None:
-        """Computes u and the evidence, from the known regions and targets."""
-        self.u = self.levels.of(self.sources)
-
-        def weighed(band: Band) -> Gradients:
-            sources = [band.around(s) for s in self.sources]
-            T = None if self.T is None else band.around(self.T)
-            return self._weighing.of(sources, band.around(self.u), T, self._medians)
-
-        self._gradients = Gradients.in_bands(weighed, self.u, len(self.sources))
-        self.W, self.a = self._gradients.W, self._gradients.a
+        """Computes u, W and a from the known regions and targets; keeps the evidence if it fits."""
+        self.u, count = self.levels.of(self.sources), len(self.sources)
+        self._kept: Gradients | None = None
+        if count * self.u.numel() <= KEPT:
+            self._kept = Gradients.in_bands(self._weighed, self.u, count)
+            self.W, self.a = self._kept.W, self._kept.a
+        else:
+            self.W = in_bands(lambda band: self._weighed(band).W, self.u, AROUND, count)
+            self.a = in_bands(lambda band: self._weighed(band).a, self.u, AROUND, count)
 
     def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
         """Solves (3) with W = 1, without the prior, and without limits at black and white."""
@@ -279,7 +286,8 @@ class EvidenceLikelihood(Likelihood):
     def _gradients_at(self, f: Tensor | None) -> tuple[Tensor, Tensor]:
         """The expected gradient of f: with the labels of the E-step at f, or with pi without f."""
         right, below = torch.empty_like(self.u), torch.empty_like(self.u)
-        for band in bands(self.u, NEAR, len(self.sources)):
+        reach = NEAR if self._kept is not None else NEAR + AROUND
+        for band in bands(self.u, reach, len(self.sources)):
             evidence = self.evidence(band)
             z = evidence.pi if f is None else evidence.labels(band.around(f))
             across, down = evidence.expected(z)

@@ -16,7 +16,7 @@ from ddfm.numerics.bands import WHOLE, Band, bands
 from ddfm.numerics.filters import reach_of, shares_of, smooth
 from ddfm.numerics.poisson import grad
 
-__all__ = ["GRAIN", "NEAR", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
+__all__ = ["AROUND", "GRAIN", "NEAR", "TINY", "Gradients", "Weighing", "energy_of", "preferring"]
 
 TINY = 4e-7  # energy of a twelfth of a grey level; keeps quotients finite in flat areas
 GRAIN = 0.86  # standard deviation of S, pixels

@@ -9,7 +9,7 @@ import torch
 from ddfm.config import FusionConfig
 from ddfm.imaging.inherited import in_color
 from ddfm.imaging.picture import from_array
-from ddfm.likelihood import EvidenceLikelihood, make_likelihood
+from ddfm.likelihood import EvidenceLikelihood, evidence, make_likelihood
 from ddfm.numerics import bands as module
 from ddfm.numerics.bands import WHOLE, band_of, bands, in_bands, sum_in_bands
 from ddfm.numerics.filters import per_image_sum, reach_of, smooth
@@ -58,20 +58,23 @@ def test_filters_and_sums_have_the_same_bits_in_bands(small_bands):
 def test_the_default_likelihood_has_the_same_bits_in_bands(task, monkeypatch):
     options = Tone.others(FusionConfig(task=task).resolved(task).options)
     found = []
-    for at_once in (10**9, 2000):
+    for at_once, kept in ((10**9, 10**9), (2000, 10**9), (2000, 0)):
         monkeypatch.setattr(module, "AT_ONCE", at_once)
         monkeypatch.setattr(module, "FEWEST", 20)
+        monkeypatch.setattr(evidence, "KEPT", kept)
         likelihood = make_likelihood("default", [picture(k) for k in range(3)], **options)
         likelihood.noise = torch.tensor([0.01])
         f = likelihood(picture(4), torch.tensor([0.1]))
         found.append((f, likelihood.shares(slice(40, 70)), likelihood.z))
-    for one, in_many in zip(*found, strict=True):
-        assert torch.equal(one, in_many)
+    for one, kept, anew in zip(*found, strict=True):
+        assert torch.equal(one, kept) and torch.equal(one, anew)
 
 
-def test_no_memory_per_source_is_kept_for_a_large_picture(small_bands):
+def test_no_memory_per_source_is_kept_for_a_very_large_picture(small_bands, monkeypatch):
+    monkeypatch.setattr(evidence, "KEPT", 0)
     likelihood = EvidenceLikelihood(*(picture(k) for k in range(6)))
     likelihood(picture(7))
+    assert likelihood._kept is None
     held = {name: x for name, x in vars(likelihood).items() if isinstance(x, torch.Tensor)}
     assert all(x.shape[1] == 1 for name, x in held.items() if name not in ("T", "noise"))
     assert {"u", "W", "a", "f"} < set(held)
