@@ -139,5 +139,8 @@ def _blur_of(
     """The blur of a picture; noise, JPEG blocks and frames would hide it."""
     if noise or picture.mask is not None or "jpeg" in found:
         return None
+    blur = find_blur(grey(picture))
+    if blur is None:  # as for most pictures, whose noise need not be measured
+        return None
     y = plane(grey(picture))
-    return None if is_noise(y, noise_level(y), clean) else find_blur(grey(picture))
+    return None if is_noise(y, noise_level(y), clean) else blur
