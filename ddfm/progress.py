@@ -26,6 +26,7 @@ __all__ = [
     "lines_where_no_bar_is",
     "part_done",
     "progress_bar",
+    "quieter",
     "stage",
 ]
 
@@ -38,6 +39,18 @@ _of_parts: ContextVar[Callable[[int, int], None] | None] = ContextVar("parts", d
 def stage(text: str) -> None:
     """Reports what is being done now, in a few words."""
     LOG.info(text)
+
+
+@contextmanager
+def quieter(name: str, level: int = logging.CRITICAL) -> Iterator[None]:
+    """Within this context, the logger of a library passes on only messages of this level."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def part_done(number: int, of: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from ddfm.errors import MissingExtra
 from ddfm.export.graphs import TASK, Graph, make_graph
 from ddfm.priors import load_prior
+from ddfm.progress import quieter
 from ddfm.storage.files import write_bytes
 from ddfm.storage.ours import MARK
 from ddfm.storage.outputs import check_writable
@@ -177,12 +178,6 @@ def _forget_origins(graph: GraphProto | FunctionProto) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Hides messages of the exporter about itself and about libraries not used here."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
+    with quieter("torch.onnx", logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -26,6 +26,7 @@ from ddfm.errors import (
     why_failed,
 )
 from ddfm.pipeline.runner import Done, EngineLost, Item, Made, Sink, Wait, Work, timed, written
+from ddfm.progress import quieter
 
 __all__ = ["OnDask"]
 
@@ -50,7 +51,7 @@ class OnDask:
 
     def run(self, items: Iterable[Item], work: Work, sink: Sink) -> Done:
         with ExitStack() as stack:
-            stack.enter_context(_silent("distributed.client"))  # it prints lost connections itself
+            stack.enter_context(quieter("distributed.client"))  # it prints lost connections itself
             client = stack.enter_context(self._client(stack))
             stack.enter_context(_connected())
             self._wait_for_a_worker(client)
@@ -96,18 +97,6 @@ class OnDask:
                 stacklevel=2,
             )
             client.wait_for_workers(1)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """A logger that prints nothing, for as long as this lasts."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager

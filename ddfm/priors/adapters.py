@@ -9,9 +9,7 @@ Objects of these libraries are recognised without importing the libraries.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from ddfm.priors.settings import (
 )
 from ddfm.priors.tile_sizes import OVERLAP
 from ddfm.priors.unet import UNet
+from ddfm.progress import quieter
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.inputs import json_object, read_text
 
@@ -241,7 +240,7 @@ def from_folder(
     except ImportError:
         raise MissingExtra("diffusers", "diffusers", f"the model in {folder}") from None
     try:
-        with _quiet_diffusers():
+        with quieter("diffusers"):  # it logs settings that it does not know
             scheduler = scheduler if scheduler is not None else _scheduler_in(folder, diffusers)
             model = _model_in(unet, config, weights, numbers, diffusers)
     except DdfmError:
@@ -251,18 +250,6 @@ def from_folder(
     prior = from_diffusers(model.eval(), scheduler, name=name or folder.name, kind=kind)
     prior.info |= {"source": str(folder), "sha256": sha256_of(weights)}
     return prior
-
-
-@contextmanager
-def _quiet_diffusers() -> Iterator[None]:
-    """Silence diffusers, which logs settings that it does not know."""
-    logger = logging.getLogger("diffusers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _model_in(
