@@ -276,8 +276,11 @@ class EvidenceLikelihood(Likelihood):
             self._kept = Gradients.in_bands(self._weighed, self.u, count)
             self.W, self.a = self._kept.W, self._kept.a
         else:
-            self.W = in_bands(lambda band: self._weighed(band).W, self.u, AROUND, count)
-            self.a = in_bands(lambda band: self._weighed(band).a, self.u, AROUND, count)
+            self.W, self.a = torch.empty_like(self.u), torch.empty_like(self.u)
+            for band in bands(self.u, AROUND, count):
+                evidence = self._weighed(band)
+                self.W[..., band.rows, :] = band.within(evidence.W)
+                self.a[..., band.rows, :] = band.within(evidence.a)
 
     def _solved_evenly(self, towards: tuple[Tensor, Tensor]) -> Tensor:
         """Solves (3) with W = 1, without the prior, and without limits at black and white."""
