@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ddfm.errors import InputError
 from ddfm.imaging.formats.flir import has_photograph, is_flir
+from ddfm.imaging.formats.segments import is_cut_off
 from ddfm.imaging.pairing import Pair, Pairing, both_in_one, find_pairs, image_files, other_files
 from ddfm.imaging.writing import output_suffix
 from ddfm.storage.manifest import Shard
@@ -49,10 +50,10 @@ def pairs_in_files(folder: str | os.PathLike[str]) -> Pairing:
 
 
 def _why_no_pair(path: Path) -> str:
-    """Why a file does not hold a pair; empty if it does."""
-    if not is_flir(path):
-        return NO_FLIR
-    return "" if has_photograph(path) else NO_PHOTOGRAPH
+    """Why a file does not hold a pair; empty if it does, or if it is cut off before that shows."""
+    if is_flir(path):
+        return "" if has_photograph(path) else NO_PHOTOGRAPH
+    return "" if is_cut_off(path) else NO_FLIR
 
 
 def names_of_results(

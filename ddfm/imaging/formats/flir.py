@@ -24,7 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ddfm.arguments import by_annotation, two_numbers
 from ddfm.errors import InputError, unknown
 from ddfm.imaging.formats.flir_container import (
-    container_of,
+    has_container,
     opened_container,
     photograph_in,
     thermogram_of,
@@ -85,7 +85,7 @@ def is_flir(path: str | os.PathLike[str]) -> bool:
     """Whether a file, a JPEG or a bare container, holds radiometric data of a FLIR camera."""
     path = existing_file(path)
     with explained(str(path)):
-        return bool(container_of(path))
+        return has_container(path)
 
 
 def has_photograph(path: Path) -> bool:

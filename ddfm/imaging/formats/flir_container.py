@@ -7,6 +7,7 @@ directory, and trusts any size given in the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +16,14 @@ import numpy as np
 from PIL import Image
 
 from ddfm.errors import InputError, MissingExtra
-from ddfm.imaging.formats.segments import segments
+from ddfm.imaging.formats.segments import is_cut_off, segments
 from ddfm.imaging.unreadable import advice_for
 from ddfm.storage.budget import ask_pixels
 
-__all__ = ["Records", "container_of", "opened_container", "photograph_in", "thermogram_of"]
+__all__ = ["Records", "has_container", "opened_container", "photograph_in", "thermogram_of"]
 
 _RAW, _PHOTOGRAPH, _CAMERA = 1, 14, 32
+_NAMES = {_RAW: "raw values", _CAMERA: "camera values", _PHOTOGRAPH: "photograph"}
 _MAGIC = b"FFF\0"
 _ENTRY = 32  # bytes of an entry of the directory
 _LARGEST_SENSOR = 4096 * 1024  # pixels; the largest sensors that FLIR builds have three million
@@ -30,17 +32,14 @@ _PHOTOGRAPH_BYTES = 8  # bytes in memory per sample: decoded, copied, cropped, a
 Records = dict[int, tuple[int, int, int, int]]
 
 
-def container_of(path: Path) -> bytes:
-    """The container in a file; empty if it has none."""
-    with open(path, "rb") as file:
-        if file.read(4) == _MAGIC:
-            return path.read_bytes()
-    return b"".join(_parts(path))
+def has_container(path: Path) -> bool:
+    """Whether a file has a container, or, if it is cut off, a part of one."""
+    return _is_bare(path) or any(True for _ in _segments(path))
 
 
 def opened_container(path: Path) -> tuple[bytes, Records]:
     """The container of a file, its numbers in the byte order that flyr expects, and its records."""
-    container = container_of(path)
+    container = path.read_bytes() if _is_bare(path) else b"".join(_parts(path))
     if not container:
         what = advice_for(str(path)) or (
             "has no radiometric data of a FLIR camera in it, so it is one image; pass two"
@@ -72,16 +71,29 @@ def photograph_in(container: bytes, records: Records) -> BytesIO | None:
     return BytesIO(container[offset + 32 : offset + length])
 
 
-def _parts(path: Path) -> list[bytes]:
-    """The FLIR segments of a JPEG in order; empty if there are none, or if one is missing."""
-    parts: dict[int, bytes] = {}
-    last = -1
+def _is_bare(path: Path) -> bool:
+    """Whether a file is a container by itself."""
+    with open(path, "rb") as file:
+        return file.read(4) == _MAGIC
+
+
+def _segments(path: Path) -> Iterator[bytes]:
+    """The FLIR segments of a JPEG: 8 bytes, with their number and the last one's, and a part."""
     for marker, body in segments(path):
         if marker == 0xE1 and body[:5] == b"FLIR\0" and len(body) > 8:
-            last = body[7]
-            parts[body[6]] = body[8:]
-    complete = last >= 0 and all(number in parts for number in range(last + 1))
-    return [parts[number] for number in range(last + 1)] if complete else []
+            yield body
+
+
+def _parts(path: Path) -> list[bytes]:
+    """The parts of the container in a JPEG, in order; empty if it has none."""
+    parts: dict[int, bytes] = {}
+    last = -1
+    for body in _segments(path):
+        last = body[7]
+        parts[body[6]] = body[8:]
+    if any(number not in parts for number in range(last + 1)) or (not parts and is_cut_off(path)):
+        raise InputError(f"{path} is cut off, in or before its FLIR data")
+    return [parts[number] for number in range(last + 1)]
 
 
 def _turned(container: bytes, records: Records) -> bytes:
@@ -128,12 +140,11 @@ def _records(container: bytes, path: Path) -> Records:
             beyond.add(kind)
         elif kind and length and kind not in records:
             records[kind] = (number, kind, offset, length)
-    for name, kind in (("raw", _RAW), ("camera", _CAMERA)):
-        if kind in records:
-            continue
-        if kind in beyond:
-            raise InputError(f"{path} is cut off: its {name} values end beyond the end of the file")
-        raise InputError(f"{path}: its FLIR data lack the record of the {name} values")
+    for kind, name in _NAMES.items():
+        if kind in beyond - records.keys():
+            raise InputError(f"{path} is cut off: its {name} would end beyond the end of the file")
+        if kind not in records and kind != _PHOTOGRAPH:
+            raise InputError(f"{path}: its FLIR data lack the record of the {name}")
     return records
 
 

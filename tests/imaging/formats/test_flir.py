@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ddfm.errors import DdfmError
-from ddfm.imaging.formats.flir import is_flir, read_flir, read_thermal
+from ddfm.imaging.formats.flir import has_photograph, is_flir, read_flir, read_thermal
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import read_sources
 from ddfm.restoration.operators import AreaAverage
@@ -148,11 +148,27 @@ def test_a_flir_file_is_distinguished_from_others(tmp_path):
         read_flir(tmp_path / "b.jpg")
 
 
-def test_a_truncated_copy_is_refused(tmp_path):
+def test_a_truncated_container_is_refused(tmp_path):
     whole = container([(32, camera()), (1, sized(np.zeros((6, 8)), bytes(96)))])
     (tmp_path / "a.fff").write_bytes(whole[:-20])
-    with pytest.raises(DdfmError, match="is cut off: its raw values end beyond the end"):
+    with pytest.raises(DdfmError, match="is cut off: its raw values would end beyond the end"):
         read_thermal(tmp_path / "a.fff")
+
+
+@pytest.mark.parametrize("end", [4, 5000, 9026, 15000, -2000, -5])
+def test_a_truncated_copy_is_refused(tmp_path, end):
+    """The file is cut off before its FLIR data, in a segment, between two, or after them."""
+    shade = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    raw = np.full((60, 80), 17000, np.uint16)
+    whole = flir_jpeg(raw, shade, (1.2, 0, 0), segment=9000, rendering=Image.fromarray(shade))
+    path = tmp_path / "a.jpg"
+    path.write_bytes(whole)
+    assert has_photograph(path)
+    path.write_bytes(whole[:end])
+    assert has_photograph(path)  # so that a folder counts it among its pairs
+    assert is_flir(path) == (end != 4)
+    with pytest.raises(DdfmError, match=r"a\.jpg is (cut off|truncated)"):
+        read_flir(path)
 
 
 def test_bad_files_and_arguments_are_refused(tmp_path):
