@@ -73,13 +73,15 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
 
     Args:
         resize: "a" or "b", the size of the first or of the second; "auto", that of the finest, if
-            all have the same aspect ratio; "error" refuses pictures of different sizes.
+            all have the same aspect ratio; "error" refuses pictures of different sizes. For both
+            pictures of one radiometric file, whose sizes differ by design, it is "auto".
     """
     if resize in ("a", "b"):
         return pictures["ab".index(resize)].size
     finest = max(pictures, key=lambda p: p.size)
+    may_differ = resize == "auto" or _from_one_camera(pictures)
     for other in pictures:
-        fits = resize == "auto" and _is_coarser(other.size, finest.size)
+        fits = may_differ and _is_coarser(other.size, finest.size)
         if other.size != finest.size and not fits:
             first, second = (p for p in pictures if p is finest or p is other)
             (h, w), (h2, w2) = first.size, second.size
@@ -92,6 +94,11 @@ def common_size(pictures: Sequence[Picture], resize: str = "auto") -> Size:
                 + ("; if one is rotated by 90 degrees, rotate it first" if turned else "")
             )
     return finest.size
+
+
+def _from_one_camera(pictures: Sequence[Picture]) -> bool:
+    """Whether these are the thermal image and the photograph of one radiometric file."""
+    return any(p.unit for p in pictures) and len({p.sha256 for p in pictures}) == 1
 
 
 def stretched(pictures: Sequence[Picture], size: Size) -> tuple[str, ...]:

@@ -282,6 +282,16 @@ def test_temperatures_alone_are_read_if_there_is_a_separate_photograph(tmp_path)
     assert np.array_equal(seen.pixels, read_thermal(path).pixels)  # not the rendering of 16 x 16
 
 
+def test_sizes_that_differ_within_one_file_are_no_error(tmp_path):
+    path = scene_file(tmp_path / "a.jpg", 1.5, 0, 0)
+    pair = tuple(read_flir(path))
+    assert pair[0].size != pair[1].size
+    thermal, visible = read_sources(pair, "error")
+    assert thermal.size == visible.size == pair[1].size
+    with pytest.raises(DdfmError, match=r"a\.jpg \(thermal\) has 32 x 24 pixels and the second"):
+        read_sources((str(path), visible.pixels), "error")
+
+
 def test_a_bare_container_is_read_as_temperatures(tmp_path):
     raw = np.random.default_rng(0).integers(14000, 16000, (12, 16)).astype(np.uint16)
     path = tmp_path / "a.fff"
