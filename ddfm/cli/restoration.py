@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ddfm.cli.options import all_of
 from ddfm.cli.writing import say
-from ddfm.errors import InputError
+from ddfm.errors import DdfmError, InputError
+from ddfm.storage.inputs import existing_file
 
 __all__ = ["observation_options", "observations", "say_corrections", "slice_observation_options"]
 
@@ -83,18 +85,26 @@ def observations(settings: dict[str, Any], number: int) -> dict[str, Any]:
     as_is = settings.pop("as_is")
     found = []
     for source in "ab":
-        given = {name: settings.pop(f"{name}_{source}", None) for name in _OF_EACH}
-        given = {name: value for name, value in given.items() if value is not None}
-        if "blur" in given:
-            given["blur"] = _blur(given["blur"])
-        if "noise" in given:
-            given["noise"] = _noise(given["noise"])
+        options = {name: settings.pop(f"{name}_{source}", None) for name in _OF_EACH}
+        given = {n: _value(n, source, v) for n, v in options.items() if v is not None}
         if as_is:
             given = AS_IT_IS.plain() | given
         found.append(given)
     if as_is:
         found += [AS_IT_IS.plain()] * (number - len(found))
     return {"observations": found} if any(found) else {}
+
+
+def _value(name: str, source: str, given: Any) -> Any:
+    """The value of an option, as an `Observation` takes it; an error names the option."""
+    from ddfm.restoration.observation import Observation
+
+    try:
+        value = _READ[name](given) if name in _READ else given
+        Observation(**{name: value})
+    except DdfmError as error:
+        raise click.BadParameter(str(error), param_hint=f"'--{name}-{source}'") from None
+    return value
 
 
 def _noise(text: str) -> float | tuple[Any, ...]:
@@ -108,13 +118,24 @@ def _noise(text: str) -> float | tuple[Any, ...]:
         ) from None
 
 
-def _blur(text: str) -> float | tuple[float, float] | str:
+def _blur(text: str) -> float | tuple[float, ...] | str:
     """The deviation of a Gaussian, length and angle of a motion, or the name of a file."""
     try:
-        numbers = [float(part) for part in text.split(",")]
+        first, *others = [float(part) for part in text.split(",")]
     except ValueError:
-        return text
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
+        if Path(text).is_file():
+            return text
+        raise InputError(
+            f"blur must be SIGMA, LENGTH,ANGLE or an image file, and there is no file {text}"
+        ) from None
+    return (first, *others) if others else first
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "noise": _noise,
+    "blur": _blur,
+    "mask": lambda text: str(existing_file(text)),
+}
 
 
 def say_corrections(names: Sequence[str], observed: Sequence[Any], given: Any) -> None:
