@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ddfm.arguments import number
+from ddfm.arguments import number, one_of
 from ddfm.errors import InputError
-from ddfm.imaging.colormaps import colored
+from ddfm.imaging.colormaps import COLORMAPS, colored
 from ddfm.progress import stage
 from ddfm.registration.space_files import checked_motion, read_space_transform
 from ddfm.restoration.volume import sharpened
 from ddfm.volumes.align import aligned, placed
 from ddfm.volumes.files import read_volume
 from ddfm.volumes.frame import continued
-from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, is_ct, scaled
+from ddfm.volumes.intensity import CT_WINDOW, GREY, Window, find_window, is_ct, scaled
 from ddfm.volumes.montage import Scale
 from ddfm.volumes.resample import inside_of, resampled
 from ddfm.volumes.tilt import squared
-from ddfm.volumes.volume import Origin, Volume
+from ddfm.volumes.volume import Origin, Volume, check_axis
 
 __all__ = ["Ready", "VolumeOptions", "found_motion", "made_ready", "scaled_by"]
 
@@ -46,6 +46,13 @@ class VolumeOptions:
     together: int
 
     def __post_init__(self) -> None:
+        check_axis(self.axis)
+        for window in self.windows:
+            if window is not None:
+                find_window(window)
+        for colormap in self.colormaps:
+            if colormap is not None:
+                one_of("colour map", colormap, (*COLORMAPS, GREY))
         if self.fwhm_b is not None:
             fwhm_b = number("fwhm_b (--fwhm-b)", self.fwhm_b, 0, WIDEST)
             object.__setattr__(self, "fwhm_b", fwhm_b)

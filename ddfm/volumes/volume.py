@@ -23,6 +23,7 @@ __all__ = [
     "Origin",
     "Volume",
     "axes_of",
+    "check_axis",
     "find_axis",
     "rows_and_columns",
     "same_grid",
@@ -31,6 +32,7 @@ __all__ = [
 
 # Each plane is named by the world axis that its slices are stacked along.
 PLANES = ("sagittal", "coronal", "axial")
+_INDICES = ("0", "1", "2")
 
 # Bounds on spacing and coordinates in millimetres (or a file's own unit): beyond, they are damaged.
 _NEAREST, _FARTHEST = 1e-9, 1e9
@@ -173,11 +175,14 @@ def find_axis(volume: Volume, axis: int | str | None = None) -> int:
         spacing = volume.spacing
         widest = [w for w in (2, 1, 0) if spacing[index_of[w]] > 0.99 * spacing.max()]
         return index_of[widest[0]]
-    if str(axis) in ("0", "1", "2"):
-        return int(axis)
-    if axis not in PLANES:
-        raise unknown("axis", str(axis), [*PLANES, "0", "1", "2"])
-    return index_of[PLANES.index(str(axis))]
+    check_axis(axis)
+    return index_of[PLANES.index(str(axis))] if axis in PLANES else int(axis)
+
+
+def check_axis(axis: int | str | None) -> None:
+    """Raise what `find_axis` would raise."""
+    if axis is not None and str(axis) not in (*_INDICES, *PLANES):
+        raise unknown("axis", str(axis), [*PLANES, *_INDICES])
 
 
 def slices(values: np.ndarray, affine: np.ndarray, axis: int) -> np.ndarray:

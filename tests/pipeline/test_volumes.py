@@ -199,6 +199,22 @@ def test_windows_scale_levels():
         find_window("bran")
 
 
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ({"axis": "up"}, "unknown axis 'up'"),
+        ({"window_b": "bran"}, "unknown window 'bran'"),
+        ({"more_windows": ["4/0"]}, "a window is LEVEL/WIDTH"),
+        ({"colormap_a": "hott"}, "unknown colour map 'hott'; did you mean hot"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_aligned(monkeypatch, option, why):
+    monkeypatch.setattr("ddfm.pipeline.volumes.made_ready", lambda *_: pytest.fail("it began"))
+    volume = Volume(np.zeros((3, 3, 3), np.float32), np.eye(4))
+    with pytest.raises(DdfmError, match=why):
+        fuse_volumes(volume, volume, **option)
+
+
 def test_ct_without_a_modality_is_known_by_its_air():
     values = np.linspace(-1000, 1000, 8, dtype=np.float32).reshape(2, 2, 2)
     assert scaled(Volume(values, np.eye(4)))[1] == (-160, 240)
