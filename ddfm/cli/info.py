@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 import click
@@ -68,9 +69,10 @@ def _lines(result: Path, record: Record) -> list[str]:
 
     settings = dict(record.settings)
     lines = [f"{result}: made by ddfm {settings.pop('ddfm')}"]
-    lines += [f"  source  {name}  sha256 {digest or 'unknown'}" for name, digest in record.sources]
-    names = [name for name, _ in record.sources]
-    found = corrections(names, record.observed, record.settings.get("observations"))
+    for letter, (name, digest) in zip(ascii_lowercase, record.sources, strict=False):
+        named = "  ".join(dict.fromkeys((letter, name)))  # those of a volume are named a, b, ...
+        lines.append(f"  source {named}  sha256 {digest or 'unknown'}")
+    found = corrections(ascii_lowercase, record.observed, record.settings.get("observations"))
     lines += [f"  corrected  {line}" for line in found]
     said = settings
     for name, value in record.opening.items():

@@ -28,7 +28,16 @@ from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import advice_for, is_dicom
 
-__all__ = ["WORDS", "Pair", "Pairing", "both_in_one", "find_pairs", "image_files", "other_files"]
+__all__ = [
+    "WORDS",
+    "Pair",
+    "Pairing",
+    "both_in_one",
+    "find_pairs",
+    "image_files",
+    "natural",
+    "other_files",
+]
 
 # Words by which cameras, scanners and data sets mark the kind of image in a file's name.
 WORDS = (
@@ -261,3 +270,9 @@ def _key_of(part: str) -> Key:
 def counted(number: int, what: str) -> str:
     """ "1 pair", or "2 pairs"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts frame 2 before frame 10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

@@ -8,7 +8,6 @@ at all.
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DdfmWarning, InputError, StorageError, unknown
-from ddfm.imaging.pairing import find_pairs
+from ddfm.imaging.pairing import find_pairs, natural
 from ddfm.pipeline.film_maps import FilmMaps
 from ddfm.pipeline.film_parts import Part
 from ddfm.pipeline.runner import FolderSink, Item, Made, Sink
@@ -265,7 +264,7 @@ def _folders(a: Path, b: Path, pattern: str | None) -> Film:
             else f"there are no frames in {a}"
         )
         raise InputError(f"{which}; give a pattern such as 'ir_{{}}.png:vis_{{}}.png' to pair them")
-    pairs = sorted(pairing.pairs, key=lambda pair: _natural(pair.name))
+    pairs = sorted(pairing.pairs, key=lambda pair: natural(pair.name))
     frames = [Item(f"{p.name}.png", [KnownFile(path) for path in p.files], p.files) for p in pairs]
     files = [pair.files[0] for pair in pairs], [pair.files[1] for pair in pairs]
     return Film(frames, RATE, len(frames), frozenset(frame.output for frame in frames), files)
@@ -302,9 +301,3 @@ def _as_long_as_both(films: tuple[VideoReader, VideoReader]) -> Iterator[tuple[i
                 _say(f"{longer.path} continues after frame {number - 1}, where {shorter.path} ends")
             return
         yield number, *pair
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts frame 2 before frame 10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

@@ -10,6 +10,7 @@ from ddfm.errors import InputError
 from ddfm.imaging.formats.tables import TABLES
 from ddfm.imaging.metadata.record import Record
 from ddfm.imaging.metadata.record import read_record as of_picture
+from ddfm.imaging.pairing import natural
 from ddfm.restoration.corrections import summed_up
 from ddfm.storage.checksum import digest_of
 from ddfm.storage.inputs import existing_file
@@ -49,7 +50,7 @@ def read_record(path: str | os.PathLike[str]) -> Record | None:
 def _of_frames(folder: Path) -> Record | None:
     """The record of a film in a folder of frames, from its manifest; None if it has none.
 
-    Each source is named after its first file, and identified by the digests of all its files.
+    Each source is named after its first and last file, and identified by the digests of all.
     """
     lines = Lines(lambda path: path.open("rb", buffering=0))
     for path in sorted(folder.iterdir()):
@@ -77,4 +78,6 @@ def _all_of_one(files: list[dict[str, str]]) -> tuple[str, str]:
     """The name and the digest of one source, from its files in all frames."""
     digests = [str(file["sha256"]) for file in files]
     alone = len(set(digests)) == 1  # the source is a video, the same for all frames
-    return str(files[0]["name"]), digest_of(digests[:1] if alone else digests)
+    names = sorted({str(file["name"]) for file in files}, key=natural)
+    name = " to ".join(dict.fromkeys((names[0], names[-1])))
+    return name, digest_of(digests[:1] if alone else digests)

@@ -38,7 +38,13 @@ def test_info_shows_how_a_picture_was_made(tmp_path, pair):
     out = made(pair, tmp_path / "out.tif", "--range-a", 7000, 10000)
     about = ddfm_run("info", out)
     assert (about.exit_code, about.stderr) == (0, "")
-    for words in (f"{out}: made by ddfm ", "source  a.png  sha256 ", "seed", "7000.0, 10000.0"):
+    for words in (
+        f"{out}: made by ddfm ",
+        "source a  a.png  sha256 ",
+        "source b  b.jpg  sha256 ",
+        "seed",
+        "7000.0, 10000.0",
+    ):
         assert words in about.stdout
     record = json.loads(ddfm_run("info", out, "--json").stdout)
     assert record["settings"]["seed"] == 7

@@ -89,7 +89,7 @@ def test_corrections_are_printed_with_the_option_that_prevents_them(tmp_path):
     )
     assert re.fullmatch(r"noise of 1\d(\.\d+)? grey levels removed \(--noise-a 0 keeps it\)", noise)
     told = ddfm_run("info", tmp_path / "f.png").stdout
-    assert f"  corrected  noisy.png: {stripes}; {noise}" in told
+    assert f"  corrected  a: {stripes}; {noise}" in told
     assert printed(noisy, "--quiet") == ""
     assert printed(noisy, "--noise-a", 12, "--stripes-a", "columns") == ""  # not by itself
     assert printed(noisy, "--noise-a", 0, "--stripes-a", "none") == ""

@@ -79,7 +79,7 @@ def test_a_film_tells_what_was_corrected(tmp_path, fuser, suffix):
         LINE.format(4, "frames", "b")
     )
     assert again.read_bytes() == out.read_bytes()
-    assert f"  corrected  b.mkv: {line.split(': ')[1]}" in ddfm_run("info", out).stdout
+    assert f"  corrected  b: {line.split(': ')[1]}" in ddfm_run("info", out).stdout
     kept = ddfm_run("film", *films, "-o", tmp_path / f"kept{suffix}", *FAST, "--noise-b", 0)
     assert (kept.exit_code, kept.output) == (0, "")
     assert not read_record(tmp_path / f"kept{suffix}").observed
@@ -93,6 +93,7 @@ def test_a_continued_folder_of_frames_tells_it_of_all_frames(tmp_path, fuser, fo
     summary = fuse_sequence(*folders, out, fuser, **ALONE)
     assert [outcome.status for outcome in summary.outcomes] == ["skipped"] * 3 + ["fused"]
     assert list(summary.observed) == list(before) == list(read_record(out).observed)
+    assert [name for name, _ in read_record(out).sources] == ["0.png to 3.png"] * 2
 
 
 def volumes(color: bool) -> tuple[Volume, Volume]:
