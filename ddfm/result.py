@@ -79,7 +79,10 @@ class Fusion:
 
     @cached_property
     def image(self) -> np.ndarray:
-        """(H, W), (H, W, 3), or with alpha as a last channel, at the sources' size and depth."""
+        """(H, W), (H, W, 3), or with alpha as a last channel, at the sources' size and depth.
+
+        In floating point, pixels without data in any source are NaN.
+        """
         return to_array(self.picture.pixels, self.picture, self.picture.alpha)
 
     @property
@@ -132,7 +135,8 @@ class Fusion:
         make_folder(folder)
         for k, picture in enumerate(self.sources, 1):
             suffix = "tif" if picture.dtype.kind == "f" else "png"
-            bare = replace(picture, metadata=NOTHING)  # it belongs to results only
+            # Metadata belong to results only, and gaps were filled before the fusion.
+            bare = replace(picture, metadata=NOTHING, mask=None)
             write_image(folder / f"source-{k}.{suffix}", bare.pixels, bare, bare.alpha)
 
     @by_annotation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ def results(run: Run, watch: Watch, settings: Mapping[str, Any]) -> list[Fusion]
             config.metadata_from,
             config.strip,
         )
+        warnings += tuple(_of_gaps(picture))
         about = dict(settings) | _about(group, run.observed[k])
         snapshots = watch.snapshots(k, size)
         latents = _latents(pictures, run.observed[k])
@@ -85,6 +86,20 @@ def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[
             picture = with_luminance(picture, levels.float().cpu().numpy())
         done.append(picture)
     return tuple(done)
+
+
+def _of_gaps(picture: Picture) -> Iterator[str]:
+    """A warning if the result has pixels without data that its file may not mark."""
+    geo = picture.metadata.geo
+    if picture.mask is None or (geo is not None and geo.nodata_for(picture.dtype) is not None):
+        return
+    gaps = ~picture.mask if picture.alpha is None else ~picture.mask & (picture.alpha > 0)
+    if gaps.any():
+        filled = "made-up, smooth values"
+        has = f"NaN in a TIFF, {filled} in other files" if picture.dtype.kind == "f" else filled
+        share = f"{100 * gaps.mean():.2g} %"
+        what = "have no data in any source, or belong to its frame"
+        yield f"{share} of the pixels {what}: the result has {has} there"
 
 
 def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:

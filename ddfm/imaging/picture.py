@@ -177,8 +177,9 @@ def refuse_mask(array: object, name: str) -> None:
 def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None) -> np.ndarray:
     """Convert samples in [0, 1] to an array of the depth and range of `like`.
 
-    Integers are rounded to the nearest. The result is (H, W) for grey and (H, W, 3) for colour,
-    with alpha (in [0, 1]) appended as the last channel if given.
+    Integers are rounded to the nearest. In floating point, pixels outside the mask of `like` are
+    NaN. The result is (H, W) for grey and (H, W, 3) for colour, with alpha (in [0, 1]) appended as
+    the last channel if given.
     """
     pixels = np.asarray(pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -186,6 +187,12 @@ def to_array(pixels: np.ndarray, like: Picture, alpha: np.ndarray | None = None)
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
         raise InputError(f"a result is (H, W) or (H, W, 3), not {pixels.shape}")
     result = _at_depth(pixels, like.dtype, like.range)
+    if like.mask is not None and result.dtype.kind == "f":
+        if like.mask.shape != pixels.shape[:2]:
+            raise InputError(
+                f"a mask of shape {like.mask.shape} does not fit pixels of {pixels.shape[:2]}"
+            )
+        result[~like.mask] = np.nan
     if alpha is None:
         return result
     if alpha.shape != pixels.shape[:2]:

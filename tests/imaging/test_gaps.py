@@ -107,6 +107,36 @@ def test_the_other_source_is_seen_in_the_gap():
     assert np.corrcoef(fusion.picture.pixels[inner, 0], SEEN[inner])[0, 1] > 0.9
 
 
+def test_where_no_source_has_data_a_floating_point_result_is_nan(tmp_path):
+    seen = np.where(GAP & (np.arange(30) > 12), np.nan, DEGREES / 30).astype(np.float32)
+    both = np.isnan(seen)
+    with pytest.warns(DdfmWarning, match=r"^6.8 % of the pixels .* has NaN in a TIFF, made-up"):
+        fusion = ddfm.fuse(with_nan(), seen, prior="gaussian", steps=1)
+    assert np.array_equal(np.isnan(fusion.image), both) and both.mean() == pytest.approx(
+        0.068, 0.01
+    )
+    fusion.save(tmp_path / "f.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "f.tif"), fusion.image, equal_nan=True)
+    fusion.save(tmp_path / "f.png")  # has the depth of the sources, as far as PNG has it
+    assert ddfm.read_image(tmp_path / "f.png").dtype == np.uint16
+    fusion.save_sources(tmp_path)
+    assert np.isfinite(tifffile.imread(tmp_path / "source-1.tif")).all()
+
+
+def test_made_up_values_in_an_integer_result_are_warned_of():
+    hidden = np.ma.masked_array(SEEN, GAP)
+    with pytest.warns(DdfmWarning, match=r"^12 % of .*: the result has made-up"):
+        fusion = ddfm.fuse(hidden, hidden.copy(), prior="gaussian", steps=1)
+    assert fusion.image.dtype == np.uint8
+
+
+def test_transparent_gaps_are_no_made_up_values(recwarn):
+    clear = np.dstack([SEEN, np.where(GAP, 0, 255).astype(np.uint8)])
+    fusion = ddfm.fuse(clear, clear // 2, prior="gaussian", steps=1)
+    assert not fusion.image[GAP, 1].any()
+    assert not [one for one in recwarn if "no data" in str(one.message)]
+
+
 def test_without_a_nodata_value_there_is_no_gap(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", DEGREES)
     assert ddfm.read_image(tmp_path / "a.tif").mask is None
