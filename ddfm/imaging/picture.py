@@ -6,8 +6,8 @@ The rules are the same for arrays, tensors and files:
 - Floating-point values within [0, 1] are used unchanged. Any others (degrees, counts, [-1, 1]) are
   scaled by their own minimum and maximum, which are kept in `Picture.range`; results are scaled
   back to that range. Other integer types (int16, int32, ...) are treated the same.
-- Pixels that are NaN, masked in a masked array, or equal to the nodata value of a GeoTIFF are
-  invalid: `Picture.mask` is False there, and they are left out of the scaling.
+- Pixels that are NaN or infinite, masked in a masked array, or equal to the nodata value of a
+  GeoTIFF are invalid: `Picture.mask` is False there, and they are left out of the scaling.
 - Three channels that are equal everywhere are grey, and are kept as one channel.
 """
 
@@ -161,7 +161,7 @@ def _gaps(array: np.ndarray, nodata: float | None) -> np.ndarray | None:
         hidden = np.ma.getmaskarray(array)
         gaps |= hidden if hidden.ndim == 2 else hidden.any(axis=2)
     if values.dtype.kind == "f":
-        gaps |= np.isnan(channels).any(axis=2)
+        gaps |= ~np.isfinite(channels).all(axis=2)
     if nodata is not None:
         with np.errstate(over="ignore"):  # nodata may be beyond the range of the samples' type
             gaps |= (channels == nodata).all(axis=2)
@@ -248,10 +248,7 @@ def _check(array: np.ndarray, name: str) -> None:
     if array.size == 0:
         raise InputError(f"{name}: the image is empty, {array.shape[1]} x {array.shape[0]} pixels")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(array.size - np.isfinite(array).sum())
-        raise InputError(
-            f"{name}: {bad} of {array.size} values are NaN or infinite; replace them first"
-        )
+        raise InputError(f"{name}: no pixel has a valid value; all are NaN or infinite")
 
 
 def _equal_channels(color: np.ndarray) -> bool:

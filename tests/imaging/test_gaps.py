@@ -1,4 +1,4 @@
-"""Invalid pixels: NaN, masked, or equal to a GeoTIFF's nodata value."""
+"""Invalid pixels: NaN or infinite, masked, or equal to a GeoTIFF's nodata value."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ def geotiff(path):
     return path
 
 
-@pytest.mark.parametrize("kind", ["nan", "mask", "nodata"])
+@pytest.mark.parametrize("kind", ["nan", "infinite", "mask", "nodata"])
 def test_gaps_are_masked_and_ignored_in_the_scaling(tmp_path, kind):
     source = {
         "nan": with_nan,
+        "infinite": lambda: np.where(
+            GAP, RNG.choice(np.float32([np.inf, -np.inf]), GAP.shape), DEGREES
+        ),
         "mask": lambda: np.ma.masked_array(np.where(GAP, 1e6, DEGREES), GAP),
         "nodata": lambda: geotiff(tmp_path / "a.tif"),
     }[kind]()
