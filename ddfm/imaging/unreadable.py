@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import UnidentifiedImageError
 
 from ddfm.errors import DdfmError, HostError, InputError, StorageError, one_line
-from ddfm.imaging.formats.plugins import remedy_for
+from ddfm.imaging.formats.plugins import is_from_phone, remedy_for
 from ddfm.imaging.quiet import quiet
 
 __all__ = ["RAW", "VOLUMES", "advice_for", "explained", "is_dicom", "suffix_is_raw"]
@@ -45,7 +45,9 @@ def explained(name: str) -> Iterator[None]:
             raise StorageError(f"cannot read {name}: {error.strerror or error}") from None
         raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
     except Exception as error:
-        raise InputError(f"{name} is truncated or damaged: {one_line(error)}") from None
+        # Some decoders add advice to programmers, in further sentences.
+        what = one_line(error).partition(". ")[0]
+        raise InputError(f"{name} is truncated or damaged: {what}") from None
 
 
 def is_dicom(path: Path) -> bool:
@@ -82,4 +84,6 @@ def _not_an_image(name: str) -> str:
         name += ".dcm" if is_dicom(Path(name)) else ""
     known = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, GIF, PGM, PFM, NPY, CSV, AVIF, HEIC, JPEG XL"
     way = remedy_for(head, "") or advice_for(name)
+    if not way and is_from_phone(head):
+        return "is truncated or damaged"
     return way or f"is not an image, or damaged (known: {known})"

@@ -16,7 +16,7 @@ from PIL import Image, features
 from ddfm.imaging.formats.jpegxl import jpegxl_size
 from ddfm.storage.budget import ask_pixels
 
-__all__ = ["opened_by", "remedy_for", "suffix_is_read"]
+__all__ = ["is_from_phone", "opened_by", "remedy_for", "suffix_is_read"]
 
 _DECODED = 16  # bytes in memory per pixel in colour, decoded and copied
 
@@ -83,6 +83,11 @@ def remedy_for(head: bytes, suffix: str) -> str:
         return ""
     way = f"pip install '{kind.install}' reads it, or " if kind.install else ""
     return f"is {kind.called}; {way}convert it first: {kind.convert}"
+
+
+def is_from_phone(head: bytes) -> bool:
+    """Whether a file with this head begins as one of these formats does."""
+    return _kind_of(head) is not None
 
 
 def opened_by(path: Path, head: bytes, name: str) -> tuple[str, ...]:

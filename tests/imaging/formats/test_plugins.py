@@ -83,6 +83,12 @@ def test_damaged_photographs_are_refused_in_one_line(phone, tmp_path):
     for size in (20, len(data) // 2):
         with pytest.raises(DdfmError, match="image"):
             read_image(data[:size])
+    for part in (30, 90, 99):
+        path = tmp_path / f"{part}{phone[0].suffix}"
+        path.write_bytes(data[: len(data) * part // 100])
+        with pytest.raises(DdfmError, match=rf"{path.name} is truncated or damaged") as caught:
+            read_image(path)
+        assert "build" not in str(caught.value)  # advice of the decoder, to programmers
 
 
 def test_a_photograph_that_claims_to_be_large_is_refused_before_decoding(phone, monkeypatch):
