@@ -1,7 +1,7 @@
 """Reads image files at their own depth, with their colour profile, alpha and orientation.
 
-PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM and PPM are read at 8 and 16 bits; AVIF,
-HEIC and JPEG XL at 8; TIFF, PFM, NPY and CSV as floating point, too. `ddfm.imaging.picture`
+PNG, JPEG, TIFF (any page), WebP, BMP, JPEG 2000, GIF, PGM, PPM and HEIC are read at 8 and 16 bits;
+AVIF and JPEG XL at 8; TIFF, PFM, NPY and CSV as floating point, too. `ddfm.imaging.picture`
 describes how values of any range are scaled. JPEG 2000 colour of more than 8 bits is refused, since
 Pillow would drop its lower bits.
 """

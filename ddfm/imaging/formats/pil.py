@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ddfm.errors import InputError
+from ddfm.imaging.formats.plugins import deep_samples, heic_depth
 from ddfm.imaging.metadata import Metadata, gathered
 from ddfm.imaging.metadata.exif import Exif, exif_in
 from ddfm.imaging.metadata.xmp import kept
@@ -48,7 +49,8 @@ _TARGET = {  # the mode that each mode is converted to: without, and with a tran
 def bytes_needed(image: Image.Image) -> int:
     """Memory that an image needs in bytes: decoded, copied out of Pillow, and as float32."""
     channels = 4 if image.mode.startswith("P") else len(image.getbands())
-    stored = 4 if image.mode in ("I", "F") else 2 if "16" in image.mode + _raw_mode(image) else 1
+    deep = "16" in image.mode + _raw_mode(image) or heic_depth(image) > 8
+    stored = 4 if image.mode in ("I", "F") else 2 if deep else 1
     return image.width * image.height * channels * (2 * stored + 4)
 
 
@@ -68,6 +70,8 @@ def from_pil_file(
         name: the picture's name in messages.
     """
     with opened() as image:
+        if heic_depth(image) > 8:
+            return _finish(deep_samples(image), image, name)
         raw = _raw_mode(image)
         if ";16" not in raw or image.mode.startswith("I"):
             return from_pil(image, name)

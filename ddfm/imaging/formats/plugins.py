@@ -1,7 +1,7 @@
 """AVIF, HEIC and JPEG XL, which phones write, read by Pillow or by an installed plugin.
 
-A plugin is imported only when such a file is read. Samples are read at 8 bits, even if the file
-has more, except in grey JPEG XL. AVIF and HEIC are turned upright by the decoder.
+A plugin is imported only when such a file is read. HEIC is read at its own depth, AVIF and JPEG XL
+in colour at 8 bits, even if the file has more. AVIF and HEIC are turned upright by the decoder.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image, features
+import numpy as np
+from PIL import Image, ImageFile, features
 
 from ddfm.imaging.formats.jpegxl import jpegxl_size
 from ddfm.storage.budget import ask_pixels
 
-__all__ = ["is_from_phone", "opened_by", "remedy_for", "suffix_is_read"]
+__all__ = [
+    "deep_samples",
+    "heic_depth",
+    "is_from_phone",
+    "opened_by",
+    "remedy_for",
+    "suffix_is_read",
+]
 
 _DECODED = 16  # bytes in memory per pixel in colour, decoded and copied
 
@@ -104,6 +112,22 @@ def opened_by(path: Path, head: bytes, name: str) -> tuple[str, ...]:
         ask_pixels(width, height, name, width * height * _DECODED, path.stat().st_size)
     kind.load()
     return (kind.format,)
+
+
+def heic_depth(image: Image.Image) -> int:
+    """The bits of a sample in a HEIC; 8 for other images."""
+    return int(image.info.get("bit_depth", 8)) if image.format == _HEIC.format else 8
+
+
+def deep_samples(image: ImageFile.ImageFile) -> np.ndarray:
+    """The samples, as uint16, of a HEIC of more than 8 bits, which the plugin would give 8 bits."""
+    package = next(name for name in _HEIC.packages if find_spec(name))
+    assert image.fp is not None  # it is open until it is decoded
+    image.fp.seek(0)
+    file = import_module(package).open_heif(image.fp, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    white = 2 ** heic_depth(image) - 1
+    samples = np.asarray(file[image.tell()]).astype(np.uint32)
+    return (samples * 65535 // white).astype(np.uint16)
 
 
 def _kind_of(head: bytes) -> _Kind | None:

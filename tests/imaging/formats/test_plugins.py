@@ -1,7 +1,8 @@
 """AVIF, HEIC and JPEG XL: read if Pillow or a plugin can, otherwise refused with advice.
 
-phone.heic and phone.jxl in data/files were written by pillow-heif and pillow-jxl-plugin; the first
-lies on its side, the other is upright and its EXIF is ignored, as its standard requires.
+phone.heic, deep.heic (10 bits) and phone.jxl in data/files were written by pillow-heif and
+pillow-jxl-plugin; the first lies on its side, the last is upright and its EXIF is ignored, as its
+standard requires.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ def test_photographs_of_phones_are_upright_and_keep_the_camera_in_exif(phone):
     assert picture.metadata.exif.image[271].data.startswith(b"Phone")
     again = read_image(path.read_bytes())  # by its content, whatever it is called
     assert np.array_equal(again.pixels, picture.pixels)
+
+
+def test_heic_is_read_at_its_own_depth():
+    pytest.importorskip("pi_heif")
+    picture = read_image(FILES / "deep.heic")
+    y, x = np.mgrid[:24, :40]
+    expected = np.dstack([1600 * x, 2700 * y, np.full_like(x, 23130)])
+    assert picture.dtype == np.uint16 and picture.samples.dtype == np.uint16
+    assert (
+        np.abs(picture.samples.astype(int) - expected).mean() < 800
+    )  # of 65535; it was compressed
+    assert len(np.unique(picture.samples)) > 256
 
 
 def test_they_have_no_record_but_info_tells_what_they_are(phone):
