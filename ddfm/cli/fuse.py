@@ -270,7 +270,7 @@ def _check_size(request: _Request, pictures: Sequence[Picture], is_preview: bool
         height, width = size
         say(
             f"this is a preview of {width} x {height} pixels, not the full size; warnings that "
-            "follow are about the preview",
+            "follow are about the preview, but distances are in pixels of the full size",
             err=True,
         )
     if request.output != DASH:

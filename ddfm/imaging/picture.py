@@ -56,6 +56,7 @@ class Picture:
         metadata: the EXIF, XMP and geographic position that a result takes over.
         sha256: checksum of the file that it is from; None if there was no file.
         integers: the type of its original values, if these are integers and `dtype` is float32.
+        reduced_by: how many pixels of its file a pixel covers, along each side, in a preview.
     """
 
     samples: np.ndarray
@@ -70,6 +71,7 @@ class Picture:
     metadata: Metadata = NOTHING
     sha256: str | None = None
     integers: np.dtype | None = None
+    reduced_by: float = 1.0
 
     def __post_init__(self) -> None:
         shape = np.shape(self.samples)

@@ -150,7 +150,7 @@ def reduced(pictures: Sequence[Picture], longest: int) -> tuple[Picture, ...]:
     small = []
     for picture in pictures:
         height, width = (max(1, round(side * factor)) for side in picture.size)
-        small.append(resized(picture, (height, width)))
+        small.append(replace(resized(picture, (height, width)), reduced_by=1 / factor))
     return tuple(small)
 
 

@@ -178,15 +178,16 @@ def _warnings(
         ]
     if not found.is_off:
         return []
+    motion = motion_of(found.transform, fixed.reduced_by)
     return [
-        f"{moving.name} seems to be misaligned: it fits {fixed.name} if "
-        f"{motion_of(found.transform)}; align=auto (--align auto) corrects this where it is certain"
+        f"{moving.name} seems to be misaligned: it fits {fixed.name} if {motion}; align=auto "
+        "(--align auto) corrects this where it is certain"
     ]
 
 
-def motion_of(transform: Transform) -> str:
-    """What a transform does to a picture, in words."""
-    x, y = transform.offset
+def motion_of(transform: Transform, reduced_by: float = 1.0) -> str:
+    """What a transform does to a picture, in words, with pixels as they were before a preview."""
+    x, y = (reduced_by * offset for offset in transform.offset)
     degrees, size = transform.turn_and_size
     ways = [
         f"{abs(x):.0f} px to the {'right' if x > 0 else 'left'}" if round(x) else "",

@@ -48,7 +48,7 @@ def _views(fixed: Picture, moving: Picture, transform: Transform | None) -> np.n
         checkers.append(np.repeat(_checkered(base, plane)[..., None], 3, 2))
         edges.append(_drawn(base, plane, inside))
     name, other = Path(moving.name).name, Path(fixed.name).name
-    motion = "left as it is" if transform is None else motion_of(transform)
+    motion = "left as it is" if transform is None else motion_of(transform, fixed.reduced_by)
     rows = (checkers, "checkerboard of both"), (edges, f"edges of {name} in red")
     strips = [
         titled(

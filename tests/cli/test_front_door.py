@@ -191,7 +191,7 @@ def test_a_preview_tells_only_what_is_true_of_the_files(tmp_path):
     assert said["--preview"] == [
         levels,
         "this is a preview of 512 x 384 pixels, not the full size; warnings that follow are about "
-        "the preview",
+        "the preview, but distances are in pixels of the full size",
     ]
     other = tmp_path / "wide.png"
     options = (*FAST, "--preview", "--range-a", "full")

@@ -1,5 +1,6 @@
 """Alignment of pairs of two sensors, moved by known transforms."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import ndimage
 from ddfm.errors import DdfmError
 from ddfm.imaging.picture import Picture
 from ddfm.imaging.reading import read_image
-from ddfm.imaging.sources import grey
+from ddfm.imaging.sources import grey, reduced
 from ddfm.registration import align as room
 from ddfm.registration.align import align, check
 from ddfm.registration.pictures import registered
@@ -135,6 +136,13 @@ def test_misaligned_sources_cause_a_warning_or_are_aligned(pair):
     assert moved.pictures[1] is b and moved.pictures[0].size == b.size
     back = check(moved.pictures[1], moved.pictures[0])
     assert back.transform.moves < 1.5
+
+
+def test_the_warning_of_a_preview_counts_pixels_of_the_files(pair):
+    full = pictures(pair)
+    (warning,) = registered(reduced(full, max(full[0].size) // 2)).warnings
+    left, down = map(int, re.findall(r"(\d+) px", warning))
+    assert abs(left - 14) <= 1 and abs(down - 20) <= 1
 
 
 def test_a_side_without_a_move_is_not_named(pair):
