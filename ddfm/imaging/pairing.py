@@ -29,6 +29,7 @@ from ddfm.imaging.reading import is_image
 from ddfm.imaging.unreadable import advice_for, is_dicom
 
 __all__ = [
+    "SHOWN",
     "WORDS",
     "Pair",
     "Pairing",
@@ -52,7 +53,7 @@ _AT_END = re.compile(rf"(.+?)[_\-. ]+(?:{_WORD})", re.IGNORECASE | re.DOTALL)
 _AT_BEGIN = re.compile(rf"(?:{_WORD})[_\-. ]+(.+)", re.IGNORECASE | re.DOTALL)
 _OF_DJI = re.compile(r"(DJI_.+)_[TVWZ]", re.IGNORECASE | re.DOTALL)  # thermal, visible, wide, zoom
 
-SHOWN = 3  # how many of the files left out for one reason are listed by name
+SHOWN = 3  # how many files that have something in common are listed by name
 
 Key = Callable[[Path], "str | None"]
 

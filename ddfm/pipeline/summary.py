@@ -10,7 +10,7 @@ from typing import Any
 from warnings import warn
 
 from ddfm.imaging.metadata import note_of_kept
-from ddfm.imaging.pairing import Pairing
+from ddfm.imaging.pairing import SHOWN, Pairing
 
 __all__ = ["Outcome", "Summary"]
 
@@ -74,6 +74,7 @@ class Summary:
                 "status": one.status,
                 **({"error": one.error} if one.error else {}),
                 **({"corrected": list(one.corrected)} if one.corrected else {}),
+                **({"kept": list(one.kept)} if one.kept else {}),
             }
             for one in self.outcomes
         ]
@@ -86,11 +87,17 @@ class Summary:
             "seconds": round(self.seconds, 3),
         }
 
+    def _with(self, kept: str) -> str:
+        """The names of the results that hold this; of many, the first ones."""
+        names = [outcome.output.name for outcome in self.outcomes if kept in outcome.kept]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return ", ".join(names[:SHOWN]) + more
+
     def __str__(self) -> str:
         lines = [str(o) for o in self.outcomes if o.warnings or o.status == "failed"]
         lines += self.pairing.leftovers()
         if kept := dict.fromkeys(each for outcome in self.outcomes for each in outcome.kept):
-            lines.append(note_of_kept(kept))
+            lines.append(note_of_kept(f"{each} (in {self._with(each)})" for each in kept))
         if corrected := Counter(each for outcome in self.outcomes for each in outcome.corrected):
             counted = [f"{kind} in {count}" for kind, count in corrected.most_common()]
             fused = len(self.of("fused"))

@@ -15,6 +15,7 @@ from ddfm.errors import DdfmError, DdfmWarning, StorageError
 from ddfm.pipeline import folder_maps
 from ddfm.pipeline.folders import fuse_folders
 from ddfm.pipeline.runner import UNWRITTEN
+from ddfm.pipeline.summary import Outcome, Summary
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.failures import NAME as FAILED
 from ddfm.storage.manifest import NAME
@@ -336,3 +337,20 @@ def test_a_run_killed_right_after_a_move_is_resumed(tmp_path, fuser, monkeypatch
     assert done > 0
     summary = fuse_folders(ir, vis, out, fuser)
     assert [o.status for o in summary.outcomes] == ["skipped"] * done + ["fused"] * (2 - done)
+
+
+def test_the_summary_names_results_with_personal_metadata():
+    names = ("a.png", "b.png", "c.png", "d.png", "e.png")
+    outcomes = [
+        Outcome(Path("out", name), "fused", kept=kept)
+        for name, kept in zip(names, [("Artist",)] * 4 + [("GPS position",)], strict=True)
+    ]
+    summary = Summary(outcomes)
+    assert str(summary).splitlines()[0] == (
+        "kept from the sources: Artist (in a.png, b.png, c.png and 1 more), GPS position (in "
+        "e.png); strip=True (--strip) leaves it out"
+    )
+    assert [one["kept"] for one in summary.plain()["outcomes"]] == [
+        *[["Artist"]] * 4,
+        ["GPS position"],
+    ]
