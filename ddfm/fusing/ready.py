@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from ddfm.registration.pictures import Registered, registered
 from ddfm.restoration.restore import restored
 
 __all__ = ["made_ready", "task_of"]
+
+MEDICAL = {"mri", "ct", "pet", "spect"}  # words by which names of medical images are recognised
 
 Pictures = tuple[Picture, ...]  # of one scene, two or more
 
@@ -72,14 +76,29 @@ def made_ready(
 
 
 def _in_doubt(pictures: Pictures, config: FusionConfig) -> Iterator[str]:
-    """A warning if no task is set, and the order suggests a swapped pair, or PET with MRI."""
-    if config.task == "auto" and [p.is_color for p in pictures] == [True, False]:
+    """A warning if no task is set, and the order or a name suggests that it is another one."""
+    if config.task != "auto":
+        return
+    medical = next((p.name for p in pictures if _names_medical(p.name)), None)
+    if [p.is_color for p in pictures] == [True, False]:
         first, second = (p.name for p in pictures)
         yield (
             f"{first} is in colour and {second} is grey, but infrared comes first; for PET or "
             "SPECT with MRI set task=medical (--task medical); to keep this order, set "
             "task=ir-visible (--task ir-visible)"
         )
+    elif medical is not None:
+        yield (
+            f"{medical} seems to be a medical image by its name, but without a task it is fused as "
+            f"{(task := task_of(pictures, config))}; set task=medical (--task medical), or "
+            f"task={task} if it is none"
+        )
+
+
+def _names_medical(name: str) -> bool:
+    """Whether the name of a file or of its folder has a word for a medical image."""
+    words = re.findall("[a-z]+", " ".join(Path(name).parts[-2:]).lower())
+    return not MEDICAL.isdisjoint(words)
 
 
 def _warnings_of(picture: Picture, found: dict[str, Any], number: int) -> Iterator[str]:

@@ -45,6 +45,20 @@ def test_a_swapped_pair_causes_a_warning_unless_its_task_is_given():
         fuse(color, grey, prior="gaussian", task=task, **PLAIN)
 
 
+def test_names_of_medical_images_cause_a_warning_unless_the_task_is_given(tmp_path):
+    paths = tmp_path / "MRI" / "7.png", tmp_path / "head_ct.png"
+    (tmp_path / "MRI").mkdir()
+    for path in paths:
+        Image.fromarray(image(0)).save(path)
+    for pair in ((paths[0], image(1)), (image(1), paths[1])):
+        with pytest.warns(DdfmWarning, match=r"seems to be a medical .* as ir-visible; set task=m"):
+            fuse(*pair, prior="gaussian", **PLAIN)
+        fuse(*pair, prior="gaussian", task="medical", **PLAIN)  # a warning would be an error
+    other = tmp_path / "project.png"
+    Image.fromarray(image(0)).save(other)
+    fuse(other, image(1), prior="gaussian", **PLAIN)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "on_its_side"),
     [((8, 6), (30, 40), True), ((8, 6), (40, 40), False), ((20, 20), (22, 22), False)],
