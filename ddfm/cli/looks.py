@@ -39,6 +39,8 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         low, high = looked["spread"]
         full = "--range-a full keeps all 16 bits"
         yield f"            {low:g} to {high:g} become black and white; {full}"
+    if looked["no_data"]:
+        yield f"  no data   {100 * looked['no_data']:.2g} % of the pixels, which are ignored"
     if looked["thermal"] == "false colours":
         if not ours:  # the scale of an uncertainty looks the same
             yield "  thermal   seems to be temperatures in false colours, without their values"
@@ -46,6 +48,9 @@ def _of_picture(looked: Looked, *, ours: bool) -> Iterator[str]:
         photograph = "with a photograph" if looked["photograph"] else "without a photograph"
         yield f"  thermal   radiometric file of {looked['thermal']}, {photograph}"
     yield _corrects(looked)
+    if looked["unit"]:
+        other = "" if looked["photograph"] else " PHOTOGRAPH"
+        yield f"  fuse      ddfm fuse {shlex.quote(looked['picture'])}{other} -o OUT"
 
 
 def _of_volume(looked: Looked) -> Iterator[str]:

@@ -33,7 +33,8 @@ def look_into(path: str | os.PathLike[str]) -> dict[str, Any]:
     Of a file that holds several pictures ("pages"), it is about the first.
     "values" are the least and the greatest value, or, of a radiometric file, those that become
     black and white, in its "unit". "spread" are those that become black and white where a small
-    part of 16 bits is used. "photograph" tells whether a radiometric file is a pair by itself.
+    part of 16 bits is used. "no_data" is the share of pixels without data, which are ignored.
+    "photograph" tells whether a radiometric file is a pair by itself.
     "observed" is as in `Fusion.settings`, as far as one picture tells.
     """
     path = Path(path)
@@ -68,6 +69,7 @@ def _picture_at(path: Path) -> dict[str, Any]:
         "values": _values(picture),
         "unit": picture.unit,
         "spread": used(picture),
+        "no_data": round(1 - float(picture.valid.mean()), 6),
         "thermal": thermal,
         "photograph": photograph,
         "observed": found_in_picture(with_levels(picture)),
@@ -77,7 +79,8 @@ def _picture_at(path: Path) -> dict[str, Any]:
 def _values(picture: Picture) -> tuple[float, float]:
     if picture.range is not None:  # of floating point, or of a thermal camera
         return picture.range
-    low, high = float(picture.samples.min()), float(picture.samples.max())
+    samples = picture.samples[picture.valid]
+    low, high = float(samples.min()), float(samples.max())
     if picture.dtype.kind == "f" or picture.samples.dtype.kind == "u":
         return low, high
     white = np.iinfo(picture.dtype).max

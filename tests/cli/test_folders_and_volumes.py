@@ -151,9 +151,10 @@ def test_a_file_without_a_photograph_is_not_a_pair(tmp_path, flir):
         in (planned.stdout)
     )
     assert "3 pairs, 3 files left out\n" in planned.stdout  # the damaged one fails when it is read
-    for name, has in (("FLIR_0", "with"), ("thermal", "without")):
+    for name, has, other in (("FLIR_0", "with", ""), ("thermal", "without", " PHOTOGRAPH")):
         told = ddfm_run("info", flir / f"{name}.jpg").stdout
         assert f"radiometric file of FLIR, {has} a photograph\n" in told
+        assert f"  fuse      ddfm fuse {flir / name}.jpg{other} -o OUT\n" in told
     for name in ("FLIR_0", "FLIR_1", "damaged"):
         (flir / f"{name}.jpg").unlink()
     refused(ddfm_run("fuse", flir, "-o", tmp_path / "out"), "a photograph next to its temperatures")

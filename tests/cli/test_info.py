@@ -45,6 +45,18 @@ def test_depths_are_those_of_the_file(tmp_path, dtype, words):
     assert found["dtype"] == dtype and found["values"] == [values.min(), values.max()]
 
 
+def test_the_share_without_data_is_told(tmp_path):
+    values = np.full((24, 30), 7, np.uint8)
+    values[:6] = 0
+    values[9] = 200
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, "s", 0, "0", True)])
+    lines = lines_of(tmp_path / "a.tif")
+    assert "  no data   25 % of the pixels, which are ignored" in lines
+    assert "  values    7 to 200" in lines and plain(tmp_path / "a.tif")["no_data"] == 0.25
+    tifffile.imwrite(tmp_path / "b.tif", values)
+    assert not any("no data" in line for line in lines_of(tmp_path / "b.tif"))
+
+
 def head(low: float, high: float) -> np.ndarray:
     values = np.linspace(low, high, 20 * 16 * 5).reshape(20, 16, 5)
     values[0] = values[1] = low
