@@ -89,17 +89,19 @@ def _latents(pictures: Sequence[Picture], sources: Sequence[Observed]) -> tuple[
 
 
 def _of_gaps(picture: Picture) -> Iterator[str]:
-    """A warning if the result has pixels without data that its file may not mark."""
-    geo = picture.metadata.geo
-    if picture.mask is None or (geo is not None and geo.nodata_for(picture.dtype) is not None):
+    """A warning if the result has pixels without data, which few files can mark."""
+    if picture.mask is None:
         return
     gaps = ~picture.mask if picture.alpha is None else ~picture.mask & (picture.alpha > 0)
     if gaps.any():
-        filled = "made-up, smooth values"
-        has = f"NaN in a TIFF, {filled} in other files" if picture.dtype.kind == "f" else filled
+        geo, has = picture.metadata.geo, "made-up, smooth values"
+        if geo is not None and geo.nodata_for(picture.dtype) is not None:
+            has = f"the no-data value in a TIFF, and {has} in other files"
+        elif picture.dtype.kind == "f":
+            has = f"NaN in a TIFF, and {has} in other files"
         share = f"{100 * gaps.mean():.2g} %"
         what = "have no data in any source, or belong to its frame"
-        yield f"{share} of the pixels {what}: the result has {has} there"
+        yield f"{share} of the pixels {what}; there, the result has {has}"
 
 
 def _about(group: Registered, sources: Sequence[Observed]) -> dict[str, Any]:

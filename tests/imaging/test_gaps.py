@@ -113,7 +113,7 @@ def test_the_other_source_is_seen_in_the_gap():
 def test_where_no_source_has_data_a_floating_point_result_is_nan(tmp_path):
     seen = np.where(GAP & (np.arange(30) > 12), np.nan, DEGREES / 30).astype(np.float32)
     both = np.isnan(seen)
-    with pytest.warns(DdfmWarning, match=r"^6.8 % of the pixels .* has NaN in a TIFF, made-up"):
+    with pytest.warns(DdfmWarning, match=r"^6.8 % of the pixels .* has NaN in a TIFF, and made-up"):
         fusion = ddfm.fuse(with_nan(), seen, prior="gaussian", steps=1)
     assert np.array_equal(np.isnan(fusion.image), both) and both.mean() == pytest.approx(
         0.068, 0.01
@@ -128,9 +128,17 @@ def test_where_no_source_has_data_a_floating_point_result_is_nan(tmp_path):
 
 def test_made_up_values_in_an_integer_result_are_warned_of():
     hidden = np.ma.masked_array(SEEN, GAP)
-    with pytest.warns(DdfmWarning, match=r"^12 % of .*: the result has made-up"):
+    with pytest.warns(DdfmWarning, match=r"^12 % of .*; there, the result has made-up"):
         fusion = ddfm.fuse(hidden, hidden.copy(), prior="gaussian", steps=1)
     assert fusion.image.dtype == np.uint8
+
+
+def test_the_warning_names_the_nodata_value_of_a_geotiff(tmp_path):
+    pair = [geotiff(tmp_path / name) for name in ("a.tif", "b.tif")]
+    with pytest.warns(DdfmWarning, match="has the no-data value in a TIFF, and made-up"):
+        fusion = ddfm.fuse(*pair, prior="gaussian", steps=1)
+    fusion.save(tmp_path / "f.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "f.tif") == -9999, GAP)
 
 
 def test_transparent_gaps_are_no_made_up_values(recwarn):
