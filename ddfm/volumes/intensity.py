@@ -47,7 +47,7 @@ def find_window(window: str | Window) -> Window:
         window = parts  # type: ignore[assignment]
     try:
         level, width = map(float, window)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # as a tensor without numbers raises
         level, width = np.nan, np.nan
     if not (np.isfinite([level, width]).all() and width > 0):
         raise InputError(
