@@ -30,7 +30,7 @@ The rest depends on the sources alone and is computed once:
     u = sum_k r_k s_k,   r = softmax_k(kappa (R(saliency_k) + b_k))                           (4)
     d_k = q (grad s_k + mean of m_j grad s_j over the others),     m_j = faint / (faint + sqrt e_j)
     g_k = d_k + sum_j T_j B (d_j - d_k)                                                       (5)
-    pi_k = (1 - c) softmax_k(p log max(e_k - n_k, LEFT e_k) - phi (u - s_k)_+^2
+    pi_k = (1 - c) softmax_k(p log max(e_k - n_k, LEFT e_k) - phi M (u - s_k)_+^2
                 + full [s_k is white] + ODDS b_k)
                 + c_k,   c_k = T_k (1 - V((sqrt e_k - sqrt h_k)_+^2)),   c = sum_k c_k         (6)
     V(e) = (1 + e / edge^2)^(-1/2),      W = min_k V(e_k),     t = W max_k e_k / learn        (7)
@@ -48,9 +48,12 @@ Gradients (5). m_j is near 1 where the gradients of s_j are faint: d_k includes 
 the other sources. q <= 1 limits it to the strength of the strongest source.
 
 Labels (6). A gradient is expected from the source with the most of it (p), and less from a source
-that is darker than the chosen level u (phi). Medical images may show the same thing in opposite
-brightness, so phi is 0 for them. There, a source that is saturated at white may be brighter than it
-can show, and the gradients of the others are not expected at that place (full).
+that is darker than the chosen level u (phi). M is the mean over a pixel and its neighbours to the
+right and below, so that both ends of a gradient count. With the upper left end alone, a warm pole
+in front of a cold sky would cast a shadow to the right on a sky that is bright in the other source.
+Medical images may show the same thing in opposite brightness, so phi is 0 for them. There, a source
+that is saturated at white may be brighter than it can show, and the gradients of the others are not
+expected at that place (full).
 
 Grain (6). n_k is the energy of the noise of source k, so that the grain of a thermal image does not
 displace the fainter texture of a cleaner photograph. It is twice the most energy that the quietest
@@ -142,7 +145,7 @@ class EvidenceLikelihood(Likelihood):
         phi: float = 6.0,
         full: float = 0.0,
         learn: float = 2.5,
-        faint: float = 0.002,
+        faint: float = 0.004,
         edge: float = 0.01,
         theta: float = 1.5,
         lam: float = 1.0,

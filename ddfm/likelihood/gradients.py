@@ -178,7 +178,7 @@ class Weighing:
 
     def _pi(self, s: Tensor, u: Tensor, energy: Tensor, outlines: Tensor | None) -> Tensor:
         """pi_k of (6), for energies without those of noise."""
-        log_pi = self.p * energy.log() - self.phi * (u - s).clamp(min=0) ** 2
+        log_pi = self.p * energy.log() - self.phi * _at_both_ends((u - s).clamp(min=0) ** 2)
         if self.full:
             log_pi += self.full * ((s - WHITE) / (1 - WHITE)).clamp(min=0, max=1)
         pi = shares_of(preferring(log_pi, ODDS * self.preference))
@@ -235,6 +235,11 @@ def _with_others(part: Tensor, m: Tensor) -> Tensor:
     """The gradients of each source along one axis, plus the faint ones of the others."""
     faint = m * part
     return part + (faint.sum(dim=1, keepdim=True) - faint) / (part.shape[1] - 1)
+
+
+def _at_both_ends(x: Tensor) -> Tensor:
+    """The mean of each pixel and its neighbours to the right and below, where gradients end."""
+    return F.avg_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
 
 
 def _share_contrast(part: Tensor, T: Tensor) -> None:

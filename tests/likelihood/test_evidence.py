@@ -194,6 +194,22 @@ def test_faint_texture_is_added_to_a_stronger_one_and_edges_compete():
     assert share(0.1, faint=0.004) < 0.2
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_warm_pole_casts_no_shadow_to_any_side(turns):
+    """It stands in front of a cold sky that is bright in the other source, and is no target."""
+    thermal, visible = torch.full((1, 1, 80, 80), -0.5), torch.full((1, 1, 80, 80), 0.85)
+    thermal[..., 30:34, :], visible[..., 30:34, :] = 0.6, 0.4
+    thermal[..., 50:, :] = 0.3 * scene(5, (30, 80)).float() + 0.2
+    visible[..., 50:, :] = 0.3 * scene(6, (30, 80)).float() - 0.3
+    sources = (torch.rot90(s, turns, (-2, -1)) for s in (thermal, visible))
+    likelihood = EvidenceLikelihood(*sources, theta=0.0)
+    for _ in range(3):
+        f = likelihood(likelihood.sources[0])
+    rows = torch.rot90(f, -turns, (-2, -1)).mean(dim=-1).flatten()
+    assert rows[29] == pytest.approx(0.85, abs=0.05)
+    assert rows[34] == pytest.approx(0.85, abs=0.05)
+
+
 def test_the_energy_of_white_noise_is_found():
     """Differences along two axes have twice the variance each."""
     for sigma in (0.01, 0.05):
