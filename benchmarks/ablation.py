@@ -15,6 +15,7 @@ from __future__ import annotations
 from inspect import signature
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -26,7 +27,7 @@ from ddfm.bench.datasets import Dataset, find_dataset
 from ddfm.config import FusionConfig
 from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
-from ddfm.likelihood import EvidenceLikelihood
+from ddfm.likelihood import EvidenceLikelihood, gradients
 from ddfm.metrics import evaluate, psnr, ssim
 from ddfm.metrics.contrast import COUNTED_BY
 from ddfm.metrics.pooling import pooled
@@ -52,6 +53,9 @@ WITHOUT: dict[str, dict[str, Any]] = {  # a parameter: what removes its effect
     "theta: no targets": {"theta": 0.0},
     "spread, gains: no tone": {"gains": (1.0, 1.0)},
 }
+
+
+GRAIN = "grain counts like texture"
 
 
 def no_prior() -> FunctionPrior:
@@ -110,6 +114,8 @@ def main(folders: tuple[Path, ...], pairs: int, split: str, noise: float | None)
             fusers = priors(dataset.task) | likelihoods(dataset.task)
             columns = COLUMNS + (OF_THINGS if dataset.task == "ir-visible" else ())
             rows = {n: metrics_of(f, sources, n, columns) for n, f in fusers.items()}
+            with patch.object(gradients, "LEFT", 1.0):
+                rows[GRAIN] = metrics_of(fusers["default"], sources, GRAIN, columns)
             print_table(f"{folder.name}, {len(sources)} pairs", columns, rows)
         else:
             rows = {n: _robustness(f, sources, noise, n) for n, f in priors(dataset.task).items()}

@@ -142,7 +142,7 @@ class EvidenceLikelihood(Likelihood):
         kappa: float = 46.0,
         beta: float = 1.0,
         p: float = 0.6,
-        phi: float = 6.0,
+        phi: float = 4.0,
         full: float = 0.0,
         learn: float = 2.5,
         faint: float = 0.004,
