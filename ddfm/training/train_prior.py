@@ -35,7 +35,7 @@ from ddfm.training.noise_levels import NoiseLevels
 from ddfm.training.photographs import Photographs, find_photographs
 from ddfm.training.pictures import COLORS, sample_sheet
 from ddfm.training.run import TrainingRun, prepare
-from ddfm.training.yardstick import middle_crops
+from ddfm.training.yardstick import SIGMAS, middle_crops
 
 __all__ = ["SHIPPED", "Settings", "train_prior"]
 
@@ -214,10 +214,9 @@ class PriorRun(TrainingRun):
 
     def measured(self) -> dict[str, float]:
         """The PSNR of denoised photographs in dB, by noise level."""
-        sigmas = (15, 25, 50) if self.aside else ()
         return {
             f"psnr_{sigma}": round(denoising_psnr(self.prior, self.aside, sigma), 3)
-            for sigma in sigmas
+            for sigma in (SIGMAS if self.aside else ())
         }
 
     def draw(self, path: Path) -> None:
