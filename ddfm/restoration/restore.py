@@ -63,8 +63,7 @@ def restored(
     order = sorted(range(len(done)), key=lambda k: bool(given[k].blur) or coarse[k] != sizes[k])
     for k in order:
         guides = [p for j, p in enumerate(done) if j != k and p.size == sizes[k]] if guided else []
-        of_k = given[k], sizes[k], coarse[k]
-        done[k] = sharp(done[k], *of_k, denoise, clean, guides, found[k])
+        done[k] = sharp(done[k], given[k], sizes[k], coarse[k], denoise, clean, guides, found[k])
     return tuple(opaque_where_filled(done, k, found[k]) for k in range(len(done))), found
 
 
@@ -113,7 +112,7 @@ def _looked_into(
     blur, and the law of noise that is not white.
     """
     done, found = list(pictures), [Found() for _ in pictures]
-    coarse = [coarse_size(*one) for one in zip(pictures, given, sizes, found, strict=True)]
+    coarse = list(map(coarse_size, pictures, given, sizes, found))
     for k, picture in enumerate(pictures):
         done[k] = without_jpeg_blocks(picture, given[k], denoise, found[k])
         done[k] = without_defects(done[k], given[k], _beside(done, k), found[k])
