@@ -16,7 +16,6 @@ from ddfm.progress import progress_bar
 
 __all__ = ["draw_curve", "sample_sheet"]
 
-COLORS = {"psnr_15": "#1b7837", "psnr_25": "#2166ac", "psnr_50": "#b2182b", "loss": "#666666"}
 COLUMNS, SIDE, STEPS = 4, 128, 50  # samples per row, side in pixels, sampling steps
 
 
