@@ -49,9 +49,9 @@ def info(result: Path, as_json: bool) -> None:
         echo_json(record.plain()) if as_json else say("\n".join(_lines(result, record)))
         return
     stage("examining the file")
-    from ddfm.pipeline.looked import look_into
+    from ddfm.pipeline.describe import describe
 
-    looked = look_into(result)
+    looked = describe(result)
     if as_json:
         echo_json(looked)
     else:

@@ -18,11 +18,11 @@ from ddfm.imaging.reading import read_image
 from ddfm.imaging.sources import grey
 from ddfm.numerics.planes import levels_of, plane
 from ddfm.restoration.colors import with_luminance
+from ddfm.restoration.dead_pixels import MANY, find_dead, mended
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, without_blocks
 from ddfm.restoration.noise import Denoise
 from ddfm.restoration.observation import Found, Observation
-from ddfm.restoration.pixels import MANY, find_dead, mended
 from ddfm.restoration.stripes import find_stripes
 
 __all__ = ["opaque_where_filled", "without_defects", "without_jpeg_blocks"]

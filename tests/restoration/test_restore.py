@@ -14,11 +14,11 @@ from ddfm import DdfmError, Fuser, Observation, read_image
 from ddfm.errors import DdfmWarning
 from ddfm.numerics.noise_level import noise_level
 from ddfm.numerics.planes import plane
+from ddfm.restoration.dead_pixels import find_dead, mended
 from ddfm.restoration.frame import find_frame
 from ddfm.restoration.jpeg import find_quality, held_to_file, quantisation
 from ddfm.restoration.latent import tensor_power
 from ddfm.restoration.observation import AS_IT_IS
-from ddfm.restoration.pixels import find_dead, mended
 from ddfm.restoration.restore import restored
 from ddfm.restoration.sharpening import LARGE
 from ddfm.restoration.stripes import find_stripes
