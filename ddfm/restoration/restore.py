@@ -68,7 +68,7 @@ def restored(
 
 
 def found_in(
-    picture: Picture, denoise: Denoise, *, clean: float, frames: bool = True, blurs: bool = True
+    picture: Picture, denoise: Denoise, *, clean: float, frames: bool, blurs: bool
 ) -> Found:
     """What would be detected and corrected in one picture, as far as it shows without the others.
 

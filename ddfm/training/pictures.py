@@ -49,9 +49,7 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, colors: Mapping[
 
 
 @torch.no_grad()
-def sample_sheet(
-    prior: Prior, path: Path, device: torch.device, progress: bool | None = False
-) -> None:
+def sample_sheet(prior: Prior, path: Path, device: torch.device, progress: bool | None) -> None:
     """Draws unconditional samples in a grid, with a progress bar, as this takes minutes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((COLUMNS**2, prior.channels, SIDE, SIDE), generator=generator).to(device)
