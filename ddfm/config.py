@@ -21,7 +21,7 @@ from ddfm.registration.transform import ALIGN, Transform
 from ddfm.restoration.observation import plain_observations
 from ddfm.version import __version__
 
-__all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "name_of"]
+__all__ = ["METHODS", "MIXED", "QUALITIES", "TASKS", "FusionConfig", "ResolvedConfig", "name_of"]
 
 METHODS = ("ddfm", "dmfuse")
 QUALITIES = ("fast", "default")

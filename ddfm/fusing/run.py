@@ -103,8 +103,9 @@ class Run:
             2 / 255 * deviation_of(about.get("noise", 0.0), 255 * float(grey(picture).mean()))
             for about, picture in zip(found, self.groups[0].pictures, strict=True)
         ]
-        found_in = self.observed[0], size, steps, scales, removed
-        sources = with_independent_noise(*found_in, config.task)
+        sources = with_independent_noise(
+            self.observed[0], size, steps, scales, removed, config.task
+        )
         tone = Tone.among(config.options).with_curve_of(self.chosen[0])
 
         def fuse(s: list[Tensor], seeds: list[int]) -> Tensor:
@@ -208,8 +209,9 @@ def _observed(pictures: Sequence[Picture], config: ResolvedConfig, model: Model)
     known = observation_of_each(config.observations, len(pictures))
     for picture, observation in zip(pictures, known, strict=True):
         x = _padded(prepared(grey(picture)), model)
-        about = picture.size, config.clean, picture.clipped_noise, observation.noise is not None
-        observed.append(observe(x, model.prior, *about))
+        specified = observation.noise is not None
+        one = observe(x, model.prior, picture.size, config.clean, picture.clipped_noise, specified)
+        observed.append(one)
     return observed
 
 

@@ -17,7 +17,7 @@ from ddfm.errors import DdfmError, HostError, InputError, unknown
 from ddfm.extensions import brought
 from ddfm.priors.download import download, gigabytes
 from ddfm.priors.entries import ENTRIES, Entry, File, find, known
-from ddfm.priors.whole import verify
+from ddfm.priors.verify import verify
 from ddfm.storage.checksum import sha256_of
 from ddfm.storage.files import write_text
 from ddfm.storage.inputs import with_home

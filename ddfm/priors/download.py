@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ddfm.errors import DdfmError, DownloadError, StorageError, disk_explained, one_line
-from ddfm.priors.whole import verify
+from ddfm.priors.verify import verify
 from ddfm.storage.inputs import json_object
 from ddfm.storage.ours import check_ours
 from ddfm.storage.part import Part

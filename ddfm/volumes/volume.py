@@ -23,6 +23,7 @@ __all__ = [
     "Origin",
     "Volume",
     "axes_of",
+    "check_shape",
     "find_axis",
     "rows_and_columns",
     "same_grid",
